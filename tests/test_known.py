@@ -73,11 +73,6 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert kept(tmp_path / "missing.json") == {}
 
 
-def test_a_script_is_of_the_cause_that_its_file_is_named_for(tmp_path: Path) -> None:
-    (tmp_path / "f-odd.py").write_text("import torch\n", encoding="utf-8")
-    assert scripts(tmp_path) == {"f-odd": "import torch\n"}
-
-
 # -- the pages ---------------------------------------------------------------------------------------------------
 
 

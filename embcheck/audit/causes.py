@@ -6,9 +6,9 @@ others are named with it.  Knows no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from embcheck.audit.finding import Finding
+from embcheck.audit.finding import Finding, Judged
 
 #: Kinds that are one event when a program meets several at once: a tie, and so values, come out different.
 STRUCTURE = {
@@ -16,14 +16,16 @@ STRUCTURE = {
     *("load is refused", "answers differ", "head does not follow", "bias does not follow", "forward fails"),
     *("memory is shared", "copy does not follow", "original moves", "cast is partial", "state is missing"),
 }
-
-#: Kinds that are met first and show in many laws after: in all that speak of the same names, or in all there are.
-NAMED_ROOTS = {"tie is missing", "two Parameters over one memory"}
-ROOTS = {"input is changed", "weights are written", "not among the parameters"}
-#: How a copy of the table that no step moves shows elsewhere.
-LEFT_BEHIND = {"copy does not follow", "gradient is not the sum", "answers differ"}
 BEHAVIOUR = STRUCTURE | {"gradient is not the sum", "inputs_embeds differ", "not the row"}
-
+#: Kinds that are met first, and those that inherit them: in all laws after, or (named) in those that speak of the same names.
+INHERITED = {
+    "input is changed": BEHAVIOUR,
+    "weights are written": BEHAVIOUR,
+    "not among the parameters": BEHAVIOUR,
+    "copy stays behind": {"copy does not follow", "gradient is not the sum", "answers differ"},
+    "copy does not follow": {"head does not follow", "forward fails"},
+}
+NAMED = {"tie is missing", "two Parameters over one memory"}
 #: A law and those whose violation it can inherit: a model that a resize breaks does not survive a reload either.
 FOLLOWS = {
     "a_resized_checkpoint_restores_the_model": ("growing_keeps_the_old_rows", "a_checkpoint_restores_the_model"),
@@ -33,26 +35,18 @@ FOLLOWS = {
 
 
 @dataclass
-class Judged:
-    """What one law said of one variant: findings and notes, or why there are none."""
-
-    law: str
-    variant: str
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    reason: str = ""
-    failure: str = ""
-    cpu: float = 0.0
-
-
-@dataclass
 class Cause:
-    """A root cause: the finding that tells of it, where it was met first, and where else."""
+    """A root cause: the finding that tells of it, and the laws, each with a variant, that met it, the first one first."""
 
     finding: Finding
-    law: str
-    variant: str
-    also: list[str] = field(default_factory=list)
+    met: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def also(self) -> list[str]:
+        """The other laws that met it, with their variant where that is another than the first law's."""
+        (first, variant), *rest = self.met
+        names = [law if kind == variant else f"{law} ({kind})" for law, kind in rest]
+        return [name for name in dict.fromkeys(names) if name != first]
 
 
 def causes(judged: list[Judged]) -> list[Cause]:
@@ -62,11 +56,8 @@ def causes(judged: list[Judged]) -> list[Cause]:
         for finding in together(one.findings):
             held = found.get((finding.kind, finding.where)) or _inherited(one, finding, list(found.values()))
             if held is None:
-                found[finding.kind, finding.where] = Cause(finding, one.law, one.variant)
-                continue
-            name = one.law if one.variant == held.variant else f"{one.law} ({one.variant})"
-            if name not in held.also and name != held.law:
-                held.also.append(name)
+                held = found[finding.kind, finding.where] = Cause(finding)
+            held.met.append((one.law, one.variant))
     return list(found.values())
 
 
@@ -74,30 +65,20 @@ def together(findings: list[Finding]) -> list[Finding]:
     """The findings of one law, those of structure as one: the first, which names the others."""
     structure = [finding for finding in findings if finding.kind in STRUCTURE]
     rest = [finding for finding in findings if finding.kind not in STRUCTURE]
-    if not structure:
-        return rest
-    first, *others = structure
-    words = "; ".join([first.words, *(other.words for other in others)])
-    joined = Finding(first.kind, first.where, words, first.effect, first.remedy, first.script, first.confirmed)
-    return [joined, *rest]
+    words = "; ".join(finding.words for finding in structure)
+    return [*(replace(finding, words=words) for finding in structure[:1]), *rest]
 
 
 def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | None:
     """The cause of a finding that follows from what another law found in the same variant."""
     for cause in found:
-        kind, words = cause.finding.kind, cause.finding.words
-        told = (finding.where and finding.where in words) or cause.finding.where in finding.words
-        if finding.kind in BEHAVIOUR and (kind in ROOTS or (kind in NAMED_ROOTS and told)):
+        kind, where = cause.finding.kind, cause.finding.where
+        named = (finding.where and finding.where in cause.finding.words) or where in finding.words
+        if finding.kind in INHERITED.get(kind, ()) or (kind in NAMED and named and finding.kind in BEHAVIOUR):
             return cause
-        if kind == "copy stays behind" and finding.kind in LEFT_BEHIND:
-            return cause
-        if kind == "copy does not follow" and finding.kind in ("head does not follow", "forward fails"):
-            return cause
-    if finding.kind not in STRUCTURE:
-        return None
-    for law in FOLLOWS.get(one.law, ()):
-        for cause in found:
-            places = [(cause.law, cause.variant), *((name.partition(" (")[0], one.variant) for name in cause.also)]
-            if (law, one.variant) in places and cause.finding.kind in STRUCTURE | {"size is not told"}:
-                return cause
+    if finding.kind in STRUCTURE:
+        for law in FOLLOWS.get(one.law, ()):
+            for cause in found:
+                if (law, one.variant) in cause.met and cause.finding.kind in STRUCTURE | {"size is not told"}:
+                    return cause
     return None

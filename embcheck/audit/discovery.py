@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from embcheck.audit import hf
-from embcheck.audit.factory import Source, compiled, fresh, made, told
+from embcheck.audit.factory import Source, compiled, fresh, made
+from embcheck.audit.finding import told
 from embcheck.audit.program import Calls, Inputs, Model, answer, backward, base_of, named, same
 
 #: The number of ids that are fed where a factory gives no inputs.
@@ -21,7 +22,7 @@ _LENGTH = 8
 
 @dataclass
 class Facts:
-    """What a law needs to know; JSON-ready.
+    """What a law needs to know.
 
     ``table`` and ``head`` are the names of the weights, ``path`` the module of the table.  ``pairs`` are names that
     ``expected`` ("tied", "untied" or "any") speaks of, and ``said`` tells from what that was inferred.
@@ -70,7 +71,7 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     facts.meta = any(p.device.type == "meta" for p in model.parameters())
     facts.compiled, facts.given = was_compiled, given is not None
     _tables(model, facts)
-    inputs = inputs_of(model, given, facts)
+    inputs = inputs_of(given, facts)
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
     _behaviour(source, variant, facts, inputs)
@@ -82,7 +83,7 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     return facts
 
 
-def inputs_of(model: Model, given: Inputs | None, facts: Facts) -> Inputs:
+def inputs_of(given: Inputs | None, facts: Facts) -> Inputs:
     """The inputs that came with the model, or two rows of ids."""
     if given is not None:
         return given

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import random
 import sys
 from collections.abc import Callable
@@ -12,56 +11,47 @@ from typing import Any
 import torch
 
 from embcheck.audit import hf
-from embcheck.audit.finding import AS_BUILT
+from embcheck.audit.finding import AS_BUILT, Unbuilt, told
 from embcheck.audit.program import Inputs, Model, is_compiled, named, uncompiled, vary
 
 #: Where a model comes from, JSON-ready: a factory's ``target`` and ``folder``, or an architecture of transformers.
 Source = dict[str, Any]
 
 
-class FactoryError(Exception):
-    """The factory can't be audited; the message is one line that says why."""
-
-
 def imported(source: Source) -> Callable[[], Any]:
     """The factory that ``module:factory`` names.
 
     Raises:
-        FactoryError: if the module can't be imported or has no such callable.
+        Unbuilt: if the module can't be imported or has no such callable.
     """
     target = str(source["target"])
-    module_name, colon, name = target.partition(":")
-    if not colon or not module_name or not name:
-        raise FactoryError(f"{target!r}: expected module:factory, such as my_model:build")
+    module_name, _, name = target.partition(":")
+    if not module_name or not name:
+        raise Unbuilt(f"{target!r}: expected module:factory, such as my_model:build")
     folder = str(source.get("folder", ""))
     if folder and folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        module = importlib.import_module(module_name)
+        module: Any = importlib.import_module(module_name)
     except BaseException as error:
-        raise FactoryError(f"{module_name} can't be imported: {told(error)}") from error
-    factory: Any = module
+        raise Unbuilt(f"{module_name} can't be imported: {told(error)}") from error
+    factory = module
     for part in name.split("."):
         if not hasattr(factory, part):
             public = [n for n in vars(module) if callable(vars(module)[n]) and not n.startswith("_")]
             there = f"; it has {', '.join(public[:8])}" if public else ""
-            raise FactoryError(f"{module_name} has no {name!r}{there}")
+            raise Unbuilt(f"{module_name} has no {name!r}{there}")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise FactoryError(f"{target} is no function but a {type(factory).__name__}")
+        raise Unbuilt(f"{target} is no function but a {type(factory).__name__}")
     return factory  # type: ignore[no-any-return]
-
-
-def told(error: BaseException) -> str:
-    words = " ".join(str(error).split())
-    return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
 
 
 def made(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
     """A fresh model, untouched but not compiled, and the inputs that came with it.
 
     Raises:
-        FactoryError: if the factory raises or returns no module.
+        Unbuilt: if the factory raises or returns no module.
     """
     model, inputs = returned(source, variant, seed)
     return uncompiled(model), inputs
@@ -71,16 +61,16 @@ def compiled(source: Source) -> bool:
     """Whether the factory returns a compiled model.
 
     Raises:
-        FactoryError: if it returns what it returned before: a law changes what it is given.
+        Unbuilt: if it returns what it returned before: a law changes what it is given.
     """
     if source["kind"] == "hf":
         return False
     one, other = returned(source)[0], returned(source)[0]
-    mine = {p.untyped_storage().data_ptr(): name for name, p in named(one).items() if has_memory(p)}
+    mine = {p.untyped_storage().data_ptr() for p in named(one).values() if has_memory(p)}
     shared = [n for n, p in named(other).items() if has_memory(p) and p.untyped_storage().data_ptr() in mine]
     if one is other or shared:
         what = "the same model" if one is other else f"models that share the memory of {shared[0]}"
-        raise FactoryError(f"{source['target']} returns {what} each time; an audit changes models: build each anew")
+        raise Unbuilt(f"{source['target']} returns {what} each time; an audit changes models: build each anew")
     return is_compiled(other)
 
 
@@ -89,69 +79,42 @@ def has_memory(parameter: torch.Tensor) -> bool:
 
 
 def returned(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
-    """What the factory returns, seeded.
+    """What the factory returns, every generator seeded, so that it builds the same model each time.
 
     Raises:
-        FactoryError: if the factory raises or returns no module.
+        Unbuilt: if the factory raises or returns no module.
     """
-    seeded(seed)
-    if source["kind"] == "hf":
-        try:
-            return hf.build(source, variant)
-        except Exception as error:
-            raise FactoryError(f"{source['cls']} can't be built: {told(error)}") from error
-    factory = imported(source)
-    try:
-        built = factory()
-    except BaseException as error:
-        raise FactoryError(f"{source['target']} raised {told(error)}") from error
-    model, inputs = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
-    if not isinstance(model, torch.nn.Module):
-        raise FactoryError(
-            f"{source['target']} returned {_kind(model)}; expected a torch.nn.Module, or a module and its inputs"
-        )
-    return model, None if inputs is None else as_inputs(inputs, source)
-
-
-def _kind(thing: Any) -> str:
-    if isinstance(thing, type):
-        return f"the class {thing.__name__}, not an instance"
-    return "None" if thing is None else f"{type(thing).__name__} {str(thing)[:40]!r}"
-
-
-def as_inputs(inputs: Any, source: Source) -> Inputs:
-    """The inputs of a forward pass by name; positional ones under their number.
-
-    Raises:
-        FactoryError: if they are no tensor, sequence or dict.
-    """
-    if isinstance(inputs, dict):
-        return {str(name): value for name, value in inputs.items()}
-    if isinstance(inputs, torch.Tensor):
-        return {"0": inputs}
-    if isinstance(inputs, (list, tuple)):
-        return {str(place): value for place, value in enumerate(inputs)}
-    raise FactoryError(f"{source['target']} returned inputs of type {type(inputs).__name__}; expected a tensor or dict")
-
-
-def seeded(seed: int = 0) -> None:
-    """Every generator as at the start, so that a factory builds the same model each time."""
     random.seed(seed)
     torch.manual_seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed)
+    if source["kind"] == "hf":
+        try:
+            return hf.build(source, variant)
+        except Exception as error:
+            raise Unbuilt(f"{source['cls']} can't be built: {told(error)}") from error
+    factory, target = imported(source), source["target"]
+    try:
+        built = factory()
+    except BaseException as error:
+        raise Unbuilt(f"{target} raised {told(error)}") from error
+    model, inputs = built if isinstance(built, tuple) and len(built) == 2 else (built, None)
+    if not isinstance(model, torch.nn.Module):
+        kind = f"the class {model.__name__}, not an instance" if isinstance(model, type) else f"{model!r:.40}"
+        raise Unbuilt(f"{target} returned {kind}; expected a torch.nn.Module, or a module and its inputs")
+    if inputs is not None and not isinstance(inputs, (dict, torch.Tensor, list, tuple)):
+        raise Unbuilt(f"{target} returned inputs of type {type(inputs).__name__}; expected a tensor or dict")
+    return model, None if inputs is None else by_name(inputs)
+
+
+def by_name(inputs: Any) -> Inputs:
+    """The inputs of a forward pass by name; positional ones under their number."""
+    if isinstance(inputs, dict):
+        return {str(name): value for name, value in inputs.items()}
+    return {str(place): value for place, value in enumerate([inputs] if isinstance(inputs, torch.Tensor) else inputs)}
 
 
 def fresh(source: Source, variant: str = AS_BUILT, *, varied: bool = True, seed: int = 0) -> Model:
     """A model in eval mode, its constant parameters varied."""
     model = made(source, variant, seed)[0]
     return vary(model) if varied else model.eval()
-
-
-def silenced() -> int:
-    """Sends what this process prints to nowhere, C's output too, and returns the old standard output."""
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return kept

@@ -7,7 +7,7 @@ or raises `NotApplicable`.  Knows no torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 #: The variants of a model: as its factory builds it, and with the tie of its configuration the other way round.
@@ -22,18 +22,27 @@ class Undecided(Exception):
     """The law can't be judged although it ought to be; the message says why."""
 
 
+class Unbuilt(Exception):
+    """There is no model to audit; the message is one line that says why."""
+
+
+class Lost(Unbuilt):
+    """Whether there is a model nobody knows: what would build it hangs, or took its process down."""
+
+
+def told(error: BaseException) -> str:
+    """An error in one line."""
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:200]}" if words else type(error).__name__
+
+
 @dataclass(frozen=True)
 class Finding:
-    """A violation, as the author of the model needs it.
-
-    ``kind`` and ``where`` (a module's or parameter's path) name the root cause: findings that share both are one.
-    """
+    """A violation.  ``kind`` and ``where`` (a module's or parameter's path) name the root cause: those that share both are one."""
 
     kind: str
     where: str
     words: str
-    effect: str
-    remedy: str
     script: str = ""
     confirmed: bool | None = None
 
@@ -68,51 +77,48 @@ class AuditLaw:
 LAWS: dict[str, AuditLaw] = {}
 
 
-def audit_law(sentence: str, *, variants: tuple[str, ...] = (AS_BUILT,)) -> Callable[[Judge], Judge]:
-    """Registers a law under its function's name."""
+def audit_law(sentence: str, *variants: str) -> Callable[[Judge], Judge]:
+    """Registers a law under its function's name; by default it is asked of a model as built."""
 
     def register(judge: Judge) -> Judge:
-        LAWS[judge.__name__] = AuditLaw(judge.__name__, sentence, judge, variants)
+        LAWS[judge.__name__] = AuditLaw(judge.__name__, sentence, judge, variants or (AS_BUILT,))
         return judge
 
     return register
 
 
+@dataclass
+class Judged:
+    """What one law said of one variant: findings and notes, or why there are none."""
+
+    law: str
+    variant: str
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    reason: str = ""
+    failure: str = ""
+    cpu: float = 0.0
+
+
 #: What each kind of finding does to training or use, and how it is repaired.
 ADVICE: dict[str, tuple[str, str]] = {
-    "tie is missing": (
-        "table and head are trained apart: twice the memory, and the head does not learn from the lookups",
-        "assign the same Parameter: head.weight = table.weight (and declare it in _tied_weights_keys)",
-    ),
-    "tie is undeclared": (
-        "a change of either moves both, which whoever reads the configuration does not expect",
-        "give the head a Parameter of its own where the configuration says untied, or correct the configuration",
-    ),
+    "tie is missing": ("table and head are trained apart, in twice the memory", "assign head.weight = table.weight"),
+    "tie is undeclared": ("a change of either moves both", "give the head a Parameter of its own, or declare the tie"),
     "two Parameters over one memory": (
-        "an optimizer holds two states for one memory and steps it twice; a cast or a copy separates the two",
+        "an optimizer steps the memory twice; a cast or a copy separates the two",
         "assign the Parameter itself, not its .data, a view or a new nn.Parameter of it",
     ),
     "not among the parameters": (
         "no optimizer trains it, .to() leaves it behind and state_dict() does not save it",
         "assign it as an attribute of a module, or put the modules into nn.ModuleList or nn.ModuleDict",
     ),
-    "listed twice": (
-        "an optimizer that is given the list steps the parameter twice",
-        "list each Parameter once: dict.fromkeys(...) keeps the order",
-    ),
-    "alias is lost": (
-        "after this operation table and head are trained apart, silently",
-        "restore the tie at its end: head.weight = table.weight",
-    ),
+    "listed twice": ("an optimizer that is given the list steps it twice", "list each Parameter once"),
+    "alias is lost": ("after this operation table and head are trained apart, silently", "restore the tie at its end"),
     "alias is made": (
-        "what one of the two held is overwritten, and a checkpoint of the result keeps one of two names that a model "
-        "built anew expects",
-        "make the operation heed the configuration: assign to the second name only where the model ties it",
+        "what one of the two held is overwritten, and a checkpoint lacks a name that a new model expects",
+        "assign to the second name only where the configuration ties it",
     ),
-    "memory is shared": (
-        "training the copy changes the original",
-        "copy the Parameter in __deepcopy__, and hold no tensor outside the registered parameters",
-    ),
+    "memory is shared": ("training the copy changes the original", "copy the Parameter in __deepcopy__"),
     "copy does not follow": (
         "the copy computes with a tensor that is not among its parameters: training it has no effect there",
         "look the weight up through the module at each forward, don't keep a reference or a closure",
@@ -123,26 +129,20 @@ ADVICE: dict[str, tuple[str, str]] = {
         "what was trained is lost when the model is loaded again, silently",
         "save and load it: register it, and don't list it among the keys to ignore or initialise it after loading",
     ),
-    "load is refused": (
-        "a saved model can't be loaded again",
-        "make the names that are saved those that are expected, aliases included",
-    ),
+    "load is refused": ("a saved model can't be loaded again", "save the names that are expected, aliases included"),
     "answers differ": (
         "the loaded model computes something else than the saved one, although all its parameters are equal",
         "register as a persistent buffer what the forward pass depends on, or compute it from the configuration",
     ),
     "copy stays behind": (
-        "steps move the table, and what is computed with the copy stays as it was: the two drift apart, silently",
+        "steps move the table, and what is computed with the copy stays as it was, silently",
         "compute with the weight itself at each forward: F.linear(hidden, table.weight); or say --expect untied",
     ),
     "gradient is not the sum": (
         "the shared weight is trained with a wrong gradient",
         "let autograd accumulate; don't scale, double, replace or detach the gradient of a shared weight",
     ),
-    "padding row gets gradient": (
-        "the padding row is trained by the lookups although padding_idx promises a fixed row",
-        "pass padding_idx=self.padding_idx to F.embedding",
-    ),
+    "padding row gets gradient": ("lookups train the padding row", "pass padding_idx=self.padding_idx to F.embedding"),
     "padding row is not zero": (
         "until it is overwritten each padded position contributes a random vector, which no lookup ever trains",
         "zero the row after initialising: weight.data[padding_idx].zero_()",
@@ -156,24 +156,15 @@ ADVICE: dict[str, tuple[str, str]] = {
         "prompt tuning, attribution and generation from embeddings compute something else than ids do",
         "do after the lookup whatever is done to embeddings, on both ways",
     ),
-    "old rows change": (
-        "what was learnt of the old tokens is lost by a resize",
-        "copy the old rows: new[:n] = old[:n]",
-    ),
-    "padding_idx changes": (
-        "after a resize the padding row is trained, or another row is not",
-        "pass padding_idx to the new table (and leave it where it was)",
-    ),
-    "bias does not follow": (
-        "after a resize the head fails, or the new tokens have no bias that is trained",
-        "resize the bias with the head's weight, and keep one Parameter where it has two names",
-    ),
+    "old rows change": ("a resize loses what was learnt of the old tokens", "copy the old rows: new[:n] = old[:n]"),
+    "padding_idx changes": ("the padding row is trained, or another is not", "pass padding_idx to the new table"),
+    "bias does not follow": ("the head fails, or new tokens have no bias that is trained", "resize the bias as well"),
     "size is not told": (
         "what reads the size (losses, generation, saving) works with the old one",
         "set num_embeddings, out_features and config.vocab_size to the new size",
     ),
     "head does not follow": (
-        "after a resize the logits don't cover the new tokens: a loss on them fails or reads another row",
+        "the logits don't cover the new tokens: a loss on them fails or reads another row",
         "resize the head with the table, and return it from get_output_embeddings",
     ),
     "resize fails": ("the vocabulary can't be changed", "support it, or refuse it with a clear message"),

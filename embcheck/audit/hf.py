@@ -6,12 +6,15 @@ transformers is imported when first needed, by name, for it is an extra.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import inspect
 import os
+from collections.abc import Iterator
 from typing import Any
 
-from embcheck.audit.finding import AS_BUILT
-from embcheck.audit.tiny import BASE, VOCABULARY, shrunk
+from embcheck.audit.finding import AS_BUILT, FLIPPED, Unbuilt, told
+from embcheck.audit.tiny import BASE, shrunk
 from embcheck.core.facts import closest
 
 #: Which mapping of transformers holds the models of a task.
@@ -20,58 +23,46 @@ TASKS = {
     "masked": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
     "seq2seq": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
 }
+#: Of a model type with several tasks the first of these is meant, so that ``bert`` is the masked model.
+_FIRST = ("masked", "seq2seq", "causal")
 
 #: A model of more parameters is not tiny: the configuration was not understood.
 LARGEST = 30_000_000
 
 #: Imported before any fork, for most models need them.
-_COMMON = (
-    "modeling_utils",
-    "generation.utils",
-    "cache_utils",
-    "models.llama.modeling_llama",
-    "models.bert.modeling_bert",
-)
+_COMMON = ("modeling_utils", "generation.utils", "models.llama.modeling_llama", "models.bert.modeling_bert")
 
 
-class Unknown(Exception):
-    """No architecture has that name."""
-
-
+@functools.cache
 def load() -> Any:
     """transformers, quiet and offline.
 
     Raises:
-        ImportError: if it is not installed.
+        Unbuilt: if it is not installed.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    transformers = importlib.import_module("transformers")
+    try:
+        transformers = importlib.import_module("transformers")
+    except ImportError as error:
+        words = f"transformers can't be imported: {told(error)} (pip install 'embcheck[models]')"
+        raise Unbuilt(words) from error
     transformers.logging.set_verbosity(50)
     with contextlib.suppress(Exception):
         transformers.logging.disable_progress_bar()
     return transformers
 
 
-def warm() -> None:
-    """Imports what most models need, so that forks don't each do it."""
-    load()
+def warm(source: dict[str, Any]) -> None:
+    """Imports what a source and most models need, so that forks don't each do it."""
+    transformers = load()
     for name in _COMMON:
         with contextlib.suppress(ImportError):
             importlib.import_module(f"transformers.{name}")
     with contextlib.suppress(Exception):  # built once, from a thousand regular expressions
         importlib.import_module("transformers.conversion_mapping").get_checkpoint_conversion_mapping("llama")
-
-
-def warm_class(source: dict[str, Any]) -> None:
-    """Imports the module of an architecture's class, once for all forks."""
-    if source["kind"] == "hf" and source["cls"] not in _WARM:
-        _WARM.add(source["cls"])
-        with contextlib.suppress(Exception):
-            getattr(load(), source["cls"])
-
-
-_WARM: set[str] = set()
+    with contextlib.suppress(Exception):
+        getattr(transformers, source["cls"])
 
 
 def architectures() -> list[dict[str, Any]]:
@@ -87,13 +78,11 @@ def architectures() -> list[dict[str, Any]]:
 
 
 def chosen(name: str) -> list[dict[str, Any]]:
-    """The architectures of a name: ``all``, a model type such as ``llama``, or a class such as ``LlamaForCausalLM``.
-
-    Of a model type with several tasks it is the first of causal, masked and seq2seq that is the type's own, so that
-    ``bert`` is the masked model; a task may be asked for: ``bert:causal``.
+    """The architectures of a name: ``all``, a model type such as ``llama``, one with its task such as ``bert:causal``, or a
+    class such as ``LlamaForCausalLM``.
 
     Raises:
-        Unknown: if there is none.
+        Unbuilt: if there is none.
     """
     every = architectures()
     if name == "all":
@@ -103,15 +92,13 @@ def chosen(name: str) -> list[dict[str, Any]]:
     fits = [source for source in fits if not task or source["task"] == task]
     if not fits:
         hint = closest(model_type, sorted({source["type"] for source in every}))
-        raise Unknown("; ".join(filter(None, (f"no architecture {name!r}", hint))))
-    order = {"masked": 0, "seq2seq": 1, "causal": 2}
-    return sorted(fits, key=lambda source: order[source["task"]])[:1]
+        raise Unbuilt("; ".join(filter(None, (f"no architecture {name!r}", hint))))
+    return [min(fits, key=lambda source: _FIRST.index(source["task"]))]
 
 
 def config_class(source: dict[str, Any]) -> Any:
     """The class of configuration that the model's constructor takes."""
-    transformers = load()
-    own = getattr(transformers, source["cls"]).config_class
+    own = getattr(load(), source["cls"]).config_class
     listed = importlib.import_module("transformers.models.auto.configuration_auto").CONFIG_MAPPING[source["type"]]
     return listed if issubclass(listed, own) else own
 
@@ -123,22 +110,19 @@ def proposals(source: dict[str, Any]) -> list[dict[str, Any]]:
     cache, and layers of one kind only, where another kind lacks its settings.
     """
     default = config_class(source)(**BASE.get(source["type"], {}))
-    causal = {"is_decoder": True} if source["task"] == "causal" and hasattr(default, "is_decoder") else {}
-    if source["type"] == "bert-generation":
-        causal = {}
     tries = [shrunk(default, layers, heads=heads) for layers, heads in ((2, True), (2, False), (4, True), (6, True))]
     tries += [shrunk(default, nested=True), shrunk(default, cache=False)]
     tries += [shrunk(default, kind=kind, cache=False) for kind in (0, 1)]
-    return [{**given, **more} for given in tries for more in ((causal, {}) if causal else ({},))]
+    decodes = source["task"] == "causal" and hasattr(default, "is_decoder") and source["type"] != "bert-generation"
+    return [{**given, **more} for given in tries for more in (({"is_decoder": True}, {}) if decodes else ({},))]
 
 
 def build(source: dict[str, Any], variant: str = AS_BUILT) -> tuple[Any, dict[str, Any]]:
     """A model of the source's configuration and the inputs of its forward pass."""
     import torch
 
-    transformers = load()
     config = config_class(source)(**settings(source, variant))
-    model = getattr(transformers, source["cls"])(config)
+    model = getattr(load(), source["cls"])(config)
     ids = torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12], [21, 7, 20, 19, 7, 18, 17, 16]])
     if source["type"].startswith("musicgen"):
         ids = ids.repeat(4, 1)  # a row for each codebook
@@ -158,27 +142,36 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
     parameters are tied, copied and saved can be judged without a forward pass.
 
     Raises:
-        Exception: what the last proposal raised, if none builds.
+        Unbuilt: if none builds.
     """
+    from embcheck.audit.program import answer
+
+    def runs(trial: dict[str, Any]) -> bool:
+        with contextlib.suppress(Exception):
+            model, inputs = build(trial)
+            answer(model.eval(), inputs)
+            return True
+        return False
+
     failure: Exception = ValueError("no configuration")
     built = []
-    for config in proposals(source):
-        trial = {**source, "config": config}
-        try:
-            _fits(trial)
+    try:
+        for config in proposals(source):
+            trial = {**source, "config": config}
+            try:
+                _fits(trial)
+            except Exception as error:
+                failure = error
+                continue
             built.append(trial)
-            _runs(trial)
-        except Exception as error:
-            failure = error
-        else:
-            return trial
-    for heard in (one for trial in built for one in _with_features(trial)):
-        with contextlib.suppress(Exception):
-            _runs(heard)
-            return heard
-    if built:
-        return built[0]
-    raise failure
+            if runs(trial):
+                return trial
+    except Exception as error:
+        failure = error
+    heard = (one for trial in built for one in _with_features(trial))
+    if not built:
+        raise Unbuilt(f"no tiny configuration works: {told(failure)}")
+    return next(filter(runs, heard), built[0])
 
 
 def _fits(trial: dict[str, Any]) -> None:
@@ -195,23 +188,13 @@ def _fits(trial: dict[str, Any]) -> None:
         raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
 
 
-def _runs(trial: dict[str, Any]) -> None:
-    from embcheck.audit.program import answer
-
-    model, inputs = build(trial)
-    answer(model.eval(), inputs)
-
-
-def _with_features(trial: dict[str, Any]) -> list[dict[str, Any]]:
+def _with_features(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The same with a spectrogram beside the ids, of several lengths, where the model hears."""
-    import inspect
-
     model, _ = build(trial)
     bins = [getattr(part, "num_mel_bins", None) for part in vars(model.config).values()]
     wide = next((number for number in bins if isinstance(number, int)), 0)
-    if not wide or "input_features" not in inspect.signature(model.forward).parameters:
-        return []
-    return [{**trial, "features": [wide, frames]} for frames in (8, 16, 32, 64)]
+    if wide and "input_features" in inspect.signature(model.forward).parameters:
+        yield from ({**trial, "features": [wide, frames]} for frames in (8, 16, 32, 64))
 
 
 def settings(source: dict[str, Any], variant: str) -> dict[str, Any]:
@@ -227,12 +210,10 @@ def settings(source: dict[str, Any], variant: str) -> dict[str, Any]:
 
 def flippable(source: dict[str, Any]) -> bool:
     """Whether the configuration's class lets the flag of the tie be turned round."""
-    try:
-        before = config_class(source)(**source["config"]).tie_word_embeddings
-        after = config_class(source)(**settings(source, "flipped")).tie_word_embeddings
-    except Exception:
-        return False
-    return bool(before != after)
+    with contextlib.suppress(Exception):
+        before, after = (config_class(source)(**settings(source, variant)) for variant in (AS_BUILT, FLIPPED))
+        return bool(before.tie_word_embeddings != after.tie_word_embeddings)
+    return False
 
 
 def prelude(source: dict[str, Any], variant: str) -> list[str]:
@@ -245,6 +226,3 @@ def prelude(source: dict[str, Any], variant: str) -> list[str]:
         f"    config = transformers.{config_class(source).__name__}({given})",
         f"    return transformers.{source['cls']}(config)",
     ]
-
-
-__all__ = ["LARGEST", "TASKS", "VOCABULARY", "Unknown", "architectures", "build", "chosen", "load", "prelude", "settle"]

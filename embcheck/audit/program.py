@@ -30,28 +30,20 @@ def vary(model: Model) -> Model:
     """Gives constant parameters values: a bias of zeros that is lost on reload would come back as zeros."""
     with torch.no_grad():
         for count, parameter in enumerate(dict.fromkeys(model.parameters())):
-            if not parameter.is_floating_point() or not parameter.numel() or parameter.device.type == "meta":
-                continue
-            if bool((parameter == parameter.reshape(-1)[0]).all()):
+            real = parameter.is_floating_point() and parameter.numel() and parameter.device.type != "meta"
+            if real and bool((parameter == parameter.reshape(-1)[0]).all()):
                 parameter += wave(parameter, 12.9898 + count)
-        for module in model.modules():
-            row, weight = getattr(module, "padding_idx", None), getattr(module, "weight", None)
-            if not isinstance(row, int) or not isinstance(weight, torch.nn.Parameter) or weight.dim() != 2:
-                continue
-            if weight.device.type != "meta" and not bool(weight[row].any()):
-                weight[row] = wave(weight[row], 4.1)
-        for module in model.modules():
-            settle(module, 0.5)
+        tables = [m for m in model.modules() if isinstance(getattr(m, "weight", None), torch.nn.Parameter)]
+        tables = [m for m in tables if m.weight.dim() == 2 and m.weight.device.type != "meta"]
+        for module in tables:
+            row = getattr(module, "padding_idx", None)
+            if isinstance(row, int) and not bool(module.weight[row].any()):
+                module.weight[row] = wave(module.weight[row], 4.1)
+        for module in tables:
+            if getattr(module, "max_norm", None) is not None:  # no lookup is to rescale a row
+                norms = module.weight.norm(module.norm_type, dim=1, keepdim=True)
+                module.weight.mul_((0.5 * module.max_norm / norms).clamp(max=1))
     return model.eval()
-
-
-def settle(module: Model, part: float) -> None:
-    """Gives the rows of a table with max_norm at most a part of that norm, so that no lookup rescales them."""
-    limit, weight = getattr(module, "max_norm", None), getattr(module, "weight", None)
-    if limit is None or not isinstance(weight, torch.nn.Parameter) or weight.device.type == "meta":
-        return
-    norms = weight.norm(module.norm_type, dim=1, keepdim=True)
-    weight.mul_((part * limit / norms).clamp(max=1))
 
 
 def uncompiled(model: Model) -> Model:
@@ -106,9 +98,16 @@ def first_tensor(out: Any) -> torch.Tensor:
 
 def call(model: Model, inputs: Inputs) -> torch.Tensor:
     """What the model computes, with its graph; the inputs are copies."""
-    given = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-    positional = [given.pop(name) for name in sorted(given) if name.isdigit()]
-    return first_tensor(model(*positional, **given))
+    given = cloned(inputs)
+    return first_tensor(model(*positional(given), **{name: given[name] for name in given if not name.isdigit()}))
+
+
+def cloned(inputs: Inputs) -> Inputs:
+    return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+
+
+def positional(inputs: Inputs) -> list[Any]:
+    return [inputs[name] for name in sorted(inputs) if name.isdigit()]
 
 
 def answer(model: Model, inputs: Inputs, seed: int = 0) -> torch.Tensor:
@@ -186,22 +185,19 @@ def tied_as_declared(build: Build, inputs: Inputs, pairs: Any, expected: str, sa
 def one_memory_one_parameter(build: Build, inputs: Inputs) -> Problems:
     """No two Parameters share memory, and parameters() lists each once."""
     model = build()
+    firsts = {name: named(model)[name] for name, first in partition(model).items() if name == first}
     owner: dict[int, str] = {}
     problems: Problems = []
-    seen: dict[int, str] = {}
-    for name, parameter in named(model).items():
-        if not parameter.numel() or parameter.device.type == "meta" or id(parameter) in seen:
+    for name, parameter in firsts.items():
+        if not parameter.numel() or parameter.device.type == "meta":
             continue
-        seen[id(parameter)] = name
         first = owner.setdefault(parameter.untyped_storage().data_ptr(), name)
-        if first != name:
-            other = named(model)[first]
-            begin, end = parameter.data_ptr(), parameter.data_ptr() + parameter.numel() * parameter.element_size()
-            if other.data_ptr() < end and begin < other.data_ptr() + other.numel() * other.element_size():
-                problems.append(("two Parameters over one memory", name, f"{name} and {first} are two Parameters"))
+        spans = [(p.data_ptr(), p.data_ptr() + p.numel() * p.element_size()) for p in (parameter, firsts[first])]
+        if first != name and max(begin for begin, _ in spans) < min(end for _, end in spans):
+            problems.append(("two Parameters over one memory", name, f"{name} and {first} are two Parameters"))
     listed = [id(parameter) for parameter in model.parameters()]
-    for name, parameter in named(model).items():
-        if listed.count(id(parameter)) > 1 and partition(model)[name] == name:
+    for name, parameter in firsts.items():
+        if listed.count(id(parameter)) > 1:
             problems.append(("listed twice", name, f"parameters() lists {name} {listed.count(id(parameter))} times"))
     return problems
 
@@ -232,15 +228,12 @@ def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
     with Calls() as calls:
         answer(model, inputs)
     known = {id(p) for p in (*model.parameters(), *model.buffers())}
-    read: dict[int, tuple[str, Any]] = {}
-    for name, given, _ in calls.made:
-        for weight in map(base_of, given):
-            if isinstance(weight, torch.nn.Parameter) and id(weight) not in known:
-                read.setdefault(id(weight), (name, weight))
+    read = {id(weight): (name, weight) for name, given, _ in reversed(calls.made) for weight in map(base_of, given)}
     words = "reads a Parameter of shape"
     return [
         ("not among the parameters", "", f"{name} {words} {tuple(weight.shape)} that the model does not list")
-        for name, weight in read.values()
+        for name, weight in reversed(read.values())
+        if isinstance(weight, torch.nn.Parameter) and id(weight) not in known
     ]
 
 
@@ -289,29 +282,24 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trai
         backward(twin, inputs)
         got = [name for name, p in named(model).items() if p.grad is not None]
         if got:
-            problems.append(
-                ("original moves", got[0], f"after {how} the copy's backward pass gives {got[0]} a gradient")
-            )
+            words = f"after {how} the copy's backward pass gives {got[0]} a gradient"
+            problems.append(("original moves", got[0], words))
     return problems
 
 
 def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
     """Casts keep the ties, reach every parameter, and a change of the table shows as in a fresh model."""
     problems: Problems = []
-    for name, dtype in (("double()", torch.float64), ("bfloat16()", torch.bfloat16)):
-        model = build()
+    for dtype in (torch.float64, torch.bfloat16):
+        model, act = build(), f"to({dtype})"
         before = partition(model)
         moved = [n for n, p in named(model).items() if p.is_floating_point()]
-        model = getattr(model, name[:-2])()
-        problems += aliases(before, partition(model), name)
+        model = model.to(dtype)
+        problems += aliases(before, partition(model), act)
         stayed = [n for n in moved if n in named(model) and named(model)[n].dtype != dtype]
-        problems += [("cast is partial", n, f"{name} leaves {n} in {named(model)[n].dtype}") for n in stayed]
+        problems += [("cast is partial", n, f"{act} leaves {n} in {named(model)[n].dtype}") for n in stayed]
     kinds = {p.dtype for p in build().parameters() if p.is_floating_point()}
-    if (
-        exact
-        and not problems
-        and len(kinds) == 1
-        and not follow(build().double().to(kinds.pop()), build(), inputs, table)
-    ):
+    back = exact and not problems and len(kinds) == 1
+    if back and not follow(build().double().to(kinds.pop()), build(), inputs, table):
         problems.append(("copy does not follow", table, f"after double() and back a change of {table} is not seen"))
     return problems

@@ -15,13 +15,15 @@ from embcheck.audit.program import (
     align,
     answer,
     backward,
+    cloned,
     differing,
     disturb,
     named,
     partition,
+    positional,
     same,
     vary,
-)
+)  # fmt: skip
 
 
 def round_trip(model: Model, build: Build, how: str) -> Model:
@@ -125,10 +127,9 @@ def untouched(build: Build, inputs: Inputs) -> Problems:
             if getattr(module, "max_norm", None) is not None and isinstance(module.weight, torch.nn.Parameter):
                 module.weight.mul_(4)
     before = {name: parameter.detach().clone() for name, parameter in named(model).items()}
-    given = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
-    positional = [given[name] for name in sorted(given) if name.isdigit()]
+    given = cloned(inputs)
     with torch.no_grad():
-        model(*positional, **{name: value for name, value in given.items() if not name.isdigit()})
+        model(*positional(given), **{name: value for name, value in given.items() if not name.isdigit()})
     changed = [n for n, v in inputs.items() if isinstance(v, torch.Tensor) and not same(v, given[n])]
     problems = [("input is changed", name, f"the forward pass writes into {name}") for name in changed]
     written = [n for n in differing(before, named(model)) if not renormed(model, named(model)[n], before[n])]
@@ -211,7 +212,7 @@ def sizes(model: Model, table: str, rows: int, padding: int | None, covers: bool
 
 def widths(model: Model, inputs: Inputs, rows: int, covered: bool, act: str) -> Problems:
     """Whether the resized model takes ids up to its last row, and tells of each."""
-    last = {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
+    last = cloned(inputs)
     for name, value in last.items():
         if isinstance(value, torch.Tensor) and not value.is_floating_point() and ("ids" in name or name.isdigit()):
             value.reshape(-1)[-1] = rows - 1

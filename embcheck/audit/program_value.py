@@ -144,24 +144,21 @@ def looks_up(build: Build, inputs: Inputs, path: str) -> Problems:
 
 def embeds_equal_ids(build: Build, inputs: Inputs, table: str) -> Problems:
     """Giving the rows of the ids as inputs_embeds computes what the ids compute."""
-    model = build()
-    expected = answer(model, inputs)
-    with torch.no_grad():
-        rows = model.get_input_embeddings()(inputs["input_ids"])
-    got = answer(model, {**{k: v for k, v in inputs.items() if k != "input_ids"}, "inputs_embeds": rows})
-    if same(got, expected) or got.shape != expected.shape:
+    rest = {name: value for name, value in inputs.items() if name != "input_ids"}
+    apart = []
+    for model in (build(), build().double()):
+        expected = answer(model, inputs)
+        with torch.no_grad():
+            rows = model.get_input_embeddings()(inputs["input_ids"])
+        got = answer(model, {**rest, "inputs_embeds": rows})
+        if same(got, expected) or got.shape != expected.shape:
+            return []
+        apart.append((got - expected).abs().max().item())
+    narrow, wide = apart
+    if wide < narrow / 2**20:  # it shrinks with the unit roundoff: another order of operations
         return []
-    wide = build().double()
-    with torch.no_grad():
-        rows = wide.get_input_embeddings()(inputs["input_ids"])
-    apart = (answer(wide, {**{k: v for k, v in inputs.items() if k != "input_ids"}, "inputs_embeds": rows})
-             - answer(wide, inputs)).abs().max().item()  # fmt: skip
-    narrow = (got - expected).abs().max().item()
-    if apart < narrow / 2**20:  # it shrinks with the unit roundoff: another order of operations
-        return []
-    return [
-        ("inputs_embeds differ", table, f"logits of inputs_embeds differ from those of input_ids by up to {narrow:.3g}")
-    ]
+    words = f"logits of inputs_embeds differ from those of input_ids by up to {narrow:.3g}"
+    return [("inputs_embeds differ", table, words)]
 
 
 def a_step_shows(build: Build, inputs: Inputs, table: str) -> Problems:

@@ -1,19 +1,21 @@
-"""An audit of one model: asks for its facts, has every law judged, and makes verdicts of the answers.
+"""An audit of models: their facts are looked at, every law is judged, and verdicts are made of the answers.
 
-Knows no torch: a template process has it.
+What knows torch is imported in the workers, where the functions of this module are called.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from embcheck.audit.causes import Cause, Judged, causes
-from embcheck.audit.client import Listed, Lost, Template, Unbuilt
-from embcheck.audit.finding import AS_BUILT, FLIPPED, Finding
+from embcheck.audit.causes import Cause, causes
+from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Judged, Lost, Unbuilt
+from embcheck.audit.processes import Ended, isolated
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import BUILT as BUILT_NAME
-from embcheck.record.audited import FAMILY, noted, told
+from embcheck.record.audited import FAMILY, Model, noted, told
 from embcheck.record.store import failure_id
 
 #: The law that only says whether there is something to audit; the last verdict of a subject.
@@ -22,82 +24,15 @@ BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")
 
 @dataclass
 class Audit:
-    """What came of one model."""
+    """What came of one model: its verdicts, and what builds this very model again."""
 
     subject: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    judged: list[Judged] = field(default_factory=list)
-    roots: list[Cause] = field(default_factory=list)
-    unbuilt: str = ""
-    #: Whether nobody knows if it could be built: that hangs, or takes the process down.
-    lost: bool = False
-    cpu: float = 0.0
-    #: What builds this very model again, its configuration settled, and what was expected of it.
+    verdicts: list[Verdict]
     source: dict[str, Any] = field(default_factory=dict)
-    expect: str = "auto"
 
     @property
-    def description(self) -> str:
-        """The model in one line."""
-        facts = self.facts
-        parts = [facts["cls"], f"{facts['parameters']:,} parameters"]
-        if facts["table"]:
-            padding = "" if facts["padding"] is None else f", padding_idx {facts['padding']}"
-            parts.append(f"table {facts['table']} ({facts['rows']}×{facts['width']}{padding})")
-        if facts["head"]:
-            parts.append(f"head {facts['head']}" + (" (tied)" if facts["tied"] else ""))
-        if facts["said"]:
-            parts.append(f"expected {facts['expected']}: {facts['said']}")
-        return " · ".join(parts)
-
-    def verdicts(self) -> list[Verdict]:
-        """A verdict for each law and variant, and last whether the model was built."""
-        found = [self._verdict(one) for one in self.judged]
-        unbuilt = Status.UNKNOWN if self.lost else Status.NOT_APPLICABLE
-        built = Verdict(
-            BUILT.law, FAMILY, self.subject, AS_BUILT, FAMILY,
-            unbuilt if self.unbuilt else Status.HOLDS,
-            cases=1, seconds=round(self.cpu, 3),
-            reasons=(self.unbuilt or self.description,) if self.unbuilt or self.facts else (),
-        )  # fmt: skip
-        return [*found, built]
-
-    def _verdict(self, one: Judged) -> Verdict:
-        mine = [cause for cause in self.roots if (cause.law, cause.variant) == (one.law, one.variant)]
-        names = (one.law, f"{one.law} ({one.variant})")
-        also = [cause.law for cause in self.roots if set(names) & set(cause.also)]
-        elsewhere = also if one.findings and not mine else []
-        reasons = [noted(note) for note in one.notes] + [text for text in (one.reason, one.failure) if text]
-        if elsewhere:
-            reasons.append(f"what {elsewhere[0]} found shows here too")
-        return Verdict(
-            one.law, FAMILY, self.subject, one.variant, FAMILY, status(one), cases=0 if one.reason else 1,
-            seconds=round(one.cpu, 3), reasons=tuple(reasons),
-            counterexamples=tuple(self._example(cause) for cause in mine),
-        )  # fmt: skip
-
-    def _example(self, cause: Cause) -> Counterexample:
-        finding = cause.finding
-        words = told(finding.words, finding.effect, finding.remedy)
-        return Counterexample(
-            cause.law, FAMILY, self.subject, cause.variant, "cpu",
-            case=f"{self.subject} ({cause.variant}): {finding.where or 'the model'}", kind=finding.cause, words=words,
-            path=finding.where, got=finding.words, script=finding.script, script_confirmed=finding.confirmed,
-            also=tuple(cause.also), id=self.id_of(cause),
-        )  # fmt: skip
-
-    def id_of(self, cause: Cause) -> str:
-        """Six digits that name a finding."""
-        return failure_id(FAMILY, self.subject, cause.variant, cause.law, cause.finding.cause)
-
-
-def status(one: Judged) -> Status:
-    """How a law stands: what failed to be judged is unknown, what had nothing to judge is not applicable."""
-    if one.failure:
-        return Status.UNKNOWN
-    if one.reason:
-        return Status.NOT_APPLICABLE
-    return Status.VIOLATED if one.findings else Status.HOLDS
+    def model(self) -> Model:
+        return Model(self.subject, tuple(self.verdicts))
 
 
 def name_of(source: dict[str, Any]) -> str:
@@ -105,74 +40,148 @@ def name_of(source: dict[str, Any]) -> str:
     return f"hf:{source['type']}:{source['cls']}" if source["kind"] == "hf" else str(source["target"])
 
 
-def audit(template: Template, source: dict[str, Any], laws: list[Listed], expect: str = "auto") -> Audit:
-    """Asks for the facts and has every law judged, each in a process of its own.
+def prepared(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Statement]]:
+    """The sources that are meant (``--hf all`` means many), and the laws in the order in which they are judged.
+
+    Raises:
+        Unbuilt: if transformers can't be imported, or there is no such architecture.
+    """
+    from embcheck.audit import hf, laws
+
+    laws.load()
+    statements = [*(Statement(law.name, FAMILY, law.sentence) for law in LAWS.values()), BUILT]
+    return hf.chosen(source["name"]) if "name" in source else [source], statements
+
+
+def audited(pool: Executor, sources: list[dict[str, Any]], expect: str, limit: float) -> Iterator[Audit]:
+    """The audits of all sources as they end; a model that can't be built is one of them."""
+    for done in as_completed([pool.submit(audit, source, expect, limit) for source in sources]):
+        yield done.result()
+
+
+def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
+    """The audit of a model: every law judged in a process of its own, which may take ``limit`` seconds of CPU time."""
+    name = name_of(source)
+    try:
+        source, facts, cpu = looked_at(source, expect, AS_BUILT, limit)
+    except Unbuilt as reason:
+        status = Status.UNKNOWN if isinstance(reason, Lost) else Status.NOT_APPLICABLE
+        return Audit(name, [_built(name, status, str(reason), 0.0)], source)
+    about, judged = description(facts), judged_in(AS_BUILT, source, facts, limit)
+    if facts.flippable:
+        try:
+            _, flipped, more = looked_at(source, "auto", FLIPPED, limit)
+            judged, cpu = judged + judged_in(FLIPPED, source, flipped, limit), cpu + more
+        except Unbuilt:
+            pass
+    cpu += sum(one.cpu for one in judged)
+    return Audit(name, [*verdicts(name, judged), _built(name, Status.HOLDS, about, cpu)], source)
+
+
+def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -> tuple[dict[str, Any], Any, float]:
+    """The source that is settled, the facts of its model, and seconds of CPU time.
 
     Raises:
         Unbuilt: if there is no model.
         Lost: if nobody knows.
     """
-    done = Audit(name_of(source), expect=expect)
-    answer = template.ask(do="explore", source=source, expect=expect)
-    done.facts, source, done.cpu = _facts(answer), answer.get("source", source), answer.get("cpu", 0.0)
-    done.source = source
-    for variant in (AS_BUILT, FLIPPED):
-        facts = done.facts
-        if variant == FLIPPED:
-            if not facts["flippable"]:
-                break
-            answer = template.ask(do="explore", source=source, expect="auto", variant=variant)
-            done.cpu += answer.get("cpu", 0.0)
-            if "facts" not in answer:
-                break
-            facts = answer["facts"]
-        for law in laws:
-            if variant in law.variants:
-                done.judged.append(_judged(template, law, source, facts, variant))
-    done.cpu += sum(one.cpu for one in done.judged)
-    done.roots = causes(done.judged)
-    return done
+    from embcheck.audit import judging
+
+    judging.ready(source)
+    try:
+        answer = isolated(judging.looked_at, source, expect, variant, limit=limit)
+    except Ended as error:
+        raise Lost(f"it can't be built: {error}") from error
+    if isinstance(answer, Unbuilt):
+        raise answer
+    judging.ready(answer[0], runs=True)
+    return answer
 
 
-def again(template: Template, failure: dict[str, Any]) -> Judged:
+def judged_in(variant: str, source: dict[str, Any], facts: Any, limit: float) -> list[Judged]:
+    """What the laws that are asked of a variant say, in their order."""
+    return [one_judged(law.name, source, facts, variant, limit) for law in LAWS.values() if variant in law.variants]
+
+
+def one_judged(law: str, source: dict[str, Any], facts: Any, variant: str, limit: float) -> Judged:
+    from embcheck.audit import judging
+
+    try:
+        return isolated(judging.judged, law, source, facts, variant, limit=limit)
+    except Ended as error:
+        return Judged(law, variant, failure=str(error))
+
+
+def again(failure: dict[str, Any], limit: float) -> Judged:
     """The law of a kept failure, judged anew on the model of that failure.
 
     Raises:
         KeyError: if the failure does not say what builds its model.
         Unbuilt: if the model can't be built any more, or there is no such law.
     """
-    source, variant = failure["source"], failure["mode"]
-    _, laws = template.prepare(source)
-    law = next((law for law in laws if law.name == failure["law"]), None)
-    if law is None:
-        raise Unbuilt(f"this version of embcheck has no {failure['law']!r}")
-    # As in the audit: a variant is explored for itself, and nothing is expected of it beyond what it says.
-    expect = failure["expect"] if variant == AS_BUILT else "auto"
-    answer = template.ask(do="explore", source=source, expect=expect, variant=variant)
-    return _judged(template, law, source, _facts(answer), variant)
+    from embcheck.audit import laws
+
+    law, source, variant = failure["law"], failure["source"], failure["mode"]
+    laws.load()
+    if law not in LAWS:
+        raise Unbuilt(f"this version of embcheck has no {law!r}")
+    # As in the audit: a variant is looked at for itself, and nothing is expected of it beyond what it says.
+    source, facts, _ = looked_at(source, failure["expect"] if variant == AS_BUILT else "auto", variant, limit)
+    return one_judged(law, source, facts, variant, limit)
 
 
-#: What an answer without facts says, how that is told, and whether nobody knows if there is a model.
-_NO_FACTS = (
-    ("lost", "", Lost),
-    ("ended", "it can't be built: ", Lost),
-    ("unbuilt", "", Unbuilt),
-    ("error", "looking at it failed: ", Unbuilt),
-)
+# -- verdicts ------------------------------------------------------------------------------------------------------
 
 
-def _facts(answer: dict[str, Any]) -> dict[str, Any]:
-    for key, words, kind in _NO_FACTS:
-        if "facts" not in answer and key in answer:
-            raise kind(words + answer[key])
-    facts: dict[str, Any] = answer["facts"]
-    return facts
+def description(facts: Any) -> str:
+    """A model in one line."""
+    parts = [facts.cls, f"{facts.parameters:,} parameters"]
+    if facts.table:
+        padding = "" if facts.padding is None else f", padding_idx {facts.padding}"
+        parts.append(f"table {facts.table} ({facts.rows}×{facts.width}{padding})")
+    if facts.head:
+        parts.append(f"head {facts.head}" + (" (tied)" if facts.tied else ""))
+    if facts.said:
+        parts.append(f"expected {facts.expected}: {facts.said}")
+    return " · ".join(parts)
 
 
-def _judged(template: Template, law: Listed, source: dict[str, Any], facts: dict[str, Any], variant: str) -> Judged:
-    answer = template.ask(do="law", law=law.name, source=source, facts=facts, variant=variant)
-    one = Judged(law.name, variant, cpu=answer.get("cpu", 0.0))
-    one.findings = [Finding(**data) for data in answer.get("findings", ())]
-    one.notes, one.reason = list(answer.get("notes", ())), answer.get("reason", "")
-    one.failure = answer.get("error") or answer.get("ended") or answer.get("lost") or answer.get("unbuilt") or ""
-    return one
+def verdicts(subject: str, judged: list[Judged]) -> list[Verdict]:
+    """A verdict for each law and variant; what one law reports shows in the others' reasons."""
+    roots, made = causes(judged), []
+    for one in judged:
+        here = (one.law, one.variant)
+        mine = [cause for cause in roots if cause.met[0] == here]
+        first = [cause.met[0][0] for cause in roots if here in cause.met[1:] and not mine]
+        shared = [f"what {law} found shows here too" for law in first[:1]]
+        reasons = (*map(noted, one.notes), *filter(None, (one.reason, one.failure)), *shared)
+        shown = tuple(_example(subject, cause) for cause in mine)
+        cases, seconds = int(not one.reason), round(one.cpu, 3)
+        made.append(
+            Verdict(
+                one.law, FAMILY, subject, one.variant, FAMILY, status(one), cases=cases, seconds=seconds,
+                reasons=reasons, counterexamples=shown,
+            )
+        )  # fmt: skip
+    return made
+
+
+def status(one: Judged) -> Status:
+    """How a law stands: what failed to be judged is unknown, what had nothing to judge is not applicable."""
+    if one.failure or one.reason:
+        return Status.UNKNOWN if one.failure else Status.NOT_APPLICABLE
+    return Status.VIOLATED if one.findings else Status.HOLDS
+
+
+def _built(subject: str, status: Status, why: str, cpu: float) -> Verdict:
+    return Verdict(BUILT.law, FAMILY, subject, AS_BUILT, FAMILY, status, cases=1, seconds=round(cpu, 3), reasons=(why,))
+
+
+def _example(subject: str, cause: Cause) -> Counterexample:
+    finding, (law, variant) = cause.finding, cause.met[0]
+    return Counterexample(
+        law, FAMILY, subject, variant, "cpu", f"{subject} ({variant}): {finding.where or 'the model'}", finding.cause,
+        told(finding.words, *ADVICE[finding.kind]), path=finding.where, got=finding.words, script=finding.script,
+        script_confirmed=finding.confirmed, also=tuple(cause.also),
+        id=failure_id(FAMILY, subject, variant, law, finding.cause),
+    )  # fmt: skip

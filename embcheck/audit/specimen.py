@@ -12,7 +12,6 @@ import torch
 
 Tensor = torch.Tensor
 S = TypeVar("S", bound="Specimen")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
@@ -79,28 +78,33 @@ class Specimen(torch.nn.Module):
     def resize_table(self, rows: int) -> None:
         old, padding = self.table, self.table.padding_idx
         self.table = torch.nn.Embedding(
-            rows, old.embedding_dim, padding if padding is not None and padding < rows else None
+            rows, old.embedding_dim, None if padding is None or padding >= rows else padding
         )
-        with torch.no_grad():
-            kept = min(rows, old.num_embeddings)
-            self.table.weight[:kept] = old.weight[:kept]
+        kept = min(rows, old.num_embeddings)
+        self.table.weight.data[:kept] = old.weight.data[:kept]
 
     def resize_head(self, rows: int) -> None:
         old, self.head = self.head, torch.nn.Linear(self.head.in_features, rows)
-        with torch.no_grad():
-            kept = min(rows, old.out_features)
-            self.head.weight[:kept] = old.weight[:kept]
-            self.head.bias[:kept] = old.bias[:kept]
+        kept = min(rows, old.out_features)
+        self.head.weight.data[:kept] = old.weight.data[:kept]
+        self.head.bias.data[:kept] = old.bias.data[:kept]
 
     def save_pretrained(self, folder: str) -> None:
-        torch.save({"config": asdict(self.config), "state": self.state_dict()}, os.path.join(folder, "model.pt"))
+        saved = {"config": asdict(self.config), "state": self.saved_state()}
+        torch.save(saved, os.path.join(folder, "model.pt"))
+
+    def saved_state(self) -> dict[str, Tensor]:
+        return self.state_dict()
 
     @classmethod
     def from_pretrained(cls: type[S], folder: str) -> S:
         saved = torch.load(os.path.join(folder, "model.pt"), weights_only=True)
         model = cls(Config(**saved["config"]))
-        model.load_state_dict(saved["state"])
+        model.restore(saved["state"])
         return model
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.load_state_dict(state)
 
     @classmethod
     def factory(cls) -> tuple[Specimen, dict[str, Tensor]]:
@@ -117,15 +121,10 @@ class Untied(Specimen):
 
 @dataclass(frozen=True)
 class Planted:
-    """A fault: the class that has it, what it does in words, and the kinds of finding of which one must be reported."""
+    """A fault: the class that has it, whose name says what it does, and the kinds of finding of which one must be reported."""
 
     cls: type[Specimen]
-    sentence: str
     kinds: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return self.cls.__name__
 
     @property
     def target(self) -> str:
@@ -136,19 +135,40 @@ class Planted:
 PLANTED: dict[str, Planted] = {}
 
 
-def planted(*kinds: str, method: str = "", base: type[Specimen] = Specimen) -> Callable[[F], F]:
-    """Registers a fault, whose docstring says what it does: a class, or a function that replaces a ``method`` of ``base``.
+def planted(*kinds: str) -> Callable[[type[S]], type[S]]:
+    """Registers a fault that is a class."""
 
-    The class that is made of a function has the function's name in capitals: ``head_is_a_copy`` gives HeadIsACopy.
-    """
-
-    def register(fault: F) -> F:
-        cls: Any = fault
-        if method:
-            name = fault.__name__.title().replace("_", "")
-            cls = type(name, (base,), {method: fault, "__doc__": fault.__doc__, "__module__": fault.__module__})
-            setattr(sys.modules[fault.__module__], name, cls)
-        PLANTED[cls.__name__] = Planted(cls, (cls.__doc__ or "").strip(), kinds)
-        return fault
+    def register(cls: type[S]) -> type[S]:
+        PLANTED[cls.__name__] = Planted(cls, kinds)
+        return cls
 
     return register
+
+
+def plant(
+    name: str,
+    kinds: str,
+    method: str,
+    instead: Callable[..., Any] | None = None,
+    base: type[Specimen] = Specimen,
+    then: Callable[[Any], object] | None = None,
+) -> None:
+    """Makes and registers a fault: a class in which a function stands in the place of a method, or changes the model ``then``,
+    when the method is done; ``kinds`` has bars between."""
+    module = sys._getframe(1).f_globals["__name__"]
+    cls: type[Specimen] = type(
+        name, (base,), {method: instead or after(getattr(base, method), then), "__module__": module}
+    )
+    setattr(sys.modules[module], name, cls)
+    planted(*kinds.split(" | "))(cls)
+
+
+def after(method: Callable[..., Any], change: Any) -> Callable[..., Any]:
+    """A method, and a change of the model when it is done."""
+
+    def changed(self: Any, *given: Any, **flags: Any) -> Any:
+        out = method(self, *given, **flags)
+        change(self)
+        return out
+
+    return changed

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
-import os
 import sys
 import textwrap
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import ADVICE, Finding, NotApplicable, Result
-from embcheck.audit.program import Build, Inputs, Model, Problems, named, uncompiled, vary
+from embcheck.audit.finding import Finding, NotApplicable, Result
+from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.record.totals import grouped
@@ -32,10 +33,7 @@ class Subject:
 
     def __init__(self, source: Source, facts: Facts, variant: str) -> None:
         self.source, self.facts, self.variant = source, facts, variant
-        model, given = made(source, variant)
-        self._given = given
-        self.inputs: Inputs = inputs_of(model, given, facts)
-        self.model_class = type(model)
+        self.inputs: Inputs = inputs_of(made(source, variant)[1], facts)
 
     def need(self, **wanted: str) -> Facts:
         """The facts.
@@ -50,8 +48,8 @@ class Subject:
                 raise NotApplicable(reason or value)
         return self.facts
 
-    def fresh(self) -> Model:
-        return fresh(self.source, self.variant)
+    def fresh(self, seed: int = 0, *, varied: bool = True) -> Model:
+        return fresh(self.source, self.variant, varied=varied, seed=seed)
 
     def learning(self, model: Model) -> Any:
         """The weight of the model's table.
@@ -64,10 +62,6 @@ class Subject:
             raise NotApplicable("the table is frozen")
         return weight
 
-    def builder(self, *, varied: bool = True) -> Build:
-        """What builds a fresh model, from a seed of its own where one is given."""
-        return lambda seed=0: fresh(self.source, self.variant, varied=varied, seed=seed)
-
     def problems(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Problems:
         """What a program finds in fresh models.
 
@@ -75,28 +69,28 @@ class Subject:
             NotApplicable: if it says by a LookupError that it can't judge this model.
         """
         try:
-            return program(self.builder(varied=varied), self.inputs, **options)
+            return program(functools.partial(self.fresh, varied=varied), self.inputs, **options)
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
     def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Result:
-        """The same as findings, each with a script that was run."""
-        found = self.problems(program, varied=varied, **options)
+        """The same as findings, each with a script that was run: one for each kind, for many of one have one cause."""
         shown: Result = []
-        for kind, where, words in merged(found):
+        found = dict.fromkeys(self.problems(program, varied=varied, **options))
+        for kind, group in grouped(found, lambda problem: problem[0]).items():
+            _, where, words = group[0]
+            if more := [place for _, place, _ in group[1:] if place not in ("", where)]:
+                words += f"; so with {', '.join(more[:4])}" + " …" * (len(more) > 4)
             text = self.script(program, varied, options, kind)
-            confirmed = alone.SHOWS.get(exit_status(text))
-            shown.append(Finding(kind, where, words, *ADVICE[kind], text, confirmed))
+            shown.append(Finding(kind, where, words, text, alone.SHOWS.get(exit_status(text))))
         return shown
 
     def script(self, program: Callable[..., Problems], varied: bool, options: dict[str, Any], kind: str) -> str:
         """The program as a script that needs torch and the factory only: it exits 1 for problems of this kind alone."""
-        literals = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        about = f"{self.facts.cls}, {self.variant}"
+        literals = "".join(f", {name}={value!r}" for name, value in options.items())
         compiled = [uncompiled] if self.facts.compiled else []
-        roots = [program, *([vary] if varied else []), *compiled]
         lines = [
-            f"# {about}: {kind}",
+            f"# {self.facts.cls}, {self.variant}: {kind}",
             "# exits 1 while there is such a problem, 0 if there is none, 2 for anything else, such as another problem",
             "from __future__ import annotations",
             "",
@@ -107,7 +101,7 @@ class Subject:
             "import torch",
             *self._factory(),
             "",
-            *sources(roots),
+            *sources([program, *([vary] if varied else []), *compiled]),
             "",
             "def build(seed=0):",
             "    torch.manual_seed(seed)",
@@ -118,7 +112,7 @@ class Subject:
             "",
             "",
             *self._inputs(),
-            f"problems = {program.__name__}(build, inputs, {literals})",
+            f"problems = {program.__name__}(build, inputs{literals})",
             "for problem in problems:",
             '    print(": ".join(problem))',
             f"sys.exit(1 if {kind!r} in [problem[0] for problem in problems] else 2 if problems else 0)",
@@ -149,22 +143,9 @@ def folder_of(module: str) -> str:
     file = getattr(sys.modules.get(module), "__file__", None)
     if not file:
         return "."
-    depth = module.count(".") + (os.path.basename(file) == "__init__.py")
-    folder = os.path.abspath(file)
-    for _ in range(depth + 1):
-        folder = os.path.dirname(folder)
-    return "." if os.path.realpath(folder) == os.path.realpath(os.getcwd()) else folder
-
-
-def merged(problems: Problems) -> Problems:
-    """One problem for each kind and place; many of one kind become one, for they have one cause."""
-    shown: Problems = []
-    for kind, group in grouped(dict.fromkeys(problems), lambda problem: problem[0]).items():
-        _, where, words = group[0]
-        more = [place for _, place, _ in group[1:] if place not in ("", where)]
-        shown.append((kind, where, words + (f"; so with {', '.join(more[:4])}" + (" …" if len(more) > 4 else "")
-                                            if more else "")))  # fmt: skip
-    return shown
+    path = Path(file).absolute()
+    folder = path.parents[module.count(".") + (path.name == "__init__.py")]
+    return "." if folder.resolve() == Path.cwd().resolve() else str(folder)
 
 
 def sources(roots: list[Any]) -> list[str]:
@@ -174,26 +155,20 @@ def sources(roots: list[Any]) -> list[str]:
     def visit(thing: Any) -> None:
         if thing.__name__ in found:
             return
-        found[thing.__name__] = None
-        parts = [thing] if isinstance(thing, types.FunctionType) else [
-            member for member in vars(thing).values() if isinstance(member, types.FunctionType)]  # fmt: skip
-        bases = [base for base in getattr(thing, "__bases__", ()) if base.__module__.startswith("embcheck.")]
-        for base in bases:
-            visit(base)
-        for part in parts:
-            for name in names_in(part.__code__):
-                used = part.__globals__.get(name)
-                if isinstance(used, (types.FunctionType, type)) and used.__module__.startswith("embcheck."):
-                    visit(used)
+        found[thing.__name__] = None  # a place, against cycles
+        members = [thing] if isinstance(thing, types.FunctionType) else vars(thing).values()
+        functions = [member for member in members if isinstance(member, types.FunctionType)]
+        used = [part.__globals__.get(name) for part in functions for name in names_in(part.__code__)]
+        for each in (*getattr(thing, "__bases__", ()), *used):
+            if isinstance(each, (types.FunctionType, type)) and each.__module__.startswith("embcheck."):
+                visit(each)
         del found[thing.__name__]
         found[thing.__name__] = thing
 
     for root in roots:
         visit(root)
-    lines: list[str] = []
-    for thing in found.values():
-        lines += [*textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines(), "", ""]
-    return lines
+    parts = [textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines() for thing in found.values()]
+    return [line for part in parts for line in (*part, "", "")]
 
 
 def names_in(code: types.CodeType) -> list[str]:

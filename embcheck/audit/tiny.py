@@ -74,49 +74,28 @@ _COUNTS = re.compile(r"(.*_)?depths")
 BASE: dict[str, dict[str, Any]] = {
     "gemma4_assistant": {
         "text_config": {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0}
-    },
+    }
 }
 
 #: By model type, what names alone don't tell.
 SPECIAL: dict[str, dict[str, Any]] = {
-    "bailing_hybrid": {"num_key_value_heads": 4, "n_group": 1, "topk_group": 1, "num_experts_per_tok": 2},
-    "bamba": {"attn_layer_indices": [1]},
     "dbrx": {"attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0, "clip_qkv": 8.0}},
     "deepseek_v2": {"num_key_value_heads": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
-    "dots3_note_text": {
-        "num_key_value_heads": 4, "swa_num_attention_heads": 4, "swa_num_key_value_heads": 4, "swa_q_lora_rank": 16,
-        "swa_kv_lora_rank": 16, "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 8,
-    },
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
     "esm": {"vocab_size": VOCABULARY, "pad_token_id": 1, "mask_token_id": 32},
-    "esmc": {"num_key_value_heads": 4},
-    "gemma3n_text": {"num_hidden_layers": 4, "num_kv_shared_layers": 0,
-                     "layer_types": ["sliding_attention", "full_attention"] * 2},
-    "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
     "hunyuan_v1_moe": {"head_dim": 8},
-    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "kimi_linear": {"num_experts_per_token": 2, "num_expert_group": 1, "topk_group": 1},
-    "led": {"attention_window": [4, 4]},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 16, "chunk_size": 16},
-    "minicpm3": {"num_key_value_heads": 4},
     "ministral": {"head_dim": 8},
     "mobilebert": {"intra_bottleneck_size": 32},
     "nemotron": {"num_key_value_heads": 4},
-    "nemotron_h": {"mamba_num_heads": 8, "mamba_head_dim": 8, "n_groups": 2},
     "perceiver": {
         "num_latents": 8, "d_latents": 32, "num_self_attends_per_block": 1, "qk_channels": 32, "v_channels": 32,
         "num_self_attention_heads": 4, "num_cross_attention_heads": 4,
     },
-    "qwen4_exp_text": {
-        "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": 8, "indexer_budget": 8,
-        "indexer_compress_ratio": 2,
-    },
     "reformer": {"axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8], "attn_layers": ["local", "lsh"]},
-    "voxtral_realtime_encoder": {"num_mel_bins": 4},
     "xmod": {"default_language": "en_XX"},
-    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2},
     "zamba": {"num_hidden_layers": 12, "attention_hidden_size": 64, "attention_head_dim": 16},
     "zamba2": {"num_hidden_layers": 12, "attention_hidden_size": 64, "attention_head_dim": 16},
 }  # fmt: skip

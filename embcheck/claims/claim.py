@@ -28,6 +28,9 @@ from embcheck.core.result import Difference, Finding, Holds
 #: How the law of a claim with such a verdict is called.
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
 
+#: So many characters of an observation are shown.
+_SHORT = 40
+
 Telling = Callable[[Any, Outcome], str]
 Drawing = Callable[[Any, Outcome], Figure]
 
@@ -38,9 +41,9 @@ class Claim:
 
     ``source`` is the file and its lines, ``phrase`` the original words, ``gloss`` what they mean in English.  It is judged
     on the ``experiment`` in the situations ``where``, and comes out false in those of ``fails``; ``otherwise`` is the
-    condition under which it holds, or what is true in place of it.  ``tells`` puts what was measured on a case into words,
-    ``draws`` makes a plot of it.  Where what is observed depends on numbers that the program draws, ``chance`` bounds the
-    probability that a right torch is judged wrong.
+    condition under which it holds, or what is true in place of it.  ``tells`` puts what was measured on a case into words, where
+    that is more than the program's short observations; ``draws`` makes a plot of it.  Where what is observed depends on numbers
+    that the program draws, ``chance`` bounds the probability that a right torch is judged wrong.
     """
 
     id: str
@@ -99,16 +102,13 @@ class Claim:
     def judge(self, case: ClaimCase, out: Outcome) -> Finding:
         """That the case comes out as stated, or how it does not."""
         claimed = self.claimed(case, out)
-        if case.situation not in self.fails:
+        if self.instead is None or case.situation not in self.fails:
             return claimed
-        assert self.instead is not None
         true = self.instead(case, out)
-        if isinstance(claimed, Difference) or not isinstance(true, Holds):
-            return true
-        if not isinstance(claimed, Holds):
-            return claimed
-        words = f"the claim holds here, though stated as false: {self.sentence}"
-        return Difference("claim holds", '"the claim"', "holds", "fails", words)
+        if isinstance(claimed, Holds) and isinstance(true, Holds):
+            words = f"the claim holds here, though stated as false: {self.sentence}"
+            return Difference("claim holds", '"the claim"', "holds", "fails", words)
+        return claimed if isinstance(true, Holds) and not isinstance(claimed, Difference) else true
 
     def observed(self, case: ClaimCase, out: Outcome) -> tuple[bool, str]:
         """Whether the claim is true of a case, and what was measured, in words."""
@@ -116,11 +116,16 @@ class Claim:
         true = isinstance(found, Holds)
         if self.tells is not None:
             return true, self.tells(case, out)
-        if isinstance(found, Difference):
-            return true, found.words
-        if not isinstance(found, Holds):
-            return False, found.why
-        return True, "exactly" if found.ratio is None else f"error at most {found.ratio:.2g} of its bound"
+        why = [found.words] if isinstance(found, Difference) else [] if isinstance(found, Holds) else [found.why]
+        if isinstance(found, Holds) and found.ratio is not None:
+            why = [f"error at most {found.ratio:.2g} of its bound"]
+        return true, "; ".join((f"{case.num_embeddings}×{case.embedding_dim}", *plain(out), *why))
+
+
+def plain(out: Outcome) -> list[str]:
+    """The observations of a program that fit into a line: numbers, names, short lists."""
+    shown = [(name, value) for name, value in out.seen.items() if isinstance(value, (bool, int, float, str, list))]
+    return [f"{name} {value}" for name, value in shown if len(str(value)) <= _SHORT]
 
 
 def verdict_of(true_somewhere: bool, false_somewhere: bool) -> str:
@@ -171,8 +176,7 @@ def add_law(family: Family, made: Claim) -> None:
     def judge(case: ClaimCase, out: Outcome) -> Finding:
         return made.judge(case, out)
 
-    judge.__name__ = made.law
-    judge.__doc__ = made.law_sentence
+    judge.__name__, judge.__doc__ = made.law, made.law_sentence
     family.law(
         made.law_sentence,
         source=f"{made.source} {made.phrase}",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 
@@ -19,12 +20,10 @@ def layer_shapes(rows: int, width: int) -> dict[str, Any]:
 
 @experiment("without detach", "with detach")
 def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     linear = torch.nn.Linear(weight.shape[0], weight.shape[1], bias=False, dtype=weight.dtype)
-    if situation == "with detach":
-        linear.weight = torch.nn.Parameter(embedding.weight.T.detach())
-    else:
-        linear.weight = torch.nn.Parameter(embedding.weight.T)
+    transposed = embedding.weight.T
+    linear.weight = torch.nn.Parameter(transposed.detach() if situation == "with detach" else transposed)
     one_hot = torch.nn.functional.one_hot(indices, weight.shape[0]).to(weight.dtype)
     value = linear(one_hot)
     value.backward(upstream)
@@ -41,7 +40,6 @@ def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str)
         "gradient": linear.weight.grad,
         "after": linear.weight.detach().clone(),
         "table": embedding.weight.detach().clone(),
-        "release": torch.__version__,
     }
 
 
@@ -69,7 +67,7 @@ def multiplied(weight: Tensor, situation: str) -> dict[str, Any]:
         direct, error = linear.weight @ x + (0 if linear.bias is None else linear.bias), ""
     except RuntimeError as raised:
         direct, error = torch.zeros(0), type(raised).__name__
-    return {"x": x, "value": linear(x), "direct": direct, "failed": error, "shape": list(linear.weight.shape)}
+    return {"value": linear(x), "direct": direct, "failed": error, "shape": list(linear.weight.shape)}
 
 
 @experiment("layer from V to D", "layer from V to D, V = D", "layer from D to V")
@@ -92,22 +90,18 @@ def untransposed(weight: Tensor, situation: str) -> dict[str, Any]:
 
 @experiment("with detach")
 def detached(weight: Tensor) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     apart = embedding.weight.T.detach()
     shares = apart.data_ptr() == embedding.weight.data_ptr()
     with torch.no_grad():
         apart[0, 0] = 99.0
-    return {
-        "shares": shares,
-        "requires_grad": apart.requires_grad,
-        "afterwards": embedding.weight.detach()[0, 0].clone(),
-        "wrapped": torch.nn.Parameter(apart).requires_grad,
-    }
+    afterwards = embedding.weight.detach()[0, 0].clone()
+    return {"shares": shares, "requires_grad": apart.requires_grad, "afterwards": afterwards}
 
 
 @experiment("frozen from the start", "not frozen", "frozen with a gradient left over")
 def frozen(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    embedding = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    embedding = table(weight.clone())
     linear = torch.nn.Linear(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     linear.weight = torch.nn.Parameter(embedding.weight.T, requires_grad=situation != "frozen from the start")
     before = linear.weight.detach().clone()

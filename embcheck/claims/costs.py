@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 
@@ -38,7 +39,7 @@ def counting() -> Any:
 @experiment("forward", "forward and backward", "forward and backward, sparse", sizes=((64, 33), (500, 8), (200, 4)),
             large=True)  # fmt: skip
 def elements_made(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse="sparse" in situation, _weight=weight)
+    layer = table(weight, sparse="sparse" in situation)
     counter = counting()
     with counter:
         value = layer(indices)
@@ -50,7 +51,7 @@ def elements_made(weight: Tensor, indices: Tensor, situation: str) -> dict[str, 
 @experiment("table", "with what a lookup makes", sizes=((7, 4), (64, 33), (500, 8)), shapes=((2, 4), (50, 100)),
             seeds=1, dtypes=("float32",))  # fmt: skip
 def elements_held(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    layer = table(weight)
     held = sum(parameter.numel() for parameter in layer.parameters()) + sum(b.numel() for b in layer.buffers())
     if situation != "table":
         held += layer(indices).numel()
@@ -71,7 +72,7 @@ def elements_for_lookup(weight: Tensor, indices: Tensor, situation: str) -> dict
 
 @experiment(dtypes=("float32",))
 def autocast(weight: Tensor, indices: Tensor) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    layer = table(weight)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = layer(indices)
         product = torch.nn.functional.linear(value, weight)

@@ -72,11 +72,11 @@ def named(spread: Spread) -> str:
     return f"N({spread.mean:g}, {spread.scale**2:.3g})"
 
 
-def measured(name: str, *spreads: Callable[[ClaimCase], Spread]) -> Telling:
-    """Tells mean, deviation and range of an observation, and its distance from distributions."""
+def measured(*spreads: Callable[[ClaimCase], Spread]) -> Telling:
+    """Tells deviation and range of the values, and their distance from distributions."""
 
     def tell(case: ClaimCase, out: Outcome) -> str:
-        values = numbers(getattr(out, name))
+        values = numbers(out.values)
         distances = [f"distance {distance(values, spread(case)):.3f} from {named(spread(case))}" for spread in spreads]
         most = allowed_distance(values.size, case.format)
         return (

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import Drawing
-from embcheck.claims.distributions import named, numbers
+from embcheck.claims.distributions import measured, named, numbers
 from embcheck.core.outcome import Outcome
 from embcheck.core.plot_data import Curve, Figure, Histogram, rounded
 from embcheck.families.construction.cases import Spread
 
-_BINS = 48
-_POINTS = 193
+_BINS, _POINTS = 48, 193
 
 
-def density(
-    name: str, claimed: Callable[[ClaimCase], Spread], true: Callable[[ClaimCase], Spread] | None = None
-) -> Drawing:
-    """Draws the histogram of an observation with the density that is claimed of it, and the true one if that differs."""
+def drawn_from(*spreads: Callable[[ClaimCase], Spread]) -> dict[str, Any]:
+    """Tells how far values are from the claimed distribution, and from the true one where that differs, and draws their
+    histogram with these densities."""
 
     def draw(case: ClaimCase, out: Outcome) -> Figure:
-        values = numbers(getattr(out, name)).reshape(-1)
-        spreads = [spread(case) for spread in (claimed, true) if spread is not None]
-        reach = max(float(np.abs(values).max()), *(abs(one.mean) + one.scale for one in spreads)) * 1.05
+        values, found = numbers(out.values).reshape(-1), [spread(case) for spread in spreads]
+        reach = max(float(np.abs(values).max()), *(abs(one.mean) + one.scale for one in found)) * 1.05
         heights, edges = np.histogram(values, _BINS, (-reach, reach), density=True)
         points = np.linspace(-reach, reach, _POINTS)
-        size = f"{case.num_embeddings}×{case.embedding_dim}"
-        curves = [
-            Curve(f"{named(one)}{_role(k, len(spreads))}", rounded(points), rounded(one.density(points)), dashed=k == 0)
-            for k, one in enumerate(spreads)
-        ]
-        bars = Histogram(f"{values.size:,} values, {size}", rounded(edges), rounded(heights))
-        return Figure(f"First values: {case.situation}", "value", "density", tuple(curves), bars)
+        roles = ("",) if len(found) == 1 else (", claimed", ", true")
+        curves = tuple(
+            Curve(named(one) + role, rounded(points), rounded(one.density(points)), dashed=one is found[0])
+            for one, role in zip(found, roles, strict=True)
+        )
+        size = f"{values.size:,} values, {case.num_embeddings}×{case.embedding_dim}"
+        bars = Histogram(size, rounded(edges), rounded(heights))
+        return Figure(f"First values: {case.situation}", "value", "density", curves, bars)
 
-    return draw
-
-
-def _role(place: int, of: int) -> str:
-    return "" if of == 1 else (", claimed", ", true")[place]
+    return {"tells": measured(*spreads), "draws": draw}
 
 
 def losses(title: str, names: Sequence[str], seen: str, every: str) -> Drawing:

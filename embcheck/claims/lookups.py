@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table, tried
 
 Tensor = torch.Tensor
 
 
 @experiment(dtypes=("float32", "float64", "float16", "bfloat16"))
 def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
+    layer = table(weight)
     value = layer(indices)
     return {
         "value": value,
@@ -34,16 +35,12 @@ def two_sentences(seed: int) -> dict[str, Any]:
 
 @experiment("int64", "int32", "int16", "uint8", "bool", "float32")
 def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
-    try:
-        return {"accepted": True, "failed": "", "value": layer(indices.clamp(max=1).to(getattr(torch, situation)))}
-    except (RuntimeError, IndexError) as error:
-        return {"accepted": False, "failed": type(error).__name__}
+    return tried(table(weight), indices.clamp(max=1).to(getattr(torch, situation)))
 
 
 @experiment("eval()", "eval() and no_grad()", padding=1, pattern="late_padding")
 def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight).eval()
+    layer = table(weight, padding_idx=1).eval()
     with torch.set_grad_enabled("no_grad" not in situation):
         return {"value": layer(indices)}
 
@@ -51,31 +48,22 @@ def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]
 @experiment("first", "last", "one past the last", "-1", sizes=((5000, 2), (7, 4), (3, 1)))
 def edges(weight: Tensor, situation: str) -> dict[str, Any]:
     rows = weight.shape[0]
-    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
     index = {"first": 0, "last": rows - 1, "one past the last": rows, "-1": -1}[situation]
-    try:
-        return {"accepted": True, "value": layer(torch.tensor([index]))[0]}
-    except (RuntimeError, IndexError):
-        return {"accepted": False}
+    return tried(lambda indices: table(weight)(indices)[0], torch.tensor([index]))
 
 
 @experiment("few rows, long sentence", "many rows, short sentence, large index")
 def sentence_lengths(weight: Tensor, situation: str) -> dict[str, Any]:
     rows = weight.shape[0]
-    layer = torch.nn.Embedding(rows, weight.shape[1], _weight=weight)
     long = situation == "few rows, long sentence"
     sentence = torch.arange(10 * rows) % rows if long else torch.tensor([rows])
-    try:
-        layer(sentence)
-        return {"accepted": True, "length": len(sentence), "rows": rows}
-    except (RuntimeError, IndexError):
-        return {"accepted": False, "length": len(sentence), "rows": rows}
+    return {**tried(table(weight), sentence), "length": len(sentence), "rows": rows}
 
 
 @experiment("1.0", "2.0", "3.0", "inf", "default", dtypes=("float32", "float64"))
 def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {} if situation == "default" else {"norm_type": float(situation)}
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=1.5, _weight=weight.clone(), **chosen)
+    layer = table(weight.clone(), max_norm=1.5, **chosen)
     value = layer(indices).detach()
     return {"value": value, "after": layer.weight.detach().clone(), "norm_type": layer.norm_type}
 
@@ -83,7 +71,7 @@ def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
 @experiment("looked up", "not looked up", "small norm")
 def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
     limit = 1e6 if situation == "small norm" else 1.5
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=limit, _weight=weight.clone())
+    layer = table(weight.clone(), max_norm=limit)
     layer(torch.tensor([0] if situation == "not looked up" else [weight.shape[0] - 1]))
     return {"row": layer.weight.detach()[-1].clone(), "limit": limit}
 
@@ -91,7 +79,7 @@ def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
 @experiment("scale_grad_by_freq", "default", pattern="unequal")
 def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     flags = {"scale_grad_by_freq": True} if situation == "scale_grad_by_freq" else {}
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer = table(weight, **flags)
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad}
 
@@ -99,6 +87,6 @@ def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situa
 @experiment("sparse=True", "default")
 def sparse_gradient(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
     flags = {"sparse": True} if situation == "sparse=True" else {}
-    layer: Any = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+    layer: Any = table(weight, **flags)
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad, "sparse": layer.weight.grad.is_sparse}

@@ -10,6 +10,7 @@ import torch
 from torch.utils import flop_counter
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 
@@ -62,15 +63,14 @@ def sequence_of_four(weight: Tensor) -> dict[str, Any]:
 
 @experiment("subclass", "plain", padding=1)
 def inherited(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    plain = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight)
+    plain = table(weight, padding_idx=1)
     layer = token_embedding(weight) if situation == "subclass" else plain
     return {"value": layer(indices), "module": isinstance(layer, torch.nn.Embedding)}
 
 
 @experiment("Sequential", "deepcopy", "save and load", "to(float64)", "own forward", "from_pretrained", padding=1)
 def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = token_embedding(weight)
-    error = ""
+    layer, error = token_embedding(weight), ""
     if situation == "Sequential":
         layer = torch.nn.Sequential(layer, torch.nn.Identity())
     elif situation == "deepcopy":
@@ -104,9 +104,7 @@ def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> dict[
 def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
     indices = torch.cat([indices.reshape(-1), torch.tensor([1, 1])])
     upstream = torch.ones(len(indices), weight.shape[1], dtype=weight.dtype)
-    layer: Any = torch.nn.Embedding(
-        weight.shape[0], weight.shape[1], padding_idx=1, sparse=situation == "sparse lookup", _weight=weight
-    )
+    layer: Any = table(weight, padding_idx=1, sparse=situation == "sparse lookup")
     layer(indices).backward(upstream)
     lookup = layer.weight.grad.to_dense().clone()
     if situation == "tied head":
@@ -151,10 +149,8 @@ def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) 
 
 @experiment("training", "eval", "no_grad", padding=1)
 def masked(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    padded = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight).train(
-        situation == "training"
-    )
-    plain = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight).train(situation == "training")
+    padded = table(weight, padding_idx=1).train(situation == "training")
+    plain = table(weight).train(situation == "training")
     after = torch.nn.Linear(weight.shape[1], 2, bias=False, dtype=weight.dtype)
     counter = flop_counter.FlopCounterMode(display=False)
     with torch.set_grad_enabled(situation != "no_grad"):
@@ -167,7 +163,7 @@ def masked(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
 
 @experiment("summed, zero row", "summed, filled row", "averaged, zero row", "attended to, zero row")
 def with_padding_appended(weight: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, _weight=weight.clone())
+    layer = table(weight.clone(), padding_idx=1)
     with torch.no_grad():
         layer.weight[1] = 1.0 if "filled" in situation else 0.0
 
@@ -197,9 +193,7 @@ def padding_row_at_start(rows: int, width: int, situation: str, seed: int) -> di
 
 @experiment("padding_idx=1", "no padding")
 def all_rows_trained(weight: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(
-        weight.shape[0], weight.shape[1], padding_idx=1 if situation == "padding_idx=1" else None, _weight=weight
-    )
+    layer = table(weight, padding_idx=1 if situation == "padding_idx=1" else None)
     layer(torch.arange(weight.shape[0])).sum().backward()
     return {"gradient": layer.weight.grad}
 

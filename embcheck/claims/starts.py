@@ -113,14 +113,12 @@ def tables_of_numbers(weight: Tensor, indices: Tensor, situation: str) -> dict[s
 
 @experiment("vocab_size=, emb_size=", "vocab_size, emb_size", "num_embeddings=, embedding_dim=", dtypes=("float32",))
 def keywords(rows: int, width: int, situation: str) -> dict[str, Any]:
+    names = [name.strip() for name in situation.split(",")]
+    named: dict[str, Any] = {
+        name[:-1]: size for name, size in zip(names, (rows, width), strict=True) if name.endswith("=")
+    }
     try:
-        if situation == "vocab_size=, emb_size=":
-            wrong: dict[str, Any] = {"vocab_size": rows, "emb_size": width}
-            layer = torch.nn.Embedding(**wrong)
-        elif situation == "vocab_size, emb_size":
-            layer = torch.nn.Embedding(rows, width)
-        else:
-            layer = torch.nn.Embedding(num_embeddings=rows, embedding_dim=width)
+        layer = torch.nn.Embedding(**named) if named else torch.nn.Embedding(rows, width)
         return {"failed": "", "shape": list(layer.weight.shape)}
     except TypeError as error:
         return {"failed": type(error).__name__, "shape": []}

@@ -8,25 +8,25 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
+from embcheck.claims.layers import table
 
 Tensor = torch.Tensor
 
 
 @experiment("backward alone", "backward and step", "frozen")
 def stepped(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone(), _freeze=situation == "frozen")
+    layer = table(weight.clone(), _freeze=situation == "frozen")
     value = layer(indices)
-    linked = value.requires_grad
-    if linked:
+    if value.requires_grad:
         value.backward(upstream)
     if situation != "backward alone":
         torch.optim.SGD(layer.parameters(), lr=1.0).step()
-    return {"after": layer.weight.detach().clone(), "linked": linked, "requires_grad": layer.weight.requires_grad}
+    return {"after": layer.weight.detach().clone(), "requires_grad": layer.weight.requires_grad}
 
 
 @experiment("towards the weight", "towards the indices")
 def differentiated(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight.clone())
+    layer = table(weight.clone())
     try:
         if situation == "towards the indices":
             indices.requires_grad_()
@@ -89,7 +89,7 @@ def einsummed(weight: Tensor) -> dict[str, Any]:
 @experiment("eval()", "still train()", "eval() with max_norm", "no_grad() with max_norm")
 def predicted(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
     limit = 0.5 if "max_norm" in situation else None
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], max_norm=limit, _weight=weight.clone())
+    layer = table(weight.clone(), max_norm=limit)
     layer.train("train" in situation)
     with torch.set_grad_enabled("no_grad" not in situation):
         for _ in range(3):
@@ -99,7 +99,7 @@ def predicted(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]
 
 @experiment("looked up", "not looked up", seeds=3)
 def improved(weight: Tensor, situation: str) -> dict[str, Any]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight / 1024)
+    layer = table(weight / 1024)
     target = torch.ones(weight.shape[1], dtype=weight.dtype)
     row = 1 if situation == "looked up" else 2
     before = layer.weight.detach()[row].clone()

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from embcheck.audit.client import Template, Unbuilt
-from embcheck.audit.many import Keeper, audited
+from embcheck.audit.finding import Unbuilt
+from embcheck.audit.processes import workers
 from embcheck.audit.report import closing, show
-from embcheck.audit.session import Audit, again, name_of
-from embcheck.audit.session import audit as audit_model
+from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
 from embcheck.cli.recording import keep_failures
 from embcheck.cli.usage import refuse
 from embcheck.core.files import write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
 from embcheck.core.replay_state import ERROR, failed, fixed
-from embcheck.core.verdict import Status
+from embcheck.core.verdict import Status, Verdict
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE, RecordError, Writer, read
 from embcheck.record.store import STORE, store_of
 from embcheck.report.style import bar, console
+from embcheck.runner.run import environment
 
 _EXPECTED = ("auto", "tied", "untied", "any")
 
@@ -36,7 +37,7 @@ def audit(
     expect: Annotated[str, typer.Option("--expect", help="tied, untied, any, or auto: what the model says.")] = "auto",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the scripts.")] = None,
     limit: Annotated[float, typer.Option("--limit", help="Seconds of CPU time that one law may take.")] = 60.0,
-    workers: Annotated[int, typer.Option("-n", "--workers", help="Models at a time.")] = os.cpu_count() or 1,
+    count: Annotated[int, typer.Option("-n", "--workers", help="Models at a time.")] = os.cpu_count() or 1,
     selfcheck: Annotated[
         bool, typer.Option("--selfcheck", help="Plants faults into models and looks for them.")
     ] = False,
@@ -44,80 +45,100 @@ def audit(
     """Audits a model: its ties, its padding, its embeddings, through copies, steps, saves and resizes."""
     if expect not in _EXPECTED:
         refuse(f"--expect {expect!r}: expected {', '.join(_EXPECTED)}")
-    if workers < 1 or limit <= 0:
+    if count < 1 or limit <= 0:
         refuse("--workers and --limit must be positive")
     if sum(map(bool, (factory, hf, selfcheck))) != 1:
         refuse("give a factory such as my_model:build, or --hf llama, or --selfcheck")
     if selfcheck:
         from embcheck.audit.selfcheck import main_selfcheck
 
-        raise typer.Exit(main_selfcheck(workers, limit, typer.echo))
+        raise typer.Exit(main_selfcheck(count, limit, typer.echo))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
     with own_temporary_files():
-        code = _audit(source, expect, limit, workers, report)
+        code = _audit(source, expect, limit, count, report)
     raise typer.Exit(code)
 
 
-def _audit(source: dict[str, Any], expect: str, limit: float, workers: int, report: Path | None) -> int:
-    template = Template(limit)
-    try:
-        sources, laws = template.prepare(source)
-        if len(sources) == 1:
-            return _one(template, sources[0], laws, expect, report)
-    except Unbuilt as reason:
-        refuse(str(reason))
-    finally:
-        template.close()
-    return _all(sources, laws, expect, limit, workers, report or Path(STORE) / "audit")
-
-
-def _one(template: Any, source: Any, laws: Any, expect: str, report: Path | None) -> int:
-    out, store = console(), store_of(report)
-    # Before the model is looked at: it may take minutes, and then nothing could be written.
-    keeper = _keeper(report, laws, expect) if report is not None else None
-    done = audit_model(template, source, laws, expect)
-    keep(done, store)
-    if keeper is not None:
-        keeper.add(done.verdicts())
-        keeper.writer.footer("finished", exit_code([done]))
-    show(done, out, store)
-    out.print(closing(models(done.verdicts())))
-    if keeper is not None:
-        told_of(keeper.writer, out)
-    return exit_code([done])
-
-
-def _all(sources: Any, laws: Any, expect: str, limit: float, workers: int, folder: Path) -> int:
-    out, audits = console(), []
-    keeper = _keeper(folder, laws, expect)
-    left = [source for source in sources if name_of(source) not in keeper.done]
-    if keeper.done:
-        out.print(f"going on with {keeper.writer.path}: {len(keeper.done)} models are done")
-    stopped, code = "interrupted", 2
-    try:
-        for done in followed(audited(left, laws, workers, limit, expect), len(left), out):
-            audits.append(done)
-            keeper.add(done.verdicts())
-            keep(done, store_of(folder))
-            show(done, out, store_of(folder), table=False)
-        earlier = any(verdict.status >= Status.UNKNOWN for verdict in keeper.before)
-        stopped, code = "finished", max(int(earlier), exit_code(audits))
-    finally:
-        keeper.writer.footer(stopped, code)
-        told_of(keeper.writer, out)
-    for model in keeper.models:
+def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report: Path | None) -> int:
+    """One model is shown whole and recorded if that is asked for; of many only what was found is, and all are recorded."""
+    out, machine = console(), seen()
+    facts = environment() | {"settings": {"expect": expect, "seed": "0"}}
+    facts["versions"] |= _extras()
+    with workers(count) as pool:
+        try:
+            sources, statements = pool.submit(prepared, source).result()
+        except Unbuilt as reason:
+            refuse(str(reason))
+        many = source.get("name") == "all"
+        folder = report or (Path(STORE) / "audit" if many else None)
+        found = _earlier(folder / "record.ndjson", facts) if folder is not None and many else []
+        # Before a model is looked at: it may take minutes, and then nothing could be written.
+        writer = _writer(folder, facts, statements, found)
+        stopped, code = "interrupted", 2
+        try:
+            left = [each for each in sources if name_of(each) not in {verdict.subject for verdict in found}]
+            for done in followed(audited(pool, left, expect, limit), len(left), out, shown=many):
+                if not many and done.model.unbuilt:
+                    refuse(done.model.unbuilt)
+                found += done.verdicts
+                if writer is not None:
+                    for verdict in done.verdicts:
+                        writer.verdict(verdict)
+                kept = [(example, machine) for example in done.model.findings]
+                keep_failures(kept, store_of(folder), source=done.source, expect=expect)
+                show(done.model, out, store_of(folder), whole=not many)
+            stopped, code = "finished", exit_code(found)
+        finally:
+            if writer is not None:
+                writer.footer(stopped, code)
+                told_of(writer, out)
+    for model in models(found):
         if model.unbuilt:
             out.print(f"not built  {model.subject}: {model.unbuilt}")
-    out.print(closing(keeper.models))
+    out.print(closing(models(found)))
     return code
 
 
-def _keeper(folder: Path, laws: Any, expect: str) -> Any:
+def _extras() -> dict[str, str]:
+    found = {}
+    for name in ("transformers", "safetensors"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _earlier(path: Path, facts: dict[str, Any]) -> list[Verdict]:
+    """The verdicts of the subjects that a run of the same versions and settings, cut off, had finished."""
     try:
-        return Keeper(folder / "record.ndjson", laws, {"expect": expect, "seed": "0"})
+        record = read(path)
+    except (OSError, RecordError):
+        return []
+    same = all(record.header.get(key) == facts[key] for key in ("versions", "settings", "source"))
+    if record.complete or not same:
+        return []
+    whole = {verdict.subject for verdict in record.verdicts if verdict.law == BUILT.law}
+    return [verdict for verdict in record.verdicts if verdict.subject in whole]
+
+
+def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: list[Verdict]) -> Writer | None:
+    """A record that begins with what was found before; None without a folder; one that can't be written is refused."""
+    if folder is None:
+        return None
+    try:
+        writer = Writer(folder / "record.ndjson")
     except OSError as error:
         refuse(f"can't write to {folder}: {error.strerror}")
+    writer.header(**facts)
+    for statement in statements:
+        writer.statement(statement)
+    for verdict in found:
+        writer.verdict(verdict)
+    if found:
+        typer.echo(f"going on with {writer.path}: {len(models(found))} models are done")
+    return writer
 
 
 def told_of(writer: Writer, out: Any) -> None:
@@ -137,46 +158,37 @@ def told_of(writer: Writer, out: Any) -> None:
     writer.close()
 
 
-def followed(audits: Iterator[Audit], total: int, out: Any) -> Iterator[Audit]:
-    """The audits, with a progress bar where there is a terminal and a line for each tenth where there is none."""
+def followed(audits: Iterator[Audit], total: int, out: Any, *, shown: bool) -> Iterator[Audit]:
+    """The audits, if ``shown`` with a progress bar, or a line for each tenth where there is no terminal."""
     found = 0
     with bar(out) as progress:
-        task = progress.add_task("auditing", total=total)
+        task = progress.add_task("auditing", total=total, visible=shown)
         for count, done in enumerate(audits, 1):
-            found += len(done.roots)
+            found += len(done.model.findings)
             mark = f"  [bold red]{found} findings[/bold red]" if found else ""
             progress.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
-            if progress.disable and count * 10 // total > (count - 1) * 10 // total:
+            if shown and progress.disable and count * 10 // total > (count - 1) * 10 // total:
                 out.print(f"{count}/{total} models, {found} findings")
             yield done
 
 
-def keep(done: Audit, folder: Path) -> None:
-    """Writes the script of each finding."""
-    found = [(example, seen()) for verdict in done.verdicts() for example in verdict.counterexamples]
-    keep_failures(found, folder, source=done.source, expect=done.expect)
-
-
 def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
     """Whether a finding is still there, FAILED or FIXED, or why nobody knows, ERROR; with a line about it."""
-    template = Template(limit)
     try:
-        one = again(template, failure)
+        with workers(1) as pool:
+            one = pool.submit(again, failure, limit).result()
     except KeyError as error:
         return ERROR, f"it was kept without its {error}; run its script"
     except Unbuilt as reason:
         return ERROR, str(reason)
-    finally:
-        template.close()
-    if one.failure:
-        return ERROR, one.failure
     if one.findings:
         kept = [finding for finding in one.findings if finding.cause == failure["kind"]]
         found = (kept or one.findings)[0]
         return failed(failure, found.cause, found.words)
-    return (ERROR, f"not applicable: {one.reason}") if one.reason else fixed(failure, seen())
+    why = one.failure or (one.reason and f"not applicable: {one.reason}")
+    return (ERROR, why) if why else fixed(failure, seen())
 
 
-def exit_code(audits: list[Audit]) -> int:
+def exit_code(found: list[Verdict]) -> int:
     """1 if anything was found, or could not be judged."""
-    return int(any(done.lost or done.roots or any(one.failure for one in done.judged) for done in audits))
+    return int(any(verdict.status >= Status.UNKNOWN for verdict in found))

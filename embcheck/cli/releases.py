@@ -121,22 +121,18 @@ def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
 def _on_ray(
     cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
 ) -> list[Cell]:
-    from embcheck.releases.cluster import Cluster
+    from embcheck.releases.cluster import cells
 
     # ray tells of dead nodes on the standard output, which is for what was asked for.
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            cluster = Cluster(cache, copy(cache.sources), workers, write_line, address)
+            return cells(cache, wanted, selection, copy(cache.sources), workers, address, shards)
         except ImportError as error:
             lacks("ray", error)
         except ConnectionError as error:
             refuse(f"no ray cluster at {address}: {' '.join(str(error).split())[:200]}")
-        try:
-            return cluster.cells(wanted, selection, shards)
         except ReleaseError as error:
             refuse(str(error))
-        finally:
-            cluster.close()
 
 
 def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> None:

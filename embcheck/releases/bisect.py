@@ -7,7 +7,6 @@ is stepped over, as by ``git bisect skip``.
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,9 @@ from packaging.version import InvalidVersion, Version
 
 from embcheck.releases.trial import Outcome
 
-Try = Callable[[int], Outcome]
-
-#: The oldest release that embcheck's own requirements allow.
+#: The oldest release that is tried if none is named.
 OLDEST = Version("2.4")
-_INDEX = "https://pypi.org/simple/torch/"
+_INDEX = "https://pypi.org/simple"
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def turns(outcomes: Mapping[int, Outcome]) -> list[Turn]:
     return found
 
 
-def bisect(count: int, attempt: Try) -> dict[int, Outcome]:
+def bisect(count: int, attempt: Callable[[int], Outcome]) -> dict[int, Outcome]:
     """The outcomes of a few of ``count`` releases, from old to new, which narrow a change down to two neighbours.
 
     It is assumed that the outcome changes at most once: if both ends agree only they are tried, and if there are several
@@ -55,29 +52,20 @@ def bisect(count: int, attempt: Try) -> dict[int, Outcome]:
     """
     outcomes: dict[int, Outcome] = {}
 
-    def tried(number: int) -> Outcome:
+    def decides(number: int) -> bool:
         if number not in outcomes:
             outcomes[number] = attempt(number)
-        return outcomes[number]
+        return outcomes[number] is not Outcome.UNDECIDED
 
-    low = next((n for n in range(count) if tried(n) is not Outcome.UNDECIDED), None)
-    if low is None:
+    low = next(filter(decides, range(count)), None)
+    high = next(filter(decides, reversed(range(count))), None)
+    if low is None or high is None or outcomes[low] is outcomes[high]:
         return outcomes
-    high = next(n for n in reversed(range(low, count)) if tried(n) is not Outcome.UNDECIDED)
-    if outcomes[low] is outcomes[high]:
-        return outcomes
-    while True:
-        between = [n for n in range(low + 1, high) if outcomes.get(n) is not Outcome.UNDECIDED]
-        if not between:
-            return outcomes
+    while between := [n for n in range(low + 1, high) if outcomes.get(n) is not Outcome.UNDECIDED]:
         middle = between[len(between) // 2]
-        match tried(middle):
-            case Outcome.UNDECIDED:
-                continue
-            case outcome if outcome is outcomes[low]:
-                low = middle
-            case _:
-                high = middle
+        if decides(middle):
+            low, high = (middle, high) if outcomes[middle] is outcomes[low] else (low, middle)
+    return outcomes
 
 
 def minor_releases(index: str = "") -> list[str]:
@@ -86,26 +74,23 @@ def minor_releases(index: str = "") -> list[str]:
     Raises:
         OSError: if the index can't be reached, or does not answer so.
     """
-    url = f"{index.rstrip('/')}/torch/" if index else _INDEX
+    url = f"{(index or _INDEX).rstrip('/')}/torch/"
     request = urllib.request.Request(url, headers={"Accept": "application/vnd.pypi.simple.v1+json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         try:
-            listed = json.load(answer).get("versions", [])
+            return last_patches(json.load(answer).get("versions", []))
         except ValueError as error:
             raise OSError(f"{url} gives no list of versions") from error
-    return last_patches(listed)
 
 
 def last_patches(listed: Sequence[str]) -> list[str]:
     """Of each minor release that is no prerelease the last patch, from old to new."""
-    best: dict[tuple[int, int], Version] = {}
+    best: dict[tuple[int, ...], Version] = {}
     for text in listed:
         try:
             version = Version(text)
         except InvalidVersion:
             continue
-        if version < OLDEST or version.is_prerelease:
-            continue
-        minor = (version.major, version.minor)
-        best[minor] = max(best.get(minor, version), version)
+        if version >= OLDEST and not version.is_prerelease:
+            best[version.release[:2]] = max(best.get(version.release[:2], version), version)
     return [str(best[minor]) for minor in sorted(best)]

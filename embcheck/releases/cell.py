@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from embcheck.core.machine import seen
 from embcheck.core.processes import end_with_parent
 from embcheck.record.record import Record, RecordError, read
-from embcheck.releases import kept
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
 Say = Callable[[str], None]
@@ -41,8 +41,7 @@ class Selection:
     def facts(self) -> tuple[str, ...]:
         """What tells it apart from another selection."""
         ledger = Path(self.ledger).read_text(encoding="utf-8") if self.ledger else ""
-        told = asdict(self) | {"ledger": ledger}
-        return tuple(str(value) for name, value in told.items() if name != "shard" or value)
+        return tuple(str(value) for value in (asdict(self) | {"ledger": ledger}).values())
 
     def command(self, python: Path, folder: Path, workers: str) -> list[str]:
         """The command that runs it: with the witnesses of all ledger entries, whichever release they speak of."""
@@ -57,7 +56,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Cell:
-    """A release with its record, or with the problem that kept it from having one."""
+    """A release with its record and the folder that keeps it, or with the problem that kept it from having one."""
 
     asked: str
     torch: str = ""
@@ -78,9 +77,15 @@ class Cell:
         return self.torch or self.asked
 
 
+def machine() -> tuple[str, ...]:
+    """What tells this machine's answers from another's: the CPU, what it can do, and the variables that limit it."""
+    found = seen()
+    return (found.arch, found.cpu, *found.isa, *found.caps)
+
+
 def key(environment: Environment, selection: Selection, source: str) -> str:
     """A cell's folder: the release, and a fingerprint of everything that its record depends on."""
-    facts = (environment.torch, environment.build, source, *selection.facts(), kept.machine())
+    facts = (environment.torch, environment.build, source, *selection.facts(), machine())
     return f"{environment.torch}-{hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()}"
 
 
@@ -96,65 +101,52 @@ def run_cell(cache: Cache, release: Release, selection: Selection, source: Path,
     except ReleaseError as error:
         return Cell(release.asked, problem=str(error))
     folder = cache.cells / key(environment, selection, source.name)
-    if folder.is_dir():
-        record = read_folder(folder)
-        if record is not None and record.complete:
-            return Cell(release.asked, environment.torch, record, environment=environment, folder=folder, kept=True)
-        shutil.rmtree(folder)
-    running = folder.with_name(f"{folder.name}.{os.getpid()}")
+    record = read_folder(folder)
+    if record is not None and record.complete:
+        return Cell(release.asked, environment.torch, record, environment=environment, folder=folder, kept=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    running, started = folder.with_name(f"{folder.name}.{os.getpid()}"), time.monotonic()
     shutil.rmtree(running, ignore_errors=True)
     running.mkdir(parents=True)
     try:
-        return _run(environment, release, selection, source, workers, say, running, folder)
+        code, told = _run(selection.command(environment.python, running, workers), running, environment, source, say)
+        record = read_folder(running)
+        if problem := _problem(code, record, told):
+            shown = record if record and record.verdicts else None
+            return Cell(release.asked, environment.torch, shown, problem, environment)
+        try:
+            running.rename(folder)
+        except (
+            OSError
+        ):  # the same cell was finished meanwhile, by a task whose node was thought dead: it has the same cases
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(running, ignore_errors=True)
+    say(f"{environment.torch}: finished in {time.monotonic() - started:.0f} s")
+    return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
 
 
-def _run(
-    environment: Environment,
-    release: Release,
-    selection: Selection,
-    source: Path,
-    workers: str,
-    say: Say,
-    running: Path,
-    folder: Path,
-) -> Cell:
-    started = time.monotonic()
+def _run(command: list[str], folder: Path, environment: Environment, source: Path, say: Say) -> tuple[int, list[str]]:
+    """How a run ended in a folder, and what it said."""
     told: list[str] = []
     child = subprocess.Popen(
-        selection.command(environment.python, running, workers),
-        cwd=running,
-        env=environment.variables(source),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=partial(end_with_parent, signal.SIGTERM),
-    )
+        command, cwd=folder, env=environment.variables(source), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, preexec_fn=partial(end_with_parent, signal.SIGTERM),
+    )  # fmt: skip
     try:
-        assert child.stdout is not None
-        for line in child.stdout:
+        for line in child.stdout or ():
             told.append(line.rstrip())
             if " items, " in line:
                 say(f"{environment.torch}: {line.strip()}")
-        code = child.wait()
-    except KeyboardInterrupt:
-        _end(child)
+        return child.wait(), told
+    except KeyboardInterrupt:  # which the run has got as well
+        try:
+            child.wait(timeout=10)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            child.kill()
+            child.wait()
         raise
-    record = read_folder(running)
-    problem = _problem(code, record, told)
-    if problem or record is None:
-        return Cell(
-            release.asked, environment.torch, record if record and record.verdicts else None, problem, environment
-        )
-    try:
-        running.rename(folder)
-    except OSError:
-        # The same cell was finished meanwhile, by a task whose node was thought dead: it has the same cases.
-        if not folder.is_dir():
-            raise
-    say(f"{environment.torch}: finished in {time.monotonic() - started:.0f} s")
-    return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
 
 
 def read_folder(folder: Path) -> Record | None:
@@ -174,15 +166,6 @@ def _problem(code: int, record: Record | None, told: list[str]) -> str:
     said = [line.removeprefix("embcheck: ") for line in told if line.startswith("embcheck: ")]
     words = "; ".join(line for line in said[:3] if "nothing was selected" not in line) or " ".join(told[-3:])
     return f"the laws can't be run: {words[:600]}"
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Waits for an interrupted run, which has had the signal as well, and ends it if it does not end."""
-    try:
-        child.wait(timeout=10)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        child.kill()
-        child.wait()
 
 
 def write_line(text: str) -> None:

@@ -14,8 +14,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,17 @@ from packaging.version import InvalidVersion, Version
 from embcheck.core.files import write_whole
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.engine.source import requirements
-from embcheck.releases import kept
 
 #: Seconds for an installation, which waits for the network and not for this machine.
 _INSTALL = 1800.0
 #: Seconds of CPU time for importing torch, and as many in which it may use next to none: its files may be far away.
 _IMPORT = 300.0
-#: What numpy a release can work with: before 2.3 torch was built for numpy 1.
-_OLD_NUMPY = Version("2.3")
-#: Our own dependencies whose version must be the same everywhere: the random cases are drawn with it.
-_PINNED = ("hypothesis",)
+#: Our own dependency whose version must be the same everywhere: the random cases are drawn with it.
+_PINNED = "hypothesis"
+#: Where a distribution's module has another name.
+_MODULES = {"pytest-xdist": "xdist"}
+#: Variables that would bring this interpreter's packages, or its report, into another.
+_LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
 
 _PROBE = """\
 import importlib.metadata, importlib.util, json, platform, sys
@@ -48,8 +49,6 @@ for name in ("numpy", "hypothesis"):
         build.append(importlib.metadata.version(name))
 print(json.dumps({"torch": torch.__version__, "build": " ".join(map(str, build)), "lacking": lacking}))
 """
-#: Where a distribution's module has another name.
-_MODULES = {"pytest-xdist": "xdist"}
 
 
 class ReleaseError(Exception):
@@ -92,9 +91,7 @@ class Release:
     @property
     def requirement(self) -> list[str]:
         """What uv is asked to install."""
-        if self.asked == "nightly":
-            return ["--prerelease=allow", "torch", "numpy"]
-        return [f"torch=={self.asked}", "numpy<2" if Version(self.asked) < _OLD_NUMPY else "numpy"]
+        return ["--prerelease=allow", "torch"] if self.asked == "nightly" else [f"torch=={self.asked}"]
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class Environment:
     python: Path
     torch: str
     build: str
-    path: tuple[Path, ...] = field(default=())
+    path: tuple[Path, ...] = ()
 
     def variables(self, *more: Path) -> dict[str, str]:
         """The environment variables of its processes; ``more`` folders come first on the path."""
@@ -116,55 +113,31 @@ class Environment:
 
 
 def _clean() -> dict[str, str]:
-    """The environment variables without those that would bring this interpreter's packages into another."""
-    left_out = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
-    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
     return kept | {"PYTHONNOUSERSITE": "1", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
 
 
 class Cache:
     """The folder that holds environments, copies of embcheck, and finished cells."""
 
-    def __init__(self, folder: Path | None = None, python: str = "", needs: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path | None = None, python: str = "") -> None:
         """``folder`` is by default the user's own cache; ``python`` is what environments are made with.
-
-        ``needs`` are embcheck's own requirements, for where it is not installed and so can't know them.
 
         Raises:
             ImportError: without the extra ``releases``.
         """
-        from filelock import FileLock
+        import filelock
+        import platformdirs
 
-        self._lock = FileLock
-        #: Whether somebody named the folder: another machine has the same one then.
-        self.given = folder is not None
-        if folder is None:
-            from platformdirs import user_cache_path
-
-            folder = user_cache_path("embcheck") / "releases"
-        self.folder = folder.expanduser().absolute()
+        self._lock: Any = filelock.FileLock
+        chosen = folder or platformdirs.user_cache_path("embcheck") / "releases"
+        self.folder = chosen.expanduser().absolute()
+        self.environments, self.sources, self.cells = (
+            self.folder / name for name in ("environments", "sources", "cells")
+        )
         self.python = python or sys.executable
-        self._needs = list(needs)
-
-    def needs(self) -> list[str]:
-        """What embcheck requires beside torch, with the version at hand where cases depend on it.
-
-        Raises:
-            ReleaseError: if embcheck is not installed, so that nobody knows.
-        """
-        return self._needs or _ours()
-
-    @property
-    def environments(self) -> Path:
-        return self.folder / "environments"
-
-    @property
-    def sources(self) -> Path:
-        return self.folder / "sources"
-
-    @property
-    def cells(self) -> Path:
-        return self.folder / "cells"
+        #: embcheck's own requirements, for where it is not installed and so can't know them.
+        self.needs: list[str] = []
 
     def environment(self, release: Release) -> Environment:
         """The release's environment, made if it is not there.
@@ -172,21 +145,19 @@ class Cache:
         Raises:
             ReleaseError: if it can't be installed, or its torch can't be imported.
         """
-        given = release.interpreter
-        if given is not None:
-            return self._adopted(given)
+        if release.interpreter is not None:
+            return self._adopted(release.interpreter)
         name = f"{release.asked}-{_short(release.index, self.python, platform.machine())}"
         folder = self.environments / name
         self.environments.mkdir(parents=True, exist_ok=True)
         with self._lock(self.environments / f"{name}.lock"):
-            done = folder / "finished"
             python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
             # Nobody changes it, so torch need not be imported again to know what is there.
-            found = kept.remembered(done)
+            found = remembered(folder / "finished")
             if found is None:
                 self._make(release, folder, python)
                 found = _probe(python)
-                write_whole(done, json.dumps(found))
+                write_whole(folder / "finished", json.dumps(found))
         return Environment(python, str(found["torch"]), str(found["build"]))
 
     def _make(self, release: Release, folder: Path, python: Path) -> None:
@@ -195,59 +166,56 @@ class Cache:
         index = ["--index-url", release.index] if release.index else []
         try:
             _uv("venv", "--python", self.python, str(folder))
-            _uv("pip", "install", "--python", str(python), *index, *release.requirement)
-            _uv("pip", "install", "--python", str(python), *self.needs())
+            _uv("pip", "install", "--python", str(python), *index, *release.requirement, "numpy")
+            _uv("pip", "install", "--python", str(python), *(self.needs or needs()))
         except ReleaseError:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
             raise
 
     def _adopted(self, python: Path) -> Environment:
         """Somebody's own interpreter, with what it lacks beside it."""
-        ours = {Requirement(line).name: line for line in self.needs()}
+        ours = {Requirement(line).name: line for line in self.needs or needs()}
         found = _probe(python, {name: _MODULES.get(name, name) for name in ours})
         lacking = [ours[name] for name in found["lacking"]]
-        path: tuple[Path, ...] = ()
-        if lacking:
-            folder = self.environments / f"beside-{_short(str(python), *lacking)}"
-            if not (folder / "finished").is_file():
-                _uv("pip", "install", "--python", str(python), "--target", str(folder), *lacking)
-                (folder / "finished").touch()
-            path = (folder,)
-        return Environment(python, str(found["torch"]), str(found["build"]), path)
-
-    def sizes(self) -> dict[str, int]:
-        """The environments with the bytes that each has on the disk."""
-        folders = sorted(path for path in self.environments.glob("*") if path.is_dir())
-        return {folder.name: _size(folder) for folder in folders}
+        folder = self.environments / f"beside-{_short(str(python), *lacking)}"
+        if lacking and not (folder / "finished").is_file():
+            _uv("pip", "install", "--python", str(python), "--target", str(folder), *lacking)
+            (folder / "finished").touch()
+        return Environment(python, str(found["torch"]), str(found["build"]), (folder,) if lacking else ())
 
     def remove(self, keep: frozenset[str] = frozenset()) -> list[str]:
-        """Deletes environments, all but those of the releases to keep; what was deleted."""
-        gone = [name for name in self.sizes() if name.rpartition("-")[0] not in keep]
-        for name in gone:
-            shutil.rmtree(self.environments / name, ignore_errors=True)
-        return gone
+        """Deletes environments, all but those of the releases to keep; the names of what was deleted."""
+        folders = sorted(path for path in self.environments.glob("*") if path.is_dir())
+        gone = [path for path in folders if path.name.rpartition("-")[0] not in keep]
+        for path in gone:
+            shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in gone]
 
 
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+def remembered(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None if there is none, whole."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _short(*parts: str) -> str:
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=4).hexdigest()
 
 
-def _ours() -> list[str]:
-    """embcheck's own requirements, with the version at hand where cases depend on it.
+def needs() -> list[str]:
+    """embcheck's own requirements beside torch, with the version at hand where cases depend on it.
 
     Raises:
         ReleaseError: if embcheck is not installed, so that nobody knows them.
     """
     try:
-        lines = requirements()
-        pinned = {name: version(name) for name in _PINNED}
+        names = {line: Requirement(line).name for line in requirements()}
+        return [f"{name}=={version(name)}" if name == _PINNED else line for line, name in names.items()]
     except PackageNotFoundError as error:
         raise ReleaseError(f"{error} is not installed here; install embcheck, with --no-deps if you like") from error
-    return [f"{name}=={pinned[name]}" if (name := Requirement(line).name) in pinned else line for line in lines]
 
 
 def _uv(*arguments: str) -> None:
@@ -264,26 +232,16 @@ def _uv(*arguments: str) -> None:
         program = shutil.which("uv")
     if program is None:
         raise ReleaseError("there is no uv: python -m pip install 'embcheck[releases]'")
+    command = [program, *arguments]
     try:
         done = subprocess.run(
-            [program, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL,
-            check=False,
-            stdin=subprocess.DEVNULL,
+            command, capture_output=True, text=True, timeout=_INSTALL, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
         raise ReleaseError(f"uv {arguments[0]}: no end after {_INSTALL:g} s") from None
     if done.returncode:
-        raise ReleaseError(f"can't be installed: {_reason(done.stderr)}")
-
-
-def _reason(text: str) -> str:
-    """The words of an error, in one line."""
-    lines = [line.strip(" ×│╰─▶") for line in text.splitlines() if not line.startswith("Using Python")]
-    words = " ".join(line for line in lines if line)
-    return words[-400:] or "no reason was given"
+        lines = [line.strip(" ×│╰─▶") for line in done.stderr.splitlines() if not line.startswith("Using Python")]
+        raise ReleaseError(f"can't be installed: {' '.join(filter(None, lines))[-400:] or 'no reason was given'}")
 
 
 def _probe(python: Path, names: Mapping[str, str] | None = None) -> dict[str, Any]:

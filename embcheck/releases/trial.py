@@ -14,8 +14,8 @@ from pathlib import Path
 from embcheck.core.files import write_whole
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.engine.exit_lines import OTHERWISE
-from embcheck.releases import kept
-from embcheck.releases.environment import Environment
+from embcheck.releases import cell
+from embcheck.releases.environment import Environment, remembered
 
 #: Seconds of CPU time that a script may take, its import of torch included, and seconds for which it may use next to none: one
 #: that tells itself that a child waits for ever takes two minutes.
@@ -30,36 +30,30 @@ class Outcome(Enum):
     UNDECIDED = "can't run"
 
     @classmethod
-    def of(cls, status: int | None, stderr: str) -> Outcome:
+    def of(cls, status: int, stderr: str) -> Outcome:
         """From how the process ended: a script that can't run ends in a traceback, with the status of a failure."""
-        if status is None or status not in (0, 1) or "Traceback (most recent call last)" in stderr:
+        if status not in (0, 1) or "Traceback (most recent call last)" in stderr:
             return cls.UNDECIDED
         return cls.FAILS if status else cls.RIGHT
 
 
 def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
     """Runs a script in an environment, or recalls how it ended there; ``folder`` keeps the answers."""
-    facts = (script, environment.torch, environment.build, kept.machine())
+    facts = (script, environment.torch, environment.build, cell.machine())
     note = folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.json"
-    answer = kept.remembered(note)
-    if answer is not None and answer.get("outcome") in [outcome.value for outcome in Outcome]:
-        return Outcome(answer["outcome"])
+    answer = (remembered(note) or {}).get("outcome")
+    if answer in [outcome.value for outcome in Outcome]:
+        return Outcome(answer)
     folder.mkdir(parents=True, exist_ok=True)
     path = note.with_suffix(".py")
     write_whole(path, script)
-    status, stderr = _run(path, environment)
-    # A script that says itself what an unexpected error is may print the tracebacks that torch logs.
-    outcome = Outcome.of(status, "" if OTHERWISE in script else stderr)
-    if status is not None and status >= 0:
-        told = {"outcome": outcome.value, "torch": environment.torch, "status": status, "stderr": stderr[-400:]}
-        write_whole(note, json.dumps({**told, "machine": kept.machine()}))
-    return outcome
-
-
-def _run(path: Path, environment: Environment) -> tuple[int | None, str]:
-    """How the script ended, None if it hangs, and what it said on its standard error."""
     try:
         done = attended([str(environment.python), str(path)], _SECONDS, idle=_IDLE, env=environment.variables())
-    except Hangs as error:
-        return None, str(error)
-    return done.returncode, done.stderr
+    except Hangs:
+        return Outcome.UNDECIDED
+    # A script that says itself what an unexpected error is may print the tracebacks that torch logs.
+    outcome = Outcome.of(done.returncode, "" if OTHERWISE in script else done.stderr)
+    if done.returncode >= 0:
+        told = {"torch": environment.torch, "status": done.returncode, "stderr": done.stderr[-400:]}
+        write_whole(note, json.dumps({"outcome": outcome.value, **told, "machine": cell.machine()}))
+    return outcome

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from embcheck.claims import (  # noqa: F401  (each adds its claims)
-    embedding_and_linear,
-    embedding_to_linear_conversion,
-    first_layer,
-    nn_embedding_in_full,
-    nn_embedding_in_use,
-    token_embedding,
-    token_embedding_in_practice,
-    weight_tying,
-)
+import importlib
+
 from embcheck.claims.case import claim_space, plan
 from embcheck.claims.claim import CLAIMS, add_law
 from embcheck.core.law import Family
+
+#: The programs, in the order of the axis of experiments, and the pages of claims.
+PROGRAMS = ("conversions", "costs", "lookups", "starts", "trainings", "paddings", "ties")
+PAGES = (
+    "embedding_to_linear_conversion",
+    "embedding_and_linear",
+    "token_embedding",
+    "nn_embedding_in_full",
+    "weight_tying",
+)
+for name in (*PROGRAMS, *PAGES):
+    importlib.import_module(f"embcheck.claims.{name}")
 
 tutorial_claims = Family("tutorial_claims", claim_space(), plan, cost=6.0)
 

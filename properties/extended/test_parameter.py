@@ -10,7 +10,7 @@ from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
-from embcheck.families.parameter.creation import ATTEMPTS, ERRORS
+from embcheck.families.parameter.programs import ATTEMPTS, ERRORS
 
 parameter = Family("parameter", SPACE, plan, refused=lambda case: case.wrong is not None, cost=4.0, stride=2)
 law = parameter.law

@@ -112,11 +112,12 @@ def zeroed(call: Call) -> Any:
 
 
 def even_out(call: Call) -> None:
-    """Copies the first parameter into all of its shape."""
+    """Copies the first parameter, or its first part, into all of that shape."""
     model, *others = [parameter for group in call.self.param_groups for parameter in group["params"]]
     for other in others:
-        if other.shape == model.shape:
-            other.data.copy_(model)
+        for given in (model, model[0]):
+            if other.shape == given.shape:
+                other.data.copy_(given)
 
 
 claims(

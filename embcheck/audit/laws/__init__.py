@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-#: Of two laws that meet one root cause, the first reports it.
-ORDER = ("ties", "values", "kept")
-
 
 def load() -> None:
-    """Imports every module of laws, which registers them."""
-    for name in ORDER:
+    """Imports every module of laws, which registers them: of two laws that meet one root cause, the first reports it."""
+    for name in ("ties", "values", "padding", "kept"):
         importlib.import_module(f"embcheck.audit.laws.{name}")

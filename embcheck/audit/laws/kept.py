@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import pickle
 
-from embcheck.audit.factory import told
-from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, audit_law
+from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, audit_law, told
 from embcheck.audit.program import answer, cast, copied, named
 from embcheck.audit.program_state import assigned, reloaded, resized
 from embcheck.audit.subject import Subject
 
 _MEMORY = "it has parameters without memory (meta)"
 _RESIZES = "it has no resize_token_embeddings, or no single table that its getter returns"
+
+
+def _copied(subject: Subject, how: str) -> Result:
+    facts = subject.need(meta=_MEMORY)
+    return subject.findings(copied, how=how, table=facts.table, exact=facts.compares, trains=facts.trains)
+
+
+def _restored(subject: Subject, how: str, rows: int | None = None) -> Result:
+    facts = subject.need(meta=_MEMORY)
+    return subject.findings(reloaded, how=how, rows=rows, exact=facts.exact and not facts.forward)
+
+
+def _resized(subject: Subject, rows: int) -> Result:
+    facts = subject.need(resizable=_RESIZES, forward="")
+    try:
+        subject.fresh().resize_token_embeddings(rows)
+    except NotImplementedError as error:
+        raise NotApplicable(f"it refuses to be resized: {' '.join(str(error).split())[:100]}") from error
+    except Exception:
+        pass  # the program tells of it
+    before = named(subject.fresh())
+    covers = facts.head in before and facts.rows in before[facts.head].shape
+    return subject.findings(resized, table=facts.table, rows=rows, covers=covers)
 
 
 @audit_law("A deep copy has the same ties, memory of its own, and follows its own table.")
@@ -29,36 +52,23 @@ def a_pickle_keeps_the_tie(subject: Subject) -> Result:
     return _copied(subject, "pickle")
 
 
-def _copied(subject: Subject, how: str) -> Result:
-    facts = subject.need(meta=_MEMORY)
-    return subject.findings(copied, how=how, table=facts.table, exact=facts.compares, trains=facts.trains)
-
-
 @audit_law("A cast keeps the ties and reaches every parameter.")
 def a_cast_keeps_the_tie(subject: Subject) -> Result:
     facts = subject.need(meta=_MEMORY)
     return subject.findings(cast, table=facts.table, exact=facts.compares)
 
 
-def _restored(subject: Subject, how: str, rows: int | None = None) -> Result:
-    facts = subject.need(meta=_MEMORY)
-    return subject.findings(reloaded, how=how, rows=rows, exact=facts.exact and not facts.forward)
-
-
 @audit_law("A state_dict brings everything back: values, ties and answers.")
 def a_state_dict_restores_the_model(subject: Subject) -> Result:
     results = _restored(subject, "state_dict")
-    if results:
-        return results
-    try:
-        broken = assigned(subject.fresh)
-    except Exception:
-        return []
-    words = "every torch model suffers it: load_state_dict(assign=True) and to_empty() untie"
-    return [Note(f"{words} {', '.join(broken[:3])}; tie again after them")] if broken else []
+    with contextlib.suppress(Exception):
+        words = "every torch model suffers it: load_state_dict(assign=True) and to_empty() untie"
+        broken = [] if results else assigned(subject.fresh)
+        results += [Note(f"{words} {', '.join(broken[:3])}; tie again after them")] if broken else []
+    return results
 
 
-@audit_law("A saved checkpoint brings everything back: values, ties and answers.", variants=(AS_BUILT, FLIPPED))
+@audit_law("A saved checkpoint brings everything back: values, ties and answers.", AS_BUILT, FLIPPED)
 def a_checkpoint_restores_the_model(subject: Subject) -> Result:
     if subject.facts.pretrained:
         return _restored(subject, "save_pretrained")
@@ -68,33 +78,19 @@ def a_checkpoint_restores_the_model(subject: Subject) -> Result:
 
 
 @audit_law("A resize to more tokens keeps every old row bit for bit; padding_idx stays, head and bias follow.",
-           variants=(AS_BUILT, FLIPPED))  # fmt: skip
+           AS_BUILT, FLIPPED)  # fmt: skip
 def growing_keeps_the_old_rows(subject: Subject) -> Result:
     return _resized(subject, subject.facts.rows + 3)
 
 
 @audit_law("A resize to fewer tokens keeps every row that is left bit for bit; head and bias follow.")
 def shrinking_keeps_the_rows_left(subject: Subject) -> Result:
-    facts = subject.facts
-    if facts.rows < 40:
+    if subject.facts.rows < 40:
         raise NotApplicable("its table is too small to lose rows")
-    return _resized(subject, facts.rows - 5)
+    return _resized(subject, subject.facts.rows - 5)
 
 
-def _resized(subject: Subject, rows: int) -> Result:
-    facts = subject.need(resizable=_RESIZES, forward="")
-    try:
-        subject.fresh().resize_token_embeddings(rows)
-    except NotImplementedError as error:
-        raise NotApplicable(f"it refuses to be resized: {' '.join(str(error).split())[:100]}") from error
-    except Exception:
-        pass  # the program tells of it
-    before = named(subject.fresh())
-    covers = facts.head in before and facts.rows in before[facts.head].shape
-    return subject.findings(resized, table=facts.table, rows=rows, covers=covers)
-
-
-@audit_law("A resized model saves, loads and computes the same.", variants=(AS_BUILT, FLIPPED))
+@audit_law("A resized model saves, loads and computes the same.", AS_BUILT, FLIPPED)
 def a_resized_checkpoint_restores_the_model(subject: Subject) -> Result:
     facts = subject.need(resizable=_RESIZES)
     model = subject.fresh()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcheck.audit.factory import fresh
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, Undecided, audit_law
 from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
 from embcheck.audit.subject import Subject
@@ -29,8 +28,7 @@ def the_model_runs(subject: Subject) -> Result:
     return notes
 
 
-@audit_law("Table and head are one Parameter where that is declared, and two where it is denied.",
-           variants=(AS_BUILT, FLIPPED))  # fmt: skip
+@audit_law("Table and head are one Parameter where that is declared, and two where it is denied.", AS_BUILT, FLIPPED)
 def the_tie_is_as_declared(subject: Subject) -> Result:
     facts = subject.facts
     if facts.expected == "any":
@@ -38,16 +36,14 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
             raise NotApplicable("it has no head that was found")
         return _undeclared(subject)
     if not facts.pairs:
-        if facts.expected == "tied":
-            raise NotApplicable(f"{facts.said}, but it has no head with a row for each token")
-        raise NotApplicable("it has no head of the table's shape")
+        tied = f"{facts.said}, but it has no head with a row for each token"
+        raise NotApplicable(tied if facts.expected == "tied" else "it has no head of the table's shape")
     options: dict[str, Any] = {"pairs": facts.pairs, "expected": facts.expected, "said": facts.said}
     if subject.variant != FLIPPED:
         return subject.findings(tied_as_declared, **options)
-    if not subject.problems(tied_as_declared, **options):
-        return []
     state = "tied" if facts.tied else "apart"
-    return [Note(f"design choice: {facts.said} has no effect, table and head stay {state}")]
+    words = f"design choice: {facts.said} has no effect, table and head stay {state}"
+    return [Note(words)] if subject.problems(tied_as_declared, **options) else []
 
 
 def _undeclared(subject: Subject) -> Result:
@@ -57,7 +53,7 @@ def _undeclared(subject: Subject) -> Result:
         Undecided: for such a head, unless the user has said that either will do.
     """
     facts = subject.facts
-    parameters = named(fresh(subject.source, varied=False))
+    parameters = named(subject.fresh(varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
     if table is None or head is None or table is head or head.dim() != 2:
         return []
@@ -69,7 +65,7 @@ def _undeclared(subject: Subject) -> Result:
     raise Undecided(f"{words}, and nothing declares whether that is meant; say --expect tied or --expect untied")
 
 
-@audit_law("No two Parameters share memory, and parameters() lists each once.", variants=(AS_BUILT, FLIPPED))
+@audit_law("No two Parameters share memory, and parameters() lists each once.", AS_BUILT, FLIPPED)
 def one_memory_is_one_parameter(subject: Subject) -> Result:
     return subject.findings(one_memory_one_parameter)
 

@@ -12,7 +12,7 @@ from embcheck.core.axes import Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.clip_average_scale import grad_scaler, programs
+from embcheck.families.clip_average_scale import programs
 from embcheck.families.clip_average_scale.cases import PARTS, SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -29,7 +29,7 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         fed = {name: Input(fmt.encode(PARTS[name]), case.dtype, case.layout) for name in case.order}
         return Plan(programs.flattened, fed, {"order": case.order, "twice": case.twice})
     if case.what == "scale":
-        return Plan(grad_scaler.scaled, {}, _scaling(case))
+        return Plan(programs.scaled, {}, _scaling(case))
     dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in case.grads}
     fed = {
         name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name], case.layout) for name, grad in case.grads.items()
@@ -50,9 +50,9 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
     return {
         "optimizer": (case.optimizer, case.flags),
         "how": {"init_scale": case.initial, **factors},
-        "parts": grad_scaler.BESIDE[case.beside],
+        "parts": programs.BESIDE[case.beside],
         "steps": tuple(step in case.bad for step in range(case.steps)),
-        "exceed": grad_scaler.EXCESSES[case.excess],
+        "exceed": programs.EXCESSES[case.excess],
         "filled": case.path == "fused",
         **{name: getattr(case, name) for name in ("unscaled_first", "sparse", "carried")},
     }
@@ -87,7 +87,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "path": ("", "foreach", "fused"),
     "momentum": (0.0, 0.5),
     "initial": (8.0, 1.0, 4.0),
-    "excess": tuple(grad_scaler.EXCESSES),
+    "excess": tuple(programs.EXCESSES),
 }
 #: What each kind of case has of the axes that not all have.
 _OWN = {

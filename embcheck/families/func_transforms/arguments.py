@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.func_transforms.call_variants import Look
-from embcheck.families.func_transforms.programs import At, Seen, Tensor, transform
+from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, transform
 
 
 def agree(*ways: Any) -> bool:

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 
-from embcheck.families.func_transforms.call_variants import Look
+from embcheck.core.registry import into
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
+#: A lookup as a function of table and tokens, which transforms differentiate and map.
+Look = Callable[[Tensor, Tensor], Tensor]
 Seen = dict[str, Any]
 #: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
 #: (look_dims) and of the upstream gradient as well (all_dims); and where the result has them (out_dim).
@@ -213,3 +215,57 @@ def backward_twice(look: Look, at: At) -> Seen:
     (gradient,) = torch.autograd.grad(look(table, at.indices), table, sent, create_graph=True)
     (result,) = torch.autograd.grad(gradient, sent, at.tangent)
     return {"result": result}
+
+
+# -- lookups --------------------------------------------------------------------------------------------------------------
+
+LOOKS: dict[str, Callable[..., Look]] = {}
+
+
+_look = into(LOOKS)
+
+
+@_look
+def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
+
+
+class Unchanged:
+    """What must hold after a call that may have been refused: the layer has its own weight, as it was."""
+
+    def __init__(self, layer: torch.nn.Embedding) -> None:
+        self.layer, self.own = layer, layer.weight
+        self.before = layer.weight.data_ptr(), layer.weight._version
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *reason: object) -> None:
+        assert self.layer.weight is self.own, "the layer has another weight"
+        assert (self.own.data_ptr(), self.own._version) == self.before, "the layer's weight was written"
+
+
+@_look
+def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+
+    def look(table: Tensor, tokens: Tensor) -> Tensor:
+        with Unchanged(layer):
+            found: Tensor = torch.func.functional_call(layer, {"weight": table}, (tokens,))
+            return found
+
+    return look
+
+
+@_look
+def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
+    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
+    nothing: dict[str, Tensor] = {}
+
+    def look(table: Tensor, tokens: Tensor) -> Tensor:
+        with Unchanged(layer):
+            given = (nothing, {"weight": table})
+            found: Tensor = torch.func.functional_call(layer, given, (), {"input": tokens}, strict=True)
+            return found
+
+    return look

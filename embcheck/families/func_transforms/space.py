@@ -12,7 +12,6 @@ from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream
 from embcheck.families.func_transforms import arguments, programs
-from embcheck.families.func_transforms.call_variants import LOOKS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
 from embcheck.families.func_transforms.oracle import (
     DENSE,
@@ -40,7 +39,7 @@ def plan(case: TransformCase) -> Plan:
         if getattr(case, name) != case._field_defaults[name]
     }
     options = {
-        "make": LOOKS[case.look],
+        "make": programs.LOOKS[case.look],
         "transform": programs.TRANSFORMS[case.transform],
         "rows": case.num_embeddings,
         "width": case.embedding_dim,
@@ -135,7 +134,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "dtype": tuple(FORMATS),
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS[:-1],
-    "look": tuple(LOOKS),
+    "look": tuple(programs.LOOKS),
 }
 
 

@@ -11,8 +11,7 @@ from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.optimizer_state_dict.programs import resume
-from embcheck.families.optimizer_state_dict.state_dict_transfer import CARRIES, LOADS, SAVES
+from embcheck.families.optimizer_state_dict.programs import CARRIES, LOADS, SAVES, resume
 from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.optimizers import KINDS
 from embcheck.families.tied_training.training_steps import TIES

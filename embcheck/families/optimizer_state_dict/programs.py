@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+from embcheck.core.registry import named
+from embcheck.families.tied_training.between_steps import filed
+
 Tensor = torch.Tensor
 #: A model, its tied weight and its other one, and their optimizer.
 Run = tuple[Any, list[Any], Any]
@@ -235,3 +238,66 @@ def name(state: dict[str, Any]) -> dict[str, Any]:
         "group_names": [group["params"] for group in state["param_groups"]],
         "rates": {key: float(group["lr"]) for group in state["param_groups"] for key in group["params"]},
     }
+
+
+# -- how states are read, carried and loaded -------------------------------------------------------------------------------
+
+
+def save_plain(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
+
+
+def load_plain(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+
+
+def save_named(model: Any, optimizer: Any, options: Any) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict, get_optimizer_state_dict
+
+    return {
+        "model": get_model_state_dict(model),
+        "optimizer": get_optimizer_state_dict(model, optimizer, options=options),
+    }
+
+
+def load_named(model: Any, optimizer: Any, state: dict[str, Any], options: Any) -> None:
+    from torch.distributed.checkpoint.state_dict import set_model_state_dict, set_optimizer_state_dict
+
+    set_model_state_dict(model, state["model"])
+    set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
+
+
+def copied(state: Any) -> Any:
+    import copy
+
+    return copy.deepcopy(state)
+
+
+def converted(state: Any) -> Any:
+    import os
+    import tempfile
+    import warnings
+
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save, torch_save_to_dcp
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, between, last = (os.path.join(folder, each) for each in ("first.pt", "checkpoint", "last.pt"))
+        torch.save(state, first)
+        torch_save_to_dcp(first, between)
+        dcp_to_torch_save(between, last)
+        return torch.load(last, weights_only=True)
+
+
+SAVES = {"plain": save_plain, "named": save_named}
+LOADS = {"plain": load_plain, "named": load_named}
+CARRIES: dict[str, Callable[[Any], Any]] = named(
+    {
+        "handed": lambda state: state,
+        "copied": copied,
+        "filed": lambda state: filed(state, weights_only=True),
+        "converted": converted,
+    },
+    prefix="carry_",
+)

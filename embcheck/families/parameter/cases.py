@@ -16,8 +16,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.creation import ATTEMPTS, BEFORE, ORIGINS, UNDER, wrongly
-from embcheck.families.parameter.programs import observations
+from embcheck.families.parameter.programs import ATTEMPTS, BEFORE, ORIGINS, UNDER, observations, wrongly
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (

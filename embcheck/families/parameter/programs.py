@@ -1,4 +1,4 @@
-"""Programs: a Parameter is made of a tensor, and put into a module."""
+"""Programs: a Parameter is made of a tensor, and put into a module, which must not take what is none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
+
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -24,10 +27,10 @@ def observations(
     origin, under = making
     source = origin(data)
     marks = marks_of(source)
-    leaf = under(lambda: torch.nn.Parameter(source, **flags))
+    leaf = under(lambda: nn.Parameter(source, **flags))
     seen: dict[str, Any] = {
         "leaf": leaf,
-        "kind": type(leaf) is torch.nn.Parameter and leaf is not source and not leaf._is_view(),
+        "kind": type(leaf) is nn.Parameter and leaf is not source and not leaf._is_view(),
         "rooted": leaf.is_leaf and leaf.grad_fn is None and leaf.grad is None and leaf.output_nr == 0,
         "hookless": not leaf._backward_hooks,
         "trains": leaf.requires_grad,
@@ -35,11 +38,11 @@ def observations(
         "source_kept": marks == marks_of(source),
         "values": leaf.detach().clone(),
     }
-    module: Module = torch.nn.Module()
-    module.first = torch.nn.Parameter(torch.zeros(1))
+    module: Module = nn.Module()
+    module.first = nn.Parameter(torch.zeros(1))
     before(module, slot, data)
     replaced = module._parameters.get(slot)
-    module.last = torch.nn.Parameter(torch.zeros(1))
+    module.last = nn.Parameter(torch.zeros(1))
     put = module.register_parameter if registered else module.__setattr__
     under(lambda: put(slot, leaf))
     seen |= held(module, slot, leaf) | copied(leaf)
@@ -111,7 +114,7 @@ def copied(leaf: Tensor) -> dict[str, Any]:
     for name, other in (("deepcopied", copy.deepcopy(leaf)), ("saved", saved)):
         seen[name] = other.detach().clone()
         seen[f"{name}_well"] = (
-            type(other) is torch.nn.Parameter
+            type(other) is nn.Parameter
             and other.requires_grad == leaf.requires_grad
             and other.is_leaf
             and other.grad is None
@@ -119,3 +122,108 @@ def copied(leaf: Tensor) -> dict[str, Any]:
         )
         seen[f"{name}_strides"] = other.stride()
     return seen
+
+
+def graded(data: Tensor) -> Tensor:
+    made = nn.Parameter(data)
+    made.grad = torch.ones_like(made)
+    return made
+
+
+def hooked(data: Tensor) -> Tensor:
+    made = nn.Parameter(data)
+    made.register_hook(lambda grad: grad * 3)
+    return made
+
+
+#: What it is made of.
+ORIGINS: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "plain": lambda data: data,
+        "leaf": lambda data: data.requires_grad_(),
+        "product": lambda data: data.detach().requires_grad_().view_as(data),
+        "frozen": lambda data: nn.Parameter(data, requires_grad=False),
+        "graded": graded,
+        "hooked": hooked,
+    }
+)
+
+
+def no_grad(act: Callable[[], Any]) -> Any:
+    with torch.no_grad():
+        return act()
+
+
+def inference(act: Callable[[], Any]) -> Any:
+    with torch.inference_mode():
+        return act()
+
+
+UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
+    {
+        "enabled": lambda act: act(),
+        "no_grad": no_grad,
+        "inference": inference,
+    }
+)
+
+
+#: What has the slot's name before.
+BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
+    {
+        "none": lambda m, slot, data: m.register_parameter(slot, None),
+        "alike": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data))),
+        "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
+        "absent": lambda m, slot, data: None,
+    },
+    "before_",
+)
+
+
+def wrongly(attempt: Callable[[Module, Tensor], Any], data: Tensor) -> dict[str, Any]:
+    module: Module = nn.Module()
+    module.weight = nn.Parameter(torch.zeros(2))
+    module.register_parameter("nothing", None)
+    module.register_buffer("mean", torch.zeros(2))
+    module.part = nn.Identity()
+    module.number = 5
+
+    def held() -> list[Any]:
+        parts = (module._parameters, module._buffers, module._modules)
+        return [module.number, *((name, id(thing)) for part in parts for name, thing in part.items())]
+
+    kept = held()
+    try:
+        attempt(module, data)
+    except Exception as error:
+        if held() != kept:
+            raise AssertionError("what was refused changed the module") from error
+        raise
+    return {}
+
+
+#: What is attempted with a module ``m`` and a tensor.
+ATTEMPTS: dict[str, Callable[[Module, Tensor], Any]] = named(
+    {
+        "tensor_assigned": lambda m, data: setattr(m, "weight", data),
+        "detached_assigned": lambda m, data: setattr(m, "weight", nn.Parameter(data).detach()),
+        "tensor_registered": lambda m, data: m.register_parameter("other", data),
+        "product_registered": lambda m, data: m.register_parameter("other", nn.Parameter(data) * 1),
+        "name_of_a_number": lambda m, data: m.register_parameter("number", nn.Parameter(data)),
+        "name_of_a_buffer": lambda m, data: m.register_parameter("mean", nn.Parameter(data)),
+        "name_of_a_part": lambda m, data: m.register_parameter("part", nn.Parameter(data)),
+        "name_with_a_dot": lambda m, data: m.register_parameter("a.b", nn.Parameter(data)),
+        "buffer_over_a_parameter": lambda m, data: m.register_buffer("weight", data),
+        "part_over_a_parameter": lambda m, data: m.add_module("weight", nn.Identity()),
+        "getting_nothing": lambda m, data: m.get_parameter("other"),
+        "integers_that_train": lambda m, data: nn.Parameter(data.long()),
+    }
+)
+#: What each must raise.
+ERRORS: dict[str, tuple[type[Exception], ...]] = {
+    **dict.fromkeys(ATTEMPTS, (TypeError,)),
+    "product_registered": (TypeError, ValueError),
+    **dict.fromkeys((name for name in ATTEMPTS if name.startswith("name_") or "_over_" in name), (KeyError,)),
+    "getting_nothing": (AttributeError,),
+    "integers_that_train": (RuntimeError,),
+}

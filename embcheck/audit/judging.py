@@ -1,0 +1,63 @@
+"""What is done in a process of its own: a model is looked at, or judged by one law."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+import traceback
+import warnings
+from dataclasses import replace
+
+import torch
+
+from embcheck.audit import hf, laws
+from embcheck.audit.discovery import Facts, explored
+from embcheck.audit.factory import Source, imported
+from embcheck.audit.finding import AS_BUILT, LAWS, Judged, NotApplicable, Note, Unbuilt, Undecided, told
+from embcheck.audit.subject import Subject
+
+
+def ready(source: Source, *, runs: bool = False) -> None:
+    """Imports, once for all forks of this process, what a source needs; a factory only if it is known that it ``runs``."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    laws.load()
+    if source["kind"] == "hf":
+        hf.warm(source)
+    elif runs:
+        imported(source)
+    importlib.import_module("torch._dynamo")  # which an optimizer imports at its first step
+
+
+def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> tuple[Source, Facts, float] | Unbuilt:
+    """The source that is settled, its model's facts, and seconds of CPU time; or why there is no model."""
+    try:
+        settled = hf.settle(source) if source["kind"] == "hf" and source["config"] is None else source
+        return settled, explored(settled, expect, variant), time.process_time()
+    except Unbuilt as reason:
+        return reason
+    except BaseException as error:
+        return Unbuilt(f"looking at it failed: {_placed(error)}")
+
+
+def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> Judged:
+    """What a law says of a model, and the CPU time of this process."""
+    one = Judged(law, variant)
+    try:
+        said = LAWS[law].judge(Subject(source, facts, variant))
+        one.notes = [each.words for each in said if isinstance(each, Note)]
+        one.findings = [each for each in said if not isinstance(each, Note)]
+    except NotApplicable as reason:
+        one.reason = str(reason)
+    except (Undecided, Unbuilt) as reason:
+        one.failure = str(reason)
+    except BaseException as error:
+        one.failure = _placed(error)
+    return replace(one, cpu=time.process_time())
+
+
+def _placed(error: BaseException) -> str:
+    """An error in one line, with where it was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told(error)} ({os.path.basename(where.filename)}:{where.lineno})"
