@@ -42,8 +42,8 @@ def test_a_case_meets_what_one_of_its_judged_calls_meets(candidates: Candidates)
     once = recorded(candidates, LookupCase(17, 8, "uniform", (2, 8), history="once_alike"))
     conditions = [
         wanted("embedding", "earlier=0", "numel=16"),
-        wanted("embedding", "earlier=1", "numel=16"),
-        wanted("embedding_dense_backward", "earlier=3", "embedding_dim=8"),
+        wanted("embedding", "earlier=1"),
+        wanted("embedding_dense_backward", "earlier=3"),
         wanted("embedding_sparse_backward", "earlier=0", "embedding_dim=8"),
         wanted("embedding", "earlier=0", "numel=17"),
     ]

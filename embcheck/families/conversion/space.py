@@ -82,7 +82,14 @@ def _adds_exactly(case: ConversionCase) -> bool:
 def _may_vary(case: ConversionCase) -> bool:
     """Whether a layer may be called in several ways before it is judged."""
     fed = case.input == "one_hot" and not case.input_grad and case.upstream_layout != "expanded"
-    return case.to_linear and case.trainable and case.numel > 0 and fed and not case.autocast and case.assign not in AT_CALL
+    return (
+        case.to_linear
+        and case.trainable
+        and case.numel > 0
+        and fed
+        and not case.autocast
+        and case.assign not in AT_CALL
+    )
 
 
 _RULES: tuple[Rule, ...] = (

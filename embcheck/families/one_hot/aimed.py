@@ -20,10 +20,11 @@ def one_hot_case(wish: Wish) -> OneHotCase:
     """
     inferred = wish.choice("inferred", (False, True))
     given = tokens(wish, paddings=False)
+    earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)
     case = OneHotCase(
         given.num_embeddings, given.indices, given.shape,
         wish.draws.choice(("omitted", "-1")) if inferred else "exact", index_layout=given.index_layout,
-        history=_EARLIER[wish.number("earlier", (0, 0, 0, 0, 0, 0, 1, 2, 3), 0, 3)], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        history=_EARLIER[earlier], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
         seed=given.seed,
     )  # fmt: skip
     most = LARGEST if wish.asks_any("numel", "num_classes", "num_embeddings") else USUAL
