@@ -16,14 +16,7 @@ from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.conversion.aimed import aimed_conversion
-from embcheck.families.conversion.assignment import (
-    ASSIGNMENTS,
-    AT_CALL,
-    INTO_PLACE,
-    MISTAKES,
-    REPLACING,
-    mistake,
-)
+from embcheck.families.conversion.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, REPLACING, mistake
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.conversion.programs import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
 from embcheck.families.conversion.several import several
@@ -54,9 +47,8 @@ def plan(case: ConversionCase) -> Plan:
         "assign": ASSIGNMENTS[case.assign],
         "later": LATER[case.later],
         "flags": given,
-        "target_frozen": case.target_frozen,
-        "bias_frozen": case.bias == "frozen",
         "company": "alone" if case.company == "several" else case.company,
+        "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,
         "passes": case.passes,
         **({"several": several} if case.company == "several" else {}),
@@ -82,14 +74,8 @@ def _adds_exactly(case: ConversionCase) -> bool:
 def _may_vary(case: ConversionCase) -> bool:
     """Whether a layer may be called in several ways before it is judged."""
     fed = case.input == "one_hot" and not case.input_grad and case.upstream_layout != "expanded"
-    return (
-        case.to_linear
-        and case.trainable
-        and case.numel > 0
-        and fed
-        and not case.autocast
-        and case.assign not in AT_CALL
-    )
+    learns = case.trainable and not case.autocast and case.assign not in AT_CALL
+    return case.to_linear and case.numel > 0 and fed and learns
 
 
 _RULES: tuple[Rule, ...] = (
@@ -113,10 +99,7 @@ _RULES: tuple[Rule, ...] = (
         {"upstream_layout": "contiguous"},
     ),
     (lambda c: c.company == "several" and not _may_vary(c), {"company": "alone"}),
-    (
-        lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer,
-        {"company": "alone"},
-    ),
+    (lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer, {"company": "alone"}),
     # A copy made in inference mode is an inference tensor, which autograd ignores; a view of a normal one is not.
     (
         lambda c: c.grad_mode == "inference" and (not c.but(later="nothing").shares or c.assign in INTO_PLACE),
