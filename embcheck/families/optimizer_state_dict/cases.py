@@ -143,7 +143,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
-        step), started (loading does), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
+        step), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
         state), several_groups."""
         frozen, blank = FROZEN[self.frozen], self.blank
         return {
@@ -152,7 +152,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
             "keeps": self.keeps,
             "fresh": self.steps == 0,
             "blank": blank,
-            "started": blank or (self.by_name and self.optimizer != "Adagrad" and not (self.warm and self.keeps)),
             "packed": bool(self.entries) or (blank and self.keeps),
             "handed_state": self.carried == "handed" and bool(self.entries or (blank and self.keeps)),
             "lacking": self.lacking and not blank,
