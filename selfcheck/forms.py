@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -90,7 +91,8 @@ def refusing(when: Callable[[Call], object]) -> Change:
 
 @contextmanager
 def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
-    """``change(call)`` in the place of ``owner.attribute``."""
+    """``change(call)`` in the place of ``owner.attribute``; a module that takes long to import is given by its name."""
+    owner = import_module(owner) if isinstance(owner, str) else owner
     found = vars(owner).get(attribute, getattr(owner, attribute))
     kind = type(found) if isinstance(found, (classmethod, staticmethod)) else None
     original = found.__func__ if kind else found

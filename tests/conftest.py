@@ -19,13 +19,17 @@ HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
 #: xdist's runs each of these groups, or it would be made in each.
 GROUPS = (
-    ("accounting", "bench", "cli", "docs", "exit", "gate", "junit", "kept", "mode", "screen", "strategies", "subject"),
+    (
+        *("accounting", "bench", "cli", "docs", "drawn", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
+        *("kept", "mode", "screen", "strategies", "subject"),
+    ),
     ("audit_factories", "crash", "processes"),
-    *(("completion",), ("known",), ("model_scripts",), ("stored_scripts",)),
+    *(("completion",), ("fork_server",), ("known",), ("model_scripts",), ("stored_scripts",)),
 )
 
-#: Small cases of which one is left: bringing them to a layer takes longer than judging those that are chosen.
-_SMALL = 10
+#: Small cases of which one is left, and flags whose product is taken: to bring cases to a layer, and to choose those that
+#: meet its obligations, takes longer than to judge them.
+_SMALL, _FLAGS = 40, 6
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -76,6 +80,7 @@ def profile(full: bool, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @cache
 def _sparse(space: Space) -> Space:
-    """A space of which the small cases are thinned, and enumerated once for all layers, and the covers are of single axes."""
+    """A space of which the small cases are thinned, and enumerated once for all layers, the product is of few flags, and the
+    covers are of single axes."""
     small = cache(lambda: tuple(islice(space.scope(), 0, None, _SMALL)))
-    return replace(space, scope=lambda: iter(small()), strength=1)
+    return replace(space, scope=lambda: iter(small()), flags=space.flags[:_FLAGS], strength=1)

@@ -1,10 +1,8 @@
-"""Small programs, one for each of some sites in Python, that tell what damages of the site change."""
+"""Small programs, one for each of some sites in Python, that tell what damages change: each kind of damage at one site at least."""
 
 from __future__ import annotations
 
 import copy
-import io
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -67,11 +65,6 @@ def zeroed() -> list[Any]:
     return [state(made), [id(each) in identities for each in made.parameters()]]
 
 
-def loaded() -> list[Any]:
-    file = io.BytesIO(pickle.dumps(graded()))
-    return [state(pickle.loads(file.getvalue()))]
-
-
 def looked_up() -> list[Any]:
     found: list[Any] = []
     for turn in (1.0, 2.0):
@@ -131,18 +124,6 @@ def made_leaf() -> list[Any]:
     return found
 
 
-def scheduled() -> list[Any]:
-    groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": rate} for rate in (0.3, 0.7)]
-    optimizer = torch.optim.SGD(groups)
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.3)
-    found = []
-    for _ in range(3):
-        optimizer.step()
-        scheduler.step()
-        found += scheduler.get_last_lr()
-    return [found]
-
-
 def reloaded() -> list[Any]:
     leaves = [nn.Parameter(torch.linspace(0.1, 1, 6, dtype=torch.float64).reshape(2, 3)) for _ in range(2)]
     optimizer, other = torch.optim.Adam(leaves), torch.optim.Adam(leaves)
@@ -154,49 +135,6 @@ def reloaded() -> list[Any]:
         other.load_state_dict(optimizer.state_dict())
         found.append([{name: value.tolist() for name, value in each.items()} for each in other.state.values()])
     return found
-
-
-def stepping(name: str, **flags: Any) -> Callable[[], list[Any]]:
-    """Two steps of an optimizer."""
-
-    def work() -> list[Any]:
-        leaf = nn.Parameter(torch.linspace(-1, 2, 6, dtype=torch.float64).reshape(2, 3))
-        optimizer = getattr(torch.optim, name)([leaf], foreach=False, **flags)
-        found: list[Any] = []
-        for turn in (4, 1):
-            leaf.grad = torch.linspace(0.1, 1, 6, dtype=torch.float64).reshape(2, 3) * turn
-            optimizer.step()
-            found.append(leaf.tolist())
-        return found
-
-    return work
-
-
-def filling(name: str, *given: Any, **named: Any) -> Callable[[], list[Any]]:
-    """A tensor that is filled from a seed."""
-
-    def work() -> list[Any]:
-        torch.manual_seed(0)
-        return [getattr(nn.init, name)(torch.empty(4, 3), *given, **named).tolist()]
-
-    return work
-
-
-def pooled() -> list[Any]:
-    weight = torch.arange(12.0).reshape(4, 3)
-    flags = {"mode": "sum", "include_last_offset": True, "per_sample_weights": torch.tensor([1.0, 2, 3])}
-    return [F.embedding_bag(torch.tensor([0, 3, 1]), weight, torch.tensor([0, 1, 3]), **flags).tolist()]  # type: ignore[arg-type]
-
-
-def lost() -> list[Any]:
-    scores = torch.linspace(0, 1, 12).reshape(4, 3).exp()
-    return [F.cross_entropy(scores, torch.tensor([0, 2, 1, 1]), ignore_index=1, label_smoothing=0.2).tolist()]
-
-
-def clipped() -> list[Any]:
-    made = graded()
-    nn.utils.clip_grad_value_(made.parameters(), 0.5)
-    return state(made)
 
 
 def strict(assign: bool) -> list[Any]:
@@ -214,33 +152,11 @@ def refused() -> list[Any]:
     return [False]
 
 
-def derived() -> list[Any]:
-    return [torch.func.grad(lambda x, y: (x * x * y).sum(), 0)(torch.ones(2), torch.full((2,), 3.0)).tolist()]
-
-
-def called() -> list[Any]:
-    made = Pair()
-    given = {"head.weight": torch.zeros(3, 2)}
-    return [torch.func.functional_call(made, given, (torch.tensor([0, 2]),)).tolist()]
-
-
-def averaged(buffers: bool) -> list[Any]:
-    made = torch.optim.swa_utils.AveragedModel(Pair(), use_buffers=buffers)
-    other = Pair()
-    for _ in range(2):
-        next(other.buffers()).add_(1)
-        made.update_parameters(other)
-    return [next(made.module.buffers()).tolist()]
-
-
 #: What shows the damages of a site.
 EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "F.embedding": looked_up,
-    "F.embedding_bag": pooled,
     "F.linear": multiplied,
-    "F.cross_entropy": lost,
     "copy.deepcopy": copied,
-    "pickle.loads": loaded,
     "Module.zero_grad": zeroed,
     "Module.state_dict": stated,
     "Module.load_state_dict": lambda: [*strict(False), *strict(True), *refused()],
@@ -254,22 +170,5 @@ EXAMPLES: dict[str, Callable[[], list[Any]]] = {
     "Embedding.from_pretrained": lambda: state(nn.Embedding.from_pretrained(torch.ones(3, 2))),
     "Embedding.__init__": lambda: state(nn.Embedding(3, 2, _weight=torch.ones(3, 2), _freeze=True)),
     "sgd.plain": stepped,
-    "adam.plain": stepping("Adam", lr=0.5, amsgrad=True, eps=0.1, weight_decay=0.5, betas=(0.5, 0.5)),
-    "rmsprop.plain": stepping("RMSprop", centered=True, momentum=0.5, alpha=0.5),
-    "adadelta.plain": stepping("Adadelta", rho=0.5),
-    "asgd.plain": stepping("ASGD", lambd=0.5, alpha=0.5, t0=0),
-    "adagrad.plain": stepping("Adagrad", lr_decay=0.5),
-    "nadam.plain": stepping("NAdam", momentum_decay=0.5),
-    "StepLR.get_lr": scheduled,
     "Optimizer.load_state_dict": reloaded,
-    "nn.init.trunc_normal_": filling("trunc_normal_", 0.5, 2.0, -3.0, 1.0),
-    "nn.init.normal_": filling("normal_", 2),
-    "nn.init.constant_": filling("constant_", 3.0),
-    "nn.init.kaiming_uniform_": filling("kaiming_uniform_", 2.0, nonlinearity="leaky_relu"),
-    "nn.init.sparse_": filling("sparse_", 0.25),
-    "nn.init.xavier_uniform_": filling("xavier_uniform_", 2.0),
-    "nn.utils.clip_grad_value_": clipped,
-    "func.grad": derived,
-    "func.functional_call": called,
-    "AveragedModel.__init__": lambda: [averaged(False), averaged(True)],
 }

@@ -261,8 +261,8 @@ import embcheck.core.oracle
 import torch.nn.functional
 
 quick = embcheck.core.item.PROFILES["quick"]
-embcheck.core.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 1.0, "deck": "", "stride": 20})
-embcheck.engine.crashes.crash._REDUCTION = 2.0
+embcheck.core.item.PROFILES["quick"] = quick.__class__(**{**vars(quick), "limit": 0.5, "deck": "", "stride": 20})
+embcheck.engine.crashes.crash._REDUCTION = 1.0
 embcheck.engine.exit_lines._CPU = 1
 expected, executed = embcheck.core.oracle.lookup, torch.nn.functional.one_hot
 
@@ -274,7 +274,7 @@ def oracle(case, *more, **flags):
     return expected(case, *more, **flags)
 
 def one_hot(input, *more, **flags):
-    while input.shape in ((2, 3), (3, 2)):
+    while input.shape == (2, 3):
         pass
     return executed(input, *more, **flags)
 

@@ -12,7 +12,8 @@ from embcheck.core.deck import Choice
 from embcheck.core.item import PROFILES, items_of
 from embcheck.engine import selection
 from embcheck.engine.obligations import obliging_cases
-from embcheck.subject.collect import load_families
+from embcheck.modes.mode import MODES
+from embcheck.subject.collect import load_families, load_modes
 from selfcheck.deck import Matrix, choose, takes_part
 from selfcheck.pool import Measured
 
@@ -111,3 +112,19 @@ def test_a_choice_of_nothing_has_no_cases() -> None:
     space = FAMILIES["lookup"].space
     assert list(Choice().small_cases(space)) == []
     assert list(Choice().product_cases(space, "lookup", 0)) == []
+
+
+def test_gate_has_a_slice_of_the_cases_in_modes_that_compile() -> None:
+    load_modes()
+    gate = PROFILES["gate"]
+    calling = [family for family in FAMILIES.values() if family.call]
+    assert len(calling) >= 5
+    for family in calling:
+        items = [item for item in items_of(family, "product", gate) if item.mode in gate.sliced]
+        assert [item.mode for item in items] == list(gate.sliced)
+        chosen = {case for engine in ("scope", "product") for case in judged(family.name, "gate", engine, 0)}
+        for item in items:
+            assert family.call in MODES[item.mode].calls
+            cases = list(selection.cases(family, item, gate, 0))
+            assert 0 < len(cases) < 3 * len(chosen) / item.parts
+            assert chosen.issuperset(cases)

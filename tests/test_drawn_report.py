@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm import python
 
 from selfcheck.aiming import ENOUGH, Aimed
 from selfcheck.drawn import wilson
@@ -73,18 +72,8 @@ def test_a_report_for_programs_says_the_same() -> None:
 
 
 def test_the_command_replays_a_line(tmp_path: Path) -> None:
-    """In a process of its own, since its forks need a parent that has computed nothing."""
-    given = [
-        "--fault",
-        "one_hot  rank=2  ->  swap",
-        "--profile",
-        "quick",
-        "--jobs",
-        "1",
-        "--json",
-        str(tmp_path / "found"),
-    ]
-    done = subprocess.run([sys.executable, "-c", _ONLY_ONE_HOT, *given], capture_output=True, text=True, check=False)
+    given = ("--fault", "one_hot  rank=2  ->  swap", "--profile", "quick", "--jobs", "1", "--json", tmp_path / "found")
+    done = python("-c", _ONLY_ONE_HOT, *given)  # whose forks need a parent that has computed nothing
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("quick kills 1 of 1")
     assert json.loads((tmp_path / "found").read_text())["groups"]["all"]["killed"] == 1

@@ -27,6 +27,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
+    """Ended by the last test."""
     with ForkServer() as started:
         yield started
 
@@ -66,13 +67,13 @@ def test_without_a_server_the_client_is_the_process_that_was_asked_for(tmp_path:
     assert told[2:] == [False, str(tmp_path), "a", "read"]
 
 
-def test_forks_end_with_their_server(tmp_path: Path) -> None:
-    with ForkServer() as server:
-        command = [*server.python, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
-        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert client.stdout is not None
-        fork = int(client.stdout.readline())
-        os.kill(fork, 0)
+def test_forks_end_with_their_server(server: ForkServer) -> None:
+    command = [*server.python, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"]
+    client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None
+    fork = int(client.stdout.readline())
+    os.kill(fork, 0)
+    server.__exit__()
     assert client.wait(60) in (0, -signal.SIGPIPE)
     client.stdout.close()
     end = time.monotonic() + 60

@@ -98,10 +98,7 @@ WRONG: dict[str, tuple[str, str]] = {
         ENTRY + 'machine = { isa = "amx_bf16" }',
         "a machine proves no isa; it proves cpu_capability",
     ),
-    "a machine's number": (
-        ENTRY + "machine = { cuda = 12 }",
-        "machine: cuda: expected text, got 12",
-    ),
+    "a machine's number": (ENTRY + "machine = { cuda = 12 }", "machine: cuda: expected text, got 12"),
     "no law in the second": (ENTRY + "[[known]]\nwhere = {}\n", "entry 2: law is missing"),
     "two of one name": (2 * (ENTRY + 'name = "twice"\n'), "two entries are called twice; each needs a name of its own"),
     "an expired entry": (ENTRY + "expires = 2025-12-31", "expired on 2025-12-31"),

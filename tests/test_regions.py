@@ -54,12 +54,12 @@ def ended(run: Program) -> Mapping[str, Any]:
 
 def home(entry: Entry) -> Family | None:
     """The family in whose first mode an entry's witness shows, unless it takes a process of its own."""
+    case = entry.case
     for family in FAMILIES.values():
-        laws = [law.name for law in family.laws]
-        here = isinstance(entry.case, family.space.case_type) and not family.forks and not family.absent
-        if here and any(entry.concerns(law, family.modes[0], "cpu") for law in laws):
+        here = isinstance(case, family.space.case_type) and not family.forks and not family.absent
+        if here and any(entry.concerns(law.name, family.modes[0], "cpu") for law in family.laws):
             try:
-                family.plan(entry.case)
+                family.plan(case)
             except KeyError:
                 continue
             return family

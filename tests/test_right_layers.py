@@ -38,14 +38,6 @@ class LowRank(nn.Module):
         return rows + functional.embedding(indices, self.a) @ self.b
 
 
-class ByTheWidth(Padded):
-    """Initialised by 1/√d, which no table without columns has."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx)
-        nn.init.normal_(self.table.weight, std=embedding_dim**-0.5)
-
-
 @embcheck.declare(ranks={2})
 class Batches(Table):
     def forward(self, indices: Tensor) -> Tensor:
@@ -96,13 +88,6 @@ class Frozen(nn.Module):
 
     def forward(self, indices: Tensor) -> Tensor:
         return functional.embedding(indices, self.weight.detach())
-
-
-class DenseOnly(Table):
-    def __init__(self, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
-        if sparse:
-            raise NotImplementedError("dense gradients only")
-        super().__init__(num_embeddings, embedding_dim)
 
 
 @embcheck.declare("bag")
@@ -189,18 +174,15 @@ NO_COLUMNS = "tables of no columns: min_dim=1 is the default"
 #: Each layer, how many cases of *quick* it is judged on at least, and what is said of the others.
 RIGHT: list[Any] = [
     (LowRank, 15_000, (NO_COLUMNS,)),
-    (ByTheWidth, 15_000, (NO_COLUMNS,)),
     (Batches, 10_000, ("indices of rank 1: ranks={2} is declared",)),
     (DropsInTraining, 15_000, ("train: not applicable: the layer in train(): modes={'eval'} is declared",)),
     (Product, 5_000, ("tables of float16: dtypes={'float32'} is declared",)),
     (Particular, 10_000, ("its constructor refuses such a table: ValueError: embedding_dim must be even",)),
     (Frozen, 5_000, ("its table is frozen: no gradient reaches weight",)),
-    (DenseOnly, 10_000, ("its constructor refuses sparse=True: NotImplementedError: dense gradients only",)),
     (PadsByDefault, 10_000, ()),
     (NoSparseBag, 5_000, ()),
     (SumsFromTheFront, 5_000, ("mode='mean': ValueError: sums only", "padding_idx=-1: ValueError: padding_idx must")),
     (TiedFromTheFront, 1_000, ("sparse=True: ValueError: dense, and", "padding_idx=-1: ValueError: dense, and")),
-    (OwnHead, 1_000, ()),
     (local(), 1_000, ()),
     (copied, 1_000, ()),
     *((example, 1_000, ()) for example in (TokenEmbedding, bounded, pruned, to_linear, Bag, TiedModel)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import Command
+from warm import statuses
 
 from embcheck.cli.known import shipped_known
 from embcheck.known import tried
@@ -20,7 +21,7 @@ from embcheck.releases.environment import Cache, Environment, Release, ReleaseEr
 
 
 @pytest.mark.parametrize(
-    ("statuses", "since", "fixed"),
+    ("ends", "since", "fixed"),
     [
         ({"2.9.1": 1, "2.13.0": 1}, "2.9.1 or before", ""),
         ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (2.9.1 is right)", ""),
@@ -32,8 +33,8 @@ from embcheck.releases.environment import Cache, Environment, Release, ReleaseEr
         ({}, "", ""),
     ],
 )
-def test_where_it_began_and_ended(statuses: dict[str, int | None], since: str, fixed: str) -> None:
-    found = Tried("", dict(reversed(statuses.items())))
+def test_where_it_began_and_ended(ends: dict[str, int | None], since: str, fixed: str) -> None:
+    found = Tried("", dict(reversed(ends.items())))
     assert (found.since, found.fixed) == (since, fixed)
 
 
@@ -85,6 +86,7 @@ def test_the_command_tries_each_script_in_each_release(
 
     monkeypatch.setattr(Cache, "environment", environment)
     monkeypatch.setattr("embcheck.cli.since.scripts", lambda: texts)
+    monkeypatch.setattr("embcheck.cli.since.exit_statuses", statuses)
     monkeypatch.setattr(tried, "KEPT", tmp_path / "tried.json")
     monkeypatch.setattr(tried.kept, "__defaults__", (tmp_path / "tried.json",))
     monkeypatch.setattr(tried.keep, "__defaults__", (tmp_path / "tried.json",))

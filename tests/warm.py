@@ -15,10 +15,12 @@ import io
 import json
 import os
 import runpy
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -152,8 +154,9 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     for descriptor, own in zip((os.open(os.devnull, os.O_RDONLY), *descriptors), (0, 1, 2), strict=True):
         os.dup2(descriptor, own)
         os.close(descriptor)
-    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    # A fork of this process puts others in their place, which must not close what these have.
+    sys.stdin, sys.stdout = os.fdopen(0, closefd=False), os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["cwd"])
@@ -168,6 +171,9 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
             runpy.run_path(str(planted))
             break
     vars(importlib.import_module("embcheck.engine.crashes.crash")).update(exit_statuses=statuses)
+    isolate = importlib.import_module("embcheck.engine.crashes.isolate")
+    vars(isolate).update(Started=functools.partial(_isolating, isolate.Forked, isolate.Started))
+    vars(importlib.import_module("embcheck.runner.fork_server")).update(start=_ForkServer)
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -178,6 +184,30 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     else:
         sys.argv[:] = [kind, *rest]
         runpy.run_path(kind, run_name="__main__")
+
+
+class _ForkServer:
+    """The server of a run as a fork of this process, which has run nothing: another that is started imports torch for seconds."""
+
+    def __init__(self, listener: socket.socket, modules: Sequence[str]) -> None:
+        self._pid = os.fork()
+        if self._pid == 0:
+            with contextlib.suppress(BaseException):
+                for number in (0, 1):
+                    os.dup2(os.open(os.devnull, os.O_RDWR), number)
+                importlib.import_module("embcheck.runner.fork_server").serve(listener, modules)
+            os._exit(0)
+
+    def terminate(self) -> None:
+        os.kill(self._pid, signal.SIGTERM)
+
+    def wait(self) -> None:
+        os.waitpid(self._pid, 0)
+
+
+def _isolating(forked: Callable[[], object], started: Callable[..., object], python: Sequence[str]) -> object:
+    """What isolates crashes: a fork of this process, too, as long as that has one thread."""
+    return forked() if threading.active_count() == 1 else started(python)
 
 
 def _prepared() -> None:

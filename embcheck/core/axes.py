@@ -61,7 +61,7 @@ class Axes(tuple[Any, ...]):
         super().__init_subclass__()
         cls._places = {name: place for place, name in enumerate(cls._fields)}
         if "facts" in vars(cls):
-            cls.facts = _computed_once(cls.facts)  # type: ignore[assignment, method-assign]
+            cls.facts = _computed_once(cls.facts)  # type: ignore[method-assign, assignment]
         CASE_TYPES[cls.__name__] = cls
 
     def __repr__(self) -> str:

@@ -6,8 +6,8 @@ name and of the run's seed, never the worker's, so that the same seed gives the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from embcheck.core.law import Family
@@ -24,8 +24,9 @@ class Profile:
     Of what is enumerated the cases that `embcheck.core.deck` has for ``deck``, and where it has none, or there is no ``deck``,
     one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see
     `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more) and ``aimed`` cases of one that
-    can aim, all in ``parts``; ``limit`` is how many seconds of
-    CPU time a case may take.  Of modes beyond a family's own it takes one of ``further`` times as many cases as full.
+    can aim, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.  Of modes beyond a family's own it takes
+    one of ``further`` times as many cases as full, and by default it runs the modes ``sliced``, where a family makes calls that
+    these change, on one of so many chosen cases.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Profile:
     limit: float = 30.0
     deck: str = ""
     further: int = 1
+    sliced: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sparing(self) -> bool:
@@ -46,10 +48,12 @@ class Profile:
         return self.stride > 1
 
 
+#: Of the modes that compile and decompose one of so many of *gate*'s cases: some seconds of it.
+_SLICED = {"decompositions": 12, "aot_eager": 400}
 _ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
     "quick": Profile("quick", 80, 2, 1, 0, 64, _ONCE, aimed=120, deck="quick", further=3),
-    "gate": Profile("gate", 20, 2, 1, 0, 384, _ONCE, deck="gate"),
+    "gate": Profile("gate", 20, 2, 1, 0, 384, _ONCE, deck="gate", sliced=_SLICED),
     "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500),
     "deep": Profile("deep", 1, 3, 2, 4, 16000, {"scope": 2, "product": 8, "random": 8}, aimed=8000, limit=120.0),
 }
@@ -76,14 +80,18 @@ def items_of(
 ) -> list[Item]:
     """The items of one engine: every mode, the first one in parts.
 
-    By default they are the family's own, and of a subject its lives, of which the product alone is run.
+    By default they are the family's own, of which the product alone is run also in a subject's lives, and of torch in the
+    profile's slices: the first part of as many as there are cases for each that is taken.
     """
-    return [
+    found = [
         Item(family.name, subject, mode, engine, part, parts)
         for mode in modes or (*family.modes, *(family.lives if engine == "product" else ()))
         for parts in [profile.parts[engine] if mode == family.modes[0] else 1]
         for part in range(parts)
     ]
+    if engine == "product" and subject == "torch" and family.call and not modes:
+        found += [Item(family.name, subject, mode, engine, 0, parts) for mode, parts in profile.sliced.items()]
+    return found
 
 
 def all_items(family: Family, profile: Profile, modes: Sequence[str] = (), subject: str = "torch") -> list[Item]:

@@ -48,10 +48,13 @@ def thinned(found: Iterable[T], mean: float, seed: int) -> Iterator[T]:
 
 def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """The cases of an enumerating item, in order."""
+    further = item.mode not in family.modes
+    if further and item.parts > 1:
+        return sliced(family, item, profile, seed)
     enumerated = MODES[item.mode].cases
     if enumerated is not None:
         return enumerated(family, item, profile, seed)
-    if item.mode not in family.modes:
+    if further:
         return sampled(family, item, profile, seed)
     space = family.space
     first = item.mode == family.modes[0]
@@ -116,6 +119,14 @@ def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator
     ):
         # A copy, since a case keeps what it once expanded to.
         yield type(case)(*case)
+
+
+def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
+    """A slice of a mode beyond the family's own: of the cases that were chosen for its first mode one of so many as the item
+    has parts; none if nothing was chosen."""
+    choice = deck.chosen(family, family.modes[0], profile.deck) or deck.Choice()
+    found = itertools.chain(choice.small_cases(family.space), choice.product_cases(family.space, family.name, seed))
+    return thinned(found, item.parts, stream.derive(0, item.label))  # whatever the seed, as all that is chosen
 
 
 @lru_cache(maxsize=16)  # for one mode after the other

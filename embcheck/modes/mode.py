@@ -202,11 +202,13 @@ def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     return tuple(name for name in whole if name in chosen.split(","))
 
 
-def running(chosen: str = "") -> tuple[str, ...]:
-    """The names of the modes of a run: the plain ones by default, ``all``, or those in a list with commas."""
+def running(chosen: str = "", sliced: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names of the modes of a run: the plain ones and those ``sliced`` by default, ``all``, or those in a list with
+    commas."""
     if chosen == "all":
         return tuple(MODES)
-    return tuple(chosen.split(",")) if chosen else tuple(name for name, found in MODES.items() if not found.calls)
+    plain = (name for name, found in MODES.items() if not found.calls)
+    return tuple(chosen.split(",")) if chosen else (*plain, *sliced)
 
 
 def absences(chosen: str, names: Iterable[str]) -> dict[str, dict[str, str]]:

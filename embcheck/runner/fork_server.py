@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from pluggy import HookimplMarker
 
 from embcheck.core.processes import RunFolder, end_with_parent
+from embcheck.engine.crashes.isolate import start_with
 
 #: What the processes of a run import, beside the laws.
 _IMPORTED = (
@@ -58,10 +59,7 @@ class ForkServer:
         listener.bind(str(path))
         listener.listen()
         modules = (*_IMPORTED, *(_IMPORTED_BY_SOME if whole else ()))
-        command = [sys.executable, "-m", "embcheck.runner.fork_server", str(listener.fileno()), *modules]
-        self._process = subprocess.Popen(
-            command, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        self._process = start(listener, modules)
         listener.close()
         client = Path(__file__).with_name("fork_client.py")
         #: What is run in place of ``python``.
@@ -72,6 +70,7 @@ class ForkServer:
         for spec in specs:
             if spec.popen and not spec.python:
                 spec.python = shlex.join(self.python)
+        start_with(self.python)
 
     def __enter__(self) -> ForkServer:
         return self
@@ -81,6 +80,13 @@ class ForkServer:
         self._process.terminate()
         self._process.wait()
         self._folder.remove()
+
+
+def start(listener: socket.socket, modules: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts the process that is the server."""
+    descriptor = listener.fileno()
+    command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
+    return subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def python_of(config: Any) -> Sequence[str]:

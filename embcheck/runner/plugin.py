@@ -190,6 +190,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         from embcheck.core.declaration import configured
+        from embcheck.core.item import PROFILES
         from embcheck.modes.mode import running
         from embcheck.subject.collect import load_modes
 
@@ -198,7 +199,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         surveyed = settings.witnesses == "all"
         entries = ledger.entries + ledger.some_machines + (ledger.elsewhere if surveyed else ())
         load_modes()
-        modes = running(settings.modes)
+        modes = running(settings.modes, PROFILES[settings.profile].sliced)
         entries = tuple(entry for entry in entries if entry.subject == subject and entry.runs_in(modes))
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
@@ -224,9 +225,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         session.account.selection = selection
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A worker that is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
-    if is_worker(session.config) and any(map(_label, session.items)):
+    """What is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
+    if not session.config.option.collectonly and any(map(_label, session.items)):
         from embcheck.engine.crashes.isolate import fork
         from embcheck.subject.collect import load_families
 

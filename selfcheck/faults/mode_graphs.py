@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._functorch.aot_autograd as aot_autograd
 import torch.export
 import torch.fx.experimental.proxy_tensor as proxy_tensor
 
@@ -98,7 +97,7 @@ _PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
         "lookup_backend",
         partial(_compiled, backend="inductor"),
     ),
-    ("aot", lambda: aot_autograd, "aot_function", _of_the_backward),
+    ("aot", lambda: "torch._functorch.aot_autograd", "aot_function", _of_the_backward),
 )
 
 

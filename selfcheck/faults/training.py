@@ -15,7 +15,6 @@ from selfcheck.sites import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
-by_name: Any = importlib.import_module("torch.distributed.checkpoint.state_dict")
 autograd: Any = torch.autograd
 sgd: Any = importlib.import_module("torch.optim.sgd")
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
@@ -172,7 +171,7 @@ def states_are_numbered_without_gaps(call: Call) -> Any:
     return found
 
 
-@instead(by_name, "get_model_state_dict", "optimizer_state_dict")
+@instead("torch.distributed.checkpoint.state_dict", "get_model_state_dict", "optimizer_state_dict")
 def ignoring_frozen_parameters_ignores_ties(call: Call) -> Any:
     """A model's state without frozen parameters has one name of each of the others."""
     found = call()

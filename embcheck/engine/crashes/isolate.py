@@ -56,11 +56,11 @@ class Forked:
 
 
 class Started:
-    """The same as a process that is started, which takes seconds."""
+    """The same as a process that is started, which takes seconds, unless it is a fork of a run's server."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: Sequence[str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "embcheck.engine.crashes.forks"],
+            [*python, "-m", "embcheck.engine.crashes.forks"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -83,6 +83,8 @@ class Isolation:
 
     def __init__(self) -> None:
         self._process: Forked | Started | None = None
+        #: What runs Python.
+        self.python: Sequence[str] = (sys.executable,)
 
     def fork(self) -> None:
         """Makes it a fork of this process, which must have imported the laws and run nothing."""
@@ -97,7 +99,7 @@ class Isolation:
             NoAnswer: if the process died without one.  The next request starts another.
         """
         if self._process is None:
-            self._process = Started()
+            self._process = Started(self.python)
             atexit.register(self.close)
         try:
             self._process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
@@ -139,6 +141,11 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
 def fork() -> None:
     """Has the cases of this process end in forks of it as it is now, which must have run nothing."""
     _ISOLATION.fork()
+
+
+def start_with(python: Sequence[str]) -> None:
+    """Has the process started with what runs Python in place of the interpreter: see `embcheck.runner.fork_server`."""
+    _ISOLATION.python = python
 
 
 def ready() -> None:
