@@ -46,7 +46,7 @@ SHOWN = {
 
 def said(source: dict[str, Any], *names: str, expect: str = "auto") -> list[Judged]:
     """What laws (all, if none is named) say of a source in this process; each finding is confirmed by its script."""
-    answer = looked_at(source, expect)
+    (answer,) = looked_at(source, expect)
     assert not isinstance(answer, Unbuilt)
     found = [judged(name, source, answer[1]) for name in names or LAWS]
     assert [one.failure for one in found if one.failure] == []

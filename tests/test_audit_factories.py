@@ -21,7 +21,7 @@ from embcheck.audit import laws
 from embcheck.audit.discovery import explored
 from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
 from embcheck.audit.judging import judged, looked_at
-from embcheck.audit.processes import Ended, isolated, workers
+from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited
 from embcheck.audit.subject import folder_of
@@ -55,6 +55,9 @@ class Odd(torch.nn.Embedding):
     pad_token_id = 1
     def forward(self, ids): return torch.nn.functional.dropout(super().forward(ids))
 def odd(): return Odd(10, 4, padding_idx=0)
+class Fatal(torch.nn.Embedding):
+    def __deepcopy__(self, memo): os.kill(os.getpid(), 9)
+def fatal(): return Fatal(10, 4)
 def compiled(): return torch.nn.Sequential(torch.compile(torch.nn.Embedding(10, 4), backend="eager"))
 """
 SHARED = """
@@ -80,7 +83,7 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, A
 
 def said(source: dict[str, Any], law: str, expect: str = "auto") -> Judged:
     """What a law says of a source, in this process."""
-    answer = looked_at(source, expect)
+    (answer,) = looked_at(source, expect)
     assert not isinstance(answer, Unbuilt)
     return judged(law, source, answer[1])
 
@@ -106,41 +109,27 @@ def test_what_can_not_be_audited_is_told_in_one_line(target: str, words: str, od
 
 def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) -> None:
     """Of a factory that raises something is known: it is no model; of one that dies, or has no end, nothing is."""
-    names = ("dies", "raises", "spins", "prints", "compiled")
+    names = ("dies", "raises", "spins", "prints", "compiled", "fatal")
     with workers(2) as pool:
         done = {
             one.subject: one for one in audited(pool, [odd | {"target": f"odd_models:{n}"} for n in names], "auto", 3.0)
         }
-    dies, raises, spins, prints, compiled = (done[f"odd_models:{name}"].model for name in names)
+    dies, raises, spins, prints, compiled, fatal = (done[f"odd_models:{name}"].model for name in names)
     assert (dies.unbuilt, dies.status) == ("it can't be built: the process died: SIGKILL", Status.UNKNOWN)
     assert (raises.unbuilt, raises.status) == ("odd_models:raises raised ValueError: no luck", Status.NOT_APPLICABLE)
     assert spins.unbuilt == "it can't be built: no end within 3 s of CPU time, or it waits for ever"
     assert prints.description.startswith("Embedding · 40 parameters · table weight (10×4)")
     assert compiled.notes[0] == "it is compiled; the audit judges the module that torch.compile was given"
+    told = [(one.law, one.reasons) for one in fatal.judged if one.status == Status.UNKNOWN]
+    assert told == [("a_deep_copy_is_a_model_of_its_own", ("the process died: SIGKILL",))], (
+        "the laws after it are judged"
+    )
+    assert len(fatal.judged) == len(prints.judged)
     gradient = next(one for one in compiled.judged if one.law == "the_gradient_is_the_sum_of_all_paths")
     assert gradient.status == Status.HOLDS
     bad = [verdict for model in (dies, raises) for verdict in model.verdicts]
     assert closing(models(bad)).endswith(" · 1 unknown · 0 notes · 2 not built")
     assert [exit_code([verdict]) for verdict in bad] == [1, 0]
-
-
-def wait(seconds: float, times: int) -> int:
-    """Uses a little of the processor between naps."""
-    import time
-
-    for _ in range(times):
-        end = time.process_time() + 0.05
-        while time.process_time() < end:
-            pass
-        time.sleep(seconds)
-    return times
-
-
-def test_a_process_is_waited_for_while_it_uses_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.engine.crashes.patience.IDLE", 3.0)
-    assert isolated(wait, 0.5, 10, limit=60.0) == 10
-    with pytest.raises(Ended, match="no end within 60 s of CPU time, or it waits for ever"):
-        isolated(wait, 3600.0, 1, limit=60.0)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +181,7 @@ def embcheck(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("embcheck.cli.audit.workers", lambda count: nullcontext(Here()))
-    monkeypatch.setattr("embcheck.audit.session.isolated", lambda work, *given, limit: work(*given))
+    monkeypatch.setattr("embcheck.audit.session.streamed", lambda work, *given, limit: work(*given))
 
     def said(*words: object) -> tuple[int, str]:
         sys.modules.pop("shared_model", None)

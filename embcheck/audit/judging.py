@@ -1,4 +1,4 @@
-"""What is done in a process of its own: a model is looked at, or judged by one law."""
+"""What is done in a process of its own: a model is looked at, or judged by laws."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 import traceback
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -30,19 +31,25 @@ def ready(source: Source, *, runs: bool = False) -> None:
     importlib.import_module("torch._dynamo")  # which an optimizer imports at its first step
 
 
-def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> tuple[Source, Facts, float] | Unbuilt:
+def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> Iterator[tuple[Source, Facts, float] | Unbuilt]:
     """The source that is settled, its model's facts, and seconds of CPU time; or why there is no model."""
     try:
         settled = hf.settle(source) if source["kind"] == "hf" and source["config"] is None else source
-        return settled, explored(settled, expect, variant), time.process_time()
+        yield settled, explored(settled, expect, variant), time.process_time()
     except Unbuilt as reason:
-        return reason
-    except BaseException as error:
-        return Unbuilt(f"looking at it failed: {_placed(error)}")
+        yield reason
+    except Exception as error:
+        yield Unbuilt(f"looking at it failed: {_placed(error)}")
+
+
+def each_judged(laws: Iterable[str], source: Source, facts: Facts, variant: str) -> Iterator[Judged]:
+    """What laws say of a model, one after the other, each with the CPU time that it took."""
+    for law in laws:
+        started = time.process_time()
+        yield replace(judged(law, source, facts, variant), cpu=time.process_time() - started)
 
 
 def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> Judged:
-    """What a law says of a model, and the CPU time of this process."""
     one = Judged(law, variant)
     try:
         said = LAWS[law].judge(Subject(source, facts, variant))
@@ -54,7 +61,7 @@ def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> J
         one.failure = str(reason)
     except BaseException as error:
         one.failure = _placed(error)
-    return replace(one, cpu=time.process_time())
+    return one
 
 
 def _placed(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Where an audit is judged: workers that have one thread each, and in them a process of its own for each law.
+"""Where an audit is judged: workers that have one thread each, and in them a process of its own for each model.
 
 Knows no torch.
 """
@@ -55,11 +55,12 @@ def _begin() -> None:
     silenced()
 
 
-def isolated(work: Callable[..., T], *given: Any, limit: float) -> T:
-    """What a function gives in a process of its own, a fork of this one where that is safe.
+def streamed(work: Callable[..., Iterator[T]], *given: Any, limit: float) -> Iterator[T]:
+    """What a generator function yields in a process of its own, a fork of this one where that is safe.
 
     Raises:
-        Ended: if it gives nothing: it died, used more than ``limit`` seconds of CPU time, or waits for ever.
+        Ended: if it does not come to its end: it died, or took more than ``limit`` seconds of CPU time for the next value, or
+            waits for ever.
     """
     context: Any = multiprocessing.get_context("fork" if _forks_are_safe() else "spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -67,27 +68,29 @@ def isolated(work: Callable[..., T], *given: Any, limit: float) -> T:
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
     child.start()
     theirs.close()
-    patience = Patience(child.pid, limit)
     try:
-        while not ours.poll(0.1):
-            if patience.over:
-                raise Ended(str(Hangs(limit)))
-        answer: T = ours.recv()
+        while True:
+            patience = Patience(child.pid, limit)
+            while not ours.poll(0.1):
+                if patience.over:
+                    raise Ended(str(Hangs(limit)))
+            yield ours.recv()
     except (EOFError, OSError):
         child.join()
-        code = child.exitcode
-        raise Ended(f"the process died: {signal.Signals(-code).name if code < 0 else f'exit {code}'}") from None
+        if code := child.exitcode:
+            how = signal.Signals(-code).name if code < 0 else f"exit {code}"
+            raise Ended(f"the process died: {how}") from None
     finally:
         child.kill()
         child.join()
         ours.close()
-    return answer
 
 
-def _send(pipe: Any, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+def _send(pipe: Any, work: Callable[..., Iterator[Any]], given: tuple[Any, ...]) -> None:
     end_with_parent()
     silenced()
-    pipe.send(work(*given))
+    for value in work(*given):
+        pipe.send(value)
 
 
 def _forks_are_safe() -> bool:

@@ -6,22 +6,17 @@ from typing import Any
 
 import torch
 
-from embcheck.audit.specimen import Config, Specimen, Tensor, Untied
+from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, derived
 
-
-class FirstRowLeftOut(Specimen):
-    """The head is the table without the padding row."""
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        out: Tensor = hidden @ self.table.weight[1:].T
-        return out
-
-
-class RowsRescaled(Specimen):
-    """A forward pass rescales the rows that it looks up, as max_norm promises."""
-
-    def make_table(self) -> Any:
-        return torch.nn.Embedding(self.config.vocab_size, self.config.width, max_norm=1.0)
+#: The head is the table without the padding row.
+FirstRowLeftOut = derived("FirstRowLeftOut", "logits", lambda self, hidden: hidden @ self.table.weight[1:].T)
+#: The lookups train nothing, on purpose: the head has a weight of its own.
+LookupsFrozen = derived("LookupsFrozen", "look_up", lambda self, ids: Untied.look_up(self, ids).detach(), Untied)
+#: A forward pass rescales the rows that it looks up, as max_norm promises.
+RowsRescaled = derived(
+    "RowsRescaled", "make_table",
+    lambda self: torch.nn.Embedding(self.config.vocab_size, self.config.width, max_norm=1.0),
+)  # fmt: skip
 
 
 class TrainedByDropout(Specimen):
@@ -55,13 +50,6 @@ class CopyInEvalMode(Untied):
         if self.kept is None:
             self.kept = self.table.weight.detach().clone()
         return torch.nn.functional.linear(hidden, self.kept, self.head.bias)
-
-
-class LookupsFrozen(Untied):
-    """The lookups train nothing, on purpose: the head has a weight of its own."""
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return super().look_up(input_ids).detach()
 
 
 class GateBySign(Specimen):

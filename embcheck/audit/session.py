@@ -12,7 +12,7 @@ from typing import Any
 
 from embcheck.audit.causes import Cause, causes
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Judged, Lost, Unbuilt
-from embcheck.audit.processes import Ended, isolated
+from embcheck.audit.processes import Ended, streamed
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import BUILT as BUILT_NAME
 from embcheck.record.audited import FAMILY, Model, noted, told
@@ -60,7 +60,7 @@ def audited(pool: Executor, sources: list[dict[str, Any]], expect: str, limit: f
 
 
 def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
-    """The audit of a model: every law judged in a process of its own, which may take ``limit`` seconds of CPU time."""
+    """The audit of a model by every law, each of which may take ``limit`` seconds of CPU time."""
     name = name_of(source)
     try:
         source, facts, cpu = looked_at(source, expect, AS_BUILT, limit)
@@ -89,7 +89,7 @@ def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -
 
     judging.ready(source)
     try:
-        answer = isolated(judging.looked_at, source, expect, variant, limit=limit)
+        (answer,) = streamed(judging.looked_at, source, expect, variant, limit=limit)
     except Ended as error:
         raise Lost(f"it can't be built: {error}") from error
     if isinstance(answer, Unbuilt):
@@ -100,16 +100,26 @@ def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -
 
 def judged_in(variant: str, source: dict[str, Any], facts: Any, limit: float) -> list[Judged]:
     """What the laws that are asked of a variant say, in their order."""
-    return [one_judged(law.name, source, facts, variant, limit) for law in LAWS.values() if variant in law.variants]
+    return list(
+        each_judged([law.name for law in LAWS.values() if variant in law.variants], source, facts, variant, limit)
+    )
 
 
-def one_judged(law: str, source: dict[str, Any], facts: Any, variant: str, limit: float) -> Judged:
+def each_judged(laws: list[str], source: dict[str, Any], facts: Any, variant: str, limit: float) -> Iterator[Judged]:
+    """What laws say, one after the other in one process; after one that takes it down, or has no end, they go on in another."""
     from embcheck.audit import judging
 
-    try:
-        return isolated(judging.judged, law, source, facts, variant, limit=limit)
-    except Ended as error:
-        return Judged(law, variant, failure=str(error))
+    left = list(laws)
+    while left:
+        why = "the process died"
+        try:
+            for one in streamed(judging.each_judged, tuple(left), source, facts, variant, limit=limit):
+                left.remove(one.law)
+                yield one
+        except Ended as error:
+            why = str(error)
+        if left:
+            yield Judged(left.pop(0), variant, failure=why)
 
 
 def again(failure: dict[str, Any], limit: float) -> Judged:
@@ -127,7 +137,8 @@ def again(failure: dict[str, Any], limit: float) -> Judged:
         raise Unbuilt(f"this version of embcheck has no {law!r}")
     # As in the audit: a variant is looked at for itself, and nothing is expected of it beyond what it says.
     source, facts, _ = looked_at(source, failure["expect"] if variant == AS_BUILT else "auto", variant, limit)
-    return one_judged(law, source, facts, variant, limit)
+    (one,) = each_judged([law], source, facts, variant, limit)
+    return one
 
 
 # -- verdicts ------------------------------------------------------------------------------------------------------

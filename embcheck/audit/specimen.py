@@ -155,12 +155,17 @@ def plant(
 ) -> None:
     """Makes and registers a fault: a class in which a function stands in the place of a method, or changes the model ``then``,
     when the method is done; ``kinds`` has bars between."""
-    module = sys._getframe(1).f_globals["__name__"]
-    cls: type[Specimen] = type(
-        name, (base,), {method: instead or after(getattr(base, method), then), "__module__": module}
-    )
-    setattr(sys.modules[module], name, cls)
+    cls = derived(name, method, instead or after(getattr(base, method), then), base, sys._getframe(1))
+    setattr(sys.modules[cls.__module__], name, cls)
     planted(*kinds.split(" | "))(cls)
+
+
+def derived(
+    name: str, method: str, instead: Callable[..., Any], base: type[Specimen] = Specimen, frame: Any = None
+) -> Any:
+    """A class of the module that calls this, in which a function stands in the place of a method."""
+    module = (frame or sys._getframe(1)).f_globals["__name__"]
+    return type(name, (base,), {method: instead, "__module__": module})
 
 
 def after(method: Callable[..., Any], change: Any) -> Callable[..., Any]:

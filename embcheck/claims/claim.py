@@ -23,6 +23,7 @@ from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed
 from embcheck.core.law import Family, Judgement
 from embcheck.core.outcome import Outcome
 from embcheck.core.plot_data import Figure
+from embcheck.core.result import HOLDS as HOLDS_TRUE
 from embcheck.core.result import Difference, Finding, Holds
 
 #: How the law of a claim with such a verdict is called.
@@ -126,6 +127,11 @@ def plain(out: Outcome) -> list[str]:
     """The observations of a program that fit into a line: numbers, names, short lists."""
     shown = [(name, value) for name, value in out.seen.items() if isinstance(value, (bool, int, float, str, list))]
     return [f"{name} {value}" for name, value in shown if len(str(value)) <= _SHORT]
+
+
+def told(true: bool, path: str, words: str) -> Finding:
+    """That an expression over what was seen is true; ``words`` say what it means if it is not."""
+    return HOLDS_TRUE if true else Difference("untrue", path, False, True, words)
 
 
 def verdict_of(true_somewhere: bool, false_somewhere: bool) -> str:

@@ -147,8 +147,8 @@ claim("conversion.weights_are_separate", "The linear layer trains apart from the
       lambda case, out: same(out.table, case.weight), gloss="a copy of the tensor",
       fails=("without detach", "with detach"),
       otherwise="they share memory, detached or not: a step of the one changes the other",
-      instead=lambda case,
-      out: every(is_true(out.shares, "other memory"), same(out.table, case.weight - case.scattered)))  # fmt: skip
+      instead=lambda case, out: every(is_true(out.shares, "other memory"),
+          same(out.table, case.weight - case.scattered)))  # fmt: skip
 claim("conversion.requires_grad_freezes", "Setting requires_grad=False freezes the weight.", f"{PAGE}:22",
       "只有在特定需要冻结参数的情况下,才需要设置requires_grad=False", conversions.frozen,
       lambda case, out: every(is_false(out.requires_grad, "requires grad"), same(out.moved, np.zeros_like(case.weight))),

@@ -1,4 +1,4 @@
-"""The claims in the terminal: a table where there is one, plain lines otherwise; and one claim's full story."""
+"""The claims in the terminal, and one claim's full story."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from embcheck.claims.claim import Claim
-from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Chapter, chapters
+from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, chapters
 
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
@@ -41,13 +40,10 @@ def evidence(found: Appraised) -> list[str]:
 
 def claims_report(out: Console, appraised: Iterable[Appraised]) -> None:
     """Every claim, by tutorial, what is refuted first: itself, its words, the verdict in colour, the evidence."""
-    for chapter in by_tutorial(appraised):
+    for chapter in chapters(appraised, lambda found: found.claim.recorded, outcome):
         tutorial = chapter.tutorial
         out.print(Text.assemble((tutorial.title, "bold"), f"  {tutorial.gloss}"))
         out.print(Text(f"{tutorial.file}, {chapter.counted}\n", "dim"))
-        if out.is_terminal:
-            out.print(claims_table(chapter.shown))
-            continue
         for found in chapter.shown:
             told = found.claim.recorded
             out.print(Text.assemble(verdict_text(found), f"  {told.id}  {told.sentence}"))
@@ -56,31 +52,9 @@ def claims_report(out: Console, appraised: Iterable[Appraised]) -> None:
         out.print()
 
 
-def by_tutorial(appraised: Iterable[Appraised]) -> list[Chapter[Appraised]]:
-    """The claims of each tutorial, in the order in which they are shown."""
-    return chapters(appraised, lambda found: found.claim.recorded, outcome)
-
-
 def outcome(found: Appraised) -> str:
     """The verdict, or that it is not the one that is stated."""
     return found.claim.verdict if found.as_stated else OTHERWISE
-
-
-def claims_table(appraised: Iterable[Appraised]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
-    table.add_column("verdict", min_width=8)
-    table.add_column("claim", ratio=3)
-    table.add_column("in the tutorial", ratio=3, overflow="fold")
-    table.add_column("decided by", ratio=4)
-    for found in appraised:
-        told = found.claim.recorded
-        table.add_row(
-            verdict_text(found),
-            Text.assemble((told.id, "bold"), f"\n{told.sentence}"),
-            Text.assemble((told.source, "dim"), f"\n{told.quote}", (f"\n{told.gloss}" if told.gloss else "", "italic")),
-            Text("\n".join(evidence(found))),
-        )
-    return table
 
 
 def closing(appraised: list[Appraised], release: str, seed: int, digest: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from embcheck.claims import paddings
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, zero_row
-from embcheck.claims.claim import claim
+from embcheck.claims.claim import claim, told
 from embcheck.claims.costs import autocast, elements_held, elements_made
 from embcheck.claims.distributions import by_width, distributed, is_normal, kaiming, normal, xavier
 from embcheck.claims.drawing import drawn_from
@@ -48,9 +48,8 @@ claim("token.padding_idx_is_parameter", "padding_idx is fixed as a trainable par
       lambda case, out: same(out.parameters, ["weight", "padding_idx"]),
       gloss="fixes the padding index as a trainable parameter", fails=("",),
       otherwise="it is an int, in neither parameters() nor state_dict()",
-      instead=lambda case,
-      out: every(same(out.kind, "int"), same(out.padding, 1), same(out.parameters, ["weight"]),
-      same(out.state, ["weight"])))  # fmt: skip
+      instead=lambda case, out: every(same(out.kind, "int"), same(out.padding, 1), same(out.parameters, ["weight"]),
+          same(out.state, ["weight"])))  # fmt: skip
 claim("token.rows_are_vocabulary", "vocab_size is the number of rows.", f"{PAGE}:46,65", "嵌入矩阵行数 = 词表大小",
       paddings.token_embedding_made,
       lambda case, out: same(out.shape, [case.num_embeddings, out.shape.raw[1]]),
@@ -105,8 +104,8 @@ claim("token.padding_gradient_always_zero", "The gradient of the padding row is 
       lambda case, out: same(out.gradient[1], 0), gloss="the gradient at the position padding_idx is always 0",
       fails=("tied head", "penalty on the weight"),
       otherwise="the lookup is all that uses the table (no tied head, no penalty on the weight)",
-      instead=lambda case,
-      out: same(out.gradient[1], 1.0 if case.situation == "tied head" else 2 * case.weight[1]))  # fmt: skip
+      instead=lambda case, out: same(out.gradient[1],
+          1.0 if case.situation == "tied head" else 2 * case.weight[1]))  # fmt: skip
 
 
 def diluted(case: ClaimCase, out: Outcome) -> Finding:
@@ -186,25 +185,15 @@ def only_scaled(case: ClaimCase, out: Outcome) -> Finding:
        otherwise="the shape is the same before and after; the values grow by √d_model", instead=only_scaled)  # fmt: skip
 def scaling_aligns_dimensions(case: ClaimCase, out: Outcome) -> Finding:
     before, after = out.value.plain("shape"), out.scaled.plain("shape")
-    return (
-        HOLDS
-        if before != after
-        else Difference(
-            "shape", f"{out.scaled.path}.shape != {out.value.path}.shape", False, True, f"{after} both times"
-        )
-    )
+    return told(before != after, f"{out.scaled.path}.shape != {out.value.path}.shape", f"{after} both times")
 
 
-@claim("token.differentiable", "The whole mapping keeps a path for gradients.", f"{PAGE}:102", "整个映射过程保持梯度通路",
-       differentiated, gloss="the whole mapping keeps a path for gradients", fails=("towards the indices",),
-       otherwise="the weight is meant; there is none to the indices",
-       instead=lambda case, out: is_false(out.possible, "indices require grad"))  # fmt: skip
-def differentiable(case: ClaimCase, out: Outcome) -> Finding:
-    if not out.possible.raw:
-        return is_true(out.possible, "refused")
-    return same(out.gradient, case.scattered)
-
-
+claim("token.differentiable", "The whole mapping keeps a path for gradients.", f"{PAGE}:102", "整个映射过程保持梯度通路",
+      differentiated,
+      lambda case, out: same(out.gradient, case.scattered) if out.possible.raw else is_true(out.possible, "refused"),
+      gloss="the whole mapping keeps a path for gradients", fails=("towards the indices",),
+      otherwise="the weight is meant; there is none to the indices",
+      instead=lambda case, out: is_false(out.possible, "indices require grad"))  # fmt: skip
 claim("token.backward_updates", "Backpropagation adjusts the table.", f"{PAGE}:103", "通过反向传播调整嵌入矩阵", stepped,
       lambda case, out: same(out.after, case.weight - case.scattered),
       gloss="adjusts the embedding matrix by backpropagation", where=("backward alone", "backward and step"),
@@ -247,11 +236,9 @@ claim("token.kaiming_works", "It can be initialised by Kaiming's rule.", f"{PAGE
        f"{PAGE}:130-131", "self.weight.data[1].zero_()", zeroed_afterwards, chance=zero_row(4))  # fmt: skip
 def row_zeroed_afterwards(case: ClaimCase, out: Outcome) -> Finding:
     others = np.arange(case.num_embeddings) != 1
-    if not out.filled.values[1].any():
-        return Difference(
-            "zero", f"{out.filled.path}[1].any().item()", False, True, "the initialiser leaves the padding row zero"
-        )
+    filled = bool(out.filled.values[1].any())
     return every(
+        told(filled, f"{out.filled.path}[1].any().item()", "the initialiser leaves the padding row zero"),
         same(out.zeroed[1], 0),
         identical(out.zeroed[others], out.filled[others].bits),
         is_true(out.requires_grad, "frozen"),
@@ -262,15 +249,15 @@ claim("token.autocast_halves", "Under autocast the lookup gives half precision."
       autocast,
       lambda case, out: same(out.made, "bfloat16"), gloss="automatically converted to half precision", fails=("",),
       otherwise="the rows stay float32; products after it (F.linear) are what autocast makes bfloat16",
-      instead=lambda case,
-      out: every(same(out.made, "float32"), identical(out.value, case.row_bits), same(out.product, "bfloat16")))  # fmt: skip
+      instead=lambda case, out: every(same(out.made, "float32"), identical(out.value, case.row_bits),
+          same(out.product, "bfloat16")))  # fmt: skip
 claim("token.training_skips_padding", "In training the computation of padding is skipped.", f"{PAGE}:147",
       "训练阶段自动跳过无效位置的计算", masked,
       lambda case, out: same(out.flops, 4 * case.embedding_dim * int((case.tokens != 1).sum())),
       gloss="in training, computation at invalid positions is skipped automatically", where=("training",),
       fails=("training",), otherwise="padding is looked up and multiplied like any token",
-      instead=lambda case,
-      out: every(same(out.flops, 4 * case.embedding_dim * (case.numel + 2)), row_itself(case, out)))  # fmt: skip
+      instead=lambda case, out: every(same(out.flops, 4 * case.embedding_dim * (case.numel + 2)),
+          row_itself(case, out)))  # fmt: skip
 claim("token.inference_keeps_shape", "In inference the sequence keeps its shape.", f"{PAGE}:148", "推理阶段维持序列形状一致性",
       evaluated,
       lambda case, out: same(out.value.meta("shape"), (*case.shape, case.embedding_dim)),

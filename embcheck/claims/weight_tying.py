@@ -32,9 +32,8 @@ def fewer_parameters(case: ClaimCase, out: Outcome) -> Finding:
 
 claim("tying.one_space", "Tying gives a token one vector for input and output.", f"{PAGE}:2",
       "使得相同token保持统一的embedding空间", unified,
-      lambda case,
-      out: every(identical(out.rows, case.row_bits), identical(out.outputs, case.row_bits),
-      same(out.logits, case.weight.sum(1))),
+      lambda case, out: every(identical(out.rows, case.row_bits), identical(out.outputs, case.row_bits),
+          same(out.logits, case.weight.sum(1))),
       gloss="so that the same token keeps one common embedding space", where=("tied",))  # fmt: skip
 claim("tying.head_shape", "nn.Linear(3, 10) has a weight of 10×3.", f"{PAGE}:3-4", "的权重矩阵的尺寸是10*3", counted,
       lambda case, out: same(out.shapes, [out.shapes.raw[0], [case.num_embeddings, case.embedding_dim]]),
