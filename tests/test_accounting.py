@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import Command
-from warm import python
+from warm import embcheck
 
 from embcheck.core.accounting import Account, Selection, told_by_reason
 from embcheck.core.machine import Machine
@@ -20,12 +19,18 @@ from embcheck.runner.merge import ShardError, merged
 HELD = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=3)
 LABELS = {"test_a.py::test_scope[eager-0]": "a/torch/eager/scope/0", "test_a.py::test_random[eager-0]": "a/random"}
 
-#: Ends items in every way in which they can end without a verdict.
-SABOTAGE = """
+#: Planted into every process of a run: ends items in every way in which they can end without a verdict.
+PLANT = """
 import os, sys
+import _pytest.python
+import embcheck.runner.plugin
 
-if os.environ.get("PYTEST_XDIST_WORKER"):
-    sys.modules["embcheck.families.gradient_routes.saved_tensors"] = None  # a file of laws that needs it can't be imported
+right = _pytest.python.import_path
+
+def import_path(path, **more):
+    if os.environ.get("PYTEST_XDIST_WORKER") and path.name == "test_gradient_routes.py":
+        raise ModuleNotFoundError("No module named 'lost'")  # a file of laws that needs it can't be imported
+    return right(path, **more)
 
 def leave(*given, **more):
     sys.exit(9)
@@ -41,6 +46,8 @@ def pytest_runtest_call(item):
         sys.exit(7)
     if "test_lookup.py::test_random" in item.nodeid:
         os._exit(1)
+
+_pytest.python.import_path, embcheck.runner.plugin.pytest_runtest_call = import_path, pytest_runtest_call
 """
 
 
@@ -157,11 +164,9 @@ def test_shards_of_two_machines_name_both() -> None:
 
 def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path, command: Command) -> None:
     """An exception, SystemExit, a worker that dies between cases, a file of laws that can't be imported."""
-    (tmp_path / "sabotage.py").write_text(SABOTAGE)
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    words = ("-m", "embcheck", "run", "--profile", "quick", "-n", "1", "--report", tmp_path)
-    more = ("-k", "test_lookup and (eager or scope)", "--", "-p", "sabotage")
-    done = python(*words, *more, environment={**os.environ, "PYTHONPATH": path})
+    (tmp_path / "sitecustomize.py").write_text(PLANT)
+    words = ("run", "--profile", "quick", "-n", "1", "--report", tmp_path, "-k", "test_lookup and (eager or scope)")
+    done = embcheck(*words, plant=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     unaccounted = read(tmp_path / "record.ndjson").unaccounted
     assert unaccounted["lookup/torch/eager/scope/0"] == "RuntimeError: the lost scope"
@@ -169,7 +174,7 @@ def test_every_end_without_a_verdict_fails_run_merge_and_diff(tmp_path: Path, co
     assert unaccounted["lookup/torch/eager/random/0"] == "its worker died before its first case"
     missing = [item for item in unaccounted if item.endswith(".py")]
     assert missing, json.dumps(unaccounted)
-    assert "embcheck.families.gradient_routes.saved_tensors" in unaccounted[missing[0]]
+    assert "No module named 'lost'" in unaccounted[missing[0]]
     for item in unaccounted:
         assert item in done.stdout
     unknown = [verdict for verdict in read(tmp_path / "record.ndjson").settled() if verdict.status == Status.UNKNOWN]

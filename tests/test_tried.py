@@ -13,8 +13,7 @@ from warm import statuses
 from embcheck.cli.known import shipped_known
 from embcheck.known import tried
 from embcheck.known.issue import text
-from embcheck.known.matrix import RIGHT, UNKNOWN, WRONG, Column
-from embcheck.known.page import one
+from embcheck.known.page import RIGHT, UNKNOWN, WRONG, Column, one
 from embcheck.known.recorded import scripts
 from embcheck.known.tried import Tried, digest, keep, kept, updated
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError

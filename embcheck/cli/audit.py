@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,7 +65,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
     """One model is shown whole and recorded if that is asked for; of many only what was found is, and all are recorded."""
     out, machine = console(), seen()
     facts = environment() | {"settings": {"expect": expect, "seed": "0"}}
-    facts["versions"] |= _extras()
+    facts["versions"] |= {name: version(name) for name in ("transformers", "safetensors") if find_spec(name)}
     with workers(count) as pool:
         try:
             sources, statements = pool.submit(prepared, source).result()
@@ -100,16 +101,6 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
     return code
 
 
-def _extras() -> dict[str, str]:
-    found = {}
-    for name in ("transformers", "safetensors"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def _earlier(path: Path, facts: dict[str, Any]) -> list[Verdict]:
     """The verdicts of the subjects that a run of the same versions and settings, cut off, had finished."""
     try:
@@ -143,8 +134,6 @@ def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: 
 
 def told_of(writer: Writer, out: Any) -> None:
     """Says where the record is, and writes the page about it beside it, if the extra ``report`` is there."""
-    from importlib.util import find_spec
-
     out.print(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
     if find_spec("jinja2") is not None:
         from embcheck.report.page import of_record, render

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date
 from enum import Enum
@@ -82,7 +82,7 @@ def _made(hint: Any, data: Any) -> Any:
 def _known(hint: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any] | None, list[str]]:
     """Of an annotation its origin and arguments; of a class with fields these, and the names of those that must be there."""
     origin: Any = get_origin(hint)
-    origin = {types.UnionType: Union, Mapping: dict}.get(origin, origin)
+    origin = {types.UnionType: Union, Mapping: dict, Sequence: list}.get(origin, origin)
     if is_dataclass(hint):
         needed = [f.name for f in fields(hint) if f.default is MISSING and f.default_factory is MISSING]
         return origin, (), get_type_hints(hint), needed

@@ -15,7 +15,7 @@ import textwrap
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from embcheck.core.law import Family, Law, Plan
 from embcheck.core.machine import chosen
@@ -78,29 +78,24 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
     def visit(name: str, thing: Any) -> None:
         if name in found:
             return
-        code = getattr(thing, "__code__", None)
+        found[name] = None  # a place, against cycles
         if _is_class(thing, "embcheck"):
-            found[name] = None
             for base in thing.__bases__:
                 if base.__module__ not in ("builtins", "torch", "torch.nn.modules.module", "torch.autograd.function"):
                     visit(base.__name__, base)
             for member in vars(thing).values():
                 refers(getattr(member, "__func__", member))
-            del found[name]
         elif hasattr(thing, "script"):  # it says itself what a script shows, and which functions that calls
-            found[name] = None
             for used in getattr(thing, "uses", ()):
                 visit(used.__name__, used)
-            del found[name]
-        elif code is not None:
-            found[name] = None  # a place, against cycles
-            refers(thing)
-            del found[name]
         elif isinstance(thing, (dict, tuple, list)):
             for member in thing.values() if isinstance(thing, dict) else thing:
                 if isinstance(member, types.FunctionType):
                     visit(member.__name__, member)
-        found[name] = thing
+        else:
+            refers(thing)
+        del found[name]
+        found[name] = thing  # behind what it refers to
 
     def refers(function: Any) -> None:
         code = getattr(function, "__code__", None)
@@ -150,24 +145,18 @@ def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
     for name, module in sorted(modules.items()):
         if name != "torch":
             lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
-    used = {_module_of(name) for source in sources for name in _torchs(source).used}
-    local = {name for source in sources for name in _torchs(source).imported}
+    used = {_module_of(name) for source in sources for name in _torchs(source)[0]}
+    local = {name for source in sources for name in _torchs(source)[1]}
     return [*lines, *(f"import {name}" for name in sorted(used - local - COME_WITH_TORCH))]
 
 
-class _Torchs(NamedTuple):
-    """What a source uses of torch, names with dots, and the modules that it imports itself."""
-
-    used: frozenset[str]
-    imported: frozenset[str]
-
-
 @functools.lru_cache(maxsize=1024)  # most programs of a family are made of the same functions
-def _torchs(source: str) -> _Torchs:
+def _torchs(source: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What a source uses of torch, names with dots, and the modules that it imports itself."""
     nodes = list(ast.walk(ast.parse(source)))
-    return _Torchs(
-        frozenset(ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node)),
-        frozenset(alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names),
+    used = (ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute) and _is_torchs(node))
+    return frozenset(used), frozenset(
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
     )
 
 

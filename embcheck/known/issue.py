@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from embcheck.core.cause import Cause
-from embcheck.known.matrix import cell, columns
-from embcheck.known.page import Known, inline, twenty
+from embcheck.known.page import Known, cell, columns, inline, twenty
 from embcheck.known.recorded import Recorded
 
 #: What stands in a stored text where whoever files it puts the versions of a machine that shows it.

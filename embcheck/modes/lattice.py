@@ -21,32 +21,13 @@ from embcheck.families.lookup.prior_calls import LATER
 from embcheck.modes.layer import TRANSFORMING
 
 #: Axes whose values give no other graph, or are chosen for each case of a signature.
-_FREE = frozenset(
-    {
-        "num_embeddings",
-        "embedding_dim",
-        "indices",
-        "shape",
-        "values",
-        "upstream",
-        "seed",
-        "out_of_range",
-        "history",
-        "threads",
-    }
-)
+_FREE = frozenset((
+    "num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "out_of_range", "history", "threads",
+))  # fmt: skip
 #: Histories that change no shape and no mode, so that they ask for no further graph.
 CALM = (
-    "fresh",
-    "fresh",
-    "repeated",
-    "weight_changed",
-    "indices_changed",
-    "other_table",
-    "output_overwritten",
-    "output_held",
-    "gradient_held",
-    "indices_refilled",
+    *("fresh", "fresh", "repeated", "weight_changed", "indices_changed"),
+    *("other_table", "output_overwritten", "output_held", "gradient_held", "indices_refilled"),
 )
 
 #: What the first signatures have, so that few of them meet every flag.

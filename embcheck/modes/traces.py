@@ -26,16 +26,8 @@ Example = tuple[Tensor, ...]
 _MODULES = ("module", "module_eval", "from_pretrained", "assigned", "loaded", "nested")
 #: Those whose call is a closure.
 _CLOSURES = (
-    *(
-        "functional",
-        "functional_call",
-        "torch_embedding",
-        "torch_bag",
-        "aten",
-        "forward_only",
-        "one_hot_product",
-        "linear",
-    ),
+    *("functional", "functional_call", "torch_embedding", "torch_bag"),
+    *("aten", "forward_only", "one_hot_product", "linear"),
     *("renorm_", "aten_renorm_", "bag_sum", "bag_mean", "bag_max", "bag_module"),
 )
 _FORGETS = "a recording forgets no_grad"

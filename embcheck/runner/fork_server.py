@@ -31,17 +31,9 @@ from embcheck.engine.crashes.isolate import start_with
 
 #: What the processes of a run import, beside the laws.
 _IMPORTED = (
-    "torch._dynamo",
-    "hypothesis",
-    "xdist.plugin",
-    "xdist.looponfail",
-    "_hypothesis_pytestplugin",
-    "embcheck.engine.crashes.forks",
-    "embcheck.engine.witness",
-    "embcheck.engine.run_item",
-    "embcheck.report.failure",
-    "embcheck.runner.plugin",
-    "embcheck.runner.run",
+    *("torch._dynamo", "hypothesis", "xdist.plugin", "xdist.looponfail", "_hypothesis_pytestplugin"),
+    *("embcheck.engine.crashes.forks", "embcheck.engine.witness", "embcheck.engine.run_item"),
+    *("embcheck.report.failure", "embcheck.runner.plugin", "embcheck.runner.run"),
 )
 
 

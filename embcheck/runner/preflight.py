@@ -86,18 +86,14 @@ def _alike(value: torch.Tensor, again: torch.Tensor) -> bool:
     return value.shape == again.shape and torch.equal(value.nan_to_num(), again.nan_to_num())
 
 
-def _table(factory: Callable[..., Any], declared: Declaration) -> str | None:
+def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     _built(factory, declared)
-    builder = builder_of(factory, declared, FLAGS["table"], torch.nn.Embedding)
+    of_bags = declared.kind == "bag"
+    flags, model = (BAG_FLAGS, torch.nn.EmbeddingBag) if of_bags else (FLAGS["table"], torch.nn.Embedding)
+    builder = builder_of(factory, declared, flags, model)
     layer, given = small_layer(builder)
-    return _called(layer, given, (*given[0].shape, builder.size[1]), random=declared.domain.random)
-
-
-def _bag(factory: Callable[..., Any], declared: Declaration) -> str | None:
-    _built(factory, declared)
-    builder = builder_of(factory, declared, BAG_FLAGS, torch.nn.EmbeddingBag)
-    layer, given = small_layer(builder)
-    return _called(layer, given, (2, builder.size[1]), random=declared.domain.random)
+    shape = (2,) if of_bags else given[0].shape
+    return _called(layer, given, (*shape, builder.size[1]), random=declared.domain.random)
 
 
 def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
@@ -121,7 +117,7 @@ def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | Non
     return None if shape == (3, 5) else f"the linear layer's weight has shape {shape}; expected (3, 5)"
 
 
-_STEPS = {"table": _table, "bag": _bag, "tied": _tied, "conversion": _conversion}
+_STEPS = {"table": _layer, "bag": _layer, "tied": _tied, "conversion": _conversion}
 
 
 def rehearse_apart(name: str) -> None:

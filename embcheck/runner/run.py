@@ -155,10 +155,7 @@ class Batch:
 
     def to_json(self) -> str:
         """As it travels between processes."""
-        verdicts = [verdict.to_dict() for verdict in self.verdicts]
-        laws = [asdict(statement) for statement in self.laws]
-        told = {"machine": self.machine.to_dict()} if self.machine is not None else {}
-        return json.dumps({"item": self.item, "items": self.items, "verdicts": verdicts, "laws": laws, **told})
+        return json.dumps(asdict(self) | {"verdicts": [verdict.to_dict() for verdict in self.verdicts]})
 
     def attach(self, node: Any) -> None:
         """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
@@ -176,11 +173,7 @@ class Batch:
     @classmethod
     def from_json(cls, text: str) -> Batch:
         """What `to_json` wrote."""
-        data = json.loads(text)
-        verdicts = [Verdict.from_dict(verdict) for verdict in data["verdicts"]]
-        laws = [built(Statement, law) for law in data["laws"]]
-        machine = Machine.of(data["machine"]) if "machine" in data else None
-        return cls(data["item"], data["items"], verdicts, laws, machine)
+        return built(cls, json.loads(text))
 
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:

@@ -19,14 +19,7 @@ from embcheck.families.construction.space import SPACE, plan
 # -- how a table is made -------------------------------------------------------------------------------------------
 
 
-construction = Family(
-    "construction",
-    SPACE,
-    plan,
-    refused=lambda case: case.wrong is not None,
-    cost=4.0,
-    stride=2,
-)
+construction = Family("construction", SPACE, plan, refused=lambda case: case.wrong is not None, cost=4.0, stride=2)
 
 
 def is_given(case: ConstructionCase) -> bool:

@@ -18,14 +18,7 @@ from embcheck.families.gradient.space import SPACE
 from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
 
-gradient = Family(
-    "gradient",
-    SPACE,
-    derivative.plan,
-    stride=2,
-    call="table",
-    refused=derivative.refused,
-)
+gradient = Family("gradient", SPACE, derivative.plan, stride=2, call="table", refused=derivative.refused)
 
 
 refused = derivative.refused

@@ -22,13 +22,7 @@ DENSE = frozenset(
 )
 
 
-gradient_routes = Family(
-    "gradient_routes",
-    SPACE,
-    plan,
-    cost=6.0,
-    stride=16,
-)
+gradient_routes = Family("gradient_routes", SPACE, plan, cost=6.0, stride=16)
 
 
 def has_gradient(case: LookupCase) -> bool:

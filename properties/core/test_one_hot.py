@@ -12,13 +12,7 @@ from embcheck.core.result import UNASKED, Finding
 from embcheck.families.one_hot.programs import GRAPHS, OneHotCase
 from embcheck.families.one_hot.space import SPACE, plan
 
-one_hot = Family(
-    "one_hot",
-    SPACE,
-    plan,
-    modes=("eager", "no_grad", "inference"),
-    refused=lambda case: case.refused,
-)
+one_hot = Family("one_hot", SPACE, plan, modes=("eager", "no_grad", "inference"), refused=lambda case: case.refused)
 
 
 @one_hot.law(

@@ -15,13 +15,7 @@ from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import is_looked_up
 from embcheck.families.padding.space import SPACE
 
-padding = Family(
-    "padding",
-    SPACE,
-    routes.plan,
-    call="table",
-    refused=routes.refused,
-)
+padding = Family("padding", SPACE, routes.plan, call="table", refused=routes.refused)
 
 
 @padding.law(

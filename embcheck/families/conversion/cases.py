@@ -17,7 +17,7 @@ from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
-from embcheck.core.layout import preserved_strides, shared, view_of
+from embcheck.core.layout import preserved_strides, row_major, shared, view_of
 from embcheck.families.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
 from embcheck.families.conversion.transposition import COMPACTING, COPYING
 
@@ -303,25 +303,19 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
         }
 
 
+def agree(one: Strides, other: Strides, shape: tuple[int, ...]) -> bool:
+    """Whether strides are equal, axes of length one aside."""
+    return all(a == b for a, b, length in zip(one, other, shape, strict=True) if length != 1)
+
+
 def is_contiguous(strides: Strides, shape: tuple[int, ...]) -> bool:
-    """torch.Tensor.is_contiguous: row-major, axes of length 1 aside; an empty tensor is."""
-    step = 1
-    for length, stride in zip(shape[::-1], strides[::-1], strict=True):
-        if length != 1 and stride != step and 0 not in shape:
-            return False
-        step *= length
-    return True
+    """torch.Tensor.is_contiguous: row-major; an empty tensor is."""
+    return 0 in shape or agree(strides, row_major(shape), shape)
 
 
 def is_dense(strides: Strides, shape: tuple[int, ...]) -> bool:
     """Non-overlapping and dense: the elements fill their memory without gaps, in some order of the axes."""
-    order = sorted((axis for axis in range(len(shape)) if shape[axis] != 1), key=lambda axis: strides[axis])
-    step = 1
-    for axis in order:
-        if strides[axis] != step:
-            return False
-        step *= shape[axis]
-    return True
+    return agree(strides, preserved_strides(strides, shape), shape)
 
 
 @lru_cache(maxsize=512)

@@ -33,32 +33,25 @@ def convert(
     make_source: Callable[..., Module],
     make_target: Callable[..., Module],
     grad_mode: Callable[[], AbstractContextManager[Any]],
-    spelling: View,
     cut: View,
+    spelling: View,
     assign: Assign,
     later: Later,
-    weight: Tensor,
-    other: Tensor,
-    upstream: Tensor,
-    x: Tensor | None = None,
-    bias: Tensor | None = None,
-    flags: dict[str, Any] = {},  # noqa: B006 (never written)
-    target_frozen: bool = False,
-    bias_frozen: bool = False,
-    company: str = "alone",
-    autocast: bool = False,
-    passes: int = 1,
+    flags: dict[str, Any],
+    company: str,
+    frozen: tuple[bool, bool],
+    **fed: Any,
 ) -> dict[str, Any]:
-    if x is None:
-        x = torch.nn.functional.one_hot(other.long(), weight.shape[0]).to(weight.dtype)
-    source = make_source(weight, bias, bias_frozen, flags)
-    target = make_target(weight.shape[1], weight.shape[0], weight.dtype, bias, bias_frozen, flags)
-    target.weight.requires_grad_(not target_frozen)
+    """``frozen``: whether the target's weight is, and the bias; ``fed``: the tensors, and how `learned` takes its passes."""
+    weight, bias = fed.pop("weight"), fed.pop("bias", None)
+    source = make_source(weight, bias, frozen[1], flags)
+    target = make_target(weight.shape[1], weight.shape[0], weight.dtype, bias, frozen[1], flags)
+    target.weight.requires_grad_(not frozen[0])
     original, kept, said = source.weight, weight.clone(), source.extra_repr()
     if company == "backward_before" and original.requires_grad:
-        source(other).sum().backward()
+        source(fed["other"]).sum().backward()
     version, wanted_grad = original._version, original.requires_grad
-    names = [name for name, _ in target.named_parameters()]
+    names = sorted(name for name, _ in target.named_parameters())
     with grad_mode():
         leaf, call = assign(target, spelling(cut(original)))
     seen = {
@@ -67,59 +60,73 @@ def convert(
         "original_says": source.extra_repr() == said and source.training and target.training,
     }
     source, target, leaf, call = later(source, target, leaf, call)
-    original_after, version = source.weight, source.weight._version
+    seen |= shown(target, leaf, names)
+    if company == "backward_after" and source.weight.requires_grad:
+        source(fed["other"]).sum().backward()
+    return (
+        seen | learned(source, target, leaf, call, company == "one_loss", **fed) | written(source, leaf, original, kept)
+    )
+
+
+def shown(target: Module, leaf: Tensor, names: list[str]) -> dict[str, Any]:
+    """What the converted Parameter is, and how the target lists it."""
     state = target.state_dict()
-    seen |= {
+    return {
         "leaf": leaf,
         "is_parameter": type(leaf) is torch.nn.Parameter and isinstance(leaf, torch.nn.Parameter),
         "no_graph": leaf.grad_fn is None and leaf._base is None and leaf.output_nr == 0,
         "no_grad_yet": leaf.grad is None,
         "registered": any(p is leaf for p in target.parameters()) and target.weight is leaf,
-        "names": sorted(name for name, _ in target.named_parameters()) == sorted(names),
-        "keys": sorted(state) == sorted(names),
+        "names": sorted(name for name, _ in target.named_parameters()) == names,
+        "keys": sorted(state) == names,
         "state": state["weight"].data_ptr() == leaf.data_ptr() and state["weight"].shape == leaf.shape,
         "converted": leaf.detach().clone(),
     }
-    if company == "backward_after" and original_after.requires_grad:
-        source(other).sum().backward()
+
+
+def learned(
+    source: Module, target: Module, leaf: Tensor, call: Call, together: bool, other: Tensor, upstream: Tensor,
+    x: Tensor | None = None, autocast: bool = False, passes: int = 1,
+) -> dict[str, Any]:  # fmt: skip
+    """What the target gives, and what its backward passes leave, ``together`` with the source's."""
+    if x is None:
+        x = torch.nn.functional.one_hot(other.long(), source.weight.shape[0]).to(source.weight.dtype)
+    version = source.weight._version
     for _ in range(passes):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             value = call(x)
         outputs, upstreams = [value], [upstream]
-        if company == "one_loss":
+        if together:
             beside = source(other)
             outputs, upstreams = [value, beside], [upstream, torch.ones_like(beside)]
         pairs = [pair for pair in zip(outputs, upstreams, strict=True) if pair[0].requires_grad]
         if pairs:
             torch.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-    value_kept = value.detach().clone()
-    seen |= {
+    return {
         "value": value,
+        "value_kept": value.detach().clone(),
         "weight_grad": leaf.grad,
-        "original_grad": original_after.grad,
+        "grad_kept": None if leaf.grad is None else leaf.grad.clone(),
+        "original_grad": source.weight.grad,
         "input_grad": x.grad if x.requires_grad else None,
         "bias_grad": None if getattr(target, "bias", None) is None else target.bias.grad,
-        "version_kept": original_after._version == version,
+        "version_kept": source.weight._version == version,
         "source_value": source(other).detach().clone(),
     }
-    grad_kept = None if leaf.grad is None else leaf.grad.clone()
+
+
+def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:
+    """What a step and writes to one of the weights make of both."""
     if leaf.grad is not None:
         torch.optim.SGD([leaf], lr=0.5).step()
-    seen |= {"stepped": leaf.detach().clone(), "source_stepped": original_after.detach().clone()}
+    seen = {"stepped": leaf.detach().clone(), "source_stepped": source.weight.detach().clone()}
     with torch.no_grad():
         leaf.neg_()
-        seen["source_negated"] = original_after.detach().clone()
-        original_after.zero_()
-        seen |= {"leaf_zeroed": leaf.detach().clone(), "source_zeroed": original_after.detach().clone()}
+        seen["source_negated"] = source.weight.detach().clone()
+        source.weight.zero_()
+        seen |= {"leaf_zeroed": leaf.detach().clone(), "source_zeroed": source.weight.detach().clone()}
         seen["aside"] = original.detach().clone()
         original.copy_(kept)
-    seen["value_stays"] = torch.equal(value.detach(), value_kept) or bool(value_kept.isnan().any())
-    grad = leaf.grad
-    seen["grad_stays"] = (
-        grad is None
-        or grad_kept is None
-        or torch.equal(grad.to_dense().nan_to_num(9.0), grad_kept.to_dense().nan_to_num(9.0))
-    )
     return seen
 
 

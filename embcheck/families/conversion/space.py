@@ -16,14 +16,7 @@ from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.conversion.aimed import aimed_conversion
-from embcheck.families.conversion.assignment import (
-    ASSIGNMENTS,
-    AT_CALL,
-    INTO_PLACE,
-    MISTAKES,
-    REPLACING,
-    mistake,
-)
+from embcheck.families.conversion.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, REPLACING, mistake
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.conversion.programs import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
 from embcheck.families.conversion.transposition import CUTS, SPELLINGS
@@ -53,9 +46,8 @@ def plan(case: ConversionCase) -> Plan:
         "assign": ASSIGNMENTS[case.assign],
         "later": LATER[case.later],
         "flags": given,
-        "target_frozen": case.target_frozen,
-        "bias_frozen": case.bias == "frozen",
         "company": case.company,
+        "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,
         "passes": case.passes,
     }
@@ -97,10 +89,7 @@ _RULES: tuple[Rule, ...] = (
         lambda c: c.upstream_layout in ("expanded", *SHARED) and 4 * 3 * c.numel > c.computed.largest_integer,
         {"upstream_layout": "contiguous"},
     ),
-    (
-        lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer,
-        {"company": "alone"},
-    ),
+    (lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer, {"company": "alone"}),
     # A copy made in inference mode is an inference tensor, which autograd ignores; a view of a normal one is not.
     (
         lambda c: c.grad_mode == "inference" and (not c.but(later="nothing").shares or c.assign in INTO_PLACE),

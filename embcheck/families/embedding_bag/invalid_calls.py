@@ -130,9 +130,7 @@ _REFUSED: dict[type[Exception], dict[str, Mistake]] = {
         "padding_zero_of_no_rows": lambda w: nn.EmbeddingBag(0, w.shape[1], padding_idx=0),
         "table_of_other_shape": lambda w: nn.EmbeddingBag(len(w) + 1, w.shape[1], _weight=w),
     },
-    TypeError: {
-        "converted_to_int32": lambda w: nn.EmbeddingBag(*w.shape).to(torch.int32),
-    },
+    TypeError: {"converted_to_int32": lambda w: nn.EmbeddingBag(*w.shape).to(torch.int32)},
 }
 
 BAG_MISTAKES = {name: call for calls in _REFUSED.values() for name, call in named(calls).items()}

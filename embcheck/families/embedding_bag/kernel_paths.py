@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from embcheck.families.embedding_bag.offsets import WRONG_OFFSETS as OFFSET_MISTAKES
 
@@ -87,15 +88,17 @@ def misplaced_count(case: BagCase) -> bool:
     return bool(wrong.any())
 
 
-def has_late_nan(case: BagCase) -> bool:
-    """Whether, in some column of a bag, a NaN follows a number: no number is less than it, so it is no maximum."""
-    if case.values != "special" or case.mode != "max":
-        return False
+def late_nan(case: BagCase) -> npt.NDArray[np.bool_]:
+    """Where a NaN stands behind a number in a bag that is reduced to its maximum, shape ``(bags, embedding_dim)``: no number
+    is less than it, so it is no maximum."""
+    late = np.zeros((len(case.lengths), case.embedding_dim), np.bool_)
     bags = case.bag_of[case.kept]
+    if case.values != "special" or not bags.size:
+        return late
     rows = np.isnan(case.table_values[case.tokens[: case.numel][case.kept]])
-    first = np.r_[True, np.diff(bags) != 0][: len(bags)]
-    heads = np.flatnonzero(first)[np.cumsum(first) - 1]
-    return bool((rows & ~rows[heads]).any())
+    starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
+    late[bags[starts]] = np.logical_or.reduceat(rows, starts, axis=0) & ~rows[starts]
+    return late
 
 
 def has_tie(case: BagCase) -> bool:
@@ -138,7 +141,7 @@ def facts_of(case: BagCase) -> dict[str, bool]:
         "writes_beyond": writes_beyond,
         "bagless": is_bagless,
         "misplaced_count": misplaced_count,
-        "late_nan": has_late_nan,
+        "late_nan": lambda case: case.mode == "max" and bool(late_nan(case).any()),
         "tied_maximum": has_tie,
     }
     return {

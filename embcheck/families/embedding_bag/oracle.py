@@ -104,19 +104,6 @@ def _maximum(case: BagCase, bags: npt.NDArray[np.int64], rows: Floats, shape: tu
     return result, np.zeros(shape)
 
 
-def late_nan(case: BagCase) -> npt.NDArray[np.bool_]:
-    """Where a NaN stands behind a number in a bag that is reduced to its maximum, shape ``(bags, embedding_dim)``."""
-    shape = (len(case.lengths), case.embedding_dim)
-    late = np.zeros(shape, np.bool_)
-    bags = case.bag_of[case.kept]
-    if case.values != "special" or not bags.size:
-        return late
-    rows = np.isnan(case.table_values[case.tokens[: case.numel][case.kept]])
-    starts = np.flatnonzero(np.r_[True, np.diff(bags) != 0])
-    late[bags[starts]] = np.logical_or.reduceat(rows, starts, axis=0) & ~rows[starts]
-    return late
-
-
 def column_sums(case: BagCase, times: int) -> Expected:
     """The sum of the upstream gradients of all bags that are not empty, ``times`` over, by column, shape ``(width,)``.
 

@@ -9,14 +9,7 @@ import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
 from embcheck.families.tie_preservation import rewriting_effects as effects
-from embcheck.families.tie_preservation.effects import (
-    EMBEDDING,
-    HEAD,
-    aliased,
-    forgets_gradients,
-    renewed,
-    steps,
-)
+from embcheck.families.tie_preservation.effects import EMBEDDING, HEAD, aliased, forgets_gradients, renewed, steps
 from embcheck.families.tie_preservation.operations import Entry, Module, after, stored
 
 Tensor = torch.Tensor
