@@ -6,6 +6,7 @@ kills would be killed if the profile had such cases.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -30,6 +31,23 @@ ENOUGH = 200
 _NARROW = ("mm", "addmm")
 #: Cases that are built at most, and built before it is given up that none meets the condition.
 _MOST, HOPELESS = 800, 60
+
+
+#: What is never nothing in cases that are built.
+_SIZES = frozenset(
+    {
+        "numel",
+        "num_embeddings",
+        "embedding_dim",
+        "elements",
+        "bags",
+        "largest_bag",
+        "max_count",
+        "rows",
+        "inner",
+        "columns",
+    }
+)
 
 
 class Aimed(NamedTuple):
@@ -63,7 +81,9 @@ def built(fault: Fault) -> Iterator[tuple[str, Any]]:
 
 
 def renamed(site: str, wished: list[Condition]) -> list[Condition]:
-    """Conditions in the words of the builders: one_hot's classes are the rows of its table, and its width."""
+    """Conditions in the words of the builders: one_hot's classes are the rows of its table, and its width; that there is
+    something at all they know."""
+    wished = [each for each in wished if not (each.compare is operator.ge and each.number == 1 and each.fact in _SIZES)]
     if site != "one_hot":
         return wished
     names = ("num_classes", "num_embeddings", "embedding_dim")

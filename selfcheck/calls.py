@@ -77,7 +77,7 @@ def calls_of(candidate: Candidate) -> Calls:
     recorder.forget()
     recorder.calls = []
     Execution()(candidate.family, candidate.mode, candidate.fresh)
-    if candidate.case.axes.get("history", "fresh") == "fresh":
+    if candidate.case.axes.get("history", "fresh") in ("fresh", "several"):
         return tuple(dict.fromkeys(recorder.calls))
     return tuple(dict(recorder.calls).items())
 

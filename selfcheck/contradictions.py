@@ -8,6 +8,7 @@ import operator
 from collections.abc import Iterable, Mapping
 
 from embcheck.core.facts import Condition, conditions
+from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
 
 #: What follows from a condition: both can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -47,6 +48,12 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("empty_first", "empty_bags>=1"),
     ("empty_last", "empty_bags>=1"),
     ("trailing", "include_last_offset"),
+    # Of one row what has its columns side by side is contiguous, and so is a column whose rows are.
+    ("left_layout=rows_strided", "rows>=2"),
+    ("left_layout=transposed", "inner>=2"),
+    ("right_layout=rows_strided", "inner>=2"),
+    ("right_layout=transposed", "columns>=2"),
+    *PYTHON_IMPLIED,
 )
 
 #: What follows from conditions together: which row is padding, and whether it occurs.
@@ -64,6 +71,10 @@ TOGETHER: tuple[tuple[str, str], ...] = (
     ("padding=last & all_padding", "first_row=False"),
     ("num_embeddings<=1 & numel>=1", "first_row"),
     ("num_embeddings<=1 & numel>=1", "last_row"),
+    ("bags<=1 & empty_bags>=1", "largest_bag=0"),
+    ("bags<=2 & empty_bags>=2", "largest_bag=0"),
+    ("bags<=1 & empty_first", "empty_last"),
+    ("bags<=1 & empty_last", "empty_first"),
 )
 
 #: What is so of every call of a site, for the reason that stands beside it.
@@ -82,6 +93,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("index_dtype=int64",),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
+    **PYTHON_GIVEN,
 }
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
@@ -98,6 +110,9 @@ _OF_TABLES = (
 EQUAL: tuple[tuple[str, str, str], ...] = (
     ("all_padding", "numel", "padding_count"),
     ("num_embeddings<=1", "numel", "max_count"),
+    ("square", "rows", "inner"),
+    ("square", "inner", "columns"),
+    *PYTHON_EQUAL,
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
@@ -120,6 +135,7 @@ AT_MOST: tuple[tuple[str, str], ...] = (
     ("rescaled", "numel"),
     ("embedding_dim", "elements"),
     ("num_embeddings", "elements"),
+    *PYTHON_AT_MOST,
 )
 
 
@@ -202,7 +218,12 @@ def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
 def _compare(ranges: dict[str, _Range], site: str) -> None:
     alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
     ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
+        now = [(each.least, each.most) for each in ranges.values()]
+        if now == before:
+            break
+        before = now
         for smaller, larger in ordered:
             low, high = ranges.setdefault(smaller, _Range()), ranges.setdefault(larger, _Range())
             high.least, low.most = max(high.least, low.least), min(low.most, high.most)

@@ -60,7 +60,21 @@ class Damage(NamedTuple):
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
-        return [f"{site.rows}>={self.rows}", *columns, *shown, *self.needs]
+        return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._not_zero(site) if zeros else ()), *self.needs]
+
+    def _not_zero(self, site: Site) -> list[str]:
+        """What says that what it changes is not zero, as a row that no token names and an empty bag are, nor the same in
+        another order."""
+        row = self.spoil is not None and self.rows == 1
+        one = next((place for place in ("first", "last") if row and f"({place})" in self.name), "")
+        told = ["largest_bag>=1"] if "_bag" in site.name else []
+        if site.leaves_out and self.rows > 1:
+            told.append("num_embeddings>=2")
+        if one and site.rows == "num_embeddings":
+            told.append(f"{one}_row")
+        if one and site.rows == "bags":
+            told.append(f"empty_{one}=False")
+        return told
 
 
 def damaged(damage: Damage, call: Call, result: Any, again: Callable[[dict[str, Any]], Any]) -> Any:
@@ -226,7 +240,7 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("give(weight=memory)", give=memory("weight"), argument="weight"),
         Damage("give(grad=memory)", give=memory("grad"), sites=("_embedding_bag_dense_backward",)),
         Damage("give(grad_output=memory)", give=memory("grad_output"), argument="grad_output"),
-        Damage("give(mat2=memory)", give=memory("mat2"), argument="mat2"),
+        Damage("give(mat2=memory)", give=memory("mat2"), forbids=("right_layout=contiguous",), argument="mat2"),
         Damage(
             "give(max_norm=larger)",
             give=lambda call: {"max_norm": 1.01 * call.given["max_norm"]},

@@ -1,5 +1,6 @@
 """Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json;
-with ``--aimed`` it chooses the aimed cases alone, which `selfcheck.reach` adds to the others.
+with ``--aimed`` it chooses the aimed cases alone, which `selfcheck.reach` adds to the others, and with ``--more`` it builds some
+beside those that there are.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -146,6 +147,15 @@ def _aimed(jobs: int) -> dict[str, dict[str, list[Any]]]:
     return reach.aimed(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
 
 
+def _more(jobs: int) -> dict[str, dict[str, list[Any]]]:
+    """Runs in a worker: cases beside the aimed ones that there are."""
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    return reach.more(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
+
+
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
     for name in names:
         met: dict[tuple[str, int], list[Feature]] = {}
@@ -235,14 +245,22 @@ def _say(line: str) -> None:
 def main(names: list[str], jobs: int = 2) -> None:
     """Chooses for these families, or all, and writes the data; what was chosen for the others stays."""
     families: dict[str, Family] = dict(load_families())
+    if names == ["--more"]:
+        keep_aimed(_asked(_more, jobs), families, beside=True)
+        return
     if names != ["--aimed"]:
         wanted = names or list(families)
         found, measured = matrix(wanted, jobs)
         keep(chosen(wanted, found, measured), families)
     keep_aimed({tier: {} for tier in reach.AIMED}, families)
-    worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
+    keep_aimed(_asked(_aimed, jobs), families)
+
+
+def _asked(work: Any, jobs: int) -> Any:
+    """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
+    worker = Worker()
     try:
-        keep_aimed(worker.asked(3600.0, _aimed, jobs), families)
+        return worker.asked(3600.0, work, jobs)
     finally:
         worker.close()
 

@@ -127,6 +127,9 @@ def test_a_line_says_the_whole_fault() -> None:
         "_embedding_bag  mode=max  ->  give(per_sample_weights=none)", "one_hot  index_dtype=int32  ->  swap",
         "_embedding_bag_forward_only  index_layout=strided  ->  swap", "embedding_sparse_backward  all_padding  ->  nan(last)",
         "embedding  layout=rows_strided & num_embeddings=1  ->  swap",
+        "embedding_dense_backward  last_row=False  ->  zero(last)", "_embedding_bag  empty_first  ->  double(first)",
+        "_embedding_bag_dense_backward  bags=1 & empty_first  ->  give(indices=sorted)",
+        "embedding_sparse_backward  num_embeddings=1  ->  shift", "addmm  right_layout=contiguous  ->  give(mat2=memory)",
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_not_drawn(line: str) -> None:
@@ -166,6 +169,8 @@ def test_a_wrong_line_is_refused(line: str, words: str) -> None:
         (["numel>1000", "num_embeddings=2", "max_count=3"], True), (["numel=1001", "num_embeddings=1001", "max_count=1"], False),
         (["embedding_dim=1", "num_embeddings=256", "elements>4096"], True), (["num_embeddings=1", "numel=2", "max_count=1"], True),
         (["embedding_dim=17", "num_embeddings=256", "elements>4096"], False),
+        (["square", "inner=1", "columns=33"], True), (["square", "inner=7", "rows=7"], False),
+        (["left_layout=rows_strided", "rows=1"], True), (["right_layout=transposed", "columns=1"], True),
         (["numel>3", "rank=2"], False), (["padding=last", "padding_hit=False"], False), (["numel=3", "max_count=3"], False),
     ],
 )  # fmt: skip
@@ -263,7 +268,7 @@ def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> N
 
 
 def test_what_no_built_case_can_tell_from_right_is_equivalent(judging: Judging) -> None:
-    fault = Fault.of("_embedding_bag_dense_backward  last_row=False & numel<=8  ->  zero(last)")
+    fault = Fault.of("_embedding_bag_dense_backward  padding=last & numel<=8  ->  zero(last)")
     assert judging.result(fault, (), ()).status == "equivalent"
     other = Fault.of("_embedding_bag_dense_backward  last_row & numel=8  ->  zero(last)")
     results = judging.result(other, (), ())

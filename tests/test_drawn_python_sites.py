@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from drawn_examples import EXAMPLES, Pair
 from torch.nn import functional as F
 from warm import python
 
+from selfcheck.contradictions import contradictory
 from selfcheck.drawn import TABLES, Fault, damages, faults
 from selfcheck.judging import Judging, deck
 from selfcheck.planting import Planted
@@ -127,3 +130,73 @@ print(*runner.families_of(faults, 2))
 def test_the_families_that_call_a_site_judge_its_faults() -> None:
     done = python("-c", _OF_THREE)
     assert done.stdout.split() == ["lr_scheduler", "initializers"], done.stderr
+
+
+_OPTIMIZERS = (
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "Adamax",
+    "ASGD",
+    "NAdam",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SGD",
+    "Adafactor",
+    "Muon",
+)
+_STEPS = [
+    (name, form)
+    for name in _OPTIMIZERS
+    for form in ("plain", "foreach", "fused")
+    if f"{name.lower()}.{form}" in PYTHON_SITES
+]
+
+
+def _steps(name: str, form: str, *, sparse: bool = False, shape: tuple[int, ...] = (3, 2), **flags: bool) -> bool:
+    """Whether an optimizer takes a step."""
+    leaf = torch.nn.Parameter(torch.ones(shape))
+    leaf.grad = torch.ones(shape).to_sparse(1) if sparse else torch.ones(shape)
+    flags |= {} if name == "Muon" else {"fused": True} if form == "fused" else {"foreach": form == "foreach"}
+    try:
+        getattr(torch.optim, name)([leaf], lr=0.1, **flags).step()
+    except (RuntimeError, AssertionError, ValueError, TypeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("name", "form"), _STEPS)
+def test_what_a_step_refuses_is_not_drawn(name: str, form: str) -> None:
+    site = f"{name.lower()}.{form}"
+    assert _steps(name, form, sparse=True) is not contradictory(["grads_layout=sparse"], site)
+    if "capturable" in PYTHON_SITES[site].signature.parameters and form != "fused":
+        assert _steps(name, form, capturable=True) is not contradictory(["capturable"], site)
+    assert not (_steps(name, form, differentiable=True) and contradictory(["differentiable"], site))
+    assert _steps(name, form, shape=(3,)) is not contradictory(["params_rank=1"], site)
+
+
+@pytest.mark.parametrize(
+    ("site", "condition", "call"),
+    [
+        ("F.embedding", "weight_rank=3", lambda: F.embedding(torch.tensor([0]), torch.ones(2, 2, 2))),
+        ("F.embedding_bag", "weight_rank=1", lambda: F.embedding_bag(torch.tensor([[0]]), torch.ones(2))),
+        ("F.embedding_bag", "input_rank=0", lambda: F.embedding_bag(torch.tensor(0), torch.ones(2, 2))),
+        ("F.linear", "weight_rank=3", lambda: F.linear(torch.ones(2), torch.ones(2, 2, 2))),
+        ("Embedding.from_pretrained", "embeddings_rank=1", lambda: torch.nn.Embedding.from_pretrained(torch.ones(2))),
+        ("EmbeddingBag.from_pretrained", "embeddings_rank=3",
+         lambda: torch.nn.EmbeddingBag.from_pretrained(torch.ones(2, 2, 2))),
+    ],
+)  # fmt: skip
+def test_what_torch_refuses_is_not_drawn(site: str, condition: str, call: Callable[[], object]) -> None:
+    with pytest.raises((RuntimeError, AssertionError, ValueError)):
+        call()
+    assert contradictory([condition], site)
+    assert not contradictory([condition.partition("=")[0] + "=2"], site)
+
+
+def test_a_pickled_parameter_has_no_gradient() -> None:
+    layer = torch.nn.Embedding(2, 2)
+    layer.weight.grad = torch.ones(2, 2)
+    assert pickle.loads(pickle.dumps(layer)).weight.grad is None
+    assert contradictory(["grads>=1"], "pickle.loads")

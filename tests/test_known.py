@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from command import Command
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from warm import statuses
 
 from embcheck.cli.known import shipped_known
 from embcheck.core.cause import SEVERITIES, Cause
@@ -19,11 +21,13 @@ from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes import alone
 from embcheck.engine.crashes.crash import exit_statuses
+from embcheck.known import tried
 from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
-from embcheck.known.page import TWENTY, Known, one, pages
+from embcheck.known.page import RIGHT, TWENTY, UNKNOWN, WRONG, Column, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
+from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
 ENTRY = Entry(
     "law_*", {"rank": 1}, "LookupCase()", "It is <b>wrong</b>, a_b.", "odd", torch=SpecifierSet("<2.15"), cause="f-odd",
@@ -216,3 +220,87 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(
     assert done.code == 0
     for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
         assert words in done.out + done.err
+
+
+# -- in which releases scripts fail ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ends", "since", "fixed"),
+    [
+        ({"2.9.1": 1, "2.13.0": 1}, "2.9.1 or before", ""),
+        ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (2.9.1 is right)", ""),
+        ({"2.9.1": 1, "2.13.0": 0}, "2.9.1 or before", "2.13.0 (2.9.1 fails)"),
+        ({"2.4.1": 0, "2.9.1": 1, "2.13.0": 0, "2.15.0": 0}, "2.9.1 (2.4.1 is right)", "2.13.0 (2.9.1 fails)"),
+        ({"2.4.1": 1, "2.9.1": 0, "2.13.0": 1}, "2.4.1 or before", ""),
+        ({"2.4.1": 2, "2.9.1": None, "2.13.0": 1, "2.15.0": 2}, "2.13.0 or before", ""),
+        ({"2.13.0": 0}, "", ""),
+        ({}, "", ""),
+    ],
+)
+def test_where_it_began_and_ended(ends: dict[str, int | None], since: str, fixed: str) -> None:
+    found = tried.Tried("", dict(reversed(ends.items())))
+    assert (found.since, found.fixed) == (since, fixed)
+
+
+def test_a_changed_script_starts_anew() -> None:
+    before = {
+        "a": tried.Tried(tried.digest("a"), {"2.9.1": 1}),
+        "b": tried.Tried(tried.digest("old"), {"2.9.1": 1}),
+        "gone": tried.Tried(""),
+    }
+    found = tried.updated(before, {"a": "a", "b": "b", "c": "c"}, "2.13.0", {"a": 0, "b": 2})
+    assert found == {
+        "a": tried.Tried(tried.digest("a"), {"2.9.1": 1, "2.13.0": 0}),
+        "b": tried.Tried(tried.digest("b"), {"2.13.0": 2}),
+        "c": tried.Tried(tried.digest("c")),
+    }
+
+
+def test_every_script_was_tried_as_it_stands() -> None:
+    texts, known = scripts(), tried.kept()
+    assert sorted(known) == sorted(texts), "run: embcheck since --known"
+    assert [name for name in texts if known[name].script != tried.digest(texts[name])] == [], (
+        "run: embcheck since --known"
+    )
+    assert [name for name in texts if "2.13.0" not in known[name].releases] == []
+
+
+def test_pages_and_issues_say_it() -> None:
+    known = shipped_known()
+    cause = known.causes[0]
+    told = replace(known, tried={cause.name: tried.Tried("", {"2.9.1": 0, "2.13.0": 1, "2.15.0": 0})})
+    assert "- **since** 2.13.0 (2.9.1 is right)\n- **fixed** 2.15.0 (2.13.0 fails)" in one(told, cause)
+    assert told.row(cause, [Column("2.14.0"), Column("2.15.0")])[0] == UNKNOWN
+    told = replace(told, recorded={})
+    assert told.row(cause, [Column("2.9.1"), Column("2.13.0"), Column("2.14.0")]) == [RIGHT, WRONG, UNKNOWN]
+    assert "Since: 2.13.0 (2.9.1 is right); Fixed: 2.15.0 (2.13.0 fails)" in text(told, cause, "")
+
+
+def test_the_command_tries_each_script_in_each_release(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
+    texts = {"a": "import sys\nsys.exit(1)\n", "b": "import sys\nsys.exit(0)\n"}
+
+    def environment(self: Cache, release: Release) -> Environment:
+        if release.asked == "2.9.1":
+            raise ReleaseError("no such wheel")
+        return Environment(Path(sys.executable), "2.13.0+cpu", "")
+
+    monkeypatch.setattr(Cache, "environment", environment)
+    monkeypatch.setattr("embcheck.cli.since.scripts", lambda: texts)
+    monkeypatch.setattr("embcheck.cli.since.exit_statuses", statuses)
+    monkeypatch.setattr(tried, "KEPT", tmp_path / "tried.json")
+    monkeypatch.setattr(tried.kept, "__defaults__", (tmp_path / "tried.json",))
+    monkeypatch.setattr(tried.keep, "__defaults__", (tmp_path / "tried.json",))
+    done = command("since", "--known", "2.9.1", "2.13.0", "--cache", tmp_path / "cache")
+    assert done.code == 0, done.err
+    assert tried.kept(tmp_path / "tried.json") == {
+        "a": tried.Tried(tried.digest(texts["a"]), {"2.13.0": 1}),
+        "b": tried.Tried(tried.digest(texts["b"]), {"2.13.0": 0}),
+    }
+    for words in ("2.9.1: no such wheel", "2.13.0: 1 fail, 1 are right of 2"):
+        assert words in done.out + done.err
+    assert command("since", "--known", "2.9.1", "--cache", tmp_path / "cache").code == 3
+    done = command("since")
+    assert (done.code, "--known tries every known bug" in done.err) == (4, True), "there is nothing to try"

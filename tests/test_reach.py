@@ -42,8 +42,8 @@ def test_a_case_meets_what_one_of_its_judged_calls_meets(candidates: Candidates)
     once = recorded(candidates, LookupCase(17, 8, "uniform", (2, 8), history="once_alike"))
     conditions = [
         wanted("embedding", "earlier=0", "numel=16"),
-        wanted("embedding", "earlier=1", "numel=16"),
-        wanted("embedding_dense_backward", "earlier=3", "embedding_dim=8"),
+        wanted("embedding", "earlier=1"),
+        wanted("embedding_dense_backward", "earlier=3"),
         wanted("embedding_sparse_backward", "earlier=0", "embedding_dim=8"),
         wanted("embedding", "earlier=0", "numel=17"),
     ]
@@ -74,7 +74,8 @@ def test_what_is_built_meets_the_first_condition_and_others_that_fit(candidates:
     made = reach._case("embedding_dense_backward", some, 5)
     assert made is not None
     conditions = [wanted("embedding_dense_backward", *texts) for texts in some]
-    assert met([calls_of(made)], conditions)[0].tolist() == [0, 1, 3]  # what contradicts the first is left out
+    assert {0, 1, 3} <= {*met([calls_of(made)], conditions)[0].tolist()}
+    assert made.case.numel == 17  # what contradicts the first is left out
 
 
 def test_what_adds_most_for_its_cost_is_chosen() -> None:

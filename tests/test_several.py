@@ -13,8 +13,11 @@ from embcheck.core.case import LookupCase
 from embcheck.core.result import Violated
 from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
+from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.lookup.several import FACTORS, STRIDES, TURNS, ranked, relaid, unlike
+from embcheck.families.lookup.several import FACTORS, STRIDES, TURNS, Tokens, departures, ranked, relaid, stacked, tiled
+from embcheck.families.max_norm.cases import MaxNormCase
+from embcheck.families.one_hot.programs import OneHotCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 from selfcheck.drawn import Fault
@@ -23,6 +26,9 @@ from selfcheck.sites import layout
 
 DENSE = LookupCase(3, 4, "cycle", (2, 3), route="several", dtype="float64")
 BAG = BagCase(3, 4, "max", 5, (2, 3), route="several", indices="cycle")
+LINEAR = ConversionCase(5, 4, "to_linear", "permutation", (5,), company="several", dtype="float64", values="wide")
+#: So many calls each of these has.
+CALLS = len(FACTORS) + 2
 
 
 @pytest.fixture
@@ -53,15 +59,27 @@ def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None)
             "_embedding_bag_per_sample_weights_backward",
         ),
         ("embedding_bag", BAG.but(learns="none"), "_embedding_bag_forward_only"),
+        (
+            "max_norm",
+            MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="several"),
+            "embedding_renorm_",
+        ),
+        ("one_hot", OneHotCase(3, "cycle", (5,), history="several"), "one_hot"),
+        ("conversion", LINEAR.but(bias="whole"), "addmm"),
     ],
 )
 @pytest.mark.parametrize("damage", ["zero(last)", "stale", "double(first)"])
-def test_each_call_is_judged(kernels: Kernels, family: str, case: Any, site: str, damage: str) -> None:
+def test_each_call_that_changes_is_seen(kernels: Kernels, family: str, case: Any, site: str, damage: str) -> None:
     assert broken(kernels, family, case) == []
-    for earlier in range(len(FACTORS)):
-        killed = broken(kernels, family, case, Fault(site, f"earlier={earlier}", damage))
-        assert bool(killed) == (damage != "stale" or earlier > 0)
-    assert broken(kernels, family, case, Fault(site, "earlier>=1", damage))
+    seen = 0
+    for earlier in range(CALLS):
+        fault = Fault(site, f"earlier={earlier}", damage)
+        kernels.watch([fault])
+        killed = broken(kernels, family, case, fault)
+        assert kernels.met or earlier == len(FACTORS) + 1, earlier
+        assert bool(killed) == bool(kernels.changed), earlier
+        seen += bool(killed)
+    assert seen >= (2 if damage != "stale" else 0)
 
 
 def test_factors_never_come_twice_in_turn() -> None:
@@ -94,17 +112,38 @@ def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
     assert torch.equal(found.reshape(-1), tokens)
 
 
-def test_what_is_unlike_the_first_is_kept() -> None:
-    first, other = (
-        torch.sparse_coo_tensor(torch.tensor([[0, 2]]), torch.full((2, 3), value), (4, 3)) for value in (1.0, 2.0)
-    )
-    assert unlike("grads", [first, first.clone(), first]) == {}
-    found = unlike("grads", [first, first, other])["grads"]
-    assert torch.equal(found, other.to_dense()[None])
-    assert torch.equal(unlike("values", [torch.zeros(2), torch.ones(2)])["values"], torch.ones(1, 2))
-    strange = torch.tensor([float("nan"), float("inf")])
-    assert unlike("values", [strange, strange.clone()]) == {}
-    assert unlike("values", [strange, -strange])
+def test_what_departs_from_the_first_is_shown() -> None:
+    first = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert departures(tiled(first, 5, 3), first) == []
+    found = tiled(first, 5, 3).clone()
+    found[4, 2] = 9
+    assert torch.equal(torch.stack(departures(found, first)), torch.tensor([[[9.0, 2.0], [3.0, 4.0]]]).double())
+    behind = tiled(first, 5, 2).clone()
+    behind[2:] = 0
+    assert departures(behind, first, 2) == []
+    behind[3, 1] = 7
+    (shown,) = departures(behind, first, 2)
+    assert shown.isnan().tolist() == [[False, False], [False, True]]
+    strange = torch.tensor([[float("nan"), float("inf")]])
+    assert departures(strange.clone(), strange) == []
+    assert departures(-strange, strange)
+    assert stacked("values", first, [], (2, 2)) == {}
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_tokens_that_come_again_get_the_same_gradient(repeats: bool) -> None:
+    first, rows = torch.tensor([1, 0, 1, 3]), 5
+    upstream = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+    due = torch.zeros(rows, 1).index_add_(0, first, upstream)
+    seen = set()
+    for turn in range(40):
+        tokens = Tokens.at(turn, first, rows, 200, repeats)
+        given, sent = tokens.given, tokens.sent(upstream, due)
+        assert len(given) == len(sent) == tokens.total
+        grad = torch.zeros(tokens.copies * rows, 1).index_add_(0, given, sent)
+        assert departures(grad, due) == []
+        seen.add((tokens.copies > 1, tokens.total > tokens.copies * len(first)))
+    assert seen == {(False, False), (True, False), *([(False, True)] if repeats else [])}
 
 
 def test_a_users_layer_and_special_tables_have_single_calls() -> None:

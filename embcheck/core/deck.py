@@ -116,14 +116,18 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Replaces the aimed cases of all families, by tier, each in its first mode; what else was chosen stays."""
+def keep_aimed(
+    tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT, *, beside: bool = False
+) -> None:
+    """Replaces the aimed cases of all families, by tier, each in its first mode, or keeps these ``beside`` them; what else was
+    chosen stays."""
     data = dict(_kept())
     for name, kept in data.items():
         for tier, chosen_of in tiers.items():
             parts = kept["modes"][families[name].modes[0]][tier]
-            parts.pop("aimed", None)
-            parts |= {"aimed": sorted(map(written_case, chosen_of[name]), key=repr)} if name in chosen_of else {}
+            before = [case for case in parts.pop("aimed", ()) if beside]
+            aimed = {repr(case): case for case in [*before, *map(written_case, chosen_of.get(name, ()))]}
+            parts |= {"aimed": [aimed[text] for text in sorted(aimed)]} if aimed else {}
     _write(data, path)
 
 

@@ -112,7 +112,7 @@ def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome
     must_cover={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty"},
 )
 def converted_module_computes_its_formula(case: ConversionCase, out: Outcome) -> Finding:
-    return exactly(out.value, case.value)
+    return every(*(exactly(value, case.value) for value in [out.value, *out.along_first_axis("other_values")]))
 
 
 @law(
@@ -145,7 +145,11 @@ def converted_output_has_expected_dtype(case: ConversionCase, out: Outcome) -> F
     must_cover={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"},
 )
 def converted_weight_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
-    return gradient(out.weight_grad, case.weight_gradient if case.trainable else None)
+    found, others = (
+        gradient(out.weight_grad, case.weight_gradient if case.trainable else None),
+        out.along_first_axis("other_weight_grad"),
+    )
+    return every(found, *(exactly(grad, case.weight_gradient) for grad in others))
 
 
 @law(

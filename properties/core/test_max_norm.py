@@ -93,7 +93,8 @@ def judged_by(*routes: str) -> Any:
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
 )  # fmt: skip
 def rows_over_max_norm_are_rescaled(case: MaxNormCase, out: Outcome) -> Finding:
-    return obeys(case, fate_of(case, out.before), out.before, out.after)
+    fate, others = fate_of(case, out.before), out.along_first_axis("other_after")
+    return every(*(obeys(case, fate, out.before, after) for after in [out.after, *others]))
 
 
 @max_norm.law(
@@ -161,7 +162,7 @@ def max_norm_is_applied_before_lookup(case: MaxNormCase, out: Outcome) -> Findin
 @max_norm.law(
     "Rescaling is not differentiated: dW = one_hot(i)ᵀ dY.",
     source="nn.Embedding: max_norm; padding_idx; sparse; scale_grad_by_freq",
-    when=judged_by("plain", *RECOMPUTED),
+    when=judged_by("plain", "several", *RECOMPUTED),
     modes={"graph"},
     must_cover={"over", "padding_hit", "repeated", "sparse", "scale_grad_by_freq", "bag"},
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.conversion.cases import ConversionCase
-from embcheck.families.lookup.aimed import layout_of
+from embcheck.families.lookup.aimed import layout_of, may_be_several
 from embcheck.families.lookup.aimed_tokens import attempts
 
 SIZES = (1, 2, 3, 7, 8, 17, 33, 65, 129)
@@ -30,18 +30,23 @@ def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> Co
         raise Unmet("rows")
     if not wish.met({"square": rows == inner == columns}):
         raise Unmet("square")
+    dtype, earlier = wish.choice("dtype", tuple(FORMATS)), wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     flat = wish.meets("right_layout", "contiguous") or wish.meets("right_layout", "transposed")
+    threads = wish.number("threads", (1, 1, 1, 2), 1, 2)
+    several = may_be_several(wish, earlier) and threads == 1  # many products of two threads each take long
     return ConversionCase(
         inner,
         columns,
         indices=draws.choice(("uniform", "unequal", "permutation", "ends")),
         shape=(rows,),
         bias=draws.choice(biases),
-        dtype=wish.choice("dtype", tuple(FORMATS)),
+        dtype=dtype,
         layout="contiguous" if flat and draws.chance(2) else layout_of(wish, "right_layout"),
         input_layout=layout_of(wish, "left_layout"),
-        threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
-        passes=wish.number("earlier", (0, 0, 1, 2, 3), 0, 3) + 1,
+        threads=threads,
+        passes=1 if several else earlier + 1,
+        company="several" if several else "alone",
+        values=draws.choice(("fingerprint", "wide" if dtype == "float64" else "real")),
         seed=draws.between(0, 1 << 20),
     )
 

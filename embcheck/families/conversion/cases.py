@@ -42,7 +42,8 @@ class _ConversionAxes(NamedTuple):
     source: str = "plain"
     target_frozen: bool = False
     later: str = "nothing"
-    #: what the source's own backward does: alone (nothing), backward_before, backward_after, one_loss
+    #: what the source's own backward does: alone (nothing), backward_before, backward_after, one_loss; or
+    #: the layer is called in several other ways before
     company: str = "alone"
     #: none, zero, whole (integers), frozen (integers that collect no gradient)
     bias: str = "none"
@@ -258,7 +259,7 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
     @cached_property
     def source_gradient(self) -> Expected | None:
         """What the source's own backward leaves in its weight; None if nothing."""
-        if self.company == "alone" or not self.source_trainable:
+        if self.company in ("alone", "several") or not self.source_trainable:
             return None
         if self.company == "backward_before" and self.later == "deepcopied":
             return None  # a deep copy of a parameter has no gradient

@@ -40,6 +40,7 @@ def convert(
     flags: dict[str, Any],
     company: str,
     frozen: tuple[bool, bool],
+    several: Callable[..., dict[str, Any]] | None = None,
     **fed: Any,
 ) -> dict[str, Any]:
     """``frozen``: whether the target's weight is, and the bias; ``fed``: the tensors, and how `learned` takes its passes."""
@@ -63,6 +64,8 @@ def convert(
     seen |= shown(target, leaf, names)
     if company == "backward_after" and source.weight.requires_grad:
         source(fed["other"]).sum().backward()
+    if several is not None:
+        seen |= several(target, leaf, call, fed["x"], fed["upstream"])
     return (
         seen | learned(source, target, leaf, call, company == "one_loss", **fed) | written(source, leaf, original, kept)
     )

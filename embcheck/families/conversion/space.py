@@ -19,6 +19,7 @@ from embcheck.families.conversion.aimed import aimed_conversion
 from embcheck.families.conversion.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, REPLACING, mistake
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.conversion.programs import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
+from embcheck.families.conversion.several import several
 from embcheck.families.conversion.transposition import CUTS, SPELLINGS
 from embcheck.families.lookup import cases
 
@@ -46,10 +47,11 @@ def plan(case: ConversionCase) -> Plan:
         "assign": ASSIGNMENTS[case.assign],
         "later": LATER[case.later],
         "flags": given,
-        "company": case.company,
+        "company": "alone" if case.company == "several" else case.company,
         "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,
         "passes": case.passes,
+        **({"several": several} if case.company == "several" else {}),
     }
     return Plan(convert, fed, options, case.threads)
 
@@ -67,6 +69,13 @@ def repair(case: ConversionCase) -> ConversionCase | None:
 def _adds_exactly(case: ConversionCase) -> bool:
     """Whether values are to be so small that products of them are exact."""
     return case.sparse or case.autocast or case.input_grad or (case.to_linear and case.input == "dense")
+
+
+def _may_vary(case: ConversionCase) -> bool:
+    """Whether a layer may be called in several ways before it is judged."""
+    fed = case.input == "one_hot" and not case.input_grad and case.upstream_layout != "expanded"
+    learns = case.trainable and not case.autocast and case.assign not in AT_CALL
+    return case.to_linear and case.numel > 0 and fed and learns
 
 
 _RULES: tuple[Rule, ...] = (
@@ -89,6 +98,7 @@ _RULES: tuple[Rule, ...] = (
         lambda c: c.upstream_layout in ("expanded", *SHARED) and 4 * 3 * c.numel > c.computed.largest_integer,
         {"upstream_layout": "contiguous"},
     ),
+    (lambda c: c.company == "several" and not _may_vary(c), {"company": "alone"}),
     (lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer, {"company": "alone"}),
     # A copy made in inference mode is an inference tensor, which autograd ignores; a view of a normal one is not.
     (

@@ -10,7 +10,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.repair import repair
-from embcheck.families.lookup.aimed import SEVERAL, layout_of, width_of
+from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
 MODES = ("sum", "mean", "max")
@@ -24,6 +24,8 @@ KERNELS = ("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_dens
            "_embedding_bag_per_sample_weights_backward")  # fmt: skip
 #: A batch of bags has at most so many where it is written out.
 _WRITTEN = 300
+#: Where it is wished, so many.
+_MOST = 2100
 
 
 def lengths(wish: Wish, numel: int) -> tuple[int, ...]:
@@ -39,16 +41,20 @@ def lengths(wish: Wish, numel: int) -> tuple[int, ...]:
     asked = wish.asks_any("empty_bags", "empty_first", "empty_last")
     empty = wish.number("empty_bags", (least, least, 1, 2), least) if asked else least + draws.choice((0, 0, 0, 1, 2))
     longest = wish.number("largest_bag", LARGEST_BAGS, 1, numel) if numel else 0
-    if wish.asks("bags"):
+    cut = wish.asks("largest_bag") or (numel > 0 and not wish.asks("bags") and draws.chance(4))
+    if wish.asks("bags") and not (cut and draws.chance(2)):
         count = wish.number("bags", BAGS, empty + (1 if numel else 0))
-    elif wish.asks("largest_bag") or (numel and draws.chance(4)):
+    elif cut:
         count = empty + -(-numel // longest) + draws.choice((0, 0, 1, 5))
     else:
         count = empty + min(draws.choice(BAGS), max(numel, 1))
+    if count - empty > numel and wish.asks("bags") and not asked:
+        empty = count - draws.choice((numel, max(1, numel // 2)))
     full = count - empty
     if numel and not wish.asks("largest_bag"):
         longest = max(longest, -(-numel // max(full, 1)))
-    if count > _WRITTEN or (full == 0) != (numel == 0) or not full <= numel <= full * longest:
+    most = _MOST if wish.asks_any("bags", "largest_bag") else _WRITTEN
+    if count > most or (full == 0) != (numel == 0) or not full <= numel <= full * longest:
         raise Unmet("bags")
     sizes = np.ones(full, np.int64)
     left = numel - full
@@ -109,7 +115,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     weights_strides = "contiguous"
     if weighted and not samples_learn:
         weights_strides = wish.choice("samples_layout", ("contiguous", "contiguous", "contiguous", "strided"))
-    width = width_of(wish, max(given.num_embeddings, given.numel), (1 << 13, 1 << 15, 1 << 17))
+    width = width_of(wish, given.num_embeddings, given.numel, (1 << 13, 1 << 15, 1 << 17))
     if not wish.met({"elements": given.num_embeddings * width}):
         raise Unmet("elements")
     scale = wish.choice("scale_grad_by_freq", (False, False, False, True)) and (
@@ -133,7 +139,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and not trailing and max(case.num_embeddings, given.numel) * width <= SEVERAL
-    several = ordinary and (earlier or not draws.chance(4))
+    several = ordinary and may_be_several(wish, earlier) and not draws.chance(4)
     case = case.but(route="several") if several else case.but(history=_EARLIER[earlier])
     fitted = repair(case)
     if fitted is None or fitted.indices != case.indices or fitted.history != case.history:

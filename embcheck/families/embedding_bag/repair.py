@@ -30,7 +30,8 @@ def _is_single(case: BagCase) -> bool:
     """Whether several calls of a bag need not be alike, or can't be made."""
     # Of a wrong count that is known the ledger tells for one gradient; rounded ones of several calls differ.
     rounded = case.scale_grad_by_freq and case.upstream == "real"
-    return is_subject(case.entry) or case.values == "special" or case.batch or not case.numel or rounded
+    cut = case.batch or not case.numel or case.trailing > 0
+    return is_subject(case.entry) or case.values == "special" or cut or rounded
 
 
 _RULES: tuple[Rule, ...] = (
@@ -42,7 +43,7 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.values == "vast" and (c.mode, c.dtype) != ("mean", "float16"), {"values": "fingerprint"}),
     (lambda c: c.mode == "max", {"scale_grad_by_freq": False, "sparse": False}),
     (lambda c: c.mode == "max" and c.upstream == "special", {"upstream": "code"}),  # ties would spread it
-    (lambda c: c.sparse and c.scale_grad_by_freq, {"sparse": False}),
+    (lambda c: c.sparse and c.scale_grad_by_freq and c.learns != "none", {"sparse": False}),
     (lambda c: c.mode != "sum" or c.weights is None, {"weights": None, "weights_layout": "contiguous"}),
     (lambda c: c.weights is None and _samples_learn(c), {"learns": "table"}),
     (lambda c: c.entry == "frozen" and c.learns == "table", {"learns": "none"}),
@@ -90,6 +91,8 @@ def repair(case: BagCase) -> BagCase | None:
     found = fitted(case.but(on_meta=False, numel=numel, padding_idx=padding), _RULES)
     if isinstance(found.indices, tuple) and len(found.indices) != found.numel + found.trailing:
         return None
+    if found.route == "several":
+        return found.but(padding_idx=found.lookup.padding_row)  # from the end it would be another one of more rows
     return found
 
 

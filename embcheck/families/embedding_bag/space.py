@@ -19,7 +19,7 @@ from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES, BAG_PASTS
 from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
-from embcheck.families.embedding_bag.several import several
+from embcheck.families.embedding_bag.several import several, several_counted
 from embcheck.families.embedding_bag.smaller import smaller
 from embcheck.families.lookup import cases
 
@@ -97,10 +97,11 @@ def plan(case: BagCase) -> Plan:
     for name in ("padding_idx", "scale_grad_by_freq", "sparse", "include_last_offset"):
         if getattr(case, name) != case._field_defaults[name]:
             flags[name] = getattr(case, name)
+    routes = {**BAG_ROUTES, "several": several_counted if case.scale_grad_by_freq else several}
     options = {
         "build": BAG_ENTRIES[case.entry],
         "history": BAG_PASTS[case.history],
-        "route": several if case.route == "several" else BAG_ROUTES[case.route],
+        "route": routes[case.route],
         "flags": flags,
         "learns": case.learns,
     }

@@ -14,7 +14,7 @@ from embcheck.core.layout import UPSTREAM_LAYOUTS
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS
 from embcheck.families.lookup.programs import ROUTES, Route, backward
-from embcheck.families.lookup.several import several
+from embcheck.families.lookup.several import several, several_counted
 from embcheck.families.lookup.spelling import ENTRIES, flags_of
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
@@ -35,9 +35,10 @@ AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
 }
 
 
-def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES | {"several": several}) -> Plan:
+def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
     """The backward program of a case, on its route."""
     entry = ENTRIES[case.entry]
+    routes = {**routes, "several": several_counted if case.scale_grad_by_freq else several}
     options = {
         "build": entry.build,
         "history": PASTS[case.history],
@@ -81,6 +82,8 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes["route"] = "backward_call"  # no row can be padding
     if fitted.route == "several" and (entry.product or not entry.own or fitted.values == "special"):
         changes["route"] = "backward_call"  # a table of the other sign has other NaNs, and may be mapped otherwise
+    elif fitted.route == "several":
+        changes["padding_idx"] = fitted.padding_row  # from the end it would be another one of more rows
     if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
         changes["history"] = "fresh"
     return fitted.but(**changes)

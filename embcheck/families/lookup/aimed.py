@@ -21,7 +21,7 @@ WIDTHS = (1, 2, 3, 7, 8, 16, 17, 31, 32, 33, 64, 65, 128, 129, 512, 513)
 LARGEST = (1 << 14, 1 << 17, 1 << 20)
 
 #: Up to so many elements of table or output a case has several calls.
-SEVERAL = 1 << 15
+SEVERAL = 1 << 13
 
 #: Layouts by the strides that a kernel sees.
 _OF_TABLES = {
@@ -45,14 +45,14 @@ def layout_of(wish: Wish, fact: str, strides: tuple[str, ...] = STRIDES) -> str:
     return wish.draws.choice(_OF_TABLES[wish.choice(fact, strides)])
 
 
-def width_of(wish: Wish, rows: int, sizes: tuple[int, int, int] = LARGEST) -> int:
-    """The width of a table of so many rows."""
+def width_of(wish: Wish, rows: int, numel: int, sizes: tuple[int, int, int] = LARGEST) -> int:
+    """The width of a table of so many rows, in which so many tokens are looked up."""
     if wish.asks("elements") and not wish.asks("embedding_dim"):
         return -(-wish.number("elements", (), 1) // rows)
     if wish.asks("embedding_dim"):
         return wish.number("embedding_dim", WIDTHS, 1)
     largest = sizes[2 if wish.draws.chance(24) else wish.draws.chance(4)]
-    return wish.draws.choice([width for width in WIDTHS if width * rows <= largest] or [1])
+    return wish.draws.choice([width for width in WIDTHS if width * max(rows, numel) <= largest] or [1])
 
 
 def lookup_case(
@@ -67,7 +67,7 @@ def lookup_case(
     none = Wish(draws)
     given = tokens(wish, ranks)
     rows, numel = given.num_embeddings, given.numel
-    width = width_of(wish, max(rows, numel))
+    width = width_of(wish, rows, numel)
     if not wish.met({"elements": rows * width}):
         raise Unmet("elements")
     dtype = wish.choice("dtype", tuple(FORMATS))
@@ -94,11 +94,16 @@ def lookup_case(
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and max(rows, numel) * width <= SEVERAL
-    several = ordinary and (earlier or not draws.chance(4))
+    several = ordinary and may_be_several(wish, earlier) and not draws.chance(4)
     case = case.but(route="several") if several else case.but(history=draws.choice(EARLIER[earlier]))
     if _fits(wish, case, case.upstream_values if backward else case.weight_values):
         return case
     raise Unmet("values")
+
+
+def may_be_several(wish: Wish, earlier: int) -> bool:
+    """Whether the first or the last of several calls, which alone have the sizes that are wished, has so many before it."""
+    return not earlier or not wish.asks("earlier") or wish.meets("earlier", 1 << 20)
 
 
 def _unusual(wish: Wish) -> bool:

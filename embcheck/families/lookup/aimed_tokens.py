@@ -19,7 +19,7 @@ PADDED = (0, 1, 2, 3, 17, 257)
 #: Facts that say, or exclude, that all tokens are padding.
 ALL_PADDING = ("all_padding", "padding_hit", "unequal_counts", "last_row", "first_row")
 #: How often a wish is drawn anew before it is given up.
-TRIES = 60
+TRIES = 80
 
 
 class Tokens(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 
 from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
-from embcheck.families.lookup.aimed import EARLIER, layout_of, width_of
+from embcheck.families.lookup.aimed import EARLIER, SEVERAL, layout_of, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 from embcheck.families.max_norm.cases import MaxNormCase
 
@@ -24,16 +24,22 @@ def renorm_case(wish: Wish) -> MaxNormCase:
     """
     draws = wish.draws
     given = tokens(wish, (1, 1, 2, 3, 0), _NUMELS, paddings=False)
-    width = width_of(wish, max(given.num_embeddings, given.numel), (1 << 13, 1 << 15, 1 << 17))
+    width = width_of(wish, given.num_embeddings, given.numel, (1 << 13, 1 << 15, 1 << 17))
+    earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)
     case = MaxNormCase(
         given.num_embeddings, width, given.indices, given.shape,
         max_norm=wish.choice("max_norm", MAX_NORMS), norm_type=wish.choice("norm_type", NORM_TYPES),
         dtype=wish.choice("dtype", tuple(FORMATS)), index_dtype=given.index_dtype, layout=layout_of(wish, "layout"),
         index_layout=given.index_layout, values="mixed",
         entry=draws.choice(("functional", "functional", "module", "renorm_")), route="plain",
-        history=EARLIER[wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        history=EARLIER[earlier][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
         seed=given.seed,
     )  # fmt: skip
+    if wish.asks("rescaled") and not wish.asks("max_norm") and draws.chance(2):
+        case = _limited(wish, case.but(values="real"))
+    several = case.history == "fresh" and max(case.num_embeddings, given.numel) * width <= SEVERAL
+    if several and not draws.chance(4):
+        case = case.but(route="several")
     if wish.asks_any("nan", "infinite", "elements", "rescaled", "kept"):
         fate = case.fate
         over = int((fate.scaled & case.looked_up).sum())
@@ -43,6 +49,14 @@ def renorm_case(wish: Wish) -> MaxNormCase:
         }):  # fmt: skip
             raise Unmet("rows")
     return case
+
+
+def _limited(wish: Wish, case: MaxNormCase) -> MaxNormCase:
+    """The case with a limit that as many rows exceed, of those that are looked up, as is wished."""
+    norms = np.sort(case.fate.norm[case.looked_up])
+    over = wish.number("rescaled", (1, 2, 3, 9), 1, len(norms))
+    below = norms[-over - 1] if over < len(norms) else 0.0
+    return case.but(max_norm=float(below + norms[-over]) / 2)
 
 
 def aimed_renorm(wish: Wish) -> MaxNormCase | None:

@@ -29,6 +29,7 @@ def renormalise(
     upstream: Tensor,
     flags: dict[str, Any],
     requires_grad: bool,
+    several: Callable[..., dict[str, Tensor]] | None = None,
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
     if torch.is_grad_enabled():
@@ -63,6 +64,9 @@ def renormalise(
     seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
     call(indices)
     seen["twice"] = leaf.detach().clone()
+    if several is not None:
+        with torch.no_grad():
+            seen |= several(leaf, call, indices, before, seen["after"])
     return seen
 
 

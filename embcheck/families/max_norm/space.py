@@ -16,6 +16,7 @@ from embcheck.families.lookup.spelling import flags_of
 from embcheck.families.max_norm.aimed import aimed_renorm
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise
+from embcheck.families.max_norm.several import several
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
 
@@ -29,7 +30,8 @@ def plan(case: MaxNormCase) -> Plan:
     options = {
         "build": entry.build,
         "history": PASTS[case.history],
-        "route": TAKES[case.route],
+        "route": TAKES["plain" if case.route == "several" else case.route],
+        **({"several": several} if case.route == "several" else {}),
         "flags": flags_of(case, entry),
         "requires_grad": case.requires_grad,
     }
@@ -39,7 +41,7 @@ def plan(case: MaxNormCase) -> Plan:
 
 def repair(case: MaxNormCase) -> MaxNormCase | None:
     """The case with entry, route, history and flags that fit each other."""
-    changes: dict[str, Any] = {} if case.route in TAKES else {"route": "plain"}
+    changes: dict[str, Any] = {} if case.route in (*TAKES, "several") else {"route": "plain"}
     if case.entry.startswith("bag") and not (case.num_embeddings and case.embedding_dim and case.numel):
         changes["entry"] = "functional"
     if case.layout == "expanded":
@@ -61,6 +63,10 @@ def repair(case: MaxNormCase) -> MaxNormCase | None:
         case = case.but(history="fresh")
     if case.entry.startswith("bag") and case.history == "other_shape":
         case = case.but(history="repeated")
+    if case.route == "several" and (
+        case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")
+    ):
+        case = case.but(route="plain")
     fitted: MaxNormCase | None = cases.repair(case)  # type: ignore[assignment]
     if fitted is not None and fitted.route == "used_before":
         # Only a lookup that certainly writes must be refused, and only where the weight is part of a graph.

@@ -27,7 +27,12 @@ Encode = Callable[[Tensor, Any], Tensor]
 
 
 def encoded(
-    encode: Encode, history: Callable[[Call, Tensor], Any], indices: Tensor, classes: int | None, cast: str
+    encode: Encode,
+    history: Callable[[Call, Tensor], Any],
+    indices: Tensor,
+    classes: int | None,
+    cast: str,
+    several: Callable[..., dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     given = indices if cast == "int64" else indices.to(getattr(torch, cast))
     before = given.clone()
@@ -35,7 +40,9 @@ def encoded(
     around = surroundings()
     version = 0 if given.is_inference() else given._version
     value = encode(given, classes)
+    others = {} if several is None else several(encode, given, value)
     return {
+        **others,
         "value": value,
         "held": held is None or held(),
         "kept": torch.equal(given, before) and (given.is_inference() or given._version == version),

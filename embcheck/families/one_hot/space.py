@@ -11,8 +11,9 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.one_hot.aimed import aimed_one_hot
+from embcheck.families.one_hot.aimed import LARGEST, aimed_one_hot
 from embcheck.families.one_hot.programs import CLASSES, COUNTED, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
+from embcheck.families.one_hot.several import several
 
 #: What is no LongTensor.
 CASTS = ("int64", "int32", "int16", "int8", "uint8", "bool", "float32", "float16", "bfloat16", "float64", "complex64")
@@ -29,7 +30,8 @@ DIRECT = tuple(name for name in PROMPT if name != "recorded")
 def plan(case: OneHotCase) -> Plan:
     options = {
         "encode": ENCODERS[case.entry],
-        "history": (HISTORIES | COUNTED)[case.history],
+        "history": (HISTORIES | COUNTED)["fresh" if case.history == "several" else case.history],
+        **({"several": several} if case.history == "several" else {}),
         "classes": case.given,
         "cast": case.cast,
     }
@@ -41,7 +43,7 @@ def repair(case: OneHotCase) -> OneHotCase | None:
     if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
         return None
     changes: dict[str, Any] = {}
-    if case.values * case.numel > 1 << 18:
+    if case.values * case.numel > LARGEST:
         return None
     if not case.numel or case.cast != "int64":
         changes["out_of_range"] = None
@@ -59,7 +61,7 @@ def repair(case: OneHotCase) -> OneHotCase | None:
     fitted = case.but(**changes)
     if fitted.index_layout == "expanded" and fitted.indices in cases.PATTERN_NAMES:
         fitted = fitted.but(indices="same")
-    if fitted.refused:
+    if fitted.refused or (fitted.history == "several" and fitted.entry.startswith("vmapped")):
         fitted = fitted.but(history="fresh")
     return fitted
 

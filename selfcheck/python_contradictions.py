@@ -1,0 +1,83 @@
+"""What conditions at sites in Python imply, and what each site refuses: no call that gives a result meets those.
+
+Each refusal is one of torch on the CPU; ``tests/test_drawn_python_sites.py`` shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+#: Arguments that are one tensor.
+_TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", "weight_v", "X")
+_FORMS = ("plain", "foreach", "fused")
+#: Optimizers whose step takes no sparse gradients; of these forms, of the others.
+_DENSE = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop", "adafactor", "muon")
+_DENSE_FORMS = ("sgd.fused", "adagrad.fused")
+#: Steps that are captured on other devices alone.
+_NOT_CAPTURED = tuple(
+    f"{name}.{form}"
+    for name in ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
+    for form in _FORMS[:2]
+)
+
+
+def _of_tensors() -> Iterator[tuple[str, str]]:
+    """What follows for a tensor from its layout and its rank."""
+    for name in _TENSORS:
+        for strides in ("transposed", "rows_strided", "strided", "expanded"):
+            yield f"{name}_layout={strides}", f"{name}_numel>=2"
+        yield f"{name}_layout=transposed", f"{name}_rank>=2"
+        yield f"{name}_layout=transposed", f"{name}_columns>=2"
+        yield f"{name}_layout=rows_strided", f"{name}_rank>=2"
+        yield f"{name}_layout=rows_strided", f"{name}_rows>=1"
+
+
+#: What follows from a condition.
+PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
+    *_of_tensors(),
+    ("tied", "parameters>=1"),
+    ("sparse_grads", "grads>=1"),
+    ("mixed", "parameters>=2"),
+    ("shared_storage", "parameters>=2"),
+    ("shared_part", "parts>=2"),
+    ("mixed_training", "parts>=2"),
+    *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
+    ("grads_layout=sparse", "takes_sparse"),
+    ("capturable", "is_captured"),
+    ("differentiable", "keeps_graphs"),
+)
+
+#: Facts that are equal where a condition holds: a row is as long as it has columns.
+PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
+    (f"{name}_rank=1", f"{name}_{one}", f"{name}_{other}")
+    for name in _TENSORS
+    for one, other in (("rows", "numel"), ("columns", "numel"))
+)
+#: A fact that is never greater than another, of modules.
+PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (("frozen", "parameters"), ("grads", "parameters"))
+
+
+def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield "F.embedding", ("weight_rank=2",)
+    yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
+    yield "F.linear", ("weight_rank<=2",)
+    yield "Embedding.from_pretrained", ("embeddings_rank=2",)
+    yield "EmbeddingBag.from_pretrained", ("embeddings_rank=2",)
+    # A Parameter is pickled without its gradient.
+    yield "pickle.loads", ("grads=0",)
+    for name in (*_DENSE, "sgd", "adagrad"):
+        for form in _FORMS:
+            site, told = f"{name}.{form}", list[str]()
+            if name in _DENSE or site in _DENSE_FORMS:
+                told.append("takes_sparse=False")
+            if site in _NOT_CAPTURED:
+                told.append("is_captured=False")
+            if form == "fused" or (form == "foreach" and name != "sgd"):
+                told.append("keeps_graphs=False")
+            if name == "muon":
+                told.append("params_rank=2")
+            yield site, tuple(told)
+
+
+#: What is so of every call of a site.
+PYTHON_GIVEN: Mapping[str, tuple[str, ...]] = dict(_given())
