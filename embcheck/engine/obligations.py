@@ -123,8 +123,10 @@ def _shipped() -> tuple[Entry, ...]:
 
 
 def _concerning(family: Family) -> list[Entry]:
-    """The shipped entries that speak of the mode in which the list is run, whatever torch or device they name."""
-    return [entry for entry in _shipped() if entry.runs_in(family.modes[:1])]
+    """The shipped entries that speak of a law of the family and of the mode in which the list is run, whatever torch or device
+    they name."""
+    names = [law.name for law in family.laws]
+    return [each for each in _shipped() if each.runs_in(family.modes[:1]) and any(map(each.speaks_of, names))]
 
 
 def _bars(entry: Entry, family: Family) -> bool:
