@@ -120,7 +120,7 @@ from selfcheck import runner
 from selfcheck.drawn import Fault
 torch.set_num_threads(1)
 every = runner.load_families()
-runner.load_families = lambda: {name: every[name] for name in ("lr_scheduler", "default_init", "quantized_embedding")}
+runner.load_families = lambda: {name: every[name] for name in ("lr_scheduler", "initializers", "quantized_embedding")}
 faults = [Fault.of(f"{site}  earlier>=0  ->  double(first)") for site in ("StepLR.get_lr", "nn.init.xavier_uniform_")]
 runner._sites[:] = [fault.site for fault in faults]
 print(*runner.families_of(faults, 2))
@@ -129,7 +129,7 @@ print(*runner.families_of(faults, 2))
 
 def test_the_families_that_call_a_site_judge_its_faults() -> None:
     done = python("-c", _OF_THREE)
-    assert done.stdout.split() == ["lr_scheduler", "default_init"], done.stderr
+    assert done.stdout.split() == ["lr_scheduler", "initializers"], done.stderr
 
 
 _OPTIMIZERS = (

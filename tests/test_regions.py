@@ -70,7 +70,7 @@ SHOWN = {entry.name: family for entry in LEDGER.entries if not entry.excluded an
 
 
 def test_most_entries_are_tried() -> None:
-    assert len(SHOWN) > 200
+    assert len(SHOWN) > 0.7 * len(LEDGER.entries)
     assert all(entry.kind != "*" for entry in read(SHIPPED))
 
 

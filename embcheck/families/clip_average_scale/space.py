@@ -11,6 +11,7 @@ import numpy as np
 from embcheck.core.axes import Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.clip_average_scale import programs
 from embcheck.families.clip_average_scale.cases import PARTS, SCALED, VALUES, ClipAverageScaleCase
@@ -91,12 +92,31 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 #: What each kind of case has of the axes that not all have.
 _OWN = {
-    "single": ("norm", "value"),
+    **dict.fromkeys(("single", "other_dtype"), ("norm", "value")),
     "taken": ("norm",),
-    "other_dtype": ("norm", "value"),
     "layout": ("norm", "value", "vector"),
     **dict.fromkeys(("carried", "optimizer", "path", "momentum", "initial", "excess"), ("scale",)),
 }
+
+
+def _is_wide(case: ClipAverageScaleCase) -> bool:
+    """Whether no gradient that is clipped is a float16."""
+    return case.what in ("norm", "value") and "float16" not in (case.dtype, case.other_dtype)
+
+
+#: A poison is only where it is refused: what is left of the gradients else is another law's.
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.poison and (c.single or not (c.what == "norm" and c.strict)), {"poison": 0.0}),
+    (lambda c: c.what != "scale" and c.sparse, {"layout": "contiguous"}),
+    # The powers of 60000 are none of float16's numbers, nor need they be.
+    (lambda c: c.what != "scale" and c.times > 1 and c.kind in (1, 1.0, 3.0), {"kind": 2.0}),
+    (lambda c: c.what in ("average", "vector") or _is_wide(c), {"times": 1.0}),
+    # Scaled down, such a sum is finite, and whether it is after that nobody looks.
+    (lambda c: not c.bad or (c.excess == "sum" and min(c.scales_in_excess, default=1.0) < 1.0), {"excess": "all"}),
+    (lambda c: c.path not in ("", *KINDS[c.optimizer].flags), {"path": ""}),
+    (lambda c: c.what == "scale" and c.sparse, {"optimizer": "SGD", "path": ""}),
+    (lambda c: c.optimizer != "SGD" or (c.what == "scale" and c.sparse), {"momentum": 0.0}),
+)
 
 
 Cases = Iterator[ClipAverageScaleCase]
@@ -166,35 +186,9 @@ def _scaled() -> Cases:
 
 
 def repair(case: ClipAverageScaleCase) -> ClipAverageScaleCase:
-    """The case with a poison only where that is refused: what is left of the gradients else is another law's."""
+    """The case with the axes that its kind has, and values that fit each other."""
     default = case._field_defaults
-    changes: dict[str, Any] = {name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}
-    if case.poison and (case.single or not (case.what == "norm" and case.strict)):
-        changes["poison"] = 0.0
-    if case.what == "scale":
-        return _fitting(case.but(**changes))
-    if case.sparse:
-        changes["layout"] = "contiguous"
-    if case.what not in ("norm", "value") or "float16" not in (case.dtype, case.other_dtype):
-        changes["times"] = 1.0
-    if case.times > 1 and case.kind in (1, 1.0, 3.0):
-        changes["kind"] = 2.0  # the powers of 60000 are none of float16's numbers, nor need they be
-    return case.but(**changes)
-
-
-def _fitting(case: ClipAverageScaleCase) -> ClipAverageScaleCase:
-    """Scaled losses of an optimizer that has the flags."""
-    changes: dict[str, Any] = {}
-    # Scaled down, such a sum is finite, and whether it is after that nobody looks.
-    if not case.bad or (case.excess == "sum" and min(case.scales_in_excess, default=1.0) < 1.0):
-        changes["excess"] = "all"
-    if case.path not in ("", *KINDS[case.optimizer].flags):
-        changes["path"] = ""
-    if case.sparse:
-        changes |= {"optimizer": "SGD", "path": "", "momentum": 0.0}
-    if case.optimizer != "SGD":
-        changes["momentum"] = 0.0
-    return case.but(**changes)
+    return fitted(case.but(**{name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}), _RULES)
 
 
 SPACE = Space(ClipAverageScaleCase, AXES, repair, scope, flags=("what", "dtype"), strength=2)

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import bound, stream
+from embcheck.core import bound
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.oracle import Expected, accumulate
+from embcheck.families.tied_training.data import whole
 
 #: What may be mapped over by vmap, in the order of a look's arguments.
 PARTS = ("weight", "indices", "upstream")
@@ -101,12 +102,13 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
     @cached_property
     def tangents(self) -> Floats:
         """The tangents, of the tables' shape: ±1…±3, in float64 with an odd seed times 2^24 + 1."""
-        return self._unit(1) * _small("tangent", self.seed, self.tables.shape)
+        return self._unit(1) * whole(self.tables.shape, 3, "transform", "tangent", self.seed % 64)
 
     @cached_property
     def upstreams(self) -> Floats:
         """The upstream gradients, shape ``(count, n, D)``: ±1…±3, in float64 with an even seed times 2^24 + 1."""
-        return self._unit(0) * _small("upstream", self.seed, (self.count("upstream"), self.numel, self.embedding_dim))
+        shape = self.count("upstream"), self.numel, self.embedding_dim
+        return self._unit(0) * whole(shape, 3, "transform", "upstream", self.seed % 64)
 
     def _unit(self, odd: int) -> float:
         """What no float32 holds three times; of tangents and upstream gradients one, for their products have to fit."""
@@ -209,9 +211,3 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
         }
-
-
-def _small(name: str, seed: int, shape: tuple[int, ...]) -> Floats:
-    words = stream.words(stream.derive("transform", name, seed % 64), math.prod(shape))
-    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-    return (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)).astype(np.float64))).reshape(shape)

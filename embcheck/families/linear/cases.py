@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core import oracle, stream
+from embcheck.core import oracle
 from embcheck.core.amx_tiles import any_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import shared
+from embcheck.families.tied_training.data import whole
 
 #: Shapes of the input before its last axis, of ranks 0 to 4.
 LEADS: tuple[tuple[int, ...], ...] = (
@@ -235,7 +236,4 @@ class LinearCase(Axes, _AffineAxes):  # type: ignore[misc]
 @lru_cache(maxsize=2048)
 def _small(name: str, seed: int, rows: int, columns: int) -> Floats:
     """Integers ±1…±3."""
-    words = stream.words(stream.derive("affine", name, seed % 64), rows * columns).reshape(rows, columns)
-    sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-    values: Floats = sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(3)).astype(np.float64))
-    return values
+    return whole((rows, columns), 3, "affine", name, seed % 64)

@@ -9,6 +9,7 @@ from typing import Any
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.linear.cases import LEADS, LONG, SIZES, WIDE, LinearCase
 from embcheck.families.linear.programs import CALLS, MISFITS, affine, misfit
@@ -35,32 +36,28 @@ def plan(case: LinearCase) -> Plan:
     return Plan(affine, case.inputs(), {"call": CALLS[case.call], **options})
 
 
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.upstream_layout == "expanded" and not c.outputs, {"upstream_layout": "contiguous"}),
+    (lambda c: c.weight_layout == "expanded", {"weight_layout": "column_slice"}),
+    (lambda c: c.call == "vector", {"outputs": 1}),
+    (lambda c: c.values == "fine", {"autocast": False}),  # which rounds the weight
+    (lambda c: c.is_special, {"grad_mode": "no_grad"}),
+    # The input's gradient is apart row by row as well.
+    (lambda c: c.is_one_row, {"trains": (True, False, False), "grad_mode": "enabled"}),
+    (lambda c: c.is_one_row and c.upstream_layout in ("expanded", *SHARED), {"upstream_layout": "offset"}),
+    (lambda c: c.values.startswith("bias"), {"bias": True}),
+    (lambda c: c.is_special and c.input_layout == "expanded", {"input_layout": "strided"}),
+)
+
+
 def repair(case: LinearCase) -> LinearCase | None:
     """The case with layouts that its numbers can have."""
-    if case.misfit is not None:
-        width = max(case.width, 2)
-        lead = (2,) if not case.lead or 0 in case.lead else case.lead
-        return LinearCase(width, width + 1, lead, True, dtype=case.dtype, misfit=case.misfit, seed=case.seed)
-    changes: dict[str, Any] = {}
-    if case.weight_layout == "expanded":
-        changes["weight_layout"] = "column_slice"
-    if case.call == "vector":
-        changes["outputs"] = 1
-    if case.values == "fine":
-        changes["autocast"] = False  # which rounds the weight
-    if case.is_special:
-        changes |= {"trains": (False, case.trains[1], case.trains[2]), "grad_mode": "no_grad"}
-        if case.is_one_row:  # the input's gradient is apart row by row as well
-            changes |= {"trains": (True, False, False), "grad_mode": "enabled"}
-            if case.upstream_layout in ("expanded", *SHARED):
-                changes["upstream_layout"] = "offset"
-        if case.values.startswith("bias"):
-            changes["bias"] = True
-        if case.input_layout == "expanded":
-            changes["input_layout"] = "strided"
-    if case.upstream_layout == "expanded" and not case.outputs:
-        changes["upstream_layout"] = "contiguous"
-    return case.but(**changes)
+    if case.misfit is None:
+        learning = (case.trains[0] and not case.is_special, *case.trains[1:])
+        return fitted(case.but(trains=learning), _RULES)
+    width = max(case.width, 2)
+    lead = (2,) if not case.lead or 0 in case.lead else case.lead
+    return LinearCase(width, width + 1, lead, True, dtype=case.dtype, misfit=case.misfit, seed=case.seed)
 
 
 AXES: dict[str, tuple[Any, ...]] = {

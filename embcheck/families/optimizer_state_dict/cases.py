@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.optimizer_state_dict.programs import CARRIES, LOADS, SAVES, resume
 from embcheck.families.tied_training.data import whole
@@ -142,7 +143,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
-        step), started (loading does), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
+        step), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
         state), several_groups."""
         frozen, blank = FROZEN[self.frozen], self.blank
         return {
@@ -151,7 +152,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
             "keeps": self.keeps,
             "fresh": self.steps == 0,
             "blank": blank,
-            "started": blank or (self.by_name and self.optimizer != "Adagrad" and not (self.warm and self.keeps)),
             "packed": bool(self.entries) or (blank and self.keeps),
             "handed_state": self.carried == "handed" and bool(self.entries or (blank and self.keeps)),
             "lacking": self.lacking and not blank,
@@ -185,21 +185,22 @@ def plan(case: OptimizerStateDictCase) -> Plan:
     return Plan(resume, case.inputs(), options)
 
 
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.path not in KINDS[c.optimizer].flags, {"path": ""}),
+    # A state without names goes by the places.
+    (lambda c: not c.by_name or c.groups == "alone", {"turned": False}),
+    # A first gradient that comes late: see the ledger.
+    (lambda c: c.optimizer == "SGD" and c.rich and c.path == "fused" and c.idle != "none", {"path": ""}),
+    (lambda c: c.groups == "alone" and c.frozen != "none", {"frozen": "tied"}),
+    (lambda c: c.groups == "alone" or c.steps == 0 or (c.by_name and c.frozen != "none"), {"idle": "none"}),
+    (lambda c: c.by_name and c.frozen != "none" and c.steps == 0, {"steps": 1}),
+)
+
+
 def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
     """The case with flags that the optimizer has, members that its groups have, and at most one of what loading by name gets
     wrong, lest one hides another."""
-    changes: dict[str, Any] = {"path": case.path if case.path in KINDS[case.optimizer].flags else ""}
-    if not case.by_name or case.groups == "alone":
-        changes["turned"] = False  # a state without names goes by the places
-    if case.groups == "alone":
-        changes |= {"frozen": "tied" if case.frozen != "none" else "none", "idle": "none"}
-    if case.steps == 0 or (case.by_name and case.frozen != "none"):
-        changes["idle"] = "none"
-    if case.by_name and case.frozen != "none":
-        changes["steps"] = case.steps or 1
-    if case.optimizer == "SGD" and case.rich and changes["path"] == "fused" and case.idle != "none":
-        changes["path"] = ""  # a first gradient that comes late: see the ledger
-    return case.but(**changes)
+    return fitted(case, _RULES)
 
 
 #: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.

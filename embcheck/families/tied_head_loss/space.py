@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck.core.law import Plan
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, plainly, predicted
@@ -25,28 +26,23 @@ def plan(case: TiedHeadLossCase) -> Plan:
     return Plan(predicted, case.inputs(), options)
 
 
+_SIMPLE = {"targets": "index", "ignored": "nothing", "ignore": "default", "shape": (3,), "weighted": False}
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.call in LIKELIHOODS, {"targets": "index", "label_smoothing": 0.0}),
+    (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0}),
+    (lambda c: c.targets == "probability", {"ignored": "nothing", "ignore": "default"}),
+    (lambda c: not c.exact, {"scale": 1}),
+    (lambda c: c.numel > MANY, {"reduction": "mean", "layout": "contiguous"}),
+    (lambda c: c.empty and c.kept.any(), {"weighted": False}),
+)
+
+
 def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
     """The case with axes that fit each other."""
-    changes: dict[str, Any] = {}
-    if case.padding_idx is not None:
-        changes["padding_idx"] = case.padding_idx % case.num_embeddings
-    if case.call in LIKELIHOODS:
-        changes |= {"targets": "index", "label_smoothing": 0.0}
-    if case.mistake is not None:
-        if case.call in LIKELIHOODS and case.mistake.startswith("smoothing"):
-            return None
-        changes |= {"targets": "index", "ignored": "nothing", "ignore": "default", "shape": (3,)}
-        changes |= {"weighted": False, "label_smoothing": 0.0}
-    fitted = case.but(**changes)
-    if fitted.targets == "probability":
-        fitted = fitted.but(ignored="nothing", ignore="default")
-    if not fitted.exact:
-        fitted = fitted.but(scale=1)
-    if fitted.numel > MANY:
-        fitted = fitted.but(reduction="mean", layout="contiguous")
-    if fitted.empty and fitted.kept.any():
-        fitted = fitted.but(weighted=False)
-    return fitted
+    if case.call in LIKELIHOODS and case.mistake == "smoothing_above_one":
+        return None
+    padding = None if case.padding_idx is None else case.padding_idx % case.num_embeddings
+    return fitted(case.but(padding_idx=padding), _RULES)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
