@@ -119,4 +119,3 @@ def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_unknown_forms_are_refused(command: Command) -> None:
     assert command("run", "--format", "xml").code == 4
-    assert command("run", "--cpu", "all", "--format", "json").code == 4

@@ -15,7 +15,18 @@ from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.lookup.several import FACTORS, STRIDES, TURNS, Tokens, departures, ranked, relaid, stacked, tiled
+from embcheck.families.lookup.several import (
+    FACTORS,
+    STRIDES,
+    TURNS,
+    Tokens,
+    departures,
+    hold,
+    ranked,
+    relaid,
+    stacked,
+    tiled,
+)
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.families.one_hot.programs import OneHotCase
 from embcheck.modes.mode import MODES
@@ -110,6 +121,14 @@ def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
     found = ranked(tokens, rank)
     assert found.dim() == (rank if count else 1)
     assert torch.equal(found.reshape(-1), tokens)
+
+
+def test_a_leaf_gets_other_data_though_a_graph_of_it_is_there() -> None:
+    leaf = torch.ones(3, 2, requires_grad=True)
+    kept = torch.nn.functional.embedding(torch.tensor([0]), leaf)
+    hold(leaf, torch.ones(5, 4))
+    (grad,) = torch.autograd.grad(torch.nn.functional.embedding(torch.tensor([4]), leaf).sum(), leaf)
+    assert (grad.shape, kept.shape) == ((5, 4), (1, 2))
 
 
 def test_what_departs_from_the_first_is_shown() -> None:

@@ -19,6 +19,7 @@ from embcheck.families.lookup.several import (
     chosen,
     departures,
     digits,
+    hold,
     relaid,
     room,
     stacked,
@@ -52,16 +53,16 @@ def several(layer: Any, leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tenso
         scale = digits(table.dtype, dtype) * (1 if turn % 2 else -1)
         given = torch.cat([tiled(rows, times * count, inner), rows.new_zeros(times * count, behind)], 1)
         last = torch.cat([sent.new_zeros((times - 1) * count, columns), sent])  # what comes again counts once
-        leaf.data = relaid(tiled(table, wide, inner + behind).to(dtype), strides[2]).mul_(scale)
+        hold(leaf, relaid(tiled(table, wide, inner + behind).to(dtype), strides[2]).mul_(scale))
         if added is not None:
-            bias.data = tiled(added[None], 1, wide)[0].to(dtype) * scale
+            hold(bias, tiled(added[None], 1, wide)[0].to(dtype) * scale)
         back = relaid(tiled(last, len(last), wide).to(dtype), strides[1]).mul_(factor)
         found, received = once(leaf, call, relaid(given.to(dtype), strides[0]), back)
         values += departures(found / scale, value)
         grads += departures(received.T.div(factor), grad.T, inner)
-    leaf.data = table
+    hold(leaf, table)
     if added is not None:
-        bias.data = added
+        hold(bias, added)
     transposed = [part.T for part in grads]
     shown = stacked("other_values", value, values, upstream.shape)
     return shown | stacked("other_weight_grad", grad, transposed, table.shape)

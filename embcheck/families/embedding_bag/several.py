@@ -21,6 +21,7 @@ from embcheck.families.lookup.several import (
     chosen,
     departures,
     digits,
+    hold,
     larger,
     relaid,
     room,
@@ -58,7 +59,7 @@ def several(
             weights = weights.requires_grad_() if taught else relaid(weights, "strided") if turn % 2 else weights
         sent = _sent(upstream, times, columns, taught)
         sent = torch.cat([sent.new_ones(before, columns), sent, sent.new_ones(behind, columns)])
-        leaf.data = relaid(wide.to(dtype), strides[2]).mul_(scale)
+        hold(leaf, relaid(wide.to(dtype), strides[2]).mul_(scale))
         bags = indices.to(whole).repeat(times), starts.to(whole if turn // 2 % 2 else indices.dtype), weights
         found = once(leaf, call, bags, relaid(sent.to(dtype), strides[1]).mul_(factor))
         values = found["values"] / scale
@@ -71,7 +72,7 @@ def several(
         if taught:
             grad = found["sample_grad"].view(times, 1, -1).div_(factor * scale).sum(0)
             others["sample_grad"] += departures(grad, first["sample_grad"])
-    leaf.data = table
+    hold(leaf, table)
     value, learned = call(*given), learners(leaf, given)
     grads = torch.autograd.grad(value, learned, upstream) if learned else ()
     told = {"value": value} | {_name(tensor, leaf): grad for tensor, grad in zip(learned, grads, strict=True)}

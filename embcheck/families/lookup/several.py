@@ -181,13 +181,13 @@ def several(
         sign, factor = (digits(table.dtype, dtype) * each for each in (sign, factor))
         given = relaid(ranked(given.to(whole), 1 + turn % 3), strides[0])
         sent = relaid(sent.to(dtype).reshape(*given.shape, columns), strides[1]).mul_(factor)
-        leaf.data = relaid(wide.to(dtype), strides[2]).mul_(sign)
+        hold(leaf, relaid(wide.to(dtype), strides[2]).mul_(sign))
         found, received = once(leaf, call, given, sent)
         if order is not None:
             found = torch.empty_like(found).index_copy_(0, order, found)
         values += departures(found / sign, value)
         grads += departures(received.div_(factor), grad, rows)
-    leaf.data = table
+    hold(leaf, table)
     result = call(indices)
     (weight_grad,) = torch.autograd.grad(result, leaf, upstream)
     values += departures(result.detach().reshape(value.shape), value)
@@ -196,6 +196,13 @@ def several(
         "other_weight_grad", grad, grads, leaf.shape
     )
     return {"value": result, "weight_grad": weight_grad, **others}
+
+
+def hold(leaf: Tensor, data: Tensor) -> None:
+    # The leaf gets other data.  Where a graph of it is still there, its gradient would be of the size that it had: what makes it
+    # forget that is another dtype in between.
+    leaf.data = data.new_empty(0, dtype=torch.float32 if data.dtype == torch.float64 else torch.float64)
+    leaf.data = data
 
 
 def once(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
