@@ -126,7 +126,9 @@ def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[
     has parts; none if nothing was chosen."""
     choice = deck.chosen(family, family.modes[0], profile.deck) or deck.Choice()
     found = itertools.chain(choice.small_cases(family.space), choice.product_cases(family.space, family.name, seed))
-    return thinned(found, item.parts, stream.derive(0, item.label))  # whatever the seed, as all that is chosen
+    # A graph is made for one size of the table, which several calls change.
+    of_one_size = (case for case in found if "several" not in case)
+    return thinned(of_one_size, item.parts, stream.derive(0, item.label))  # whatever the seed, as all that is chosen
 
 
 @lru_cache(maxsize=16)  # for one mode after the other

@@ -19,7 +19,7 @@ import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 
 from embcheck.core.registry import named
-from embcheck.families.tie_export.programs import Module, Tensor, blank
+from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
 
 Passage = Callable[[Module, Tensor], Module]
 
@@ -85,8 +85,15 @@ def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
         return module.Passed()
 
 
+def parametrized_and_back(model: Module, tokens: Tensor) -> Module:
+    torch.nn.utils.parametrize.register_parametrization(model.head, "weight", Doubling())
+    torch.nn.utils.parametrize.remove_parametrizations(model.head, "weight", leave_parametrized=False)
+    return model
+
+
 GRAPHS: dict[str, Passage] = named(
     {
+        "parametrized_and_back": parametrized_and_back,
         "symbolic": lambda model, _: torch.fx.symbolic_trace(model),
         "symbolic_transformed": lambda model, _: torch.fx.Transformer(torch.fx.symbolic_trace(model)).transform(),
         "symbolic_copied": lambda model, _: copy.deepcopy(torch.fx.symbolic_trace(model)),

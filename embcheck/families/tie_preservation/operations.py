@@ -119,8 +119,16 @@ LEAVING: dict[str, Entry] = {
 }
 
 
+def deepcopied(model: Module, embedding: Module, head: Module) -> Module:
+    other = copy.deepcopy(model)
+    places = {p.data_ptr() for p in model.parameters()}
+    if any(p.data_ptr() in places for p in other.parameters()):
+        raise AssertionError("a deep copy lies in the memory of its original")
+    return other
+
+
 COPYING: dict[str, Entry] = {
-    "deepcopied": Entry(lambda model, e, h: copy.deepcopy(model), effects.copies_each, copies=True),
+    "deepcopied": Entry(deepcopied, effects.copies_each, copies=True),
     "copied": Entry(lambda model, e, h: copy.copy(model), copies=True),
     "pickled": Entry(lambda model, e, h: pickle.loads(pickle.dumps(model)), effects.pickles_each, copies=True),
     "saved": Entry(lambda model, e, h: stored(model, weights_only=False), effects.stores, copies=True),

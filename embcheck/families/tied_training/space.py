@@ -182,7 +182,11 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[TiedTrainingCase]:
-    """Of every optimizer a three-wise cover of its own flags, and what goes on with a state."""
+    """Every optimizer with every event, tie, listing, schedule and dtype, then a three-wise cover of its own flags."""
+    alone = ("event", "schedule", "tie", "listing", "backward_pass", "zero", "clip", "dtype", "layout", "grad_layout")
+    for name, axis in itertools.product(KINDS, alone):
+        for (position, value), bias in itertools.product(enumerate(AXES[axis]), (False, True)):
+            yield repair(TiedTrainingCase(name, steps=3, bias=bias, seed=position).but(**{axis: value}))
     for name, kind in KINDS.items():
         axes: dict[str, tuple[Any, ...]] = {"bias": (False, True), "uses": ("both", "lookup")}
         axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items()}
