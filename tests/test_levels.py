@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +169,17 @@ def test_a_process_proves_its_level(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {v.device for v in lowest.verdicts} == {"cpu at lowest"}
     assert any(v.cases for v in lowest.verdicts)
     assert all(v.status <= Status.KNOWN for v in lowest.verdicts)
+
+
+def test_no_import_of_laws_chooses_a_kernel() -> None:
+    """A run's processes are forks of one that imported them: each reads the variables when it calls its first kernel."""
+    asked = (
+        "import os; from embcheck.subject.collect import load_families; load_families()",
+        "os.environ['ATEN_CPU_CAPABILITY'] = 'default'; import torch; print(torch.backends.cpu.get_cpu_capability())",
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
+    done = subprocess.run([sys.executable, "-c", "\n".join(asked)], capture_output=True, text=True, env=environment)
+    assert done.stdout == ("DEFAULT\n" if platform.machine() == "x86_64" else done.stdout), done.stderr
 
 
 def test_a_process_without_an_answer_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,16 +55,19 @@ def tokens(dtype: torch.dtype) -> Tensor:
     return torch.zeros(2, dtype=dtype)
 
 
+def none() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
 layer: Any = nn.Embedding
-none = torch.zeros(0, dtype=torch.int64)
 #: Wrong constructions and calls, whatever flags they have beside, by what they must raise.
 _REFUSED: dict[tuple[type[Exception], ...], dict[str, Attempt]] = {
     (AssertionError,): {
         "padding_is_v": lambda w, **flags: layer(len(w), w.shape[1], padding_idx=len(w), **flags),
         "padding_below_minus_v": lambda w, **flags: layer(len(w), w.shape[1], padding_idx=-len(w) - 1, **flags),
         "pretrained_padding_is_v": lambda w, **flags: pretrained(w, padding_idx=len(w), **flags),
-        "functional_padding_is_v": lambda w, **flags: F.embedding(none, w, padding_idx=len(w), **flags),
-        "functional_padding_below_minus_v": lambda w, **flags: F.embedding(none, w, padding_idx=-len(w) - 1, **flags),
+        "functional_padding_is_v": lambda w, **flags: F.embedding(none(), w, padding_idx=len(w), **flags),
+        "functional_padding_below_minus_v": lambda w, **flags: F.embedding(none(), w, padding_idx=-len(w) - 1, **flags),
         "given_table_transposed": lambda w, **flags: layer(len(w) + 1, w.shape[1], _weight=w, **flags),
         "given_table_wider": lambda w, **flags: layer(len(w), w.shape[1] + 1, _weight=w, **flags),
         "pretrained_vector": lambda w, **flags: pretrained(w.reshape(-1), **flags),
