@@ -139,10 +139,13 @@ def causes_in(tables: Any, place: str, kind: type[AnyCause]) -> dict[str, AnyCau
 def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) -> AnyCause:
     try:
         made = built(kind, {**raw, "name": name})
-        for field in _RELEASES:
-            Version(getattr(made, field, "") or "0")
-    except (Malformed, InvalidVersion) as error:
+    except Malformed as error:
         raise LedgerError(f"{place}: {error}") from None
+    for field in _RELEASES:
+        if (given := getattr(made, field, "")) and not _is_release(given):
+            raise LedgerError(f"{place}: {field} must be a release, such as 2.15.0, not {given!r}")
+    if not all(each.isidentifier() for each in getattr(made, "where", ())):
+        raise LedgerError(f"{place}: where must be a list of texts such as 'BertForMaskedLM'")
     if not (made.title and made.api):
         raise LedgerError(f"{place}: {'api' if made.title else 'title'} is missing")
     if made.severity not in SEVERITIES:
@@ -155,3 +158,11 @@ def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) 
     if snippet and not (snippet.count("\n") < SNIPPET_LINES and snippet.split("\n")[-1].startswith("assert ")):
         raise LedgerError(f"{place}: snippet must have at most {SNIPPET_LINES} lines, the last an assertion")
     return replace(made, snippet=snippet)
+
+
+def _is_release(text: str) -> bool:
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True

@@ -10,10 +10,10 @@ from pathlib import Path
 
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
-    "quick": "about half a minute",
+    "quick": "about twenty seconds",
     "gate": "about a minute",
     "full": "about four minutes",
-    "tests": "about six minutes",
+    "tests": "about four minutes",
     "selfcheck": "about eight minutes",
 }
 #: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
