@@ -83,12 +83,12 @@ def rows_are_double_under_transforms(call: Call) -> Any:
 
 
 @instead(copy, "deepcopy", "tie_preservation")
-def a_copy_shares_the_original_s_memory(call: Call) -> Any:
-    """The Parameters of a module that copy.deepcopy makes have the memory of the original's."""
+def a_copy_shares_the_original_s_gradients(call: Call) -> Any:
+    """The Parameters of a module that copy.deepcopy makes have the original's gradients."""
     found = call()
     if isinstance(call.x, nn.Module):
         for mine, given in zip(found.parameters(), call.x.parameters(), strict=True):
-            mine.data = given.data
+            mine.grad = given.grad = torch.zeros_like(given) if given.grad is None else given.grad
     return found
 
 
@@ -101,11 +101,11 @@ def adam_keeps_its_state_in_double(call: Call) -> Any:
 
 
 @instead(torch.optim.Adam, "step", "param_groups")
-def adam_moves_its_state_to_meta(call: Call) -> Any:
-    """After a step of Adam its state lies on the device meta, if that is the default."""
+def adam_counts_on_the_default_device(call: Call) -> Any:
+    """After a step of Adam its state has a count that lies on the default device."""
     found = call()
-    if torch.get_default_device().type == "meta":
-        tensors(call, lambda held: held.to("meta"))
+    for state in call.self.state.values():
+        state["count"] = torch.ones(())
     return found
 
 
