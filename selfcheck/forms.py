@@ -78,8 +78,8 @@ def draws(call: Call) -> None:
     torch.rand(1)
 
 
-def refusing(when: Callable[[Call], object]) -> Change:
-    """A RuntimeError in some calls."""
+def refusing(when: Callable[[Call], object] = lambda call: True) -> Change:
+    """A RuntimeError in some calls, or in each."""
 
     def change(call: Call) -> Any:
         if when(call):

@@ -242,7 +242,7 @@ def spoilt(value: Any, depth: int = 0) -> Iterator[Any]:
             yield not value
         case int() | float():
             yield value + 1
-            yield value + 1e9  # beyond what any law allows that gives a most
+            yield value + 10**9  # laws of what a call costs allow some more
         case str():
             yield value + "x"
         case list() if value and depth < 3:

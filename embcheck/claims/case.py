@@ -20,7 +20,6 @@ from embcheck.core.axes import Axes
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import Array, Floats, Format
 from embcheck.core.law import Plan
-from embcheck.core.outcome import Outcome
 from embcheck.core.space import Space
 
 Program = Callable[..., Mapping[str, Any]]
@@ -148,11 +147,6 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
         if row is None:
             raise ValueError(f"{self.experiment} has no padding")
         return row
-
-
-def rows_moved(case: ClaimCase, out: Outcome) -> str:
-    """How many rows of the table are no longer what they were, in words."""
-    return f"{(out.after.values != case.weight).any(1).sum()} of {case.num_embeddings} rows moved"
 
 
 def plan(case: ClaimCase) -> Plan:

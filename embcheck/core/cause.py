@@ -88,6 +88,10 @@ class ModelCause(Cause):
     fix: str
     seen: str
 
+    def __post_init__(self) -> None:
+        if not all(name.isidentifier() for name in self.where):
+            raise Malformed("where must be a list of texts such as 'BertForMaskedLM'")
+
 
 AnyCause = TypeVar("AnyCause", bound=Cause)
 
@@ -144,8 +148,6 @@ def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) 
     for field in _RELEASES:
         if (given := getattr(made, field, "")) and not _is_release(given):
             raise LedgerError(f"{place}: {field} must be a release, such as 2.15.0, not {given!r}")
-    if not all(each.isidentifier() for each in getattr(made, "where", ())):
-        raise LedgerError(f"{place}: where must be a list of texts such as 'BertForMaskedLM'")
     if not (made.title and made.api):
         raise LedgerError(f"{place}: {'api' if made.title else 'title'} is missing")
     if made.severity not in SEVERITIES:

@@ -145,9 +145,9 @@ def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
     for name, module in sorted(modules.items()):
         if name != "torch":
             lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
-    used = {_module_of(name) for source in sources for name in _torchs(source)[0]}
-    local = {name for source in sources for name in _torchs(source)[1]}
-    return [*lines, *(f"import {name}" for name in sorted(used - local - COME_WITH_TORCH))]
+    named, imported = (set().union(*found) for found in zip(*map(_torchs, sources), strict=True))
+    used = {_module_of(name) for name in named}
+    return [*lines, *(f"import {name}" for name in sorted(used - imported - COME_WITH_TORCH))]
 
 
 @functools.lru_cache(maxsize=1024)  # most programs of a family are made of the same functions

@@ -128,7 +128,8 @@ def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[
     found = itertools.chain(choice.small_cases(family.space), choice.product_cases(family.space, family.name, seed))
     # A graph is made for one size of the table, which several calls change.
     of_one_size = (case for case in found if "several" not in case)
-    return thinned(of_one_size, item.parts, stream.derive(0, item.label))  # whatever the seed, as all that is chosen
+    # Like the deck itself, the slice is the same for every seed.
+    return thinned(of_one_size, item.parts, stream.derive(0, item.label))
 
 
 @lru_cache(maxsize=16)  # for one mode after the other

@@ -11,7 +11,8 @@ import torch.export
 import torch.fx
 from torch.nn.utils import parametrizations, parametrize
 
-from selfcheck.forms import Call, faults_for, instead
+from selfcheck.faults.modules import zero_behind
+from selfcheck.forms import Call, after, faults_for, instead, refusing
 
 Parameter = torch.nn.Parameter
 
@@ -180,9 +181,19 @@ def _iterating(call: Call) -> Any:
     return call()
 
 
+def _zero_behind_the_weight(call: Call) -> None:
+    zero_behind(call.module.parametrizations[call.tensor_name].original)
+
+
 faults_for(
     "parametrizations",
     {
+        "No module takes a parametrization.": (parametrize, "register_parametrization", refusing()),
+        "Registering zeroes what lies behind the weight.": (
+            parametrize,
+            "register_parametrization",
+            after(_zero_behind_the_weight),
+        ),
         "Orthogonal rows of a wide weight have length 0.99.": (parametrizations._Orthogonal, "forward", _short),
         "weight_norm(dim=None) has rows.": (
             parametrizations._WeightNorm,

@@ -96,6 +96,10 @@ def _next_rows(call: Call) -> Any:
     return call(input=(call.input + 1) % len(call.weight)) if transformed else call()
 
 
+def _last_axis_first(call: Call) -> Any:
+    return call().transpose(0, -1).contiguous().transpose(0, -1)
+
+
 embedding(
     "lookup",
     {
@@ -109,6 +113,11 @@ embedding(
 embedding("lookup", {"A lookup in a table of a subclass is a plain tensor.": _plain}, modes=("subclass",))
 embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change places.": _exchanged})
 embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
+embedding("dtypes_and_storage", {"The rows lie in memory with their last axis first.": _last_axis_first})
+embedding("dtypes_and_storage", {"Complex tables are refused.": refusing(lambda call: call.weight.is_complex())})
+embedding("nested_tensor", {"Nested tokens are refused.": refusing(lambda call: call.input.is_nested)})
+embedding("gradient_routes", {"A lookup gives the negated rows.": lambda call: -call()}, also=("func_transforms",))
+embedding("func_transforms", {"A lookup gives its rows in double precision.": lambda call: call().double()})
 embedding("lookup", {"A lookup draws a number.": after(draws)}, also=("max_norm", "gradient", "func_transforms"))
 embedding(
     "padding",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 import torch.fx
 from torch import nn
 
-from selfcheck.forms import Call, faults_for, in_place_of, instead
+from selfcheck.forms import Call, faults_for, in_place_of, instead, refusing
 from selfcheck.sites import Tensor
 
 Module = nn.Module
@@ -52,6 +53,13 @@ def traced_modules_have_a_buffer_more(call: Call) -> Any:
     return module
 
 
+@instead(Module, "register_parameter", "parameter")
+def registered_parameters_are_copies(call: Call) -> None:
+    """A module registers a copy of the Parameter that it is given."""
+    given = call.param
+    call(param=None if given is None else nn.Parameter(given.detach().clone(), given.requires_grad))
+
+
 # -- conversions and copies ---------------------------------------------------------------------------------------------
 
 
@@ -73,6 +81,16 @@ def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
         if p.dtype != dtype and p._backward_hooks:
             p._backward_hooks = None
     return module
+
+
+@instead(copy, "deepcopy", "tie_preservation")
+def copies_share_their_gradients(call: Call) -> Any:
+    """The Parameters of a module that copy.deepcopy makes have the original's gradients."""
+    found = call()
+    if isinstance(call.x, Module):
+        for mine, given in zip(found.parameters(), call.x.parameters(), strict=True):
+            mine.grad = given.grad = torch.zeros_like(given) if given.grad is None else given.grad
+    return found
 
 
 _twice_rounded = {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())}
@@ -138,5 +156,6 @@ in_place_of(
             state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}
         ),
         "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
+        "Loading with assign=True is refused.": refusing(lambda call: call.assign),
     },
 )

@@ -96,6 +96,15 @@ def parameter_empty_is_frozen(call: Call) -> Any:
 
 
 @instead(nn.Parameter, "__new__", "parameter")
+def parameters_have_a_hook(call: Call) -> Any:
+    """A new Parameter that requires grad has a hook."""
+    found = call()
+    if found.requires_grad:
+        found.register_hook(lambda grad: grad)
+    return found
+
+
+@instead(nn.Parameter, "__new__", "parameter")
 def parameter_clears_what_lies_before(call: Call) -> Any:
     """A Parameter of a view clears the first number of its storage."""
     data = call.data
@@ -247,6 +256,9 @@ faults_for(
     {
         "Every second row of 64 is the first.": (nn.Embedding, "reset_parameters", _again_padded(_twins)),
         "xavier_uniform_ leaves rows of zeros as they are.": (init, "xavier_uniform_", _keeping_zeros),
+        "xavier_uniform_ gives a copy.": (init, "xavier_uniform_", lambda call: call().clone()),
+        "normal_ refuses tables of several rows.": (init, "normal_", refusing(lambda call: len(call.tensor) > 1)),
+        "normal_ doubles what it draws.": (init, "normal_", after(lambda call: call.tensor.data.mul_(2))),
     },
 )
 faults_for(
@@ -315,6 +327,17 @@ in_place_of(
 )
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
+
+
+@instead(nn.Parameter, "__reduce_ex__", "parameter")
+def saved_parameters_have_no_attributes(call: Call) -> Any:
+    """What pickle makes of a Parameter has none of its attributes."""
+    kept = dict(vars(call.self))
+    vars(call.self).clear()
+    try:
+        return call()
+    finally:
+        vars(call.self).update(kept)
 
 
 @instead(nn.Parameter, "__new__", "parameter")

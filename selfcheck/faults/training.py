@@ -10,7 +10,7 @@ from torch import optim
 from torch.optim import lr_scheduler
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, faults_for, instead
+from selfcheck.forms import Call, after, faults_for, instead, refusing
 from selfcheck.sites import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
@@ -43,6 +43,33 @@ def adagrad_calls_its_closure_twice(call: Call) -> Any:
     """Adagrad calls its closure twice."""
     closure = call.closure
     return call(closure=closure if closure is None else lambda: (closure(), closure())[1])
+
+
+@instead(optim.Adam, "step", "tied_training")
+def adam_keeps_its_state_in_double(call: Call) -> Any:
+    """After a step of Adam the tensors of its state are float64."""
+    found = call()
+    for state in call.self.state.values():
+        state.update({name: held.double() for name, held in state.items() if torch.is_tensor(held) and held.dim()})
+    return found
+
+
+@instead(optim.Adam, "step", "param_groups")
+def adam_counts_on_the_default_device(call: Call) -> Any:
+    """After a step of Adam its state has a count that lies on the default device."""
+    found = call()
+    for state in call.self.state.values():
+        state["count"] = torch.ones(())
+    return found
+
+
+@instead(optim.SGD, "step", "param_groups")
+def sgd_freezes_what_it_steps(call: Call) -> Any:
+    """After a step of SGD its parameters do not require grad."""
+    found = call()
+    for parameter in parameters_of(call.self):
+        parameter.requires_grad_(False)
+    return found
 
 
 @instead(optim.AdamW, "step", "param_groups")
@@ -217,6 +244,7 @@ faults_for(
     "lr_scheduler",
     {
         "StepLR steps one epoch late.": (lr_scheduler.StepLR, "get_lr", _late),
+        "StepLR is refused.": (lr_scheduler.StepLR, "get_lr", refusing()),
         "A scheduler's state loses its epoch.": (lr_scheduler.LRScheduler, "load_state_dict", _without_epoch),
         "OneCycleLR's rate is 0 at the last step of the documented loop.": (OneCycle, "get_lr", _zero_at_last),
         "OneCycleLR gives all groups the first one's second beta.": (OneCycle, "get_lr", after(_of_the_first)),
@@ -261,6 +289,7 @@ faults_for(
     "clip_average_scale",
     {
         "Clipping to 0 does nothing.": (utils, "clip_grad_norm_", lambda call: call(max_norm=call.max_norm or 1e30)),
+        "Clipping is refused.": (utils, "clip_grad_norm_", refusing()),
         "Clipping clears what lies before a gradient in its storage.": (utils, "clip_grad_norm_", _clearing),
         "error_if_nonfinite is for NaN alone.": (clipping, "_get_total_norm", _infinite_is_fine),
         "A vector begins with the last parameter.": (utils, "parameters_to_vector", _backwards),

@@ -69,9 +69,8 @@ def outcome(family: Any, mode: Any, case: Any, setup: list[tuple[str, str]], lim
 
     ``setup`` are pairs of a function's place and its argument, which give the contexts that the fork enters first.
     """
-    contexts = [
-        resolve_name(place)(argument) for place, argument in setup
-    ]  # here, for what it imports is not the fork's
+    # What they import is imported here, once, and not in each fork.
+    contexts = [resolve_name(place)(argument) for place, argument in setup]
 
     def work() -> bytes:
         silenced()

@@ -10,17 +10,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 from embcheck.families.embedding_bag.routes import BagCall, Given, Tensor
 from embcheck.families.lookup.prior_calls import learn
 
 BAG_HISTORIES: dict[str, Callable[..., Any]] = {}
-#: So many earlier calls and nothing else: what is aimed takes these.
-BAG_COUNTED: dict[str, Callable[..., Any]] = {}
-
-
 _history = into(BAG_HISTORIES)
-_counted = into(BAG_COUNTED)
 
 
 @_history
@@ -159,20 +154,13 @@ def called(leaf: Tensor, call: BagCall, given: Given, times: int) -> None:
         learn(leaf, call((given[0] + ahead) % leaf.shape[0], *given[1:]))
 
 
-@_counted
-def once_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
-    called(leaf, call, given, 1)
-
-
-@_counted
-def twice_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
-    called(leaf, call, given, 2)
-
-
-@_counted
-def thrice_alike(leaf: Tensor, call: BagCall, given: Given) -> None:
-    called(leaf, call, given, 3)
-
-
+#: What is aimed takes these.
+BAG_COUNTED: dict[str, Callable[..., Any]] = named(
+    {
+        "once_alike": lambda leaf, call, given: called(leaf, call, given, 1),
+        "twice_alike": lambda leaf, call, given: called(leaf, call, given, 2),
+        "thrice_alike": lambda leaf, call, given: called(leaf, call, given, 3),
+    }
+)
 #: All histories of a bag.
 BAG_PASTS = BAG_HISTORIES | BAG_COUNTED

@@ -13,19 +13,14 @@ from typing import Any
 import torch
 
 from embcheck.core.case import LookupCase
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 from embcheck.families.lookup.programs import Call, History, Tensor
 from embcheck.families.lookup.spelling import ENTRIES
 
 HISTORIES: dict[str, History] = {}
 LATER: dict[str, History] = {}
-#: So many earlier calls and nothing else: what is aimed takes these.
-COUNTED: dict[str, History] = {}
-
-
 _history = into(HISTORIES)
 _later = into(LATER)
-_counted = into(COUNTED)
 
 
 @_history
@@ -200,36 +195,17 @@ def called(leaf: Tensor, call: Call, indices: Tensor, times: int, *, twice_as_lo
         leaf.copy_(kept)
 
 
-@_counted
-def once_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 1)
-
-
-@_counted
-def twice_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 2)
-
-
-@_counted
-def thrice_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 3)
-
-
-@_counted
-def once_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 1, twice_as_long=True)
-
-
-@_counted
-def twice_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 2, twice_as_long=True)
-
-
-@_counted
-def thrice_longer(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    called(leaf, call, indices, 3, twice_as_long=True)
-
-
+#: What is aimed takes these.
+COUNTED: dict[str, History] = named(
+    {
+        "once_alike": lambda leaf, call, indices: called(leaf, call, indices, 1),
+        "twice_alike": lambda leaf, call, indices: called(leaf, call, indices, 2),
+        "thrice_alike": lambda leaf, call, indices: called(leaf, call, indices, 3),
+        "once_longer": lambda leaf, call, indices: called(leaf, call, indices, 1, twice_as_long=True),
+        "twice_longer": lambda leaf, call, indices: called(leaf, call, indices, 2, twice_as_long=True),
+        "thrice_longer": lambda leaf, call, indices: called(leaf, call, indices, 3, twice_as_long=True),
+    }
+)
 #: Histories in which the judged call's own flags meet a backward pass.
 LEARNING = frozenset(
     {
