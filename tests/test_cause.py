@@ -63,7 +63,7 @@ def test_an_entry_has_the_reports_of_its_cause(tmp_path: Path) -> None:
         (BOTH + 'by_design = "As documented."', "there is no field by_design"),
         (BOTH.replace('severity = "silent-wrong"', ""), "no severity ''; there are silent-wrong"),
         (BOTH + 'searched = "today"', "searched: expected a date, got 'today'"),
-        (BOTH + 'fixed = "soon"', "Invalid version: 'soon'"),
+        (BOTH + 'fixed = "soon"', "fixed must be a release, such as 2.15.0, not 'soon'"),
         (BOTH + 'upstream = ["pytorch#1"]', "upstream: expected texts such as 'pytorch#1: It fails', not 'pytorch#1'"),
         (BOTH + 'upstream = "pytorch#1: It fails"', "upstream: expected a list"),
         (BOTH + 'snippet = "print(1)"', "snippet must have at most 6 lines, the last an assertion"),
