@@ -47,6 +47,8 @@ def run(
         *settings.as_arguments(),
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
         *("--max-worker-restart", "64"),
+        # One at a time: of what is sent in advance a worker keeps what another has the time for.
+        *("--maxschedchunk", "1"),
         *("-p", "no:cacheprovider", "-p", "no:terminal"),
         # It would collect garbage five times as each process ends.
         *("-p", "no:unraisableexception"),
