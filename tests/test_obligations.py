@@ -59,7 +59,9 @@ ONLY_IN_REGIONS = {
                                      "plan=sequential_within"],
     "linear_rows_are_independent": ["autocast & reads_on", "dtype=bfloat16 & reads_on"],
     "fx_trace_adds_nothing_to_state_dict": ["passing", "tree=buffers"],
-    "invalid_embedding_calls_raise": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows"],
+    "invalid_embedding_calls_raise": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows",
+                                   "wrong=tokens_on_meta", "wrong=tokens_on_meta_index", "wrong=bag_of_tokens_on_meta",
+                                   "wrong=samples_on_meta", "wrong=head_on_meta", "wrong=batch_on_meta"],
 }  # fmt: skip
 
 
