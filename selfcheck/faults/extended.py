@@ -12,7 +12,6 @@ from selfcheck.forms import Call, instead
 from selfcheck.sites import Tensor
 
 F = nn.functional
-Copies = nn.parallel.DistributedDataParallel
 quantized: Any = torch.ao.nn.quantized
 
 # -- several processes --------------------------------------------------------------------------------------------------
@@ -39,24 +38,6 @@ def pieces_are_written(call: Call) -> Any:
         mine = call.weight.detach().to_local().view(-1)
         mine[:1].abs_().neg_()
     return found
-
-
-@instead(Copies, "__init__", "data_parallel")
-def copies_of_a_model_are_untied(call: Call) -> None:
-    """Data parallelism gives a tied head a Parameter of its own, over the same memory."""
-    model = call.module
-    if hasattr(model, "head") and model.head.weight is model.words.weight:
-        model.head.weight = nn.Parameter(model.words.weight.detach())
-    call()
-
-
-@instead(Copies, "__init__", "data_parallel")
-def copies_sum_their_gradients(call: Call) -> None:
-    """Data parallelism sums the ranks' gradients."""
-    ranks = torch.distributed.get_world_size()
-    for parameter in call.module.parameters():
-        parameter.register_hook(lambda grad: grad * ranks)
-    call()
 
 
 # -- quantized tables -----------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ embedding(
     "padding",
     {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
     also=(
-        *("padding_row_training", "data_parallel", "dtensor", "half_precision_accumulation"),
+        *("padding_row_training", "dtensor", "half_precision_accumulation"),
         "tie_export",
     ),
 )
