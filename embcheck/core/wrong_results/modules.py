@@ -73,24 +73,6 @@ def what_the_first_module_has(case: Any, seen: Elements) -> Any:
     return np.array_equal(seen.got, case.mapped(case.weight / 2 if case.inverse else case.weight))
 
 
-@of_elements
-def with_what_lies_between(case: Any, seen: Elements) -> Any:
-    """Tokens between the components are reduced with those before them, or the gradient is that of such bags.
-
-    Of narrowed ones what is behind the last component is behind the last offset, too: its bag is reduced, and learns, as
-    bags do there (see the entries on trailing tokens).
-    """
-    wide = case.without_holes
-    ours = np.ones(len(seen.got), np.bool_)
-    if "grad" in seen.place:
-        value, limit = wide.gradient
-        ours[np.r_[0, case.tokens[case.owners == len(case.lengths) - 1]]] = case.made != "narrowed"
-    else:
-        value, limit = wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value)
-        ours[-1:] = case.made != "narrowed"
-    return (np.abs(seen.got - value) <= limit)[ours].all()
-
-
 @instead
 def buffers_that_are_not_persistent(case: Any, found: Difference) -> bool:
     """The names of such buffers."""
