@@ -156,10 +156,9 @@ def tied_model(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> t
     """An nn.Embedding and a head with the same weight, distributed as one module."""
     from torch.distributed.tensor import distribute_module
 
-    model = torch.nn.Sequential(layer_of(table, flags), torch.nn.Linear(table.shape[1], len(table), bias=False))
-    words, head = model
+    words, head = layer_of(table, flags), torch.nn.Linear(table.shape[1], len(table), bias=False)
     head.weight = words.weight
-    distribute_module(model, mesh)
+    distribute_module(torch.nn.Sequential(words, head), mesh)
     return words.weight, words, head.weight
 
 
