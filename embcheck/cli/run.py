@@ -49,7 +49,7 @@ def run(
         *("--max-worker-restart", "64"),
         # One at a time: of what is sent in advance a worker keeps what another has the time for.
         *("--maxschedchunk", "1"),
-        *("-p", "no:cacheprovider", "-p", "no:terminal"),
+        *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:tmpdir"),
         # It would collect garbage five times as each process ends.
         *("-p", "no:unraisableexception"),
         # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.
