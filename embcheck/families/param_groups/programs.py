@@ -158,6 +158,33 @@ def in_rows(p: Tensor, values: Tensor) -> Tensor:
     return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
 
 
+def strided(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient with gaps between its elements."""
+    return torch.empty(*p.shape, 2, dtype=p.dtype)[..., 0].copy_(values)
+
+
+def in_wide_rows(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient with gaps between its rows."""
+    if not p.dim():
+        return alike(p, values)
+    return torch.empty(*p.shape[:-1], p.shape[-1] + 2, dtype=p.dtype)[..., : p.shape[-1]].copy_(values)
+
+
+def expanded(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient that has one number for each row, as that of a sum over it."""
+    return values[..., :1].clone().expand(p.shape) if p.dim() else alike(p, values)
+
+
+#: How a gradient is laid out.
+LAID: dict[str, Function] = {
+    "": alike,
+    "crosswise": crosswise,
+    "strided": strided,
+    "rows": in_wide_rows,
+    "expanded": expanded,
+}
+
+
 def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
     tensors = [
