@@ -205,6 +205,11 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
         "packed_ids": [group["params"] for group in packed["param_groups"]],
         "order": [next(m for m, p in enumerate(members) if p is member) for member in order],
         "packed_state": sorted(packed["state"]),
+        "packed_itself": all(
+            packed["state"][place][name] is value
+            for place, p in enumerate(order)
+            for name, value in optimizer.state.get(p, {}).items()
+        ),
         "stateful": [m for m, p in enumerate(members) if p in optimizer.state],
         "apart": len(set(pointers)) == len(pointers) and not set(pointers) & set(taken),
         "attached": any(value.requires_grad or value.grad_fn is not None for _, _, value in tensors),

@@ -176,8 +176,17 @@ def switched() -> Iterator[ParamGroupsCase]:
 
 
 def scope() -> Iterator[ParamGroupsCase]:
-    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone."""
-    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone()))
+    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone; every mix
+    whose state is loaded."""
+    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone(), _loaded()))
+
+
+def _loaded() -> Iterator[ParamGroupsCase]:
+    """Every optimizer of every mix goes on with a state that it loaded."""
+    for seed, (name, mix) in enumerate(itertools.product(OPTIMIZERS, MIXES)):
+        grouping, interrupt = GROUPINGS[seed % 2], ("reloaded", "saved")[seed // 2 % 2]
+        path = PATHS[seed % 3]
+        yield ParamGroupsCase(name, mix, grouping, path=path, flags=RICH.get(name, ()), interrupt=interrupt, seed=seed)
 
 
 def _own_options() -> Iterator[ParamGroupsCase]:
