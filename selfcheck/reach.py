@@ -245,7 +245,7 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]
 def add(taken: list[int], cases: Sequence[Any], hits: Hits, had: npt.NDArray[np.int64], budget: float) -> None:
     """Adds to what is taken, always what adds most for its cost, until a budget is spent."""
     worth = np.array([*WORTH, 0.0])
-    costs = [each.cost for each in cases]
+    costs: list[float] = [each.cost for each in cases]
 
     def gain(position: int) -> float:
         return -float(worth[np.minimum(had[hits[position]], len(WORTH))].sum()) / costs[position]

@@ -65,7 +65,7 @@ def initializer_values_follow_documented_distribution(case: InitializerCase, out
 )
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
     assert case.sampler is not None
-    values = out.drawn.values
+    values = np.asarray(out.drawn.values, np.float64)
     # A bound or a deviation, a product and a sum are rounded once on either side.
     limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
     return within(out.values, values, limit)

@@ -45,7 +45,7 @@ def traversed(
     for name, parameter in list(model.named_parameters(recurse=False)):
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
-    seen = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
     seen |= listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
@@ -286,7 +286,9 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
         if kind == "embedding":
             module: Module = torch.nn.Embedding(table.shape[0], table.shape[1], _weight=table.detach())
         elif kind in ("padded", "bag"):
-            module = padded(*table.shape, "Embedding" if kind == "padded" else "EmbeddingBag", table.detach())
+            module = padded(
+                table.shape[0], table.shape[1], "Embedding" if kind == "padded" else "EmbeddingBag", table.detach()
+            )
         elif kind == "linear":
             module = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=number)
         else:
