@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from embcheck.core.axes import parse
 from embcheck.core.case import LookupCase, coded
@@ -37,14 +35,6 @@ def test_every_axis_prints_and_parses() -> None:
             assert type(parse(repr(case))) is LookupCase
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.fixed_dictionaries({axis: st.sampled_from(values) for axis, values in OTHERS.items()}))
-def test_all_axes_together_print_and_parse(axes: dict[str, Any]) -> None:
-    case = LookupCase(**axes)
-    assert parse(repr(case)) == case
-    assert case.axes == axes
-
-
 def test_defaults_are_not_printed() -> None:
     assert repr(LookupCase(3, 2)) == "LookupCase(num_embeddings=3, embedding_dim=2)"
     assert repr(LookupCase(3, 2, sparse=True)) == "LookupCase(num_embeddings=3, embedding_dim=2, sparse=True)"
@@ -70,20 +60,6 @@ def test_parse_refuses(text: str, words: str) -> None:
         parse(text)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_facts() -> None:
-    facts = LookupCase(3, 2, (0, 2, 2, 1, 2), (5,), -1).facts()
-    assert facts["numel"] == 5
-    assert facts["rank"] == 1
-    assert facts["max_count"] == 3
-    assert facts["elements"] == 6
-    true = {name for name, value in facts.items() if value is True}
-    hit = {"padded", "padding_hit", "negative_padding", "requires_grad"}
-    assert true == hit | {"repeated", "unequal_counts", "first_row", "last_row"}
-    empty = LookupCase(3, 0, "cycle", (2, 0), 1).facts()
-    true = {name for name, value in empty.items() if value is True}
-    assert true == {"padded", "padding_absent", "untouched_row", "empty", "zero_width", "requires_grad"}
 
 
 def test_facts_against_their_definitions() -> None:
@@ -169,10 +145,3 @@ def test_coded_values_are_what_the_regime_says(dtype: str) -> None:
     assert real.max() <= 16
     with pytest.raises(KeyError, match="no value regime"):
         coded(words, "odd", fmt)
-
-
-def test_but_keeps_the_type() -> None:
-    assert type(LookupCase(3, 2).but(seed=1)) is LookupCase
-    assert LookupCase(3, 2).but(seed=1).seed == 1
-    with pytest.raises((ValueError, TypeError), match="colour"):
-        LookupCase(3, 2).but(colour=1)

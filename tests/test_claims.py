@@ -16,7 +16,7 @@ from command import Command
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
-from embcheck.claims.claim import Observations, claim
+from embcheck.claims.claim import claim
 from embcheck.claims.report import claims_report
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.ledger import Ledger
@@ -146,16 +146,6 @@ def test_a_claim_must_fit_its_experiment_and_say_what_is_chinese(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         claim(name, "A claim.", "x.md:1", phrase, EXPERIMENTS["looked_up"].program, lambda case, out: HOLDS, **more)
-
-
-def test_observations_decide() -> None:
-    seen = Observations()
-    assert seen.verdict is None
-    seen.note("here", True, "exactly")
-    assert seen.verdict == "holds"
-    seen.note("there", False, "3, expected 4")
-    assert seen.verdict == "only if"
-    assert seen.lines == ("true: here: exactly (1 case)", "false: there: 3, expected 4 (1 case)")
 
 
 def test_command(tmp_path: Path, command: Command) -> None:

@@ -250,8 +250,25 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
     assert repr(CASE) in verdict.reasons[0]
 
 
-#: Planted into every process of a run by the name that Python imports at start: torch comes to no end at one shape, and with
-#: ``--full`` the oracle ends its process at one case and comes to no end at another.  What is tried alone gets little time.
+@pytest.mark.parametrize("symptom", ["hang", "crash SIGSEGV"])
+def test_what_ends_alone_too_is_a_violation_told_once(symptom: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {
+        "law": "lookup_is_accepted",
+        "first": "LookupCase(3, 2)",
+        "case": repr(CASE),
+        "words": "no end",
+        "script": "x",
+    }
+    monkeypatch.setattr(crash, "examine", lambda *given, **more: {**answer, "symptom": symptom})
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
+    (example,) = verdict.counterexamples
+    assert (verdict.status, example.kind, example.case) == (Status.VIOLATED, symptom, repr(CASE))
+    again = verdict_of_crash(RUNNING, "cpu", 30.0, {("lookup", symptom): example}, (SHIPPED,))
+    assert again.counterexamples == (example,)
+
+
+#: Planted into every process of a run by the name that Python imports at start: torch comes to no end at one shape, the
+#: oracle ends its process at one case and comes to no end at another.  What is tried alone gets little time.
 PLANT = """
 import os
 import embcheck.engine.crashes.crash
@@ -285,10 +302,11 @@ embcheck.core.oracle.lookup, torch.nn.functional.linear = oracle, linear
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Record:
     """What a run leaves in whose processes that goes wrong: each that hangs or dies costs a worker, which takes seconds."""
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("the verdicts are made above, and test_cli.py restarts a worker: --full")
     folder = tmp_path_factory.mktemp("crash")
     (folder / "sitecustomize.py").write_text(PLANT)
-    families = "(test_lookup or test_linear)" if pytestconfig.getoption("--full") else "test_linear"
-    words = ("run", "--profile", "quick", "-n", "1", "-k", f"{families} and scope and eager")
+    words = ("run", "--profile", "quick", "-n", "1", "-k", "(test_lookup or test_linear) and scope and eager")
     done = embcheck(*words, "--report", folder / "out", plant=folder)
     assert done.returncode == 1, done.stdout + done.stderr
     found = read(folder / "out")
@@ -296,10 +314,8 @@ def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
     return found
 
 
-def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record, full: bool) -> None:
+def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record) -> None:
     """The case is left out when the item is taken up again, so that the others are judged."""
-    if not full:
-        pytest.skip("the verdict is made above, and test_cli.py restarts a worker: --full")
     verdicts = [verdict for verdict in record.settled() if verdict.family == "lookup"]
     assert {verdict.status for verdict in verdicts} <= {Status.HOLDS, Status.KNOWN, Status.UNKNOWN}
     unknown = [verdict for verdict in verdicts if verdict.status == Status.UNKNOWN]

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import warm
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
+from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
 
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 from embcheck.report import junit
@@ -179,11 +179,6 @@ def test_times_add_up_and_are_written_as_jenkins_reads_them() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp", ""))
     times = sum(float(case.get("time", "")) for case in suite.findall("testcase"))
     assert abs(times - sum(verdict.seconds for verdict in made.settled)) < 0.001 * len(made.settled)
-
-
-def test_a_witness_is_named_after_its_entry() -> None:
-    suite = suite_of(run_of(None, witness(1000, Status.HOLDS), families=()))
-    assert (LEDGER, "entry-1000") in cases_of(suite)
 
 
 def test_both_documents_of_one_run_are_valid(tmp_path: Path) -> None:

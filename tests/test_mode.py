@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from warm import python
 
 from embcheck.core.case import LookupCase
-from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family, Plan, accepts
 from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Difference, Holds, NotApplicable, Result, Unreachable, Violated
@@ -21,12 +19,10 @@ from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execute import run
 from embcheck.engine.execution import Execution
 from embcheck.engine.script import script
-from embcheck.engine.selection import sampled
 from embcheck.families.dtensor.cases import DTensorCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES, absent, modes_of, running
 from embcheck.subject.collect import load_families, load_modes
-from selfcheck.fault import load_faults
 
 load_modes()
 FAMILIES = load_families()
@@ -48,25 +44,10 @@ def test_by_default_only_the_plain_modes_run() -> None:
     assert modes_of(LOOKUP, "deepcopy,eager") == ("eager", "deepcopy")
 
 
-@pytest.mark.parametrize("name", CALLED)
-def test_every_mode_tells_what_it_is(name: str) -> None:
-    mode = MODES[name]
-    assert mode.sentence.endswith(".")
-    assert all(reason.strip() for reason in mode.cannot.values())
-    assert mode.calls <= {family.call for family in FAMILIES.values()}
-
-
 def test_a_family_without_a_mode_has_a_reason() -> None:
     for family, mode in itertools.product(FAMILIES.values(), MODES.values()):
         has = mode.name in modes_of(family, "all")
         assert (absent(family, mode) is None) == has
-
-
-def test_conditions_may_be_joined() -> None:
-    mode = MODES["func_grad"]
-    case = LookupCase(2, 2, sparse=True, scale_grad_by_freq=True)
-    assert mode.reason(case, LOOKUP) == "it has no derivative"
-    assert mode.reason(case.but(sparse=False), LOOKUP) is None
 
 
 def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
@@ -80,14 +61,6 @@ def test_laws_of_values_are_not_asked_without_values() -> None:
     assert "lookup_copies_rows" in unasked
     assert "lookup_output_has_documented_shape" not in unasked
     assert MODES["no_grad"].unasked(next(law for law in FAMILIES["max_norm"].laws if law.modes == frozenset({"graph"})))
-
-
-def test_a_mode_samples_the_cases_by_its_cost() -> None:
-    gate = PROFILES["gate"]
-    few = list(sampled(LOOKUP, Item("lookup", "torch", "dtensor_rows", "scope"), gate, 0))
-    many = list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
-    assert 10 < len(few) < len(many)
-    assert many == list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
 
 
 @pytest.mark.parametrize("name", CALLED)
@@ -144,12 +117,6 @@ def test_scripts_run_without_embcheck(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_mode_has_three_faults_of_its_own() -> None:
-    faults = load_faults().values()
-    counts = {name: sum(fault.modes == (name,) for fault in faults) for name in CALLED}
-    assert {name: count for name, count in counts.items() if count < 3} == {}
-
-
 def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
     known = {"vmap_tables_and_indices"}
     for name in CALLED:
@@ -157,14 +124,6 @@ def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
         if mode.lacking() is None and mode.reason(case, LOOKUP) is None:
             error = run(LOOKUP.plan(case), mode).error
             assert isinstance(error, IndexError) != (name in known), name
-
-
-def test_the_default_dtype_and_device_are_put_back() -> None:
-    for name in ("default_float64", "default_device", "deterministic"):
-        run(LOOKUP.plan(LookupCase(3, 2, out_of_range="V")), MODES[name])
-    assert torch.get_default_dtype() == torch.float32
-    assert torch.get_default_device().type == "cpu"
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "column_slice", "transposed"])

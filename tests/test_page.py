@@ -6,13 +6,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
 from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
-from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, Advice, models, noted, told
+from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, noted, told
 from embcheck.record.grid import Run
 from embcheck.record.record import Record, Writer, read
 from embcheck.report.page import render
@@ -113,11 +111,6 @@ def test_what_is_incomplete_says_so(tmp_path: Path) -> None:
     assert len([a for _, a in page.tags if a.get("role") == "alert"]) == 2
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_every_verdict_has_a_word_and_a_sign(status: Status) -> None:
-    assert status.word in Reader(render([Run("a", record("2.13.0", status))])).words()
-
-
 # -- claims ------------------------------------------------------------------------------------------------------
 
 LATE = Tutorial("late.md", "晚", "Late")
@@ -166,15 +159,6 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
     assert text.count("right torch wrong: ") == 1
     quotes = {attributes.get("lang") for attributes in Reader(shown).all("q")}
     assert quotes == {"zh", None}, "what has no gloss is English or code"
-
-
-def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() -> None:
-    page = render([Run("a", record_of_claims("a.one"))])
-    shown = claims_of(page)
-    assert shown.index("a.one") < shown.index("a.three")
-    assert "! 1 otherwise than stated ✗ 1 refuted" in Reader(shown).words()
-    assert [link["href"] for link in Reader(shown).all("a")] == ["#law-tutorial_claims-a-one"]
-    read_safely(page)
 
 
 def test_a_record_without_claims_has_them_as_laws() -> None:
@@ -272,15 +256,6 @@ def test_the_laws_of_a_run_and_an_audit_stand_side_by_side() -> None:
     assert "2.13.0 → before" not in text
     tools = [a["data-over"] for name, a in page.tags if a.get("data-over")]
     assert tools == ["#audit, #models", "#failing, #grid, #laws, #findings, #claims"]
-
-
-def test_what_an_author_needs_is_read_from_the_words_again() -> None:
-    what = "a table.  Effect: none.  Fix: none at all"
-    example = finding("m:f", "the_tie", words=what)
-    assert Advice.of(example) == Advice(what, f"trained apart {HOSTILE}", "assign it")
-    (model,) = models(audited("m:f", example))
-    assert (model.status, model.description, model.unbuilt) == (Status.VIOLATED, "Tiny · table t (9×4)", "")
-    assert model.notes == ["a design choice"]
 
 
 def test_what_fails_comes_first_whole_and_what_holds_is_left_out_of_the_grid() -> None:

@@ -50,20 +50,6 @@ def test_occurrence_counts_what_came_before(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "numel", "rows", "padding", "expected"),
     [
-        ("cycle", 7, 3, None, [0, 1, 2, 0, 1, 2, 0]),
-        ("padding", 3, 5, 2, [2, 2, 2]),
-        ("padding", 3, 5, None, [4, 4, 4]),
-        ("ends", 1, 5, None, [4]),
-        ("unpadded", 2, 1, 0, [0, 0]),  # one row leaves no choice
-    ],
-)
-def test_few_tokens(name: str, numel: int, rows: int, padding: int | None, expected: list[int]) -> None:
-    assert tokens(name, numel, rows, padding) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "numel", "rows", "padding", "expected"),
-    [
         ("uniform", 200, 8, None, {*range(8)}),
         ("ends", 6, 5, None, {0, 4}),
         ("unpadded", 300, 5, None, {*range(5)}),  # nothing to avoid without padding

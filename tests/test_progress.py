@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from command import Command
 from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
 
 from embcheck.core.options import DOCUMENTS
@@ -39,15 +38,6 @@ def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monk
             )
         assert 1 < len(said) <= most
         assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
-
-
-def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    followed = Progress(verbosity=-1)
-    monkeypatch.setattr(followed.out, "print", lambda *words: pytest.fail(str(words)))
-    followed.total, followed._said = 2, -100.0
-    report: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
-    followed.pytest_runtest_logreport(report)
-    assert followed.finished == 1
 
 
 # -- as one document -------------------------------------------------------------------------------------------
@@ -115,7 +105,3 @@ def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
     Progress(form="junit").print_document(None)
     assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
-
-
-def test_unknown_forms_are_refused(command: Command) -> None:
-    assert command("run", "--format", "xml").code == 4

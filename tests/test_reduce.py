@@ -53,16 +53,6 @@ def test_finds_the_known_minimum(name: str) -> None:
         assert found == plain
 
 
-def test_keeps_the_kind_of_failure() -> None:
-    """With two failures in one case, the one that was met is reduced, not the smaller one beside it."""
-
-    def kind(case: LookupCase) -> str | None:
-        return "wide" if case.embedding_dim > 64 else "sparse" if case.numel > 1 else None
-
-    found, _ = reduce_case(LARGE, SPACE, lambda case: kind(case) == "wide")
-    assert (found.embedding_dim, found.numel) == (65, 0)
-
-
 def test_every_candidate_is_smaller_and_tried_once() -> None:
     seen: list[LookupCase] = []
 

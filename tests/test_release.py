@@ -129,17 +129,6 @@ def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, mon
     assert [path.name for path in laboratory.cache.cells.iterdir()] == [first.folder.name]
 
 
-def test_a_release_that_cannot_be_installed_is_a_cell_that_says_so(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(release: Release) -> Environment:
-        raise ReleaseError("can't be installed: no wheel")
-
-    monkeypatch.setattr(laboratory.cache, "environment", fails)
-    cell = laboratory.cell()
-    assert (cell.name, cell.record, cell.problem) == ("2.13.0", None, "can't be installed: no wheel")
-
-
 def record(*statuses: Status) -> Record:
     verdicts = [Verdict(f"law{n}", "f", "torch", "eager", "scope", s, cases=1) for n, s in enumerate(statuses)]
     return Record({}, verdicts, {"stopped": "finished", "exit_code": 0})
@@ -195,13 +184,6 @@ def test_bisection(line: list[Outcome], found: list[Turn]) -> None:
 
     assert turns(bisect(len(line), attempt)) == found
     assert len(tried) == len(set(tried)), "no release is tried twice"
-
-
-def test_bisection_tries_few() -> None:
-    line = [RIGHT] * 700 + [FAILS] * 300
-    outcomes = bisect(1000, line.__getitem__)
-    assert turns(outcomes) == [Turn(699, 700, "first fails in")]
-    assert len(outcomes) <= 12
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes
 from embcheck.core.case import LookupCase
 from embcheck.core.space import Space, covering_rows
 from embcheck.engine.reduce import size
@@ -119,20 +118,3 @@ def test_reductions_of_tables_terminate_at_the_smallest(seed: int) -> None:
     assert last.numel <= 1
     assert last.dtype == "float32"
     assert last.layout == last.index_layout == "contiguous"
-
-
-class _Pair(NamedTuple):
-    left: int = 0
-    right: int = 0
-
-
-class Pair(Axes, _Pair):  # type: ignore[misc]
-    """A case type without a seed."""
-
-
-def test_a_case_type_needs_no_seed() -> None:
-    space = Space(Pair, {"left": (0, 1), "right": (0, 1, 2)}, flags=("left", "right"))
-    assert len(list(space.product())) == 6
-    assert {tuple(case) for case in space.cover(2, 0)} == set(itertools.product((0, 1), (0, 1, 2)))
-    assert [tuple(case) for case in space.reductions(Pair(1, 2))] == [(0, 2), (1, 0), (1, 1)]
-    assert space.random(stream.Stream(0)) in set(space.product())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from embcheck.claims.claim import Claim, Observations
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
-from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
+from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
 from embcheck.core.verdict import Status, Verdict
@@ -50,12 +49,6 @@ def chinese(text: str) -> bool:
 def test_every_quote_and_title_is_told_in_english() -> None:
     assert [name for name, made in CLAIMS.items() if chinese(made.gloss) or made.source != made.recorded.source] == []
     assert [told.file for told in TUTORIALS.values() if chinese(told.gloss) or not told.gloss] == []
-
-
-def test_claims_are_chosen_by_what_is_said_of_them() -> None:
-    for text in ("张量副本", "COPY OF THE TENSOR", "An exploration of", "weight-tying.md:27"):
-        assert chosen(text)
-    assert {made.recorded.tutorial.file for made in chosen("An exploration of")} == {"weight-tying.md"}
 
 
 # -- order ---------------------------------------------------------------------------------------------------------
@@ -117,20 +110,6 @@ def test_the_page_shows_what_is_printed() -> None:
     assert len(lines) > 6
     assert [line for line in lines if line not in text] == []
     assert last.startswith(closing(found, torch.__version__, 0, "").partition(" · torch")[0])
-
-
-def test_what_is_told_of_a_claim_is_put_in_words() -> None:
-    told = Claimed("a.b", "S.", TUTORIALS["weight-tying.md"], "1", "词", "word", ONLY_IF, "x", 1e-13, "a bound")
-    assert told.said == "“词” (word)"
-    assert told.decided == "only if: x"
-    assert told.risk(1) == "chance of judging a right torch wrong: at most 1e-13: a bound"
-    assert told.risk(2).endswith("at most 2e-13 (2 cases, 1e-13 each): a bound")
-    assert replace(told, chance=0.0).risk(2).endswith("wrong: 0: a bound")
-    assert replace(told, chance=None).risk(2) == ""
-    refuted = replace(told, gloss="", verdict=REFUTED)
-    assert (refuted.said, refuted.decided) == ("“词”", "instead: x")
-    (chapter,) = chapters([told], lambda one: one, lambda one: one.verdict)
-    assert chapter.counted == "1 claim: 1 only if"
 
 
 # -- chance --------------------------------------------------------------------------------------------------------
@@ -262,12 +241,3 @@ def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -
             won.append(raced(run(plan(case), MODES["eager"])))
         assert won[0] == won[1]
         assert sum(won[0]) > 40
-
-
-def test_given_numbers_have_no_pattern() -> None:
-    """They are spread as independent ones are, and so are pairs of neighbours."""
-    numbers = ties.scattered(1, 40_000)
-    assert distance(numbers.numpy(), Spread(0.5, 0.5, True)) < allowed_distance(40_000, ClaimCase("race").format)
-    neighbours = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))[0, 1]
-    assert abs(neighbours) < 6 / 40_000**0.5
-    assert torch.equal(numbers[:5], ties.scattered(1, 5))
