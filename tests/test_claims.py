@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import Command
+from command import Command, Patch
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
@@ -174,9 +174,7 @@ def test_bad_input(words: tuple[str, ...], code: int, said: str, command: Comman
     assert (done.code, said in done.err, "Traceback" in done.err) == (code, True, False)
 
 
-def test_violation_exits_with_one_and_is_kept(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_violation_exits_with_one_and_is_kept(tmp_path: Path, command: Command, monkeypatch: Patch) -> None:
     def uniform(layer: torch.nn.Embedding) -> None:
         torch.nn.init.uniform_(layer.weight, -0.01, 0.01)
 

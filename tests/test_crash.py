@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import Patch
 from warm import embcheck, eventually
 
 from embcheck.core.case import LookupCase
@@ -104,16 +105,6 @@ FATES = pytest.mark.parametrize(
 )
 
 
-@FATES
-def test_a_program_is_attended_by_the_time_that_it_uses(program: str, comes_back: bool) -> None:
-    command = [sys.executable, "-c", f"import sys; print(sys.stdin.read(), flush=True)\n{program}"]
-    if comes_back:
-        assert attended(command, 1.0, idle=1.5, given="ä").stdout == "ä\n"
-    else:
-        with pytest.raises(Hangs, match="no end within 1 s of CPU time, or it waits for ever"):
-            attended(command, 1.0, idle=1.5)
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
 def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     program = f"""
@@ -162,7 +153,7 @@ def test_a_script_that_hangs_says_nothing_and_one_that_is_slow_ends(
 class Machine:
     """A clock, and a process that gets a share of one processor."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    def __init__(self, monkeypatch: Patch, share: float) -> None:
         self.now = 0.0
         monkeypatch.setattr(patience, "processor_time", lambda pid: share * self.now)
         monkeypatch.setattr(patience, "time", self)
@@ -181,9 +172,7 @@ class Machine:
 @pytest.mark.parametrize(
     ("share", "expected"), [(1.0, 31), (2.0, 16), (0.1, 301), (0.02, 1501), (0.0, 60), (0.001, 60)]
 )
-def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(
-    share: float, expected: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(share: float, expected: float, monkeypatch: Patch) -> None:
     assert Machine(monkeypatch, share).hangs_after(limit=30.0, idle=60.0) == expected
 
 
@@ -240,7 +229,7 @@ def test_a_case_that_comes_back_alone_is_unknown() -> None:
     )
 
 
-def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: Patch) -> None:
     def dies(*arguments: object, **more: object) -> None:
         raise RuntimeError("the process that isolates crashes died itself")
 
@@ -251,7 +240,7 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("symptom", ["hang", "crash SIGSEGV"])
-def test_what_ends_alone_too_is_a_violation_told_once(symptom: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ends_alone_too_is_a_violation_told_once(symptom: str, monkeypatch: Patch) -> None:
     answer = {
         "law": "lookup_is_accepted",
         "first": "LookupCase(3, 2)",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Patch
 
 from embcheck.core.axes import parse
 from embcheck.core.comparison import identical, same, within
@@ -210,9 +211,7 @@ except subprocess.TimeoutExpired: other.kill()
     ],
     ids=["spins", "waits", "comes back", "gets little time", "another works", "raises", "dies"],
 )
-def test_a_hang_is_told_by_the_time_that_was_used(
-    body: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hang_is_told_by_the_time_that_was_used(body: str, status: int, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(exit_lines, "_CPU", 1)
     monkeypatch.setattr(exit_lines, "_IDLE", 2)
     monkeypatch.setattr(exit_lines, "_NEXT_TO_NONE", 1)

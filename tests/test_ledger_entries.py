@@ -98,17 +98,6 @@ def test_the_kinds_of_all_elements_count() -> None:
     assert [entry(kind="bound, bound: NaN").excuses(each, LookupCase(2, 2)) for each in parts] == [True, True]
 
 
-@pytest.mark.parametrize(
-    ("instead", "known", "new"),
-    [("zero", [[1.0, 0.0]], [[1.0, 3.0]]), ("where zeros are due", [[1.0, 2.0], [5.0, 0.0]], [[1.0, 3.0], [5.0, 0.0]])],
-)
-def test_an_entry_says_what_comes_out_instead(instead: str, known: Any, new: Any) -> None:
-    expected, case = np.array([[1.0, 2.0], [0.0, 0.0]])[: len(known)], LookupCase(2, 2)
-    assert entry(instead=instead).excuses(compared(known, expected), case)
-    assert not entry(instead=instead).excuses(compared(new, expected), case)
-    assert not entry(instead=instead).excuses(differing("bound"), case)
-
-
 def test_what_must_not_run_is_neither_tried_elsewhere_nor_a_smaller_case() -> None:
     family = load_families()["lookup"]
     crash = entry(law="lookup_is_accepted", where={"numel": 1}, excluded=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from command import Patch
 from typer.testing import CliRunner
 
 from embcheck.cli.main import app
@@ -69,7 +70,7 @@ def test_the_command_line_has_the_table_and_nothing_else() -> None:
         assert made[option.parameter].help == option.help
 
 
-def handed(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> tuple[list[str], Any]:
+def handed(monkeypatch: Patch, folder: Path, *words: str) -> tuple[list[str], Any]:
     """What a run hands to pytest, and the plug-in that prints."""
     given: list[Any] = []
 
@@ -85,7 +86,7 @@ def handed(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> tuple[
 
 
 def test_the_command_line_goes_before_the_table_and_the_table_before_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.embcheck]\nseed = 5\nprofile = 'quick'\nstrict = true\n"
@@ -137,9 +138,7 @@ def test_a_file_gives_each_option_a_value_of_its_type_and_no_other(tmp_path: Pat
         ("[tool.embcheck\n", "pyproject.toml: Expected ']'"),
     ],
 )
-def test_a_file_that_is_wrong_gets_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
-) -> None:
+def test_a_file_that_is_wrong_gets_one_line(tmp_path: Path, monkeypatch: Patch, text: str, said: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["run"])

@@ -169,15 +169,6 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
     assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
 
 
-def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
-    told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
-    (line,) = (line for line in told if line.startswith("extended ("))
-    assert "1 violated" in line
-    assert "(in lr_scheduler)" in line
-
-
 def test_what_is_undecided_is_told_with_its_reasons() -> None:
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a", "two", "three"))
     for verbosity in (-1, 0, 1):

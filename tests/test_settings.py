@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Patch
 
 from embcheck.core.item import PROFILES, items_of
 from embcheck.core.law import Plan, accepts
@@ -107,9 +108,7 @@ def test_random_numbers_are_put_back_though_a_program_may_draw() -> None:
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_a_user_s_module_changes_when_it_is_imported_is_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_user_s_module_changes_when_it_is_imported_is_put_back(tmp_path: Path, monkeypatch: Patch) -> None:
     source = """
         import torch
         torch.set_default_dtype(torch.float64)

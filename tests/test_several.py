@@ -21,8 +21,6 @@ from embcheck.families.lookup.several import (
     TURNS,
     Tokens,
     departures,
-    hold,
-    ranked,
     relaid,
     stacked,
     tiled,
@@ -112,23 +110,6 @@ def test_what_is_laid_otherwise_is_the_same(shape: tuple[int, ...], strides: str
     if len(shape) > 1:
         assert layout(found) == ("contiguous" if strides == "offset" else strides)
         assert (found.storage_offset() > 0) == (strides == "offset")
-
-
-@pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize("count", [0, 1, 5, 6])
-def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
-    tokens = torch.arange(count)
-    found = ranked(tokens, rank)
-    assert found.dim() == (rank if count else 1)
-    assert torch.equal(found.reshape(-1), tokens)
-
-
-def test_a_leaf_gets_other_data_though_a_graph_of_it_is_there() -> None:
-    leaf = torch.ones(3, 2, requires_grad=True)
-    kept = torch.nn.functional.embedding(torch.tensor([0]), leaf)
-    hold(leaf, torch.ones(5, 4))
-    (grad,) = torch.autograd.grad(torch.nn.functional.embedding(torch.tensor([4]), leaf).sum(), leaf)
-    assert (grad.shape, kept.shape) == ((5, 4), (1, 2))
 
 
 def test_what_departs_from_the_first_is_shown() -> None:

@@ -18,7 +18,6 @@ from embcheck.claims.claim import Claim, Observations
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
-from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
 from embcheck.core.verdict import Status, Verdict
@@ -70,24 +69,6 @@ def printed(*found: Appraised) -> str:
     with out.capture() as captured:
         claims_report(out, found)
     return captured.get()
-
-
-def test_each_tutorial_has_its_title_its_counts_and_what_is_refuted_first() -> None:
-    unexpected = CLAIMS["tying.head_shape"]
-    text = printed(*(appraised(made, as_stated=made is not unexpected) for made in CLAIMS.values()))
-    parts = text.split("\n\n")
-    heads, bodies = parts[0:-1:2], parts[1::2]
-    assert len(heads) == len(bodies) == len(TUTORIALS)
-    for head, body, tutorial in zip(heads, bodies, TUTORIALS.values(), strict=True):
-        own = [made for made in CLAIMS.values() if made.recorded.tutorial == tutorial]
-        words = [OTHERWISE if made is unexpected else made.verdict for made in own]
-        counts = ", ".join(f"{words.count(word)} {word}" for word in ORDER if word in words)
-        assert head == f"{tutorial.title}  {tutorial.gloss}\n{tutorial.file}, {len(own)} claims: {counts}"
-        told = [line for line in body.splitlines() if not line.startswith("    ")]
-        starts = {OTHERWISE: "VIOLATED (stated: holds", REFUTED: "refuted  ", ONLY_IF: "only if  ", HOLDS: "holds  "}
-        assert len(told) == len(own)
-        for line, word in zip(told, sorted(words, key=ORDER.index), strict=True):
-            assert line.startswith(starts[word])
 
 
 @pytest.mark.parametrize("name", ["token.default_uniform", "full.padding_not_updated", "linear.layers_are_separate"])
