@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,7 @@ from embcheck.core.ledger import SHIPPED
 from embcheck.core.verdict import Status
 from embcheck.engine.crashes import alone, crash, patience
 from embcheck.engine.crashes.crash import verdict_of_crash
-from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time, symptom_of
+from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time
 from embcheck.engine.crashes.slot import Deaths, Running, Slot, read_slot
 from embcheck.engine.crashes.watch import Watch
 from embcheck.engine.tally import named
@@ -28,54 +25,6 @@ from embcheck.record.record import Record, read
 
 CASE = LookupCase(num_embeddings=3, embedding_dim=2, shape=(2,))
 RUNNING = Running("properties/core/test_lookup.py::test_scope[eager-0]", "lookup/torch/eager/scope/0", named(CASE), 0.0)
-
-
-@pytest.fixture
-def forked() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Runs something in a fork, and returns that."""
-    children = []
-
-    def fork(work: Callable[[], object]) -> int:
-        child = os.fork()
-        if child == 0:
-            work()
-            os._exit(0)
-        children.append(child)
-        return child
-
-    yield fork
-    for child in children:
-        try:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue
-
-
-def spin() -> None:
-    while True:
-        pass
-
-
-def pause() -> None:
-    threading.Event().wait()
-
-
-@pytest.mark.parametrize(
-    ("work", "limit", "symptom"),
-    [
-        (spin, 0.4, "hang"),
-        (pause, 4.0, "hang"),
-        (int, 30.0, ""),
-        (lambda: os.kill(os.getpid(), 11), 30.0, "crash SIGSEGV"),
-    ],
-    ids=["spins", "waits for ever", "comes back", "crashes"],
-)
-def test_a_process_hangs_that_uses_its_time_or_none(
-    forked: Callable[[Callable[[], object]], int], work: Callable[[], object], limit: float, symptom: str
-) -> None:
-    child = forked(work)
-    assert symptom_of(child, Patience(child, limit, idle=1.5)) == symptom
 
 
 def test_the_time_of_what_a_process_started_is_its_own() -> None:
