@@ -83,7 +83,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def profile(full: bool, monkeypatch: pytest.MonkeyPatch) -> str:
     """The profile in which a layer is checked: *quick*, which is `embcheck.check`'s own; a twentieth of it by default."""
     if not full:
-        few = replace(PROFILES["quick"], stride=400, strength=1, random=16, aimed=16)
+        few = replace(PROFILES["quick"], stride=400, strength=1, random=32, aimed=32)
         monkeypatch.setitem(PROFILES, few.name, few)
         for family in load_families().values():
             monkeypatch.setattr(family, "space", _sparse(family.space))

@@ -141,7 +141,7 @@ def test_each_program_runs_alone(name: str) -> None:
         ("needs a gloss", "test.gloss", "x = 1", {"gloss": "x is 1"}),
     ],
 )
-def test_a_claim_must_fit_its_experiment_and_say_what_is_chinese(
+def test_a_claim_must_fit_its_experiment_and_be_glossed(
     words: str, name: str, phrase: str, more: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=words):

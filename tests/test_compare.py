@@ -131,12 +131,7 @@ def test_what_is_unknown_beside_a_known_violation_is_not_excused() -> None:
 
 
 def test_what_differs_beside_the_verdicts_is_told() -> None:
-    header = {
-        "settings": {"seed": "0"},
-        "versions": {"torch": "2.9.1", "numpy": "2.0"},
-        "python": "3.11",
-        "source": "x",
-    }
+    header = {"settings": {"seed": "0"}, "versions": {"torch": "2.9.1", "numpy": "2.0"}, "python": "3.9", "source": "x"}
     machine = {"cpu": "A", "isa": ["avx2"], "cores": 2}
     a = Record({**header, "machine": machine})
     b = Record({**header, "settings": {"seed": "1"}, "versions": {"torch": "2.13.0", "numpy": "2.1"},

@@ -108,12 +108,8 @@ def test_two_observations_bit_for_bit() -> None:
         return compared(difference)
 
     zeros, values = found(-0.0, 0.0), found(2.0, 3.0)
-    assert [ends(zeros, seen=pair(*each)) for each in ((-0.0, 0.0), (0.0, -0.0), (0.0, 0.0), (1.0, 2.0))] == [
-        1,
-        1,
-        0,
-        2,
-    ]
+    pairs = ((-0.0, 0.0), (0.0, -0.0), (0.0, 0.0), (1.0, 2.0))
+    assert [ends(zeros, seen=pair(*each)) for each in pairs] == [1, 1, 0, 2]
     assert [ends(values, seen=pair(*each)) for each in ((2.0, 3.0), (5.0, 7.0), (7.0, 7.0))] == [1, 1, 0]
 
 

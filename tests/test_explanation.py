@@ -83,7 +83,7 @@ PADDED = SCATTERED.but(padding_idx=1)
          "dW[0] = {}: as if the gradient of token 0 had arrived 4 times, not twice"),
     ],
 )  # fmt: skip
-def test_a_gradient_says_which_token_would_explain_it(
+def test_a_gradient_says_which_token_did_it(
     case: LookupCase, planted: AbstractContextManager[None], words: str
 ) -> None:
     said = told("weight_gradient_sums_upstream_per_row", case, planted)
@@ -139,9 +139,7 @@ BAGS = BagCase(4, 2, bags=(3, 1), indices=(0, 1, 1, 2))
         (BAGS.but(weights="small"), bag_plus(0, 0), ""),
     ],
 )
-def test_a_bag_says_which_row_would_explain_it(
-    case: BagCase, planted: AbstractContextManager[None], words: str
-) -> None:
+def test_a_bag_says_which_row_did_it(case: BagCase, planted: AbstractContextManager[None], words: str) -> None:
     said = told("bag_sum_and_mean_reduce_weighted_rows", case, planted)
     wrong = 1 if "row 3" in words else 0
     assert said.startswith(f"bag {wrong} of rows {[2] if wrong else [0, 1, 1]} is [")

@@ -134,11 +134,8 @@ def test_the_command_lists_causes_the_most_severe_first(command: Command) -> Non
 
 
 def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
-    entry, cause, models = (
-        "jacfwd-counts-arguments-from-the-front",
-        "jacfwd-negative-argnums",
-        "funnel-load-zeroes-padding-row",
-    )
+    entry, cause = "jacfwd-counts-arguments-from-the-front", "jacfwd-negative-argnums"
+    models = "funnel-load-zeroes-padding-row"
     told = model_causes()[models]
     words = {
         cause: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),

@@ -58,17 +58,10 @@ def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
 def test_an_entry_excuses_its_law_mode_device_and_kinds_only() -> None:
     narrow = entry(law="*_is_accepted", mode="vmap", device="cpu", kind="shape, raised *", where={"sparse": True})
     ledger = Ledger((narrow,))
-    right: list[Any] = [
-        "lookup_is_accepted",
-        "vmap",
-        "cpu",
-        differing("raised IndexError"),
-        LookupCase(2, 2, sparse=True),
-    ]
+    right: Any = ("lookup_is_accepted", "vmap", "cpu", differing("raised IndexError"), LookupCase(2, 2, sparse=True))
     assert ledger.find(*right) is narrow
-    for position, wrong in enumerate(
-        ("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))
-    ):
+    others = ("lookup_copies_rows", "eager", "cuda", differing("value"), LookupCase(2, 2, sparse=False))
+    for position, wrong in enumerate(others):
         asked = [*right]
         asked[position] = wrong
         assert ledger.find(*asked) is None, wrong

@@ -23,14 +23,7 @@ from embcheck.runner.run import Settings
 ROOT = Path(__file__).parents[1]
 ACTION_FILE = (ROOT / "ci" / "action" / "action.yml").read_text(encoding="utf-8")
 #: A value of each option that is not its default.
-OTHER: dict[str, Any] = {
-    "mode": "all",
-    "select": "padding",
-    "workers": "3",
-    "witnesses": "all",
-    "shard": "1/2",
-    "device": "cuda",
-}
+OTHER = {"mode": "all", "select": "padding", "workers": "3", "witnesses": "all", "shard": "1/2", "device": "cuda"}
 
 
 def other(option: Option) -> Any:
@@ -85,9 +78,7 @@ def handed(monkeypatch: Patch, folder: Path, *words: str) -> tuple[list[str], An
     return given[0], given[1]
 
 
-def test_the_command_line_goes_before_the_table_and_the_table_before_the_default(
-    tmp_path: Path, monkeypatch: Patch
-) -> None:
+def test_the_command_line_goes_before_the_table_and_that_before_defaults(tmp_path: Path, monkeypatch: Patch) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.embcheck]\nseed = 5\nprofile = 'quick'\nstrict = true\n"
         "report = 'out'\nworkers = 3\nselect = 'padding'\nverbose = 1\n"

@@ -207,10 +207,6 @@ def test_a_law_that_a_fault_breaks_is_not_idle() -> None:
     assert rechecked([law], load_families(), "quick", 0) == {law}
 
 
-def test_a_law_that_meets_no_fault_stays_one() -> None:
-    assert rechecked(["padding_is_accepted"], load_families(), "quick", 0, limit=0.0) == set()
-
-
 def test_a_worker_that_hangs_is_ended_and_another_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a fork of this process, which is there at once; as it is started: `test_processes.py`."""
     forking = multiprocessing.get_context("fork")

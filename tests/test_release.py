@@ -85,9 +85,7 @@ def laboratory(monkeypatch: Patch, tmp_path: Path) -> Laboratory:
 OTHER = ("x86_64", "another CPU")
 
 
-def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_asked_for(
-    laboratory: Laboratory, monkeypatch: Patch
-) -> None:
+def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_due(laboratory: Laboratory, monkeypatch: Patch) -> None:
     first, second = laboratory.cell(), laboratory.cell()
     assert (first.kept, second.kept, laboratory.runs) == (False, True, 1)
     assert first.folder is not None

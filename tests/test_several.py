@@ -35,6 +35,8 @@ from selfcheck.sites import layout
 
 DENSE = LookupCase(3, 4, "cycle", (2, 3), route="several", dtype="float64")
 BAG = BagCase(3, 4, "max", 5, (2, 3), route="several", indices="cycle")
+WEIGHTED = BAG.but(mode="sum", weights="small", learns="both")
+LIMITED = MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="several")
 LINEAR = ConversionCase(5, 4, "to_linear", "permutation", (5,), company="several", dtype="float64", values="wide")
 #: So many calls each of these has.
 CALLS = len(FACTORS) + 2
@@ -62,17 +64,9 @@ def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None)
         ("gradient", DENSE.but(sparse=True), "embedding_sparse_backward"),
         ("embedding_bag", BAG, "_embedding_bag"),
         ("embedding_bag", BAG.but(mode="mean"), "_embedding_bag_dense_backward"),
-        (
-            "embedding_bag",
-            BAG.but(mode="sum", weights="small", learns="both"),
-            "_embedding_bag_per_sample_weights_backward",
-        ),
+        ("embedding_bag", WEIGHTED, "_embedding_bag_per_sample_weights_backward"),
         ("embedding_bag", BAG.but(learns="none"), "_embedding_bag_forward_only"),
-        (
-            "max_norm",
-            MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="several"),
-            "embedding_renorm_",
-        ),
+        ("max_norm", LIMITED, "embedding_renorm_"),
         ("one_hot", OneHotCase(3, "cycle", (5,), history="several"), "one_hot"),
         ("conversion", LINEAR.but(bias="whole"), "addmm"),
     ],

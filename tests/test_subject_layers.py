@@ -218,28 +218,12 @@ class RaisesWhenCalled(Flagged):
 WRONG: list[tuple[Any, str, str]] = [
     (LearnsPadding, "padding_row_gets_no_gradient", "expected 0"),
     (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
-    (
-        MADE["TimesTheWidth"],
-        "lookup_copies_rows",
-        "received [ 2. -4.], 2 times row 0; 1.41421 times is declared, expected",
-    ),
-    (
-        MADE["Scaled"],
-        "lookup_copies_rows",
-        "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp",
-    ),
+    (MADE["TimesTheWidth"], "lookup_copies_rows", "received [ 2. -4.], 2 times row 0; 1.41421 times is declared"),
+    (MADE["Scaled"], "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt)"),
     (MADE["Clamps"], "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),
-    (
-        MADE["Detached"],
-        "lookup_output_requires_grad_iff_weight_does",
-        "the output requires no grad, where the table does",
-    ),
-    (
-        CachedInEvaluation,
-        "gradient_is_accepted",
-        "your layer's table got no gradient: what the layer returned does not",
-    ),
+    (MADE["Detached"], "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table"),
+    (CachedInEvaluation, "gradient_is_accepted", "your layer's table got no gradient: what the layer returned does"),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
