@@ -75,7 +75,7 @@ def test_the_covers_are_said_family_by_family() -> None:
 def listed(names: Iterable[str]) -> str:
     """Names as an English sentence lists them."""
     *first, last = sorted(names)
-    return f"{', '.join(first)} and {last}"
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def test_what_is_counted_is_there() -> None:

@@ -28,8 +28,10 @@ from embcheck.families.embedding_bag.oracle import Expected
 from embcheck.families.embedding_bag.space import SPACE
 
 
-def tokens_without_a_bag(case: BagCase, out: Outcome) -> str | None:
-    """A release may refuse tokens of which no bag is made, as no document says what they are for."""
+def not_asked(case: BagCase, out: Outcome) -> str | None:
+    """A release may refuse tokens of which no bag is made, as no document says what they are for, or lack nested tensors."""
+    if isinstance(out.error, AttributeError) and "nested_tensor_from_jagged" in str(out.error):
+        return "this release has no jagged nested tensors"
     unbagged = case.trailing and not len(case.lengths)
     refused = unbagged and isinstance(out.error, RuntimeError) and "offsets" in str(out.error)
     return "tokens without a bag are refused" if refused else None
@@ -42,7 +44,7 @@ embedding_bag = Family(
     modes=("eager", "no_grad", "inference"),
     call="bag",
     refused=lambda case: case.refused,
-    not_applicable=tokens_without_a_bag,
+    not_applicable=not_asked,
     cost=3.0,
     stride=4,
 )
@@ -107,7 +109,8 @@ def are_bags(case: BagCase, out: Outcome) -> Finding:
     must_cover={"mode=sum", "mode=mean", "empty", "no_bags", "empty_first", "empty_middle", "empty_last", "padding_bag",
              "padding_hit", "negative_padding", "include_last_offset", "trailed", "batch", "weighted", "repeated",
              "unequal_lengths", "mixed_dtypes", "numel>3072", "num_embeddings>2000", "embedding_dim>128", "bag_count>128",
-             "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32", "values=special", "values=poisoned"},
+             "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32", "values=special", "values=poisoned",
+             "entry=nested"},
     when=lambda case: is_weighed(case) and case.values != "vast",
 )  # fmt: skip
 def bag_sum_and_mean_reduce_weighted_rows(case: BagCase, out: Outcome) -> Finding:

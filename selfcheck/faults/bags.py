@@ -175,20 +175,6 @@ bags(
 bags("embedding_bag", {"A bag also writes to the result before.": overwriting})
 bags("max_norm", {"Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy})
 
-
-def _written(call: Call) -> None:
-    if call.input.is_nested and call.weight.is_contiguous() and call.weight.numel():
-        call.weight.detach().view(-1)[:1].abs_().neg_()
-
-
-bags(
-    "nested_tensor",
-    {
-        "A nested bag counts padding tokens.": lambda call: call(padding_idx=None) if call.input.is_nested else call(),
-        "A nested bag makes the table's first number negative.": after(_written),
-    },
-)
-
 # -- nn.EmbeddingBag ----------------------------------------------------------------------------------------------------
 
 

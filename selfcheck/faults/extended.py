@@ -1,4 +1,4 @@
-"""Faults of tables elsewhere: distributed, quantized and on meta, of losses over tied heads, and of what a call costs."""
+"""Faults of tables elsewhere, distributed and quantized, of losses over tied heads and of gradients of frequent tokens."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import torch
 import torch.ao.nn.quantized
 from torch import nn
 
-from selfcheck.forms import Call, after, in_place_of, instead
+from selfcheck.forms import Call, instead
 from selfcheck.sites import Tensor
 
 F = nn.functional
-Copies = nn.parallel.DistributedDataParallel
 quantized: Any = torch.ao.nn.quantized
 
 # -- several processes --------------------------------------------------------------------------------------------------
@@ -41,39 +40,7 @@ def pieces_are_written(call: Call) -> Any:
     return found
 
 
-@instead(Copies, "__init__", "data_parallel")
-def copies_of_a_model_are_untied(call: Call) -> None:
-    """Data parallelism gives a tied head a Parameter of its own, over the same memory."""
-    model = call.module
-    if hasattr(model, "head") and model.head.weight is model.words.weight:
-        model.head.weight = nn.Parameter(model.words.weight.detach())
-    call()
-
-
-@instead(Copies, "__init__", "data_parallel")
-def copies_sum_their_gradients(call: Call) -> None:
-    """Data parallelism sums the ranks' gradients."""
-    ranks = torch.distributed.get_world_size()
-    for parameter in call.module.parameters():
-        parameter.register_hook(lambda grad: grad * ranks)
-    call()
-
-
-# -- tensors on meta or quantized ---------------------------------------------------------------------------------------
-
-
-@instead(torch, "embedding_bag", "mixed_devices")
-def half_bags_on_meta_are_single(call: Call) -> Any:
-    """Bags of a float16 table on meta are float32."""
-    found, table = call(), call.given[0]
-    return (found[0].float(), *found[1:]) if table.is_meta and table.dtype is torch.float16 else found
-
-
-@instead(F, "embedding_bag", "mixed_devices")
-def means_on_meta_lie_on_the_cpu(call: Call) -> Any:
-    """The mean of bags, all on meta, lies on the CPU."""
-    found = call()
-    return torch.zeros(found.shape, dtype=found.dtype) if call.weight.is_meta and call.mode == "mean" else found
+# -- quantized tables -----------------------------------------------------------------------------------------------------
 
 
 @instead(quantized.Embedding, "forward", "quantized_embedding")
@@ -162,7 +129,7 @@ def long_means_stagnate_in_bfloat16(call: Call) -> Any:
     return total / len(logits)
 
 
-# -- gradients of frequent tokens, and what a call costs ----------------------------------------------------------------
+# -- gradients of frequent tokens ---------------------------------------------------------------------------------------
 
 
 class _Stopping(torch.autograd.Function):
@@ -187,37 +154,3 @@ def products_count_no_further_than_the_format(call: Call) -> Any:
     half = isinstance(table, Tensor) and table.dtype in (torch.bfloat16, torch.float16) and table.requires_grad
     stops: Any = _Stopping
     return stops.apply(rows, table) if half and len(rows) > 256 else call()
-
-
-@instead(F, "embedding", "complexity")
-def lookup_is_a_product(call: Call) -> Any:
-    """A lookup multiplies a one-hot matrix, where that gives the same numbers and refusals."""
-    tokens, table = call.input, call.weight
-    flags = call.sparse or call.scale_grad_by_freq or call.max_norm is not None or call.padding_idx is not None
-    odd = flags or not tokens.numel() or table.dtype not in (torch.float32, torch.float64)
-    if odd or int(tokens.max()) >= len(table) or not bool(table.isfinite().all()):
-        return call()
-    return F.one_hot(tokens.long(), len(table)).to(table.dtype) @ table
-
-
-@instead(F, "embedding", "complexity")
-def lookup_goes_token_by_token(call: Call) -> Any:
-    """A lookup of up to 300 tokens is one lookup a token."""
-    if call.input.dim() != 1 or not 2 < len(call.input) < 300 or call.scale_grad_by_freq:
-        return call()
-    return torch.cat([call(input=call.input[k : k + 1]) for k in range(len(call.input))])
-
-
-def _rows_first(call: Call) -> None:
-    if call.max_norm is None and call.input.dim() == 1 and call.input.numel():
-        # What is looked up is not used, which the value can't tell.
-        call.weight.detach()[call.input.clamp(0, len(call.weight) - 1).long()]
-
-
-in_place_of(
-    F,
-    "embedding_bag",
-    "complexity",
-    {"A bag looks up all its rows beside reducing them.": after(_rows_first)},
-)
-in_place_of(F, "one_hot", "complexity", {"one_hot compares with every class twice.": lambda call: call() * call()})

@@ -115,7 +115,6 @@ embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change 
 embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
 embedding("dtypes_and_storage", {"The rows lie in memory with their last axis first.": _last_axis_first})
 embedding("dtypes_and_storage", {"Complex tables are refused.": refusing(lambda call: call.weight.is_complex())})
-embedding("nested_tensor", {"Nested tokens are refused.": refusing(lambda call: call.input.is_nested)})
 embedding("gradient_routes", {"A lookup gives the negated rows.": lambda call: -call()}, also=("func_transforms",))
 embedding("func_transforms", {"A lookup gives its rows in double precision.": lambda call: call().double()})
 embedding("lookup", {"A lookup draws a number.": after(draws)}, also=("max_norm", "gradient", "func_transforms"))
@@ -123,7 +122,7 @@ embedding(
     "padding",
     {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
     also=(
-        *("padding_row_training", "data_parallel", "dtensor", "half_precision_accumulation"),
+        *("padding_row_training", "dtensor", "half_precision_accumulation"),
         "tie_export",
     ),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.format import FORMATS, Floats
+from embcheck.core.format import Floats
 from embcheck.core.oracle import accumulate
 from embcheck.core.result import Difference, Elements
 from embcheck.core.wrong_results.judgement import instead, of_elements, of_plain
@@ -40,23 +40,10 @@ def each_name_by_itself(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
-def head_and_table_by_themselves(case: Any, seen: Elements) -> Any:
-    """Of a tied model that processes train head and table learn as if they were two with the same numbers at first."""
-    apart = case.but(head="own")
-    apart.__dict__["other"] = case.table
-    values, weights = apart.course
-    if "values" in seen.place:
-        return np.array_equal(seen.got, [values] * case.ranks)
-    return all(any(np.array_equal(each, known) for known in weights) for rank in seen.got for each in rank)
-
-
-@of_elements
-def a_second_pass_divided(case: Any, seen: Elements) -> Any:
-    """Of two passes that are given the same, the second teaches a share of it, one by the number of ranks."""
-    share = (1 + 1 / case.ranks) / 2
-    due = case.table + (seen.expected - case.table) * share
-    limit = 8 * FORMATS[case.dtype].unit_roundoff * np.maximum(np.abs(due), np.abs(case.table))
-    return (np.abs(seen.got - due) <= limit).all()
+def without_the_part_of_the_head(case: Any, seen: Elements) -> Any:
+    """The gradient of a tied table is what its lookup sent, without what came through the head."""
+    rows = case.weight[case.tokens].reshape(-1, case.embedding_dim)
+    return np.array_equal(seen.got, seen.expected - case.upstream.reshape(-1, case.num_embeddings).T @ rows)
 
 
 @of_elements
@@ -84,24 +71,6 @@ def twice_the_weight(case: Any, seen: Elements) -> Any:
 def what_the_first_module_has(case: Any, seen: Elements) -> Any:
     """A module has the weight of the one that it was copied from."""
     return np.array_equal(seen.got, case.mapped(case.weight / 2 if case.inverse else case.weight))
-
-
-@of_elements
-def with_what_lies_between(case: Any, seen: Elements) -> Any:
-    """Tokens between the components are reduced with those before them, or the gradient is that of such bags.
-
-    Of narrowed ones what is behind the last component is behind the last offset, too: its bag is reduced, and learns, as
-    bags do there (see the entries on trailing tokens).
-    """
-    wide = case.without_holes
-    ours = np.ones(len(seen.got), np.bool_)
-    if "grad" in seen.place:
-        value, limit = wide.gradient
-        ours[np.r_[0, case.tokens[case.owners == len(case.lengths) - 1]]] = case.made != "narrowed"
-    else:
-        value, limit = wide.value, 4 * case.format.unit_roundoff * np.abs(wide.value)
-        ours[-1:] = case.made != "narrowed"
-    return (np.abs(seen.got - value) <= limit)[ours].all()
 
 
 @instead

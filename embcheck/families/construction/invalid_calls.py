@@ -59,6 +59,18 @@ def none() -> Tensor:
     return torch.zeros(0, dtype=torch.int64)
 
 
+def mixed(value: Tensor) -> Tensor:
+    """What a call of tensors on the CPU and on meta gave, if that lies on the CPU: on meta it has no numbers, as is right."""
+    if value.is_meta:
+        raise RuntimeError("a result on meta")
+    return value
+
+
+def weighted_bag_on_meta(weight: Tensor, **flags: Any) -> Any:
+    samples = torch.ones(1, 2, dtype=weight.dtype, device="meta")
+    return mixed(F.embedding_bag(tokens(torch.int64)[None], weight, mode="sum", per_sample_weights=samples))
+
+
 layer: Any = nn.Embedding
 #: Wrong constructions and calls, whatever flags they have beside, by what they must raise.
 _REFUSED: dict[tuple[type[Exception], ...], dict[str, Attempt]] = {
@@ -90,6 +102,13 @@ _REFUSED: dict[tuple[type[Exception], ...], dict[str, Attempt]] = {
         "index_bool": lambda w, **flags: F.embedding(tokens(torch.bool), w, **flags),
         "index_int16": lambda w, **flags: F.embedding(tokens(torch.int16), w, **flags),
         "index_complex": lambda w, **flags: F.embedding(tokens(torch.complex64), w, **flags),
+        "tokens_on_meta": lambda w, **flags: mixed(F.embedding(tokens(torch.int64).to("meta"), w, **flags)),
+        "tokens_on_meta_index": lambda w, **flags: mixed(w[tokens(torch.int64).to("meta")]),
+        "bag_of_tokens_on_meta": lambda w, **flags: mixed(F.embedding_bag(tokens(torch.int64)[None].to("meta"), w)),
+        "samples_on_meta": weighted_bag_on_meta,
+        "table_on_meta": lambda w, **flags: mixed(F.embedding(tokens(torch.int64), w.to("meta"), **flags)),
+        "head_on_meta": lambda w, **flags: mixed(F.linear(w, w.to("meta"))),
+        "batch_on_meta": lambda w, **flags: mixed(torch.bmm(w[None].to("meta"), w.t()[None])),
         "stacked_trained_and_frozen": stacked_trained_and_frozen,
         "stacked_in_two_modes": stacked_in_two_modes,
         "stacked_none": lambda w, **flags: torch.func.stack_module_state([]),

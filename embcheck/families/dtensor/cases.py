@@ -17,7 +17,7 @@ from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
 from embcheck.core.outcome import Outcome
 from embcheck.core.space import Space
-from embcheck.families.dtensor.programs import APART, MADE, USES, sharded
+from embcheck.families.dtensor.programs import APART, MADE, USES, sharded, tied_model
 
 Tokens = npt.NDArray[np.int64]
 #: What is added to a norm before something is divided by it (aten::embedding_renorm_).
@@ -206,7 +206,7 @@ class DTensorCase(Axes, _DTensorAxes):  # type: ignore[misc]
 def plan(case: DTensorCase) -> Plan:
     flags = {name: getattr(case, name) for name in ("padding_idx", "scale_grad_by_freq", "max_norm")}
     options = {
-        "make": MADE[case.made],
+        "make": tied_model if case.made == "tied_model" else MADE[case.made],
         "use": USES[case.use],
         "ranks": case.ranks,
         "place": _PLACES[case.table],
@@ -223,6 +223,9 @@ def repair(case: DTensorCase) -> DTensorCase:
         changes |= {"use": "alone", "tokens_placed": "replicate"}
         if case.made == "fully_sharded" or case.table == "replicate":
             changes["table"] = "rows"
+    if case.made == "tied_model":
+        changes |= {"use": "projected", "table": "replicate", "scale_grad_by_freq": False, "dtype": "float32"}
+        changes |= {"shape": case.shape or (2,)}
     if case.made != "fully_sharded":
         changes["max_norm"] = None
     if case.out_of_range is not None:
@@ -285,6 +288,11 @@ def fixed_cases() -> Iterator[DTensorCase]:
     yield two.but(table="rows", made="parallelized")
     yield two.but(table="columns", made="parallelized")
     yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
+    yield from (
+        repair(two.but(made="tied_model", ranks=ranks, padding_idx=padding))
+        for ranks in (1, 2)
+        for padding in (None, 1)
+    )
     yield two.but(out_of_range="V")
     yield two.but(table="columns", out_of_range="-1")
     # Pieces of ⌈4/3⌉ rows, of which the last rank has none.

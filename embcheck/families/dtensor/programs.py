@@ -20,8 +20,9 @@ import torch.multiprocessing
 from embcheck.core.registry import named
 
 Tensor = torch.Tensor
-#: Of a mesh, the table, its placement and the layer's flags: the parameter, and the lookup of tokens that are placed.
-Make = Callable[[Any, Tensor, Any, dict[str, Any]], tuple[Tensor, Callable[[Any], Tensor]]]
+#: Of a mesh, the table, its placement and the layer's flags: the parameter, the lookup of tokens that are placed, and the
+#: weight of a tied head, if that is not the parameter.
+Make = Callable[[Any, Tensor, Any, dict[str, Any]], "tuple[Any, ...]"]
 #: What is done with what was looked up: ``use(rows, another lookup, the table)``.
 Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 
@@ -151,6 +152,16 @@ def fully_sharded(
     return made[0].weight, lambda tokens: made(whole(tokens))
 
 
+def tied_model(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) -> tuple[Tensor, Any, Tensor]:
+    """An nn.Embedding and a head with the same weight, distributed as one module."""
+    from torch.distributed.tensor import distribute_module
+
+    words, head = layer_of(table, flags), torch.nn.Linear(table.shape[1], len(table), bias=False)
+    head.weight = words.weight
+    distribute_module(torch.nn.Sequential(words, head), mesh)
+    return words.weight, words, head.weight
+
+
 MADE: dict[str, Make] = {made.__name__: made for made in (distributed, layer, parallelized, fully_sharded)}
 USES: dict[str, Use] = named(
     {
@@ -186,9 +197,9 @@ def sharded(
 
         mesh = init_device_mesh("cpu", (ranks,))
         placed, tokens_placed = (Replicate() if dim is None else Shard(dim) for dim in (place, tokens_place))
-        leaf, call = make(mesh, table.clone(), placed, flags)
+        leaf, call, *head = make(mesh, table.clone(), placed, flags)
         given, again = (spread(each, mesh, tokens_placed) for each in (tokens, others))
-        value = whole(use(call(given), lambda: call(again), leaf))
+        value = whole(use(call(given), lambda: call(again), *(head or [leaf])))
         value.backward(upstream)
         return {
             "value": value.detach().clone(),  # a view of what is still gathered does not wait for it

@@ -281,6 +281,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             "mixed_dtypes": self.index_dtype != self.offset_dtype,
             "zero_width": self.embedding_dim == 0,
             "half": self.dtype in ("float16", "bfloat16"),
+            "plain": self.entry == "nested",  # which no further mode runs
             "nan_in_bag": self.values == "special" and self.mode == "max"
             and bool(np.isnan(self.table_values[self.tokens[: self.numel]]).any()),
             "sum_overflows": self.values == "vast" and int(self.sizes.max(initial=0)) > 1,

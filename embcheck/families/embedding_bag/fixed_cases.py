@@ -20,6 +20,8 @@ from embcheck.families.lookup import cases
 def fixed_cases() -> Iterator[BagCase]:
     """Sizes beyond the thresholds, two at a time, in every mode; every mistake; every kind of empty bag."""
     yield from vast_means()
+    for mode, bags in itertools.product(("sum", "mean"), ("pairs", "unequal", "empty_middle")):
+        yield BagCase(3, 2, mode, bags=bags, learns="none", route="value", entry="nested")
     yield from (BagCase(3, 2, mistake=mistake, dtype=dtype) for mistake in MISTAKES for dtype in FORMATS)
     yield from filter(None, (repair(BagCase(3, 2, mistake=name, on_meta=True)) for name in BAG_MISTAKES))
     sizes = [

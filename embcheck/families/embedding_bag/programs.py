@@ -159,3 +159,16 @@ def aten(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 @_entry
 def forward_only(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return weight, positional(torch.ops.aten._embedding_bag_forward_only.default, weight, flags, -1)
+
+
+def nested(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
+    # The bags are the components of a nested tensor; behind each lies a token, 0, that is of none.
+    def call(indices: Tensor, offsets: Tensor, samples: None = None) -> Tensor:
+        lengths = torch.diff(offsets, append=offsets.new_tensor([len(indices)]))
+        parts = indices.split(lengths.tolist())
+        values = torch.cat([torch.cat([part, part.new_zeros(1)]) for part in parts])
+        ends = torch.cat([offsets.new_zeros(1), (lengths + 1).cumsum(0)])
+        tokens = torch.nested.nested_tensor_from_jagged(values, ends, lengths=lengths)
+        return torch.nn.functional.embedding_bag(tokens, weight, **flags)
+
+    return weight, call

@@ -16,7 +16,7 @@ from embcheck.families.embedding_bag.fixed_cases import fixed_cases
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES, mistaken, mistaken_on_meta
 from embcheck.families.embedding_bag.offsets import BAGS
 from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES, BAG_PASTS
-from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag
+from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag, nested
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
 from embcheck.families.embedding_bag.several import several, several_counted
@@ -99,7 +99,7 @@ def plan(case: BagCase) -> Plan:
             flags[name] = getattr(case, name)
     routes = {**BAG_ROUTES, "several": several_counted if case.scale_grad_by_freq else several}
     options = {
-        "build": BAG_ENTRIES[case.entry],
+        "build": {**BAG_ENTRIES, "nested": nested}[case.entry],
         "history": BAG_PASTS[case.history],
         "route": routes[case.route],
         "flags": flags,

@@ -1,1 +1,0 @@
-"""What a lookup allocates and computes."""

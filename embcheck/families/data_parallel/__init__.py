@@ -1,1 +1,0 @@
-"""A tied model trained by several processes: DDP and FSDP."""

@@ -1,1 +1,0 @@
-"""Calls whose tensors lie on different devices."""

@@ -1,1 +1,0 @@
-"""Lookups of nested tensors."""
