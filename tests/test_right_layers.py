@@ -152,7 +152,7 @@ def local() -> type[OwnHead]:
 
 
 #: Without --full at least one of so many cases of *quick*'s is judged.
-FEW = 20
+FEW = 10
 NO_COLUMNS = "tables of no columns: min_dim=1 is the default"
 #: Each layer, how many cases of *quick* it is judged on at least, and what is said of the others.
 RIGHT: list[Any] = [
