@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from embcheck.core.axes import parse
@@ -34,6 +36,17 @@ def test_counts_are_equal_if_that_is_asked(equal: int) -> None:
     found = [told(Counts(equal=1).tokens(12, 7, None, seed), 7, None)["unequal_counts"] for seed in range(9)]
     assert not any(found)
     assert told(Counts(most=5).tokens(12, 7, None, 0), 7, None)["unequal_counts"]
+
+
+def test_ends_order_and_copies_are_as_asked() -> None:
+    for first, last in itertools.product((0, 1), repeat=2):
+        found = told(Counts(first=first, last=last).tokens(9, 5, None, 2), 5, None)
+        assert (found["first_row"], found["last_row"]) == (bool(first), bool(last))
+    falling = Counts(1, order="descending").tokens(9, 20, None, 5)
+    assert falling.tolist() == sorted({*falling.tolist()}, reverse=True)
+    copies = Counts(2, copies=3).tokens(18, 9, None, 4).reshape(3, 6)
+    assert (copies == copies[0]).all()
+    assert np.bincount(copies[0]).max() == 2
 
 
 @pytest.mark.parametrize("numel", range(8))

@@ -124,6 +124,12 @@ def test_a_wider_fault_with_the_same_smallest_case_is_not_excused() -> None:
     assert moves == [Move.BROKEN]
 
 
+def test_a_narrower_fault_is_excused() -> None:
+    excused, _, moves = against(sparse, sparse_in_single)
+    assert excused
+    assert Move.BROKEN not in moves
+
+
 def test_other_cases_than_the_baselines_are_not_excused() -> None:
     assert not against(sparse, sparse, seed=1)[0]
 

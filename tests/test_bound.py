@@ -163,6 +163,12 @@ def test_operand_errors_are_propagated(name: str) -> None:
     assert any((error > result.error / 10).any() for error in errors)
 
 
+def test_maximum_keeps_the_larger_error() -> None:
+    found = Rounded([1.0, 5.0], F32, 0.5).maximum(Rounded([2.0, -1.0], F32, 0.1))
+    assert found.value.tolist() == [2, 5]
+    assert (found.error == 0.5).all()
+
+
 def test_underflow_adds_half_a_subnormal() -> None:
     tiny = 2.0**-100
     product = Rounded(tiny, F32) * tiny

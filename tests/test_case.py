@@ -69,6 +69,9 @@ def test_facts_against_their_definitions() -> None:
             counts = [tokens.count(row) for row in range(3)]
             row = None if padding is None else range(3)[padding]
             facts = case.facts()
+            assert (facts["numel"], facts["rank"], facts["max_count"]) == (len(tokens), 1, max(counts))
+            assert facts["empty"] == (not tokens)
+            assert (facts["padded"], facts["negative_padding"]) == (padding is not None, (padding or 0) < 0)
             assert facts["repeated"] == (max(counts) > 1)
             assert facts["unequal_counts"] == (len({count for count in counts if count}) > 1)
             assert facts["padding_hit"] == (row in tokens)

@@ -83,6 +83,14 @@ def test_modes_are_those_of_the_layer() -> None:
     assert USUAL.outside(LookupCase(2, 2), "train") is None
 
 
+def test_earlier_calls_lie_inside_too() -> None:
+    pairs, narrow = Domain.declared(ranks={2}), Domain.declared(dtypes={"int64"})
+    case = LookupCase(2, 2, shape=(2, 2), history="longer_between", route="two_shapes")
+    assert pairs.calm(case) == case.but(history="repeated", route="two_lookups")
+    assert narrow.calm(case) == case
+    assert narrow.calm(case.but(history="other_index_dtype")).history == "repeated"
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_every_case_of_a_subject_is_inside_or_counted(engine: str) -> None:
     """The product and the random engine, and what is reduced, stay inside; the scope tells what does not."""

@@ -14,7 +14,7 @@ from warm import embcheck, python
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
-from embcheck.record.store import recorded
+from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
 from embcheck.runner.run import Batch, Settings, UsageError, shard_of
 
@@ -117,6 +117,22 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Pa
     assert (record.footer["stopped"], record.footer["exit_code"], ended.exitstatus) == ("interrupted", 2, 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
+
+
+def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
+    judging(tmp_path).pytest_sessionfinish(SimpleNamespace(exitstatus=2), 2)  # type: ignore[arg-type]
+    assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
+
+
+def test_interrupting_the_scripts_of_claims_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", interrupted)
+    monkeypatch.setattr("embcheck.cli.claims.examples_of", lambda verdicts: [EXAMPLE])
+    assert command("claims", "-k", "linear.joined", "--report", tmp_path).code == 2
+    assert read(tmp_path).complete
+    assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"
 
 
 def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -11,6 +11,7 @@ from command import Patch
 from warm import statuses
 
 from embcheck.core.case import LookupCase
+from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family, Plan, accepts
 from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Difference, Holds, NotApplicable, Result, Unreachable, Violated
@@ -19,6 +20,7 @@ from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execute import run
 from embcheck.engine.execution import Execution
 from embcheck.engine.script import script
+from embcheck.engine.selection import sampled
 from embcheck.families.dtensor.cases import DTensorCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES, absent, modes_of, running
@@ -61,6 +63,14 @@ def test_laws_of_values_are_not_asked_without_values() -> None:
     assert "lookup_copies_rows" in unasked
     assert "lookup_output_has_documented_shape" not in unasked
     assert MODES["no_grad"].unasked(next(law for law in FAMILIES["max_norm"].laws if law.modes == frozenset({"graph"})))
+
+
+def test_a_mode_samples_the_cases_by_its_cost() -> None:
+    gate = PROFILES["gate"]
+    few = list(sampled(LOOKUP, Item("lookup", "torch", "dtensor_rows", "scope"), gate, 0))
+    many = list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
+    assert 10 < len(few) < len(many)
+    assert many == list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
 
 
 @pytest.mark.parametrize("name", CALLED)

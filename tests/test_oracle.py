@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,6 +152,12 @@ def test_product_against_fractions(regime: str) -> None:
             loop += a[:, k, None].astype(np.float32) * b[k].astype(np.float32)
         assert (np.abs(loop.astype(np.float64) - value) <= limit).all()
         assert (limit <= np.abs(a) @ np.abs(b)).all()
+
+
+def test_product_of_integers_beyond_the_budget_has_a_bound() -> None:
+    big: Any = np.full((1, 4), 2.0**12)
+    assert oracle.product(big, big.T, FORMATS["float32"])[1].any()
+    assert not oracle.product(big, big.T, FORMATS["float64"])[1].any()
 
 
 def test_vacuous() -> None:

@@ -52,6 +52,10 @@ def test_occurrence_counts_what_came_before(name: str) -> None:
     [
         ("uniform", 200, 8, None, {*range(8)}),
         ("ends", 6, 5, None, {0, 4}),
+        ("ends", 1, 5, None, {4}),
+        ("cycle", 7, 3, None, {0, 1, 2}),
+        *(("padding", 3, 5, padding, {4 if padding is None else padding}) for padding in (2, None)),
+        ("unpadded", 2, 1, 0, {0}),  # one row leaves no choice
         ("unpadded", 300, 5, None, {*range(5)}),  # nothing to avoid without padding
         *(("unpadded", 300, 5, padding, {*range(5)} - {padding}) for padding in range(5)),
         ("late_padding", 90, 5, None, {*range(5)}),

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from warm import eventually, python
 
-from embcheck.core.processes import RunFolder, temporary_files_in
+from embcheck.core.machine import seen
+from embcheck.core.processes import RunFolder, keep_few_kernels, temporary_files_in
 from embcheck.engine.crashes.patience import Hangs
 from embcheck.subject.collect import load_families
 from selfcheck import by_hand
@@ -82,6 +83,15 @@ def test_temporary_files_lie_in_the_run_s_folder_for_a_while(temporary: Path) ->
         assert (tempfile.gettempdir(), told.stdout.decode().strip()) == (str(temporary / "run"),) * 2
         assert not os.environ["TORCHINDUCTOR_CACHE_DIR"].startswith(str(temporary / "run"))
     assert (dict(os.environ), tempfile.gettempdir()) == (former, str(temporary))
+
+
+def test_how_many_kernels_are_kept_says_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = seen()
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "2")
+    keep_few_kernels()
+    assert (os.environ["LRU_CACHE_CAPACITY"], os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY")) == ("2", "64")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    assert seen() == before
 
 
 def test_kernels_for_many_shapes_take_no_memory_for_ever() -> None:

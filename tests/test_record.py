@@ -115,6 +115,17 @@ def test_what_is_no_json_is_noted_and_never_raises(tmp_path: Path) -> None:
     assert writer.path.read_text() == "", "no half line"
 
 
+def test_after_the_footer_nothing_is_written(tmp_path: Path) -> None:
+    path = written(tmp_path / "record")
+    before = path.read_text()
+    writer = Writer(tmp_path / "other")
+    writer.header()
+    writer.footer("finished", 0)
+    writer.verdict(VERDICTS[0])
+    assert writer.broken is not None
+    assert path.read_text() == before
+
+
 def test_a_file_that_cannot_be_made_raises_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):

@@ -126,6 +126,13 @@ def test_the_rows_add_up_to_the_totals() -> None:
     assert row.split()[-2:] == ["1,000", "1"]
 
 
+def test_a_few_further_families_have_a_line_each() -> None:
+    told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
+    at = next(number for number, line in enumerate(told) if line.startswith("family "))
+    assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "lr_scheduler", "parameter"]
+    assert not any("extended" in line for line in told)
+
+
 def test_verbosity_adds_laws_then_witnesses_and_quiet_leaves_the_last_line() -> None:
     made = ended(run_of())
     names = names_of(*FAMILIES)
@@ -167,6 +174,15 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
         f"  script  {store}/c7f3a1.py (imports torch only; run: it exits 1)",
     ]
     assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
+
+
+def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+    told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
+    (line,) = (line for line in told if line.startswith("extended ("))
+    assert "1 violated" in line
+    assert "(in lr_scheduler)" in line
 
 
 def test_what_is_undecided_is_told_with_its_reasons() -> None:

@@ -222,3 +222,12 @@ def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -
             won.append(raced(run(plan(case), MODES["eager"])))
         assert won[0] == won[1]
         assert sum(won[0]) > 40
+
+
+def test_given_numbers_have_no_pattern() -> None:
+    """They are spread as independent ones are, and so are pairs of neighbours."""
+    numbers = ties.scattered(1, 40_000)
+    assert distance(numbers.numpy(), Spread(0.5, 0.5, True)) < allowed_distance(40_000, ClaimCase("race").format)
+    neighbours = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))[0, 1]
+    assert abs(neighbours) < 6 / 40_000**0.5
+    assert torch.equal(numbers[:5], ties.scattered(1, 5))

@@ -87,6 +87,12 @@ def test_from_dict_refuses_what_is_no_verdict(change: dict[str, Any]) -> None:
             Verdict.from_dict({name: value for name, value in data.items() if name != missing})
 
 
+def test_statuses_are_ordered_and_print() -> None:
+    words = ["not applicable", "holds", "known", "unknown", "violated"]
+    assert [status.word for status in sorted(Status)] == words
+    assert [Status.of(word) for word in words] == sorted(Status)
+
+
 def test_merge_all_groups_by_law_subject_mode_and_device() -> None:
     first = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=1)
     changes: list[dict[str, Any]] = [{}, {"law": "l"}, {"subject": "s"}, {"mode": "m"}, {"device": "d"}]
