@@ -209,7 +209,7 @@ def choose(
 def chosen(
     names: list[str], found: Matrix, measured: Mapping[str, Measured]
 ) -> dict[str, dict[str, dict[str, Choice]]]:
-    """What each tier runs, by family and mode."""
+    """What each tier runs, by family and mode; some of the families have their share of the budget."""
     places = {(name, position): place for name, position, place in candidates(names, measured)}
     taken = {key for key, place in places.items() if place.part == "obliging"}
     tiers: dict[tuple[str, int], str] = {}
@@ -217,7 +217,8 @@ def chosen(
         before = set(taken)
         for budget, core in zip(budgets, (True, False), strict=True):
             concerned = [name for name in names if (name in CORE) == core]
-            spent = choose(found, measured, concerned, budget, taken)
+            share = len(concerned) / sum((name in CORE) == core for name in load_families())
+            spent = choose(found, measured, concerned, share * budget, taken)
             _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
         tiers.update(dict.fromkeys(taken - before, tier))
     made: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
@@ -252,6 +253,8 @@ def main(names: list[str], jobs: int = 2) -> None:
         wanted = names or list(families)
         found, measured = matrix(wanted, jobs)
         keep(chosen(wanted, found, measured), families)
+        if all(families[name].space.aim is None for name in wanted):
+            return
     keep_aimed({tier: {} for tier in reach.AIMED}, families)
     keep_aimed(_asked(_aimed, jobs), families)
 

@@ -109,8 +109,10 @@ def test_the_header_waits_for_the_proof(tmp_path: Path) -> None:
     session.take(Batch("item", 1, [], (), Machine("another")))
     assert Machine.of(read(tmp_path / "record.ndjson").header["machine"]) == XEON
     assert session.results.notes == ["another process of this run proved another machine: another"]
-    assert Batch.from_json(Batch("item", 1, [], (), XEON).to_json()).machine == XEON
-    assert Batch.from_json(Batch("item", 1, []).to_json()).machine is None
+    report, batch = SimpleNamespace(user_properties=[]), Batch("item", 1, [], (), XEON)
+    batch.attach(report)
+    assert Batch.detach(report) == batch
+    assert not report.user_properties
 
 
 def test_a_run_that_judged_nothing_says_what_the_system_says(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def run(
         *settings.as_arguments(),
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
         *("--max-worker-restart", "64"),
-        *("-p", "no:cacheprovider", "-p", "no:terminal"),
+        # One at a time: of what is sent in advance a worker keeps what another has the time for.
+        *("--maxschedchunk", "1"),
+        *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:tmpdir"),
         # It would collect garbage five times as each process ends.
         *("-p", "no:unraisableexception"),
         # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.

@@ -98,7 +98,7 @@ class Entry:
 
     def speaks_of(self, law: str) -> bool:
         """Whether the entry speaks of a law, by its name or by the one that it had before."""
-        return any(_fits(name, self.law) for name in aliases.names_of(law))
+        return _speaks(self.law, law)
 
     def runs_in(self, modes: Iterable[str]) -> bool:
         """Whether the entry speaks of one of these modes, so that a run in them shows its witness."""
@@ -129,6 +129,11 @@ class Entry:
 @lru_cache(maxsize=1 << 14)
 def _fits(name: str, patterns: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in map(str.strip, patterns.split(",")) if pattern)
+
+
+@lru_cache(maxsize=1 << 16)
+def _speaks(patterns: str, law: str) -> bool:
+    return any(_fits(name, patterns) for name in aliases.names_of(law))
 
 
 _NO_FACT = object()

@@ -52,10 +52,14 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
         how = "embcheck raised" if isinstance(error, Exception) else "it ended in"
         return [OracleFailed(f"{how} {named(error)}, while {case!r} was executed")] * len(laws)
     skipped = None if reason is None else NotApplicable(reason)
+    unasked = _REFUSAL if refused else _ACCEPTED
     exact: set[str] = set()
     results: list[Result] = []
     for law in laws:
-        result = skipped if skipped is not None else _asked(law, case, out, refused, exact)
+        if skipped is not None:
+            result: Result = skipped
+        else:
+            result = unasked if law.refusal != refused else _asked(law, case, out, exact)
         if law.judge is accepts and refused and out.settings:  # what must be refused leaves no setting changed, either
             result = _judged(law, case, out)
         if isinstance(result, Holds) and result.ratio is None:
@@ -64,11 +68,9 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
     return results
 
 
-def _asked(law: Law, case: Any, out: Outcome, refused: bool, exact: set[str]) -> Result:
+def _asked(law: Law, case: Any, out: Outcome, exact: set[str]) -> Result:
     """What came of a law that may not apply; ``exact`` are the laws that hold exactly on this case."""
-    if law.refusal != refused:
-        return _REFUSAL if refused else _ACCEPTED
-    if out.error is not None and not refused and law.judge is not accepts:
+    if out.error is not None and not law.refusal and law.judge is not accepts:
         return Raised(named(out.error))
     try:
         if not law.when(case):

@@ -12,7 +12,7 @@ from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law, accepts, ended
 from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Difference, Holds, NotApplicable, OracleFailed, Result, Unreachable, Violated
+from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Result, Unreachable, Violated
 from embcheck.core.verdict import APPLIES
 from embcheck.engine.common_facts import Shared, both, seen
 from embcheck.engine.evaluate import Execute, evaluate
@@ -135,7 +135,9 @@ class Tallies:
         told = self.cases < _ALL_TOLD or self.cases % 8 == 0
         facts: Mapping[str, Any] = {}
         for tally, result in zip(self._asked, results, strict=True):
-            if not self._count(tally, case, result):
+            if result is HOLDS:
+                tally.cases += 1
+            elif not self._count(tally, case, result):
                 continue
             if not tally.missing or (isinstance(result, Holds) and result.loose):
                 continue
@@ -170,6 +172,9 @@ class Tallies:
                 if ratio is not None:
                     self.worst = tally.worst = ratio if tally.worst is None else max(tally.worst, ratio)
                 return True
+            case NotApplicable(why, counted):
+                if counted:
+                    tally.skip(why)
             case Violated(difference):
                 tally.cases += 1
                 self._violated(tally, case, difference)
@@ -178,9 +183,6 @@ class Tallies:
                 tally.unknown[error[:300]] = None
             case Unreachable(why):
                 tally.unknown[why] = None
-            case NotApplicable(why):
-                if result.counted:
-                    tally.skip(why)
         return False
 
     def _violated(self, tally: Tally, case: Any, found: Difference) -> None:

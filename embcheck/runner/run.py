@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import pickle
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
 from embcheck.core.options import COMMAND, PYTEST, options_of
-from embcheck.core.typed import built
 from embcheck.core.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
@@ -153,13 +152,9 @@ class Batch:
     #: what the process has proved of its machine, which each tells once
     machine: Machine | None = None
 
-    def to_json(self) -> str:
-        """As it travels between processes."""
-        return json.dumps(asdict(self) | {"verdicts": [verdict.to_dict() for verdict in self.verdicts]})
-
     def attach(self, node: Any) -> None:
         """Puts it where the controlling process finds it, whichever process runs the test ``node``."""
-        node.user_properties.append((_VERDICTS, self.to_json()))
+        node.user_properties.append((_VERDICTS, pickle.dumps(self)))
 
     @classmethod
     def detach(cls, report: Any) -> Batch | None:
@@ -167,13 +162,9 @@ class Batch:
         for position, (name, value) in enumerate(report.user_properties):
             if name == _VERDICTS:
                 del report.user_properties[position]
-                return cls.from_json(str(value))
+                found: Batch = pickle.loads(value)
+                return found
         return None
-
-    @classmethod
-    def from_json(cls, text: str) -> Batch:
-        """What `to_json` wrote."""
-        return built(cls, json.loads(text))
 
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:

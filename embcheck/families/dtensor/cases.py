@@ -286,7 +286,6 @@ def fixed_cases() -> Iterator[DTensorCase]:
     yield two.but(table="rows", padding_idx=int(two.tokens[0]))
     yield two.but(num_embeddings=1, table="columns", scale_grad_by_freq=True)
     yield two.but(table="rows", made="parallelized")
-    yield two.but(table="columns", made="parallelized")
     yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
     yield from (
         repair(two.but(made="tied_model", ranks=ranks, padding_idx=padding))
@@ -294,11 +293,8 @@ def fixed_cases() -> Iterator[DTensorCase]:
         for padding in (None, 1)
     )
     yield two.but(out_of_range="V")
-    yield two.but(table="columns", out_of_range="-1")
     # Pieces of ⌈4/3⌉ rows, of which the last rank has none.
     yield two.but(num_embeddings=4, ranks=3, table="rows", tokens_placed="first")
-    yield two.but(num_embeddings=4, ranks=3, table="rows", made="fully_sharded")
-    yield two.but(num_embeddings=4, ranks=3, table="rows", made="layer")
 
 
 def draw(draws: stream.Stream) -> DTensorCase:
