@@ -106,14 +106,17 @@ def test_what_can_not_be_audited_is_told_in_one_line(target: str, words: str, od
 
 def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) -> None:
     """Of a factory that raises something is known: it is no model; of one that dies, or has no end, nothing is."""
-    names = ("dies", "raises", "spins", "fatal")
+    names = ("dies", "raises", "spins", "compiled", "fatal")
     with workers(1) as pool:
         sources = [odd | {"target": f"odd_models:{name}"} for name in names]
         done = {one.subject: one for one in audited(pool, sources, "auto", 1.0)}
-    dies, raises, spins, fatal = (done[f"odd_models:{name}"].model for name in names)
+    dies, raises, spins, compiled, fatal = (done[f"odd_models:{name}"].model for name in names)
     assert (dies.unbuilt, dies.status) == ("it can't be built: the process died: SIGKILL", Status.UNKNOWN)
     assert (raises.unbuilt, raises.status) == ("odd_models:raises raised ValueError: no luck", Status.NOT_APPLICABLE)
     assert spins.unbuilt == "it can't be built: no end within 1 s of CPU time, or it waits for ever"
+    assert compiled.notes[0] == "it is compiled; the audit judges the module that torch.compile was given"
+    gradient = next(one for one in compiled.judged if one.law == "the_gradient_is_the_sum_of_all_paths")
+    assert gradient.status == Status.HOLDS
     assert fatal.description.startswith("Fatal · 40 parameters · table weight (10×4)")
     told = [(one.law, one.reasons) for one in fatal.judged if one.status == Status.UNKNOWN]
     assert told == [("a_deep_copy_is_a_model_of_its_own", ("the process died: SIGKILL",))]
@@ -124,15 +127,14 @@ def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("name", "law", "words"),
+    ("law", "words"),
     [
-        ("odd", "the_model_runs", "in eval mode its answer is another one with another seed"),
-        ("odd", "the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
-        ("compiled", "the_model_runs", "it is compiled; the audit judges the module that torch.compile was given"),
+        ("the_model_runs", "in eval mode its answer is another one with another seed"),
+        ("the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
     ],
 )
-def test_what_is_worth_knowing_is_a_note(name: str, law: str, words: str, odd: dict[str, Any]) -> None:
-    assert [note[: len(words)] for note in said(odd | {"target": f"odd_models:{name}"}, law).notes] == [words]
+def test_what_is_worth_knowing_is_a_note(law: str, words: str, odd: dict[str, Any]) -> None:
+    assert [note[: len(words)] for note in said(odd | {"target": "odd_models:odd"}, law).notes] == [words]
 
 
 def test_a_model_that_can_not_be_run_is_unknown(odd: dict[str, Any]) -> None:

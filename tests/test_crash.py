@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,8 +194,9 @@ def test_what_ends_alone_too_is_a_violation_told_once(symptom: str, monkeypatch:
     verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
     (example,) = verdict.counterexamples
     assert (verdict.status, example.kind, example.case) == (Status.VIOLATED, symptom, repr(CASE))
-    again = verdict_of_crash(RUNNING, "cpu", 30.0, {("lookup", symptom): example}, (SHIPPED,))
-    assert again.counterexamples == (example,)
+    before = replace(example, words="as it was reduced")
+    again = verdict_of_crash(RUNNING, "cpu", 30.0, {("lookup", symptom): before}, (SHIPPED,))
+    assert again.counterexamples == (before,)
 
 
 #: Planted into every process of a run by the name that Python imports at start: torch comes to no end at one shape, the
