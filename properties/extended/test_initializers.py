@@ -58,6 +58,20 @@ def initializer_values_follow_documented_distribution(case: InitializerCase, out
 
 
 @law(
+    "Random torch.nn.init values are those that the tensor's own method draws from the same generator, up to rounding.",
+    source="torch.nn.init: fill with values drawn from U(a, b) or N(mean, std²); Tensor.uniform_, normal_",
+    when=lambda case: draws_alike(case) and case.sampler is not None,
+    must_cover={"own_generator", "dtype=bfloat16", "layout=transposed", "rank=1", "many"},
+)
+def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
+    assert case.sampler is not None
+    values = np.asarray(out.drawn.values, np.float64)
+    # A bound or a deviation, a product and a sum are rounded once on either side.
+    limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
+    return within(out.values, values, limit)
+
+
+@law(
     "Mean and variance match the documented distribution, overall, per row and per column.",
     source="torch.nn.init; Hoeffding; Laurent and Massart 2000, error below 1e-9 in a run",
     when=lambda case: draws_alike(case) and isinstance(case.distribution, Spread),
