@@ -32,7 +32,10 @@ JUDGED = {
     "tied_head_loss": 2,
     "embedding_bag": 60,
     "tie_preservation": 8,
-    **{"lookup": 8, "linear": 10, "conversion": 20, "gradient": 30},
+    "lookup": 8,
+    "linear": 10,
+    "conversion": 20,
+    "gradient": 30,
 }
 
 
