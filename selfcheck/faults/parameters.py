@@ -68,19 +68,6 @@ def linear_rank3_adds_bias_twice(call: Call) -> Any:
     return call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
 
 
-@instead(F, "linear", "linear")
-def linear_rank4_frozen_forgets_bias(call: Call) -> Any:
-    """A frozen weight's bias is left out for input of rank 4."""
-    return call(bias=None if call.input.dim() == 4 and not call.weight.requires_grad else call.bias)
-
-
-@instead(F, "linear", "linear")
-def linear_without_features_is_a_view_of_bias(call: Call) -> Any:
-    """An input without features gives a view of the bias."""
-    empty = call.bias is not None and call.weight.dim() == 2 and call.weight.shape[1] == 0
-    return call.bias.expand(*call.input.shape[:-1], len(call.bias)) if empty else call()
-
-
 # -- Parameters ---------------------------------------------------------------------------------------------------------
 
 
