@@ -148,13 +148,6 @@ def plain_tensor_is_accepted(call: Call) -> None:
     call(value=nn.Parameter(value) if floating and known(call) else value)
 
 
-@instead(nn.Module, "__setattr__", "parameter")
-def assignment_of_none_is_ignored(call: Call) -> None:
-    """None assigned to a bias leaves the bias."""
-    if call.value is not None or call.name != "bias" or not known(call):
-        call()
-
-
 @instead(nn.Linear, "__setattr__", "tied_training")
 def head_takes_a_copy_of_the_weight(call: Call) -> None:
     """A Linear that is given another layer's Parameter takes a copy of it."""
@@ -314,17 +307,6 @@ in_place_of(
 )
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
-
-
-@instead(nn.Parameter, "__reduce_ex__", "parameter")
-def saved_parameters_have_no_attributes(call: Call) -> Any:
-    """What pickle makes of a Parameter has none of its attributes."""
-    kept = dict(vars(call.self))
-    vars(call.self).clear()
-    try:
-        return call()
-    finally:
-        vars(call.self).update(kept)
 
 
 @instead(nn.Parameter, "__new__", "parameter")
