@@ -262,7 +262,6 @@ faults_for(
         ),
         "Two tables made one after another are equal.": (nn.Embedding, "reset_parameters", _reseeded),
         "constant_(0) does nothing.": (init, "constant_", lambda call: call() if call.val else call.tensor),
-        "calculate_gain takes slope 0 for none.": (init, "calculate_gain", lambda call: call(param=call.param or None)),
         "orthogonal_ of a tall matrix has columns of another length.": (
             init,
             "orthogonal_",
@@ -275,15 +274,6 @@ faults_for(
         ),
     },
 )
-
-
-@instead(init, "orthogonal_", "initializers")
-def orthogonal_columns_have_one_side(call: Call) -> Any:
-    """orthogonal_ gives single columns whose first element is negative, as QR leaves them."""
-    found, table = call(), call.tensor.data
-    if table.dim() == 2 and table.shape[1] == 1:
-        table.mul_(torch.where(table[0, 0] > 0, -1.0, 1.0))
-    return found
 
 
 @instead(init, "trunc_normal_", "initializers")
