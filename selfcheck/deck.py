@@ -1,6 +1,6 @@
 """Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json;
 with ``--aimed`` it chooses the aimed cases alone, which `selfcheck.reach` adds to the others, and with ``--more`` it builds some
-beside those that there are.
+beside those that there are; with ``--entries`` it adds some for faults at Python's entries.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -26,7 +26,7 @@ from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.machine import here
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import reach, runner
+from selfcheck import reach, reach_entries, runner
 from selfcheck.by_hand import Worker, in_slots
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
@@ -156,6 +156,15 @@ def _more(jobs: int) -> dict[str, dict[str, list[Any]]]:
     return reach.more(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
 
 
+def _entries(jobs: int) -> dict[str, dict[str, list[Any]]]:
+    """Runs in a worker: cases of *full* for faults at Python's entries."""
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    return reach_entries.more(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
+
+
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
     for name in names:
         met: dict[tuple[str, int], list[Feature]] = {}
@@ -246,8 +255,8 @@ def _say(line: str) -> None:
 def main(names: list[str], jobs: int = 2) -> None:
     """Chooses for these families, or all, and writes the data; what was chosen for the others stays."""
     families: dict[str, Family] = dict(load_families())
-    if names == ["--more"]:
-        keep_aimed(_asked(_more, jobs), families, beside=True)
+    if names in (["--more"], ["--entries"]):
+        keep_aimed(_asked(_more if names == ["--more"] else _entries, jobs), families, beside=True)
         return
     if names != ["--aimed"]:
         wanted = names or list(families)

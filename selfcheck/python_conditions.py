@@ -118,7 +118,12 @@ def _table(site: str, formula: str) -> tuple[Term, ...]:
     """The terms of a site; of a formula those that speak of its arguments."""
     if PYTHON_SITES[site] not in STEPS:
         return terms(next((text for start, text in _TEXTS.items() if site.startswith(start)), _MODULE))
-    arguments = {*PYTHON_SITES[site].signature.parameters, "step", "earlier"}
+    parameters = PYTHON_SITES[site].signature.parameters
+    arguments = {
+        *parameters,
+        "earlier",
+        *(["step"] if "state_steps" in parameters else []),
+    }  # not all count their steps
     tensors = ("params_", "grads_")
     return tuple(each for each in terms(formula) if each.fact in arguments or each.fact.startswith(tensors))
 

@@ -41,6 +41,7 @@ def told(given: Arguments) -> Told:
             found |= _several(name, value)
         elif isinstance(value, Mapping):
             found[name] = len(value)
+            found["to_dtype"] = found["to_dtype"] or _dtype_among(value.values())
         elif value is None or isinstance(value, _PLAIN):
             found[name] = _named(value)
         elif name == "self":
@@ -53,6 +54,12 @@ _PLAIN = (bool, int, float, str, torch.dtype)
 
 def _named(value: Any) -> Any:
     return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+
+
+def _dtype_among(values: Iterable[Any]) -> str | None:
+    """The dtype that is given, or that of a tensor which is."""
+    given = (each.dtype if isinstance(each, torch.Tensor) else each for each in values)
+    return next((str(_named(each)) for each in given if isinstance(each, torch.dtype)), None)
 
 
 def _lie(tensors: Iterable[Tensor]) -> str:
@@ -79,12 +86,12 @@ def _tensor(name: str, tensor: Tensor) -> Facts:
 def _several(name: str, values: Sequence[Any]) -> Facts:
     """How many values there are; of tensors the facts of the first, and where they lie."""
     found: Facts = {name: len(values)}
+    if name == "state_steps" and values:
+        return found | {"step": float(values[0])}
     tensors = [each for each in values if isinstance(each, torch.Tensor)]
-    found["to_dtype"] = next((_named(each) for each in values if isinstance(each, torch.dtype)), None)
+    found["to_dtype"] = _dtype_among(values)
     if not tensors or len(tensors) < len(values):
         return found
-    if name == "state_steps":
-        return found | {"step": float(tensors[0])}
     mixed = len({each.dtype for each in tensors}) > 1
     most = max(each.numel() for each in tensors)
     return {

@@ -234,7 +234,7 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]
     for tier, base in bases.items():
         had = _SHARE[tier] * counted(base, len(wanted)) + counted([hits[each] for each in taken], len(wanted))
         before = len(taken)
-        _add(taken, cases, hits, had, AIMED[tier])
+        add(taken, cases, hits, had, AIMED[tier])
         found[tier] = {}
         for each in taken[before:]:
             found[tier].setdefault(cases[each].family, []).append(cases[each].case)
@@ -242,10 +242,10 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]
     return found
 
 
-def _add(taken: list[int], cases: Sequence[Built], hits: Hits, had: npt.NDArray[np.int64], budget: float) -> None:
+def add(taken: list[int], cases: Sequence[Any], hits: Hits, had: npt.NDArray[np.int64], budget: float) -> None:
     """Adds to what is taken, always what adds most for its cost, until a budget is spent."""
     worth = np.array([*WORTH, 0.0])
-    costs = [each.cost for each in cases]
+    costs: list[float] = [each.cost for each in cases]
 
     def gain(position: int) -> float:
         return -float(worth[np.minimum(had[hits[position]], len(WORTH))].sum()) / costs[position]

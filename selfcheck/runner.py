@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
-from embcheck.core.tiers import CORE
 from embcheck.engine.evaluate import named
 from embcheck.subject.collect import load_families
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
 from selfcheck.judging import Candidate, DrawnResult, Judging, Record, deck
-from selfcheck.python_sites import ENTRIES, PYTHON_SITES
+from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.sites import SITES
 from selfcheck.wrapping import Sites
 
@@ -136,11 +135,10 @@ def score(
 
 
 def families_of(faults: Sequence[Fault], jobs: int) -> tuple[str, ...]:
-    """The families that judge faults: of kernels those whose cases call them, of Python's sites in core those of core, and of
-    others each that calls one of the sites in some of its cases of *quick*."""
-    sites = {fault.site for fault in faults}
-    if sites <= {*SITES, *ENTRIES}:
-        return KERNELS if sites <= set(SITES) else CORE
+    """The families that judge faults: of kernels those whose cases call them, of others each that calls one of the sites in some
+    of its cases of *quick*."""
+    if all(fault.site in SITES for fault in faults):
+        return KERNELS
     every = tuple(name for name, family in load_families().items() if not family.forks)
     _deck[:] = [deck("quick", 0, every)]
     cases = _deck[0][0]

@@ -74,7 +74,9 @@ def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) 
              "include_last_offset"},
 )  # fmt: skip
 def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Finding:
-    return same(out.flags, case.attributes)
+    shape = (case.num_embeddings, case.embedding_dim)
+    made = [case.attributes, case.make not in FREEZING, case.dtype, True, True, shape]
+    return every(same(out.flags, case.attributes), same(out.made, [made] * 4))
 
 
 @construction.law(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from embcheck.core.comparison import every, is_true, same, unwritten
+from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
@@ -50,6 +50,20 @@ def initializer_without_randomness_fills_exact_values(case: InitializerCase, out
 def initializer_values_follow_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
     assert case.distribution is not None
     return drawn_from(case.distribution, out.values, case.format)
+
+
+@law(
+    "Random torch.nn.init values are those that the tensor's own method draws from the same generator, up to rounding.",
+    source="torch.nn.init: fill with values drawn from U(a, b) or N(mean, std²); Tensor.uniform_, normal_",
+    when=lambda case: draws_alike(case) and case.sampler is not None,
+    must_cover={"own_generator", "dtype=bfloat16", "layout=transposed", "rank=1", "many"},
+)
+def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
+    assert case.sampler is not None
+    values = np.asarray(out.drawn.values, np.float64)
+    # A bound or a deviation, a product and a sum are rounded once on either side.
+    limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
+    return within(out.values, values, limit)
 
 
 @law(

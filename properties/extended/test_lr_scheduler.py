@@ -69,6 +69,15 @@ def lr_scheduler_does_not_modify_loaded_state_dict(case: LRSchedulerCase, out: O
 
 
 @law(
+    "A scheduler's state_dict() has every attribute but the optimizer, as it is.",
+    source="LRScheduler.state_dict: an entry for every variable in self.__dict__ which is not the optimizer",
+    must_cover={f"plan={name}" for name in PLANS} | {"two_groups", "optimizer=AdamW"},
+)
+def scheduler_state_dict_has_every_attribute(case: LRSchedulerCase, out: Outcome) -> Finding:
+    return same(out.forgotten, [[]] * (case.steps + 1))
+
+
+@law(
     "Schedulers cycle momentum inversely to the learning rate with cycle_momentum=True, and otherwise leave it unchanged.",
     source="CyclicLR and OneCycleLR: cycle_momentum, base_momentum, max_momentum",
     must_cover={f"plan={name}" for name in CYCLING_MOMENTUM},

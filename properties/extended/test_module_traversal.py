@@ -6,8 +6,9 @@ from typing import Any
 
 from embcheck.core.comparison import every, is_true, same, unwritten
 from embcheck.core.law import Family
-from embcheck.core.outcome import Field, Outcome
+from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
+from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
 
 module_traversal = Family("module_traversal", SPACE, plan, cost=6.0)
@@ -88,8 +89,9 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
 
 @law("eval() and train() reach every module.", source="nn.Module.train", must_cover={"deep", "evaluating"})
 def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    count = len(case.modules("", True))
-    return same(out.modes, [[mode] * count for mode in (not case.evaluating, case.evaluating)])
+    modes = [not case.evaluating] * len(case.modules("", True))
+    modes[-1] ^= case.mixed
+    return same(out.modes, [modes, [case.evaluating] * len(modes)])
 
 
 @law(
@@ -98,7 +100,47 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    return same(out.flags, [[value] * len(names(case)) for value in (True, False, True, True, True)])
+    return same(out.flags, [[value] * len(names(case)) for value in (True, False, True, True, True, True)])
+
+
+@law(
+    "A module keeps its parts: listing them, train(), requires_grad_() and zero_grad() change no name, tie, value or other flag.",
+    source="nn.Module.train, requires_grad_, zero_grad, register_parameter",
+    must_cover={"mixed", "tree=everything", "tree=view", "grads=sparse"},
+)
+def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return every(
+        same(out.parts, oracle.picture(case, oracle.as_built)),
+        same(out.parts_left, oracle.picture(case, oracle.as_built, left=True)),
+    )
+
+
+@law(
+    "copy.deepcopy and pickle give the same parts, ties, values and flags in memory of their own, without gradients.",
+    source="copy.deepcopy; pickle; nn.Parameter.__deepcopy__",
+    must_cover={
+        "mixed",
+        "tree=everything",
+        "tree=view",
+        "grads=sparse",
+        "frozen",
+        "layout=transposed",
+        "shared_module",
+    },
+)
+def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    forms = (oracle.as_copied, oracle.as_built)
+    return same(out.copies, [[oracle.picture(case, form), False, False] for form in forms])
+
+
+@law(
+    "load_state_dict() restores every persistent tensor of a copy, tie by tie, or with assign=True name by name.",
+    source="nn.Module.load_state_dict: assign; register_buffer: persistent",
+    must_cover={"mixed", "tree=everything", "passing", "frozen", "layout=transposed", "shared_module"},
+)
+def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    forms = (oracle.as_loaded, oracle.as_assigned)
+    return same(out.loads, [[oracle.picture(case, form), []] for form in forms])
 
 
 @law(
@@ -107,22 +149,11 @@ def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase,
     must_cover={"tree=buffers", "convert=to_like", "convert=half", "convert=type_double", "shared_tensor"},
 )
 def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    dtype = DTYPES[case.convert] or case.dtype
-    findings = [is_true(out.converted_itself, "the conversion returned another module")]
-    for what in ("parameters", "buffers"):
-        wanted = [
-            (name, "int64" if tensor.startswith("integers") and not case.convert.startswith("type") else dtype)
-            for name, tensor in case.tensors(what, "", True, True)
-        ]
-        got = getattr(out, f"converted_{what}")
-        # A shared buffer is converted into one for each slot.
-        findings.append(same(got, wanted) if what == "parameters" else _each(got, wanted))
-    return every(*findings, same(out.converted_same, names(case)))
-
-
-def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
-    """The buffers that are listed, and perhaps more names of them."""
-    return same(got.derived(f"[pair for pair in {{}} if pair[0] in {[name for name, _ in wanted]}]"), wanted)
+    return every(
+        is_true(out.converted_itself, "the conversion returned another module"),
+        same(out.converted, oracle.picture(case, oracle.as_converted)),
+        same(out.converted_same, names(case)),
+    )
 
 
 @law(
@@ -132,9 +163,11 @@ def _each(got: Field, wanted: list[tuple[str, str]]) -> Finding:
     must_cover={"grads=dense", "grads=sparse", "convert=half", "shared_tensor", "frozen"},
 )
 def conversion_converts_gradients(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    dtype = DTYPES[case.convert] or case.dtype
-    sparse = case.grads == "sparse"
-    wanted = [(dtype, sparse and tensor.startswith("table"), True) for tensor in names(case)]
+    wanted = []
+    for tensor in names(case):
+        dtype, shape, _ = case.described(tensor)
+        in_rows = case.grads == "sparse" and len(shape) == 2 and shape[0] > 0
+        wanted.append((DTYPES[case.convert] or dtype, in_rows, True))
     return same(out.converted_gradients, wanted)
 
 

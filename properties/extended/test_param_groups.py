@@ -69,8 +69,8 @@ def step_increments_the_version_counter(case: ParamGroupsCase, out: Outcome) -> 
 
 
 @law(
-    "Every group keeps its own options and the defaults for others, in state_dict too.",
-    source="torch.optim: per-parameter options; Optimizer.state_dict",
+    "Every group keeps its own options and the defaults for others, in state_dict too, which holds the state's own tensors.",
+    source="torch.optim: per-parameter options; Optimizer.state_dict: returned by reference",
     must_cover={"own_option", "falsy_option"},
 )
 def param_groups_keep_their_options(case: ParamGroupsCase, out: Outcome) -> Finding:
@@ -87,6 +87,7 @@ def param_groups_keep_their_options(case: ParamGroupsCase, out: Outcome) -> Find
         same(out.order, order),
         same(out.packed_ids.derived("sum({}, [])"), list(range(len(order)))),
         same(out.packed_options, out.options),
+        is_true(out.packed_itself, "state_dict holds another tensor than the state"),
     )
 
 

@@ -245,6 +245,11 @@ faults_for(
     {
         "StepLR steps one epoch late.": (lr_scheduler.StepLR, "get_lr", _late),
         "StepLR is refused.": (lr_scheduler.StepLR, "get_lr", refusing()),
+        "A scheduler's state lacks the rates at first.": (
+            lr_scheduler.LRScheduler,
+            "state_dict",
+            lambda call: {name: value for name, value in call().items() if name != "base_lrs"},
+        ),
         "A scheduler's state loses its epoch.": (lr_scheduler.LRScheduler, "load_state_dict", _without_epoch),
         "OneCycleLR's rate is 0 at the last step of the documented loop.": (OneCycle, "get_lr", _zero_at_last),
         "OneCycleLR gives all groups the first one's second beta.": (OneCycle, "get_lr", after(_of_the_first)),

@@ -35,9 +35,12 @@ def constructed(
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
-        next_one = make(*given).weight.detach()
+        others = [make(*given) for _ in range(2)]
+        next_one = others[0].weight.detach()
         seeded(seed)
-        again = make(*given).weight.detach()
+        others.append(make(*given))
+        again = others[-1].weight.detach()
+        made_of = [described(each) for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=given[-1]))
@@ -56,9 +59,8 @@ def constructed(
         "weight": layer.weight,
         "values": torch.zeros(0) if after.is_meta else after.clone(),
         "parameter": type(layer.weight) is torch.nn.Parameter,
-        "flags": [layer.num_embeddings, layer.embedding_dim, layer.padding_idx, layer.max_norm, layer.norm_type,
-                  layer.scale_grad_by_freq, layer.sparse,
-                  *((layer.mode, layer.include_last_offset) if kind == "EmbeddingBag" else ())],
+        "flags": described(layer)[0],
+        "made": made_of,
         "repr": repr(layer),
         "names": [name for name, _ in layer.named_parameters()],
         "state": list(layer.state_dict()),
@@ -69,6 +71,17 @@ def constructed(
         "shares": not made.is_meta and after.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }  # fmt: skip
+
+
+def described(layer: Layer) -> list[Any]:
+    """The arguments that a layer stores, and whether it learns, its dtype and mode, and whether it has a gradient."""
+    flags = [layer.num_embeddings, layer.embedding_dim, layer.padding_idx, layer.max_norm, layer.norm_type,
+             layer.scale_grad_by_freq, layer.sparse]  # fmt: skip
+    if isinstance(layer, torch.nn.EmbeddingBag):
+        flags += [layer.mode, layer.include_last_offset]
+    weight = layer.weight
+    dtype = str(weight.dtype).removeprefix("torch.")
+    return [flags, weight.requires_grad, dtype, layer.training, weight.grad is None, tuple(weight.shape)]
 
 
 # -- how it is made ------------------------------------------------------------------------------------------------

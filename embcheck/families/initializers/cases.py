@@ -31,7 +31,8 @@ from embcheck.families.initializers.oracle import (
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     (3, 2), (2, 3), (1, 1), (4, 4), (1, 5), (5, 1), (17, 9), (4, 2, 3), (4, 2, 2, 3), (2, 4, 1, 3, 2), (6, 3, 5), (3,), (),
-    (0,), (0, 3), (2, 0), (0, 0),
+    (0,), (0, 3), (2, 0), (0, 0), (8, 7), (17, 8), (2, 33), (17, 70), (3, 2, 8), (2, 3, 17), (1, 4, 7), (8,), (70,),
+    (17, 2, 33),
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
@@ -69,6 +70,16 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
         field = math.prod(self.shape[2:])
         fans = (self.shape[1] * field, self.shape[0] * field) if len(self.shape) > 1 else (1, 1)
         return None if found is None or not self.size else found(*fans)
+
+    @property
+    def sampler(self) -> tuple[str, float, float] | None:
+        """The method of a tensor that draws the same numbers, and its arguments; None where there is none."""
+        found = self.distribution
+        if not isinstance(found, Spread) or INITIALIZERS[self.fill].function in programs.OTHERS:
+            return None
+        if found.uniform:
+            return "uniform_", found.mean - found.scale, found.mean + found.scale
+        return "normal_", found.mean, found.scale
 
     @property
     def exact(self) -> Floats | None:
@@ -110,6 +121,7 @@ def plan(case: InitializerCase) -> Plan:
     function, arguments, named, *_ = INITIALIZERS[case.fill]
     options["fill"] = programs.OTHERS.get(function, programs.fill_by)
     options["call"] = (function, arguments, named)
+    options["sampler"] = case.sampler
     return Plan(programs.filled, {"weight": case.weight_input()}, options)
 
 
@@ -142,8 +154,8 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[InitializerCase]:
-    """Every initializer with every shape and three layouts."""
-    for seed, (fill, shape, layout) in enumerate(itertools.product(INITIALIZERS, SHAPES, LAYOUTS[:3])):
+    """Every initializer with every shape and six layouts."""
+    for seed, (fill, shape, layout) in enumerate(itertools.product(INITIALIZERS, SHAPES, LAYOUTS[:6])):
         yield repair(
             InitializerCase(fill, shape, tuple(FORMATS)[seed % 4], layout, bool(seed % 2), bool(seed % 3), seed=seed)
         )

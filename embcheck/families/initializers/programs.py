@@ -20,7 +20,13 @@ OTHERS: dict[str, Fill] = {}
 
 
 def filled(
-    fill: Fill, call: tuple[Any, ...], own_generator: bool, trains: bool, seed: int, weight: Tensor
+    fill: Fill,
+    call: tuple[Any, ...],
+    sampler: tuple[Any, ...] | None,
+    own_generator: bool,
+    trains: bool,
+    seed: int,
+    weight: Tensor,
 ) -> dict[str, Any]:
     import warnings
 
@@ -44,10 +50,18 @@ def filled(
             generator.manual_seed(seed)
         fill(target, generator, *call)
         again = target.detach().clone()
+        seeded(seed)
+        if generator is not None:
+            generator.manual_seed(seed)
+        drawn = target.detach()
+        if sampler is not None:
+            getattr(drawn, sampler[0])(*sampler[1:], generator=generator)
+        drawn = drawn.clone()
     return {
         "values": values,
         "following": following,
         "again": again,
+        "drawn": drawn,
         "returned": returned is target,
         "placed": kept,
         "counted": target._version > version or not weight.numel(),

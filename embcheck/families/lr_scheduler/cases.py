@@ -25,12 +25,16 @@ TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "av
 #: How often the loop that OneCycleLR documents steps it.
 TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
 #: What else each group of either optimizer is given, and a schedule must leave.
-OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}),
-    "AdamW": ({"eps": 2.0**-20}, {"weight_decay": 0.125, "eps": 2.0**-10, "amsgrad": True}),
+_OF_ADAM: tuple[dict[str, Any], ...] = (
+    {"eps": 2.0**-20}, {"weight_decay": 0.125, "eps": 2.0**-10, "amsgrad": True}, {"weight_decay": 0.25}
+)  # fmt: skip
+OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
+    "SGD": ({"weight_decay": 0.5}, {"weight_decay": 0.125, "dampening": 0.25}, {"maximize": True}),
+    "AdamW": _OF_ADAM,
+    "Adam": _OF_ADAM,
 }
-#: The second coefficient of AdamW in each group.
-SECOND_BETAS = (0.875, 0.75)
+#: The second coefficient of Adam and AdamW in each group.
+SECOND_BETAS = (0.875, 0.75, 0.5)
 
 
 class _ScheduleAxes(NamedTuple):
@@ -54,7 +58,7 @@ class _ScheduleAxes(NamedTuple):
 
 
 class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
-    """The learning rates of one or two groups over some epochs."""
+    """The learning rates of one, two or three groups over some epochs."""
 
     @property
     def epochs(self) -> list[int]:
@@ -99,7 +103,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         """What each group is given beside its parameter."""
         found = [{"lr": rate, **other} for rate, other in zip(self.rates, OTHERS[self.optimizer], strict=False)]
         for group, second in zip(found, SECOND_BETAS, strict=False):
-            group |= {"betas": (self.momentum, second)} if self.optimizer == "AdamW" else {}
+            group |= {"betas": (self.momentum, second)} if self.optimizer != "SGD" else {}
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -164,7 +168,7 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
 
 AXES: dict[str, tuple[Any, ...]] = {
     "plan": PLANS,
-    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25)),
+    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25), (0.5, 1.0, 0.25)),
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 17),
     "resumed": (0, 1, 3, 4),
@@ -179,8 +183,8 @@ def _scope() -> Iterator[LRSchedulerCase]:
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
             yield LRSchedulerCase(name, rates, steps=11, resumed=resumed)
-    for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0)), AXES["optimizer"]):
-        for steps in (1, 5):
+    for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25)), AXES["optimizer"]):
+        for steps in (1, 11):
             yield LRSchedulerCase(name, rates, steps=steps, optimizer=optimizer)
     for name, resumed, rates, tensor in itertools.product(
         MADE_LATE, AXES["resumed"], ((1.0,), (0.25, 2.0)), AXES["tensor"]

@@ -113,7 +113,7 @@ def _of_groups(*groups: tuple[float, ...]) -> Momentum:
     return lambda e, g: _phase(_QUARTER, groups[g], cosine, e)
 
 
-_FALLING_RATES = _of_groups((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16))
+_FALLING_RATES = _of_groups((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16), (0.5, 2.0, 0.5 / 16))
 
 
 def _in_sequence(base: float, e: int, g: int) -> float:
@@ -161,13 +161,14 @@ SCHEDULERS: dict[str, Scheduler] = {
     "one_cycle_level": _one_cycle((0, 2.25, 4.5, 12), (0.5, 1.0, 0.5, 0.5), (0.75, 0.5, 0.75, 0.75), 1.0, 13, pct_start=0.25,
                                   anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
                                   div_factor=2.0, final_div_factor=1.0),
-    "cyclic_of_groups": made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0))[g]),
-                              (0.5, 0.25), (1.5, 2.0), 2, 2, base_momentum=(0.25, 0.5), max_momentum=(0.75, 0.875),
-                              momentum=lambda e, g: _TWO_AND_TWO.at(e, *((0.75, 0.25), (0.875, 0.5))[g])),
-    "one_cycle_of_groups": made("OneCycleLR", lambda base, e, g: _FALLING_RATES(e, g), (1.0, 0.5), total=12,
-                                 total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25),
-                                 max_momentum=(0.75, 0.875), div_factor=4.0, final_div_factor=16.0,
-                                 momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875))),
+    "cyclic_of_groups": made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0), (0.125, 1.0))[g]),
+                              (0.5, 0.25, 0.125), (1.5, 2.0, 1.0), 2, 2, base_momentum=(0.25, 0.5, 0.125),
+                              max_momentum=(0.75, 0.875, 0.5),
+                              momentum=lambda e, g: _TWO_AND_TWO.at(e, *((0.75, 0.25), (0.875, 0.5), (0.5, 0.125))[g])),
+    "one_cycle_of_groups": made("OneCycleLR", lambda base, e, g: _FALLING_RATES(e, g), (1.0, 0.5, 2.0), total=12,
+                                 total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25, 0.125),
+                                 max_momentum=(0.75, 0.875, 0.5), div_factor=4.0, final_div_factor=16.0,
+                                 momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875), (0.5, 0.125, 0.5))),
     # The shortest that it can be.
     "step_each": made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
     # Over no steps.

@@ -16,8 +16,8 @@ from embcheck.core.registry import named
 FUNCTIONS: dict[str, Callable[[int], Any]] = named(
     {
         "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
-        "power_and_line": lambda groups: [lambda epoch: 0.5**epoch, lambda epoch: 1.0 + epoch][:groups],
-        "half_and_line": lambda groups: [lambda epoch: 0.5, lambda epoch: 1.0 + epoch][:groups],
+        "power_and_line": lambda groups: ([lambda epoch: 0.5**epoch] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
+        "half_and_line": lambda groups: ([lambda epoch: 0.5] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
     },
     prefix="by_",
 )
@@ -87,9 +87,18 @@ def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_
     return optimizer, make(optimizer, last_epoch=last_epoch), []
 
 
+def forgotten(scheduler: Any) -> list[str]:
+    """The attributes that a state lacks or has otherwise, but for the optimizer and what is packed in a way of its own."""
+    state, packed = scheduler.state_dict(), ("optimizer", "_scale_fn_ref", "lr_lambdas", "_schedulers", "anneal_func")
+    return [
+        name for name, value in vars(scheduler).items() if name not in packed and not alike(value, state.get(name, ...))
+    ]
+
+
 def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
     own = optimizer.param_groups
     return {
+        "forgotten": forgotten(scheduler),
         "rates": [float(group["lr"]) for group in own],
         "momenta": [float(group.get("betas", (group.get("momentum"),))[0]) for group in own],
         "told": [float(rate) for rate in scheduler.get_last_lr()],
@@ -139,7 +148,7 @@ def scheduled(
             name: torch.tensor([each[name] for each in seen], dtype=torch.float64)
             for name in ("rates", "momenta", "told")
         },
-        **{name: [each[name] for each in seen] for name in ("epochs", "others")},
+        **{name: [each[name] for each in seen] for name in ("epochs", "others", "forgotten")},
         "returned": returned,
         "stays": [stays, alike(*states)] if states else None,
         "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],

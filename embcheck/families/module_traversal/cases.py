@@ -25,6 +25,7 @@ Pairs = list[tuple[str, str]]
 
 _E: Node = ("e", "embedding", (("weight", "table"),), ())
 _H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
+_P: Node = ("e", "padded", (("weight", "table"),), ())
 #: Models that everybody builds, and what may be shared in them.
 TREES: dict[str, tuple[Node, ...]] = {
     "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
@@ -52,11 +53,33 @@ TREES: dict[str, tuple[Node, ...]] = {
         ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
          (("n", "n"),)),
     ),
+    # What differs by itself, and all of it together: padding, bags, another dtype, many elements, a view of the table.
+    "padded": (("m", "padded", (("weight", "table"),), ()),),
+    "bag": (("m", "bag", (("weight", "table"),), ()),),
+    "vectors": (("m", "module", (("weight", "p_scale"), ("bias", "p_other"), ("mean", "mean")), ()),),
+    "view": (_E, ("m", "module", (("weight", "table"), ("bias", "p_row")), (("e", "e"),))),
+    "many": (_P, ("m", "sequential", (("bias", "p_many"),), (("0", "e"),))),
+    "bag_pair": (
+        ("b", "bag", (("weight", "table"),), ()), ("h", "linear", (("weight", "table"), ("bias", "p_other")), ()),
+        ("m", "list", (), (("0", "b"), ("1", "h"), ("2", "b"))),
+    ),
+    "everything": (
+        _P, _H, ("b", "bag", (("weight", "table_of_bag"),), ()),
+        ("inner", "sequential", (("other", "p_other"), ("many", "p_many")), (("0", "e"), ("1", "b"))),
+        ("m", "module", (("weight", "table"), ("bias", "p_bias"), ("row", "p_row"), ("mean", "mean")),
+         (("a", "inner"), ("again", "e"), ("head", "h"))),
+    ),
+}  # fmt: skip
+#: The class of a node, and its padding_idx and max_norm.
+CLASSES: dict[str, tuple[str, int | None, float | None]] = {
+    "padded": ("Embedding", 1, 2.0), "bag": ("EmbeddingBag", 1, 2.0), "embedding": ("Embedding", None, None),
+    "linear": ("Linear", None, None), "module": ("Module", None, None), "sequential": ("Sequential", None, None),
+    "list": ("ModuleList", None, None), "dict": ("ModuleDict", None, None),
 }  # fmt: skip
 #: Conversions of the dtype, and what they make of numbers.
 DTYPES = {
     "nothing": "", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "to_single": "float32",
-    "to_double": "float64", "to_like": "bfloat16", "type_double": "float64",
+    "to_double": "float64", "to_like": "bfloat16", "type_double": "float64", "to_half": "float16",
 }  # fmt: skip
 
 
@@ -75,6 +98,8 @@ class _ModuleTraversalAxes(NamedTuple):
     #: what gradients the Parameters have when they are converted and shared
     grads: str = ""
     seed: int = 0
+    #: whether the last part is in the other mode
+    mixed: bool = False
 
 
 class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
@@ -153,6 +178,12 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             return self.dtype, (3, 2), strides if tensor == "table" else preserved_strides(strides, (3, 2))
         if tensor.startswith("p_void"):
             return self.dtype, (0, len(tensor)), (len(tensor), 1)
+        if tensor == "p_row":
+            return self.dtype, (2,), view_of((3, 2), self.layout).strides[1:]
+        if tensor == "p_many":
+            return self.dtype, (40, 30), (30, 1)
+        if tensor == "p_other":
+            return "float32" if self.dtype == "float64" else "float64", (3,), (1,)
         if tensor.startswith("p"):
             return self.dtype, (3,), (1,)
         if tensor.startswith("integers"):
@@ -190,7 +221,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
     options = {
         "nodes": tuple(case.parts.values()),
         "convert": CONVERSIONS[case.convert],
-        **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads")},
+        **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads", "mixed")},
     }
     return Plan(traversed, {"table": case.weight}, options)
 
@@ -208,12 +239,18 @@ AXES: dict[str, tuple[Any, ...]] = {
     "tree": tuple(TREES),
     "prefix": PREFIXES,
     "evaluating": (False, True),
-    "frozen": ((), ("table",), ("p_bias", "p_scale")),
+    "frozen": (
+        (),
+        ("table",),
+        ("p_bias", "p_scale"),
+        ("table", "p_bias", "p_row", "p_many", "p_other", "table_of_bag"),
+    ),
     "convert": tuple(CONVERSIONS),
     "swapped": (False, True),
     "dtype": tuple(FORMATS),
     "layout": LAYOUTS,
     "grads": ("", "dense", "sparse"),
+    "mixed": (False, True),
 }
 
 
@@ -222,7 +259,7 @@ def scope() -> Iterator[ModuleTraversalCase]:
     for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
         yield ModuleTraversalCase(tree, prefix, evaluating)
     for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
-        yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads)
+        yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads, mixed=grads == "dense")
 
 
 SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)

@@ -29,17 +29,27 @@ def traversed(
     convert: Callable[[Module], Module],
     swapped: bool,
     grads: str,
+    mixed: bool,
     table: Tensor,
 ) -> dict[str, Any]:
-    model, made = built(nodes, frozen, dtype, table)
-    model.train(not evaluating)
+    def start() -> tuple[Module, dict[str, Any]]:
+        model, made = built(nodes, frozen, dtype, table)
+        model.train(not evaluating)
+        if mixed:
+            list(model.modules())[-1].training = evaluating
+        if grads:
+            given_gradients(model, grads == "sparse")
+        return model, made
+
+    model, made = start()
+    for name, parameter in list(model.named_parameters(recurse=False)):
+        setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
-    seen = listings(model, names, prefix)
+    seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen |= listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
-    seen |= state_forms(model, prefix) | {"modes": modes(model, evaluating), "flags": gradient_flags(model)}
-    if grads:
-        given_gradients(model, grads == "sparse")
-    seen |= converted(model, convert, names)
+    seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
+    seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
     seen["hooks"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, dtype, table)[0])
     return seen
@@ -47,6 +57,49 @@ def traversed(
 
 def dtype_of(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def pictured(model: Module) -> dict[str, list[Any]]:
+    """A module's tensors under all of their names, each with the place of its first name, and its modules."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    things = [id(thing) for _, thing in named]
+    return {
+        "names": [(name, things.index(id(thing))) for name, thing in named],
+        "kinds": [
+            (dtype_of(t), tuple(t.shape), t.stride(), t.requires_grad, t.is_leaf, type(t).__name__) for _, t in named
+        ],
+        "values": [thing.tolist() for _, thing in named],
+        "modules": [
+            (path, type(m).__name__, getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training)
+            for path, m in model.named_modules(remove_duplicate=False)
+        ],
+    }
+
+
+def copied(model: Module) -> list[Any]:
+    """A deep copy and an unpickled one, whether a gradient came with it, and whether it has memory of the model's."""
+    import copy
+    import pickle
+
+    def told(other: Module) -> list[Any]:
+        places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
+        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
+
+    return [told(copy.deepcopy(model)), told(pickle.loads(pickle.dumps(model)))]
+
+
+def loaded(model: Module) -> list[Any]:
+    """A copy that has zeros loads the state, copied or assigned; and what it says of the keys."""
+    import copy
+
+    found = []
+    for assign in (False, True):
+        other = copy.deepcopy(model)
+        for thing in (*other.parameters(), *other.buffers()):
+            thing.data.zero_()
+        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
+        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys]])
+    return found
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -117,6 +170,8 @@ def modes(model: Module, evaluating: bool) -> list[list[bool]]:
 def gradient_flags(model: Module) -> list[list[bool]]:
     """What requires_grad_ and zero_grad make of every Parameter."""
     one = torch.ones((), requires_grad=True)
+    model.zero_grad(set_to_none=False)
+    emptied = [p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]
     for p in model.parameters():
         p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
     thawed = [p.requires_grad for p in model.requires_grad_().parameters()]
@@ -125,19 +180,20 @@ def gradient_flags(model: Module) -> list[list[bool]]:
     model.zero_grad(set_to_none=False)
     grads = [p.grad for p in model.parameters()]
     zeroed = [g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads]
-    model.zero_grad()
-    return [thawed, trains, kept, zeroed, [p.grad is None for p in model.parameters()]]
+    for _ in range(2):
+        model.zero_grad()
+    return [thawed, trains, kept, zeroed, [p.grad is None for p in model.parameters()], emptied]
 
 
-def converted(model: Module, convert: Callable[[Module], Module], names: dict[int, str]) -> dict[str, Any]:
-    """The dtypes of all tensors and gradients after a conversion."""
+def converted(model: Module, made: dict[str, Any], convert: Callable[[Module], Module]) -> dict[str, Any]:
+    """All tensors and gradients after a conversion."""
+    names = {id(thing): name for name, thing in made.items()}
     itself = convert(model) is model
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     return {
         "converted_itself": itself,
         "converted_gradients": [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads],
-        "converted_parameters": [(name, dtype_of(thing)) for name, thing in model.named_parameters()],
-        "converted_buffers": [(name, dtype_of(thing)) for name, thing in model.named_buffers()],
+        "converted": pictured(model),
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],
     }
 
@@ -195,11 +251,21 @@ def tensor_of(name: str, dtype: torch.dtype, table: Tensor) -> Tensor:
         return torch.nn.Parameter(table if name == "table" else table.detach().clone())
     if name.startswith("p_void"):
         return torch.nn.Parameter(torch.zeros((0, len(name)), dtype=dtype))
+    if name == "p_row":  # a view of the table
+        return torch.nn.Parameter(table.detach()[0])
+    if name == "p_many":
+        return torch.nn.Parameter((torch.arange(1200) % 97).to(dtype).reshape(40, 30))
+    if name == "p_other":
+        dtype = torch.float32 if dtype == torch.float64 else torch.float64
     if name.startswith("p"):
         return torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=dtype))
     if name.startswith("integers"):
         return torch.tensor([1, 2])
     return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.ones(2, dtype=dtype)
+
+
+def padded(rows: int, width: int, kind: str, weight: Tensor) -> Module:
+    return getattr(torch.nn, kind)(rows, width, padding_idx=1, max_norm=2.0, _weight=weight)
 
 
 def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: Tensor) -> tuple[Module, dict[str, Any]]:
@@ -219,6 +285,10 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: T
     for name, kind, tensors, children in nodes:
         if kind == "embedding":
             module: Module = torch.nn.Embedding(table.shape[0], table.shape[1], _weight=table.detach())
+        elif kind in ("padded", "bag"):
+            module = padded(
+                table.shape[0], table.shape[1], "Embedding" if kind == "padded" else "EmbeddingBag", table.detach()
+            )
         elif kind == "linear":
             module = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=number)
         else:
@@ -248,6 +318,7 @@ CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
         "to_single": lambda model: model.to(device="cpu", dtype=torch.float32),
         "type_double": lambda model: model.type(torch.float64),
         "to_like": lambda model: model.to(torch.zeros(1, dtype=torch.bfloat16)),
+        "to_half": lambda model: model.to("cpu", torch.float16),
     },
     "as_",
 )

@@ -58,7 +58,18 @@ MIXES: dict[str, tuple[Member, ...]] = {
     "complexes": (Member((3,), "complex64"), Member(), Member((2, 2), "complex128"), Member((), "complex64")),
     # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
     "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
+    # Others at first, whose size, rank, dtype and place a kernel may look at.
+    "wide": (Member((33, 40)), Member((2, 8)), Member((1, 7))),
+    "deep": (Member((2, 3, 8), "float64", "offset"), Member((7,)), Member((2, 7))),
+    "columns": (Member((5, 1), "bfloat16"), Member((2, 7), "bfloat16")),
+    "half_layouts": (Member((3, 7), "float16", "transposed"), Member((2, 2), "float16"), Member((17,), "float16")),
+    "rows": (Member((4, 2), "float64", "row_strided"),),
+    "vector": (Member((70,), "float16", "offset"),),
+    "strided": (Member((3, 17), "bfloat16", "strided"), Member((8,), "bfloat16", "strided")),
+    "slices": (Member((7, 8), "float32", "column_slice"), Member((2, 7)), Member((1, 8)), Member((2, 2))),
 }
+#: How gradients lie that lie otherwise than their parameters.
+LAID = ("", "strided", "rows", "expanded")
 #: Of which dtype the real and the imaginary part are.
 PARTS = {"complex64": "float32", "complex128": "float64"}
 #: How the members are listed: which of them make a group, one of them perhaps after the first step.
@@ -101,6 +112,8 @@ class _CompanyAxes(NamedTuple):
     setting: str = "nothing"
     since: int = 0
     seed: int = 0
+    #: how gradients lie: as their parameters, with gaps between elements or rows, or one number for all of a row
+    laid: str = ""
 
 
 class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
@@ -165,6 +178,8 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
         words = self._small("gradient", member, (self.steps, *self.members[member].parts), 3)
         spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
+        if self.laid == "expanded" and spread.ndim > 1:
+            spread[:] = spread[..., :1]
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:

@@ -158,6 +158,33 @@ def in_rows(p: Tensor, values: Tensor) -> Tensor:
     return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
 
 
+def strided(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient with gaps between its elements."""
+    return torch.empty(*p.shape, 2, dtype=p.dtype)[..., 0].copy_(values)
+
+
+def in_wide_rows(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient with gaps between its rows."""
+    if not p.dim():
+        return alike(p, values)
+    return torch.empty(*p.shape[:-1], p.shape[-1] + 2, dtype=p.dtype)[..., : p.shape[-1]].copy_(values)
+
+
+def expanded(p: Tensor, values: Tensor) -> Tensor:
+    """A gradient that has one number for each row, as that of a sum over it."""
+    return values[..., :1].clone().expand(p.shape) if p.dim() else alike(p, values)
+
+
+#: How a gradient is laid out.
+LAID: dict[str, Function] = {
+    "": alike,
+    "crosswise": crosswise,
+    "strided": strided,
+    "rows": in_wide_rows,
+    "expanded": expanded,
+}
+
+
 def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     """What an optimizer holds at last: its groups' options, which members have a state, and whose memory it is."""
     tensors = [
@@ -178,6 +205,11 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
         "packed_ids": [group["params"] for group in packed["param_groups"]],
         "order": [next(m for m, p in enumerate(members) if p is member) for member in order],
         "packed_state": sorted(packed["state"]),
+        "packed_itself": all(
+            packed["state"][place][name] is value
+            for place, p in enumerate(order)
+            for name, value in optimizer.state.get(p, {}).items()
+        ),
         "stateful": [m for m, p in enumerate(members) if p in optimizer.state],
         "apart": len(set(pointers)) == len(pointers) and not set(pointers) & set(taken),
         "attached": any(value.requires_grad or value.grad_fn is not None for _, _, value in tensors),

@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, LAID, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -19,7 +19,7 @@ OPTIMIZERS = (
     *("Adafactor", "SparseAdam", "Muon"),
 )
 #: Mixes of matrices, whose rows a sparse gradient names.
-MATRICES = ("one", "pair", "layouts")
+MATRICES = ("one", "pair", "layouts", "wide", "rows", "slices")
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 #: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
@@ -51,7 +51,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         "given": case.given,
         "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
-        "gradient": programs.in_rows if case.sparse else programs.crosswise if case.crosswise else programs.alike,
+        "gradient": programs.in_rows if case.sparse else programs.LAID[case.laid or "crosswise" * case.crosswise],
         "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
@@ -62,7 +62,8 @@ def plan(case: ParamGroupsCase) -> Plan:
 
 def _one_order(case: ParamGroupsCase) -> bool:
     """Whether every gradient lies as its parameter does."""
-    return case.mix not in ("layouts", "turned", "squares") and not case.crosswise
+    dense = all(member.layout in ("contiguous", "offset") for member in MIXES[case.mix])
+    return dense and not case.crosswise and not case.laid
 
 
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
@@ -92,9 +93,11 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.setting == "nothing":
         changes["since"] = 0
     if sparse:
+        changes |= {"held": False, "crosswise": False, "laid": ""}
+    if case.laid:
         changes |= {"held": False, "crosswise": False}
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
-    if case.mix == "matrices" or (case.mix == "complexes" and unfit):
+    if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
         changes["mix"] = case.mix if case.mix in MATRICES else "pair"
@@ -147,6 +150,8 @@ def laid_out() -> Iterator[ParamGroupsCase]:
         if path in ("", *KINDS[name].flags):
             yield repair(ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2))
             if path != "fused":
+                for laid in LAID[1:]:
+                    yield repair(ParamGroupsCase(name, "wide", path=path, flags=RICH.get(name, ()), laid=laid))
                 yield repair(ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
 
 
@@ -171,8 +176,17 @@ def switched() -> Iterator[ParamGroupsCase]:
 
 
 def scope() -> Iterator[ParamGroupsCase]:
-    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone."""
-    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone()))
+    """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone; every mix
+    whose state is loaded."""
+    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone(), _loaded()))
+
+
+def _loaded() -> Iterator[ParamGroupsCase]:
+    """Every optimizer of every mix goes on with a state that it loaded."""
+    for seed, (name, mix) in enumerate(itertools.product(OPTIMIZERS, MIXES)):
+        grouping, interrupt = GROUPINGS[seed % 2], ("reloaded", "saved")[seed // 2 % 2]
+        path = PATHS[seed % 3]
+        yield ParamGroupsCase(name, mix, grouping, path=path, flags=RICH.get(name, ()), interrupt=interrupt, seed=seed)
 
 
 def _own_options() -> Iterator[ParamGroupsCase]:
@@ -221,7 +235,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "flags": FLAGS,
     "own": OWN,
     "interrupt": tuple(programs.BREAKS),
-    "steps": (3, 1, 2, 4, 6),
+    "steps": (3, 1, 2, 4, 6, 12),
     "held": (False, True),
     "frozen": (False, True),
     "faint": (False, True),
@@ -230,6 +244,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "sparse": (False, True),
     "setting": tuple(programs.SETTINGS),
     "since": (0, 1),
+    "laid": LAID,
 }
 
 

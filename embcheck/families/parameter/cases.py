@@ -21,7 +21,7 @@ from embcheck.families.parameter.programs import BEFORE, ORIGINS, UNDER, observa
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (
     (2, 3), (), (1,), (3,), (0,), (3, 1), (1, 3), (2, 2), (0, 2), (2, 0), (1, 1), (2, 1, 3), (2, 3, 2), (2, 0, 3),
-    (2, 1, 2, 3), (65, 2),
+    (2, 1, 2, 3), (65, 2), (8, 7), (17, 8), (2, 33), (3, 17), (20, 70), (1, 2, 8),
 )  # fmt: skip
 
 

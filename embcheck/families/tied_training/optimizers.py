@@ -16,7 +16,7 @@ UNSET = "unset"
 Values = tuple[Any, ...]
 
 # Powers of two keep SGD exact and every bound tight; 0 and 0.0, None and False are what a truth test confuses.
-_LR: Values = (0.5, 1, 0.125, 0.0)
+_LR: Values = (0.5, 1, 0.125, 0.0, 2.0)
 _DECAY: Values = (0.25, 0, 0.0, 1.0)
 _EPS: Values = (2.0**-6, 1.0)
 _BETAS: Values = ((0.5, 0.75), (0.0, 0.75), (0.5, 0.0), (0.75, 0.5))
