@@ -104,16 +104,19 @@ def race(rows: int, width: int, situation: str) -> dict[str, Any]:
     normal = torch.special.ndtri(scattered(2 * apart, runs, rows, width))
     indices = (scattered(3 * apart, runs, tokens) * rows).long()
     labels = (scattered(4 * apart, runs, tokens) * rows).long() if "random targets" in situation else indices
-    target = torch.nn.functional.one_hot(labels, rows).to(weight)
-    chosen = indices[..., None].expand(2, runs, tokens, width)
+    # The runs lie next to each other, where they are computed several at a time.
+    weight, bias, normal, indices = (each.movedim(0, -1).contiguous() for each in (weight, bias, normal, indices))
+    target = torch.nn.functional.one_hot(labels, rows).to(weight).movedim(0, -1).contiguous()
+    chosen = indices[:, None].expand(2, tokens, width, runs)
     head, offset = torch.stack([weight, weight]).requires_grad_(), torch.stack([bias, bias]).requires_grad_()
     untied = (normal if situation.startswith("as written") else weight).clone().requires_grad_()
     optimizer = torch.optim.Adam([head, offset, untied], lr=0.001, fused=True)
     curves = []
     for _ in range(steps):
-        hidden = torch.stack([head[0], untied]).gather(2, chosen)
-        output = torch.softmax(hidden @ head.mT + offset[:, :, None], -1)
-        loss = (output - target).square().mean((2, 3))
+        hidden = torch.stack([head[0], untied]).gather(1, chosen)
+        products = (hidden[:, :, None] * head[:, None]).sum(3)
+        output = torch.softmax(products + offset[:, None], 2)
+        loss = (output - target).square().mean((1, 2))
         curves.append(loss.detach())
         optimizer.zero_grad()
         loss.sum().backward()

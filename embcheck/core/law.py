@@ -12,7 +12,7 @@ on one execution: it says which cases there are and which program runs.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ class Family:
     ``absent`` is the reason why a subject has none of its cases, ``outside`` why it has not a case, or a mode's cases;
     ``lives`` are modes in which a part of its cases is asked again by default.  Of what is enumerated every ``stride``-th
     case is run, but in *deep* all are.  A program that ``forks`` is executed in a fork of a process that has run nothing:
-    what a worker has done before, such as starting the threads of autograd, would be missing in its forks.
+    what a worker has done before, such as starting the threads of autograd, would be missing in its forks.  ``of`` is torch's
+    family of which a subject's was made, and ``bring`` gives what becomes of its cases.
     """
 
     name: str
@@ -105,6 +106,8 @@ class Family:
     outside: Callable[[Any, str], str | None] = lambda case, mode: None
     lives: tuple[str, ...] = ()
     forks: bool = False
+    of: Family | None = None
+    bring: Callable[[Iterable[Any]], Iterator[Any]] = iter
 
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self

@@ -40,7 +40,12 @@ def enumerated(family: Family) -> Iterator[Any]:
 
 
 def obliging_cases(family: Family) -> dict[int, Any]:
-    """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since, or a subject's."""
+    """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since.
+
+    A subject has those that can be brought to it, of which none has a position among what is enumerated.
+    """
+    if family.of is not None:
+        return {-place: case for place, case in enumerate(family.bring(obliging_cases(family.of).values()), 1)}
     kept = _kept().get(family.name, {})
     if kept.get("of") != digest_of(family):
         return choose(family)

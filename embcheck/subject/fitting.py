@@ -10,7 +10,7 @@ import copy
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,7 +75,7 @@ class _Sending:
     def repair(self, case: Any) -> Any:
         return None if case is None else self.inside(self.brought(case))
 
-    def unique(self, cases: Iterator[Any]) -> Iterator[Any]:
+    def unique(self, cases: Iterable[Any]) -> Iterator[Any]:
         """One case in every spelling of the lookup is one case of the subject."""
         seen, asked = set(), set()
         for each in cases:
@@ -104,6 +104,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
         return tuple(sending.unique(space.scope()))
 
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
+    changed.of, changed.bring = family, sending.unique
     changed.space = replace(
         space,
         axes={**{one: domain.within(one, values) for one, values in space.axes.items()}, axis: (name,)},
