@@ -154,7 +154,7 @@ def test_a_process_proves_its_level(monkeypatch: Patch) -> None:
     for name in (*level(LOWEST).environment, "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
     found = Beside(profile="gate", seed=3, ledgers=(str(SHIPPED),), torch_alone=True)
-    found.launch(("linear",))
+    found.launch(("conversion",))
     lowest = found.result()
     assert lowest is not None
     assert lowest.words.startswith("ATen DEFAULT; oneDNN ")
@@ -180,7 +180,7 @@ def test_no_import_of_laws_chooses_a_kernel() -> None:
 def test_a_process_without_an_answer_is_unknown(monkeypatch: Patch) -> None:
     monkeypatch.setattr("sys.executable", shutil.which("false"))
     found = beside()
-    found.launch(("linear",))
+    found.launch(("conversion",))
     swept = found.result()
     assert swept is not None
     assert swept.words.startswith("unknown: its process gave no answer (exit status 1)")
@@ -250,7 +250,7 @@ def test_a_failure_at_a_level_is_replayed_there(tmp_path: Path, monkeypatch: Pat
 
 # -- beside a run ----------------------------------------------------------------------------------------------------
 
-ITEMS = [f"properties/extended/test_linear.py::test_{engine}[eager-0]" for engine in ("scope", "product", "random")]
+ITEMS = [f"properties/core/test_conversion.py::test_{engine}[eager-0]" for engine in ("scope", "product", "random")]
 
 
 def beside(profile: str = "gate", alone: bool = True) -> Beside:
@@ -271,7 +271,7 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
     found.start(ITEMS[:2])
     assert not started, "a family of which not every engine was selected"
     found.start([*ITEMS, "properties/core/test_padding.py::test_scope[eager-0]"])
-    assert started == [["linear"]]
+    assert started == [["conversion"]]
 
 
 def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Patch) -> None:
