@@ -238,7 +238,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
         pytest.skip("the verdicts are made above, and test_cli.py restarts a worker: --full")
     folder = tmp_path_factory.mktemp("crash")
     (folder / "sitecustomize.py").write_text(PLANT)
-    words = ("run", "--profile", "quick", "-n", "1", "-k", "(test_lookup or test_linear) and scope and eager")
+    words = ("run", "--profile", "quick", "-n", "1", "-k", "(test_lookup or test_conversion) and scope and eager")
     done = embcheck(*words, "--report", folder / "out", plant=folder)
     assert done.returncode == 1, done.stdout + done.stderr
     found = read(folder / "out")
@@ -259,5 +259,5 @@ def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record) -> None:
 def test_what_hangs_alone_is_a_violation(record: Record) -> None:
     """The worker that takes the item up again tries its cases in forks, and what those use is not taken for its own time."""
     violated = [verdict for verdict in record.settled() if verdict.status == Status.VIOLATED]
-    assert [verdict.law for verdict in violated] == ["linear_is_accepted"]
+    assert [verdict.law for verdict in violated] == ["conversion_is_accepted"]
     assert violated[0].counterexamples[0].kind == "hang"

@@ -33,7 +33,6 @@ JUDGED = {
     "embedding_bag": 60,
     "tie_preservation": 8,
     "lookup": 8,
-    "linear": 10,
     "conversion": 20,
     "gradient": 30,
 }
