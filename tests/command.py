@@ -1,9 +1,12 @@
-"""What the fixture ``command`` gives: a command of embcheck's in this process, as its console script runs it."""
+"""What the fixture ``command`` gives: a command of embcheck's in this process, as its console script runs it; and what many
+tests are given."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+
+import pytest
 
 
 class Said(NamedTuple):
@@ -15,3 +18,4 @@ class Said(NamedTuple):
 
 
 Command = Callable[..., Said]
+Patch = pytest.MonkeyPatch

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from command import Command
+from command import Command, Patch
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
-from embcheck.claims.claim import Observations, claim
+from embcheck.claims.claim import claim
 from embcheck.claims.report import claims_report
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.ledger import Ledger
@@ -141,21 +141,11 @@ def test_each_program_runs_alone(name: str) -> None:
         ("needs a gloss", "test.gloss", "x = 1", {"gloss": "x is 1"}),
     ],
 )
-def test_a_claim_must_fit_its_experiment_and_say_what_is_chinese(
+def test_a_claim_must_fit_its_experiment_and_be_glossed(
     words: str, name: str, phrase: str, more: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=words):
         claim(name, "A claim.", "x.md:1", phrase, EXPERIMENTS["looked_up"].program, lambda case, out: HOLDS, **more)
-
-
-def test_observations_decide() -> None:
-    seen = Observations()
-    assert seen.verdict is None
-    seen.note("here", True, "exactly")
-    assert seen.verdict == "holds"
-    seen.note("there", False, "3, expected 4")
-    assert seen.verdict == "only if"
-    assert seen.lines == ("true: here: exactly (1 case)", "false: there: 3, expected 4 (1 case)")
 
 
 def test_command(tmp_path: Path, command: Command) -> None:
@@ -184,9 +174,7 @@ def test_bad_input(words: tuple[str, ...], code: int, said: str, command: Comman
     assert (done.code, said in done.err, "Traceback" in done.err) == (code, True, False)
 
 
-def test_violation_exits_with_one_and_is_kept(
-    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_violation_exits_with_one_and_is_kept(tmp_path: Path, command: Command, monkeypatch: Patch) -> None:
     def uniform(layer: torch.nn.Embedding) -> None:
         torch.nn.init.uniform_(layer.weight, -0.01, 0.01)
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from command import Command
+from command import Command, Patch
 
 from embcheck.engine.source import copy
 from embcheck.releases.cell import Cell, Selection
@@ -57,7 +57,7 @@ class Ray:
 
 
 @pytest.fixture(params=["stand-in", "ray"])
-def ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+def ray(request: pytest.FixtureRequest, monkeypatch: Patch) -> Any:
     """ray itself too, where it is installed."""
     if request.param == "ray":
         pytest.importorskip("ray")
@@ -91,9 +91,7 @@ def test_shards_become_one_cell_and_are_kept(ray: Any, python: Path, tmp_path: P
     assert sorted((tmp_path / "runs").read_text().split()) == ["1/2", "2/2"], "once each, and the whole not at all"
 
 
-def test_what_can_not_be_run_is_a_cell_that_says_so(
-    python: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_can_not_be_run_is_a_cell_that_says_so(python: Path, monkeypatch: Patch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", Ray())
     python.write_text(f"#!{sys.executable}\nraise ImportError('no libtorch')\n")
     assert [cell.problem for cell in run(python)] == ["torch can't be imported: ImportError: no libtorch"]
@@ -112,7 +110,7 @@ def test_what_can_not_be_run_is_a_cell_that_says_so(
     ],
 )
 def test_what_can_not_be_done_is_told_in_one_line(
-    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: Patch, command: Command
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", Ray() if "--address" in arguments else None)
     done = command("releases", sys.executable, "--cache", tmp_path, *arguments)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command import Command
+from command import Command, Patch
 
 from embcheck.cli import completion
 from embcheck.core.options import COMMAND, FORMS, options_of
@@ -85,15 +85,13 @@ def test_a_shell_gets_its_script(shell: str, asked: Asked) -> None:
     assert f"_EMBCHECK_COMPLETE=complete_{shell}" in asked(_EMBCHECK_COMPLETE=f"source_{shell}")
 
 
-def test_a_shell_that_is_not_known_is_a_usage_error(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+def test_a_shell_that_is_not_known_is_a_usage_error(monkeypatch: Patch, command: Command) -> None:
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("csh", "/bin/csh"))
     done = command("--show-completion")
     assert (done.code, "csh" in done.err) == (4, True)
 
 
-def test_it_is_installed_for_the_shell_that_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
+def test_it_is_installed_for_the_shell_that_asks(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     done = command("--install-completion")

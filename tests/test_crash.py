@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from command import Patch
 from warm import embcheck, eventually
 
 from embcheck.core.case import LookupCase
@@ -19,7 +18,7 @@ from embcheck.core.ledger import SHIPPED
 from embcheck.core.verdict import Status
 from embcheck.engine.crashes import alone, crash, patience
 from embcheck.engine.crashes.crash import verdict_of_crash
-from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time, symptom_of
+from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time
 from embcheck.engine.crashes.slot import Deaths, Running, Slot, read_slot
 from embcheck.engine.crashes.watch import Watch
 from embcheck.engine.tally import named
@@ -27,54 +26,6 @@ from embcheck.record.record import Record, read
 
 CASE = LookupCase(num_embeddings=3, embedding_dim=2, shape=(2,))
 RUNNING = Running("properties/core/test_lookup.py::test_scope[eager-0]", "lookup/torch/eager/scope/0", named(CASE), 0.0)
-
-
-@pytest.fixture
-def forked() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Runs something in a fork, and returns that."""
-    children = []
-
-    def fork(work: Callable[[], object]) -> int:
-        child = os.fork()
-        if child == 0:
-            work()
-            os._exit(0)
-        children.append(child)
-        return child
-
-    yield fork
-    for child in children:
-        try:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue
-
-
-def spin() -> None:
-    while True:
-        pass
-
-
-def pause() -> None:
-    threading.Event().wait()
-
-
-@pytest.mark.parametrize(
-    ("work", "limit", "symptom"),
-    [
-        (spin, 0.4, "hang"),
-        (pause, 4.0, "hang"),
-        (int, 30.0, ""),
-        (lambda: os.kill(os.getpid(), 11), 30.0, "crash SIGSEGV"),
-    ],
-    ids=["spins", "waits for ever", "comes back", "crashes"],
-)
-def test_a_process_hangs_that_uses_its_time_or_none(
-    forked: Callable[[Callable[[], object]], int], work: Callable[[], object], limit: float, symptom: str
-) -> None:
-    child = forked(work)
-    assert symptom_of(child, Patience(child, limit, idle=1.5)) == symptom
 
 
 def test_the_time_of_what_a_process_started_is_its_own() -> None:
@@ -102,16 +53,6 @@ FATES = pytest.mark.parametrize(
     [(SPIN, False), ("import threading; threading.Event().wait()", False), (SLOW, True)],
     ids=["spins", "waits", "gets little time"],
 )
-
-
-@FATES
-def test_a_program_is_attended_by_the_time_that_it_uses(program: str, comes_back: bool) -> None:
-    command = [sys.executable, "-c", f"import sys; print(sys.stdin.read(), flush=True)\n{program}"]
-    if comes_back:
-        assert attended(command, 1.0, idle=1.5, given="ä").stdout == "ä\n"
-    else:
-        with pytest.raises(Hangs, match="no end within 1 s of CPU time, or it waits for ever"):
-            attended(command, 1.0, idle=1.5)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
@@ -151,9 +92,7 @@ def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_pare
 
 
 @FATES
-def test_a_script_that_hangs_says_nothing_and_one_that_is_slow_ends(
-    program: str, comes_back: bool, tmp_path: Path
-) -> None:
+def test_a_script_that_hangs_tells_nothing_a_slow_one_ends(program: str, comes_back: bool, tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(f"{program}\nraise SystemExit(1)\n")
     assert alone.status(str(path), 1.0, 1.5) == (1 if comes_back else None)
@@ -162,7 +101,7 @@ def test_a_script_that_hangs_says_nothing_and_one_that_is_slow_ends(
 class Machine:
     """A clock, and a process that gets a share of one processor."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    def __init__(self, monkeypatch: Patch, share: float) -> None:
         self.now = 0.0
         monkeypatch.setattr(patience, "processor_time", lambda pid: share * self.now)
         monkeypatch.setattr(patience, "time", self)
@@ -181,9 +120,7 @@ class Machine:
 @pytest.mark.parametrize(
     ("share", "expected"), [(1.0, 31), (2.0, 16), (0.1, 301), (0.02, 1501), (0.0, 60), (0.001, 60)]
 )
-def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(
-    share: float, expected: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(share: float, expected: float, monkeypatch: Patch) -> None:
     assert Machine(monkeypatch, share).hangs_after(limit=30.0, idle=60.0) == expected
 
 
@@ -240,7 +177,7 @@ def test_a_case_that_comes_back_alone_is_unknown() -> None:
     )
 
 
-def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: Patch) -> None:
     def dies(*arguments: object, **more: object) -> None:
         raise RuntimeError("the process that isolates crashes died itself")
 
@@ -250,8 +187,20 @@ def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: pytest.MonkeyPatch) 
     assert repr(CASE) in verdict.reasons[0]
 
 
-#: Planted into every process of a run by the name that Python imports at start: torch comes to no end at one shape, and with
-#: ``--full`` the oracle ends its process at one case and comes to no end at another.  What is tried alone gets little time.
+@pytest.mark.parametrize("symptom", ["hang", "crash SIGSEGV"])
+def test_what_ends_alone_too_is_a_violation_told_once(symptom: str, monkeypatch: Patch) -> None:
+    answer = {"law": "lookup_is_accepted", "first": "", "case": repr(CASE), "words": "no end", "script": "x"}
+    monkeypatch.setattr(crash, "examine", lambda *given, **more: {**answer, "symptom": symptom})
+    verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
+    (example,) = verdict.counterexamples
+    assert (verdict.status, example.kind, example.case) == (Status.VIOLATED, symptom, repr(CASE))
+    before = replace(example, words="as it was reduced")
+    again = verdict_of_crash(RUNNING, "cpu", 30.0, {("lookup", symptom): before}, (SHIPPED,))
+    assert again.counterexamples == (before,)
+
+
+#: Planted into every process of a run by the name that Python imports at start: torch comes to no end at one shape, the
+#: oracle ends its process at one case and comes to no end at another.  What is tried alone gets little time.
 PLANT = """
 import os
 import embcheck.engine.crashes.crash
@@ -285,10 +234,11 @@ embcheck.core.oracle.lookup, torch.nn.functional.linear = oracle, linear
 @pytest.fixture(scope="module")
 def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Record:
     """What a run leaves in whose processes that goes wrong: each that hangs or dies costs a worker, which takes seconds."""
+    if not pytestconfig.getoption("--full"):
+        pytest.skip("the verdicts are made above, and test_cli.py restarts a worker: --full")
     folder = tmp_path_factory.mktemp("crash")
     (folder / "sitecustomize.py").write_text(PLANT)
-    families = "(test_lookup or test_linear)" if pytestconfig.getoption("--full") else "test_linear"
-    words = ("run", "--profile", "quick", "-n", "1", "-k", f"{families} and scope and eager")
+    words = ("run", "--profile", "quick", "-n", "1", "-k", "(test_lookup or test_conversion) and scope and eager")
     done = embcheck(*words, "--report", folder / "out", plant=folder)
     assert done.returncode == 1, done.stdout + done.stderr
     found = read(folder / "out")
@@ -296,10 +246,8 @@ def record(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
     return found
 
 
-def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record, full: bool) -> None:
+def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record) -> None:
     """The case is left out when the item is taken up again, so that the others are judged."""
-    if not full:
-        pytest.skip("the verdict is made above, and test_cli.py restarts a worker: --full")
     verdicts = [verdict for verdict in record.settled() if verdict.family == "lookup"]
     assert {verdict.status for verdict in verdicts} <= {Status.HOLDS, Status.KNOWN, Status.UNKNOWN}
     unknown = [verdict for verdict in verdicts if verdict.status == Status.UNKNOWN]
@@ -311,5 +259,5 @@ def test_what_the_oracle_dies_of_or_hangs_in_is_unknown(record: Record, full: bo
 def test_what_hangs_alone_is_a_violation(record: Record) -> None:
     """The worker that takes the item up again tries its cases in forks, and what those use is not taken for its own time."""
     violated = [verdict for verdict in record.settled() if verdict.status == Status.VIOLATED]
-    assert [verdict.law for verdict in violated] == ["linear_is_accepted"]
+    assert [verdict.law for verdict in violated] == ["conversion_is_accepted"]
     assert violated[0].counterexamples[0].kind == "hang"

@@ -108,12 +108,6 @@ def test_aimed_cases_are_what_was_written() -> None:
         assert all(deck.case_of(type(case), deck.written_case(case)) == case for case in cases)
 
 
-def test_a_choice_of_nothing_has_no_cases() -> None:
-    space = FAMILIES["lookup"].space
-    assert list(Choice().small_cases(space)) == []
-    assert list(Choice().product_cases(space, "lookup", 0)) == []
-
-
 def test_gate_has_a_slice_of_the_cases_in_modes_that_compile() -> None:
     load_modes()
     gate = PROFILES["gate"]

@@ -74,13 +74,6 @@ def test_the_table_of_replay_names_a_test_for_each_state() -> None:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
 
 
-def test_issue_templates_have_a_name_and_say_what_they_are_for() -> None:
-    templates = [path.read_text(encoding="utf-8") for path in TEXTS[2:]]
-    assert len(templates) == 3
-    for text in templates:
-        assert re.match(r"---\nname: [^:\n]+\nabout: [^:\n]+\n---\n\n", text), text
-
-
 def test_the_repository_is_linked_where_its_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has one place, which is empty until there is one."""
     catalogue = runpy.run_path(str(ROOT / "docs" / "catalogue.py"))

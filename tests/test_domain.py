@@ -22,6 +22,8 @@ from embcheck.subject.collect import load_families
 from embcheck.subject.examples import Bag, ScaledEmbedding, TokenEmbedding
 
 load_families()
+#: What is said where indices of 64 bits alone are declared.
+WIDE = "indices of int32: dtypes={'int64'} is declared"
 
 
 @pytest.mark.parametrize(
@@ -43,12 +45,8 @@ load_families()
             "tables of float16: dtypes={'float32'} is declared",
         ),
         ({"dtypes": {"float32"}}, LookupCase(2, 2, index_dtype="int32"), None),
-        (
-            {"dtypes": {"int64"}},
-            LookupCase(2, 2, index_dtype="int32"),
-            "indices of int32: dtypes={'int64'} is declared",
-        ),
-        ({"dtypes": {"int64"}}, BagCase(2, 2, offset_dtype="int32"), "indices of int32: dtypes={'int64'} is declared"),
+        ({"dtypes": {"int64"}}, LookupCase(2, 2, index_dtype="int32"), WIDE),
+        ({"dtypes": {"int64"}}, BagCase(2, 2, offset_dtype="int32"), WIDE),
         ({"dtypes": {"int64"}}, LookupCase(2, 2, dtype="float16"), None),
         ({"finite": True}, LookupCase(2, 2, values="special"), "NaN and infinity: finite=True is declared"),
         ({"finite": True}, MaxNormCase(2, 2, values="mixed"), "NaN and infinity: finite=True is declared"),

@@ -11,18 +11,12 @@ from warm import python
 from selfcheck.aiming import ENOUGH, Aimed
 from selfcheck.drawn import wilson
 from selfcheck.judging import DrawnResult
-from selfcheck.report import as_json, lines, too_low
+from selfcheck.report import lines, too_low
 
 
 @pytest.mark.parametrize(
     ("killed", "total", "low", "high"),
-    [
-        (380, 380, 0.98999, 1.0),
-        (376, 380, 0.97325, 0.99590),
-        (5, 10, 0.23659, 0.76341),
-        (0, 0, 0.0, 1.0),
-        (0, 10, 0.0, 0.27753),
-    ],
+    [(380, 380, 0.98999, 1.0), (376, 380, 0.97325, 0.99590), (0, 0, 0.0, 1.0), (0, 10, 0.0, 0.27753)],
 )
 def test_wilson(killed: int, total: int, low: float, high: float) -> None:
     assert [round(end, 5) for end in wilson(killed, total)] == [low, high]
@@ -54,21 +48,6 @@ def test_a_report_counts_only_kills() -> None:
     )
     assert too_low(results * 9, "quick")
     assert not too_low(results[:2], "quick")
-
-
-def test_a_report_for_programs_says_the_same() -> None:
-    line = "embedding  rank=1  ->  swap"
-    results = [
-        DrawnResult(line, "killed", 9, 2, 2, ("rows",), "a"),
-        DrawnResult(line, "survived", aimed=Aimed(1, 1, ("rows",), "b")),
-    ]
-    told = json.loads(json.dumps(as_json(results, "quick", 0, 7)))
-    assert told["groups"]["all"] == told["groups"]["order 1"] == told["groups"]["embedding"]
-    assert {name: told["groups"]["all"][name] for name in ("counted", "killed", "thin", "aimed_killed", "time_out")} == {
-        "counted": 2, "killed": 1, "thin": 1, "aimed_killed": 1, "time_out": 0,
-    }  # fmt: skip
-    assert told["faults"][1]["aimed"]["laws"] == ["rows"]
-    assert told["damages"] == {"swap": {"killed": 1, "judged": 2}}
 
 
 def test_the_command_replays_a_line(tmp_path: Path) -> None:

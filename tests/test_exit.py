@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from command import Command
+from command import Command, Patch
 from warm import embcheck, python
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
@@ -40,7 +40,7 @@ def test_what_only_looks_like_a_number_is_refused(words: str, command: Command) 
     ],
 )
 def test_an_error_of_its_own_is_3_and_never_1(
-    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, command: Command
+    error: BaseException, code: int, said: str, monkeypatch: Patch, command: Command
 ) -> None:
     def fails(*arguments: object) -> None:
         raise error
@@ -52,7 +52,7 @@ def test_an_error_of_its_own_is_3_and_never_1(
     assert said in done.err.splitlines()[-1]
 
 
-def test_an_output_without_mathematical_signs(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+def test_an_output_without_mathematical_signs(monkeypatch: Patch, command: Command) -> None:
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert command("laws").code == 0
@@ -108,9 +108,7 @@ def judging(folder: Path) -> session.Session:
     return made
 
 
-def test_interrupting_the_scripts_loses_neither_footer_nor_failures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(session, "confirmed", interrupted)
     made, ended = judging(tmp_path), SimpleNamespace(exitstatus=1)
     made.pytest_sessionfinish(ended, 1)  # type: ignore[arg-type]
@@ -137,7 +135,7 @@ def test_interrupting_the_scripts_of_claims_loses_nothing(
     assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"
 
 
-def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: Patch) -> None:
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device", str(path))
 

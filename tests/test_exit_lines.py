@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from command import Patch
 
 from embcheck.core.axes import parse
 from embcheck.core.comparison import identical, same, within
@@ -107,12 +108,8 @@ def test_two_observations_bit_for_bit() -> None:
         return compared(difference)
 
     zeros, values = found(-0.0, 0.0), found(2.0, 3.0)
-    assert [ends(zeros, seen=pair(*each)) for each in ((-0.0, 0.0), (0.0, -0.0), (0.0, 0.0), (1.0, 2.0))] == [
-        1,
-        1,
-        0,
-        2,
-    ]
+    pairs = ((-0.0, 0.0), (0.0, -0.0), (0.0, 0.0), (1.0, 2.0))
+    assert [ends(zeros, seen=pair(*each)) for each in pairs] == [1, 1, 0, 2]
     assert [ends(values, seen=pair(*each)) for each in ((2.0, 3.0), (5.0, 7.0), (7.0, 7.0))] == [1, 1, 0]
 
 
@@ -210,9 +207,7 @@ except subprocess.TimeoutExpired: other.kill()
     ],
     ids=["spins", "waits", "comes back", "gets little time", "another works", "raises", "dies"],
 )
-def test_a_hang_is_told_by_the_time_that_was_used(
-    body: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hang_is_told_by_the_time_that_was_used(body: str, status: int, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(exit_lines, "_CPU", 1)
     monkeypatch.setattr(exit_lines, "_IDLE", 2)
     monkeypatch.setattr(exit_lines, "_NEXT_TO_NONE", 1)

@@ -18,7 +18,7 @@ FAMILIES = load_families()
     [
         ("padding", "padding_row_gets_no_gradient"),
         ("lookup", "lookup_out_of_range_indices_raise"),
-        ("linear", "linear_rows_are_independent"),
+        ("conversion", "converted_input_gradient_follows_chain_rule"),
     ],
 )
 def test_a_law_is_explained_with_a_case_that_it_judges(family: str, law: str, command: Command) -> None:

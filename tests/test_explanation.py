@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,14 +11,10 @@ import pytest
 import torch
 
 from embcheck.core.case import LookupCase
-from embcheck.core.outcome import Outcome
 from embcheck.core.result import Holds, Violated
 from embcheck.core.term_counts import as_if
 from embcheck.engine.evaluate import evaluate
-from embcheck.engine.execute import read
 from embcheck.engine.execution import Execution
-from embcheck.families.construction.cases import InitialCase
-from embcheck.families.embedding_bag import oracle as bag_oracle
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES
@@ -88,7 +83,7 @@ PADDED = SCATTERED.but(padding_idx=1)
          "dW[0] = {}: as if the gradient of token 0 had arrived 4 times, not twice"),
     ],
 )  # fmt: skip
-def test_a_gradient_says_which_token_would_explain_it(
+def test_a_gradient_says_which_token_did_it(
     case: LookupCase, planted: AbstractContextManager[None], words: str
 ) -> None:
     said = told("weight_gradient_sums_upstream_per_row", case, planted)
@@ -96,18 +91,6 @@ def test_a_gradient_says_which_token_would_explain_it(
     assert said.startswith(head)
     assert ", expected [" in said
     assert said.rpartition("]")[2].rpartition(" (")[0] == numbers
-
-
-def test_a_gradient_that_was_divided_says_whose_share_it_is() -> None:
-    case = SCATTERED.but(scale_grad_by_freq=True)
-
-    def lost(call: Call, gradient: Tensor) -> Tensor:
-        gradient[0] -= call.given["grad_output"][0] / 2
-        return gradient
-
-    assert "as if the gradient of token 0 had arrived never, not once" in told(
-        "weight_gradient_sums_upstream_per_row", case, damaged(lost)
-    )
 
 
 def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_in_plain_words() -> None:
@@ -156,9 +139,7 @@ BAGS = BagCase(4, 2, bags=(3, 1), indices=(0, 1, 1, 2))
         (BAGS.but(weights="small"), bag_plus(0, 0), ""),
     ],
 )
-def test_a_bag_says_which_row_would_explain_it(
-    case: BagCase, planted: AbstractContextManager[None], words: str
-) -> None:
+def test_a_bag_says_which_row_did_it(case: BagCase, planted: AbstractContextManager[None], words: str) -> None:
     said = told("bag_sum_and_mean_reduce_weighted_rows", case, planted)
     wrong = 1 if "row 3" in words else 0
     assert said.startswith(f"bag {wrong} of rows {[2] if wrong else [0, 1, 1]} is [")
@@ -214,97 +195,4 @@ def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
 # -- first values ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("case", "owner", "name", "wrong", "words"),
-    [
-        (InitialCase(name="xavier_uniform", padding_idx=0), torch.nn.init, "xavier_uniform_",
-         lambda original: lambda w, *given, **flags: (original(w, *given, **flags), w.data[0].zero_())[0],
-         "the padding row is zero, and xavier_uniform leaves it filled"),
-        (InitialCase(padding_idx=0), torch.nn.Embedding, "_fill_padding_idx_with_zero",
-         lambda original: lambda self: None, "the padding row is filled, and default leaves it zero"),
-    ],
-)  # fmt: skip
-def test_an_initial_padding_row_says_what_was_made_of_it(
-    case: Any, owner: Any, name: str, wrong: Any, words: str
-) -> None:
-    planted = patched(owner, **{name: wrong(getattr(owner, name))})
-    assert told("embedding_init_functions_fill_padding_row", case, planted) == words
-
-
 # -- differences that a law words itself -------------------------------------------------------------------------
-
-
-def changed(place: Any, value: Any) -> Callable[[Any], Any]:
-    """A copy of a tensor with another value in one place."""
-
-    def change(tensor: Any) -> Any:
-        copy = tensor.detach().clone()
-        copy[place] = value(copy[place]) if callable(value) else value
-        return copy
-
-    return change
-
-
-def idle(case: Any) -> Any:
-    """Which rows have no gradient in the second step."""
-    return np.flatnonzero(~(case.due[1].value != 0).any(1))
-
-
-#: The name of an observation that is damaged, how it is, which cases of the law it is done to, and what the law says then.
-SPOILED: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], str]]] = {
-    "row_norms_do_not_exceed_max_norm": (
-        "after", lambda table: torch.full_like(table, 3.0),
-        lambda case: case.max_norm == 1.0 and case.norm_type == 2.0 and case.facts()["over"],
-        lambda case: f"a row of norm {3 * case.embedding_dim**0.5:g} remains, with max_norm 1",
-    ),
-    "max_norm_rescaling_keeps_signs": (
-        "after", changed(1, lambda row: -row),
-        lambda case: case.num_embeddings > 1 and case.embedding_dim > 0 and case.max_norm == 1.0,
-        lambda case: "row 1 changed a sign",
-    ),
-    "max_norm_increments_version_counter": (
-        "moved", lambda moved: 0,
-        lambda case: case.max_norm and case.facts()["over"] and case.route == "plain",
-        lambda case: "rows were written, but the version stood still",
-    ),
-    "bag_max_gradient_conserves_upstream_sum": (
-        "weight_grad", changed((0, 1), lambda x: x + 1000),
-        lambda case: case.route == "backward_call" and case.embedding_dim > 1 and case.numel > 0 and case.history == "fresh",
-        lambda case: "column 1 of the gradient sums to {:g}, the bags' gradients to {:g}".format(
-            *(bag_oracle.column_sums(case, 1)[0][1] + more for more in (1000, 0))),
-    ),
-    "sparse_step_moves_only_rows_with_gradient": (
-        "weights", changed((1, slice(None)), 77.0),
-        lambda case: case.steps > 1 and not case.is_sparse and len(idle(case)),
-        lambda case: f"row {idle(case)[0]} moved in step 1 though it had no gradient",
-    ),
-    "step_uses_the_scheduled_learning_rate": (
-        "rates", lambda rates: [rates[0], [9.0] * len(rates[1]), *rates[2:]],
-        lambda case: case.steps > 1,
-        lambda case: f"step 1 had 9.0, due {case.rates[1]}",
-    ),
-    "embedding_init_zeroes_only_padding_row": (
-        "values", changed(2, 0.0),
-        lambda case: case.num_embeddings > 2 and case.embedding_dim > 1 and case.padding_row == 0,
-        lambda case: "row 2 was not drawn",
-    ),
-    "linear_gradients_follow_the_chain_rule": (
-        "weight_grad", lambda grad: None,
-        lambda case: case.gradients().get("weight") is not None,
-        lambda case: "the weight has no gradient",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_law_words_what_it_finds(name: str) -> None:
-    """In the first case of the law that is as it should be, and in which the law holds until the damage is done."""
-    observation, damage, where, words = SPOILED[name]
-    family = next(each for each in load_families().values() if name in [law.name for law in each.laws])
-    law = next(law for law in family.laws if law.name == name)
-    cases = itertools.chain(family.space.scope(), family.space.cover(2, seed=0))
-    case = next(case for case in cases if not family.refused(case) and law.when(case) and where(case))
-    out: Any = Execution("cpu")(family, MODES["eager"], case)
-    assert isinstance(law.judge(case, out), Holds)
-    found: Any = law.judge(case, Outcome({**out.seen, observation: damage(out.seen[observation])}, read))
-    assert found.words == words(case)

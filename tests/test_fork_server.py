@@ -39,9 +39,7 @@ def asked(python: Sequence[str], program: str, folder: Path, **more: str) -> sub
     )
 
 
-def test_a_fork_has_imported_torch_and_has_its_clients_streams_folder_and_environment(
-    server: ForkServer, tmp_path: Path
-) -> None:
+def test_a_fork_has_torch_and_its_clients_streams_folder_and_environment(server: ForkServer, tmp_path: Path) -> None:
     first, second = (json.loads(asked(server.python, TOLD, tmp_path, GIVEN=name).stdout) for name in "ab")
     assert first[2:] == [True, str(tmp_path), "a", "read"]
     assert second[2:] == [True, str(tmp_path), "b", "read"]

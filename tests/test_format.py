@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from embcheck.core.format import FORMATS, Format, special_patterns
 
 every_format = pytest.mark.parametrize("fmt", FORMATS.values(), ids=FORMATS)
-STRUCT = {"float64": "<d", "float32": "<f", "float16": "<e"}
 
 
 def value_of(pattern: int, fmt: Format) -> float:
@@ -116,20 +115,6 @@ def test_ties_and_their_neighbours(fmt: Format) -> None:
         for value in (middle, math.nextafter(middle, 0.0), math.nextafter(middle, math.inf)):
             for signed in (value, -value):
                 assert same_number(fmt.decode(fmt.encode([signed]))[0], nearest(signed, fmt)), signed
-
-
-@pytest.mark.parametrize("name", STRUCT)
-def test_struct_packs_the_same_bits(name: str) -> None:
-    for value in (0.0, -0.0, 1.0, -1.5, 0.1, 65504.0, 2.0**-24, math.inf):
-        packed = int.from_bytes(struct.pack(STRUCT[name], value), "little")
-        bits = FORMATS[name].to_bits(FORMATS[name].encode([value])).tolist()[0]
-        assert bits & (1 << FORMATS[name].bits.itemsize * 8) - 1 == packed
-
-
-def test_bfloat16_is_the_upper_half_of_float32() -> None:
-    for value in (1.0, -3.0, 2.0**100, 2.0**-130):
-        upper = struct.pack(">f", value)[:2]
-        assert FORMATS["bfloat16"].to_bits(FORMATS["bfloat16"].encode([value])).astype(">i2").tobytes() == upper
 
 
 @every_format

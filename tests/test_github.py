@@ -63,26 +63,6 @@ def test_what_gave_no_verdict_is_in_summary_page_and_grid() -> None:
             assert f"{item}: {reason}" in told.replace("&#95;", "_")
 
 
-def test_causes_are_counted_where_entries_are_met_and_the_page_has_the_worst_first() -> None:
-    """Two entries of one cause, met by a witness and by a case; a witness that holds has no cause here."""
-    names = ("zero-width-refusal-type", "ranks-without-rows", "half-eps-vanishes", "half-eps-vanishes-from-radam")
-    witness = replace(FINE, family="ledger", engine="witness", status=Status.KNOWN)
-    verdicts = [replace(witness, law=f"ledger: {name}") for name in names[:3]]
-    verdicts += [
-        replace(FINE, entries={names[3]: 2}),
-        replace(witness, law="ledger: clip-norm-beyond-half", status=Status.HOLDS),
-    ]
-    counted = "3 known causes (1 silently wrong; embcheck known)"
-    assert counted in str(Totals.of(verdicts))
-    page = render(
-        [of_record(Record({"versions": {"torch": "2.13.0"}}, verdicts, {"stopped": "finished", "exit_code": 0}))]
-    )
-    assert f"<b>{counted}</b>" in page
-    listed = page[page.index('<section id="findings"') :]
-    places = [listed.index(name) for name in (names[2], names[1], names[0])]
-    assert places == sorted(places)
-
-
 def test_terminal_summary_page_and_footer_count_the_same() -> None:
     """A law in five modes and with two verdicts is one law; a witness of the ledger is none."""
     modes = ("eager", "vmap", "export", "meta", "fake")

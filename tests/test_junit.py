@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import warm
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
+from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
 
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 from embcheck.report import junit
@@ -49,21 +49,9 @@ def departures(element: ElementTree.Element) -> Iterator[str]:
         yield from departures(child)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '<testsuites><testsuite name="a" tests="1" failures="0" errors="0"><testcase name="b"><properties />'
-        "</testcase></testsuite></testsuites>",
-        '<testsuites><testsuite name="a" tests="0" /></testsuites>',
-        "<testsuites><rerun /></testsuites>",
-    ],
-)
-def test_what_jenkins_refuses_is_found(text: str) -> None:
-    assert list(departures(ElementTree.fromstring(text)))
-
-
 def suite_of(made: session.Session, code: int = 0) -> ElementTree.Element:
     """The suite of a session that is over, as a program reads it."""
+    assert list(departures(ElementTree.fromstring("<testsuites><rerun /></testsuites>"))), "the guard can fail"
     text = junit.of_session(ended(made, code))
     assert text.isascii()
     root = ElementTree.fromstring(text)
@@ -179,11 +167,6 @@ def test_times_add_up_and_are_written_as_jenkins_reads_them() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.get("timestamp", ""))
     times = sum(float(case.get("time", "")) for case in suite.findall("testcase"))
     assert abs(times - sum(verdict.seconds for verdict in made.settled)) < 0.001 * len(made.settled)
-
-
-def test_a_witness_is_named_after_its_entry() -> None:
-    suite = suite_of(run_of(None, witness(1000, Status.HOLDS), families=()))
-    assert (LEDGER, "entry-1000") in cases_of(suite)
 
 
 def test_both_documents_of_one_run_are_valid(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Command
+from command import Command, Patch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from warm import statuses
@@ -25,7 +25,7 @@ from embcheck.known import tried
 from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
-from embcheck.known.page import RIGHT, TWENTY, UNKNOWN, WRONG, Column, Known, one, pages
+from embcheck.known.page import TWENTY, Known, one, pages
 from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
@@ -51,16 +51,6 @@ def told() -> Known:
 
 
 # -- what is recorded --------------------------------------------------------------------------------------------
-
-
-def test_each_release_is_told_in_order() -> None:
-    seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.9.1": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
-    found = updated([ENTRY], {"gone": Recorded("LookupCase()")}, seen)
-    assert list(found) == ["odd"]
-    assert found["odd"] == Recorded(
-        "LookupCase()", "law_a", "1, expected 2", {"2.9.1": "wrong", "2.13.0": "wrong", "2.15.0": "right"}
-    )
-    assert list(found["odd"].releases) == ["2.9.1", "2.13.0", "2.15.0"]
 
 
 def test_another_witness_starts_anew() -> None:
@@ -130,7 +120,7 @@ def test_a_snippet_fails_where_its_cause_shows(name: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_recorded(monkeypatch: Patch) -> None:
     """What a command looks at anew is not written into this checkout."""
     monkeypatch.setattr("embcheck.cli.known.keep", lambda recorded: None)
 
@@ -144,11 +134,8 @@ def test_the_command_lists_causes_the_most_severe_first(command: Command) -> Non
 
 
 def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
-    entry, cause, models = (
-        "jacfwd-counts-arguments-from-the-front",
-        "jacfwd-negative-argnums",
-        "funnel-load-zeroes-padding-row",
-    )
+    entry, cause = "jacfwd-counts-arguments-from-the-front", "jacfwd-negative-argnums"
+    models = "funnel-load-zeroes-padding-row"
     told = model_causes()[models]
     words = {
         cause: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),
@@ -166,9 +153,7 @@ def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
         assert (done.code, f"did you mean {name}" in done.err) == (4, True)
 
 
-def test_a_cause_without_a_script_gets_a_first_one(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
-) -> None:
+def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: Patch, tmp_path: Path, command: Command) -> None:
     there = scripts()
     del there["cpu-meta-mix"]
     monkeypatch.setattr("embcheck.cli.known.scripts", lambda: there)
@@ -218,9 +203,7 @@ def test_an_issue_has_what_the_form_asks_for() -> None:
     ]
 
 
-def test_the_issue_command_files_nothing_and_says_where_it_belongs(
-    monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
+def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: Patch, command: Command) -> None:
     monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", lambda: "PyTorch version: here")
     done = command("issue", "embedding_bag-offsets-unchecked")
     assert done.code == 0
@@ -272,20 +255,7 @@ def test_every_script_was_tried_as_it_stands() -> None:
     assert [name for name in texts if "2.13.0" not in known[name].releases] == []
 
 
-def test_pages_and_issues_say_it() -> None:
-    known = shipped_known()
-    cause = known.causes[0]
-    told = replace(known, tried={cause.name: tried.Tried("", {"2.9.1": 0, "2.13.0": 1, "2.15.0": 0})})
-    assert "- **since** 2.13.0 (2.9.1 is right)\n- **fixed** 2.15.0 (2.13.0 fails)" in one(told, cause)
-    assert told.row(cause, [Column("2.14.0"), Column("2.15.0")])[0] == UNKNOWN
-    told = replace(told, recorded={})
-    assert told.row(cause, [Column("2.9.1"), Column("2.13.0"), Column("2.14.0")]) == [RIGHT, WRONG, UNKNOWN]
-    assert "Since: 2.13.0 (2.9.1 is right); Fixed: 2.15.0 (2.13.0 fails)" in text(told, cause, "")
-
-
-def test_the_command_tries_each_script_in_each_release(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
-) -> None:
+def test_the_command_tries_each_script_in_each_release(monkeypatch: Patch, tmp_path: Path, command: Command) -> None:
     texts = {"a": "import sys\nsys.exit(1)\n", "b": "import sys\nsys.exit(0)\n"}
 
     def environment(self: Cache, release: Release) -> Environment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from command import Command
 
-from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.plot_data import Figure
 from embcheck.core.typed import Malformed, built, visible
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.record import FORMAT, RecordError, Writer, read
@@ -24,12 +25,7 @@ EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "≠", id="c7f3a1"
 )
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
-HEADER: dict[str, Any] = {
-    "kind": "header",
-    "format": FORMAT,
-    "settings": {"seed": "0"},
-    "versions": {"torch": "2.13.0"},
-}
+HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13"}}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
 FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
 FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
@@ -39,83 +35,63 @@ def verdict(**changes: Any) -> dict[str, Any]:
     return {"kind": "verdict", "verdict": {**VERDICT.to_dict(), **changes}}
 
 
-def example(**changes: Any) -> dict[str, Any]:
-    return verdict(counterexamples=[{**asdict(EXAMPLE), **changes}])
+def drawn(*curves: Any, histogram: Any = None) -> dict[str, Any]:
+    return {**FIGURE, "figure": {**FIGURE["figure"], "curves": list(curves), "histogram": histogram}}
 
 
-def curve(**changes: Any) -> dict[str, Any]:
-    drawn = {"name": "c", "x": [0.0, 1.0], "y": [0.0, 1.0], "low": [], "high": [], "dashed": False, **changes}
-    return {**FIGURE, "figure": {**FIGURE["figure"], "curves": [drawn]}}
+CURVE = {"name": "c", "x": [0.0, 1.0], "y": [0.0, 1.0], "low": [], "high": [], "dashed": False}
+#: A line of each kind in which every field has a value.
+FULL: list[dict[str, Any]] = [
+    {**HEADER, "arguments": ["run"], "time": "2026", "machine": {"cpu": "x", "isa": ["avx2"]}},
+    LAW,
+    verdict(entries={"a": 1}, worst=0.5, reasons=["r"], must_cover=["m"], met=["m"], known=1),
+    drawn(CURVE, histogram={"name": "h", "edges": [0.0, 1.0], "heights": [1.0]}),
+    {**FOOTER, "seconds": 1.5, "unaccounted": {"item": "why"}, "families": {"padding": [1, 2]}, "laws": {"holds": 1}}
+    | {"lost": ["item"], "settled": [VERDICT.to_dict()]},
+]
+#: Of another type than what stands there.
+OTHER: dict[type, Any] = {str: 3, int: "x", float: "x", bool: "x", list: {}, dict: []}
 
 
-#: A line in the place of the header, or after it, and what is said of it.
+def places(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Where something stands in a line, but for what says which kind of line it is."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inside:
+        if name not in ("kind", "format", "status") and each is not None:
+            yield from ((name, *place) for place in ((), *places(each)))
+
+
+def spoilt(line: Any, place: tuple[str | int, ...]) -> Any:
+    """A copy of a line with something of another type in one place."""
+    copy = json.loads(json.dumps(line))
+    held = copy
+    for each in place[:-1]:
+        held = held[each]
+    held[place[-1]] = OTHER[type(held[place[-1]])]
+    return copy
+
+
+EACH = [(number, place) for number, line in enumerate(FULL) for place in places(line)]
+#: Lines that are wrong in another way, in the place of the header or after it.
 HEADERS: list[tuple[Any, str]] = [
-    ([], "expected an object"),
-    (None, "expected an object"),
-    ({**HEADER, "format": None}, "expected a header of format"),
-    ({**HEADER, "format": True}, "expected a header of format"),
-    ({**HEADER, "format": FORMAT + 1}, "expected a header of format"),
-    ({**HEADER, "settings": []}, "settings: expected an object"),
-    ({**HEADER, "settings": {"shard": 3}}, "settings: shard: expected text"),
-    ({**HEADER, "versions": "2.13.0"}, "versions: expected an object"),
-    ({**HEADER, "versions": {"torch": None}}, "versions: torch: expected text"),
-    ({**HEADER, "arguments": "run"}, "arguments: expected a list"),
-    ({**HEADER, "time": 7}, "time: expected text"),
-    ({**HEADER, "machine": 7}, "expected an object, got 7"),
-    ({**HEADER, "machine": {"isa": "avx2"}}, "isa: expected a list"),
-    (FOOTER, "expected a header of format"),
+    *(([], "expected an object"), (None, "expected an object"), (FOOTER, "expected a header of format")),
+    *(({**HEADER, "format": wrong}, "expected a header of format") for wrong in (None, True, FORMAT + 1)),
 ]
 LINES: list[tuple[Any, str]] = [
-    (None, "expected an object"),
-    ("text", "expected an object"),
-    ({"kind": ["verdict"]}, "unknown kind"),
-    ({"a": 1}, "unknown kind None"),
-    (HEADER, "unknown kind 'header'"),
-    ({"kind": "verdict", "verdict": None}, "expected an object"),
+    *((None, "expected an object"), ("text", "expected an object"), ({"kind": ["verdict"]}, "unknown kind")),
+    *(({"a": 1}, "unknown kind None"), (HEADER, "unknown kind 'header'"), ({"kind": "footer"}, "exit_code is missing")),
     ({"kind": "verdict", "verdict": {}}, "law is missing"),
-    (verdict(law=None), "law: expected text, got None"),
-    (verdict(subject=["torch"]), "subject: expected text"),
-    (verdict(status="wins"), "no status 'wins'"),
-    (verdict(status=4), "no status 4"),
-    (verdict(cases="many"), "cases: expected an integer"),
-    (verdict(cases=True), "cases: expected an integer"),
-    (verdict(cases=1.5), "cases: expected an integer"),
-    (verdict(worst="near"), "worst: expected a number"),
+    *((verdict(status=wrong), f"no status {wrong!r}") for wrong in ("wins", 4)),
+    *((verdict(cases=wrong), "cases: expected an integer") for wrong in (True, 1.5)),
     (verdict(worst=-7.0), "worst: expected a ratio"),
-    (verdict(worst=float("nan")), "worst: expected a finite number"),
-    (verdict(worst=float("inf")), "worst: expected a finite number"),
-    (verdict(entries=["a"]), "entries: expected an object"),
-    (verdict(entries={"a": "b"}), "entries: a: expected an integer"),
-    (verdict(seconds=None), "seconds: expected a number"),
-    (verdict(reasons="because"), "reasons: expected a list"),
-    (verdict(must_cover=[1]), "must_cover: expected text"),
+    *((verdict(worst=float(wrong)), "worst: expected a finite number") for wrong in ("nan", "inf")),
     (verdict(digest="xyz"), "digest: expected hexadecimal digits"),
-    (verdict(counterexamples={}), "counterexamples: expected a list"),
-    (verdict(counterexamples=[3]), "counterexamples: expected an object"),
     (verdict(colour="red"), "there is no field colour"),
-    (example(case=3), "case: expected text"),
-    (example(also="law"), "also: expected a list"),
-    (example(script_confirmed="yes"), "script_confirmed: expected true or false"),
     ({"kind": "law", "law": {"law": "x"}}, "family is missing"),
-    ({"kind": "law", "law": {**LAW["law"], "law": []}}, "law: expected text"),
-    ({**FIGURE, "law": 3}, "expected text"),
-    ({**FIGURE, "figure": {**FIGURE["figure"], "curves": {}}}, "curves: expected a list"),
-    (curve(y=[1.0]), "a curve through 2 points has 1"),
-    (curve(x=["a", "b"]), "x: expected a number"),
-    (curve(low=[0.0, 0.0]), "a curve through 2 points"),
-    (
-        {**FIGURE, "figure": {**FIGURE["figure"], "histogram": {"name": "h", "edges": [0.0], "heights": [1.0]}}},
-        "a histogram of 1 bars has 1 edges",
-    ),
-    ({"kind": "footer"}, "exit_code is missing"),
-    ({**FOOTER, "stopped": None}, "stopped: expected text"),
-    ({**FOOTER, "exit_code": "0"}, "exit_code: expected an integer"),
-    ({**FOOTER, "seconds": "long"}, "seconds: expected a number"),
-    ({**FOOTER, "unaccounted": ["item"]}, "unaccounted: expected an object"),
-    ({**FOOTER, "lost": {}}, "lost: expected a list"),
+    (drawn({**CURVE, "y": [1.0]}), "a curve through 2 points has 1"),
+    (drawn({**CURVE, "low": [0.0, 0.0]}), "a curve through 2 points"),
+    (drawn(histogram={"name": "h", "edges": [0.0], "heights": [1.0]}), "a histogram of 1 bars has 1 edges"),
     ({**FOOTER, "families": {"padding": [1]}}, "families: padding: expected a list of 2"),
-    ({**FOOTER, "laws": {"holds": None}}, "laws: holds: expected an integer"),
-    ({**FOOTER, "settled": [{}]}, "settled: law is missing"),
     ({**FOOTER, "settled": [verdict(digest="xyz")["verdict"]]}, "digest: expected hexadecimal digits"),
 ]
 #: Whole files.
@@ -140,13 +116,23 @@ def file_of(*lines: Any) -> bytes:
 
 
 MALFORMED = [
+    *(
+        (
+            file_of(*((HEADER,) if number else ()), spoilt(FULL[number], place)),
+            f", line {2 if number else 1}: ",
+            "expected",
+        )
+        for number, place in EACH
+    ),
     *((file_of(first, *WHOLE[1:]), ", line 1: ", said) for first, said in HEADERS),
     *((file_of(HEADER, line, FOOTER), ", line 2: ", said) for line, said in LINES),
     *((content, "", said) for content, said in FILES),
 ]
 
 
-@pytest.mark.parametrize(("content", "place", "said"), MALFORMED, ids=[said for *_, said in MALFORMED])
+@pytest.mark.parametrize(
+    ("content", "place", "said"), MALFORMED, ids=[*map(str, EACH), *(said for *_, said in MALFORMED[len(EACH) :])]
+)
 def test_it_is_refused_with_one_line_that_names_the_place(
     content: bytes, place: str, said: str, tmp_path: Path
 ) -> None:
@@ -159,7 +145,9 @@ def test_it_is_refused_with_one_line_that_names_the_place(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("content", [MALFORMED[0][0], MALFORMED[len(HEADERS)][0], FILES[1][0], FILES[-1][0]])
+@pytest.mark.parametrize(
+    "content", [MALFORMED[len(EACH)][0], MALFORMED[len(EACH) + len(HEADERS)][0], FILES[1][0], FILES[-1][0]]
+)
 def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Command) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
     good = Writer(tmp_path / "good" / "record.ndjson")
@@ -185,9 +173,8 @@ def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Comman
 
 def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> None:
     """The lines that are broken above are right as they are; with little in them, and with more than is known."""
-    known = json.dumps({**HEADER, "machine": {"cpu": "x", "isa": ["avx2"], "quantum": 1}, "weather": ["fine"]})
-    drawn = Figure("t", "x", "y", (Curve("c", (0.0, 1.0), (0.0, 1.0)),), Histogram("h", (0.0, 1.0), (1.0,)))
-    lines = [json.loads(known), LAW, verdict(), {**FIGURE, "figure": asdict(drawn)}, {**FOOTER, "more": {"a": None}}]
+    header = FULL[0] | {"machine": {**FULL[0]["machine"], "quantum": 1}, "weather": ["fine"]}
+    lines = [header, LAW, verdict(), FULL[3], {**FOOTER, "more": {"a": None}}]
     for name, some in (("whole", lines), ("short", [{"kind": "header", "format": 1}, verdict()])):
         (tmp_path / name).write_text("\n".join(map(json.dumps, some)) + "\n")
         assert read(tmp_path / name).settled() == [VERDICT]
@@ -225,9 +212,7 @@ def test_a_kept_failure_that_is_none_is_refused(content: bytes, said: str, tmp_p
 
 @pytest.mark.parametrize("failure", ["../secret", "..", "/etc/passwd", "C7F3A1", "c7f3a1.json", "c7f3a1\n", "", "é"])
 @pytest.mark.parametrize("more", [(), ("--script",)])
-def test_an_id_is_hexadecimal_digits_and_no_path(
-    failure: str, more: tuple[str, ...], tmp_path: Path, command: Command
-) -> None:
+def test_an_id_is_digits_and_no_path(failure: str, more: tuple[str, ...], tmp_path: Path, command: Command) -> None:
     (tmp_path / "secret.json").write_text(json.dumps({**FAILURE, "id": "../secret"}))
     (tmp_path / "secret.py").write_text("hidden")
     (tmp_path / "store").mkdir()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from warm import python
+from command import Patch
+from warm import statuses
 
 from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES, Item
@@ -26,7 +25,6 @@ from embcheck.families.dtensor.cases import DTensorCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES, absent, modes_of, running
 from embcheck.subject.collect import load_families, load_modes
-from selfcheck.fault import load_faults
 
 load_modes()
 FAMILIES = load_families()
@@ -48,25 +46,10 @@ def test_by_default_only_the_plain_modes_run() -> None:
     assert modes_of(LOOKUP, "deepcopy,eager") == ("eager", "deepcopy")
 
 
-@pytest.mark.parametrize("name", CALLED)
-def test_every_mode_tells_what_it_is(name: str) -> None:
-    mode = MODES[name]
-    assert mode.sentence.endswith(".")
-    assert all(reason.strip() for reason in mode.cannot.values())
-    assert mode.calls <= {family.call for family in FAMILIES.values()}
-
-
 def test_a_family_without_a_mode_has_a_reason() -> None:
     for family, mode in itertools.product(FAMILIES.values(), MODES.values()):
         has = mode.name in modes_of(family, "all")
         assert (absent(family, mode) is None) == has
-
-
-def test_conditions_may_be_joined() -> None:
-    mode = MODES["func_grad"]
-    case = LookupCase(2, 2, sparse=True, scale_grad_by_freq=True)
-    assert mode.reason(case, LOOKUP) == "it has no derivative"
-    assert mode.reason(case.but(sparse=False), LOOKUP) is None
 
 
 def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
@@ -115,39 +98,15 @@ def executed(family: Family, case: Any, execution: Execution = HERE) -> Outcome:
     return out
 
 
-#: Runs scripts one after the other and tells which of them did not end with 0.
-RUNNER = """
-import runpy, sys
-for path in sys.argv[1:]:
-    try:
-        runpy.run_path(path, run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            print(end.code, path)
-    except BaseException as error:
-        print(repr(error), path)
-"""
-
-
-def test_scripts_run_without_embcheck(tmp_path: Path) -> None:
+def test_scripts_run_without_embcheck() -> None:
     none = Difference("raised", "error", "raised", None, "raised")
-    paths = []
+    texts = {}
     for name in (name for name in CALLED if MODES[name].lacking() is None):
         family = GRADIENT if MODES[name].grad else LOOKUP
         law = next(law for law in family.laws if law.judge is accepts)
-        text = script(family, MODES[name], law, LookupCase(3, 2, (0, 2, 1, 2), (2, 2)), none)
-        assert "embcheck" not in text, name
-        paths.append(tmp_path / f"{name}.py")
-        paths[-1].write_text(text)
-    done = python("-c", RUNNER, *paths)
-    assert "/" not in done.stdout, done.stdout
-    assert done.returncode == 0, done.stderr
-
-
-def test_every_mode_has_three_faults_of_its_own() -> None:
-    faults = load_faults().values()
-    counts = {name: sum(fault.modes == (name,) for fault in faults) for name in CALLED}
-    assert {name: count for name, count in counts.items() if count < 3} == {}
+        texts[name] = script(family, MODES[name], law, LookupCase(3, 2, (0, 2, 1, 2), (2, 2)), none)
+        assert "embcheck" not in texts[name], name
+    assert dict(zip(texts, statuses([*texts.values()]), strict=True)) == dict.fromkeys(texts, 0)
 
 
 def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
@@ -157,14 +116,6 @@ def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
         if mode.lacking() is None and mode.reason(case, LOOKUP) is None:
             error = run(LOOKUP.plan(case), mode).error
             assert isinstance(error, IndexError) != (name in known), name
-
-
-def test_the_default_dtype_and_device_are_put_back() -> None:
-    for name in ("default_float64", "default_device", "deterministic"):
-        run(LOOKUP.plan(LookupCase(3, 2, out_of_range="V")), MODES[name])
-    assert torch.get_default_dtype() == torch.float32
-    assert torch.get_default_device().type == "cpu"
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "column_slice", "transposed"])
@@ -213,9 +164,7 @@ def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
         (ProcessDied("hang"), Violated),
     ],
 )
-def test_a_case_of_which_nothing_comes_back(
-    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Result]
-) -> None:
+def test_a_case_of_which_nothing_comes_back(monkeypatch: Patch, raised: Exception, expected: type[Result]) -> None:
     """A case whose own process dies of it, or comes to no end, violates the law that it is accepted; else nothing is known."""
 
     def died(*_: object) -> bytes:

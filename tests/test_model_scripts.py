@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from warm import scripts_alone
 
-from embcheck.core.cause import LedgerError, ModelCause, by_severity
-from embcheck.known.models import PAGES, SCRIPTS, index, model_causes, model_pages, one
+from embcheck.core.cause import LedgerError, ModelCause
+from embcheck.known.models import PAGES, SCRIPTS, model_causes, model_pages
 from embcheck.known.recorded import public, scripts
 
 #: Lines of code of the longest script.
@@ -140,27 +140,3 @@ def test_the_pages_are_what_the_command_makes() -> None:
     assert [name for name in made if (PAGES / name).read_text("utf-8") != made[name]] == [], (
         "run: embcheck known --write"
     )
-
-
-def test_the_first_page_has_the_worst_first_and_counts(tmp_path: Path) -> None:
-    causes = told(tmp_path, DATA + DATA.replace("bert-odd", "esm-odd").replace("raises", "silent-wrong"))
-    page = index(causes)
-    assert "2 bugs of transformers" in page
-    assert "\n| raises | 1 | 3 | 0 | raises where it should work |\n" in page
-    assert page.index("(esm-odd.md) | silent-wrong |") < page.index("(bert-odd.md) | raises |")
-    assert "| BertForMaskedLM and 2 more | 5.23.0 |" in page
-    assert [cause.name for cause in by_severity(causes.values())] == ["esm-odd", "bert-odd"]
-
-
-def test_a_page_says_what_there_is_and_escapes_it(tmp_path: Path) -> None:
-    page = one(told(tmp_path, DATA)["bert-odd"])
-    for words in (
-        "# bert-odd\n",
-        "is &lt;odd&gt;.",
-        "- **severity** raises: raises where it should work\n",
-        "- **classes** BertForMaskedLM, ErnieForMaskedLM, MraForMaskedLM\n",
-        "[bert-odd.py](scripts/bert-odd.py)",
-        "**Why** \\`decoder\\_bias\\` is odd.",
-        "**What would mend it** Make it even.",
-    ):
-        assert words in page

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from command import Patch
 from typer.testing import CliRunner
 
 from embcheck.cli.main import app
@@ -22,14 +23,7 @@ from embcheck.runner.run import Settings
 ROOT = Path(__file__).parents[1]
 ACTION_FILE = (ROOT / "ci" / "action" / "action.yml").read_text(encoding="utf-8")
 #: A value of each option that is not its default.
-OTHER: dict[str, Any] = {
-    "mode": "all",
-    "select": "padding",
-    "workers": "3",
-    "witnesses": "all",
-    "shard": "1/2",
-    "device": "cuda",
-}
+OTHER = {"mode": "all", "select": "padding", "workers": "3", "witnesses": "all", "shard": "1/2", "device": "cuda"}
 
 
 def other(option: Option) -> Any:
@@ -69,7 +63,7 @@ def test_the_command_line_has_the_table_and_nothing_else() -> None:
         assert made[option.parameter].help == option.help
 
 
-def handed(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> tuple[list[str], Any]:
+def handed(monkeypatch: Patch, folder: Path, *words: str) -> tuple[list[str], Any]:
     """What a run hands to pytest, and the plug-in that prints."""
     given: list[Any] = []
 
@@ -84,9 +78,7 @@ def handed(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: str) -> tuple[
     return given[0], given[1]
 
 
-def test_the_command_line_goes_before_the_table_and_the_table_before_the_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_line_goes_before_the_table_and_that_before_defaults(tmp_path: Path, monkeypatch: Patch) -> None:
     (tmp_path / "pyproject.toml").write_text(
         "[tool.embcheck]\nseed = 5\nprofile = 'quick'\nstrict = true\n"
         "report = 'out'\nworkers = 3\nselect = 'padding'\nverbose = 1\n"
@@ -137,9 +129,7 @@ def test_a_file_gives_each_option_a_value_of_its_type_and_no_other(tmp_path: Pat
         ("[tool.embcheck\n", "pyproject.toml: Expected ']'"),
     ],
 )
-def test_a_file_that_is_wrong_gets_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
-) -> None:
+def test_a_file_that_is_wrong_gets_one_line(tmp_path: Path, monkeypatch: Patch, text: str, said: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["run"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,10 @@ from warm import eventually, python
 
 from embcheck.core.machine import seen
 from embcheck.core.processes import RunFolder, keep_few_kernels, temporary_files_in
+from embcheck.engine.crashes.patience import Hangs
+from embcheck.subject.collect import load_families
+from selfcheck import by_hand
+from selfcheck.by_hand import Worker, rechecked
 
 ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
 
@@ -203,3 +210,23 @@ def test_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
         pid = int(command.stdout.readline())
         command.kill()
     assert eventually(lambda: not alive(pid), 20), "the worker goes on"
+
+
+def test_a_law_that_a_fault_breaks_is_not_idle() -> None:
+    law = "padding_is_accepted"
+    assert rechecked([law], load_families(), "quick", 0) == {law}
+
+
+def test_a_worker_that_hangs_is_ended_and_another_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a fork of this process, which is there at once; as it is started: `test_processes.py`."""
+    forking = multiprocessing.get_context("fork")
+    monkeypatch.setattr(by_hand, "_pool", lambda: ProcessPoolExecutor(1, mp_context=forking))
+    worker = Worker()
+    try:
+        with pytest.raises(Hangs):
+            worker.asked(0.5, time.sleep, 3600)
+        with pytest.raises(BrokenProcessPool):
+            worker.asked(60.0, os._exit, 1)
+        assert worker.asked(60.0, abs, -3) == 3
+    finally:
+        worker.close()

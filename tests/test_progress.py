@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from command import Command
+from command import Patch
 from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
 
 from embcheck.core.options import DOCUMENTS
@@ -24,7 +24,7 @@ from embcheck.runner import session
 # -- on the way ------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: Patch) -> None:
     for seconds_each, most in ((0.5, 10), (0.05, 2), (5.0, 10)):
         clock = [0.0]
         monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
@@ -41,21 +41,10 @@ def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monk
         assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
 
 
-def test_quiet_progress_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    followed = Progress(verbosity=-1)
-    monkeypatch.setattr(followed.out, "print", lambda *words: pytest.fail(str(words)))
-    followed.total, followed._said = 2, -100.0
-    report: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
-    followed.pytest_runtest_logreport(report)
-    assert followed.finished == 1
-
-
 # -- as one document -------------------------------------------------------------------------------------------
 
 
-def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(session, "confirmed", list)
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
     made = ended(run_of(tmp_path, violated(), dark), 1)
@@ -79,9 +68,7 @@ def test_the_json_document_has_the_footer_s_numbers_and_the_failures(
 
 
 @pytest.mark.parametrize("form", DOCUMENTS)
-def test_a_document_is_all_that_is_printed(
-    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_document_is_all_that_is_printed(form: str, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     made = run_of()
     config: Any = SimpleNamespace(
@@ -98,7 +85,7 @@ def test_a_document_is_all_that_is_printed(
 
 @pytest.mark.parametrize(("form", "annotations"), [("text", False), ("github", True)])
 def test_github_annotations_can_be_asked_for(
-    form: str, annotations: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    form: str, annotations: bool, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(session, "confirmed", list)
     monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
@@ -115,7 +102,3 @@ def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> No
     assert json.loads(capsys.readouterr().out) == {"exit_code": 5, "because": "nothing was selected"}
     Progress(form="junit").print_document(None)
     assert list(ElementTree.fromstring(capsys.readouterr().out)) == []
-
-
-def test_unknown_forms_are_refused(command: Command) -> None:
-    assert command("run", "--format", "xml").code == 4

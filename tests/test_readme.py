@@ -88,11 +88,7 @@ def test_what_is_counted_is_there() -> None:
 def test_only_the_exhaustive_scope_proves() -> None:
     """Of everything else it is said that it tests."""
     texts = [README, embcheck.__doc__ or "", str(app.info.help), (ROOT / "pyproject.toml").read_text(encoding="utf-8")]
-    texts += [
-        path.read_text(encoding="utf-8")
-        for path in (ROOT / "docs").glob("*.md")
-        if path.name in ("index.md", "verdicts.md")
-    ]
+    texts += [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("index.md", "verdicts.md")]
     for text in texts:
         for line in re.findall(r"[^.:]*\b(?:prov(?:e|es|ed|en)|proofs?)\b[^.]*", " ".join(text.split())):
             assert "scope" in line, line

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record import schema
-from embcheck.record.record import FORMAT, Record, RecordError, Writer, read
+from embcheck.record.record import FORMAT, Record, Writer, read
 from embcheck.runner.run import environment
 
 EXAMPLE = Counterexample(
@@ -98,21 +96,6 @@ def test_cut_anywhere_it_reads_as_a_beginning(tmp_path: Path) -> None:
         assert record.verdicts == VERDICTS[: whole[: end + 1].count(b"\n") - 1]
 
 
-def test_a_cut_header_is_no_record(tmp_path: Path) -> None:
-    path = tmp_path / "record"
-    path.write_text(HEADER[:-3])
-    with pytest.raises(RecordError, match="empty; expected a header"):
-        read(path)
-
-
-def test_an_empty_file_and_a_missing_one(tmp_path: Path) -> None:
-    (tmp_path / "empty").write_text("")
-    with pytest.raises(RecordError, match="empty"):
-        read(tmp_path / "empty")
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "missing")
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_is_noted_and_never_raises() -> None:
     writer = Writer(Path("/dev/full"))
@@ -175,23 +158,8 @@ def test_a_record_obeys_it(tmp_path: Path) -> None:
     assert [line["kind"] for line in found] == ["header", "law", "verdict", "footer"]
     for line in found:
         check().validate(line)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        {},
-        {"kind": "remark"},
-        {"kind": "header", "format": 99},
-        {"kind": "footer", "exit_code": 0},
-        {"kind": "law", "law": {"law": "x"}},
-        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "status": "wins"}},
-        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "colour": "red"}},
-        {"kind": "verdict", "verdict": {**VERDICTS[0].to_dict(), "counterexamples": [{**asdict(EXAMPLE), "case": 3}]}},
-    ],
-)
-def test_what_is_no_line_is_refused(line: dict[str, Any]) -> None:
-    assert not check().is_valid(line)
+    for wrong in ({"kind": "remark"}, {"kind": "header", "format": 99}, {**found[2], "verdict": {"law": "x"}}):
+        assert not check().is_valid(wrong)
 
 
 def test_a_type_without_a_schema_is_an_error() -> None:

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+import embcheck.families.tie_preservation.space as family
 from embcheck.core.case import LookupCase
 from embcheck.core.space import Space
+from embcheck.core.stream import Stream
 from embcheck.engine.reduce import reduce_case, size
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.smaller import smaller
 from embcheck.families.gradient import routes
 from embcheck.families.lookup import cases
+from embcheck.families.tie_preservation.all_operations import OPERATIONS
+from embcheck.families.tie_preservation.cases import TiePreservationCase
 
 SPACE = Space(LookupCase, routes.AXES, routes.repair, smaller=cases.smaller_tables)
 LARGE = LookupCase(2001, 129, "unequal", (3, 1, 1025), 79, dtype="bfloat16", index_dtype="int32").but(
@@ -51,16 +55,6 @@ def test_finds_the_known_minimum(name: str) -> None:
     if name in ("numel >= 769", "D > 16", "rows"):
         plain = LookupCase(found.num_embeddings, found.embedding_dim, found.indices, found.shape)
         assert found == plain
-
-
-def test_keeps_the_kind_of_failure() -> None:
-    """With two failures in one case, the one that was met is reduced, not the smaller one beside it."""
-
-    def kind(case: LookupCase) -> str | None:
-        return "wide" if case.embedding_dim > 64 else "sparse" if case.numel > 1 else None
-
-    found, _ = reduce_case(LARGE, SPACE, lambda case: kind(case) == "wide")
-    assert (found.embedding_dim, found.numel) == (65, 0)
 
 
 def test_every_candidate_is_smaller_and_tried_once() -> None:
@@ -112,3 +106,19 @@ def test_bags_that_are_written_out_lose_a_bag_or_a_token_and_tokens_become_zero(
         (each.bags, each.indices) for each in smaller(case) if (each.num_embeddings, each.embedding_dim) == (3, 1)
     }
     assert proposed == {((0,), ()), ((2,), (2, 1)), ((1, 0), (1,)), ((2, 0), (0, 1)), ((2, 0), (2, 0))}
+
+
+def test_long_histories_have_every_operation() -> None:
+    drawn = [family.draw(Stream(seed)) for seed in range(600)]
+    long = [case for case in drawn if case.watched and len(case.history) > 4]
+    assert max(len(case.history) for case in long) == family.STEPS
+    assert {name for case in long for name in case.history} == set(OPERATIONS) - {"nothing"}
+
+
+def test_a_history_gets_shorter_from_any_place() -> None:
+    case = TiePreservationCase(prior="frozen", first="deepcopied", second="retied", later=("as_double", "pickled"))
+    shorter = [found.history for found in family.shorter(case)]
+    assert all(len(history) < len(case.history) for history in shorter)
+    assert {history for history in shorter if len(history) == 4} == {
+        (*case.history[:at], *case.history[at + 1 :]) for at in range(5)
+    }

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.core.axes import parse
 from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, Entry, load, read
 from embcheck.engine.tally import Tallies
@@ -87,37 +86,3 @@ def test_a_second_fault_is_seen_in_a_region(entry: Entry) -> None:
 
 #: Their laws read a single observation that is true or false: what is another difference, other laws see.
 ONE_BIT = ("parameter-list-grows-by-what-it-refuses", "parameter-dict-keeps-the-keys-it-refuses")
-
-
-def of_a_row(row: int, value: float) -> Fault:
-    """A row of the table's gradient is another."""
-
-    def fault(run: Program) -> Mapping[str, Any]:
-        seen = dict(run())
-        gradient = seen["weight_grad"].clone()
-        gradient[row] = value
-        return seen | {"weight_grad": gradient}
-
-    return fault
-
-
-def zeroed(run: Program) -> Mapping[str, Any]:
-    """Gradients of gradients are zero."""
-    return {name: value * 0 if name in ("upstream_grad", "computed_grad") else value for name, value in run().items()}
-
-
-@pytest.mark.parametrize(
-    ("family", "line", "law", "fault"),
-    [
-        # Duplicates that overwrite each other in a row that is no padding.
-        ("gradient_routes",
-         "LookupCase(num_embeddings=3, embedding_dim=2, indices=(0, 1, 1), shape=(1, 3), padding_idx=0,entry='module', "
-         "route='per_sample')", "gradient_routes_give_same_weight_gradient", of_a_row(1, 1.0)),
-        ("gradient", "LookupCase(num_embeddings=2, embedding_dim=2, indices=(0, 0, 1), shape=(3,), scale_grad_by_freq=True, "
-         "route='double_backward')", "double_backward_looks_up_rows", zeroed),
-    ],
-)  # fmt: skip
-def test_what_comes_out_instead_is_what_torch_gives(family: str, line: str, law: str, fault: Fault) -> None:
-    case = parse(line)
-    assert not violated(FAMILIES[family], case)
-    assert law in violated(FAMILIES[family], case, fault)

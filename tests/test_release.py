@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Command
+from command import Command, Patch
 
 from embcheck.cli.releases import exit_code_of
 from embcheck.core.verdict import Status, Verdict
@@ -51,7 +51,7 @@ def test_a_copy_of_the_code_runs_by_itself(tmp_path: Path) -> None:
 class Laboratory:
     """Stands in for the child that runs the laws: writes a record, or does not."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def __init__(self, monkeypatch: Patch, tmp_path: Path) -> None:
         self.cache = Cache(tmp_path)
         self.runs = 0
         self.status, self.stopped, self.said = 0, "finished", ""
@@ -78,16 +78,14 @@ class Laboratory:
 
 
 @pytest.fixture
-def laboratory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Laboratory:
+def laboratory(monkeypatch: Patch, tmp_path: Path) -> Laboratory:
     return Laboratory(monkeypatch, tmp_path)
 
 
 OTHER = ("x86_64", "another CPU")
 
 
-def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_asked_for(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_due(laboratory: Laboratory, monkeypatch: Patch) -> None:
     first, second = laboratory.cell(), laboratory.cell()
     assert (first.kept, second.kept, laboratory.runs) == (False, True, 1)
     assert first.folder is not None
@@ -112,7 +110,7 @@ def test_what_did_not_finish_is_told_and_run_again(laboratory: Laboratory, statu
     assert not laboratory.cell().problem
 
 
-def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, monkeypatch: Patch) -> None:
     first = laboratory.cell()
     assert first.folder is not None
     elsewhere = first.folder.rename(first.folder.with_name("elsewhere"))
@@ -127,17 +125,6 @@ def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, mon
     second = laboratory.cell()
     assert (second.problem, second.kept, laboratory.runs) == ("", False, 2)
     assert [path.name for path in laboratory.cache.cells.iterdir()] == [first.folder.name]
-
-
-def test_a_release_that_cannot_be_installed_is_a_cell_that_says_so(
-    laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(release: Release) -> Environment:
-        raise ReleaseError("can't be installed: no wheel")
-
-    monkeypatch.setattr(laboratory.cache, "environment", fails)
-    cell = laboratory.cell()
-    assert (cell.name, cell.record, cell.problem) == ("2.13.0", None, "can't be installed: no wheel")
 
 
 def record(*statuses: Status) -> Record:
@@ -197,13 +184,6 @@ def test_bisection(line: list[Outcome], found: list[Turn]) -> None:
     assert len(tried) == len(set(tried)), "no release is tried twice"
 
 
-def test_bisection_tries_few() -> None:
-    line = [RIGHT] * 700 + [FAILS] * 300
-    outcomes = bisect(1000, line.__getitem__)
-    assert turns(outcomes) == [Turn(699, 700, "first fails in")]
-    assert len(outcomes) <= 12
-
-
 @pytest.mark.parametrize(
     ("line", "options", "code", "told"),
     [
@@ -219,7 +199,7 @@ def test_bisection_tries_few() -> None:
 )  # fmt: skip
 def test_what_is_said_of_a_line_of_releases(
     line: list[Outcome], options: tuple[str, ...], code: int, told: tuple[str, ...], tmp_path: Path,
-    command: Command, monkeypatch: pytest.MonkeyPatch,
+    command: Command, monkeypatch: Patch,
 ) -> None:  # fmt: skip
     tried: list[str] = []
     by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(line)}
@@ -266,9 +246,7 @@ KILLED_ONCE = "import os, sys; from pathlib import Path; here = Path(__file__).w
 @pytest.mark.parametrize(
     "end", ["old or os.abort()", "import time; old or time.sleep(600)", "old or [None for _ in iter(int, 1)]"]
 )
-def test_what_was_killed_or_had_no_end_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
-) -> None:
+def test_what_was_killed_or_had_no_end_is_tried_again(tmp_path: Path, monkeypatch: Patch, end: str) -> None:
     monkeypatch.setattr("embcheck.releases.trial._SECONDS", 2.0)
     monkeypatch.setattr("embcheck.releases.trial._IDLE", 2.0)
     script = KILLED_ONCE.format(end)
@@ -277,7 +255,7 @@ def test_what_was_killed_or_had_no_end_is_tried_again(
     assert try_script(script, HERE, tmp_path) is RIGHT
 
 
-def test_a_python_that_hangs_is_no_release_and_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_that_hangs_is_no_release_and_is_not_kept(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr("embcheck.releases.environment._IMPORT", 1.5)
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 600\n")
@@ -287,9 +265,7 @@ def test_a_python_that_hangs_is_no_release_and_is_not_kept(tmp_path: Path, monke
     assert not list((tmp_path / "cache").rglob("*"))
 
 
-def test_an_answer_that_is_torn_or_of_another_machine_is_not_reused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_is_torn_or_of_another_machine_is_not_reused(tmp_path: Path, monkeypatch: Patch) -> None:
     script = KILLED_ONCE.format("sys.exit(old)")
     assert [try_script(script, HERE, tmp_path) for _ in range(2)] == [RIGHT, RIGHT]
     (note,) = tmp_path.glob("*.json")

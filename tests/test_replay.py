@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from command import Command
+from command import Command, Patch
 from test_evaluate import CASE, PADDING, ZERO
 
 from embcheck.core.machine import here
@@ -57,9 +57,7 @@ def test_the_states_of_a_replay(result: Any, state: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(("state", "code"), [(FAILED, 1), (FIXED, 0), (ERROR, 3)])
-def test_the_exit_code_of_a_replay(
-    state: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
+def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     kept = {"id": "c7f3a1", **RECORD}
     (tmp_path / "c7f3a1.json").write_text(json.dumps(kept))
     monkeypatch.setattr("embcheck.runner.replay.replay", lambda record: Replayed(state, "in words"))
@@ -116,9 +114,7 @@ def test_a_replay_of_what_is_not_here_is_an_error(fields: dict[str, str], words:
         ("padding_row_gets_no_gradient", "value", ERROR, "ends its process: crash SIGSEGV; this law has nothing to"),
     ],
 )
-def test_a_replay_of_a_program_that_dies(
-    law: str, kind: str, state: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replay_of_a_program_that_dies(law: str, kind: str, state: str, words: str, monkeypatch: Patch) -> None:
     """Another law than that the case is accepted was not judged, and neither FAILED nor FIXED is known of it."""
     monkeypatch.setattr("embcheck.runner.replay.examine", lambda *_, **__: {"symptom": "crash SIGSEGV"})
     found = replay({**RECORD, "law": law, "kind": kind})
@@ -133,17 +129,17 @@ def broken(error: Exception) -> Any:
     return raises
 
 
-def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: Patch) -> None:
     monkeypatch.setattr(torch.nn.functional, "embedding", broken(RuntimeError("broken")))
     assert replay(RECORD) == (ERROR, "the program raised RuntimeError: broken")
 
 
-def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: Patch) -> None:
     monkeypatch.setattr("embcheck.runner.replay.examine", broken(NoAnswer("the process died itself")))
     assert replay(RECORD) == (ERROR, "the process died itself")
 
 
-def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: Patch) -> None:
     errs = replace(ZERO, judge=broken(ZeroDivisionError("division by zero")))
     monkeypatch.setattr(PADDING, "laws", [errs if each is ZERO else each for each in PADDING.laws])
     found = replay(RECORD)

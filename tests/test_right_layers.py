@@ -90,23 +90,6 @@ class Frozen(nn.Module):
         return functional.embedding(indices, self.weight.detach())
 
 
-@embcheck.declare("bag")
-class SumsFromTheFront(nn.Module):
-    def __init__(
-        self, num_embeddings: int, embedding_dim: int, mode: str = "sum", padding_idx: int | None = None
-    ) -> None:
-        super().__init__()
-        if mode != "sum":
-            raise ValueError("sums only")
-        if padding_idx is not None and padding_idx < 0:
-            raise ValueError("padding_idx must not be negative")
-        self.table = nn.EmbeddingBag(num_embeddings, embedding_dim, mode=mode, padding_idx=padding_idx)
-
-    def forward(self, indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
-        bags: Tensor = self.table(indices, offsets, samples)
-        return bags
-
-
 @embcheck.declare("tied", table="table")
 class TiedFromTheFront(nn.Module):
     def __init__(
@@ -181,7 +164,6 @@ RIGHT: list[Any] = [
     (Frozen, 5_000, ("its table is frozen: no gradient reaches weight",)),
     (PadsByDefault, 10_000, ()),
     (NoSparseBag, 5_000, ()),
-    (SumsFromTheFront, 5_000, ("mode='mean': ValueError: sums only", "padding_idx=-1: ValueError: padding_idx must")),
     (TiedFromTheFront, 1_000, ("sparse=True: ValueError: dense, and", "padding_idx=-1: ValueError: dense, and")),
     (local(), 1_000, ()),
     (copied, 1_000, ()),

@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from command import Patch
 from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
 
 from embcheck.core.verdict import Status, Verdict
@@ -32,7 +33,7 @@ def validator() -> Any:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> session.Session:
+def run(tmp_path: Path, monkeypatch: Patch) -> session.Session:
     """A run with two violations of one law and one of another, something unknown and something without a verdict."""
     monkeypatch.setattr(session, "confirmed", list)
     other = replace(
@@ -142,9 +143,7 @@ def test_a_layer_is_found_without_importing_it(tmp_path: Path, name: str, place:
     assert sarif.place_of_subject(name, tmp_path) == place
 
 
-def test_a_violation_of_a_layer_lies_at_the_layer(
-    run: session.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_violation_of_a_layer_lies_at_the_layer(run: session.Session, tmp_path: Path, monkeypatch: Patch) -> None:
     (tmp_path / "layers.py").write_text(LAYERS)
     monkeypatch.chdir(tmp_path)
     run.examples = [replace(EXAMPLE, subject="layers:Model")]

@@ -19,10 +19,10 @@ from warm import python
 from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.options import COLOURS
 from embcheck.core.tiers import CORE
-from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
 from embcheck.record.ending import because
 from embcheck.record.totals import Totals, cases_by_family, shares
-from embcheck.report.failure import chosen, lines
+from embcheck.report.failure import lines
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console
 from embcheck.report.terminal import summary
@@ -126,11 +126,6 @@ def test_the_rows_add_up_to_the_totals() -> None:
     assert row.split()[-2:] == ["1,000", "1"]
 
 
-def test_core_families_exist_and_are_named_once() -> None:
-    assert set(CORE) < set(FAMILIES)
-    assert len(CORE) == len(set(CORE))
-
-
 def test_a_few_further_families_have_a_line_each() -> None:
     told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
     at = next(number for number, line in enumerate(told) if line.startswith("family "))
@@ -218,11 +213,6 @@ def test_which_side_departs() -> None:
     )
 
 
-def test_two_examples_of_a_law_are_shown_and_those_with_the_shortest_cases() -> None:
-    three = [replace(EXAMPLE, case="LookupCase()" + "," * n, id=str(n)) for n in (3, 1, 2)]
-    assert [example.id for example in chosen(three)] == ["1", "2"]
-
-
 # -- the last line ---------------------------------------------------------------------------------------------
 
 STALE = witness(0, Status.VIOLATED, "ledger entry entry-0 is stale")
@@ -301,13 +291,6 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
     assert ("one_hot_is_accepted" in {line.split()[0] for line in told if line}) is laws
     assert any(line.startswith("family ") for line in told) is families
     assert "exit code 0: every law holds, is known or not applicable" in told
-
-
-def test_statements_are_of_the_law_that_is_shown() -> None:
-    told = lines(
-        EXAMPLE, laws={EXAMPLE.law: Statement(EXAMPLE.law, "padding", "What it says.", "where", link="pytorch#1")}
-    )
-    assert told[1:3] == ["  law     What it says.", "  source  where pytorch#1"]
 
 
 def test_what_workers_print_needs_no_rich() -> None:

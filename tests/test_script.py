@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
 import functools
+import re
+import symtable
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -23,36 +23,24 @@ from embcheck.modes.mode import MODES, modes_of
 from embcheck.subject.collect import load_families
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but annotations, which a script never evaluates."""
-    todo: list[ast.AST] = [tree]
-    while todo:
-        node = todo.pop()
-        yield node
-        for field in node._fields:
-            if field not in ("annotation", "returns", "ctx"):
-                value = getattr(node, field)
-                todo += [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, ast.AST)]
-
-
 @functools.cache
 def names(part: str) -> tuple[set[str], set[str], set[str]]:
-    """The modules that a part of a script imports, the names that it binds, and those that it uses."""
-    imported: set[str] = set()
-    bound: set[str] = set()
-    used: set[str] = set()
-    for node in nodes(ast.parse(part)):
-        if isinstance(node, ast.Name):
-            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
-        elif isinstance(node, ast.arg):
-            bound.add(node.arg)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ExceptHandler):
-            bound.add(node.name or "")
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            imported |= {module.split(".")[0] for module in modules}
-            bound |= {(a.asname or a.name).split(".")[0] for a in node.names}
-    return imported, bound, used
+    """The modules that a part of a script imports, the names that it binds, and those that it uses; annotations, which a
+    script never evaluates, left out."""
+    imported = set(re.findall(r"^ *(?:import|from) (\w+)", part, re.MULTILINE))
+    bound, used = set(), set()
+    todo: list[symtable.SymbolTable] = [
+        symtable.symtable("from __future__ import annotations\n" + part, "part", "exec")
+    ]
+    for table in todo:
+        todo += [child for child in table.get_children() if child.get_name() != "_annotation"]
+        outside = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if outside and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+            elif symbol.is_referenced() and (outside or symbol.is_global()):
+                used.add(symbol.get_name())
+    return imported - {"__future__"}, bound, used
 
 
 def foreign(text: str) -> set[str]:

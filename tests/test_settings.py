@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from command import Patch
 
 from embcheck.core.item import PROFILES, items_of
 from embcheck.core.law import Plan, accepts
@@ -107,9 +107,7 @@ def test_random_numbers_are_put_back_though_a_program_may_draw() -> None:
         assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_what_a_user_s_module_changes_when_it_is_imported_is_put_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_user_s_module_changes_when_it_is_imported_is_put_back(tmp_path: Path, monkeypatch: Patch) -> None:
     source = """
         import torch
         torch.set_default_dtype(torch.float64)
@@ -158,41 +156,6 @@ def wrapped(owner: Any, *names: str) -> Any:
     return patched(owner, **{name: around(getattr(owner, name)) for name in names})
 
 
-@contextmanager
-def hooked() -> Iterator[None]:
-    """Hooks of every module and optimizer that do nothing."""
-    handles = [
-        modules.register_module_forward_pre_hook(lambda *given: None),
-        modules.register_module_forward_hook(lambda *given: None),
-        modules.register_module_full_backward_hook(lambda *given: None),
-        modules.register_module_parameter_registration_hook(lambda *given: None),
-        optimizers.register_optimizer_step_pre_hook(lambda *given: None),
-        optimizers.register_optimizer_step_post_hook(lambda *given: None),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def watched() -> Iterator[None]:
-    """All at once.  Of ``nn.Embedding.__init__`` torch itself looks at the arguments, so that it stays as it is; and
-    a profiler that records shapes makes torch refuse to swap a module's parameters."""
-    with ExitStack() as stack:
-        for each in (
-            wrapped(torch.nn.functional, "embedding", "embedding_bag", "one_hot", "linear", "cross_entropy"),
-            wrapped(torch.optim.SGD, "step", "zero_grad"),
-            wrapped(torch.nn.Module, "__call__", "state_dict", "load_state_dict", "register_parameter"),
-            wrapped(torch.Tensor, "backward", "detach", "requires_grad_"),
-            hooked(),
-            torch.profiler.profile(),
-        ):
-            stack.enter_context(each)
-        yield
-
-
 WATCHED = (
     *("lookup", "padding", "gradient", "tied_training", "one_hot", "embedding_bag", "max_norm"),
     *("tutorial_claims", "module_traversal"),
@@ -219,7 +182,14 @@ def violated(*names: str) -> dict[str, Any]:
 def test_no_law_turns_red_for_watchers() -> None:
     """Laws compare with what was there when the run began, never with torch's functions as they should be."""
     before = violated(*WATCHED)
-    with watched():
+    with (
+        # Of `nn.Embedding.__init__` torch itself looks at the arguments, so that it stays as it is.
+        wrapped(torch.nn.functional, "embedding", "embedding_bag", "one_hot", "linear", "cross_entropy"),
+        wrapped(torch.optim.SGD, "step", "zero_grad"),
+        wrapped(torch.nn.Module, "__call__", "state_dict", "load_state_dict", "register_parameter"),
+        wrapped(torch.Tensor, "backward", "detach", "requires_grad_"),
+        torch.profiler.profile(),
+    ):
         found = violated(*WATCHED)
     assert {law: kinds for law, kinds in found.items() if law not in before} == {}
 

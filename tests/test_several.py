@@ -21,8 +21,6 @@ from embcheck.families.lookup.several import (
     TURNS,
     Tokens,
     departures,
-    hold,
-    ranked,
     relaid,
     stacked,
     tiled,
@@ -37,6 +35,8 @@ from selfcheck.sites import layout
 
 DENSE = LookupCase(3, 4, "cycle", (2, 3), route="several", dtype="float64")
 BAG = BagCase(3, 4, "max", 5, (2, 3), route="several", indices="cycle")
+WEIGHTED = BAG.but(mode="sum", weights="small", learns="both")
+LIMITED = MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="several")
 LINEAR = ConversionCase(5, 4, "to_linear", "permutation", (5,), company="several", dtype="float64", values="wide")
 #: So many calls each of these has.
 CALLS = len(FACTORS) + 2
@@ -64,17 +64,9 @@ def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None)
         ("gradient", DENSE.but(sparse=True), "embedding_sparse_backward"),
         ("embedding_bag", BAG, "_embedding_bag"),
         ("embedding_bag", BAG.but(mode="mean"), "_embedding_bag_dense_backward"),
-        (
-            "embedding_bag",
-            BAG.but(mode="sum", weights="small", learns="both"),
-            "_embedding_bag_per_sample_weights_backward",
-        ),
+        ("embedding_bag", WEIGHTED, "_embedding_bag_per_sample_weights_backward"),
         ("embedding_bag", BAG.but(learns="none"), "_embedding_bag_forward_only"),
-        (
-            "max_norm",
-            MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="several"),
-            "embedding_renorm_",
-        ),
+        ("max_norm", LIMITED, "embedding_renorm_"),
         ("one_hot", OneHotCase(3, "cycle", (5,), history="several"), "one_hot"),
         ("conversion", LINEAR.but(bias="whole"), "addmm"),
     ],
@@ -112,23 +104,6 @@ def test_what_is_laid_otherwise_is_the_same(shape: tuple[int, ...], strides: str
     if len(shape) > 1:
         assert layout(found) == ("contiguous" if strides == "offset" else strides)
         assert (found.storage_offset() > 0) == (strides == "offset")
-
-
-@pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize("count", [0, 1, 5, 6])
-def test_ranked_tokens_keep_their_order(rank: int, count: int) -> None:
-    tokens = torch.arange(count)
-    found = ranked(tokens, rank)
-    assert found.dim() == (rank if count else 1)
-    assert torch.equal(found.reshape(-1), tokens)
-
-
-def test_a_leaf_gets_other_data_though_a_graph_of_it_is_there() -> None:
-    leaf = torch.ones(3, 2, requires_grad=True)
-    kept = torch.nn.functional.embedding(torch.tensor([0]), leaf)
-    hold(leaf, torch.ones(5, 4))
-    (grad,) = torch.autograd.grad(torch.nn.functional.embedding(torch.tensor([4]), leaf).sum(), leaf)
-    assert (grad.shape, kept.shape) == ((5, 4), (1, 2))
 
 
 def test_what_departs_from_the_first_is_shown() -> None:

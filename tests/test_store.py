@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command import Patch
 
 from embcheck.core.files import Busy, opened_alone, write_whole
-from embcheck.core.verdict import Counterexample, Status, Verdict
-from embcheck.record.grid import Run
-from embcheck.record.record import PAGE, Record, Writer
+from embcheck.core.verdict import Counterexample
+from embcheck.record.record import PAGE, Writer
 from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
-from embcheck.report.page import render
 
 EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
@@ -78,9 +77,7 @@ def test_a_file_is_written_by_one_process_at_a_time_and_free_when_it_ends(tmp_pa
 
 
 @pytest.mark.parametrize("report", [None, "out", "a folder/out", "/somewhere/else"])
-def test_the_printed_command_finds_the_failure(
-    report: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_printed_command_finds_the_failure(report: str | None, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = None if report is None else tmp_path / report.lstrip("/") if report.startswith("/") else Path(report)
     keep(EXAMPLE, store_of(folder))
@@ -100,12 +97,3 @@ def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) 
     assert not is_kept("c7f3a2", tmp_path / "run")
     with pytest.raises(StoreError, match="kept are c7f3a1"):
         recorded("c7f3a2", tmp_path / "run")
-
-
-@pytest.mark.parametrize("family", ["family", "audit"])
-def test_the_page_prints_the_command_where_the_failure_was_kept(family: str, tmp_path: Path) -> None:
-    verdict = Verdict("law", family, "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
-    shown = Run("a", Record({}, [verdict]), store=tmp_path)
-    assert "see it again" not in render([shown])
-    keep(EXAMPLE, store_of(tmp_path))
-    assert f"<code>embcheck replay c7f3a1 --store {tmp_path}</code>" in render([shown])

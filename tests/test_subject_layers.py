@@ -68,9 +68,6 @@ def rows(layer: Table, indices: Tensor) -> Tensor:
 LOOKUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "Scaled": lambda self, indices: rows(self, indices) * math.sqrt(self.weight.shape[1]),
     "TimesTheWidth": lambda self, indices: rows(self, indices) * self.weight.shape[1],
-    "ForgetsTheScaleInTheGradient": lambda self, indices: (
-        rows(self, indices) + (rows(self, indices) * (math.sqrt(self.weight.shape[1]) - 1)).detach()
-    ),
     "Clamps": lambda self, indices: rows(self, indices.clamp(0, self.weight.shape[0] - 1)),
     "LosesTheLastRow": lambda self, indices: rows(
         self, torch.where(indices == len(self.weight) - 1, max(len(self.weight) - 2, 0), indices)
@@ -81,13 +78,7 @@ LOOKUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     ),
 }
 MADE = {name: type(name, (Table,), {"forward": forward}) for name, forward in LOOKUPS.items()}
-for name in ("TimesTheWidth", "ForgetsTheScaleInTheGradient"):
-    embcheck.declare(scale=math.sqrt)(MADE[name])
-
-
-class OffWhenCopied(Table):
-    def __deepcopy__(self, memo: Any) -> Any:
-        return self
+embcheck.declare(scale=math.sqrt)(MADE["TimesTheWidth"])
 
 
 class OffWhenServed(Table):
@@ -107,18 +98,11 @@ class OffWhenServed(Table):
         return functional.embedding(indices, self.kept)
 
 
-class IgnoresMaxNorm(Table):
+class RescalesAllRows(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim)
         self.max_norm = max_norm
 
-
-class DetachedWithMaxNorm(IgnoresMaxNorm):
-    def forward(self, indices: Tensor) -> Tensor:
-        return functional.embedding(indices, self.weight.detach(), max_norm=self.max_norm)
-
-
-class RescalesAllRows(IgnoresMaxNorm):
     def forward(self, indices: Tensor) -> Tensor:
         if self.max_norm is not None:
             with torch.no_grad():
@@ -167,15 +151,6 @@ def copying(embedding: nn.Embedding) -> nn.Linear:
 def copied(embedding: nn.Embedding) -> nn.Linear:
     """Right: it says that it copies."""
     return linear_of(embedding.weight.detach().t().clone())
-
-
-@embcheck.declare("conversion", copies=True)
-def without_padding(embedding: nn.Embedding) -> nn.Linear:
-    linear = copied(embedding)
-    if embedding.padding_idx is not None:
-        with torch.no_grad():
-            linear.weight[:, embedding.padding_idx] = 0
-    return linear
 
 
 @embcheck.declare("bag")
@@ -243,35 +218,12 @@ class RaisesWhenCalled(Flagged):
 WRONG: list[tuple[Any, str, str]] = [
     (LearnsPadding, "padding_row_gets_no_gradient", "expected 0"),
     (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
-    (
-        MADE["TimesTheWidth"],
-        "lookup_copies_rows",
-        "received [ 2. -4.], 2 times row 0; 1.41421 times is declared, expected",
-    ),
-    (
-        MADE["Scaled"],
-        "lookup_copies_rows",
-        "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt); exp",
-    ),
+    (MADE["TimesTheWidth"], "lookup_copies_rows", "received [ 2. -4.], 2 times row 0; 1.41421 times is declared"),
+    (MADE["Scaled"], "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt)"),
     (MADE["Clamps"], "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),
-    (OffWhenCopied, "lookup_copies_rows", ""),
-    (MADE["ForgetsTheScaleInTheGradient"], "weight_gradient_sums_upstream_per_row", ""),
-    (
-        MADE["Detached"],
-        "lookup_output_requires_grad_iff_weight_does",
-        "the output requires no grad, where the table does",
-    ),
-    (
-        DetachedWithMaxNorm,
-        "max_norm_rescaling_is_not_differentiated",
-        "the weight got no gradient: None after the backward pass",
-    ),
-    (
-        CachedInEvaluation,
-        "gradient_is_accepted",
-        "your layer's table got no gradient: what the layer returned does not",
-    ),
+    (MADE["Detached"], "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table"),
+    (CachedInEvaluation, "gradient_is_accepted", "your layer's table got no gradient: what the layer returned does"),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from embcheck.claims.claim import Claim, Observations
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
-from embcheck.core.claim_record import HOLDS, ONLY_IF, ORDER, OTHERWISE, REFUTED, Claimed, chapters
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
 from embcheck.core.verdict import Status, Verdict
@@ -52,12 +50,6 @@ def test_every_quote_and_title_is_told_in_english() -> None:
     assert [told.file for told in TUTORIALS.values() if chinese(told.gloss) or not told.gloss] == []
 
 
-def test_claims_are_chosen_by_what_is_said_of_them() -> None:
-    for text in ("张量副本", "COPY OF THE TENSOR", "An exploration of", "weight-tying.md:27"):
-        assert chosen(text)
-    assert {made.recorded.tutorial.file for made in chosen("An exploration of")} == {"weight-tying.md"}
-
-
 # -- order ---------------------------------------------------------------------------------------------------------
 
 
@@ -77,24 +69,6 @@ def printed(*found: Appraised) -> str:
     with out.capture() as captured:
         claims_report(out, found)
     return captured.get()
-
-
-def test_each_tutorial_has_its_title_its_counts_and_what_is_refuted_first() -> None:
-    unexpected = CLAIMS["tying.head_shape"]
-    text = printed(*(appraised(made, as_stated=made is not unexpected) for made in CLAIMS.values()))
-    parts = text.split("\n\n")
-    heads, bodies = parts[0:-1:2], parts[1::2]
-    assert len(heads) == len(bodies) == len(TUTORIALS)
-    for head, body, tutorial in zip(heads, bodies, TUTORIALS.values(), strict=True):
-        own = [made for made in CLAIMS.values() if made.recorded.tutorial == tutorial]
-        words = [OTHERWISE if made is unexpected else made.verdict for made in own]
-        counts = ", ".join(f"{words.count(word)} {word}" for word in ORDER if word in words)
-        assert head == f"{tutorial.title}  {tutorial.gloss}\n{tutorial.file}, {len(own)} claims: {counts}"
-        told = [line for line in body.splitlines() if not line.startswith("    ")]
-        starts = {OTHERWISE: "VIOLATED (stated: holds", REFUTED: "refuted  ", ONLY_IF: "only if  ", HOLDS: "holds  "}
-        assert len(told) == len(own)
-        for line, word in zip(told, sorted(words, key=ORDER.index), strict=True):
-            assert line.startswith(starts[word])
 
 
 @pytest.mark.parametrize("name", ["token.default_uniform", "full.padding_not_updated", "linear.layers_are_separate"])
@@ -117,20 +91,6 @@ def test_the_page_shows_what_is_printed() -> None:
     assert len(lines) > 6
     assert [line for line in lines if line not in text] == []
     assert last.startswith(closing(found, torch.__version__, 0, "").partition(" · torch")[0])
-
-
-def test_what_is_told_of_a_claim_is_put_in_words() -> None:
-    told = Claimed("a.b", "S.", TUTORIALS["weight-tying.md"], "1", "词", "word", ONLY_IF, "x", 1e-13, "a bound")
-    assert told.said == "“词” (word)"
-    assert told.decided == "only if: x"
-    assert told.risk(1) == "chance of judging a right torch wrong: at most 1e-13: a bound"
-    assert told.risk(2).endswith("at most 2e-13 (2 cases, 1e-13 each): a bound")
-    assert replace(told, chance=0.0).risk(2).endswith("wrong: 0: a bound")
-    assert replace(told, chance=None).risk(2) == ""
-    refuted = replace(told, gloss="", verdict=REFUTED)
-    assert (refuted.said, refuted.decided) == ("“词”", "instead: x")
-    (chapter,) = chapters([told], lambda one: one, lambda one: one.verdict)
-    assert chapter.counted == "1 claim: 1 only if"
 
 
 # -- chance --------------------------------------------------------------------------------------------------------

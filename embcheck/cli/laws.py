@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from embcheck.cli.usage import NOTHING
 from embcheck.report.style import console
@@ -24,9 +25,9 @@ def laws(
             out.print(f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})")
         for law in chosen:
             shown += 1
-            out.print(f"  [cyan]{law.name}[/cyan]  {law.sentence}", highlight=False)
+            out.print(f"  [cyan]{law.name}[/cyan]  {escape(law.sentence)}", highlight=False)
             if law.source:
-                out.print(f"      source: {law.source}", style="dim", highlight=False)
+                out.print(f"      source: {law.source}", style="dim", markup=False, highlight=False)
     if not shown:
         typer.echo(f"embcheck: no law contains {keyword!r}", err=True)
         raise typer.Exit(NOTHING)

@@ -152,13 +152,6 @@ def _untrue(got: Field, expected: bool, words: str) -> Difference:
     return Difference("untrue", got.path, bool(got.raw), expected, words)
 
 
-def at_most(got: Field, limit: int, words: str) -> Finding:
-    """A count that does not exceed its limit; ``words`` say what is counted."""
-    if got.raw <= limit:
-        return HOLDS
-    return Difference("too many", got.path, got.raw, limit, f"{got.raw:,} {words}, at most {limit:,} are due")
-
-
 def unwritten(out: Outcome, *allowed: str) -> Finding:
     """No input changed, except the elements of those ``allowed``, nor anything around one."""
     for name, words in out.written().items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
-    "quick": "about twenty seconds",
+    "quick": "about fifteen seconds",
     "gate": "about a minute",
     "full": "about four minutes",
     "tests": "about four minutes",

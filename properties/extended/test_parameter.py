@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, unwritten
+from embcheck.core.comparison import every, identical, is_false, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
-from embcheck.families.parameter.programs import ATTEMPTS, ERRORS
 
-parameter = Family("parameter", SPACE, plan, refused=lambda case: case.wrong is not None, cost=4.0, stride=2)
+parameter = Family("parameter", SPACE, plan, cost=4.0, stride=2)
 law = parameter.law
 
 
@@ -84,18 +83,6 @@ def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Findi
 
 
 @law(
-    "Assigning None removes a Parameter from parameters() and state_dict(); del removes its name too.",
-    source="nn.Module.register_parameter: None is not in state_dict; __delattr__",
-)
-def assigning_none_unregisters(case: ParameterCase, out: Outcome) -> Finding:
-    return every(
-        is_true(out.out, "None was not stored"),
-        same(out.names_out, ["first", "last"]),
-        is_true(out.deleted_out, "something is left of a slot that was deleted"),
-    )
-
-
-@law(
     "Deep copies and saved copies are Parameters with the same bits and requires_grad, in their own memory.",
     source="nn.Parameter.__deepcopy__; torch.save",
     must_cover={"values=special", "empty", "layout=transposed", "dtype=bfloat16"},
@@ -111,15 +98,6 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
         same_strides(case, out.saved_strides, case.strides),
         same_strides(case, out.deepcopied_strides, copied) if case.layout != "expanded" else UNASKED,
     )
-
-
-@law(
-    "torch.save keeps a Parameter's Python attributes.",
-    source="nn.Parameter.__reduce_ex__; torch.save: Python attributes of a Parameter",
-    must_cover={"rank=0", "empty", "dtype=bfloat16"},
-)
-def saved_parameter_keeps_attributes(case: ParameterCase, out: Outcome) -> Finding:
-    return same(out.told, (False, "table"))
 
 
 @law(
@@ -153,16 +131,6 @@ def parameter_aliases_its_tensor(case: ParameterCase, out: Outcome) -> Finding:
 @law("Only the tensor itself is written, not the memory around it.", source="no side effects")
 def parameter_writes_nothing_around(case: ParameterCase, out: Outcome) -> Finding:
     return unwritten(out, "data")
-
-
-@law(
-    "An invalid name, a Tensor as a Parameter and integers that require grad raise and change nothing.",
-    source="nn.Module.register_parameter, register_buffer, add_module, __setattr__; Tensor.requires_grad",
-    must_cover={f"wrong={name}" for name in ATTEMPTS},
-    refusal=True,
-)
-def invalid_parameters_raise(case: ParameterCase, out: Outcome) -> Finding:
-    return every(refuses(out, *ERRORS[str(case.wrong)]), unwritten(out))
 
 
 test_scope, test_product, test_random = parameter.tests()

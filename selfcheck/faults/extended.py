@@ -57,15 +57,6 @@ def quantized_single_tokens_are_refused(call: Call) -> Any:
     return call()
 
 
-@instead(quantized.Embedding, "__setstate__", "quantized_embedding")
-def quantized_copies_are_reversed(call: Call) -> None:
-    """A copy of a quantized table has its rows in reverse."""
-    call()
-    weight = call.self.weight()
-    scales, zeros = weight.q_per_channel_scales(), weight.q_per_channel_zero_points()
-    call.self.set_weight(torch.quantize_per_channel(weight.dequantize().flip(0), scales, zeros, 0, torch.quint8))
-
-
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 
 

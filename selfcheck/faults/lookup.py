@@ -150,9 +150,6 @@ embedding(
         "A lookup of the last row of an int8 table zeroes the first.": after(
             lambda call: call.weight[:1].zero_(), _last_row
         ),
-        "Indices of uint8 are accepted.": lambda call: call(
-            input=call.input.long() if call.input.dtype == torch.uint8 else call.input
-        ),
     },
 )
 

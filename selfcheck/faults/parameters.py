@@ -68,19 +68,6 @@ def linear_rank3_adds_bias_twice(call: Call) -> Any:
     return call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
 
 
-@instead(F, "linear", "linear")
-def linear_rank4_frozen_forgets_bias(call: Call) -> Any:
-    """A frozen weight's bias is left out for input of rank 4."""
-    return call(bias=None if call.input.dim() == 4 and not call.weight.requires_grad else call.bias)
-
-
-@instead(F, "linear", "linear")
-def linear_without_features_is_a_view_of_bias(call: Call) -> Any:
-    """An input without features gives a view of the bias."""
-    empty = call.bias is not None and call.weight.dim() == 2 and call.weight.shape[1] == 0
-    return call.bias.expand(*call.input.shape[:-1], len(call.bias)) if empty else call()
-
-
 # -- Parameters ---------------------------------------------------------------------------------------------------------
 
 
@@ -159,13 +146,6 @@ def plain_tensor_is_accepted(call: Call) -> None:
     value = call.value
     floating = isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.is_floating_point()
     call(value=nn.Parameter(value) if floating and known(call) else value)
-
-
-@instead(nn.Module, "__setattr__", "parameter")
-def assignment_of_none_is_ignored(call: Call) -> None:
-    """None assigned to a bias leaves the bias."""
-    if call.value is not None or call.name != "bias" or not known(call):
-        call()
 
 
 @instead(nn.Linear, "__setattr__", "tied_training")
@@ -282,7 +262,6 @@ faults_for(
         ),
         "Two tables made one after another are equal.": (nn.Embedding, "reset_parameters", _reseeded),
         "constant_(0) does nothing.": (init, "constant_", lambda call: call() if call.val else call.tensor),
-        "calculate_gain takes slope 0 for none.": (init, "calculate_gain", lambda call: call(param=call.param or None)),
         "orthogonal_ of a tall matrix has columns of another length.": (
             init,
             "orthogonal_",
@@ -295,15 +274,6 @@ faults_for(
         ),
     },
 )
-
-
-@instead(init, "orthogonal_", "initializers")
-def orthogonal_columns_have_one_side(call: Call) -> Any:
-    """orthogonal_ gives single columns whose first element is negative, as QR leaves them."""
-    found, table = call(), call.tensor.data
-    if table.dim() == 2 and table.shape[1] == 1:
-        table.mul_(torch.where(table[0, 0] > 0, -1.0, 1.0))
-    return found
 
 
 @instead(init, "trunc_normal_", "initializers")
@@ -327,17 +297,6 @@ in_place_of(
 )
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
-
-
-@instead(nn.Parameter, "__reduce_ex__", "parameter")
-def saved_parameters_have_no_attributes(call: Call) -> Any:
-    """What pickle makes of a Parameter has none of its attributes."""
-    kept = dict(vars(call.self))
-    vars(call.self).clear()
-    try:
-        return call()
-    finally:
-        vars(call.self).update(kept)
 
 
 @instead(nn.Parameter, "__new__", "parameter")

@@ -73,7 +73,7 @@ def _planted() -> Iterator[None]:
 add(
     Fault(
         "products_read_on_behind_rows",
-        "linear",
+        "conversion",
         "What lies behind a row of bfloat16 is multiplied by zero and added, as oneDNN 3.12 does with AMX.",
         _planted,
         applies=lambda: hasattr(torch.library, "get_kernel") and not leaks(),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
 from embcheck.core.wrong_results.judgement import of_plain
 
 
@@ -21,13 +19,6 @@ def _truths(got: Any, expected: Any) -> bool:
     if isinstance(got, (list, tuple)):
         return type(got) is type(expected) and len(got) == len(expected) and all(map(_truths, got, expected))
     return isinstance(got, bool) and isinstance(expected, bool)
-
-
-@of_plain
-def one_too_many(got: Any, expected: Any) -> Any:
-    """Counts, of which each is right or more by one."""
-    flat, due = np.ravel(got), np.ravel(expected)
-    return flat.dtype.kind == "i" and flat.shape == due.shape and np.isin(flat - due, (0, 1)).all()
 
 
 @of_plain

@@ -21,7 +21,7 @@ from embcheck.record.store import failure_id
 #: Profiles of which it takes less than a tenth.
 _PROFILES = ("gate", "full", "deep")
 #: The families whose kernels the levels choose: products, lookups, bags, and optimizers in one kernel.
-DECK = ("linear", "conversion", "lookup", "embedding_bag", "tied_training")
+DECK = ("conversion", "lookup", "embedding_bag", "tied_training")
 #: What a level is judged by of which nothing comes back.
 ANSWERS = Statement("level_is_judged", "levels", "The process of a CPU level comes to its end and tells its verdicts.")
 

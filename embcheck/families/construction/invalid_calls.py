@@ -100,6 +100,8 @@ _REFUSED: dict[tuple[type[Exception], ...], dict[str, Attempt]] = {
         "index_float32_with_max_norm": lambda w, **flags: F.embedding(torch.zeros(2), w, max_norm=0.5, **flags),
         "index_float32": lambda w, **flags: F.embedding(tokens(torch.float32), w, **flags),
         "index_bool": lambda w, **flags: F.embedding(tokens(torch.bool), w, **flags),
+        "index_uint8": lambda w, **flags: F.embedding(tokens(torch.uint8), w, **flags),
+        "table_of_three_axes": lambda w, **flags: F.embedding(tokens(torch.int64), w[None], **flags),
         "index_int16": lambda w, **flags: F.embedding(tokens(torch.int16), w, **flags),
         "index_complex": lambda w, **flags: F.embedding(tokens(torch.complex64), w, **flags),
         "tokens_on_meta": lambda w, **flags: mixed(F.embedding(tokens(torch.int64).to("meta"), w, **flags)),

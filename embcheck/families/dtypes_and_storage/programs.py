@@ -1,4 +1,4 @@
-"""Where a table and its indices come from: views with lazy signs, other memory, subclasses; and lookups in them.
+"""Where a table comes from: other memory, subclasses; and lookups in it.
 
 They import nothing but torch (and what makes files), for their source is what a counterexample's script shows.
 """
@@ -23,8 +23,8 @@ def looked_up(origin: Origin, taller: int, weight: Tensor, indices: Tensor) -> d
     value = torch.nn.functional.embedding(tokens, table)
     return {
         "value": value,
-        "bits": in_bytes(value.as_subclass(torch.Tensor).resolve_conj().resolve_neg()),
-        "contiguous": value.is_contiguous() and not value.is_conj() and not value.is_neg(),
+        "bits": in_bytes(value.as_subclass(torch.Tensor)),
+        "contiguous": value.is_contiguous(),
         "type_kept": type(value) is type(table),
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != table.untyped_storage().data_ptr(),
         "kinds": (str(value.dtype), str(table.dtype)),
@@ -61,19 +61,5 @@ ORIGINS: dict[str, Origin] = named(
         "shared": lambda given: given.clone().share_memory_(),
         "mapped_tall": mapped_tall,
         "tall": lambda given: given[:1].expand(2**31 + 9, given.shape[1]),
-        "overlapping": lambda given: given.as_strided(given.shape, (1, 1)),
-        "conjugate": lambda given: given.conj(),
-        "real_part": lambda given: torch.view_as_real(given)[..., 0],
-        "negated_imaginary": lambda given: given.conj().imag,
-    }
-)
-
-
-#: Tensors that are no table, since they have another number of axes.
-MISSHAPEN: dict[str, Origin] = named(
-    {
-        "scalar": lambda given: given.new_zeros(()),
-        "vector": lambda given: given.new_zeros(max(1, given.shape[0])),
-        "cube": lambda given: given[None].expand(given.shape[0], *given.shape),
     }
 )

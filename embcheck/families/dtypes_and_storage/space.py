@@ -1,4 +1,4 @@
-"""The space of lookups in tables of any dtype and origin: every dtype with every origin and shape, and refusals."""
+"""The space of lookups in tables of any dtype and origin: every dtype with every origin and shape."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from embcheck.core.format import STORAGE
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
-from embcheck.families.dtypes_and_storage.cases import INDEX_DTYPES, OF_COMPLEX, StorageCase
-from embcheck.families.dtypes_and_storage.programs import MISSHAPEN, ORIGINS, looked_up
+from embcheck.families.dtypes_and_storage.cases import INDEX_DTYPES, StorageCase
+from embcheck.families.dtypes_and_storage.programs import ORIGINS, looked_up
 from embcheck.families.lookup import cases
 
 #: The dtypes of this release, the simplest first.
@@ -23,38 +23,25 @@ HUGE = ("tall", "mapped_tall")
 
 
 def plan(case: StorageCase) -> Plan:
-    origin = ORIGINS[case.origin] if case.misshapen is None else MISSHAPEN[case.misshapen]
-    return Plan(looked_up, case.inputs(), {"origin": origin, "taller": case.taller})
+    return Plan(looked_up, case.inputs(), {"origin": ORIGINS[case.origin], "taller": case.taller})
 
 
 def repair(case: StorageCase) -> StorageCase | None:
     """The case with axes made to fit each other."""
     if case.num_embeddings == 0 and case.numel:
         return None
-    changes: dict[str, Any] = {}
-    few = min(case.num_embeddings, case.embedding_dim) == 0
-    if few or (case.origin in OF_COMPLEX and not case.complex) or case.misshapen is not None:
-        changes["origin"] = "plain"
-    if case.origin == "overlapping":
-        changes["layout"] = "contiguous"
-    if case.origin in HUGE or case.misshapen is not None:
-        changes["index_dtype"] = "int64"
-    if case.misshapen is not None and (few or not case.numel):
-        changes["misshapen"] = None
-    return case.but(**changes)
+    if min(case.num_embeddings, case.embedding_dim) == 0:
+        return case.but(origin="plain")
+    return case.but(index_dtype="int64") if case.origin in HUGE else case
 
 
 def fixed_cases() -> Iterator[StorageCase]:
-    """Larger tables of each dtype, tables of more than 2^31 rows or bytes, of which few pages are ever touched, and refusals."""
+    """Larger tables of each dtype, and tables of more than 2^31 rows or bytes, of which few pages are ever touched."""
     for seed, dtype in enumerate(DTYPES):
         for rows, width, numel in ((5, 65, 257), (1025, 3, 33), (3, 1, 1001), (2, 1025, 5)):
             yield StorageCase(rows, width, dtype, "uniform", (numel,), INDEX_DTYPES[(seed + rows) % 2], seed=seed)
-        # What is refused of few tokens is refused of many, and of none.
-        for shape in ((0,), (2, 2), (), (65,), (33, 129)) if dtype not in INDEX_DTYPES else ():
-            yield StorageCase(3, 2, "float32", shape=shape, index_dtype=dtype)
     for origin, (dtype, width) in itertools.product(HUGE, (("uint8", 1), ("float32", 2), ("float16", 64))):
         yield StorageCase(4, width, dtype, "ends", (5,), origin=origin)
-    yield from (StorageCase(3, 2, "float32", misshapen=misshapen) for misshapen in MISSHAPEN)
 
 
 AXES: dict[str, tuple[Any, ...]] = {

@@ -21,6 +21,7 @@ from embcheck.families.lookup.several import (
     chosen,
     departures,
     digits,
+    filled,
     hold,
     larger,
     relaid,
@@ -77,7 +78,7 @@ def several(
     grads = torch.autograd.grad(value, learned, upstream) if learned else ()
     told = {"value": value} | {_name(tensor, leaf): grad for tensor, grad in zip(learned, grads, strict=True)}
     for name, last in zip(first, told.values(), strict=True):
-        others[name] += departures(last.detach().to_dense().reshape(first[name].shape), first[name])
+        others[name] += departures(filled(last.detach()).reshape(first[name].shape), first[name])
     shapes = [each.shape for each in told.values()]
     shown = [
         stacked(f"other_{name}", first[name], parts, shape)
@@ -94,7 +95,7 @@ def once(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[st
     """What a call gives and its gradients as matrices, without a graph, for a leaf that has one keeps its shape."""
     value, learned = call(*given), learners(leaf, given)
     grads = torch.autograd.grad(value, learned, upstream) if learned else ()
-    found = {_name(tensor, leaf): grad.to_dense() for tensor, grad in zip(learned, grads, strict=True)}
+    found = {_name(tensor, leaf): filled(grad) for tensor, grad in zip(learned, grads, strict=True)}
     return {"values": value.detach(), **{name: grad.view(-1, grad.shape[-1]) for name, grad in found.items()}}
 
 

@@ -20,7 +20,6 @@ from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
     FANNED,
-    GAINS,
     INITIALIZERS,
     KERNELS,
     MATRICES,
@@ -48,8 +47,6 @@ class _FillingAxes(NamedTuple):
     layout: str = "contiguous"
     own_generator: bool = False
     trains: bool = True
-    #: instead of filling: the table of gains
-    gains: bool = False
     seed: int = 0
 
 
@@ -120,8 +117,6 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
 
 
 def plan(case: InitializerCase) -> Plan:
-    if case.gains:
-        return Plan(programs.gained, {}, {"names": tuple(GAINS)})
     options = {name: getattr(case, name) for name in ("own_generator", "trains", "seed")}
     function, arguments, named, *_ = INITIALIZERS[case.fill]
     options["fill"] = programs.OTHERS.get(function, programs.fill_by)
@@ -132,8 +127,6 @@ def plan(case: InitializerCase) -> Plan:
 
 def repair(case: InitializerCase) -> InitializerCase:
     """The case with a shape that its initializer takes."""
-    if case.gains:
-        return InitializerCase(gains=True)
     shape, changes = case.shape, dict[str, Any]()
     if case.fill in KERNELS and not 3 <= len(shape) <= 5:
         changes["shape"] = (4, 2, 3)
@@ -180,9 +173,6 @@ def fixed_cases() -> Iterator[InitializerCase]:
         yield InitializerCase(fill, (40, 200), seed=2)
     for seed, (fill, shape) in enumerate(itertools.product(ORTHOGONAL, ((4, 4), (2, 6), (6, 2), (3, 2, 5), (1, 4)))):
         yield InitializerCase(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
-    yield InitializerCase(gains=True)
-    yield InitializerCase("orthogonal_firsts", (8, 16), own_generator=True, seed=3)
-    yield InitializerCase("orthogonal_firsts", (16, 8), "float64", seed=4)
 
 
 SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), strength=2)

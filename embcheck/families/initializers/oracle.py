@@ -126,7 +126,6 @@ INITIALIZERS: dict[str, Initializer] = {
     "dirac": _alone("dirac_"),
     "orthogonal": _of("orthogonal_", None),
     "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
-    "orthogonal_firsts": _of("orthogonal_firsts", None),
     "sparse_half": _of("sparse_", None, sparsity=0.5),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
@@ -140,11 +139,6 @@ KERNELS = frozenset({"dirac"})
 WITHOUT_GENERATOR = frozenset(
     name for name, made in INITIALIZERS.items() if "generator" not in (*made.arguments, *made.named)
 )
-#: The gain of a nonlinearity, with the slope of leaky_relu.
-GAINS: dict[tuple[Any, ...], float] = {
-    ("linear",): 1.0, ("sigmoid",): 1.0, ("tanh",): 5 / 3, ("relu",): math.sqrt(2), ("selu",): 3 / 4,
-    ("leaky_relu",): math.sqrt(2 / 1.0001), ("leaky_relu", 0): math.sqrt(2), ("leaky_relu", 2): math.sqrt(2 / 5),
-}  # fmt: skip
 
 
 def allowed_mean(n: int, spread: Spread, many: int = 1) -> float:

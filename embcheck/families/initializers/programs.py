@@ -71,11 +71,6 @@ def filled(
     }
 
 
-def gained(names: tuple[tuple[Any, ...], ...]) -> dict[str, Any]:
-    gains = [torch.nn.init.calculate_gain(*arguments) for arguments in names]
-    return {"gains": torch.tensor([float(gain) for gain in gains], dtype=torch.float64)}
-
-
 def fill_by(t: Tensor, g: Any, function: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
     given = [g if value == "generator" else value for value in arguments]
     flags = {name: g if value == "generator" else value for name, value in named.items()}
@@ -104,11 +99,3 @@ def embedding(t: Tensor, g: Any, *call: Any) -> Any:
     layer = torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype)
     with torch.no_grad():
         return t.copy_(layer.weight)
-
-
-@_fill
-def orthogonal_firsts(t: Tensor, g: Any, *call: Any) -> Any:
-    """The first elements of as many unit vectors."""
-    firsts = [torch.nn.init.orthogonal_(torch.empty(2, 1), generator=g)[0, 0] for _ in range(t.numel())]
-    with torch.no_grad():
-        return t.copy_(torch.stack(firsts).reshape(t.shape)) if firsts else t

@@ -191,7 +191,7 @@ def several(
     result = call(indices)
     (weight_grad,) = torch.autograd.grad(result, leaf, upstream)
     values += departures(result.detach().reshape(value.shape), value)
-    grads += departures(weight_grad.to_dense(), grad)
+    grads += departures(filled(weight_grad), grad)
     others = stacked("other_values", value, values, result.shape) | stacked(
         "other_weight_grad", grad, grads, leaf.shape
     )
@@ -209,7 +209,15 @@ def once(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor) -> tuple[T
     # What a call gives and its gradient, both dense, without a graph, for a leaf that has one keeps its shape.
     value = call(indices)
     (grad,) = torch.autograd.grad(value, leaf, upstream)
-    return value.detach().reshape(-1, leaf.shape[1]), grad.to_dense()
+    return value.detach().reshape(-1, leaf.shape[1]), filled(grad)
+
+
+def filled(grad: Tensor) -> Tensor:
+    # Not to_dense(), which takes the stride of a single entry for the length of its row.
+    if not grad.is_sparse:
+        return grad
+    dense = torch.zeros(grad.shape, dtype=grad.dtype)
+    return dense.index_add_(0, grad._indices()[0], grad._values())
 
 
 def several_counted(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.programs import ATTEMPTS, BEFORE, ORIGINS, UNDER, observations, wrongly
+from embcheck.families.parameter.programs import BEFORE, ORIGINS, UNDER, observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (
@@ -37,8 +37,6 @@ class _ParameterAxes(NamedTuple):
     dtype: str = "float32"
     layout: str = "contiguous"
     values: str = "small"
-    #: what is attempted in its stead, where that must be refused
-    wrong: str | None = None
     seed: int = 0
 
 
@@ -89,22 +87,18 @@ class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, empty, refused, elements, by_default (requires_grad is not given)."""
+        """The axes and: rank, empty, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
             **self.axes,
             "rank": len(self.shape),
             "empty": not size,
             "elements": size,
-            "refused": self.wrong is not None,
             "by_default": self.requires_grad is None,
         }
 
 
 def plan(case: ParameterCase) -> Plan:
-    fed = case.inputs()
-    if case.wrong is not None:
-        return Plan(wrongly, {"data": fed["data"]}, {"attempt": ATTEMPTS[case.wrong]})
     options = {
         "making": (ORIGINS[case.origin], UNDER[case.under]),
         "before": BEFORE[case.before],
@@ -112,14 +106,7 @@ def plan(case: ParameterCase) -> Plan:
         "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
         "slot": case.slot,
     }
-    return Plan(observations, fed, options)
-
-
-def repair(case: ParameterCase) -> ParameterCase:
-    """The case; what is attempted wrongly has simple axes otherwise."""
-    if case.wrong is None:
-        return case
-    return ParameterCase(case.shape, dtype=case.dtype, layout=case.layout, wrong=case.wrong)
+    return Plan(observations, case.inputs(), options)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
@@ -137,7 +124,7 @@ AXES: dict[str, tuple[Any, ...]] = {
 
 
 def scope() -> Iterator[ParameterCase]:
-    """Every shape in every layout and dtype of every origin; every place; everything that must be refused."""
+    """Every shape in every layout and dtype of every origin; every place."""
     origins = tuple(ORIGINS)
     for seed, (shape, layout, dtype) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMATS)):
         axes: dict[str, Any] = {"requires_grad": bool(seed % 3), "dtype": dtype, "layout": layout, "seed": seed}
@@ -148,14 +135,7 @@ def scope() -> Iterator[ParameterCase]:
     for seed, (registered, before, grad) in enumerate(itertools.product((False, True), BEFORE, (True, False))):
         axes = {"registered": registered, "before": before, "slot": AXES["slot"][seed % 3]}
         yield ParameterCase((2, 2), requires_grad=grad, layout="transposed", **axes)
-    for wrong, shape in itertools.product(ATTEMPTS, ((), (0,))):
-        yield ParameterCase(shape, wrong=wrong)
-
-
-def fixed_cases() -> Iterator[ParameterCase]:
-    """Everything that must be refused, in every profile."""
-    return (ParameterCase(wrong=wrong) for wrong in ATTEMPTS)
 
 
 _FLAGS = ("origin", "under", "requires_grad", "dtype")
-SPACE = Space(ParameterCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)
+SPACE = Space(ParameterCase, AXES, scope=scope, flags=_FLAGS, strength=2)

@@ -20,7 +20,7 @@ from embcheck.core.law import Plan
 from embcheck.core.oracle import Expected
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.quantized_embedding.programs import AFTER, quantized
+from embcheck.families.quantized_embedding.programs import quantized
 
 #: What must be refused: a token outside the table, weights for fewer tokens than there are, a bag that ends too late.
 MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
@@ -43,7 +43,6 @@ class _QuantizedAxes(NamedTuple):
     indices: str = "cycle"
     index_dtype: str = "int64"
     values: str = "fingerprint"
-    after: str = "nothing"
     mistake: str | None = None
     seed: int = 0
 
@@ -149,7 +148,7 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
 def plan(case: QuantizedCase) -> Plan:
     names = ("padding_idx",) if case.layer == "embedding" else ("mode", "padding_idx", "include_last_offset")
     flags = {name: case.axes[name] for name in names}
-    options = {"act": AFTER[case.after], "layer": case.layer, "bits": case.bits, "flags": flags}
+    options = {"layer": case.layer, "bits": case.bits, "flags": flags}
     return Plan(quantized, case.inputs(), options)
 
 
@@ -175,19 +174,19 @@ def repair(case: QuantizedCase) -> QuantizedCase | None:
         takes = {"too_few_weights": flat, "offsets_beyond": flat and several}
         if not takes.get(case.mistake, case.numel > 0):
             return None
-        case = case.but(padding_idx=None, after="nothing", mode="sum", weighted=case.mistake == "too_few_weights")
+        case = case.but(padding_idx=None, mode="sum", weighted=case.mistake == "too_few_weights")
     return case
 
 
 def scope() -> Iterator[QuantizedCase]:
-    """Every layer with either width, however it is copied, with every mode; every mistake."""
+    """Every layer with either width and every mode; every mistake."""
     return filter(None, map(repair, _every()))
 
 
 def _every() -> Iterator[QuantizedCase]:
-    chosen = itertools.product(("embedding", "bag"), (8, 4), AFTER, ("sum", "mean", "max"), (None, 0), (False, True))
-    for seed, (layer, bits, after, mode, padding, batch) in enumerate(chosen):
-        axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "after": after, "seed": seed}
+    chosen = itertools.product(("embedding", "bag"), (8, 4), ("sum", "mean", "max"), (None, 0), (False, True))
+    for seed, (layer, bits, mode, padding, batch) in enumerate(chosen):
+        axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "seed": seed}
         axes |= {"include_last_offset": bool(seed // 4 % 2), "weighted": bool(seed % 3)}
         yield QuantizedCase(5, 8, layer, bits, mode, 6, **axes)
     for mistake, layer, bits in itertools.product(MISTAKES, ("embedding", "bag"), (8, 4)):
@@ -217,7 +216,6 @@ AXES = {
     "indices": ("cycle", "uniform", "same", "late_padding"),
     "index_dtype": ("int64", "int32"),
     "values": ("fingerprint", "real", "small"),
-    "after": tuple(AFTER),
 }
 
 

@@ -1,18 +1,13 @@
-"""Programs: a layer is quantized, copied and called."""
+"""Programs: a layer is quantized and called."""
 
 from __future__ import annotations
 
-import copy
-import io
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.ao.nn.quantized
 import torch.ao.quantization
-
-from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -20,7 +15,6 @@ Module = Any
 
 
 def quantized(
-    act: Callable[[Module], Module],
     layer: str,
     bits: int,
     flags: dict[str, Any],
@@ -39,28 +33,10 @@ def quantized(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, in favour of another package
         narrow = from_float(plain, config)
-        copied = act(narrow)
-    value = copied(*given)
-    return {"value": value, "as_before": torch.equal(narrow(*given), value)}
+    return {"value": narrow(*given)}
 
 
 def from_float(plain: Module, config: Any) -> Module:
     plain.qconfig = config
     narrow: Any = torch.ao.nn.quantized
     return getattr(narrow, type(plain).__name__).from_float(plain)
-
-
-def saved(layer: Module) -> Module:
-    memory = io.BytesIO()
-    torch.save(layer, memory)
-    memory.seek(0)
-    return torch.load(memory, weights_only=False)
-
-
-AFTER: dict[str, Callable[[Module], Module]] = named(
-    {
-        "nothing": lambda layer: layer,
-        "deepcopied": lambda layer: copy.deepcopy(layer),
-        "saved": saved,
-    }
-)

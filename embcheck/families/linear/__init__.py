@@ -1,1 +1,0 @@
-"""F.linear and nn.Linear."""
