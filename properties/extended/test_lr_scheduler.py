@@ -9,7 +9,7 @@ import numpy as np
 from embcheck.core.comparison import every, same, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
-from embcheck.core.result import Finding
+from embcheck.core.result import UNASKED, Finding
 from embcheck.families.lr_scheduler.cases import AXES, MADE_LATE, PLANS, SPACE, LRSchedulerCase, plan
 
 #: What sets the momentum, too, in cycles that all have the documented phases.
@@ -33,7 +33,8 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     when=lambda case: case.again == "state",
 )
 def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Finding:
-    return near(case, out.rates[case.rows], case.due[case.rows])
+    begun = near(case, out.begun, case.due[:1]) if case.resumed and case.plan in MADE_LATE else UNASKED
+    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun)
 
 
 @law(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
 #: How often the loop that OneCycleLR documents steps it.
 TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
+#: Those whose factors are exact.
+DYADIC = ("step_two", "multi_step", "constant", "by_functions", "multiplied", "step_each", "constant_of_none", "cyclic")
 #: What else each group of either optimizer is given, and a schedule must leave.
 _OF_ADAM: tuple[dict[str, Any], ...] = (
     {"eps": 2.0**-20}, {"weight_decay": 0.125, "eps": 2.0**-10, "amsgrad": True}, {"weight_decay": 0.25}
@@ -55,6 +58,8 @@ class _ScheduleAxes(NamedTuple):
     #: the epoch to which the first step goes, as it is told; 0 for the next
     ahead: int = 0
     seed: int = 0
+    #: how many schedulers of other optimizers are made before
+    before: int = 0
 
 
 class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
@@ -95,7 +100,10 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
 
     @property
     def rounding(self) -> float:
-        """What a handful of operations for each epoch, one epoch upon the other, may lose, as a share of the largest."""
+        """What a handful of operations for each epoch, one epoch upon the other, may lose, as a share of the largest; nothing where
+        all are products of small integers and powers of two."""
+        if self.plan in DYADIC and all(math.frexp(rate)[0] in (0.0, 0.5) for rate in self.rates):
+            return 0.0
         return 64.0 * (1 + self.epochs[-1]) * 2.0**-53
 
     @property
@@ -150,6 +158,7 @@ def plan(case: LRSchedulerCase) -> Plan:
         "tensor": case.tensor,
         "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
         "resumed": case.resumed,
+        "before": case.before,
         "given": case.given,
     }
     return Plan(programs.scheduled, {}, options)
@@ -168,14 +177,15 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
 
 AXES: dict[str, tuple[Any, ...]] = {
     "plan": PLANS,
-    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25), (0.5, 1.0, 0.25)),
+    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25), (0.5, 1.0, 0.25), (0.3,), (0.1, 0.7, 0.3)),
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 17),
     "resumed": (0, 1, 3, 4),
     "tensor": (False, True),
     "optimizer": tuple(OTHERS),
     "again": ("state", "last_epoch"),
-    "ahead": (0, 3, 13, 40, 121),
+    "ahead": (0, 3, 13, 40, 121, 2),
+    "before": (0, 1, 3),
 }
 
 
@@ -183,15 +193,16 @@ def _scope() -> Iterator[LRSchedulerCase]:
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
             yield LRSchedulerCase(name, rates, steps=11, resumed=resumed)
-    for name, rates, optimizer in itertools.product(PLANS, ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25)), AXES["optimizer"]):
-        for steps in (1, 11):
-            yield LRSchedulerCase(name, rates, steps=steps, optimizer=optimizer)
+    for name, rates, optimizer in itertools.product(PLANS, ((0.3,), (0.25, 2.0), (0.1, 0.7, 0.3)), AXES["optimizer"]):
+        for steps, before in ((1, 3), (5, 1), (11, 0)):
+            yield LRSchedulerCase(name, rates, steps=steps, optimizer=optimizer, before=before)
     for name, resumed, rates, tensor in itertools.product(
         MADE_LATE, AXES["resumed"], ((1.0,), (0.25, 2.0)), AXES["tensor"]
     ):
         yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, again="last_epoch", tensor=tensor)
     for name, ahead in itertools.product(TOLD, AXES["ahead"]):
-        yield LRSchedulerCase(name, (1.0, 0.25), steps=9, ahead=ahead)
+        for rates, optimizer, before in (((1.0, 0.25), "SGD", 0), ((0.1, 0.7, 0.3), "Adam", 1), ((0.3,), "AdamW", 3)):
+            yield LRSchedulerCase(name, rates, steps=5, ahead=ahead, optimizer=optimizer, before=before)
     for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
 

@@ -65,14 +65,19 @@ def alike(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def rates_of(optimizer: Any) -> torch.Tensor:
+    return torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
+
+
 def from_state(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
-    """Optimizer and scheduler made anew from their states; the scheduler's, and an equal one that is not loaded."""
+    """Optimizer and scheduler made anew from their states; the scheduler's, one that is not loaded, and the rates before."""
     import copy
 
     kept = copy.deepcopy(optimizer.state_dict())
     states = [copy.deepcopy(scheduler.state_dict()) for _ in range(2)]
     optimizer = build()
     scheduler = make(optimizer)
+    states.append(rates_of(optimizer))
     scheduler.load_state_dict(states[0])
     optimizer.load_state_dict(kept)
     return optimizer, scheduler, states
@@ -119,6 +124,7 @@ def scheduled(
     tensor: bool,
     resume: Callable[..., Any],
     resumed: int,
+    before: int,
     given: list[tuple[Any, ...]],
 ) -> dict[str, Any]:
     def build() -> Any:
@@ -130,16 +136,18 @@ def scheduled(
     def begin(optimizer: Any, **more: Any) -> Any:
         return make(optimizer, *recipe, **more)
 
+    for _ in range(before):
+        begin(build())
     optimizer = build()
     scheduler = begin(optimizer)
     seen = [observe(optimizer, scheduler, groups)]
     states: list[Any] = []
-    stays, returned = True, None
+    stays, returned, begun = True, None, None
     for epoch, arguments in enumerate(given):
         if resumed and epoch == resumed:
             optimizer, scheduler, states = resume(optimizer, scheduler, build, begin, resumed - 1)
-            stays = not states or alike(*states)
-            returned = torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
+            begun = states.pop() if states else None
+            stays, returned = not states or alike(*states), rates_of(optimizer)
         optimizer.step()
         scheduler.step(*arguments)
         seen.append(observe(optimizer, scheduler, groups))
@@ -150,6 +158,7 @@ def scheduled(
         },
         **{name: [each[name] for each in seen] for name in ("epochs", "others", "forgotten")},
         "returned": returned,
+        "begun": begun,
         "stays": [stays, alike(*states)] if states else None,
         "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
     }
