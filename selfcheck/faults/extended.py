@@ -57,6 +57,18 @@ def quantized_single_tokens_are_refused(call: Call) -> Any:
     return call()
 
 
+@instead(quantized.Embedding, "forward", "quantized_embedding")
+def quantized_rows_are_a_step_too_large(call: Call) -> Any:
+    """A quantized table's rows are all larger by one."""
+    return call() + 1
+
+
+@instead(quantized.Embedding, "forward", "quantized_embedding")
+def quantized_rows_come_in_one_axis(call: Call) -> Any:
+    """A quantized table's rows come one behind the other."""
+    return call().reshape(-1)
+
+
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 
 
