@@ -95,9 +95,8 @@ def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_
 def forgotten(scheduler: Any) -> list[str]:
     """The attributes that a state lacks or has otherwise, but for the optimizer and what is packed in a way of its own."""
     state, packed = scheduler.state_dict(), ("optimizer", "_scale_fn_ref", "lr_lambdas", "_schedulers", "anneal_func")
-    return [
-        name for name, value in vars(scheduler).items() if name not in packed and not alike(value, state.get(name, ...))
-    ]
+    held = {name: value for name, value in vars(scheduler).items() if name not in packed}
+    return [name for name, value in held.items() if name not in state or not alike(value, state[name])]
 
 
 def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
