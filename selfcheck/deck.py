@@ -1,6 +1,5 @@
-"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json;
-with ``--aimed`` it chooses the aimed cases alone, which `selfcheck.reach` adds to the others, and with ``--more`` it builds some
-beside those that there are; with ``--entries`` it adds some for faults at Python's entries.
+"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json.
+`selfcheck.reach` adds aimed cases to them, and `selfcheck.reach_entries` some for faults at entries in Python.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -18,9 +17,12 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
-from embcheck.core.deck import Choice, keep, keep_aimed
+import typer
+
+from embcheck.core.deck import Choice, forget_aimed, keep, keep_aimed
+from embcheck.core.facts import closest
 from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.machine import here
@@ -138,31 +140,16 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
-def _aimed(jobs: int) -> dict[str, dict[str, list[Any]]]:
-    """Runs in a worker: the aimed cases of each tier."""
+def _built(build: Any, jobs: int) -> dict[str, dict[str, list[Any]]]:
+    """Runs in a worker: the aimed cases that a function builds, by tier and family."""
     import torch
     import torch._dynamo
 
     torch.set_num_threads(1)
-    return reach.aimed(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
-
-
-def _more(jobs: int) -> dict[str, dict[str, list[Any]]]:
-    """Runs in a worker: cases beside the aimed ones that there are."""
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(1)
-    return reach.more(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
-
-
-def _entries(jobs: int) -> dict[str, dict[str, list[Any]]]:
-    """Runs in a worker: cases of *full* for faults at Python's entries."""
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(1)
-    return reach_entries.more(jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say)
+    found: dict[str, dict[str, list[Any]]] = build(
+        jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say
+    )
+    return found
 
 
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
@@ -252,30 +239,44 @@ def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
-def main(names: list[str], jobs: int = 2) -> None:
-    """Chooses for these families, or all, and writes the data; what was chosen for the others stays."""
+def main(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FAMILY", help="Families, whose aimed cases stay; all by default."),
+    ] = None,
+    aimed: Annotated[bool, typer.Option("--aimed", help="Only what is aimed, anew.")] = False,
+    more: Annotated[
+        bool, typer.Option("--more", help="Only further aimed cases, beside those that there are.")
+    ] = False,
+    entries: Annotated[bool, typer.Option("--entries", help="Only cases for entries in Python, beside them.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
+) -> None:
+    """Chooses the cases that quick and gate run, and writes them; what was chosen for other families stays."""
     families: dict[str, Family] = dict(load_families())
-    if names in (["--more"], ["--entries"]):
-        keep_aimed(_asked(_more if names == ["--more"] else _entries, jobs), families, beside=True)
-        return
-    if names != ["--aimed"]:
+    for name in names or ():
+        if name not in families:
+            raise typer.BadParameter(f"no family {name!r}; {closest(name, families) or 'see `embcheck laws`'}")
+    alone = aimed or more or entries
+    if not alone:
         wanted = names or list(families)
         found, measured = matrix(wanted, jobs)
         keep(chosen(wanted, found, measured), families)
-        if all(families[name].space.aim is None for name in wanted):
-            return
-    keep_aimed({tier: {} for tier in reach.AIMED}, families)
-    keep_aimed(_asked(_aimed, jobs), families)
+    whole = not alone and not names
+    if aimed or whole:
+        forget_aimed(families)
+    for asked, build in ((aimed, reach.aimed), (more, reach.more), (entries, reach_entries.more)):
+        if asked or whole:
+            keep_aimed(_asked(build, jobs), families)
 
 
-def _asked(work: Any, jobs: int) -> Any:
-    """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
+def _asked(build: Any, jobs: int) -> Any:
+    """What is built in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
     worker = Worker()
     try:
-        return worker.asked(3600.0, work, jobs)
+        return worker.asked(3600.0, _built, build, jobs)
     finally:
         worker.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    typer.run(main)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ def test_each_family_has_a_choice_of_its_axes_as_they_are(name: str) -> None:
     family = FAMILIES[name]
     for mode in family.modes:
         quick, gate = (deck.chosen(family, mode, tier) for tier in ("quick", "gate"))
-        assert quick is not None
+        assert quick is not None, f"run `python -m selfcheck.deck {name}`"
         assert gate is not None
         for part in ("small", "product", "rows", "aimed"):
             assert set(getattr(quick, part)) <= set(getattr(gate, part))
@@ -122,3 +124,15 @@ def test_gate_has_a_slice_of_the_cases_in_modes_that_compile() -> None:
             cases = list(selection.cases(family, item, gate, 0))
             assert 0 < len(cases) < 3 * len(chosen) / item.parts
             assert chosen.issuperset(cases)
+
+
+def test_what_is_aimed_stays_where_a_family_is_chosen_anew(tmp_path: Path) -> None:
+    file = tmp_path / "deck.json"
+    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES, file)
+    kept, before = (json.loads(path.read_text()) for path in (file, deck.KEPT))
+    for tier in ("quick", "gate"):
+        aimed = before["gradient"]["modes"]["eager"][tier]["aimed"]
+        assert aimed
+        assert kept["gradient"]["modes"]["eager"][tier]["aimed"] == aimed
+    assert kept["gradient"]["modes"]["eager"]["gate"]["rows"] == ["01"]
+    assert kept["lookup"] == before["lookup"]

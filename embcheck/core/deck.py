@@ -115,25 +115,33 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def keep_aimed(
-    tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT, *, beside: bool = False
-) -> None:
-    """Replaces the aimed cases of all families, by tier, each in its first mode, or keeps these ``beside`` them; what else was
-    chosen stays."""
+def forget_aimed(families: dict[str, Family], path: Path = KEPT) -> None:
+    """Takes out the aimed cases of all families; what else was chosen stays."""
+    data = dict(_kept())
+    for name, kept in data.items():
+        for parts in kept["modes"][families[name].modes[0]].values():
+            parts.pop("aimed", None)
+    _write(data, path)
+
+
+def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT) -> None:
+    """Adds aimed cases, by tier and family, each in its first mode; what else was chosen stays."""
     data = dict(_kept())
     for name, kept in data.items():
         for tier, chosen_of in tiers.items():
             parts = kept["modes"][families[name].modes[0]][tier]
-            before = [case for case in parts.pop("aimed", ()) if beside]
-            aimed = {repr(case): case for case in [*before, *map(written_case, chosen_of.get(name, ()))]}
+            added = map(written_case, chosen_of.get(name, ()))
+            aimed = {repr(case): case for case in [*parts.get("aimed", ()), *added]}
             parts |= {"aimed": [aimed[text] for text in sorted(aimed)]} if aimed else {}
     _write(data, path)
 
 
 def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Writes what was chosen, by family, mode and tier; what is in *quick* is in *gate*, too, and written once."""
+    """Writes what was chosen, by family, mode and tier, beside what is aimed; what is in *quick* is in *gate*, too, and written
+    once."""
     data = dict(_kept())
     for name, modes in sorted(choices.items()):
+        before = data.get(name, {}).get("modes", {})
         told = {
             mode: {
                 tier: {part: sorted(getattr(choice, part), key=repr) for part in _PARTS if getattr(choice, part)}
@@ -141,6 +149,10 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, F
             }
             for mode, tiers in modes.items()
         }
+        for mode, tiers in told.items():
+            for tier, parts in tiers.items():
+                aimed = before.get(mode, {}).get(tier, {}).get("aimed")
+                parts |= {"aimed": aimed} if aimed else {}
         data[name] = {"of": digest(families[name]), "modes": told}
     _write(data, path)
 
