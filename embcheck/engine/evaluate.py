@@ -56,10 +56,13 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
     exact: set[str] = set()
     results: list[Result] = []
     for law in laws:
+        result: Result
         if skipped is not None:
-            result: Result = skipped
+            result = skipped
+        elif law.refusal != refused:
+            result = unasked
         else:
-            result = unasked if law.refusal != refused else _asked(law, case, out, exact)
+            result = _asked(law, case, out, exact)
         if law.judge is accepts and refused and out.settings:  # what must be refused leaves no setting changed, either
             result = _judged(law, case, out)
         if isinstance(result, Holds) and result.ratio is None:

@@ -173,9 +173,10 @@ def unpacked(sent: bytes, mode: Mode) -> Outcome:
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:
     changed = {}
     for name, made in fed.items():
-        if made.now().tobytes() == made.before:
+        now = made.now()
+        if now.tobytes() == made.before:
             continue
-        after = made.now().copy()
+        after = now.copy()
         before = np.frombuffer(made.before, after.dtype).copy()
         inside_after = made.view.inside(after)
         elements = made.view.inside(before).tobytes() != inside_after.tobytes()

@@ -12,7 +12,7 @@ from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law, accepts, ended
 from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Result, Unreachable, Violated
+from embcheck.core.result import Difference, Holds, NotApplicable, OracleFailed, Result, Unreachable, Violated
 from embcheck.core.verdict import APPLIES
 from embcheck.engine.common_facts import Shared, both, seen
 from embcheck.engine.evaluate import Execute, evaluate
@@ -135,9 +135,7 @@ class Tallies:
         told = self.cases < _ALL_TOLD or self.cases % 8 == 0
         facts: Mapping[str, Any] = {}
         for tally, result in zip(self._asked, results, strict=True):
-            if result is HOLDS:
-                tally.cases += 1
-            elif not self._count(tally, case, result):
+            if not self._count(tally, case, result):
                 continue
             if not tally.missing or (isinstance(result, Holds) and result.loose):
                 continue
