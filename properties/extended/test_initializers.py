@@ -59,6 +59,7 @@ def initializer_values_follow_documented_distribution(case: InitializerCase, out
     must_cover={"own_generator", "dtype=bfloat16", "layout=transposed", "rank=1", "many"},
 )
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
+    # It tells the bounds and the generator; whether the tensor's method draws well is told by the distributions of the values.
     assert case.sampler is not None
     values = np.asarray(out.drawn.values, np.float64)
     # A bound or a deviation, a product and a sum are rounded once on either side.

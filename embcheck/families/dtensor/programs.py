@@ -22,7 +22,7 @@ from embcheck.core.registry import named
 Tensor = torch.Tensor
 #: Of a mesh, the table, its placement and the layer's flags: the parameter, the lookup of tokens that are placed, and the
 #: weight of a tied head, if that is not the parameter.
-Make = Callable[[Any, Tensor, Any, dict[str, Any]], "tuple[Any, ...]"]
+Make = Callable[[Any, Tensor, Any, dict[str, Any]], tuple[Any, ...]]
 #: What is done with what was looked up: ``use(rows, another lookup, the table)``.
 Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 

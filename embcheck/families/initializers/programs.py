@@ -50,13 +50,12 @@ def filled(
             generator.manual_seed(seed)
         fill(target, generator, *call)
         again = target.detach().clone()
-        seeded(seed)
-        if generator is not None:
-            generator.manual_seed(seed)
-        drawn = target.detach()
+        drawn = None
         if sampler is not None:
-            getattr(drawn, sampler[0])(*sampler[1:], generator=generator)
-        drawn = drawn.clone()
+            seeded(seed)
+            if generator is not None:
+                generator.manual_seed(seed)
+            drawn = getattr(target.detach(), sampler[0])(*sampler[1:], generator=generator).clone()
     return {
         "values": values,
         "following": following,
