@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 #: xdist's runs each of these groups, or it would be made in each.
 GROUPS = (
     (
-        *("accounting", "bench", "cli", "docs", "drawn", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
+        *("accounting", "bench", "cli", "docs", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
         *("kept", "mode", "screen", "strategies", "subject"),
     ),
     ("audit_factories", "crash", "processes"),

@@ -212,6 +212,7 @@ def _isolating(forked: Callable[[], object], started: Callable[..., object], pyt
 
 def _prepared() -> None:
     """Imports what forks would import otherwise."""
+    gc.disable()  # as a run's fork server does
     for name in (
         *("torch", "torch._dynamo", "hypothesis", "pytest", "xdist.plugin", "xdist.workermanage"),
         *("embcheck.cli.main", "embcheck.runner.run", "embcheck.runner.session", "embcheck.report.progress"),
@@ -226,6 +227,7 @@ def _prepared() -> None:
     sys.argv[1:] = given
     importlib.import_module("embcheck.subject.collect").load_families()
     gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":

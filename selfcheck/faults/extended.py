@@ -58,7 +58,7 @@ def quantized_single_tokens_are_refused(call: Call) -> Any:
 
 
 @instead(quantized.Embedding, "forward", "quantized_embedding")
-def quantized_rows_are_a_step_too_large(call: Call) -> Any:
+def quantized_rows_are_larger_by_one(call: Call) -> Any:
     """A quantized table's rows are all larger by one."""
     return call() + 1
 
