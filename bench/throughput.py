@@ -138,8 +138,9 @@ class Drawn:
 
 
 def together(shares: list[float], seconds: list[list[float]]) -> list[float]:
-    """Seconds per case of all cells, weighted by their shares, in each round."""
-    return [sum(s * cell for s, cell in zip(shares, row, strict=True)) for row in zip(*seconds, strict=True)]
+    """Seconds per case of some cells, weighted by their shares, in each round."""
+    whole = sum(shares)
+    return [sum(s * cell for s, cell in zip(shares, row, strict=True)) / whole for row in zip(*seconds, strict=True)]
 
 
 def rate(seconds: list[float]) -> float:
@@ -156,7 +157,8 @@ def main(
     rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
     number: Annotated[int, typer.Option("--cases", help="Cases in a round.")] = 3000,
 ) -> None:
-    """Prints a table and, as the last line, JSON: cases per second of raw, embcheck and plain, and their ratios."""
+    """Prints a table and, as the last line, JSON: cases per second of raw, embcheck and plain, and their ratios; those that are
+    enumerated and those that are drawn apart."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     load_families()
@@ -176,16 +178,21 @@ def main(
     table = Table(title="checked cases per second and core")
     for name in ("family", "engine", "share", "raw", "embcheck", "embcheck/raw"):
         table.add_column(name, justify="left" if name in ("family", "engine") else "right")
-    ours, theirs = (together(shares, [side[1:] for side in sides])
-                    for sides in ([cell.ours for cell in cells], [cell.raw for cell in cells]))  # fmt: skip
-    rows = [
-        (c.family.name, c.engine, f"{share:.1%}", c.raw[1:], c.ours[1:]) for c, share in zip(cells, shares, strict=True)
-    ]
-    for *words, a, b in [*rows, ("all", "together", "", theirs, ours)]:
-        table.add_row(*words, f"{rate(a):,.0f}", f"{rate(b):,.0f}", f"{ratio(a, b):.2f}")
+    found: dict[str, Any] = {}
+    parts = {f"{cell.family.name} {cell.engine}": [cell] for cell in cells}
+    parts |= {"all enumerated": [cell for cell in cells if cell.engine != "random"]}
+    parts |= {"all drawn": [cell for cell in cells if cell.engine == "random"], "all together": cells}
+    for words, part in parts.items():
+        held = [share for cell, share in zip(cells, shares, strict=True) if cell in part]
+        ours, theirs = (together(held, sides) for sides in ([c.ours[1:] for c in part], [c.raw[1:] for c in part]))
+        figures = rate(theirs), rate(ours), ratio(theirs, ours)
+        table.add_row(
+            *words.split(), f"{sum(held):.1%}", *(f"{each:,.0f}" for each in figures[:2]), f"{figures[2]:.3f}"
+        )
+        if words.startswith("all "):
+            found[words.split()[1]] = dict(zip(("raw", "embcheck", "embcheck/raw"), figures, strict=True))
     Console().print(table, f"raw: {unexpected} of {compared} cases did not come out as expected")
-    found = {"raw": rate(theirs), "embcheck": rate(ours), "plain": rate(plainly)}
-    found |= {"embcheck/raw": ratio(theirs, ours), "embcheck/plain": ratio(plainly, ours)}
+    found |= {"plain": rate(plainly), "embcheck/plain": ratio(plainly, ours)}  # of all together, the last part
     print(json.dumps(found | {"rounds": rounds, "cases": compared, "raw_unexpected": unexpected}))
 
 

@@ -17,7 +17,9 @@ def test_throughput_ends_in_json() -> None:
     done = python("-m", "bench.throughput", "--rounds", "1", "--cases", "50", cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
-    assert all(found[name] > 0 for name in ("raw", "embcheck", "plain"))
+    for part in ("enumerated", "drawn", "together"):
+        assert all(found[part][name] > 0 for name in ("raw", "embcheck", "embcheck/raw"))
+    assert found["plain"] > 0
     # Most cases must come out as expected, or the raw loop compares something else.
     assert found["cases"] >= 50
     assert found["raw_unexpected"] <= 0.05 * found["cases"]
