@@ -16,9 +16,7 @@ from embcheck.report.style import console
 
 
 def explain(
-    law: Annotated[
-        str, typer.Argument(metavar="{law}", help="The name of a law, as a verdict shows it.", autocompletion=law_names)
-    ],
+    law: Annotated[str, typer.Argument(help="The name of a law, as a verdict shows it.", autocompletion=law_names)],
 ) -> None:
     """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
     import inspect
@@ -46,6 +44,7 @@ def explain(
     for entry in entries:
         where = "" if entry.mode == "*" else f" (in {entry.mode})"
         out.print(f"           {entry.name}{where}: {entry.reason}", markup=False)
+        out.print(f"             excuses {entry.region}", style="dim", markup=False, highlight=False)
     out.print(f"\n{inspect.getsource(inspect.unwrap(found.judge)).rstrip()}", markup=False)
 
 

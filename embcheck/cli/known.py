@@ -28,7 +28,7 @@ def known(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]", help="A cause, also one in models, or an entry. With --write the folder, for docs."
+            metavar="NAME", help="A cause, also one in models, or an entry. With --write the folder, for docs."
         ),
     ] = "",
     write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs or a folder.")] = False,

@@ -13,7 +13,7 @@ from embcheck.runner.run import UsageError
 
 
 def merge(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD…", help="The shards' records, in any order.")],
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="The shards' records, in any order.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
 ) -> None:
     """Makes the shards of a run one record, and exits as the whole run would have."""

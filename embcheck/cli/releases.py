@@ -38,7 +38,7 @@ Python = Annotated[str, typer.Option("--python", help="The Python of new environ
 
 
 Asked = Annotated[
-    list[str] | None, typer.Argument(metavar="RELEASE…", help="Versions of torch, nightly, or paths of interpreters.")
+    list[str] | None, typer.Argument(metavar="RELEASE", help="Versions of torch, nightly, or paths of interpreters.")
 ]
 On = Annotated[str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")]
 Address = Annotated[str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")]

@@ -12,7 +12,7 @@ from embcheck.core.files import write_whole
 
 
 def report(
-    records: Annotated[list[Path], typer.Argument(metavar="RECORD…", help="Records, or folders that --report wrote.")],
+    records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="Records, or folders that --report wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("embcheck.html"),
 ) -> None:
     """Makes one HTML page of one record or several: it works offline, in light and dark, on paper and on a phone."""

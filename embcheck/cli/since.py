@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 def since(
     failure: Annotated[
         str,
-        typer.Argument(metavar="[FAILURE]", help="The id of a failure, the name of a known bug, or a script's path."),
+        typer.Argument(metavar="FAILURE", help="The id of a failure, the name of a known bug, or a script's path."),
     ] = "",
     asked: Annotated[
-        list[str] | None, typer.Argument(metavar="[RELEASE]…", help="From old to new; by default every minor release.")
+        list[str] | None, typer.Argument(metavar="RELEASE", help="From old to new; by default every minor release.")
     ] = None,
     every: Annotated[bool, typer.Option("--every", help="Try every release instead of bisecting.")] = False,
     known: Annotated[

@@ -87,6 +87,11 @@ class Entry:
         return case
 
     @property
+    def region(self) -> str:
+        """The facts of the cases that it excuses, in words."""
+        return ", ".join(f"{name} = {value!r}" for name, value in self.where.items()) or "every case"
+
+    @property
     def subject(self) -> str:
         """The layer of a user's whose cases are the region; empty if it is about torch itself."""
         return next((value for value in self.where.values() if isinstance(value, str) and is_subject(value)), "")

@@ -240,14 +240,13 @@ def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
 def _entry(entry: Entry, found: Recorded) -> str:
     seen = ", ".join(f"{release} {word}" for release, word in found.releases.items()) or "none yet"
     law = f"`{entry.law}`" + (f", seen through `{found.law}`" if found.law and found.law != entry.law else "")
-    where = ", ".join(f"{name} = {value!r}" for name, value in entry.where.items())
     shown = [
         f"- **tried in** {seen}" + (f"; the entry is for {inline(str(entry.torch))}" if str(entry.torch) else ""),
         f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
     ]
     internal = [
         f"- **law** {law}" + (f", in the modes `{entry.mode}`" if entry.mode != "*" else ""),
-        f"- **where** `{where}`",
+        f"- **where** `{entry.region}`",
         f"- **case** `{entry.witness}`",
         f"- **comes out** {inline(found.words)}" if found.words else "",
     ]
