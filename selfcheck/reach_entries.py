@@ -41,7 +41,7 @@ PARTS = (
             *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
         ),
         1500,
-        6000.0,
+        4000.0,
     ),
 )
 #: Faults that are drawn, and their seed.
