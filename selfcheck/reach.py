@@ -27,16 +27,18 @@ from selfcheck.judging import Candidate, Candidates, deck
 from selfcheck.runner import forks
 
 #: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
-_DRAWN, _SEED = 2000, 1
+_DRAWN, _SEED = 4000, 1
 #: So many cases are built in a round, each for the first of some conditions and as many of the others as fit; so many rounds.
 _BUILT, _OTHERS, _MERGED, _ROUNDS = 1536, 12, 4, 5
 #: What the first, second … case that meets a condition is worth; with fewer a kill is thin.
 WORTH = (1.0, 0.6, 0.4, 0.3)
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
-AIMED = {"quick": 3.0, "gate": 10.0}
+AIMED = {"quick": 3.0, "gate": 17.0}
 #: Seconds that the cases may cost which are built for conditions of so many faults, for each site by its weight, those that fewer
 #: than so many cases of *gate* meet; and one case at most.
-MORE, _MORE, _RARE, _DEAREST = {"quick": 0.6, "gate": 4.0}, 1100, 3, 0.006
+MORE, _MORE, _RARE, _DEAREST = {"quick": 0.6, "gate": 7.0}, 2500, 3, 0.006
+#: Seconds that a case may cost which is executed to see which conditions it meets.
+_LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.
 _SHARE = {"quick": 3, "gate": 12}
 #: Seconds that a case of a family costs, and for each element of what it reads and writes.  They are told, and not measured,
@@ -92,7 +94,8 @@ def _built(tasks: Sequence[tuple[str, Sequence[Sequence[str]], int]]) -> list[Bu
     found = []
     for site, wanted, seed in tasks:
         made = _case(site, wanted, seed)
-        if made is not None:
+        # Several conditions together can ask for a table that does not fit into memory.
+        if made is not None and Built(made.family.name, made.case, ()).cost <= _LARGEST:
             found.append(Built(made.family.name, tuple(made.case), calls_of(made)))
     return found
 

@@ -1,5 +1,5 @@
-"""The cases that *gate* runs beside its deck for faults at Python's entries in core: of *full*'s those that faults change which
-too few of *gate*'s cases reach."""
+"""The cases that *gate* runs beside its deck for faults at Python's entries: of *full*'s those that faults change which too few of
+*gate*'s cases reach."""
 
 from __future__ import annotations
 
@@ -13,15 +13,39 @@ from embcheck.core.ledger import Ledger
 from selfcheck import runner
 from selfcheck.drawn import faults
 from selfcheck.judging import Candidate, deck
-from selfcheck.python_sites import ENTRIES
+from selfcheck.python_sites import ENTRIES, EXTENDED
 from selfcheck.reach import add
 
-#: Families whose cases call many of the entries.
-FAMILIES = ("module_traversal", "param_groups", "construction", "parameter")
-#: Faults that are drawn, and their seed; of each family about so many of *full*'s cases are looked at.
-_DRAWN, _SEED, _LOOKED_AT = 3000, 20261125, 300
-#: What the chosen cases may cost together, by what families tell that a case costs.
-_BUDGET = 900.0
+
+class Part(NamedTuple):
+    """The faults of a set at some sites, and the families whose cases call many of these.
+
+    Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
+    families tell that a case costs.
+    """
+
+    of: str
+    sites: frozenset[str]
+    families: tuple[str, ...]
+    looked_at: int
+    budget: float
+
+
+PARTS = (
+    Part("core", frozenset(ENTRIES), ("module_traversal", "param_groups", "construction", "parameter"), 300, 900.0),
+    Part(
+        "extended",
+        frozenset(EXTENDED),
+        (
+            *("param_groups", "tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
+            *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
+        ),
+        1500,
+        4000.0,
+    ),
+)
+#: Faults that are drawn, and their seed.
+_DRAWN, _SEED = 3000, 20261125
 
 
 class _Case(NamedTuple):
@@ -32,16 +56,26 @@ class _Case(NamedTuple):
         return self.candidate.family.cost
 
 
-def more(jobs: int, ledger: Ledger, say: Any, names: Sequence[str] = FAMILIES) -> dict[str, dict[str, list[Any]]]:
+def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
     """For *gate* and each family the cases that add most for their cost.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    wanted = [fault for fault in faults(_DRAWN, _SEED, of="core") if fault.site in ENTRIES]
-    base, others = deck("gate", 0, names)[0], list[Candidate]()
-    for name in names:
+    chosen: dict[str, list[Any]] = {}
+    for part in PARTS:
+        for each in _of_part(part, jobs, ledger, say):
+            chosen.setdefault(each.family.name, []).append(each.case)
+    return {"gate": chosen}
+
+
+def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
+    wanted = [fault for fault in faults(_DRAWN, _SEED, of=part.of) if fault.site in part.sites]
+    base, others = deck("gate", 0, part.families)[0], list[Candidate]()
+    for name in part.families:
         every = deck("full", 0, (name,))[0]
-        others += [each for each in every[:: 1 + len(every) // _LOOKED_AT] if each.mode.name == each.family.modes[0]]
+        others += [
+            each for each in every[:: 1 + len(every) // part.looked_at] if each.mode.name == each.family.modes[0]
+        ]
     runner._deck[:] = [([*base, *others], ledger)]
     runner._sites[:] = sorted({fault.site for fault in wanted})
     found = runner._recorded(
@@ -56,9 +90,6 @@ def more(jobs: int, ledger: Ledger, say: Any, names: Sequence[str] = FAMILIES) -
                 hits[position - len(base)].append(fault)
     say(f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at")
     taken: list[int] = []
-    add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, _BUDGET)
+    add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)
     say(f"with {len(taken)} more {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
-    chosen: dict[str, list[Any]] = {}
-    for each in taken:
-        chosen.setdefault(others[each].family.name, []).append(others[each].case)
-    return {"gate": chosen}
+    return [others[each] for each in taken]

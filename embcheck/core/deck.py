@@ -44,8 +44,12 @@ class Choice:
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
         """The cases of the product, then those of the cover, whose values a seed decides, then the aimed ones."""
         rows = (space.at(positions(row), stream.derive(seed, name, row) & 0xFF) for row in self.rows)
-        product, aimed = ((case_of(space.case_type, each) for each in part) for part in (self.product, self.aimed))
-        return itertools.chain(product, filter(None, rows), filter(None, map(space.repair, aimed)))
+        product = (case_of(space.case_type, each) for each in self.product)
+        return itertools.chain(product, filter(None, rows), self.aimed_cases(space))
+
+    def aimed_cases(self, space: Space) -> Iterator[Any]:
+        """The aimed cases."""
+        return filter(None, (space.repair(case_of(space.case_type, each)) for each in self.aimed))
 
 
 def small_of(space: Space) -> Iterator[Any]:

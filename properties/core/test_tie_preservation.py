@@ -25,6 +25,11 @@ def is_exact(case: TiePreservationCase) -> bool:
     return case.expected.exact
 
 
+def steps_exactly(case: TiePreservationCase) -> bool:
+    """Whether none was, nor is by the step after the operations."""
+    return case.steps_exactly
+
+
 def joined(arrays: list[Floats]) -> Floats:
     """All elements, one after the other."""
     return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
@@ -227,7 +232,7 @@ def tied_gradients_add(case: TiePreservationCase, out: Outcome) -> Finding:
 @law(
     "A step of SGD moves a tied Parameter once and keeps its names identical.",
     source="torch.optim.SGD",
-    when=is_exact,
+    when=steps_exactly,
     must_cover={"tied", "trainable"},
 )
 def sgd_steps_tied_weight_once(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -237,7 +242,7 @@ def sgd_steps_tied_weight_once(case: TiePreservationCase, out: Outcome) -> Findi
 @law(
     "functional_call with one name replaces every name of the same Parameter, and no other.",
     source="torch.func.functional_call: tie_weights, strict",
-    when=is_exact,
+    when=steps_exactly,
     must_cover={"tied"},
 )
 def functional_call_replaces_every_tied_name(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -265,7 +270,7 @@ def filled(state: oracle.State, slot: str, value: float) -> Floats:
 @law(
     "A write to one name appears under exactly the names that share its memory.",
     source="nn.Parameter",
-    when=is_exact,
+    when=steps_exactly,
     must_cover={"shares", "tied"},
 )
 def writes_appear_under_every_tied_name(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -297,7 +302,7 @@ def copy_leaves_the_original_unchanged(case: TiePreservationCase, out: Outcome) 
 @law(
     "What happens to the original does not change its copy.",
     source="copy.deepcopy; pickle; torch.save",
-    when=lambda case: case.copies and is_exact(case) and keeps_apart(case),
+    when=lambda case: case.copies and case.steps_exactly and keeps_apart(case),
     must_cover={"copies"},
 )
 def original_leaves_its_copy_unchanged(case: TiePreservationCase, out: Outcome) -> Finding:

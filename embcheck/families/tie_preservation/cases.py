@@ -157,12 +157,15 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     @cached_property
     def _paths(self) -> dict[str, Floats]:
         """What each slot gets from the outputs that it is used for."""
+        return self._sums(self.upstream, self.upstream_head, self.hidden)
+
+    def _sums(self, upstream: Floats, upstream_head: Floats, hidden: Floats) -> dict[str, Floats]:
         kept = self.lookup.counted
-        looked_up = oracle.accumulate(self.lookup.tokens[kept], self.num_embeddings, self.upstream[kept])
+        looked_up = oracle.accumulate(self.lookup.tokens[kept], self.num_embeddings, upstream[kept])
         return {
             "E.weight": looked_up / oracle.divisor(self.lookup),
-            "H.weight": self.upstream_head.T @ self.hidden,
-            "H.bias": self.upstream_head.sum(0),
+            "H.weight": upstream_head.T @ hidden,
+            "H.bias": upstream_head.sum(0),
         }
 
     @cached_property
@@ -172,12 +175,29 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
 
     @cached_property
     def stepped(self) -> tie.State:
-        """`learned` after a step of SGD with a rate of 1/2: exact, for all numbers are multiples of 1/4."""
+        """`learned` after a step of SGD with a rate of 1/2."""
         state = self.learned.copy()
         for cell in state.cells():
             if cell.grad is not None:
                 cell.memory.values = state.rounded(cell.values - cell.grad / 2)
         return state
+
+    @cached_property
+    def steps_exactly(self) -> bool:
+        """Whether neither an operation nor the step rounds, in whatever order the step adds its terms.
+
+        Terms are integers over a row's count and two; so are all their sums, of which none may need more bits than the dtype
+        has.
+        """
+        state = self.expected
+        terms = self._sums(*map(np.abs, (self.upstream, self.upstream_head, self.hidden)))
+        parts = 2 * oracle.divisor(self.lookup).max(initial=1)
+        most = sum(np.abs(term).max(initial=0) / 2 for term in terms.values())
+        return state.exact and all(
+            np.array_equal(parts * cell.values, np.rint(parts * cell.values))
+            and parts * (np.abs(cell.values).max(initial=0) + most) <= FORMATS[state.dtype].largest_integer
+            for cell in state.cells()
+        )
 
     @property
     def copies(self) -> bool:
