@@ -32,6 +32,7 @@ class Call:
         self, original: Callable[..., Any], given: tuple[Any, ...], flags: dict[str, Any], kept: dict[Any, Any]
     ):
         self.original, self.given, self.flags, self.kept = original, given, flags, kept
+        self.found: Any = None
 
     def __call__(self, /, **changes: Any) -> Any:
         if not changes:
@@ -62,13 +63,13 @@ Change = Callable[[Call], Any]
 
 
 def after(effect: Callable[[Call], object], when: Callable[[Call], object] = lambda call: True) -> Change:
-    """The call, and in some calls what is done once it returned."""
+    """The call, and in some calls what is done once it returned; what it gave is ``call.found``."""
 
     def change(call: Call) -> Any:
-        found = call()
+        call.found = call()
         if when(call):
             effect(call)
-        return found
+        return call.found
 
     return change
 
@@ -116,25 +117,41 @@ def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
         known.pop(replacement, None)
 
 
-def in_place_of(owner: Any, attribute: str, family: str, changes: Mapping[str, Change], **more: Any) -> None:
-    """Registers faults of a function by their sentences, of which their names are made; ``more`` are fields of `Fault`."""
-    for sentence, change in changes.items():
-        add(Fault(_named(sentence), family, sentence, partial(replaced, owner, attribute, change), **more))
+class _Changes:
+    """Registers faults of a function by their sentences, of which their names are made if they don't stand before:
+
+    ``changes[owner, attribute, family] = {"name: What it does otherwise.": change}``; more fields of `Fault` may stand last.
+    """
+
+    def __setitem__(self, place: tuple[Any, ...], changes: Mapping[str, Change]) -> None:
+        owner, attribute, family, *more = place
+        for text, change in changes.items():
+            name, _, sentence = text.partition(": ") if _NAMED.match(text) else ("", "", text)
+            plant = partial(replaced, owner, attribute, change)
+            add(Fault(name or _named(sentence), family, sentence, plant, **dict(*more)))
 
 
-def faults_for(family: str, changes: Mapping[str, tuple[Any, str, Change]]) -> None:
-    """Registers faults of several functions by their sentences: an owner, its attribute and what is done instead."""
-    for sentence, (owner, attribute, change) in changes.items():
-        in_place_of(owner, attribute, family, {sentence: change})
+#: How a text begins in which a fault has a name.
+_NAMED = re.compile(r"[a-z0-9_]+: ")
+changes = _Changes()
 
 
 def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
-    """Registers what is decorated as a fault of a function; its docstring is the sentence."""
+    """Registers what is decorated as a fault of a function, done in its place; its docstring is the sentence."""
 
     def register(change: Change) -> Change:
-        plant = partial(replaced, owner, attribute, change)
-        add(Fault(change.__name__, family, _sentence(change), plant, **more))
+        changes[owner, attribute, family, more] = {f"{change.__name__}: {_sentence(change)}": change}
         return change
+
+    return register
+
+
+def afterwards(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
+    """Registers what is decorated as a fault of a function, done once that has returned ``call.found``."""
+
+    def register(effect: Change) -> Change:
+        changes[owner, attribute, family, more] = {f"{effect.__name__}: {_sentence(effect)}": after(effect)}
+        return effect
 
     return register
 
