@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from embcheck.core.facts import conditions
 from embcheck.engine.execution import Execution
+from selfcheck.candidates import Candidate
 from selfcheck.conditions import TABLE, WEIGHTS
 from selfcheck.damages import DAMAGES
 from selfcheck.drawn import draw
-from selfcheck.judging import Candidate
 from selfcheck.planting import Kernels
 from selfcheck.sites import SITES
 

@@ -16,7 +16,6 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Annotated, Any
 
 import typer
@@ -24,16 +23,14 @@ import typer
 from embcheck.core.deck import Choice, forget_aimed, keep, keep_aimed
 from embcheck.core.facts import closest
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, load
-from embcheck.core.machine import here
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import reach, reach_entries, runner
 from selfcheck.by_hand import Worker, in_slots
+from selfcheck.candidates import Candidate, Candidates, shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
-from selfcheck.judging import Candidate, Candidates
 from selfcheck.pool import Measured, Place, candidates, killers, measure
 
 #: Seconds of CPU time for what is enumerated of core and of extended families, what every profile obliges included.
@@ -128,14 +125,13 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
     import torch._dynamo
 
     torch.set_num_threads(1)
-    ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
-    made, keys, deck = Candidates(ledger), list[tuple[str, int]](), list[Candidate]()
+    made, keys, deck = Candidates(shipped()), list[tuple[str, int]](), list[Candidate]()
     for name, position, place in candidates(names, measured):
         each = made.candidate(name, place.mode, place.case)
         if each is not None:
             keys.append((name, position))
             deck.append(each)
-    runner._deck[:] = [(deck, ledger)]
+    runner._deck[:] = [(deck, made.ledger)]
     record = runner._recorded(drawn_faults(_DRAWN, _SEED), len(deck), jobs, lambda doing, done, total: None)
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
@@ -146,9 +142,7 @@ def _built(build: Any, jobs: int) -> dict[str, dict[str, list[Any]]]:
     import torch._dynamo
 
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Any]]] = build(
-        jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say
-    )
+    found: dict[str, dict[str, list[Any]]] = build(jobs, shipped(), _say)
     return found
 
 

@@ -228,7 +228,7 @@ def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> N
     judging.kernels.watch([fault])
     met = []
     for name, case in itertools.islice(built(fault), 12):
-        candidate = judging._made.candidate(name, "eager", case)
+        candidate = judging.made.candidate(name, "eager", case)
         assert candidate is not None
         judging._judged(candidate)
         met.append(bool(judging.kernels.met))
