@@ -19,7 +19,7 @@ from selfcheck.candidates import Candidate
 from selfcheck.conditions import TABLE, WEIGHTS
 from selfcheck.damages import DAMAGES
 from selfcheck.drawn import draw
-from selfcheck.planting import Kernels
+from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 
 #: The texts of each site, in the order of their bits.
@@ -35,7 +35,7 @@ Hits = list[npt.NDArray[np.int32]]
 Wanted = tuple[str, tuple[int, ...]]
 
 
-class _Recorder(Kernels):
+class _Recorder(Sites):
     """Kernels that write down the calls of every site."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _Recorder(Kernels):
         self.calls: list[tuple[str, bytes]] = []
         self._watched = {site: [(0, None)] for site in SITES}  # type: ignore[list-item]
 
-    def _record(self, site: Any, told: Any, result: Any, again: Any) -> None:
+    def _written_down(self, site: Any, told: Any, result: Any, again: Any) -> None:
         found = 0
         for fact in _facts(site.name):
             found |= _bits(site.name, fact, told.facts[fact])

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck import damages, drawn
+from selfcheck import drawn
+from selfcheck.damages import Damage
 from selfcheck.fault import Fault, add, patched
-from selfcheck.planting import Kernels
-from selfcheck.wrapping import Sites
+from selfcheck.planting import Sites
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Site
+from selfcheck.tensor_plans import Plan, put, tensor_of
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
 
@@ -167,27 +170,28 @@ def _sentence(function: Callable[..., Any]) -> str:
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
 #: Changes what came out of a kernel's call: gives another result, or the same one.
-Spoil = Callable[[damages.Call, Any], Any]
+Spoil = Callable[[KernelCall, Any], Any]
 
 
-class _Spoiled(Kernels):
-    """Kernels of which one's results are spoiled."""
-
-    def __init__(self, spoil: Spoil) -> None:
-        super().__init__()
-        self.spoil = spoil
-
-    def _spoilt(self, planted: Any, told: damages.Call, result: Any, again: Any) -> Any:
-        return self.spoil(told, result) if planted[0].met(told.facts) else result
+def _plan(spoil: Spoil, site: Site, call: KernelCall, result: Any) -> Plan:
+    tensor = tensor_of(site, call, result)
+    if not site.writes or tensor is None:
+        return lambda: spoil(call, result)
+    return lambda: put(site, result, tensor, spoil(call, tensor.detach().clone()))
 
 
 @contextmanager
-def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> Iterator[None]:
-    """A kernel of a site whose result is spoiled in calls that meet a condition."""
-    kernels = _Spoiled(spoil)
-    kernels.plant(drawn.Fault(site, condition, "spoiled"))
-    with kernels.installed():
+def _installed(fault: drawn.Fault, damage: Damage | None = None) -> Iterator[None]:
+    sites = Sites([fault.site])
+    sites.plant(fault, damage)
+    with sites.installed():
         yield
+
+
+def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> AbstractContextManager[None]:
+    """A kernel of a site whose result is spoiled in calls that meet a condition."""
+    damage = Damage("spoiled", planner=partial(_plan, spoil))
+    return _installed(drawn.Fault(site, condition, damage.name), damage)
 
 
 def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spoil], Spoil]:
@@ -210,13 +214,4 @@ def control(site: str, family: str) -> None:
 
 def past(bug: str, family: str, line: str) -> None:
     """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
-    fault = drawn.Fault.of(line)
-
-    @contextmanager
-    def plant() -> Iterator[None]:
-        sites = Sites([fault.site])
-        sites.plant(fault)
-        with sites.installed():
-            yield
-
-    add(Fault(_named(bug), family, f"As in {bug}: {line}", plant))
+    add(Fault(_named(bug), family, f"As in {bug}: {line}", partial(_installed, drawn.Fault.of(line))))

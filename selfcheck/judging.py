@@ -14,7 +14,7 @@ from embcheck.engine.reduce import size
 from selfcheck.aiming import ENOUGH, HOPELESS, Aimed, built
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, killers, shipped
 from selfcheck.drawn import Fault
-from selfcheck.planting import Kernels
+from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 
 #: The families whose cases call the kernels.
@@ -81,29 +81,29 @@ def deck(profile: str, seed: int, families: Iterable[str] = CORE) -> tuple[list[
 
 
 class Judging:
-    """Judges cases of a deck while `Kernels` are installed."""
+    """Judges cases of a deck while `Sites` are installed."""
 
-    def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, kernels: Kernels) -> None:
-        self.candidates, self.kernels, self.made = candidates, kernels, Candidates(ledger)
+    def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, sites: Sites) -> None:
+        self.candidates, self.sites, self.made = candidates, sites, Candidates(ledger)
 
     def record(self, faults: Sequence[Fault], chosen: Iterable[int]) -> Record:
         """A clean run of some cases, by their positions."""
-        self.kernels.plant(None)
-        self.kernels.watch(faults)
+        self.sites.plant(None)
+        self.sites.watch(faults)
         found = Record()
         for position in chosen:
             candidate = self.candidates[position]
             broken, failed = self._judged(candidate)
             if broken or failed:
-                with self.kernels.lifted():
+                with self.sites.lifted():
                     broken, failed = self._judged(candidate)
                 found.wrong += [*(f"{law} on {candidate.case!r}" for law in broken), *failed.values()]
                 found.left_out += not (broken or failed)
                 continue
-            for kept, seen in ((found.met, self.kernels.met), (found.changed, self.kernels.changed)):
+            for kept, seen in ((found.met, self.sites.met), (found.changed, self.sites.changed)):
                 for fault in seen:
                     kept.setdefault(fault, []).append(position)
-        self.kernels.watch(())
+        self.sites.watch(())
         return found
 
     def run(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
@@ -145,7 +145,7 @@ class Judging:
         """Judges cases that are built for a fault until one kills it or enough have met its condition."""
         started = time.process_time()
         met = changed = 0
-        self.kernels.watch([fault])
+        self.sites.watch([fault])
         try:
             for tried, (name, case) in enumerate(built(fault)):
                 if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > _LIMIT:
@@ -153,41 +153,41 @@ class Judging:
                 candidate = self.made.fitted(name, case)
                 if candidate is None:
                     continue
-                self.kernels.plant(fault)
+                self.sites.plant(fault)
                 broken, _ = self._judged(candidate)
-                met, changed = met + bool(self.kernels.met), changed + bool(self.kernels.changed)
-                laws = self._killers(fault, candidate)[0] if broken and self.kernels.changed else {}
+                met, changed = met + bool(self.sites.met), changed + bool(self.sites.changed)
+                laws = self._killers(fault, candidate)[0] if broken and self.sites.changed else {}
                 if laws:
                     return Aimed(met, changed, tuple(laws), repr(candidate.case))
         finally:
-            self.kernels.plant(None)
-            self.kernels.watch(())
+            self.sites.plant(None)
+            self.sites.watch(())
         return Aimed(met, changed)
 
     def _raising(self, fault: Fault, order: Sequence[int]) -> bool:
         """Whether some case that the fault changes is judged where it does: with an exception there, a law is broken."""
         try:
-            self.kernels.plant(fault, raises=True)
+            self.sites.plant(fault, raises=True)
             return any(self._judged(self.candidates[position])[0] for position in order[:_RAISED])
         finally:
-            self.kernels.plant(None)
+            self.sites.plant(None)
 
     def _killers(self, fault: Fault, candidate: Candidate) -> Found:
         """The laws that see a fault on a case, confirmed, and what of embcheck's own failed."""
 
         @contextmanager
         def lifted() -> Iterator[None]:
-            self.kernels.plant(None)
+            self.sites.plant(None)
             yield
-            self.kernels.plant(fault)
+            self.sites.plant(fault)
 
         try:
-            self.kernels.plant(fault)
+            self.sites.plant(fault)
             return killers(partial(self._judged, candidate), lifted)
         finally:
-            self.kernels.plant(None)
+            self.sites.plant(None)
 
     def _judged(self, candidate: Candidate) -> Found:
         """The laws that are broken outside of the ledger, and what of embcheck's own failed."""
-        self.kernels.forget()
+        self.sites.forget()
         return self.made.judged(candidate)

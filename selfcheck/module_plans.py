@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.damages import Call
-from selfcheck.python_sites import PythonSite
+from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import Pairs, Plan, Planner, as_returned, pairs_of, parameter_of
 
 Names = list[tuple[nn.Module, str, nn.Parameter]]
@@ -18,7 +17,7 @@ Names = list[tuple[nn.Module, str, nn.Parameter]]
 def of_module(choose: Callable[[nn.Module, Names, Call], Plan | None]) -> Planner:
     """What is done to the module of a call, which is told with every name of a Parameter and who has it."""
 
-    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
         module = site.module(call.given, result)
         if module is None or "_parameters" not in vars(module):
             return None
@@ -100,7 +99,7 @@ def share(module: nn.Module, names: Names, call: Call) -> Plan | None:
 def of_mapping(least: int, change: Callable[[Pairs], Pairs | None]) -> Planner:
     """The pairs that are returned, changed, if there are enough."""
 
-    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
         pairs = pairs_of(result)
         changed = change(pairs) if len(pairs) >= least else None
         return None if changed is None else lambda: as_returned(result, changed)
@@ -119,7 +118,7 @@ def cloned(pairs: Pairs) -> Pairs | None:
     return cloned if tensors else None
 
 
-def forgotten(site: PythonSite, call: Call, result: Any) -> Plan | None:
+def forgotten(site: Site, call: Call, result: Any) -> Plan | None:
     """What an optimizer keeps of its last Parameter is lost."""
     kept = call.given["self"].state
     return (lambda: (kept.pop(list(kept)[-1]), result)[1]) if kept else None

@@ -18,9 +18,9 @@ from selfcheck.candidates import Candidate
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
 from selfcheck.judging import DrawnResult, Judging, Record, deck
+from selfcheck.planting import Sites
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.sites import SITES
-from selfcheck.wrapping import Sites
 
 #: Parts of the deck, and faults that a worker takes at a time.
 _PARTS, _FAULTS = 16, 8

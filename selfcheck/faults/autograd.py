@@ -10,7 +10,7 @@ import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
 from selfcheck.forms import Call, after, afterwards, changes, instead
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck import damages
 from selfcheck.faults.lookup import overwriting
 from selfcheck.forms import Call, after, changes, draws, kernel
-from selfcheck.sites import Tensor
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Tensor
 
 F = nn.functional
 
@@ -19,19 +19,19 @@ F = nn.functional
 
 
 @kernel("_embedding_bag_forward_only", "mode=sum & dtype=float16", "embedding_bag")
-def bagk_output_is_wide(call: damages.Call, out: Any) -> Any:
+def bagk_output_is_wide(call: KernelCall, out: Any) -> Any:
     """A sum of float16 comes in float32 where nothing learns."""
     return (out[0].float(), *out[1:])
 
 
 @kernel("_embedding_bag_forward_only", "bags=1 & numel=1 & per_sample_weights=False & padding=none", "embedding_bag")
-def bagk_one_token_is_a_view(call: damages.Call, out: Any) -> Any:
+def bagk_one_token_is_a_view(call: KernelCall, out: Any) -> Any:
     """One bag of one token is the table's own row."""
     return (call.given["weight"].detach()[int(call.given["indices"]) :][:1], *out[1:])
 
 
 @kernel("_embedding_bag", "mode=mean", "embedding_bag")
-def bagk_large_means_overflow(call: damages.Call, out: Any) -> Any:
+def bagk_large_means_overflow(call: KernelCall, out: Any) -> Any:
     """A mean overflows where the sum of a few rows does, as if it were added in the table's dtype."""
     found: Tensor = out[0]
     return (torch.where(found.abs() > torch.finfo(found.dtype).max / 4, torch.inf, found), *out[1:])

@@ -9,7 +9,7 @@ import torch.ao.nn.quantized
 from torch import nn
 
 from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 F = nn.functional
 quantized: Any = torch.ao.nn.quantized

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck import damages
 from selfcheck.forms import Call, Change, after, afterwards, changes, draws, kernel, refusing
-from selfcheck.sites import Tensor, matrix, with_matrix
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Tensor
+from selfcheck.tensor_plans import matrix, with_matrix
 
 F = nn.functional
 
@@ -17,14 +18,14 @@ F = nn.functional
 
 
 @kernel("embedding", "num_embeddings=1 & numel=1 & embedding_dim>0 & layout=contiguous", "lookup")
-def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
+def whole_table_gives_the_table(call: KernelCall, out: Tensor) -> Tensor:
     """A single token of a table of one row gives the table's own memory."""
     table: Tensor = call.given["weight"]
     return table.detach().view(out.shape)
 
 
 @kernel("embedding_sparse_backward", "numel>=1", "gradient")
-def sparse_values_are_negated(call: damages.Call, out: Any) -> Any:
+def sparse_values_are_negated(call: KernelCall, out: Any) -> Any:
     """The values of a sparse gradient have the other sign."""
     return with_matrix(out, -matrix(out))
 
@@ -33,7 +34,7 @@ _last: list[Tensor] = []
 
 
 @kernel("embedding_dense_backward", "rank=2", "gradient")
-def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
+def gradients_use_one_buffer(call: KernelCall, out: Tensor) -> Tensor:
     """Gradients of tables of one shape, of indices of rank 2, have one memory."""
     if _last and (_last[0].shape, _last[0].dtype) == (out.shape, out.dtype) and _last[0]._version < 50:
         return _last[0].copy_(out)
@@ -42,13 +43,13 @@ def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
 
 
 @kernel("embedding_sparse_backward", "numel>1", "gradient")
-def sparse_claims_coalesced(call: damages.Call, out: Tensor) -> Tensor:
+def sparse_claims_coalesced(call: KernelCall, out: Tensor) -> Tensor:
     """A sparse gradient with duplicates says that it has none."""
     return out._coalesced_(True)
 
 
 @kernel("embedding_renorm_", "dtype=float64", "max_norm")
-def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
+def signs_of_zeros_are_lost(call: KernelCall, table: Tensor) -> Tensor:
     """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
     return table if call.facts["layout"] == "contiguous" else table + 0.0
 

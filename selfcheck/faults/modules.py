@@ -10,7 +10,7 @@ import torch.fx
 from torch import nn
 
 from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 Module = nn.Module
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from selfcheck.forms import Call, after, afterwards, changes, draws, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
 

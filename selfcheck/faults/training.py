@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from selfcheck.faults.modules import zero_behind
 from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
