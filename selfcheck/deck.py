@@ -14,7 +14,7 @@ import itertools
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -102,21 +102,22 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
             found.add(key, ("hand", name), _KILLS["hand"])
             for law in laws:
                 found.add(key, ("law", law), _KILLS["law"])
-    _drawn(found, [name for name in names if name in DRAWN], measured, jobs)
+    core = [name for name in names if name in DRAWN]
+    # Drawn faults of the kernels: a case that one changes nearly always kills it.
+    for fault, keys in (_apart(_changed, core, measured, jobs) if core else {}).items():
+        for case in keys:
+            found.add(case, ("drawn", fault), _KILLS["drawn"])
     _pairs(found, names, measured)
     return found, measured
 
 
-def _drawn(found: Matrix, names: list[str], measured: Mapping[str, Measured], jobs: int) -> None:
-    """Drawn faults of the kernels: a case that one changes nearly always kills it."""
-    worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
+def _apart(work: Callable[..., Any], *given: Any) -> Any:
+    """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
+    worker = Worker()
     try:
-        changed = worker.asked(1800.0, _changed, names, dict(measured), jobs) if names else {}
+        return worker.asked(3600.0, work, *given)
     finally:
         worker.close()
-    for fault, keys in changed.items():
-        for key in keys:
-            found.add(key, ("drawn", fault), _KILLS["drawn"])
 
 
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
@@ -211,21 +212,17 @@ def chosen(
             spent = choose(found, measured, concerned, share * budget, taken)
             _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
         tiers.update(dict.fromkeys(taken - before, tier))
-    made: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
-    for name in names:
-        for mode in load_families()[name].modes:
-            made.setdefault(name, {})[mode] = {tier: {"small": [], "product": [], "rows": []} for tier in BUDGETS}
+    made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for (name, position), tier in tiers.items():
         place: Place = places[name, position]
-        made[name][place.mode][tier][place.part].append(place.where)
+        made[name, place.mode, tier][place.part].append(place.where)
+
+    def choice(*key: str) -> Choice:
+        return Choice(**{part: tuple(where) for part, where in made[key].items()})  # type: ignore[index]
+
     return {
-        name: {
-            mode: {
-                tier: Choice(**{part: tuple(where) for part, where in parts.items()}) for tier, parts in each.items()
-            }
-            for mode, each in modes.items()
-        }
-        for name, modes in made.items()
+        name: {mode: {tier: choice(name, mode, tier) for tier in BUDGETS} for mode in load_families()[name].modes}
+        for name in names
     }
 
 
@@ -260,16 +257,7 @@ def main(
         forget_aimed(families)
     for asked, build in ((aimed, reach.aimed), (more, reach.more), (entries, reach_entries.more)):
         if asked or whole:
-            keep_aimed(_asked(build, jobs), families)
-
-
-def _asked(build: Any, jobs: int) -> Any:
-    """What is built in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    worker = Worker()
-    try:
-        return worker.asked(3600.0, _built, build, jobs)
-    finally:
-        worker.close()
+            keep_aimed(_apart(_built, build, jobs), families)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import UnknownFact, holds, named, require
-from selfcheck.conditions import TABLE, WEIGHTS, Term, drawn
+from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, drawn
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
-from selfcheck.python_conditions import PYTHON_TABLES, PYTHON_WEIGHTS
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Site

@@ -9,6 +9,7 @@ import torch
 from torch import optim
 from torch.optim import lr_scheduler
 
+from selfcheck.fault import patched
 from selfcheck.faults.modules import zero_behind
 from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
 from selfcheck.site import Tensor
@@ -194,12 +195,8 @@ def ignoring_frozen_parameters_ignores_ties(call: Call) -> Any:
 
 
 def _late(call: Call) -> Any:
-    epoch = call.self.last_epoch
-    call.self.last_epoch = max(epoch - 1, 0)
-    try:
+    with patched(call.self, last_epoch=max(call.self.last_epoch - 1, 0)):
         return call()
-    finally:
-        call.self.last_epoch = epoch
 
 
 def _of_the_first(call: Call) -> None:
