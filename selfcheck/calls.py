@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from embcheck.core.facts import conditions
 from embcheck.engine.execution import Execution
+from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
 from selfcheck.conditions import TABLE, WEIGHTS
-from selfcheck.damages import DAMAGES
-from selfcheck.drawn import draw
 from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 
@@ -90,28 +89,11 @@ def drawn(seed: int, times: int) -> list[Wanted]:
     draws, found = Random(f"conditions of decks {seed}"), []
     for site, weight in WEIGHTS.items():
         for turn in range(weight * times):
-            fault = draw(draws, 2 + (turn % 4 > 0), site, "core")
-            if fault is not None:
-                needs = [text for text in DAMAGES[fault.damage].needs if text in TEXTS[site]]
-                texts = dict.fromkeys([*_texts(site, fault.condition), *needs])
-                found.append((site, tuple(sorted(TEXTS[site].index(text) for text in texts))))
-    return found
-
-
-@cache
-def _longest_first(site: str) -> tuple[str, ...]:
-    return tuple(sorted(TEXTS[site], key=len, reverse=True))
-
-
-def _texts(site: str, condition: str) -> list[str]:
-    """The texts of the table that a condition was drawn from; a text may be a conjunction of its own."""
-    left, found = f" & {condition} & ", []
-    for text in _longest_first(site):
-        if f" & {text} & " in left:
-            left = left.replace(f" & {text} & ", " & ", 1)
-            found.append(text)
-    if left.strip(" &"):
-        raise ValueError(f"{condition!r} is not of the table of {site}")
+            drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, "core")
+            if drawn_fault is not None:
+                texts, damage = drawn_fault
+                needs = [text for text in damage.needs if text in TEXTS[site]]
+                found.append((site, tuple(sorted({TEXTS[site].index(text) for text in [*texts, *needs]}))))
     return found
 
 

@@ -7,11 +7,9 @@ is taken: a fact that no axis of the generator reaches is what the score is to s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from random import Random
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from selfcheck.contradictions import contradictory
 from selfcheck.python_sites import ENTRIES, EXTENDED, PYTHON_SITES, SCHEDULERS, STEPS
 
 #: The least share of faults that each profile is to kill: a score whose interval ends below fails.
@@ -242,25 +240,3 @@ PYTHON_WEIGHTS: Mapping[str, Mapping[str, int]] = {
     "core": {site: 1 if ENTRIES[site] in STEPS else 6 for site in ENTRIES},
     "extended": {site: 3 if EXTENDED[site] in STEPS else 2 for site in EXTENDED},
 }
-
-# -- drawing ------------------------------------------------------------------------------------------------------------
-
-
-def facts_of(site: str) -> set[str]:
-    """The facts that a site's conditions speak of."""
-    return {each.fact for each in TABLE[site]}
-
-
-def drawn(
-    site: str, order: int, draws: Random, given: Sequence[str] = (), table: Mapping[str, tuple[Term, ...]] | None = None
-) -> str | None:
-    """A conjunction of conditions on ``order`` facts that contradicts neither itself nor what is ``given``; None if this
-    draw does."""
-    left, texts = list((table or TABLE)[site]), []
-    for _ in range(order):
-        (term,) = draws.choices(left, [term.weight for term in left])
-        left = [each for each in left if each.fact != term.fact]
-        texts.append(draws.choice(term.texts))
-    if contradictory([*texts, *given]):
-        return None
-    return " & ".join(texts)

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import UnknownFact, holds, named, require
-from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, drawn
+from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
 from selfcheck.python_damages import PYTHON_DAMAGES
@@ -135,13 +135,22 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
 def draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
     """A fault of a site, or of one of a set; None if this draw comes to none."""
     chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
-    if order > len({each.fact for each in TABLES[of][chosen]}):
+    found = drawn(draws, order, chosen, of)
+    return None if found is None else Fault(chosen, " & ".join(found[0]), found[1].name)
+
+
+def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Damage] | None:
+    """Conditions on ``order`` facts of a site, and a damage; None if they contradict each other or the damage changes nothing."""
+    left, texts = list(TABLES[of][site]), list[str]()
+    if order > len({each.fact for each in left}):
         return None
-    condition = drawn(chosen, order, draws, table=TABLES[of])
-    damage = draws.choice(damages(chosen))
-    if condition is None or senseless(site_of(chosen), condition, damage):
-        return None
-    return Fault(chosen, condition, damage.name)
+    for _ in range(order):
+        (term,) = draws.choices(left, [term.weight for term in left])
+        left = [each for each in left if each.fact != term.fact]
+        texts.append(draws.choice(term.texts))
+    damage = draws.choice(damages(site))
+    senseless_here = contradictory(texts) or senseless(site_of(site), " & ".join(texts), damage)
+    return None if senseless_here else (texts, damage)
 
 
 def wilson(killed: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
