@@ -114,7 +114,7 @@ def _through(dtype: torch.dtype) -> Spoil:
 
 
 def _ulp(call: Call, rows: Tensor) -> Tensor:
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
     rows.view(bits)[-1, -1] += 1
     return rows
 

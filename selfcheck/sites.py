@@ -39,14 +39,16 @@ def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
 def _table(table: Tensor, rows: int) -> Facts:
     """The facts of a table, or of an upstream gradient for a table of so many rows."""
     width = table.shape[-1]
+    small = table.is_floating_point() and table.element_size() == 1  # which torch can't ask for NaN
+    values = table.float() if small else table
     return {
         "embedding_dim": width,
         "dtype": str(table.dtype).removeprefix("torch."),
         "layout": layout(table),
         "offset": table.storage_offset() > 0,
         "elements": rows * width,
-        "nan": bool(table.isnan().any()),
-        "infinite": bool(table.isinf().any()),
+        "nan": bool(values.isnan().any()),
+        "infinite": bool(values.isinf().any()),
     }
 
 
