@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, suppress
-from datetime import date
 from functools import cache
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -26,10 +25,9 @@ from _pytest.mark.expression import Expression  # what pytest's own -k is made o
 
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, Ledger, load
-from embcheck.core.machine import here
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, Patience
+from selfcheck.candidates import Candidates, shipped
 from selfcheck.fault import Fault, load_faults
 from selfcheck.fault_runner import FaultResult, FaultRunner, used
 
@@ -68,12 +66,9 @@ def _fault_runner(profile_name: str, seed: int) -> FaultRunner:
 
     import torch
 
-    from embcheck.subject.collect import load_families
-
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    return FaultRunner(load_families(), PROFILES[profile_name], seed, ledger)
+    return FaultRunner(Candidates(shipped()), PROFILES[profile_name], seed)
 
 
 def selfcheck(

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from embcheck.core.facts import conditions
 from embcheck.engine.execution import Execution
+from selfcheck import drawn as faults
+from selfcheck.candidates import Candidate
 from selfcheck.conditions import TABLE, WEIGHTS
-from selfcheck.damages import DAMAGES
-from selfcheck.drawn import draw
-from selfcheck.judging import Candidate
-from selfcheck.planting import Kernels
+from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 
 #: The texts of each site, in the order of their bits.
@@ -35,7 +34,7 @@ Hits = list[npt.NDArray[np.int32]]
 Wanted = tuple[str, tuple[int, ...]]
 
 
-class _Recorder(Kernels):
+class _Recorder(Sites):
     """Kernels that write down the calls of every site."""
 
     def __init__(self) -> None:
@@ -43,7 +42,7 @@ class _Recorder(Kernels):
         self.calls: list[tuple[str, bytes]] = []
         self._watched = {site: [(0, None)] for site in SITES}  # type: ignore[list-item]
 
-    def _record(self, site: Any, told: Any, result: Any, again: Any) -> None:
+    def _written_down(self, site: Any, told: Any, result: Any, again: Any) -> None:
         found = 0
         for fact in _facts(site.name):
             found |= _bits(site.name, fact, told.facts[fact])
@@ -90,28 +89,11 @@ def drawn(seed: int, times: int) -> list[Wanted]:
     draws, found = Random(f"conditions of decks {seed}"), []
     for site, weight in WEIGHTS.items():
         for turn in range(weight * times):
-            fault = draw(draws, 2 + (turn % 4 > 0), site, "core")
-            if fault is not None:
-                needs = [text for text in DAMAGES[fault.damage].needs if text in TEXTS[site]]
-                texts = dict.fromkeys([*_texts(site, fault.condition), *needs])
-                found.append((site, tuple(sorted(TEXTS[site].index(text) for text in texts))))
-    return found
-
-
-@cache
-def _longest_first(site: str) -> tuple[str, ...]:
-    return tuple(sorted(TEXTS[site], key=len, reverse=True))
-
-
-def _texts(site: str, condition: str) -> list[str]:
-    """The texts of the table that a condition was drawn from; a text may be a conjunction of its own."""
-    left, found = f" & {condition} & ", []
-    for text in _longest_first(site):
-        if f" & {text} & " in left:
-            left = left.replace(f" & {text} & ", " & ", 1)
-            found.append(text)
-    if left.strip(" &"):
-        raise ValueError(f"{condition!r} is not of the table of {site}")
+            drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, "core")
+            if drawn_fault is not None:
+                texts, damage = drawn_fault
+                needs = [text for text in damage.needs if text in TEXTS[site]]
+                found.append((site, tuple(sorted({TEXTS[site].index(text) for text in [*texts, *needs]}))))
     return found
 
 

@@ -10,41 +10,28 @@ from collections.abc import Iterable, Mapping
 from embcheck.core.facts import Condition, conditions
 from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
 
-#: What follows from a condition: both can't be drawn with what contradicts it.
+#: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
     ("rank=0", "numel=1"),
     ("padding_hit", "padding_count>=1"),
     ("padding_hit=False", "padding_count=0"),
-    ("padding=none", "padding_count=0"),
+    ("padding=none", "padding_count=0 & padding_hit=False"),
     ("padding_count>=1", "padding_hit"),
     ("padding=middle", "num_embeddings>=3"),
     ("padding=last", "num_embeddings>=2"),
-    ("padding=none", "padding_hit=False"),
-    ("all_padding", "padding_count>=1"),
-    ("all_padding", "interleaved=False"),
-    ("unequal_counts", "num_embeddings>=2"),
-    ("unequal_counts", "max_count>=2"),
-    ("all_padding", "unequal_counts=False"),
-    ("interleaved", "numel>=3"),
-    ("interleaved", "max_count>=2"),
-    ("interleaved", "num_embeddings>=2"),
-    ("descending", "numel>=2"),
-    ("descending", "num_embeddings>=2"),
-    ("descending", "interleaved=False"),
-    ("descending", "all_padding=False"),
-    ("index_layout=transposed", "numel>=4"),
-    ("index_layout=rows_strided", "numel>=4"),
+    ("all_padding", "padding_count>=1 & interleaved=False & unequal_counts=False"),
+    ("unequal_counts", "num_embeddings>=2 & max_count>=2"),
+    ("interleaved", "numel>=3 & max_count>=2 & num_embeddings>=2"),
+    ("descending", "numel>=2 & num_embeddings>=2 & max_count<=1 & interleaved=False & all_padding=False"),
+    ("index_layout=transposed", "numel>=4 & rank>=2"),
+    ("index_layout=rows_strided", "numel>=4 & rank>=2"),
     ("index_layout=strided", "numel>=2"),
     ("index_layout=expanded", "max_count>=2"),
-    ("descending", "max_count<=1"),
     ("inferred", "last_row"),
-    ("index_layout=transposed", "rank>=2"),
-    ("index_layout=rows_strided", "rank>=2"),
     ("layout=transposed", "embedding_dim>=2"),
     ("layout=rows_strided", "embedding_dim>=1"),
     ("per_sample_weights", "mode=sum"),
-    ("samples_layout=strided", "per_sample_weights"),
-    ("samples_layout=strided", "numel>=2"),
+    ("samples_layout=strided", "per_sample_weights & numel>=2"),
     ("empty_first", "empty_bags>=1"),
     ("empty_last", "empty_bags>=1"),
     ("trailing", "include_last_offset"),
@@ -54,10 +41,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
     *PYTHON_IMPLIED,
-)
-
-#: What follows from conditions together: which row is padding, and whether it occurs.
-TOGETHER: tuple[tuple[str, str], ...] = (
+    # Which row is padding, and whether it occurs.
     ("padding=first & padding_hit", "first_row"),
     ("padding=first & padding_hit=False", "first_row=False"),
     ("padding=first & first_row", "padding_hit"),
@@ -66,11 +50,9 @@ TOGETHER: tuple[tuple[str, str], ...] = (
     ("padding=last & last_row", "padding_hit"),
     ("padding=last & last_row=False", "padding_hit=False"),
     ("padding=first & all_padding & num_embeddings>=2", "last_row=False"),
-    ("padding=middle & all_padding", "first_row=False"),
-    ("padding=middle & all_padding", "last_row=False"),
+    ("padding=middle & all_padding", "first_row=False & last_row=False"),
     ("padding=last & all_padding", "first_row=False"),
-    ("num_embeddings<=1 & numel>=1", "first_row"),
-    ("num_embeddings<=1 & numel>=1", "last_row"),
+    ("num_embeddings<=1 & numel>=1", "first_row & last_row"),
     ("bags<=1 & empty_bags>=1", "largest_bag=0"),
     ("bags<=2 & empty_bags>=2", "largest_bag=0"),
     ("bags<=1 & empty_first", "empty_last"),
@@ -167,15 +149,26 @@ class _Range:
     def add(self, condition: Condition) -> None:
         """Narrows it to what meets a condition."""
         if condition.number is None:
-            self.exact.add(condition.value if condition.compare is not None else "True")
+            self.exact.add(_text(condition))
             return
         low, high = _bounds(condition)
         self.least, self.most = max(self.least, low), min(self.most, high)
+
+    def meets(self, condition: Condition) -> bool:
+        """Whether all that it may be meets a condition."""
+        if condition.number is None:
+            return self.exact == {_text(condition)}
+        low, high = _bounds(condition)
+        return low <= self.least and self.most <= high
 
     @property
     def empty(self) -> bool:
         """Whether nothing is left."""
         return self.least > self.most or len(self.exact) > 1
+
+
+def _text(condition: Condition) -> str:
+    return condition.value if condition.compare is not None else "True"
 
 
 def contradictory(texts: Iterable[str], site: str = "") -> bool:
@@ -185,7 +178,7 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
-    rules = IMPLIED + TOGETHER + (OF_TABLES if site in _OF_TABLES else ())
+    rules = IMPLIED + (OF_TABLES if site in _OF_TABLES else ())
     held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
     added = held
@@ -197,22 +190,16 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
             return None
         added = [then for given, then in rules if then not in held and _certain(given, ranges)]
         held = [*held, *dict.fromkeys(added)]
-    return [*dict.fromkeys([condition for text in held for condition in conditions(text)] + _as_conditions(ranges))]
-
-
-def _as_conditions(ranges: Mapping[str, _Range]) -> list[Condition]:
-    """The bounds of what facts may be."""
-    least = [
-        Condition(fact, operator.ge, f"{found.least:g}", found.least)
-        for fact, found in ranges.items()
-        if found.least > 0
+    found = [condition for text in held for condition in conditions(text)]
+    found += [
+        Condition(fact, operator.ge, f"{each.least:g}", each.least) for fact, each in ranges.items() if each.least > 0
     ]
-    most = [
-        Condition(fact, operator.le, f"{found.most:g}", found.most)
-        for fact, found in ranges.items()
-        if math.isfinite(found.most)
+    found += [
+        Condition(fact, operator.le, f"{each.most:g}", each.most)
+        for fact, each in ranges.items()
+        if math.isfinite(each.most)
     ]
-    return least + most
+    return [*dict.fromkeys(found)]
 
 
 def _compare(ranges: dict[str, _Range], site: str) -> None:
@@ -242,14 +229,4 @@ def _multiply(product: _Range, one: _Range, other: _Range) -> None:
 
 def _certain(text: str, ranges: Mapping[str, _Range]) -> bool:
     """Whether what is known of the facts makes conditions true."""
-    return all(_is_certain(condition, ranges) for condition in conditions(text))
-
-
-def _is_certain(condition: Condition, ranges: Mapping[str, _Range]) -> bool:
-    if condition.fact not in ranges:
-        return False
-    found = ranges[condition.fact]
-    if condition.number is None:
-        return found.exact == {condition.value if condition.compare is not None else "True"}
-    low, high = _bounds(condition)
-    return low <= found.least and found.most <= high
+    return all(each.fact in ranges and ranges[each.fact].meets(each) for each in conditions(text))

@@ -1,7 +1,6 @@
 """Damages: the closed list of what a fault does to a call, each a pure function.
 
-A damage either changes what came out, as a matrix of rows (`Spoil`), or calls the kernel with other arguments (`Give`).
-Neither writes to what it is given.
+A damage either changes what a call leaves, or makes the call with other arguments.  None writes to what it is given.
 """
 
 from __future__ import annotations
@@ -11,31 +10,21 @@ from typing import Any, NamedTuple
 
 import torch
 
-from selfcheck.sites import Arguments, Facts, Site, Tensor, matrix, with_matrix
+from selfcheck.site import Call, Site, Tensor
+from selfcheck.tensor_plans import Plan, Planner, Spoil, of_rows
 
-
-class Call(NamedTuple):
-    """A call of a site: what it was given, its facts, the matrix that the call before gave, if it had one, and what else it
-    may change, as it was ``before``."""
-
-    given: Arguments
-    facts: Facts
-    previous: Tensor | None = None
-    before: Mapping[str, Any] = {}
-
-
-#: Changes the rows that came out, shape ``(rows, columns)``, which are its own; None if there is nothing to change.
-Spoil = Callable[[Call, Tensor], "Tensor | None"]
-#: The arguments that the kernel is given instead; None if there is nothing to change.
+#: The arguments that a call is given instead; None if there is nothing to change.
 Give = Callable[[Call], "dict[str, Any] | None"]
+#: Damages of rows that change nothing where one order is as good as another.
+_OF_ORDER = frozenset({"shift", "swap", "stale", "ulp(last)"})
 
 
 class Damage(NamedTuple):
-    """A damage by its name.
+    """A damage by its name, at sites of some kinds or names, ``at``, or that take an ``argument``.
 
-    ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't; ``rows`` is how
-    many rows it needs; one ``of_zeros`` changes zeros, too.  It is one of sites that have ``sites``' names (all,
-    without) or take ``argument``.
+    It has a ``planner`` of what comes after a call, or changes its ``rows``, of which there must be so many, or gives other
+    arguments.  ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't; one
+    ``of_zeros`` changes zeros, too.
     """
 
     name: str
@@ -47,16 +36,23 @@ class Damage(NamedTuple):
     floating: bool = False
     of_zeros: bool = False
     argument: str = ""
-    sites: tuple[str, ...] = ()
+    at: tuple[str, ...] = ("kernel",)
+    planner: Planner | None = None
 
     def of(self, site: Site) -> bool:
         """Whether a site has this damage."""
-        if (self.floating and not site.floating) or (self.sites and site.name not in self.sites):
+        if self.floating and not site.floating:
             return False
-        return not self.argument or any(each.name == self.argument for each in site.operator._schema.arguments)
+        if self.argument:
+            return self.argument in site.signature.parameters and site.kind != "transform"
+        if self.name in _OF_ORDER and site.name.startswith("nn.init."):
+            return False  # random values in another order are as good, and constants are the same
+        return site.kind in self.at or site.name in self.at
 
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
+        if site.kind != "kernel":
+            return [*self.needs, *(["groups>=2"] if site.kind == "numbers" and self.rows > 1 else [])]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
@@ -76,25 +72,14 @@ class Damage(NamedTuple):
             told.append(f"empty_{one}=False")
         return told
 
+    def given(self, call: Call) -> dict[str, Any]:
+        """The arguments that a call is made with instead of its own; none where nothing changes."""
+        return (self.give and self.give(call)) or {}
 
-def damaged(damage: Damage, call: Call, result: Any, again: Callable[[dict[str, Any]], Any]) -> Any:
-    """What comes out with the damage instead of ``result``; ``again`` calls the kernel with changed arguments."""
-    if damage.give is not None:
-        changes = damage.give(call)
-        return result if changes is None else again(changes)
-    rows = matrix(result)
-    if damage.spoil is None or not rows.numel() or len(rows) < damage.rows:
-        return result
-    spoiled = damage.spoil(call, rows)
-    return result if spoiled is None else with_matrix(result, spoiled)
-
-
-def differs(one: Any, other: Any) -> bool:
-    """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
-    left, right = matrix(one), matrix(other)
-    if left.shape != right.shape:
-        return True
-    return not bool(((left == right) | (left.isnan() & right.isnan())).all())
+    def plan(self, site: Site, call: Call, result: Any) -> Plan | None:
+        """What is to be done after a call."""
+        planner = self.planner if self.spoil is None else of_rows(self.spoil, self.rows)
+        return planner and planner(site, call, result)
 
 
 # -- what comes out -----------------------------------------------------------------------------------------------------
@@ -129,7 +114,7 @@ def _through(dtype: torch.dtype) -> Spoil:
 
 
 def _ulp(call: Call, rows: Tensor) -> Tensor:
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
     rows.view(bits)[-1, -1] += 1
     return rows
 
@@ -156,8 +141,8 @@ def memory(name: str) -> Give:
     """A tensor read as if it were contiguous, from where it starts, if its storage is large enough."""
 
     def give(call: Call) -> dict[str, Any] | None:
-        tensor = call.given[name]
-        if tensor.is_contiguous() or tensor.layout is not torch.strided:
+        tensor = call.given.get(name)
+        if tensor is None or tensor.is_contiguous() or tensor.layout is not torch.strided:
             return None
         end = tensor.storage_offset() + tensor.numel()
         if end * tensor.element_size() > tensor.untyped_storage().nbytes():
@@ -202,6 +187,7 @@ _SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False")
 #: Where the order of tokens matters.
 _ORDERED = ("embedding", *_BACKWARDS)
 
+#: Damages of kernels.
 DAMAGES: Mapping[str, Damage] = {
     damage.name: damage
     for damage in (
@@ -218,27 +204,25 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("ulp(last)", _ulp, floating=True, of_zeros=True),
         Damage("nan(last)", _nan, floating=True, of_zeros=True),
         Damage("stale", _stale, needs=("earlier>=1",), of_zeros=True),
-        Damage("zero(padding)", _zero_padding, needs=("padding_hit",), sites=("embedding",)),
-        Damage(
-            "give(padding_idx=none)", give=lambda call: {"padding_idx": -1}, needs=("padding_hit",), sites=_BACKWARDS
-        ),
+        Damage("zero(padding)", _zero_padding, needs=("padding_hit",), at=("embedding",)),
+        Damage("give(padding_idx=none)", give=lambda call: {"padding_idx": -1}, needs=("padding_hit",), at=_BACKWARDS),
         Damage(
             "give(scale_grad_by_freq=other)",
             give=lambda call: {"scale_grad_by_freq": not call.given["scale_grad_by_freq"]},
             needs=("max_count>=2",),
-            sites=("embedding_dense_backward", "_embedding_bag_dense_backward"),
+            at=("embedding_dense_backward", "_embedding_bag_dense_backward"),
         ),
-        Damage("give(mode=other)", give=_other_mode, forbids=("per_sample_weights",), sites=_BAGS),
+        Damage("give(mode=other)", give=_other_mode, forbids=("per_sample_weights",), at=_BAGS),
         Damage(
             "give(per_sample_weights=none)",
             give=lambda call: {"per_sample_weights": None},
             needs=("per_sample_weights",),
-            sites=_BAGS,
+            at=_BAGS,
         ),
         Damage("give(indices=first)", give=_first_again("indices"), needs=_SEVERAL, argument="indices"),
-        Damage("give(indices=sorted)", give=_sorted_tokens, needs=_SEVERAL, sites=_ORDERED),
+        Damage("give(indices=sorted)", give=_sorted_tokens, needs=_SEVERAL, at=_ORDERED),
         Damage("give(weight=memory)", give=memory("weight"), argument="weight"),
-        Damage("give(grad=memory)", give=memory("grad"), sites=("_embedding_bag_dense_backward",)),
+        Damage("give(grad=memory)", give=memory("grad"), at=("_embedding_bag_dense_backward",)),
         Damage("give(grad_output=memory)", give=memory("grad_output"), argument="grad_output"),
         Damage("give(mat2=memory)", give=memory("mat2"), forbids=("right_layout=contiguous",), argument="mat2"),
         Damage(

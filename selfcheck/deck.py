@@ -14,9 +14,8 @@ import itertools
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Annotated, Any
 
 import typer
@@ -24,16 +23,14 @@ import typer
 from embcheck.core.deck import Choice, forget_aimed, keep, keep_aimed
 from embcheck.core.facts import closest
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, load
-from embcheck.core.machine import here
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import reach, reach_entries, runner
 from selfcheck.by_hand import Worker, in_slots
+from selfcheck.candidates import Candidate, Candidates, shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
-from selfcheck.judging import Candidate, Candidates
 from selfcheck.pool import Measured, Place, candidates, killers, measure
 
 #: Seconds of CPU time for what is enumerated of core and of extended families, what every profile obliges included.
@@ -105,21 +102,22 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
             found.add(key, ("hand", name), _KILLS["hand"])
             for law in laws:
                 found.add(key, ("law", law), _KILLS["law"])
-    _drawn(found, [name for name in names if name in DRAWN], measured, jobs)
+    core = [name for name in names if name in DRAWN]
+    # Drawn faults of the kernels: a case that one changes nearly always kills it.
+    for fault, keys in (_apart(_changed, core, measured, jobs) if core else {}).items():
+        for case in keys:
+            found.add(case, ("drawn", fault), _KILLS["drawn"])
     _pairs(found, names, measured)
     return found, measured
 
 
-def _drawn(found: Matrix, names: list[str], measured: Mapping[str, Measured], jobs: int) -> None:
-    """Drawn faults of the kernels: a case that one changes nearly always kills it."""
-    worker = Worker()  # whose forks inherit no thread of OpenMP, for which they would wait
+def _apart(work: Callable[..., Any], *given: Any) -> Any:
+    """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
+    worker = Worker()
     try:
-        changed = worker.asked(1800.0, _changed, names, dict(measured), jobs) if names else {}
+        return worker.asked(3600.0, work, *given)
     finally:
         worker.close()
-    for fault, keys in changed.items():
-        for key in keys:
-            found.add(key, ("drawn", fault), _KILLS["drawn"])
 
 
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
@@ -128,14 +126,13 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
     import torch._dynamo
 
     torch.set_num_threads(1)
-    ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
-    made, keys, deck = Candidates(ledger), list[tuple[str, int]](), list[Candidate]()
+    made, keys, deck = Candidates(shipped()), list[tuple[str, int]](), list[Candidate]()
     for name, position, place in candidates(names, measured):
         each = made.candidate(name, place.mode, place.case)
         if each is not None:
             keys.append((name, position))
             deck.append(each)
-    runner._deck[:] = [(deck, ledger)]
+    runner._deck[:] = [(deck, made.ledger)]
     record = runner._recorded(drawn_faults(_DRAWN, _SEED), len(deck), jobs, lambda doing, done, total: None)
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
@@ -146,9 +143,7 @@ def _built(build: Any, jobs: int) -> dict[str, dict[str, list[Any]]]:
     import torch._dynamo
 
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Any]]] = build(
-        jobs, load(SHIPPED, torch.__version__, date.today()).on(here()), _say
-    )
+    found: dict[str, dict[str, list[Any]]] = build(jobs, shipped(), _say)
     return found
 
 
@@ -217,21 +212,17 @@ def chosen(
             spent = choose(found, measured, concerned, share * budget, taken)
             _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
         tiers.update(dict.fromkeys(taken - before, tier))
-    made: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
-    for name in names:
-        for mode in load_families()[name].modes:
-            made.setdefault(name, {})[mode] = {tier: {"small": [], "product": [], "rows": []} for tier in BUDGETS}
+    made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for (name, position), tier in tiers.items():
         place: Place = places[name, position]
-        made[name][place.mode][tier][place.part].append(place.where)
+        made[name, place.mode, tier][place.part].append(place.where)
+
+    def choice(*key: str) -> Choice:
+        return Choice(**{part: tuple(where) for part, where in made[key].items()})  # type: ignore[index]
+
     return {
-        name: {
-            mode: {
-                tier: Choice(**{part: tuple(where) for part, where in parts.items()}) for tier, parts in each.items()
-            }
-            for mode, each in modes.items()
-        }
-        for name, modes in made.items()
+        name: {mode: {tier: choice(name, mode, tier) for tier in BUDGETS} for mode in load_families()[name].modes}
+        for name in names
     }
 
 
@@ -266,16 +257,7 @@ def main(
         forget_aimed(families)
     for asked, build in ((aimed, reach.aimed), (more, reach.more), (entries, reach_entries.more)):
         if asked or whole:
-            keep_aimed(_asked(build, jobs), families)
-
-
-def _asked(build: Any, jobs: int) -> Any:
-    """What is built in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    worker = Worker()
-    try:
-        return worker.asked(3600.0, _built, build, jobs)
-    finally:
-        worker.close()
+            keep_aimed(_apart(_built, build, jobs), families)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import UnknownFact, holds, named, require
-from selfcheck.conditions import TABLE, WEIGHTS, Term, drawn
+from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
-from selfcheck.python_conditions import PYTHON_TABLES, PYTHON_WEIGHTS
-from selfcheck.python_damages import PYTHON_DAMAGES, PythonDamage
-from selfcheck.python_sites import PYTHON_SITES, PythonSite
-from selfcheck.sites import SITES, Site
+from selfcheck.python_damages import PYTHON_DAMAGES
+from selfcheck.python_sites import PYTHON_SITES
+from selfcheck.site import Site
+from selfcheck.sites import SITES
 
 #: The sets of sites, each with its sites' terms: the kernels of core, all sites of core, and those of extended.
 TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {
@@ -34,7 +34,7 @@ _WEIGHTS = {
 }
 
 
-def site_of(name: str) -> Site | PythonSite:
+def site_of(name: str) -> Site:
     """The site of a name.
 
     Raises:
@@ -91,19 +91,23 @@ def _close(word: str, known: Any) -> str:
     return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
 
 
-def damages(site: str) -> Sequence[Damage | PythonDamage]:
+def damages(site: str) -> Sequence[Damage]:
     """The damages of a site."""
     found = site_of(site)
-    if isinstance(found, Site):
-        return [damage for damage in DAMAGES.values() if damage.of(found)]
-    return [damage for damage in PYTHON_DAMAGES.values() if damage.of(found)]
+    every = DAMAGES if site in SITES else PYTHON_DAMAGES
+    return [damage for damage in every.values() if damage.of(found)]
 
 
-def senseless(site: Site | PythonSite, condition: str, damage: Damage | PythonDamage) -> bool:
+def damage_of(site: str, name: str) -> Damage:
+    """The damage of a name at a site."""
+    return (DAMAGES if site in SITES else PYTHON_DAMAGES)[name]
+
+
+def senseless(site: Site, condition: str, damage: Damage) -> bool:
     """Whether no call meets the condition, or none that does is changed by the damage."""
     if any(text in condition.split(" & ") for text in damage.forbids):
         return True
-    return contradictory([condition, *damage.conditions(site)], site.name)  # type: ignore[arg-type]
+    return contradictory([condition, *damage.conditions(site)], site.name)
 
 
 def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[Fault]:
@@ -131,13 +135,22 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
 def draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
     """A fault of a site, or of one of a set; None if this draw comes to none."""
     chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
-    if order > len({each.fact for each in TABLES[of][chosen]}):
+    found = drawn(draws, order, chosen, of)
+    return None if found is None else Fault(chosen, " & ".join(found[0]), found[1].name)
+
+
+def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Damage] | None:
+    """Conditions on ``order`` facts of a site, and a damage; None if they contradict each other or the damage changes nothing."""
+    left, texts = list(TABLES[of][site]), list[str]()
+    if order > len({each.fact for each in left}):
         return None
-    condition = drawn(chosen, order, draws, table=TABLES[of])
-    damage = draws.choice(damages(chosen))
-    if condition is None or senseless(site_of(chosen), condition, damage):
-        return None
-    return Fault(chosen, condition, damage.name)
+    for _ in range(order):
+        (term,) = draws.choices(left, [term.weight for term in left])
+        left = [each for each in left if each.fact != term.fact]
+        texts.append(draws.choice(term.texts))
+    damage = draws.choice(damages(site))
+    senseless_here = contradictory(texts) or senseless(site_of(site), " & ".join(texts), damage)
+    return None if senseless_here else (texts, damage)
 
 
 def wilson(killed: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -156,4 +169,15 @@ def always(sites: Sequence[str]) -> Iterator[Fault]:
         yield Fault(name, "earlier>=0", damages(name)[0].name)
 
 
-__all__ = ["TABLES", "Fault", "UnknownFact", "always", "damages", "faults", "senseless", "site_of", "wilson"]
+__all__ = [
+    "TABLES",
+    "Fault",
+    "UnknownFact",
+    "always",
+    "damage_of",
+    "damages",
+    "faults",
+    "senseless",
+    "site_of",
+    "wilson",
+]

@@ -6,7 +6,7 @@ import inspect
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from importlib import import_module
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck import damages, drawn
+from selfcheck import drawn
+from selfcheck.damages import Damage
 from selfcheck.fault import Fault, add, patched
-from selfcheck.planting import Kernels
-from selfcheck.wrapping import Sites
+from selfcheck.planting import Sites
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Site
+from selfcheck.tensor_plans import Plan, put, tensor_of
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
 
@@ -32,6 +35,7 @@ class Call:
         self, original: Callable[..., Any], given: tuple[Any, ...], flags: dict[str, Any], kept: dict[Any, Any]
     ):
         self.original, self.given, self.flags, self.kept = original, given, flags, kept
+        self.found: Any = None
 
     def __call__(self, /, **changes: Any) -> Any:
         if not changes:
@@ -62,13 +66,13 @@ Change = Callable[[Call], Any]
 
 
 def after(effect: Callable[[Call], object], when: Callable[[Call], object] = lambda call: True) -> Change:
-    """The call, and in some calls what is done once it returned."""
+    """The call, and in some calls what is done once it returned; what it gave is ``call.found``."""
 
     def change(call: Call) -> Any:
-        found = call()
+        call.found = call()
         if when(call):
             effect(call)
-        return found
+        return call.found
 
     return change
 
@@ -116,25 +120,41 @@ def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
         known.pop(replacement, None)
 
 
-def in_place_of(owner: Any, attribute: str, family: str, changes: Mapping[str, Change], **more: Any) -> None:
-    """Registers faults of a function by their sentences, of which their names are made; ``more`` are fields of `Fault`."""
-    for sentence, change in changes.items():
-        add(Fault(_named(sentence), family, sentence, partial(replaced, owner, attribute, change), **more))
+class _Changes:
+    """Registers faults of a function by their sentences, of which their names are made if they don't stand before:
+
+    ``changes[owner, attribute, family] = {"name: What it does otherwise.": change}``; more fields of `Fault` may stand last.
+    """
+
+    def __setitem__(self, place: tuple[Any, ...], changes: Mapping[str, Change]) -> None:
+        owner, attribute, family, *more = place
+        for text, change in changes.items():
+            name, _, sentence = text.partition(": ") if _NAMED.match(text) else ("", "", text)
+            plant = partial(replaced, owner, attribute, change)
+            add(Fault(name or _named(sentence), family, sentence, plant, **dict(*more)))
 
 
-def faults_for(family: str, changes: Mapping[str, tuple[Any, str, Change]]) -> None:
-    """Registers faults of several functions by their sentences: an owner, its attribute and what is done instead."""
-    for sentence, (owner, attribute, change) in changes.items():
-        in_place_of(owner, attribute, family, {sentence: change})
+#: How a text begins in which a fault has a name.
+_NAMED = re.compile(r"[a-z0-9_]+: ")
+changes = _Changes()
 
 
 def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
-    """Registers what is decorated as a fault of a function; its docstring is the sentence."""
+    """Registers what is decorated as a fault of a function, done in its place; its docstring is the sentence."""
 
     def register(change: Change) -> Change:
-        plant = partial(replaced, owner, attribute, change)
-        add(Fault(change.__name__, family, _sentence(change), plant, **more))
+        changes[owner, attribute, family, more] = {f"{change.__name__}: {_sentence(change)}": change}
         return change
+
+    return register
+
+
+def afterwards(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
+    """Registers what is decorated as a fault of a function, done once that has returned ``call.found``."""
+
+    def register(effect: Change) -> Change:
+        changes[owner, attribute, family, more] = {f"{effect.__name__}: {_sentence(effect)}": after(effect)}
+        return effect
 
     return register
 
@@ -150,27 +170,28 @@ def _sentence(function: Callable[..., Any]) -> str:
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
 #: Changes what came out of a kernel's call: gives another result, or the same one.
-Spoil = Callable[[damages.Call, Any], Any]
+Spoil = Callable[[KernelCall, Any], Any]
 
 
-class _Spoiled(Kernels):
-    """Kernels of which one's results are spoiled."""
-
-    def __init__(self, spoil: Spoil) -> None:
-        super().__init__()
-        self.spoil = spoil
-
-    def _spoilt(self, planted: Any, told: damages.Call, result: Any, again: Any) -> Any:
-        return self.spoil(told, result) if planted[0].met(told.facts) else result
+def _plan(spoil: Spoil, site: Site, call: KernelCall, result: Any) -> Plan:
+    tensor = tensor_of(site, call, result)
+    if not site.writes or tensor is None:
+        return lambda: spoil(call, result)
+    return lambda: put(site, result, tensor, spoil(call, tensor.detach().clone()))
 
 
 @contextmanager
-def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> Iterator[None]:
-    """A kernel of a site whose result is spoiled in calls that meet a condition."""
-    kernels = _Spoiled(spoil)
-    kernels.plant(drawn.Fault(site, condition, "spoiled"))
-    with kernels.installed():
+def _installed(fault: drawn.Fault, damage: Damage | None = None) -> Iterator[None]:
+    sites = Sites([fault.site])
+    sites.plant(fault, damage)
+    with sites.installed():
         yield
+
+
+def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> AbstractContextManager[None]:
+    """A kernel of a site whose result is spoiled in calls that meet a condition."""
+    damage = Damage("spoiled", planner=partial(_plan, spoil))
+    return _installed(drawn.Fault(site, condition, damage.name), damage)
 
 
 def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spoil], Spoil]:
@@ -193,13 +214,4 @@ def control(site: str, family: str) -> None:
 
 def past(bug: str, family: str, line: str) -> None:
     """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
-    fault = drawn.Fault.of(line)
-
-    @contextmanager
-    def plant() -> Iterator[None]:
-        sites = Sites([fault.site])
-        sites.plant(fault)
-        with sites.installed():
-            yield
-
-    add(Fault(_named(bug), family, f"As in {bug}: {line}", plant))
+    add(Fault(_named(bug), family, f"As in {bug}: {line}", partial(_installed, drawn.Fault.of(line))))

@@ -1,42 +1,57 @@
-"""Kernels of ours in the place of ATen's, which call those: they record calls, or spoil those that a fault hits.
+"""Kernels and functions of ours in the place of torch's, which call those: they record calls, or spoil those that a fault hits.
 
-They are installed once in a process; what they do is then a matter of `Kernels.watch` and `Kernels.plant`.  The state of a
-case, the earlier calls of each site and what those gave, is forgotten with `Kernels.forget`.
+They are installed once in a process; what they do is then a matter of `Sites.watch` and `Sites.plant`.  The state of a case,
+the earlier calls of each site and what those gave, is forgotten with `Sites.forget`.  A call within a call of the same site,
+as a module's of its parts, is none of its own.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import warnings
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import Any
 
 import torch
+from torch.jit._builtins import _find_builtin, _register_builtin
 
-from selfcheck.damages import DAMAGES, Call, Damage, damaged, differs
-from selfcheck.drawn import Fault
-from selfcheck.sites import SITES, Facts, Site, Tensor, matrix
+from selfcheck.damages import Damage
+from selfcheck.drawn import Fault, damage_of
+from selfcheck.fault import patched
+from selfcheck.python_sites import PYTHON_SITES
+from selfcheck.site import Call, Facts, Site, Tensor
+from selfcheck.sites import SITES
+from selfcheck.tensor_plans import Plan, differs, matrix, put, snapshot, tensor_of
+
+_ANY = inspect.signature(lambda *args, **kwargs: None)
+Function = Callable[..., Any]
 
 
 class Planted(RuntimeError):
-    """What a fault raises whose damage is `RAISE`."""
+    """What a fault raises that is planted to raise."""
 
 
-class Kernels:
-    """The kernels of all sites.
+class Sites:
+    """The kernels of all sites, and those functions of Python that have these names.
 
     While faults are watched, ``met`` are those that hit a call, ``changed`` those whose damage changes a result.
     """
 
-    def __init__(self) -> None:
-        self.planted: tuple[Fault, bool] | None = None
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.planted: tuple[Fault, Damage | None] | None = None
         self.met: set[int] = set()
         self.changed: set[int] = set()
         self._watched: dict[str, list[tuple[int, Fault]]] = {}
         self._calls: Counter[str] = Counter()
         self._previous: dict[str, Tensor] = {}
         self._inside = False
+        self._python = [PYTHON_SITES[name] for name in dict.fromkeys(names) if name in PYTHON_SITES]
+        self._running: set[str] = set()
+        self._stack = ExitStack()
         self._library: Any = None
 
     # -- what they do ---------------------------------------------------------------------------------------------------
@@ -47,69 +62,85 @@ class Kernels:
         for position, fault in enumerate(faults):
             self._watched.setdefault(fault.site, []).append((position, fault))
 
-    def plant(self, fault: Fault | None, *, raises: bool = False) -> None:
-        """Plants a fault in place of the one before; with ``raises`` it raises instead of doing its damage."""
-        self.planted = None if fault is None else (fault, raises)
+    def plant(self, fault: Fault | None, damage: Damage | None = None, *, raises: bool = False) -> None:
+        """Plants a fault in place of the one before, also with a damage that has no name; with ``raises`` it raises instead
+        of doing its damage."""
+        done = None if raises or fault is None else damage or damage_of(fault.site, fault.damage)
+        self.planted = None if fault is None else (fault, done)
 
     def forget(self) -> None:
-        """Begins a case: nothing was called yet."""
+        """Begins a case: nothing was called yet, and nothing is running."""
         self.met, self.changed = set(), set()
         self._calls.clear()
         self._previous.clear()
+        self._running.clear()
 
     # -- how they are installed -----------------------------------------------------------------------------------------
 
     def install(self) -> None:
-        """Replaces ATen's kernels."""
+        """Replaces ATen's kernels, and the functions."""
         self._library = torch.library.Library("aten", "IMPL")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a kernel is replaced is the point
             for site in SITES.values():
-                kernel = torch.library.get_kernel(f"aten::{site.name}", "CPU")
-                self._library.impl(site.name, self._kernel(site, kernel), "CPU", with_keyset=True)
+                right = torch.library.get_kernel(f"aten::{site.name}", "CPU")
+                self._library.impl(site.name, functools.partial(self._kernel, site, right), "CPU", with_keyset=True)
+        self._wrap()
+
+    def _wrap(self) -> None:
+        for site in self._python:
+            raw = inspect.getattr_static(site.owner, site.attribute)
+            wrapped = self._wrapped(site, getattr(raw, "__func__", raw))
+            made = type(raw)(wrapped) if isinstance(raw, (classmethod, staticmethod)) else wrapped
+            self._stack.enter_context(patched(site.owner, **{site.attribute: made}))
 
     @contextmanager
-    def installed(self) -> Iterator[Kernels]:
-        """ATen's kernels replaced, and put back."""
+    def installed(self) -> Iterator[Sites]:
+        """All replaced, and put back."""
         self.install()
         try:
-            yield self
+            with self._stack:
+                yield self
         finally:
             self._library._destroy()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
-        """Torch's own functions for a moment; its kernels are always called."""
-        yield
+        """Torch's own functions again, for a moment; its kernels are always called."""
+        self._stack.close()
+        try:
+            yield
+        finally:
+            self._wrap()
 
-    def _kernel(self, site: Site, right: Any) -> Callable[..., Any]:
-        def kernel(keys: Any, *given: Any, **named: Any) -> Any:
-            def call(changes: Mapping[str, Any]) -> Any:
-                places, names = site.unbound({**arguments, **changes})
-                return right.call_boxed(keys, *places, **names)
+    def _kernel(self, site: Site, right: Any, keys: Any, *given: Any, **named: Any) -> Any:
+        return self._called(site, functools.partial(right.call_boxed, keys), site.signature, given, named)
 
-            watched = self._watched.get(site.name, ())
-            planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
-            if self._inside or not (watched or planted):
-                return right.call_boxed(keys, *given, **named)
-            arguments = site.bound(given, named)
-            facts = self._facts(site, arguments)
-            if facts is None:
-                return right.call_boxed(keys, *given, **named)
-            told = Call(arguments, facts, self._previous.get(site.name))
-            work = self._in_place if site.writes else self._pure
-            return work(site, told, call, planted)
+    def _wrapped(self, site: Site, original: Function) -> Function:
+        """A function that calls another, and passes for it where a script is made: it has its globals, or is its operator."""
+        called = self._transformed if site.kind == "transform" else self._called
+        enter = functools.partial(called, site, original, site.signature)
 
-        return kernel
+        def function(*given: Any, **named: Any) -> Any:
+            return enter(given, named)
 
-    def _facts(self, site: Site, arguments: Mapping[str, Any]) -> Facts | None:
-        with self._aside():
-            facts = site.facts(arguments)
-        if facts is None:
-            return None
-        earlier = self._calls[site.name]
-        self._calls[site.name] += 1
-        return facts | {"earlier": earlier, "threads": torch.get_num_threads()}
+        scope = getattr(original, "__globals__", globals())
+        made = FunctionType(function.__code__, scope, site.attribute, closure=function.__closure__)
+        operator = _find_builtin(original)
+        if operator is not None:
+            _register_builtin(made, operator)
+        return functools.update_wrapper(made, original)
+
+    def _transformed(
+        self, site: Site, original: Function, signature: inspect.Signature, given: Any, named: Any
+    ) -> Function:
+        """What a transform makes of a function, whose calls have the transform's arguments among their facts."""
+        made, outer = original(*given, **named), signature.bind(*given, **named)
+        outer.apply_defaults()
+        enter = functools.partial(self._called, site, made, _ANY, outer=outer.arguments)
+        return functools.wraps(made)(lambda *given, **named: enter(given, named))
+
+    # -- a call ---------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _aside(self) -> Iterator[None]:
@@ -120,66 +151,112 @@ class Kernels:
         finally:
             self._inside = before
 
-    # -- a call ---------------------------------------------------------------------------------------------------------
-
-    def _pure(
-        self, site: Site, told: Call, call: Callable[[Mapping[str, Any]], Any], planted: tuple[Fault, bool] | None
+    def _called(
+        self,
+        site: Site,
+        original: Function,
+        signature: inspect.Signature,
+        given: tuple[Any, ...],
+        named: dict[str, Any],
+        outer: Mapping[str, Any] | None = None,
     ) -> Any:
-        """A kernel that returns what it makes."""
-        result = call({})
+        planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
+        idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
+        kernel = site.kind == "kernel"
+        if idle or (not kernel and torch.compiler.is_compiling()):
+            return original(*given, **named)
+        try:
+            bound = signature.bind(*given, **named)
+        except TypeError:  # which the function itself is to say
+            return original(*given, **named)
+        bound.apply_defaults()
+        arguments = bound.arguments
+        arguments.update({name: list(value) for name, value in arguments.items() if _passing(value)})
         with self._aside():
-            self._record(site, told, result, call)
-            if planted is not None:
-                result = self._spoilt(planted, told, result, call)
-            self._previous[site.name] = matrix(result)
-        return result
-
-    def _in_place(
-        self, site: Site, told: Call, call: Callable[[Mapping[str, Any]], Any], planted: tuple[Fault, bool] | None
-    ) -> Any:
-        """A kernel that writes to its first argument, which each damage is given a copy of."""
-        name, table = next(iter(told.given.items()))
-        with self._aside():
-            before = table.detach().clone()
-        result = call({})
+            facts = None if site.afterwards else self._told(site, {**(outer or {}), **arguments})
+            told = Call(dict(arguments), facts or {}, self._previous.get(site.name), snapshot(site, arguments))
+        if planted and planted[1] and facts and not kernel and planted[0].met(facts):
+            arguments.update(planted[1].given(told))
+        self._running.add(site.name)
+        try:
+            result = original(*bound.args, **bound.kwargs)
+        finally:
+            self._running.discard(site.name)
 
         def again(changes: Mapping[str, Any]) -> Any:
-            return call({name: before.clone(), **changes})
+            copies = {site.writes: told.before["written"][0][1].clone()} if site.writes else {}
+            changed = inspect.BoundArguments(signature, OrderedDict({**told.given, **copies, **changes}))
+            return original(*changed.args, **changed.kwargs)
 
         with self._aside():
-            after = table.detach().clone()
-            self._record(site, told, after, again)
-            if planted is not None:
-                spoilt = self._spoilt(planted, told, after, again)
-                if spoilt is not after:
-                    table.detach().copy_(spoilt)
-            self._previous[site.name] = matrix(after)
-        return result
+            facts = self._told(site, arguments, result) if site.afterwards else facts
+            if facts is None:
+                return result
+            return self._left(site, told._replace(facts=facts), result, again if kernel else None)
 
-    def _record(self, site: Site, told: Call, result: Any, again: Callable[[Mapping[str, Any]], Any]) -> None:
+    def _left(self, site: Site, told: Call, result: Any, again: Function | None) -> Any:
+        """What a call that gave a result gives in the end, once it is written down; a kernel can be called ``again``."""
+        iterates = isinstance(result, Iterator)
+        result = list(result) if iterates else result
+        self._written_down(site, told, result, again)
+        plan = None
+        if self.planted is not None and self.planted[0].site == site.name and self.planted[0].met(told.facts):
+            if self.planted[1] is None:
+                raise Planted(str(self.planted[0]))
+            plan = _planned(self.planted[1], site, told, result, again)
+        self._keep(site, told, result)
+        if plan is not None:
+            return plan()
+        return iter(result) if iterates else result
+
+    def _told(self, site: Site, given: Mapping[str, Any], result: Any = None) -> Facts | None:
+        facts = site.facts(given, result)
+        if facts is not None:
+            facts |= {"earlier": self._calls[site.name], "threads": torch.get_num_threads()}
+            self._calls[site.name] += 1
+        return facts
+
+    def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
         same: dict[str, bool] = {}
         for position, fault in self._watched.get(site.name, ()):
             if not fault.met(told.facts):
                 continue
             self.met.add(position)
             if fault.damage not in same:
-                same[fault.damage] = not differs(result, _damaged(DAMAGES[fault.damage], told, result, again))
+                damage = damage_of(fault.site, fault.damage)
+                plan = _planned(damage, site, told, result, again)
+                if again is not None:  # a kernel's plan writes nothing but what it returns, or is known to change it
+                    same[fault.damage] = plan is None or not (site.writes or differs(result, plan()))
+                else:
+                    same[fault.damage] = plan is None and not damage.given(told)
             if not same[fault.damage]:
                 self.changed.add(position)
 
-    def _spoilt(
-        self, planted: tuple[Fault, bool], told: Call, result: Any, again: Callable[[Mapping[str, Any]], Any]
-    ) -> Any:
-        fault, raises = planted
-        if not fault.met(told.facts):
-            return result
-        if raises:
-            raise Planted(str(fault))
-        return _damaged(DAMAGES[fault.damage], told, result, again)
+    def _keep(self, site: Site, told: Call, result: Any) -> None:
+        """Keeps what a call gave for the next one."""
+        try:
+            tensor = tensor_of(site, told, result)
+            if tensor is not None and (site.kind == "kernel" or tensor.layout is torch.strided):
+                self._previous[site.name] = matrix(tensor)
+        except (RuntimeError, TypeError, NotImplementedError):
+            return
 
 
-def _damaged(damage: Damage, told: Call, result: Any, again: Callable[[Mapping[str, Any]], Any]) -> Any:
+def _passing(value: Any) -> bool:
+    """Whether what is given can be read once: a generator, but no file."""
+    return isinstance(value, Iterator) and not hasattr(value, "read")
+
+
+def _planned(damage: Damage, site: Site, told: Call, result: Any, again: Function | None) -> Plan | None:
+    """What a damage would do; nothing where what was returned has no values to speak of, or a kernel refuses its arguments."""
     try:
-        return damaged(damage, told, result, again)
-    except (RuntimeError, IndexError):
-        return result  # the kernel refuses the changed arguments: no such fault
+        if again is None or damage.give is None:
+            return damage.plan(site, told, result)
+        changes = damage.given(told)
+        other = again(changes) if changes else None
+        tensor = tensor_of(site, told, result)
+        if not site.writes or other is None or tensor is None:
+            return None if other is None else lambda: other
+        return (lambda: put(site, result, tensor, other)) if differs(tensor, other) else None
+    except (RuntimeError, IndexError, NotImplementedError):
+        return None

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,17 +14,11 @@ import torch
 from embcheck.core import stream
 from embcheck.core.deck import small_of, written, written_case
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, Ledger, load
-from embcheck.core.machine import here
-from embcheck.core.result import Violated
 from embcheck.core.space import covering_rows
-from embcheck.engine.evaluate import evaluate
-from embcheck.engine.execution import Execution
 from embcheck.engine.obligations import obliging_cases
 from embcheck.engine.selection import gaps, thinned
-from embcheck.engine.tally import Tallies
-from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+from selfcheck.candidates import Candidate, Candidates, shipped
 from selfcheck.fault import load_faults
 from selfcheck.fault_runner import Planted, used
 
@@ -99,36 +92,24 @@ def _size(family: Family) -> int:
 
 
 @cache
-def _pool_of(name: str) -> tuple[Family, list[Place], dict[str, Tallies]]:
-    """A family, its pool, and who says which laws are asked in each of its modes."""
+def _candidates() -> Candidates:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    family = load_families()[name]
-    ledger = load(SHIPPED, torch.__version__, date.today()).on(here()) if SHIPPED.exists() else Ledger()
-    return family, pool(family), {mode: Tallies(family, MODES[mode], ledger) for mode in family.modes}
+    return Candidates(shipped())
 
 
-def _broken(name: str, position: int, execution: Any) -> frozenset[str]:
-    family, places, tallies = _pool_of(name)
-    place = places[position]
-    asked = [each.law for each in tallies[place.mode].each]
-    case = type(place.case)(*place.case)  # a copy, since a case keeps what it once expanded to
-    results = evaluate(family, MODES[place.mode], case, asked, execution)
-    return frozenset(law.name for law, result in zip(asked, results, strict=True) if isinstance(result, Violated))
-
-
-def _runs(name: str, position: int) -> bool:
-    """Whether the ledger lets the case be executed."""
-    _, places, tallies = _pool_of(name)
-    judge = tallies[places[position].mode]
-    return not judge.excluded or judge.excuse(places[position].case) is None
+@cache
+def _pool_of(name: str) -> list[tuple[Place, Candidate | None]]:
+    """A family's pool, each with the laws that are asked of it if the ledger lets it be executed."""
+    made = _candidates()
+    return [(each, made.candidate(name, each.mode, each.case)) for each in pool(made.families[name])]
 
 
 def measure(name: str) -> Measured:
     """A clean run of a family's pool, up to a budget of CPU time; what is left out of it has no cost and is not chosen."""
     found, end = Measured(), used() + _BUDGET
-    _, places, _ = _pool_of(name)
-    obliging = sum(place.part == "obliging" for place in places)
+    places = _pool_of(name)
+    obliging = sum(place.part == "obliging" for place, _ in places)
     order = [*range(obliging), *stream.shuffled(stream.derive(2, name), list(range(obliging, len(places))))]
     # A case in forks takes processor time in others, and mostly waits: what it costs is told by the clock alone.
     clock = time.perf_counter if load_families()[name].forks else time.process_time
@@ -136,9 +117,10 @@ def measure(name: str) -> Measured:
     for count, position in enumerate(order):
         if count >= obliging and count % 32 == 0 and used() > end:
             break
-        if _runs(name, position):
+        candidate = places[position][1]
+        if candidate is not None:
             started = clock()
-            broken = _broken(name, position, Execution())
+            broken = frozenset(_candidates().judged(candidate)[0])
             found.seconds[position] = clock() - started
             if broken:
                 found.broken[position] = broken
@@ -150,11 +132,13 @@ def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
     planned = load_faults()[fault]
     if not planned.applies():
         return {}
-    name, found, end = planned.family, dict[int, frozenset[str]](), used() + _PATIENCE
+    places, found, end = _pool_of(planned.family), dict[int, frozenset[str]](), used() + _PATIENCE
     known = [k for k, seconds in enumerate(clean.seconds) if seconds != float("inf")]
     with Planted(planned) as planted:
         for count, position in enumerate(stream.shuffled(stream.derive(3, fault), known)):
-            broken = _broken(name, position, planted.execute) - clean.broken.get(position, frozenset())
+            candidate = places[position][1]
+            laws = {} if candidate is None else _candidates().judged(candidate, planted.execute)[0]
+            broken = frozenset(laws) - clean.broken.get(position, frozenset())
             if broken:
                 found[position] = broken
             if len(found) == _ENOUGH or (count % 32 == 0 and used() > end):
@@ -167,6 +151,6 @@ def candidates(names: Sequence[str], measured: Mapping[str, Measured]) -> list[t
     return [
         (name, position, place)
         for name in names
-        for position, place in enumerate(_pool_of(name)[1])
+        for position, (place, _) in enumerate(_pool_of(name))
         if measured[name].seconds[position] != float("inf")
     ]

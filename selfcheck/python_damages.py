@@ -6,36 +6,25 @@ Damages of rows are those of the kernels.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
-from selfcheck.damages import DAMAGES, Call, memory
-from selfcheck.module_plans import (
-    cloned,
-    forgotten,
-    freeze,
-    of_mapping,
-    of_module,
-    other_mode,
-    replace,
-    share,
-    swapped,
-    tie,
-    untie,
-    with_gradient,
-    without,
-    without_gradient,
-)
-from selfcheck.python_sites import PythonSite
+import torch
+from torch import nn
+
+from selfcheck.damages import DAMAGES, Damage, memory
+from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import (
     ALL,
-    INPLACE,
+    Pairs,
     Plan,
     Planner,
+    as_returned,
     gradient_into_parameter,
     of_gradient,
     of_leaf,
-    of_rows,
     of_written,
+    pairs_of,
     parameter_of,
     restride,
     spill,
@@ -44,96 +33,174 @@ from selfcheck.tensor_plans import (
 _VALUES = ("value", "transform")
 _NAMES = ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
 
-_OF_ORDER = frozenset({"shift", "swap", "stale", "ulp(last)"})
-_OF_SEVERAL = frozenset({"shift", "swap", "repeat(first)"})
+# -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------
+
+Names = list[tuple[nn.Module, str, nn.Parameter]]
 
 
-class PythonDamage(NamedTuple):
-    """A damage by its name, at sites of some kinds or names, or that take an ``argument``.
+def of_module(choose: Callable[[nn.Module, Names, Call], Plan | None]) -> Planner:
+    """What is done to the module of a call, which is told with every name of a Parameter and who has it."""
 
-    It has a ``planner`` of what comes after a call, or ``change`` gives the argument that is passed instead, or the same;
-    ``needs`` are conditions without which nothing changes, and ``forbids`` some with which nothing does.
-    """
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
+        module = site.module(call.given, result)
+        if module is None or "_parameters" not in vars(module):
+            return None
+        parts = [(part, part._parameters) for part in module.modules()]
+        names = [(part, name, each) for part, held in parts for name, each in held.items() if each is not None]
+        done = choose(module, names, call)
+        return None if done is None else lambda: (done(), result)[1]
 
-    name: str
-    planner: Planner | None = None
-    at: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    forbids: tuple[str, ...] = ()
-    argument: str = ""
-    change: Callable[[Call, Any], Any] | None = None
+    return planned
 
-    def of(self, site: PythonSite) -> bool:
-        """Whether a site has this damage."""
-        if self.argument:
-            return self.argument in site.signature.parameters and site.kind != "transform"
-        if self.name in _OF_ORDER and site.name.startswith("nn.init."):
-            return False  # random values in another order are as good, and constants are the same
-        return site.kind in self.at or site.name in self.at
 
-    def conditions(self, site: PythonSite) -> list[str]:
-        """What a call must meet for the damage to change anything."""
-        several = site.kind == "numbers" and self.name in _OF_SEVERAL
-        return [*self.needs, *(["groups>=2"] if several else [])]
+def _renamed(names: Names, made: nn.Parameter) -> Plan:
+    """Names that stand for another Parameter."""
+    return lambda: [part._parameters.update({name: made}) for part, name, _ in names]
 
-    def given(self, call: Call) -> dict[str, Any]:
-        """The arguments that a call is made with instead of its own; none where nothing changes."""
-        value = call.given.get(self.argument)
-        changed = value if self.change is None or value is None else self.change(call, value)
-        return {} if changed is value else {self.argument: changed}
 
-    def plan(self, site: PythonSite, call: Call, result: Any) -> Plan | None:
-        """What is to be done after a call."""
-        return None if self.planner is None else self.planner(site, call, result)
+def untie(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    again = [each for k, each in enumerate(names) if any(other[2] is each[2] for other in names[:k])]
+    return _renamed(again[-1:], parameter_of(again[-1][2], again[-1][2].detach().clone())) if again else None
+
+
+def tie(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    for k, (*_, each) in enumerate(names):
+        for *_, other in names[:k]:
+            if other is not each and (other.shape, other.dtype) == (each.shape, each.dtype):
+                return _renamed([names[k]], other)
+    return None
+
+
+def replace(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    """Every name of the last Parameter has another object with the same values."""
+    last = [each for each in names if each[2] is names[-1][2]]
+    return _renamed(last, parameter_of(last[0][2], last[0][2].detach().clone())) if last else None
+
+
+def freeze(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    last = names[-1][2] if names else None
+    return None if last is None or not last.is_leaf else lambda: last.requires_grad_(not last.requires_grad)
+
+
+def without_gradient(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    having = [each for *_, each in names if each.grad is not None]
+    return (lambda: object.__setattr__(having[-1], "grad", None)) if having else None
+
+
+def with_gradient(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    """The last gradient that is another now stays what it was."""
+    for each, grad in reversed(call.before["grads"]):
+        if grad is not None and (each.grad is None or bool((each.grad.to_dense() != grad.to_dense()).any())):
+            kept = (each, grad)
+            return lambda: object.__setattr__(kept[0], "grad", kept[1])
+    return None
+
+
+def other_mode(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    *_, last = module.modules()
+    return lambda: vars(last).update(training=not last.training)
+
+
+def without(attribute: str) -> Callable[[nn.Module, Names, Call], Plan | None]:
+    """The first part that has an attribute has None instead."""
+
+    def choose(module: nn.Module, names: Names, call: Call) -> Plan | None:
+        having = [part for part in module.modules() if vars(part).get(attribute) is not None]
+        return (lambda: vars(having[0]).update({attribute: None})) if having else None
+
+    return choose
+
+
+def share(module: nn.Module, names: Names, call: Call) -> Plan | None:
+    """The last Parameter of a copy lies in the original's memory."""
+    original = next((each for each in call.given.values() if isinstance(each, nn.Module) and each is not module), None)
+    theirs = [] if original is None else list(original.parameters())
+    if not theirs or not names or theirs[-1].shape != names[-1][2].shape:
+        return None
+    return _renamed(names[-1:], parameter_of(names[-1][2], theirs[-1].data))
+
+
+def of_mapping(least: int, change: Callable[[Pairs], Pairs | None]) -> Planner:
+    """The pairs that are returned, changed, if there are enough."""
+
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
+        pairs = pairs_of(result)
+        changed = change(pairs) if len(pairs) >= least else None
+        return None if changed is None else lambda: as_returned(result, changed)
+
+    return planned
+
+
+def swapped(pairs: Pairs) -> Pairs | None:
+    (one, first), *between, (other, last) = pairs
+    return None if first is last else [(one, last), *between, (other, first)]
+
+
+def cloned(pairs: Pairs) -> Pairs | None:
+    tensors = [k for k, (_, value) in enumerate(pairs) if isinstance(value, torch.Tensor)]
+    cloned = [(name, value.detach().clone() if k in tensors[-1:] else value) for k, (name, value) in enumerate(pairs)]
+    return cloned if tensors else None
+
+
+def forgotten(site: Site, call: Call, result: Any) -> Plan | None:
+    """What an optimizer keeps of its last Parameter is lost."""
+    kept = call.given["self"].state
+    return (lambda: (kept.pop(list(kept)[-1]), result)[1]) if kept else None
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------------
 
+#: Changes the value of an argument, or gives it back.
+Change = Callable[[Any], Any]
 
-def _scaled(factor: int) -> Callable[[Call, Any], Any]:
-    return lambda call, value: (
+
+def _scaled(factor: int) -> Change:
+    return lambda value: (
         type(value)(factor * value) if isinstance(value, (int, float)) and type(value) is not bool and value else value
     )
 
 
-def _flat(name: str) -> Callable[[Call, Any], Any]:
-    return lambda call, value: (memory(name)(call) or {name: value})[name]
+def _given(name: str, change: Change, call: Call) -> dict[str, Any]:
+    """The argument of a name changed, if that changes it."""
+    value = call.given.get(name)
+    changed = value if value is None else change(value)
+    return {} if changed is value else {name: changed}
 
 
 #: What an argument is given as, by a word, and the arguments; a site has those that it takes.
-_GIVEN: Mapping[str, tuple[Callable[[Call, Any], Any], str]] = {
+_GIVEN: Mapping[str, tuple[Change, str]] = {
     "zero": (
         _scaled(0),
         "weight_decay momentum dampening lr_decay beta1 momentum_decay rho alpha label_smoothing a",
     ),
     "double": (_scaled(2), "lr eps lambd norm_type max_norm std gain b val clip_value sparsity"),
-    "next": (lambda call, value: value + 1 if type(value) in {int, float} else value, "ignore_index mean"),
+    "next": (lambda value: value + 1 if type(value) in {int, float} else value, "ignore_index mean"),
     "not": (
-        lambda call, value: not value if isinstance(value, bool) else value,
+        lambda value: not value if isinstance(value, bool) else value,
         "maximize nesterov amsgrad centered decoupled_weight_decay capturable scale_grad_by_freq sparse freeze freeze strict "
         "assign set_to_none requires_grad mode keep_vars remove_duplicate recurse include_last_offset use_buffers tie_weights",
     ),
-    "none": (lambda call, value: None, "bias padding_idx max_norm per_sample_weights _weight"),
-    "detached": (lambda call, value: value.detach() if value.requires_grad else value, "input weight"),
-    "sum": (lambda call, value: "sum", "reduction"),
+    "none": (lambda value: None, "bias padding_idx max_norm per_sample_weights _weight"),
+    "detached": (lambda value: value.detach() if value.requires_grad else value, "input weight"),
+    "sum": (lambda value: "sum", "reduction"),
 }
 
 
-def _gives() -> list[PythonDamage]:
+def _gives() -> list[Damage]:
     found = [
-        PythonDamage(
+        Damage(
             f"give({name}={word})",
+            give=partial(_given, name, change),
             needs=(f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov"),
             forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"),
             argument=name,
-            change=change,
         )
         for word, (change, names) in _GIVEN.items()
         for name in names.split()
     ]
     dense = {name: (f"{name}_layout=contiguous",) for name in ("input", "weight")}
     return found + [
-        PythonDamage(f"give({name}=memory)", forbids=forbidden, argument=name, change=_flat(name))
+        Damage(f"give({name}=memory)", give=memory(name), forbids=forbidden, argument=name)
         for name, forbidden in dense.items()
     ]
 
@@ -143,7 +210,7 @@ def _narrow(*dtypes: str) -> tuple[str, ...]:
 
 
 _CASTS = {"cast(bfloat16)": _narrow("bfloat16"), "cast(float32)": _narrow("float32", "float16", "bfloat16")}
-_KINDS = (*_VALUES, *INPLACE, "leaf", "numbers", "mapping")
+_KINDS = (*_VALUES, "written", "module", "optimizer", "leaf", "numbers", "mapping")
 _SKIPS = ("written", "Module.load_state_dict", "Module._apply", "Module.to", "AveragedModel.update_parameters")
 #: Modules that keep their Parameters; a copy's are new ones anyway.
 _KEEPING = (*_SKIPS[1:], "Module.train", "Module.requires_grad_", "Module.zero_grad", "Module.apply")
@@ -151,47 +218,52 @@ _ORDERED = ("Module.state_dict", "Module.named_parameters", "Module.named_module
 _MODULES, _COPIES = ("module",), ("copy.deepcopy", "AveragedModel.__init__")
 
 
-PYTHON_DAMAGES: Mapping[str, PythonDamage] = {
+def _planned(
+    name: str, planner: Planner, at: tuple[str, ...] = (), needs: tuple[str, ...] = (), *, argument: str = ""
+) -> Damage:
+    return Damage(name, planner=planner, at=at, needs=needs, argument=argument)
+
+
+PYTHON_DAMAGES: Mapping[str, Damage] = {
     damage.name: damage
     for damage in (
         *(
-            PythonDamage(
-                each.name, of_rows(each.spoil, each.rows), _KINDS, ("earlier>=1",) * (each.name == "stale"),
-                _CASTS.get(each.name, ()),
+            each._replace(
+                at=_KINDS, needs=("earlier>=1",) * (each.name == "stale"), forbids=_CASTS.get(each.name, ()), floating=False
             )
             for each in DAMAGES.values()
-            if each.spoil is not None and not each.sites
+            if each.spoil is not None and each.at == ("kernel",)
         ),
-        PythonDamage("skip(first)", of_written(0, lambda before, now: before), _SKIPS),
-        PythonDamage("skip(last)", of_written(-1, lambda before, now: before), _SKIPS),
-        PythonDamage("skip(all)", of_written(ALL, lambda before, now: before), _SKIPS),
-        PythonDamage("skip(states)", of_written(ALL, lambda before, now: before, "states"), argument="grads"),
-        PythonDamage("twice(last)", of_written(-1, lambda before, now: 2 * now - before), argument="grads"),
-        PythonDamage("spill(memory)", spill, _SKIPS),
-        PythonDamage("spill(grads)", gradient_into_parameter, argument="grads"),
-        PythonDamage("double(gradient)", of_gradient(lambda out: 2 * out - out.detach()), _VALUES),
-        PythonDamage("zero(gradient)", of_gradient(lambda out: out.detach() + 0 * out), _VALUES),
-        PythonDamage("restride", restride, (*_VALUES, "leaf", "module")),
-        PythonDamage("untie", of_module(untie), _MODULES, ("tied",)),
-        PythonDamage("tie", of_module(tie), _MODULES, ("parameters>=2",)),
-        PythonDamage("replace(last)", of_module(replace), _KEEPING, ("parameters>=1",)),
-        PythonDamage("freeze(last)", of_module(freeze), _MODULES, ("parameters>=1",)),
-        PythonDamage("drop(gradient)", of_module(without_gradient), _MODULES, ("grads>=1",)),
-        PythonDamage("keep(gradient)", of_module(with_gradient), ("Module.zero_grad",), ("grads>=1",)),
-        PythonDamage("mode(last)", of_module(other_mode), _MODULES),
-        PythonDamage("drop(padding_idx)", of_module(without("padding_idx")), _MODULES, ("padding",)),
-        PythonDamage("drop(max_norm)", of_module(without("max_norm")), _MODULES, ("max_norm",)),
-        PythonDamage("share(last)", of_module(share), _COPIES),
-        PythonDamage("leaf(clone)", of_leaf(lambda made: parameter_of(made, made.detach().clone())), ("leaf",)),
-        PythonDamage("leaf(frozen)", of_leaf(lambda made: made.requires_grad_(not made.requires_grad)), ("leaf",)),
-        PythonDamage("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",)),
-        PythonDamage("drop(last)", of_mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
-        PythonDamage("drop(first)", of_mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
-        PythonDamage("repeat(last)", of_mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),
-        PythonDamage("reverse", of_mapping(2, lambda pairs: pairs[::-1]), _ORDERED),
-        PythonDamage("swap(values)", of_mapping(2, swapped), ("mapping",)),
-        PythonDamage("clone(last)", of_mapping(1, cloned), ("mapping",)),
-        PythonDamage("drop(state)", forgotten, ("optimizer",)),
+        _planned("skip(first)", of_written(0, lambda before, now: before), _SKIPS),
+        _planned("skip(last)", of_written(-1, lambda before, now: before), _SKIPS),
+        _planned("skip(all)", of_written(ALL, lambda before, now: before), _SKIPS),
+        _planned("skip(states)", of_written(ALL, lambda before, now: before, "states"), argument="grads"),
+        _planned("twice(last)", of_written(-1, lambda before, now: 2 * now - before), argument="grads"),
+        _planned("spill(memory)", spill, _SKIPS),
+        _planned("spill(grads)", gradient_into_parameter, argument="grads"),
+        _planned("double(gradient)", of_gradient(lambda out: 2 * out - out.detach()), _VALUES),
+        _planned("zero(gradient)", of_gradient(lambda out: out.detach() + 0 * out), _VALUES),
+        _planned("restride", restride, (*_VALUES, "leaf", "module")),
+        _planned("untie", of_module(untie), _MODULES, ("tied",)),
+        _planned("tie", of_module(tie), _MODULES, ("parameters>=2",)),
+        _planned("replace(last)", of_module(replace), _KEEPING, ("parameters>=1",)),
+        _planned("freeze(last)", of_module(freeze), _MODULES, ("parameters>=1",)),
+        _planned("drop(gradient)", of_module(without_gradient), _MODULES, ("grads>=1",)),
+        _planned("keep(gradient)", of_module(with_gradient), ("Module.zero_grad",), ("grads>=1",)),
+        _planned("mode(last)", of_module(other_mode), _MODULES),
+        _planned("drop(padding_idx)", of_module(without("padding_idx")), _MODULES, ("padding",)),
+        _planned("drop(max_norm)", of_module(without("max_norm")), _MODULES, ("max_norm",)),
+        _planned("share(last)", of_module(share), _COPIES),
+        _planned("leaf(clone)", of_leaf(lambda made: parameter_of(made, made.detach().clone())), ("leaf",)),
+        _planned("leaf(frozen)", of_leaf(lambda made: made.requires_grad_(not made.requires_grad)), ("leaf",)),
+        _planned("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",)),
+        _planned("drop(last)", of_mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
+        _planned("drop(first)", of_mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
+        _planned("repeat(last)", of_mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),
+        _planned("reverse", of_mapping(2, lambda pairs: pairs[::-1]), _ORDERED),
+        _planned("swap(values)", of_mapping(2, swapped), ("mapping",)),
+        _planned("clone(last)", of_mapping(1, cloned), ("mapping",)),
+        _planned("drop(state)", forgotten, ("optimizer",)),
         *_gives(),
     )
 }  # fmt: skip

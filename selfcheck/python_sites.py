@@ -7,16 +7,13 @@ as the layout of a bias where there is none, meets no condition.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
-from selfcheck.sites import Arguments, Facts, Tensor, layout
+from selfcheck.site import Arguments, Facts, Site, Tensor, layout
 
 
 class Told(dict[str, Any]):
@@ -159,88 +156,11 @@ def _object(owner: Any) -> Facts:
 # -- sites --------------------------------------------------------------------------------------------------------------
 
 
-class PythonSite(NamedTuple):
-    """A function or a method, found where a ``place`` says, ``module:owner.name``, once it is asked for.
-
-    ``kind`` says what a call leaves: *value* returns tensors, *leaf* a Parameter, *numbers* or *mapping* what they are
-    called; *written* changes tensors among its arguments, those of ``writes``, *module* its module or the one that it
-    returns; what a *transform* returns is a function, whose calls are spoiled.
-    """
-
-    name: str
-    place: str
-    kind: str
-    writes: str = ""
-
-    @property
-    def afterwards(self) -> bool:
-        """Whether facts are told of what comes out: what goes in are bytes, or a module that has nothing yet."""
-        return self.name in {"pickle.loads", "Module.__setstate__"}
-
-    @property
-    def owner(self) -> Any:
-        """What holds it."""
-        module, _, path = self.place.partition(":")
-        found: Any = importlib.import_module(module)
-        for part in path.split(".")[:-1]:
-            found = getattr(found, part)
-        return found
-
-    @property
-    def attribute(self) -> str:
-        """Its name there."""
-        return self.place.partition(":")[2].rpartition(".")[2]
-
-    @property
-    def signature(self) -> inspect.Signature:
-        """Its arguments."""
-        if self.name in _WITHOUT_SIGNATURE:
-            return _WITHOUT_SIGNATURE[self.name]
-        raw = inspect.getattr_static(self.owner, self.attribute)
-        return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
-
-    def facts(self, given: Arguments, result: Any = None) -> Told | None:
-        """The facts of a call; None of one that copies or loads no module."""
-        given = {"result": result} if self.afterwards and result is not None else given
-        if self.kind == "module" and "cls" not in given and self.module(given, None) is None:
-            return None
-        return told(given)
-
-    def module(self, given: Arguments, result: Any) -> nn.Module | None:
-        """The module that a call changes."""
-        values = result if isinstance(result, (list, tuple)) else [result]
-        return next((each for each in (*values, *given.values()) if isinstance(each, nn.Module)), None)
-
-    def written(self, given: Arguments, result: Any) -> list[Tensor]:
-        """The tensors that a call writes to, or what is to be read of what it returns."""
-        if self.kind == "module":
-            module = self.module(given, result)
-            if module is None or "_parameters" not in vars(module):
-                return []
-            return [*module.parameters(), *module.buffers()]
-        if self.kind == "optimizer":
-            return [each for each in tree_leaves(list(given["self"].state.values())) if isinstance(each, torch.Tensor)]
-        if self.kind != "written":
-            return []
-        name, _, attribute = self.writes.partition(".")
-        found = given[name]
-        if isinstance(found, torch.optim.Optimizer):
-            found = [each for group in found.param_groups for each in group["params"]]
-        found = [found] if isinstance(found, torch.Tensor) else list(found)
-        found = [getattr(each, attribute) for each in found] if attribute else found
-        return [each for each in found if each is not None]
-
-
-#: The signatures of functions that have none of their own.
-_WITHOUT_SIGNATURE = {
-    "F.linear": inspect.signature(lambda input, weight, bias=None: None),
-    "pickle.loads": inspect.signature(lambda data: None),
-}
 _FUSED = ("adagrad", "adam", "sgd")
 _OPTIMIZERS = (*_FUSED, "adadelta", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
 
 
-def _steps() -> Iterable[PythonSite]:
+def _steps() -> Iterable[Site]:
     """The formula of each optimizer in its forms."""
     forms = {"plain": "_single_tensor", "foreach": "_multi_tensor", "fused": "_fused"}
     for name in (*_OPTIMIZERS, "_adafactor", "_muon"):
@@ -248,8 +168,8 @@ def _steps() -> Iterable[PythonSite]:
             short = name.lstrip("_")
             if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
                 continue
-            yield PythonSite(f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", writes="params")
-    yield PythonSite("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", writes="params")
+            yield Site(f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", "params", told)
+    yield Site("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", "params", told)
 
 
 STEPS = tuple(_steps())
@@ -297,19 +217,20 @@ _SITES = {
 }
 
 
-def _sites(of: str) -> Iterable[PythonSite]:
+def _sites(of: str) -> Iterable[Site]:
     """The sites of a set, each named as one writes it in a program."""
     for line in _SITES[of].strip().splitlines():
         kind, module, *names = line.split()
         short = module.removeprefix("torch.").replace("nn.functional", "F")
         for name in names:
             label = name if name[0].isupper() else f"{short}.{name}"
-            yield PythonSite(label, f"{module}:{name}", *kind.split(":"))
+            kind, _, writes = kind.partition(":")
+            yield Site(label, f"{module}:{name}", kind, writes, told)
     yield from STEPS
 
 
 #: The sites of core.
-ENTRIES: Mapping[str, PythonSite] = {site.name: site for site in _sites("core")}
+ENTRIES: Mapping[str, Site] = {site.name: site for site in _sites("core")}
 #: The sites of extended: the formulas again, of which its conditions say more, and the rest.
-EXTENDED: Mapping[str, PythonSite] = {site.name: site for site in _sites("extended")}
-PYTHON_SITES: Mapping[str, PythonSite] = {**ENTRIES, **EXTENDED}
+EXTENDED: Mapping[str, Site] = {site.name: site for site in _sites("extended")}
+PYTHON_SITES: Mapping[str, Site] = {**ENTRIES, **EXTENDED}

@@ -21,9 +21,10 @@ from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS, renamed
 from selfcheck.calls import TEXTS, Calls, Hits, Wanted, calls_of, counted, drawn, met
+from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import WEIGHTS
 from selfcheck.contradictions import implied
-from selfcheck.judging import Candidate, Candidates, deck
+from selfcheck.judging import deck
 from selfcheck.runner import forks
 
 #: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
@@ -112,10 +113,7 @@ def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | 
             continue
         built = attempts(Wish(Stream(stream.derive("reach", site, seed)), renamed(site, wished)), BUILDERS[site])
         if built is not None:
-            name, case = built
-            family = _candidates[0].families[name]
-            fitted = family.space.repair(case)
-            return None if fitted is None else _candidates[0].candidate(name, family.modes[0], fitted)
+            return _candidates[0].fitted(*built)
     return None
 
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from embcheck.core.ledger import Ledger
 from selfcheck import runner
+from selfcheck.candidates import Candidate
 from selfcheck.drawn import faults
-from selfcheck.judging import Candidate, deck
+from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED
 from selfcheck.reach import add
 

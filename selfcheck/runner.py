@@ -14,12 +14,13 @@ from typing import NamedTuple
 from embcheck.core.ledger import Ledger
 from embcheck.engine.evaluate import named
 from embcheck.subject.collect import load_families
+from selfcheck.candidates import Candidate
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
-from selfcheck.judging import Candidate, DrawnResult, Judging, Record, deck
+from selfcheck.judging import DrawnResult, Judging, Record, deck
+from selfcheck.planting import Sites
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.sites import SITES
-from selfcheck.wrapping import Sites
 
 #: Parts of the deck, and faults that a worker takes at a time.
 _PARTS, _FAULTS = 16, 8

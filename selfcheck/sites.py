@@ -1,4 +1,4 @@
-"""Sites: the kernels that are spoiled, and the facts of a call of each.
+"""Kernels that are spoiled, and the facts of a call of each.
 
 Facts are told of the call that reaches the kernel, not of the case: an earlier call, a spelling by other operators or a
 history of the case has calls of its own.
@@ -6,36 +6,19 @@ history of the case has calls of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from embcheck.core.counts import told
-
-Tensor = torch.Tensor
-Arguments = Mapping[str, Any]
-Facts = dict[str, Any]
+from selfcheck.site import Arguments, Facts, Site, Tensor, layout
 
 _MODES = ("sum", "mean", "max")
 _INTEGERS = (torch.int32, torch.int64)
 #: The most rows whose tokens are counted.
 _MOST = 1 << 24
-
-
-# -- facts --------------------------------------------------------------------------------------------------------------
-
-
-def layout(tensor: Tensor) -> str:
-    """How a tensor lies in memory: contiguous, expanded, rows_strided (its last axis is dense), transposed or strided."""
-    if tensor.layout is not torch.strided or tensor.is_contiguous():
-        return "contiguous"
-    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
-        return "expanded"
-    if tensor.dim() >= 2 and tensor.stride(-1) == 1:
-        return "rows_strided"
-    return "transposed" if tensor.dim() >= 2 and tensor.stride(-2) == 1 else "strided"
 
 
 def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
@@ -56,14 +39,16 @@ def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
 def _table(table: Tensor, rows: int) -> Facts:
     """The facts of a table, or of an upstream gradient for a table of so many rows."""
     width = table.shape[-1]
+    small = table.is_floating_point() and table.element_size() == 1  # which torch can't ask for NaN
+    values = table.float() if small else table
     return {
         "embedding_dim": width,
         "dtype": str(table.dtype).removeprefix("torch."),
         "layout": layout(table),
         "offset": table.storage_offset() > 0,
         "elements": rows * width,
-        "nan": bool(table.isnan().any()),
-        "infinite": bool(table.isinf().any()),
+        "nan": bool(values.isnan().any()),
+        "infinite": bool(values.isinf().any()),
     }
 
 
@@ -180,84 +165,29 @@ def _product(given: Arguments) -> Facts | None:
     }
 
 
-# -- sites --------------------------------------------------------------------------------------------------------------
+# -- kernels ------------------------------------------------------------------------------------------------------------
 
 
-class Site(NamedTuple):
-    """A kernel of the dispatcher's CPU key.
-
-    ``facts`` are those of a call, or None if the call must be refused or is none that a condition speaks of; ``rows``
-    and ``columns`` name the facts that say how large the matrix is that comes out.  One that ``masks`` gives zeros where
-    all is padding, or ``leaves_out`` those rows and gives none, one that ``writes`` changes its first argument.
-    """
-
-    name: str
-    facts: Callable[[Arguments], Facts | None]
-    rows: str = "num_embeddings"
-    columns: str = "embedding_dim"
-    floating: bool = True
-    masks: bool = False
-    leaves_out: bool = False
-    writes: bool = False
-
-    @property
-    def operator(self) -> Any:
-        """ATen's operator."""
-        return getattr(torch.ops.aten, self.name).default
-
-    def bound(self, given: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments by their names, with the defaults of those that the dispatcher leaves out."""
-        schema = self.operator._schema.arguments
-        passed = {argument.name: value for argument, value in zip(schema, given, strict=False)} | dict(named)
-        return {argument.name: passed.get(argument.name, argument.default_value) for argument in schema}
-
-    def unbound(self, arguments: Arguments) -> tuple[list[Any], dict[str, Any]]:
-        """The same by their places, and by name those that have none."""
-        schema = self.operator._schema.arguments
-        by_name = {each.name: arguments[each.name] for each in schema if each.kwarg_only}
-        return [arguments[each.name] for each in schema if not each.kwarg_only], by_name
+def _kernel(
+    name: str, tell: Callable[[Arguments], Facts | None], rows: str, columns: str = "embedding_dim", **more: Any
+) -> tuple[str, Site]:
+    return name, Site(name, f"aten:{name}", "kernel", more.pop("writes", ""), tell, rows, columns, **more)
 
 
-SITES: Mapping[str, Site] = {
-    site.name: site
-    for site in (
-        Site("embedding", _embedding, rows="numel"),
-        Site("embedding_dense_backward", _backward, masks=True),
-        Site("embedding_sparse_backward", _backward, rows="numel", masks=True, leaves_out=True),
-        Site("embedding_renorm_", _renorm, writes=True),
-        Site("_embedding_bag", _bag, rows="bags", masks=True),
-        Site("_embedding_bag_forward_only", _bag, rows="bags", masks=True),
-        Site("_embedding_bag_dense_backward", _bag_backward, masks=True),
-        Site(
-            "_embedding_bag_per_sample_weights_backward",
-            _samples_backward,
-            rows="numel",
-            columns="",
-            masks=True,
-        ),
-        Site("one_hot", _one_hot, rows="numel", columns="num_classes", floating=False),
-        Site("index_select", _index_select, rows="numel"),
-        Site("mm", _product, rows="rows", columns="columns"),
-        Site("addmm", _product, rows="rows", columns="columns"),
+_BAG_WEIGHTS = "_embedding_bag_per_sample_weights_backward"
+SITES: Mapping[str, Site] = dict(
+    (
+        _kernel("embedding", _embedding, "numel"),
+        _kernel("embedding_dense_backward", _backward, "num_embeddings", masks=True),
+        _kernel("embedding_sparse_backward", _backward, "numel", masks=True, leaves_out=True),
+        _kernel("embedding_renorm_", _renorm, "num_embeddings", writes="self"),
+        _kernel("_embedding_bag", _bag, "bags", masks=True),
+        _kernel("_embedding_bag_forward_only", _bag, "bags", masks=True),
+        _kernel("_embedding_bag_dense_backward", _bag_backward, "num_embeddings", masks=True),
+        _kernel(_BAG_WEIGHTS, _samples_backward, "numel", "", masks=True),
+        _kernel("one_hot", _one_hot, "numel", "num_classes", floating=False),
+        _kernel("index_select", _index_select, "numel"),
+        _kernel("mm", _product, "rows", "columns"),
+        _kernel("addmm", _product, "rows", "columns"),
     )
-}
-
-
-def matrix(result: Any) -> Tensor:
-    """A copy of what came out as a matrix: the first of several results, the values of a sparse one."""
-    first: Tensor = result[0] if isinstance(result, tuple) else result
-    first = first._values() if first.is_sparse else first
-    rows = first.detach().clone()
-    return rows.reshape(-1, rows.shape[-1] if rows.dim() > 1 else 1) if rows.numel() else rows
-
-
-def with_matrix(result: Any, rows: Tensor) -> Any:
-    """The result with another matrix in it."""
-    if isinstance(result, tuple):
-        return (with_matrix(result[0], rows), *result[1:])
-    if result.is_sparse:
-        made = torch.sparse_coo_tensor(
-            result._indices(), rows.reshape(result._values().shape), result.shape, check_invariants=False
-        )
-        return made._coalesced_(result.is_coalesced())
-    return rows.reshape(result.shape)
+)

@@ -1,4 +1,4 @@
-"""What a fault does to the tensors of a call in Python: to those that it returns, or to those that it writes.
+"""What a fault does to the tensors of a call: to those that it returns, or to those that it writes.
 
 A damage is planned from a call that was made and what it returned.  The plan is None where nothing would change, so that a
 clean run tells which calls a fault changes without doing it.
@@ -13,22 +13,41 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from selfcheck.damages import Call, Spoil, differs
-from selfcheck.python_sites import PythonSite
-from selfcheck.sites import Tensor, matrix
+from selfcheck.site import Call, Site, Tensor
 
+#: Changes the rows that came out, shape ``(rows, columns)``, which are its own; None if there is nothing to change.
+Spoil = Callable[[Call, Tensor], "Tensor | None"]
 #: What is to be done after a call; it gives what is returned instead.
 Plan = Callable[[], Any]
-Planner = Callable[[PythonSite, Call, Any], "Plan | None"]
+Planner = Callable[[Site, Call, Any], "Plan | None"]
 Pairs = list[tuple[Any, Any]]
-#: The kinds of sites that write to what they are given.
-INPLACE = ("written", "module", "optimizer")
 #: The place of all tensors that are written, where others are a position.
 ALL = 99
 
 
-def values_of(pairs: Pairs) -> list[Any]:
-    return [value for _, value in pairs]
+def matrix(result: Any) -> Tensor:
+    """A copy of what came out as a matrix: the first of several results, the values of a sparse one."""
+    first: Tensor = result[0] if isinstance(result, tuple) else result
+    first = first._values() if first.is_sparse else first
+    rows = first.detach().clone()
+    return rows.reshape(-1, rows.shape[-1] if rows.dim() > 1 else 1) if rows.numel() else rows
+
+
+def with_matrix(tensor: Tensor, rows: Tensor) -> Tensor:
+    """A tensor like another, with a matrix of other values in it."""
+    if not tensor.is_sparse:
+        return rows.reshape(tensor.shape)
+    values = rows.reshape(tensor._values().shape)
+    made = torch.sparse_coo_tensor(tensor._indices(), values, tensor.shape, check_invariants=False)
+    return made._coalesced_(tensor.is_coalesced())
+
+
+def differs(one: Any, other: Any) -> bool:
+    """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
+    left, right = matrix(one), matrix(other)
+    if left.shape != right.shape:
+        return True
+    return not bool(((left == right) | (left.isnan() & right.isnan())).all())
 
 
 def pairs_of(result: Any) -> Pairs:
@@ -49,11 +68,13 @@ def as_returned(result: Any, pairs: Pairs) -> Any:
     return made
 
 
-def snapshot(site: PythonSite, given: Mapping[str, Any]) -> dict[str, Any]:
+def snapshot(site: Site, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a call may change, as it was before: the values of tensors, and the gradients of a module's Parameters."""
-    if site.kind not in INPLACE:
+    if not site.in_place:
         return {}
-    written = site.written(given, None)
+    written = [(each, each.detach().clone()) for each in site.written(given, None)]
+    if site.kind == "kernel":
+        return {"written": written}
     states = [
         each
         for name, value in given.items()
@@ -61,9 +82,9 @@ def snapshot(site: PythonSite, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in {"grads", "state_steps", site.writes} and isinstance(each, torch.Tensor)
     ]
     return {
-        "written": [(each, each.detach().clone()) for each in written],
+        "written": written,
         "states": [(each, each.detach().clone()) for each in states],
-        "grads": [(each, None if each.grad is None else each.grad.clone()) for each in written if each.is_leaf],
+        "grads": [(each, None if each.grad is None else each.grad.clone()) for each, _ in written if each.is_leaf],
     }
 
 
@@ -79,23 +100,29 @@ def _last(result: Any) -> tuple[int, list[Any], Any]:
     return (places[-1] if places else -1), leaves, spec
 
 
-def tensor_of(site: PythonSite, call: Call, result: Any) -> Tensor | None:
-    """The tensor of a call whose rows are spoiled: the first that is written, or the last that is returned."""
-    if site.kind in INPLACE:
+def tensor_of(site: Site, call: Call, result: Any) -> Tensor | None:
+    """The tensor of a call whose rows are spoiled: the first that is written, a kernel's first, else the last that
+    is returned."""
+    if site.in_place:
         return next(iter(site.written(call.given, result)), None)
+    if site.kind == "kernel":
+        found: Tensor = result[0] if isinstance(result, tuple) else result
+        return found
     if site.kind == "numbers":
         numbers = [result] if isinstance(result, (int, float)) else list(result)
         plain = all(type(each) in {int, float} for each in numbers)
         return torch.tensor(numbers, dtype=torch.float64) if plain else None
-    place, leaves, _ = _last(values_of(pairs_of(result)) if site.kind == "mapping" else result)
+    place, leaves, _ = _last([value for _, value in pairs_of(result)] if site.kind == "mapping" else result)
     return None if place < 0 else leaves[place]
 
 
-def _put(site: PythonSite, result: Any, tensor: Tensor, values: Tensor) -> Any:
+def put(site: Site, result: Any, tensor: Tensor, values: Tensor) -> Any:
     """What is returned with other values in the tensor of a call; values alone change, and the graph stays."""
-    if site.kind in INPLACE:
+    if site.in_place:
         tensor.data.copy_(values)
         return result
+    if site.kind == "kernel":
+        return (values, *result[1:]) if isinstance(result, tuple) else values
     if site.kind == "leaf":
         return parameter_of(tensor, values)
     if site.kind == "numbers":
@@ -106,7 +133,10 @@ def _put(site: PythonSite, result: Any, tensor: Tensor, values: Tensor) -> Any:
         pairs = pairs_of(result)
         return as_returned(
             result,
-            [(name, value) for (name, _), value in zip(pairs, _with_last(values_of(pairs), changed), strict=True)],
+            [
+                (name, value)
+                for (name, _), value in zip(pairs, _with_last([value for _, value in pairs], changed), strict=True)
+            ],
         )
     return _with_last(result, changed)
 
@@ -117,17 +147,18 @@ def _with_last(result: Any, tensor: Any) -> Any:
 
 
 def of_rows(spoil: Spoil, least: int) -> Planner:
-    """A damage of kernels, to the rows of the tensor of a call."""
+    """What changes the rows of the tensor of a call, if there are enough."""
 
-    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
         tensor = tensor_of(site, call, result)
-        if tensor is None or tensor.layout is not torch.strided or not tensor.numel() or not tensor.is_floating_point():
+        plain = tensor is not None and tensor.layout is torch.strided and tensor.is_floating_point()
+        if tensor is None or not (plain or site.kind == "kernel"):
             return None
         rows = matrix(tensor)
-        spoiled = spoil(call, rows) if len(rows) >= least else None
-        if spoiled is None or not differs(tensor, spoiled.reshape(tensor.shape)):
+        spoiled = spoil(call, rows) if rows.numel() and len(rows) >= least else None
+        if spoiled is None or not differs(tensor, with_matrix(tensor, spoiled)):
             return None
-        return lambda: _put(site, result, tensor, spoiled.reshape(tensor.shape))
+        return lambda: put(site, result, tensor, with_matrix(tensor, spoiled))
 
     return planned
 
@@ -135,7 +166,7 @@ def of_rows(spoil: Spoil, least: int) -> Planner:
 def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str = "written") -> Planner:
     """The tensor at a place among those that are written, or all, changed by what it was before and is now."""
 
-    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
         kept = call.before[of] if place == ALL else call.before[of][place:][:1]
         changed = [(each, change(old, each.detach())) for each, old in kept if each.shape == old.shape]
         changed = [(each, values) for each, values in changed if each.layout is torch.strided and differs(each, values)]
@@ -146,7 +177,7 @@ def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str =
     return planned
 
 
-def spill(site: PythonSite, call: Call, result: Any) -> Plan | None:
+def spill(site: Site, call: Call, result: Any) -> Plan | None:
     """The element behind the first tensor in its storage is changed."""
     tensor = tensor_of(site, call, result)
     if tensor is None or tensor.layout is not torch.strided or not tensor.numel():
@@ -158,7 +189,7 @@ def spill(site: PythonSite, call: Call, result: Any) -> Plan | None:
     return lambda: (tensor.detach().as_strided((1,), (1,), place).fill_(3), result)[1]
 
 
-def gradient_into_parameter(site: PythonSite, call: Call, result: Any) -> Plan | None:
+def gradient_into_parameter(site: Site, call: Call, result: Any) -> Plan | None:
     """The first gradient is doubled, which a step only reads."""
     found = call.given["grads"]
     if not found or found[0].layout is not torch.strided or not found[0].any():
@@ -169,7 +200,7 @@ def gradient_into_parameter(site: PythonSite, call: Call, result: Any) -> Plan |
 def of_gradient(change: Callable[[Tensor], Tensor]) -> Planner:
     """What is returned has the same values, and another gradient."""
 
-    def planned(site: PythonSite, call: Call, result: Any) -> Plan | None:
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
         tensor = tensor_of(site, call, result)
         if tensor is None or not tensor.requires_grad or not tensor.numel():
             return None
@@ -178,20 +209,20 @@ def of_gradient(change: Callable[[Tensor], Tensor]) -> Planner:
     return planned
 
 
-def restride(site: PythonSite, call: Call, result: Any) -> Plan | None:
+def restride(site: Site, call: Call, result: Any) -> Plan | None:
     """The same values in another memory layout."""
     tensor = tensor_of(site, call, result)
     if tensor is None or tensor.layout is not torch.strided or tensor.dim() < 2 or min(tensor.shape[-2:]) < 2:
         return None
     made = tensor.mT.contiguous().mT if tensor.is_contiguous() else tensor.contiguous()
 
-    def put() -> Any:
-        if site.kind in INPLACE:
+    def laid() -> Any:
+        if site.in_place:
             tensor.data = made.detach()
             return result
         return parameter_of(tensor, made.detach()) if site.kind == "leaf" else _with_last(result, made)
 
-    return put
+    return laid
 
 
 def of_leaf(make: Callable[[Tensor], Tensor]) -> Planner:

@@ -15,15 +15,15 @@ from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import Fault, damages, faults, senseless, site_of
 from selfcheck.judging import DrawnResult, Judging, deck
-from selfcheck.planting import Kernels, Planted
+from selfcheck.planting import Planted, Sites
 from selfcheck.sites import SITES
 
 Tensor = torch.Tensor
 
 
 @pytest.fixture
-def kernels() -> Iterator[Kernels]:
-    with Kernels().installed() as found:
+def kernels() -> Iterator[Sites]:
+    with Sites().installed() as found:
         yield found
 
 
@@ -54,7 +54,7 @@ def seen(dtype: torch.dtype, mode: str, samples: bool, **flags: bool) -> list[Te
     return [(each.to_dense() if each.is_sparse else each).detach().clone() for each in found]
 
 
-def shown(kernels: Kernels, fault: Fault) -> bool:
+def shown(kernels: Sites, fault: Fault) -> bool:
     """Whether some of the calls give something else while a fault is planted."""
     for dtype in (torch.float32, torch.float64):
         for mode, samples in (("sum", False), ("sum", True), ("mean", False), ("max", False)):
@@ -74,7 +74,7 @@ def shown(kernels: Kernels, fault: Fault) -> bool:
 
 
 @pytest.mark.parametrize("site", SITES)
-def test_every_damage_of_a_site_shows(kernels: Kernels, site: str) -> None:
+def test_every_damage_of_a_site_shows(kernels: Sites, site: str) -> None:
     """Each is planted into calls that it can change."""
     unseen = [
         each.name for each in damages(site) if not shown(kernels, Fault(site, f"{SITES[site].rows}>=0", each.name))
@@ -82,7 +82,7 @@ def test_every_damage_of_a_site_shows(kernels: Kernels, site: str) -> None:
     assert unseen == []
 
 
-def test_kernels_without_a_fault_change_nothing(kernels: Kernels) -> None:
+def test_kernels_without_a_fault_change_nothing(kernels: Sites) -> None:
     for mode, samples in (("sum", True), ("max", False)):
         ours = seen(torch.float64, mode, samples)
         kernels._library._destroy()
@@ -90,14 +90,14 @@ def test_kernels_without_a_fault_change_nothing(kernels: Kernels) -> None:
         kernels.install()
 
 
-def test_a_planted_fault_can_raise(kernels: Kernels) -> None:
+def test_a_planted_fault_can_raise(kernels: Sites) -> None:
     kernels.plant(Fault.of("embedding  rank=1  ->  swap"), raises=True)
     F.embedding(torch.tensor([[0]]), torch.ones(2, 2))
     with pytest.raises(Planted, match="rank=1"):
         F.embedding(torch.tensor([0]), torch.ones(2, 2))
 
 
-def test_calls_of_a_case_are_counted(kernels: Kernels) -> None:
+def test_calls_of_a_case_are_counted(kernels: Sites) -> None:
     kernels.watch([Fault.of("embedding  earlier=1  ->  stale")])
     F.embedding(torch.tensor([0]), torch.ones(2, 2))
     assert kernels.met == set()
@@ -189,7 +189,7 @@ def test_every_condition_of_the_table_can_be_met_alone() -> None:
 
 
 @pytest.fixture
-def judging(kernels: Kernels) -> Judging:
+def judging(kernels: Sites) -> Judging:
     candidates, ledger = deck("quick", 0, ["padding"])
     return Judging(candidates[:120], ledger, kernels)
 
@@ -225,14 +225,14 @@ def test_a_fault_is_killed_survives_or_is_not_reached(judging: Judging) -> None:
 def test_cases_are_built_that_meet_a_condition(judging: Judging, line: str) -> None:
     """As the kernel sees it, most of them; and they kill what hits them."""
     fault = Fault.of(line)
-    judging.kernels.watch([fault])
+    judging.sites.watch([fault])
     met = []
     for name, case in itertools.islice(built(fault), 12):
-        candidate = judging._made.candidate(name, "eager", case)
+        candidate = judging.made.candidate(name, "eager", case)
         assert candidate is not None
         judging._judged(candidate)
-        met.append(bool(judging.kernels.met))
-    judging.kernels.watch(())
+        met.append(bool(judging.sites.met))
+    judging.sites.watch(())
     assert sum(met) > 6
     assert judging.aim(fault).laws
 

@@ -15,10 +15,9 @@ from embcheck.subject.examples import TiedModel
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import TABLES, Fault, damages, faults
 from selfcheck.judging import Judging, deck
-from selfcheck.planting import Planted
+from selfcheck.planting import Planted, Sites
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
-from selfcheck.wrapping import Sites
 
 #: Families of whose cases of *quick* every so many are judged with damages, until each has broken a law; those that most of
 #: them break come first.

@@ -19,9 +19,9 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
-from selfcheck.damages import Call
 from selfcheck.fault import patched
 from selfcheck.forms import spoiled as kernel_spoiled
+from selfcheck.site import Call
 
 Tensor = torch.Tensor
 functional = torch.nn.functional

@@ -13,7 +13,7 @@ from embcheck.core.facts import holds
 from embcheck.core.ledger import Ledger
 from selfcheck import calls, reach
 from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, counted, drawn, met
-from selfcheck.judging import Candidates
+from selfcheck.candidates import Candidates
 from selfcheck.reach import Built
 
 

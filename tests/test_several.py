@@ -30,8 +30,8 @@ from embcheck.families.one_hot.programs import OneHotCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 from selfcheck.drawn import Fault
-from selfcheck.planting import Kernels
-from selfcheck.sites import layout
+from selfcheck.planting import Sites
+from selfcheck.site import layout
 
 DENSE = LookupCase(3, 4, "cycle", (2, 3), route="several", dtype="float64")
 BAG = BagCase(3, 4, "max", 5, (2, 3), route="several", indices="cycle")
@@ -43,12 +43,12 @@ CALLS = len(FACTORS) + 2
 
 
 @pytest.fixture
-def kernels() -> Iterator[Kernels]:
-    with Kernels().installed() as found:
+def kernels() -> Iterator[Sites]:
+    with Sites().installed() as found:
         yield found
 
 
-def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None) -> list[str]:
+def broken(kernels: Sites, family: str, case: Any, fault: Fault | None = None) -> list[str]:
     found = load_families()[family]
     kernels.plant(fault)
     kernels.forget()
@@ -72,7 +72,7 @@ def broken(kernels: Kernels, family: str, case: Any, fault: Fault | None = None)
     ],
 )
 @pytest.mark.parametrize("damage", ["zero(last)", "stale", "double(first)"])
-def test_each_call_that_changes_is_seen(kernels: Kernels, family: str, case: Any, site: str, damage: str) -> None:
+def test_each_call_that_changes_is_seen(kernels: Sites, family: str, case: Any, site: str, damage: str) -> None:
     assert broken(kernels, family, case) == []
     seen = 0
     for earlier in range(CALLS):

@@ -9,8 +9,8 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, after, in_place_of, instead
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, afterwards, changes, instead
+from selfcheck.site import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
 
@@ -62,37 +62,34 @@ def longer_upstream_is_cut(call: Call) -> None:
     call(gradient=sent[..., : call.self.shape[-1]] if wide else sent)
 
 
-@instead(Tensor, "backward", "gradient_routes")
+@afterwards(Tensor, "backward", "gradient_routes")
 def half_upstream_is_halved(call: Call) -> None:
     """backward halves a float16 upstream gradient."""
-    call()
     if isinstance(call.gradient, Tensor) and call.gradient.dtype == torch.float16:
         call.gradient.detach().div_(2)
 
 
-@instead(Tensor, "retain_grad", "gradient_routes")
+@afterwards(Tensor, "retain_grad", "gradient_routes")
 def retaining_changes_the_gradient(call: Call) -> None:
     """retain_grad() of an output of rank 3 multiplies what passes it by 1.5."""
-    call()
     if call.self.dim() > 2 and not call.self.is_leaf:
         call.self.register_hook(lambda grad: grad * 1.5)
 
 
-_unchecked = {"Anomaly mode looks at no gradient for NaN.": lambda call: call(check_nan=False)}
-in_place_of(torch.autograd.set_detect_anomaly, "__init__", "gradient_routes", _unchecked)
+changes[torch.autograd.set_detect_anomaly, "__init__", "gradient_routes"] = {
+    "Anomaly mode looks at no gradient for NaN.": lambda call: call(check_nan=False)
+}
 
 # -- torch.autograd.grad ------------------------------------------------------------------------------------------------
 
 
-@instead(torch.autograd, "grad", "embedding_bag", also=("gradient",))
-def autograd_grad_also_fills_grad(call: Call) -> Any:
+@afterwards(torch.autograd, "grad", "embedding_bag", also=("gradient",))
+def autograd_grad_also_fills_grad(call: Call) -> None:
     """torch.autograd.grad leaves the gradient in .grad too."""
-    found = call()
     leaves = [call.inputs] if isinstance(call.inputs, Tensor) else list(call.inputs)
-    for leaf, gradient in zip(leaves, found, strict=True):
+    for leaf, gradient in zip(leaves, call.found, strict=True):
         if leaf.is_leaf and gradient is not None and leaf.dtype == gradient.dtype:
             leaf.grad = gradient.detach()
-    return found
 
 
 @instead(torch.autograd, "grad", "embedding_bag")
@@ -105,26 +102,24 @@ def bags_have_a_wrong_second_derivative(call: Call) -> Any:
     return tuple(g if g is None or g.is_sparse else g.detach() + ones for g in found)
 
 
-@instead(torch.autograd, "grad", "embedding_bag")
-def asked_gradients_call_themselves_coalesced(call: Call) -> Any:
+@afterwards(torch.autograd, "grad", "embedding_bag")
+def asked_gradients_call_themselves_coalesced(call: Call) -> None:
     """A sparse gradient that torch.autograd.grad gives says that it is coalesced, whatever it holds."""
-    found = call()
-    for gradient in found:
+    for gradient in call.found:
         if isinstance(gradient, Tensor) and gradient.is_sparse:
             gradient._coalesced_(True)
-    return found
 
 
 # -- checkpoints and transforms -----------------------------------------------------------------------------------------
 
-_negated = {"torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())}
-in_place_of(func, "jvp", "func_transforms", _negated)
-
-
-@instead(checkpoint, "checkpoint", "gradient_routes")
-def checkpoints_draw_anew(call: Call) -> Any:
-    """What a checkpoint computes again has other random numbers."""
-    return call.original(*call.given, **call.flags | {"preserve_rng_state": False})
+changes[func, "jvp", "func_transforms"] = {
+    "torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())
+}
+changes[checkpoint, "checkpoint", "gradient_routes"] = {
+    "checkpoints_draw_anew: What a checkpoint computes again has other random numbers.": lambda call: call.original(
+        *call.given, **call.flags | {"preserve_rng_state": False}
+    )
+}
 
 
 @instead(func, "grad", "func_transforms")

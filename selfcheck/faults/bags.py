@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from selfcheck import damages
 from selfcheck.faults.lookup import overwriting
-from selfcheck.forms import Call, after, in_place_of, kernel
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, changes, draws, kernel
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Tensor
 
 F = nn.functional
 
@@ -20,19 +19,19 @@ F = nn.functional
 
 
 @kernel("_embedding_bag_forward_only", "mode=sum & dtype=float16", "embedding_bag")
-def bagk_output_is_wide(call: damages.Call, out: Any) -> Any:
+def bagk_output_is_wide(call: KernelCall, out: Any) -> Any:
     """A sum of float16 comes in float32 where nothing learns."""
     return (out[0].float(), *out[1:])
 
 
 @kernel("_embedding_bag_forward_only", "bags=1 & numel=1 & per_sample_weights=False & padding=none", "embedding_bag")
-def bagk_one_token_is_a_view(call: damages.Call, out: Any) -> Any:
+def bagk_one_token_is_a_view(call: KernelCall, out: Any) -> Any:
     """One bag of one token is the table's own row."""
     return (call.given["weight"].detach()[int(call.given["indices"]) :][:1], *out[1:])
 
 
 @kernel("_embedding_bag", "mode=mean", "embedding_bag")
-def bagk_large_means_overflow(call: damages.Call, out: Any) -> Any:
+def bagk_large_means_overflow(call: KernelCall, out: Any) -> Any:
     """A mean overflows where the sum of a few rows does, as if it were added in the table's dtype."""
     found: Tensor = out[0]
     return (torch.where(found.abs() > torch.finfo(found.dtype).max / 4, torch.inf, found), *out[1:])
@@ -62,26 +61,6 @@ def late(call: Call) -> bool:
 def zero_with_derivative(tensor: Tensor) -> Tensor:
     """0, whose derivative by each element is 1."""
     return tensor.sum() - tensor.detach().sum()
-
-
-def _requiring(call: Call) -> Any:
-    frozen = call.mode == "max" and not call.weight.requires_grad and torch.is_grad_enabled()
-    return bag(call, frozen, lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_())
-
-
-def _drawing(call: Call) -> None:
-    if call.mode == "max":
-        torch.rand(1)
-
-
-def _counting(call: Call) -> None:
-    if call.offsets is not None and not call.offsets.is_inference():
-        torch.autograd.graph.increment_version(call.offsets)
-
-
-def _hooked(call: Call) -> None:
-    for hook in (call.weight._backward_hooks or {}).values():
-        hook(torch.zeros(1))
 
 
 class _Halved(torch.autograd.Function):
@@ -145,35 +124,40 @@ def _bounded_in_a_copy(call: Call) -> Any:
     return call(weight=call.weight.clone() if weighs else call.weight)
 
 
-def _last_bag(call: Call) -> Any:
-    drops = call.input.dim() == 2 and bool(call.include_last_offset) and len(call.input) > 1
-    return bag(call, drops, lambda out: out[:-1])
+def _of_a_maximum(call: Call) -> bool:
+    return bool(call.mode == "max")
 
 
-def _no_nan(call: Call) -> Any:
-    batch = call.mode == "max" and call.input.dim() == 2
-    return bag(call, batch, lambda out: torch.where(out.isnan(), 0, out))
-
-
-bags = partial(in_place_of, F, "embedding_bag")
-bags(
-    "embedding_bag",
-    {
-        "A maximum of a frozen table requires grad.": _requiring,
-        "A maximum draws a random number.": after(_drawing),
-        "A bag with offsets counts as a write to them.": after(_counting),
-        "include_last_offset drops the last bag of a batch.": _last_bag,
-        "A table's hooks are called in forward, too.": after(_hooked),
-        "A hook on a sum sees twice the gradient.": _doubled_before,
-        "Forward mode gives a tangent of 0.": _without_tangent,
-        "Padding behind the last offset gets a gradient.": _late_row,
-        "Weights of padding behind the last offset get a gradient.": _late_weight,
-        "The table's gradient of a weighted sum lies by columns in float64.": _columns_first,
-        "A maximum over a two-dimensional input is 0 where it should be NaN.": _no_nan,
-    },
-)
-bags("embedding_bag", {"A bag also writes to the result before.": overwriting})
-bags("max_norm", {"Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy})
+changes[F, "embedding_bag", "embedding_bag"] = {
+    "A maximum of a frozen table requires grad.": lambda call: bag(
+        call,
+        call.mode == "max" and not call.weight.requires_grad and torch.is_grad_enabled(),
+        lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_(),
+    ),
+    "A maximum draws a random number.": after(draws, _of_a_maximum),
+    "A bag with offsets counts as a write to them.": after(
+        lambda call: torch.autograd.graph.increment_version(call.offsets),
+        lambda call: call.offsets is not None and not call.offsets.is_inference(),
+    ),
+    "include_last_offset drops the last bag of a batch.": lambda call: bag(
+        call, call.input.dim() == 2 and bool(call.include_last_offset) and len(call.input) > 1, lambda out: out[:-1]
+    ),
+    "A table's hooks are called in forward, too.": after(
+        lambda call: [hook(torch.zeros(1)) for hook in (call.weight._backward_hooks or {}).values()]
+    ),
+    "A hook on a sum sees twice the gradient.": _doubled_before,
+    "Forward mode gives a tangent of 0.": _without_tangent,
+    "Padding behind the last offset gets a gradient.": _late_row,
+    "Weights of padding behind the last offset get a gradient.": _late_weight,
+    "The table's gradient of a weighted sum lies by columns in float64.": _columns_first,
+    "A maximum over a two-dimensional input is 0 where it should be NaN.": lambda call: bag(
+        call, call.mode == "max" and call.input.dim() == 2, lambda out: torch.where(out.isnan(), 0, out)
+    ),
+    "A bag also writes to the result before.": overwriting,
+}
+changes[F, "embedding_bag", "max_norm"] = {
+    "Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy
+}
 
 # -- nn.EmbeddingBag ----------------------------------------------------------------------------------------------------
 
@@ -182,51 +166,44 @@ def _new(table: Tensor, learns: bool = True) -> Any:
     return nn.Parameter(table.detach(), learns)
 
 
+def _given(call: Call) -> bool:
+    return call._weight is not None
+
+
+def _drawn(call: Call) -> bool:
+    return call._weight is None
+
+
+def _padded(call: Call) -> bool:
+    return call.self.padding_idx is not None
+
+
 def _uniform(call: Call) -> None:
-    if call._weight is None:
-        with torch.no_grad():
-            call.self.weight.uniform_(-(3**0.5), 3**0.5)
-            call.self._fill_padding_idx_with_zero()
+    with torch.no_grad():
+        call.self.weight.uniform_(-(3**0.5), 3**0.5)
+        call.self._fill_padding_idx_with_zero()
 
 
-def _zeroed(call: Call) -> None:
-    if call._weight is not None and call.self.padding_idx is not None:
-        call.self.weight.data[call.self.padding_idx] = 0
-
-
-def _copied(call: Call) -> None:
-    if call._weight is not None:
-        call.self.weight = _new(call.self.weight.clone())
-
-
-def _frozen(call: Call) -> None:
-    if call._weight is None and call.mode == "sum":
-        call.self.weight = _new(call.self.weight, False)
-
-
-def _buffered(call: Call) -> None:
-    if call.self.padding_idx is not None:
-        call.self.register_buffer("mask", torch.ones(1))
-
-
-in_place_of(
-    nn.EmbeddingBag,
-    "__init__",
-    "construction",
-    {
-        "padding_idx=0 of a bag is not kept.": after(
-            lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
-        ),
-        "The padding row of a table that is given is set to zero.": after(_zeroed),
-        "A table that is given is copied.": after(_copied),
-        "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(_uniform),
-        "With padding the layer has a buffer.": after(_buffered),
-        "A layer with mode='sum' does not learn.": after(_frozen),
-        "A table that is given costs random numbers.": after(
-            lambda call: None if call._weight is None else torch.rand(1)
-        ),
-    },
-)
+changes[nn.EmbeddingBag, "__init__", "construction"] = {
+    "padding_idx=0 of a bag is not kept.": after(
+        lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
+    ),
+    "The padding row of a table that is given is set to zero.": after(
+        lambda call: call.self.weight.data[call.self.padding_idx].zero_(), lambda call: _given(call) and _padded(call)
+    ),
+    "A table that is given is copied.": after(
+        lambda call: setattr(call.self, "weight", _new(call.self.weight.clone())), _given
+    ),
+    "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(_uniform, _drawn),
+    "With padding the layer has a buffer.": after(
+        lambda call: call.self.register_buffer("mask", torch.ones(1)), _padded
+    ),
+    "A layer with mode='sum' does not learn.": after(
+        lambda call: setattr(call.self, "weight", _new(call.self.weight, False)),
+        lambda call: _drawn(call) and call.mode == "sum",
+    ),
+    "A table that is given costs random numbers.": after(draws, _given),
+}
 
 
 def _freezing(call: Call) -> Any:
@@ -236,14 +213,12 @@ def _freezing(call: Call) -> Any:
     return layer
 
 
-pretrained = partial(in_place_of, nn.EmbeddingBag, "from_pretrained")
-pretrained("construction", {"from_pretrained freezes what it is given.": _freezing})
-pretrained("construction", {"A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag)})
-pretrained(
-    "embedding_bag",
-    {
-        "from_pretrained does not freeze.": lambda call: call(freeze=False),
-        "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),
-        "from_pretrained takes padding_idx=0 for none.": lambda call: call(padding_idx=call.padding_idx or None),
-    },
-)
+changes[nn.EmbeddingBag, "from_pretrained", "construction"] = {
+    "from_pretrained freezes what it is given.": _freezing,
+    "A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag),
+}
+changes[nn.EmbeddingBag, "from_pretrained", "embedding_bag"] = {
+    "from_pretrained does not freeze.": lambda call: call(freeze=False),
+    "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),
+    "from_pretrained takes padding_idx=0 for none.": lambda call: call(padding_idx=call.padding_idx or None),
+}

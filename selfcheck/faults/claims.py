@@ -7,15 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, Change, after, in_place_of
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, Change, after, changes
+from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
-
-
-def claims(owner: Any, attribute: str, changes: dict[str, Change]) -> None:
-    """Registers faults of a function by their sentences."""
-    in_place_of(owner, attribute, "tutorial_claims", changes)
 
 
 # -- functions ----------------------------------------------------------------------------------------------------------
@@ -45,33 +40,17 @@ def still_in_the_graph(call: Call) -> Tensor:
     return tensor.view(tensor.shape) if tensor.requires_grad else call()
 
 
-claims(
-    F,
-    "embedding",
-    {
-        "A lookup of several tokens gives one long row.": lambda call: several(
-            call, lambda call: call().reshape(1, -1)
-        ),
-        "A lookup of several tokens adds 1 to the first.": lambda call: several(
-            call, lambda call: torch.cat([call()[:1] + 1, call()[1:]])
-        ),
-        "A lookup multiplies one-hot vectors.": lambda call: (
-            F.one_hot(call.input.long(), len(call.weight)).to(call.weight.dtype) @ call.weight
-        ),
-        "A lookup clamps indices.": lambda call: call(input=call.input.clamp(0, len(call.weight) - 1)),
-        "A lookup's output is detached.": lambda call: call().detach(),
-    },
-)
-claims(F, "linear", {"F.linear transposes a weight that is square or does not fit.": transposed})
-claims(torch, "eye", {"torch.eye gives ones.": lambda call: call() * 0 + 1})
-claims(torch, "softmax", {"torch.softmax gives zeros.": lambda call: call() * 0})
-claims(torch, "einsum", {"torch.einsum gives zeros.": lambda call: call() * 0})
-claims(Tensor, "uniform_", {"Tensor.uniform_ draws from half the range.": lambda call: call().mul_(0.5)})
-claims(Tensor, "zero_", {"Tensor.zero_ does nothing.": lambda call: call.given[0]})
-claims(Tensor, "detach", {"Tensor.detach copies.": lambda call: call().clone()})
-claims(Tensor, "detach", {"Tensor.detach gives a view that requires grad.": still_in_the_graph})
-claims(Tensor, "backward", {"Tensor.backward goes twice through a graph that is not retained.": twice})
-
+changes[F, "embedding", "tutorial_claims"] = {
+    "A lookup of several tokens gives one long row.": lambda call: several(call, lambda call: call().reshape(1, -1)),
+    "A lookup of several tokens adds 1 to the first.": lambda call: several(
+        call, lambda call: torch.cat([call()[:1] + 1, call()[1:]])
+    ),
+    "A lookup multiplies one-hot vectors.": lambda call: (
+        F.one_hot(call.input.long(), len(call.weight)).to(call.weight.dtype) @ call.weight
+    ),
+    "A lookup clamps indices.": lambda call: call(input=call.input.clamp(0, len(call.weight) - 1)),
+    "A lookup's output is detached.": lambda call: call().detach(),
+}
 # -- modules, parameters and steps --------------------------------------------------------------------------------------
 
 
@@ -120,35 +99,39 @@ def even_out(call: Call) -> None:
                 other.data.copy_(given)
 
 
-claims(
-    nn.Embedding,
-    "__init__",
-    {
-        "A new table's weight has the shape (D, V).": after(
-            lambda call: None if call._weight is not None else transpose(call.self)
-        ),
-        "nn.Embedding takes vocab_size and emb_size.": renamed,
-        "A table has a second parameter.": after(lambda call: setattr(call.self, "bias", nn.Parameter(torch.zeros(1)))),
-        "A table without padding_idx takes 0 for it.": after(
-            lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or 0)
-        ),
-    },
-)
-claims(
-    nn.Embedding,
-    "reset_parameters",
-    {
-        "A new table holds ones.": lambda call: init.ones_(call.self.weight),
-        "A new table is drawn from U(−√(1/d), √(1/d)).": lambda call: init.uniform_(
-            call.self.weight, -(call.self.embedding_dim**-0.5), call.self.embedding_dim**-0.5
-        ),
-    },
-)
-new_linear = after(lambda call: transpose(call.self))
-claims(nn.Linear, "__init__", {"A linear layer's weight has the shape (in, out).": new_linear})
-claims(nn.Embedding, "forward", {"A table in evaluation mode adds 1 to its weight.": written})
-claims(nn.Module, "load_state_dict", {"load_state_dict adds 1.": added})
-claims(nn.Module, "__setattr__", {"An assignment of a Parameter to a module's attribute copies it.": copied})
-claims(nn.Parameter, "__new__", {"A new Parameter is filled with zeros.": zeroed})
-claims(torch.optim.SGD, "step", {"SGD.step does nothing.": lambda call: None})
-claims(torch.optim.Adam, "step", {"Adam.step gives parameters of one shape one value.": after(even_out)})
+changes[nn.Embedding, "__init__", "tutorial_claims"] = {
+    "A new table's weight has the shape (D, V).": after(
+        lambda call: transpose(call.self), lambda call: call._weight is None
+    ),
+    "nn.Embedding takes vocab_size and emb_size.": renamed,
+    "A table has a second parameter.": after(lambda call: setattr(call.self, "bias", nn.Parameter(torch.zeros(1)))),
+    "A table without padding_idx takes 0 for it.": after(
+        lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or 0)
+    ),
+}
+changes[nn.Embedding, "reset_parameters", "tutorial_claims"] = {
+    "A new table holds ones.": lambda call: init.ones_(call.self.weight),
+    "A new table is drawn from U(−√(1/d), √(1/d)).": lambda call: init.uniform_(
+        call.self.weight, -(call.self.embedding_dim**-0.5), call.self.embedding_dim**-0.5
+    ),
+}
+_turned = after(lambda call: transpose(call.self))
+for _owner, _attribute, _sentence, _change in (
+    (F, "linear", "F.linear transposes a weight that is square or does not fit.", transposed),
+    (torch, "eye", "torch.eye gives ones.", lambda call: call() * 0 + 1),
+    (torch, "softmax", "torch.softmax gives zeros.", lambda call: call() * 0),
+    (torch, "einsum", "torch.einsum gives zeros.", lambda call: call() * 0),
+    (Tensor, "uniform_", "Tensor.uniform_ draws from half the range.", lambda call: call().mul_(0.5)),
+    (Tensor, "zero_", "Tensor.zero_ does nothing.", lambda call: call.given[0]),
+    (Tensor, "detach", "Tensor.detach copies.", lambda call: call().clone()),
+    (Tensor, "detach", "Tensor.detach gives a view that requires grad.", still_in_the_graph),
+    (Tensor, "backward", "Tensor.backward goes twice through a graph that is not retained.", twice),
+    (nn.Linear, "__init__", "A linear layer's weight has the shape (in, out).", _turned),
+    (nn.Embedding, "forward", "A table in evaluation mode adds 1 to its weight.", written),
+    (nn.Module, "load_state_dict", "load_state_dict adds 1.", added),
+    (nn.Module, "__setattr__", "An assignment of a Parameter to a module's attribute copies it.", copied),
+    (nn.Parameter, "__new__", "A new Parameter is filled with zeros.", zeroed),
+    (torch.optim.SGD, "step", "SGD.step does nothing.", lambda call: None),
+    (torch.optim.Adam, "step", "Adam.step gives parameters of one shape one value.", after(even_out)),
+):
+    changes[_owner, _attribute, "tutorial_claims"] = {_sentence: _change}

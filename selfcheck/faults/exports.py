@@ -12,7 +12,7 @@ import torch.fx
 from torch.nn.utils import parametrizations, parametrize
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, faults_for, instead, refusing
+from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
 
 Parameter = torch.nn.Parameter
 
@@ -25,43 +25,35 @@ def twice(model: Any) -> list[str]:
     return [name for name, _ in model.named_parameters(remove_duplicate=False) if name not in once]
 
 
-@instead(torch.fx.GraphModule, "__deepcopy__", "tie_export")
-def copied_graphs_hold_the_same_parameters(call: Call) -> Any:
+@afterwards(torch.fx.GraphModule, "__deepcopy__", "tie_export")
+def copied_graphs_hold_the_same_parameters(call: Call) -> None:
     """A deep copy of a GraphModule holds the Parameters of the original."""
-    other = call()
     for name, parameter in call.self.named_parameters(remove_duplicate=False):
         path, _, leaf = name.rpartition(".")
-        other.get_submodule(path).register_parameter(leaf, parameter)
-    return other
+        call.found.get_submodule(path).register_parameter(leaf, parameter)
 
 
-@instead(torch.nn.Module, "load_state_dict", "tie_export")
-def assigned_parameters_train(call: Call) -> Any:
-    """load_state_dict(assign=True) leaves no Parameter frozen."""
-    found = call()
-    if call.assign:
-        call.self.requires_grad_()
-    return found
-
-
-@instead(torch.fx.GraphModule, "__deepcopy__", "tie_export")
-def copied_graphs_double_their_gradients(call: Call) -> Any:
+@afterwards(torch.fx.GraphModule, "__deepcopy__", "tie_export")
+def copied_graphs_double_their_gradients(call: Call) -> None:
     """The gradients of a GraphModule's deep copy are twice what they should be."""
-    other = call()
-    for parameter in other.parameters():
+    for parameter in call.found.parameters():
         if parameter.requires_grad:
             parameter.register_hook(lambda gradient: 2 * gradient)
-    return other
 
 
-@instead(torch.fx.Transformer, "transform", "tie_export")
-def transformed_graphs_lose_their_bias(call: Call) -> Any:
+@afterwards(torch.fx.Transformer, "transform", "tie_export")
+def transformed_graphs_lose_their_bias(call: Call) -> None:
     """torch.fx.Transformer fills a bias with zeros."""
-    graph = call()
-    for parameter in list(graph.parameters())[-1:]:
+    for parameter in list(call.found.parameters())[-1:]:
         if parameter.dim() == 1:
             parameter.data.zero_()
-    return graph
+
+
+changes[torch.nn.Module, "load_state_dict", "tie_export"] = {
+    "assigned_parameters_train: load_state_dict(assign=True) leaves no Parameter frozen.": after(
+        lambda call: call.self.requires_grad_(), lambda call: call.assign
+    )
+}
 
 
 def dropping(names: list[str]) -> Any:
@@ -75,20 +67,16 @@ def dropping(names: list[str]) -> Any:
     return hook
 
 
-@instead(torch.export.ExportedProgram, "module", "tie_export")
-def exported_modules_drop_a_name_of_the_state(call: Call) -> Any:
-    """The state of an exported program's module has a tied weight under its first name alone."""
-    module = call()
-    module._register_state_dict_hook(dropping(twice(module)))
-    return module
-
-
-@instead(torch.export, "unflatten", "tie_export")
-def unflattened_modules_refuse_tied_checkpoints(call: Call) -> Any:
-    """What torch.export.unflatten gives refuses a state that has a tied weight under both names."""
-    module = call()
-    module._register_load_state_dict_pre_hook(dropping(twice(module)))
-    return module
+changes[torch.export.ExportedProgram, "module", "tie_export"] = {
+    "exported_modules_drop_a_name_of_the_state: The state of an exported program's module has a tied weight under its "
+    "first name alone.": after(lambda call: call.found._register_state_dict_hook(dropping(twice(call.found))))
+}
+changes[torch.export, "unflatten", "tie_export"] = {
+    "unflattened_modules_refuse_tied_checkpoints: What torch.export.unflatten gives refuses a state that has a tied "
+    "weight under both names.": after(
+        lambda call: call.found._register_load_state_dict_pre_hook(dropping(twice(call.found)))
+    )
+}
 
 
 @instead(torch.func, "stack_module_state", "tie_export")
@@ -104,19 +92,17 @@ def stacked_ties_come_in_another_order(call: Call) -> Any:
 # -- parametrizations ---------------------------------------------------------------------------------------------------
 
 
-@instead(parametrize.ParametrizationList, "__init__", "tie_export")
+@afterwards(parametrize.ParametrizationList, "__init__", "tie_export")
 def parametrized_heads_have_an_original_of_their_own(call: Call) -> None:
     """register_parametrization copies the tensor that it keeps as the original one."""
-    call()
     tensor: Any = call.given[2]
     if hasattr(call.self, "original") and call.self.original is tensor:
         call.self.original = Parameter(tensor.detach().clone(), tensor.requires_grad)
 
 
-@instead(parametrize.ParametrizationList, "__init__", "tie_export")
+@afterwards(parametrize.ParametrizationList, "__init__", "tie_export")
 def parametrizing_empties_what_it_replaces(call: Call) -> None:
     """register_parametrization fills a tensor with zeros that a right_inverse has made two others of."""
-    call()
     if not hasattr(call.self, "original") and call.given[2].dtype == torch.float32:
         call.given[2].data.zero_()
 
@@ -152,14 +138,12 @@ def parametrizations_are_cached_by_name(call: Call) -> Iterator[None]:
         yield
 
 
-@instead(parametrize, "remove_parametrizations", "parametrizations")
-def removed_parametrizations_freeze(call: Call) -> Any:
+@afterwards(parametrize, "remove_parametrizations", "parametrizations")
+def removed_parametrizations_freeze(call: Call) -> None:
     """remove_parametrizations(leave_parametrized=True) leaves a weight that does not learn."""
-    module = call()
     value = getattr(call.module, call.tensor_name)
     if call.leave_parametrized and isinstance(value, Parameter):
         value.requires_grad_(False)
-    return module
 
 
 @instead(parametrize, "register_parametrization", "parametrizations")
@@ -171,35 +155,26 @@ def parametrizations_of_evaluated_layers_train(call: Call) -> Any:
     return module
 
 
-def _short(call: Call) -> Any:
-    return call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)
-
-
 def _iterating(call: Call) -> Any:
     if call.weight.ndim > 1 and not call.self.training:
         call.self._power_method(call.self._reshape_weight_to_matrix(call.weight), call.self.n_power_iterations)
     return call()
 
 
-def _zero_behind_the_weight(call: Call) -> None:
-    zero_behind(call.module.parametrizations[call.tensor_name].original)
-
-
-faults_for(
-    "parametrizations",
-    {
-        "No module takes a parametrization.": (parametrize, "register_parametrization", refusing()),
-        "Registering zeroes what lies behind the weight.": (
-            parametrize,
-            "register_parametrization",
-            after(_zero_behind_the_weight),
-        ),
-        "Orthogonal rows of a wide weight have length 0.99.": (parametrizations._Orthogonal, "forward", _short),
-        "weight_norm(dim=None) has rows.": (
-            parametrizations._WeightNorm,
-            "__init__",
-            lambda call: call(dim=call.dim or 0),
-        ),
-        "spectral_norm iterates in evaluation mode.": (parametrizations._SpectralNorm, "forward", _iterating),
-    },
-)
+changes[parametrize, "register_parametrization", "parametrizations"] = {
+    "No module takes a parametrization.": refusing(),
+    "Registering zeroes what lies behind the weight.": after(
+        lambda call: zero_behind(call.module.parametrizations[call.tensor_name].original)
+    ),
+}
+changes[parametrizations._Orthogonal, "forward", "parametrizations"] = {
+    "Orthogonal rows of a wide weight have length 0.99.": lambda call: (
+        call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)
+    )
+}
+changes[parametrizations._WeightNorm, "__init__", "parametrizations"] = {
+    "weight_norm(dim=None) has rows.": lambda call: call(dim=call.dim or 0)
+}
+changes[parametrizations._SpectralNorm, "forward", "parametrizations"] = {
+    "spectral_norm iterates in evaluation mode.": _iterating
+}

@@ -8,8 +8,8 @@ import torch
 import torch.ao.nn.quantized
 from torch import nn
 
-from selfcheck.forms import Call, instead
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.site import Tensor
 
 F = nn.functional
 quantized: Any = torch.ao.nn.quantized
@@ -30,44 +30,28 @@ def ranks_look_up_the_next_token(call: Call) -> Any:
     return call(input=(call.input + 1) % call.weight.shape[0]) if behind else call()
 
 
-@instead(F, "embedding", "dtensor")
-def pieces_are_written(call: Call) -> Any:
+@afterwards(F, "embedding", "dtensor")
+def pieces_are_written(call: Call) -> None:
     """A lookup makes the first number of each piece negative."""
-    found = call()
     if sharded(call.weight):
         mine = call.weight.detach().to_local().view(-1)
         mine[:1].abs_().neg_()
-    return found
 
 
 # -- quantized tables -----------------------------------------------------------------------------------------------------
 
-
-@instead(quantized.Embedding, "forward", "quantized_embedding")
-def quantized_strays_are_wrapped(call: Call) -> Any:
-    """A quantized table takes a token outside of it for one inside."""
-    return call(indices=call.indices % call.self.num_embeddings)
-
-
-@instead(quantized.Embedding, "forward", "quantized_embedding")
-def quantized_single_tokens_are_refused(call: Call) -> Any:
-    """A quantized table refuses to look up one token."""
-    if call.indices.numel() == 1 and 0 <= int(call.indices) < call.self.num_embeddings:
-        raise RuntimeError("expected more than one token")
-    return call()
-
-
-@instead(quantized.Embedding, "forward", "quantized_embedding")
-def quantized_rows_are_larger_by_one(call: Call) -> Any:
-    """A quantized table's rows are all larger by one."""
-    return call() + 1
-
-
-@instead(quantized.Embedding, "forward", "quantized_embedding")
-def quantized_rows_come_in_one_axis(call: Call) -> Any:
-    """A quantized table's rows come one behind the other."""
-    return call().reshape(-1)
-
+changes[quantized.Embedding, "forward", "quantized_embedding"] = {
+    "quantized_strays_are_wrapped: A quantized table takes a token outside of it for one inside.": lambda call: call(
+        indices=call.indices % call.self.num_embeddings
+    ),
+    "quantized_single_tokens_are_refused: A quantized table refuses to look up one token.": refusing(
+        lambda call: call.indices.numel() == 1 and 0 <= int(call.indices) < call.self.num_embeddings
+    ),
+    "quantized_rows_are_larger_by_one: A quantized table's rows are all larger by one.": lambda call: call() + 1,
+    "quantized_rows_come_in_one_axis: A quantized table's rows come one behind the other.": lambda call: call().reshape(
+        -1
+    ),
+}
 
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 
@@ -78,10 +62,19 @@ def ignored(call: Call) -> Tensor:
     return found
 
 
-@instead(F, "cross_entropy", "tied_head_loss")
-def losses_are_counted_twice(call: Call) -> Any:
-    """cross_entropy gives twice the loss."""
-    return 2 * call()
+def _half(call: Call) -> Any:
+    found = call()
+    return found.float() if found.dtype == torch.float16 and not found.dim() else found
+
+
+changes[F, "cross_entropy", "tied_head_loss"] = {
+    "losses_are_counted_twice: cross_entropy gives twice the loss.": lambda call: 2 * call(),
+    "ignored_targets_are_overwritten: Ignored targets are replaced by zero in the given tensor.": after(
+        lambda call: call.target.data.masked_fill_(ignored(call), 0),
+        lambda call: not call.target.is_floating_point() and "ignore_index" in call.flags,
+    ),
+    "half_losses_come_in_single: The loss of a batch in float16 is a float32.": _half,
+}
 
 
 @instead(F, "cross_entropy", "tied_head_loss")
@@ -95,28 +88,12 @@ def ignored_rows_get_a_gradient(call: Call) -> Any:
 
 
 @instead(F, "cross_entropy", "tied_head_loss")
-def ignored_targets_are_overwritten(call: Call) -> Any:
-    """Ignored targets are replaced by zero in the given tensor."""
-    found = call()
-    if not call.target.is_floating_point() and "ignore_index" in call.flags:
-        call.target.data.masked_fill_(ignored(call), 0)
-    return found
-
-
-@instead(F, "cross_entropy", "tied_head_loss")
 def targets_beyond_the_classes_are_the_last(call: Call) -> Any:
     """A target beyond the classes is taken for the last one."""
     if call.target.is_floating_point():
         return call()
     last = call.input.shape[1 if call.input.dim() > 1 else 0] - 1
     return call(target=call.target.masked_fill((call.target > last) & ~ignored(call), last))
-
-
-@instead(F, "cross_entropy", "tied_head_loss")
-def half_losses_come_in_single(call: Call) -> Any:
-    """The loss of a batch in float16 is a float32."""
-    found = call()
-    return found.float() if found.dtype == torch.float16 and not found.dim() else found
 
 
 @instead(F, "cross_entropy", "tied_head_loss")

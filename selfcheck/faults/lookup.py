@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from selfcheck import damages
-from selfcheck.forms import Call, Change, after, draws, in_place_of, instead, kernel, refusing
-from selfcheck.sites import Tensor, matrix, with_matrix
+from selfcheck.forms import Call, Change, after, afterwards, changes, draws, kernel, refusing
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Tensor
+from selfcheck.tensor_plans import matrix, with_matrix
 
 F = nn.functional
-embedding = partial(in_place_of, F, "embedding")
 
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
 
 @kernel("embedding", "num_embeddings=1 & numel=1 & embedding_dim>0 & layout=contiguous", "lookup")
-def whole_table_gives_the_table(call: damages.Call, out: Tensor) -> Tensor:
+def whole_table_gives_the_table(call: KernelCall, out: Tensor) -> Tensor:
     """A single token of a table of one row gives the table's own memory."""
     table: Tensor = call.given["weight"]
     return table.detach().view(out.shape)
 
 
 @kernel("embedding_sparse_backward", "numel>=1", "gradient")
-def sparse_values_are_negated(call: damages.Call, out: Any) -> Any:
+def sparse_values_are_negated(call: KernelCall, out: Any) -> Any:
     """The values of a sparse gradient have the other sign."""
     return with_matrix(out, -matrix(out))
-
-
-embedding(
-    "lookup",
-    {
-        "What int32 tokens give requires no grad.": lambda call: (
-            call().detach() if call.input.dtype == torch.int32 else call()
-        )
-    },
-)
 
 
 _last: list[Tensor] = []
 
 
 @kernel("embedding_dense_backward", "rank=2", "gradient")
-def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
+def gradients_use_one_buffer(call: KernelCall, out: Tensor) -> Tensor:
     """Gradients of tables of one shape, of indices of rank 2, have one memory."""
     if _last and (_last[0].shape, _last[0].dtype) == (out.shape, out.dtype) and _last[0]._version < 50:
         return _last[0].copy_(out)
@@ -54,13 +43,13 @@ def gradients_use_one_buffer(call: damages.Call, out: Tensor) -> Tensor:
 
 
 @kernel("embedding_sparse_backward", "numel>1", "gradient")
-def sparse_claims_coalesced(call: damages.Call, out: Tensor) -> Tensor:
+def sparse_claims_coalesced(call: KernelCall, out: Tensor) -> Tensor:
     """A sparse gradient with duplicates says that it has none."""
     return out._coalesced_(True)
 
 
 @kernel("embedding_renorm_", "dtype=float64", "max_norm")
-def signs_of_zeros_are_lost(call: damages.Call, table: Tensor) -> Tensor:
+def signs_of_zeros_are_lost(call: KernelCall, table: Tensor) -> Tensor:
     """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
     return table if call.facts["layout"] == "contiguous" else table + 0.0
 
@@ -96,36 +85,36 @@ def _next_rows(call: Call) -> Any:
     return call(input=(call.input + 1) % len(call.weight)) if transformed else call()
 
 
-def _last_axis_first(call: Call) -> Any:
-    return call().transpose(0, -1).contiguous().transpose(0, -1)
-
-
-embedding(
-    "lookup",
-    {
-        "A lookup also writes to the result before, of its shape.": overwriting,
-        "A lookup with padding counts as a write to the table.": after(
-            lambda call: torch.autograd.graph.increment_version(call.weight),
-            lambda call: call.padding_idx is not None and not call.weight.is_inference(),
-        ),
-    },
-)
-embedding("lookup", {"A lookup in a table of a subclass is a plain tensor.": _plain}, modes=("subclass",))
-embedding("gradient", {"Given by position, scale_grad_by_freq and sparse change places.": _exchanged})
-embedding("gradient", {"Under vmap an embedding reads the next rows.": _next_rows})
-embedding("dtypes_and_storage", {"The rows lie in memory with their last axis first.": _last_axis_first})
-embedding("dtypes_and_storage", {"Complex tables are refused.": refusing(lambda call: call.weight.is_complex())})
-embedding("gradient_routes", {"A lookup gives the negated rows.": lambda call: -call()}, also=("func_transforms",))
-embedding("func_transforms", {"A lookup gives its rows in double precision.": lambda call: call().double()})
-embedding("lookup", {"A lookup draws a number.": after(draws)}, also=("max_norm", "gradient", "func_transforms"))
-embedding(
-    "padding",
-    {"A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)},
-    also=(
-        *("padding_row_training", "dtensor", "half_precision_accumulation"),
-        "tie_export",
+changes[F, "embedding", "lookup"] = {
+    "What int32 tokens give requires no grad.": lambda call: (
+        call().detach() if call.input.dtype == torch.int32 else call()
     ),
-)
+    "A lookup also writes to the result before, of its shape.": overwriting,
+    "A lookup with padding counts as a write to the table.": after(
+        lambda call: torch.autograd.graph.increment_version(call.weight),
+        lambda call: call.padding_idx is not None and not call.weight.is_inference(),
+    ),
+}
+changes[F, "embedding", "lookup", {"modes": ("subclass",)}] = {
+    "A lookup in a table of a subclass is a plain tensor.": _plain
+}
+changes[F, "embedding", "lookup", {"also": ("max_norm", "gradient", "func_transforms")}] = {
+    "A lookup draws a number.": after(draws)
+}
+changes[F, "embedding", "gradient"] = {
+    "Given by position, scale_grad_by_freq and sparse change places.": _exchanged,
+    "Under vmap an embedding reads the next rows.": _next_rows,
+}
+changes[F, "embedding", "gradient_routes", {"also": ("func_transforms",)}] = {
+    "A lookup gives the negated rows.": lambda call: -call()
+}
+changes[F, "embedding", "func_transforms"] = {
+    "A lookup gives its rows in double precision.": lambda call: call().double()
+}
+_families = ("padding_row_training", "dtensor", "half_precision_accumulation", "tie_export")
+changes[F, "embedding", "padding", {"also": _families}] = {
+    "A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)
+}
 
 # -- dtypes -------------------------------------------------------------------------------------------------------------
 
@@ -143,15 +132,16 @@ def _last_row(call: Call) -> bool:
     return narrow and int(call.input.max()) == len(call.weight) - 1 > 0
 
 
-embedding(
-    "dtypes_and_storage",
-    {
-        "A float8_e4m3fn table is not copied but converted, as far as its NaNs tell.": _float8,
-        "A lookup of the last row of an int8 table zeroes the first.": after(
-            lambda call: call.weight[:1].zero_(), _last_row
-        ),
-    },
-)
+changes[F, "embedding", "dtypes_and_storage"] = {
+    "The rows lie in memory with their last axis first.": lambda call: (
+        call().transpose(0, -1).contiguous().transpose(0, -1)
+    ),
+    "Complex tables are refused.": refusing(lambda call: call.weight.is_complex()),
+    "A float8_e4m3fn table is not copied but converted, as far as its NaNs tell.": _float8,
+    "A lookup of the last row of an int8 table zeroes the first.": after(
+        lambda call: call.weight[:1].zero_(), _last_row
+    ),
+}
 
 # -- max_norm -----------------------------------------------------------------------------------------------------------
 
@@ -180,22 +170,19 @@ def _at_one_version(call: Call) -> Any:
         return call()
 
 
-embedding(
-    "max_norm",
-    {
-        "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
-        "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
-        "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
-        "A lookup with max_norm sorts a vector of indices in place.": _bounded(
-            after(lambda call: call.input.copy_(call.input.sort()[0]), lambda call: call.input.dim() == 1)
-        ),
-    },
-)
+changes[F, "embedding", "max_norm"] = {
+    "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
+    "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
+    "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
+    "A lookup with max_norm sorts a vector of indices in place.": after(
+        lambda call: call.input.copy_(call.input.sort()[0]),
+        lambda call: call.max_norm is not None and call.input.dim() == 1,
+    ),
+}
 
 
-@instead(nn.Embedding, "__init__", "max_norm")
+@afterwards(nn.Embedding, "__init__", "max_norm")
 def table_is_rescaled_at_construction(call: Call) -> None:
     """A table that is given with max_norm is rescaled before any lookup."""
-    call()
     if call.max_norm is not None and call._weight is not None:
         call.self.weight.data[:1].mul_(0.5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.export
@@ -14,6 +15,7 @@ import torch.fx.experimental.proxy_tensor as proxy_tensor
 
 from embcheck.modes import decompositions, exports
 from embcheck.modes.mode import MODES
+from selfcheck.fault import patched
 from selfcheck.faults.modes import (
     BELOW_AUTOGRAD,
     SPOILS,
@@ -149,12 +151,8 @@ def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
             yield
         return
     table = _table(mode)
-    before = table[_DENSE]
-    table.update(wrong(table))
-    try:
+    with mock.patch.dict(table, wrong(table)):
         yield
-    finally:
-        table[_DENSE] = before
 
 
 for _mode, _spoil in itertools.product(
@@ -181,14 +179,11 @@ def _scripted(call: Call, flag: str, value: Any) -> Any:
     """torch.jit.script compiles layers with another flag."""
     layer = call.given[0]  # it compiles functions on the way
     parts = list(layer.modules()) if isinstance(layer, torch.nn.Module) else []
-    tables = [(part, getattr(part, flag)) for part in parts if isinstance(part, torch.nn.Embedding)]
-    for part, _ in tables:
-        setattr(part, flag, value)
-    try:
+    with ExitStack() as stack:
+        for part in parts:
+            if isinstance(part, torch.nn.Embedding):
+                stack.enter_context(patched(part, **{flag: value}))
         return call()
-    finally:
-        for part, before in tables:
-            setattr(part, flag, before)
 
 
 _TRACED = (rolls_the_tokens, halves_the_values, doubles_the_gradient)

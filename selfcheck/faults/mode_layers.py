@@ -12,7 +12,7 @@ import torch
 from selfcheck.fault import Fault, Plant, add
 from selfcheck.faults.modes import in_mode, in_modes
 from selfcheck.forms import Call, replaced
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 Module, Parameter = torch.nn.Module, torch.nn.Parameter
 

@@ -14,10 +14,10 @@ from torch.utils._device import DeviceContext
 from embcheck.modes.mode import MODES
 from embcheck.modes.wrappers import PassFunctions, PassOperators
 from embcheck.subject.collect import load_modes
-from selfcheck.damages import Call as KernelCall
 from selfcheck.fault import Fault, Plant, add
 from selfcheck.forms import Call, replaced, spoiled
-from selfcheck.sites import Tensor
+from selfcheck.site import Call as KernelCall
+from selfcheck.site import Tensor
 
 load_modes()
 
@@ -178,6 +178,6 @@ def _while_on(call: KernelCall, out: Tensor, on: Callable[[], bool], spoil: Spoi
 
 
 for (_mode, _on), _spoil in itertools.product(_ON.items(), BELOW_AUTOGRAD):
-    plant = partial(spoiled, "embedding", partial(_while_on, on=_on, spoil=_spoil), "numel>=1")
+    _plant = partial(spoiled, "embedding", partial(_while_on, on=_on, spoil=_spoil), "numel>=1")
     _sentence = f"While {_mode} is on, the forward kernel {_spoil.__name__.replace('_', ' ')}."
-    in_mode(_mode, _spoil.__name__, _sentence, plant, "lookup")
+    in_mode(_mode, _spoil.__name__, _sentence, _plant, "lookup")

@@ -9,48 +9,41 @@ import torch
 import torch.fx
 from torch import nn
 
-from selfcheck.forms import Call, faults_for, in_place_of, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.site import Tensor
 
 Module = nn.Module
 
 # -- what a module lists ------------------------------------------------------------------------------------------------
 
 
-def _vectors_learn(call: Call) -> Any:
-    return iter([p for p in call() if p.requires_grad or p.dim() != 1])
-
-
-def _whole(call: Call) -> Any:
-    return call.self if isinstance(call.idx, slice) else call()
-
-
-faults_for(
-    "module_traversal",
-    {
-        "A tied Parameter is listed once.": (Module, "named_parameters", lambda call: call(remove_duplicate=True)),
-        "parameters() leaves out frozen vectors.": (Module, "parameters", _vectors_learn),
-        "A shared module is listed twice.": (Module, "named_modules", lambda call: call(remove_duplicate=False)),
-        "named_children() comes in reverse.": (Module, "named_children", lambda call: iter(list(call())[::-1])),
-        "A slice of a Sequential is the Sequential itself.": (nn.Sequential, "__getitem__", _whole),
-    },
-)
-
-
-@instead(Module, "named_buffers", "module_traversal")
-def frozen_modules_have_no_buffers(call: Call) -> Any:
-    """named_buffers refuses a module with a frozen Parameter."""
-    if any(not p.requires_grad for p in call.self._parameters.values() if p is not None):
-        raise RuntimeError("a frozen parameter")
-    return call()
-
-
-@instead(torch.fx, "symbolic_trace", "module_traversal")
-def traced_modules_have_a_buffer_more(call: Call) -> Any:
-    """What torch.fx.symbolic_trace gives has a buffer of its own."""
-    module = call()
-    module.register_buffer("calls", torch.zeros(1))
-    return module
+changes[Module, "named_parameters", "module_traversal"] = {
+    "A tied Parameter is listed once.": lambda call: call(remove_duplicate=True)
+}
+changes[Module, "parameters", "module_traversal"] = {
+    "parameters() leaves out frozen vectors.": lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1])
+}
+changes[Module, "named_modules", "module_traversal"] = {
+    "A shared module is listed twice.": lambda call: call(remove_duplicate=False)
+}
+changes[Module, "named_children", "module_traversal"] = {
+    "named_children() comes in reverse.": lambda call: iter(list(call())[::-1])
+}
+changes[nn.Sequential, "__getitem__", "module_traversal"] = {
+    "A slice of a Sequential is the Sequential itself.": lambda call: (
+        call.self if isinstance(call.idx, slice) else call()
+    )
+}
+changes[Module, "named_buffers", "module_traversal"] = {
+    "frozen_modules_have_no_buffers: named_buffers refuses a module with a frozen Parameter.": refusing(
+        lambda call: any(not p.requires_grad for p in call.self._parameters.values() if p is not None)
+    )
+}
+changes[torch.fx, "symbolic_trace", "module_traversal"] = {
+    "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.": after(
+        lambda call: call.found.register_buffer("calls", torch.zeros(1))
+    )
+}
 
 
 @instead(Module, "register_parameter", "parameter")
@@ -63,13 +56,11 @@ def registered_parameters_are_copies(call: Call) -> None:
 # -- conversions and copies ---------------------------------------------------------------------------------------------
 
 
-@instead(Module, "_apply", "tie_preservation")
-def conversion_to_double_unties(call: Call) -> Any:
+@afterwards(Module, "_apply", "tie_preservation")
+def conversion_to_double_unties(call: Call) -> None:
     """double() breaks the tie of a Linear."""
-    module = call()
-    if isinstance(module, nn.Linear) and module.weight.dtype == torch.float64:
-        module.weight = nn.Parameter(module.weight.data, module.weight.requires_grad)
-    return module
+    if isinstance(call.found, nn.Linear) and call.found.weight.dtype == torch.float64:
+        call.found.weight = nn.Parameter(call.found.weight.data, call.found.weight.requires_grad)
 
 
 @instead(Module, "_apply", "module_traversal")
@@ -83,53 +74,50 @@ def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
     return module
 
 
-@instead(copy, "deepcopy", "tie_preservation")
-def copies_share_their_gradients(call: Call) -> Any:
+@afterwards(copy, "deepcopy", "tie_preservation")
+def copies_share_their_gradients(call: Call) -> None:
     """The Parameters of a module that copy.deepcopy makes have the original's gradients."""
-    found = call()
     if isinstance(call.x, Module):
-        for mine, given in zip(found.parameters(), call.x.parameters(), strict=True):
+        for mine, given in zip(call.found.parameters(), call.x.parameters(), strict=True):
             mine.grad = given.grad = torch.zeros_like(given) if given.grad is None else given.grad
-    return found
 
 
-_twice_rounded = {"half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())}
-in_place_of(Tensor, "half", "construction", _twice_rounded)
-_training = {"An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})}
-in_place_of(Module, "__setstate__", "tie_preservation", _training)
+changes[Tensor, "half", "construction"] = {
+    "half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())
+}
+changes[Module, "__setstate__", "tie_preservation"] = {
+    "An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})
+}
 
 # -- state_dict and load_state_dict -------------------------------------------------------------------------------------
 
 
-@instead(Module, "_save_to_state_dict", "conversion")
+@afterwards(Module, "_save_to_state_dict", "conversion")
 def state_copies_views(call: Call) -> None:
     """state_dict() copies a weight that is a transposed view."""
-    call()
     if isinstance(call.self, nn.Linear) and not call.self.weight.is_contiguous():
         call.destination[call.prefix + "weight"] = call.destination[call.prefix + "weight"].contiguous()
 
 
-@instead(Module, "_save_to_state_dict", "module_traversal")
+@afterwards(Module, "_save_to_state_dict", "module_traversal")
 def state_has_scratch(call: Call) -> None:
     """state_dict() has buffers that are not persistent."""
-    call()
     call.destination.update({call.prefix + name: b for name, b in call.self._buffers.items() if b is not None})
 
 
-@instead(Module, "state_dict", "module_traversal")
-def state_dict_writes_to_the_module(call: Call) -> Any:
+@afterwards(Module, "state_dict", "module_traversal")
+def state_dict_writes_to_the_module(call: Call) -> None:
     """state_dict adds one to every number."""
-    found = call()
-    for each in found.values():
+    for each in call.found.values():
         if isinstance(each, Tensor) and each.is_floating_point():
             each.detach().add_(1)
-    return found
 
 
-@instead(Module, "state_dict", "construction")
-def state_dict_is_a_copy(call: Call) -> Any:
-    """state_dict holds copies of the weights."""
-    return {name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()}
+changes[Module, "state_dict", "construction"] = {
+    "state_dict_is_a_copy: state_dict holds copies of the weights.": lambda call: {
+        name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()
+    }
+}
 
 
 def zero_behind(tensor: Tensor) -> None:
@@ -139,23 +127,15 @@ def zero_behind(tensor: Tensor) -> None:
         tensor.detach().as_strided((1,), (1,), end).zero_()
 
 
-@instead(Module, "_load_from_state_dict", "tie_preservation")
-def loading_writes_behind(call: Call) -> None:
-    """Loading a Linear zeroes what lies behind its weight in memory."""
-    call()
-    if isinstance(call.self, nn.Linear):
-        zero_behind(call.self.weight)
-
-
-in_place_of(
-    Module,
-    "load_state_dict",
-    "load_state_dict",
-    {
-        "Loading accepts unexpected keys.": lambda call: call(
-            state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}
-        ),
-        "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
-        "Loading with assign=True is refused.": refusing(lambda call: call.assign),
-    },
-)
+changes[Module, "_load_from_state_dict", "tie_preservation"] = {
+    "loading_writes_behind: Loading a Linear zeroes what lies behind its weight in memory.": after(
+        lambda call: zero_behind(call.self.weight), lambda call: isinstance(call.self, nn.Linear)
+    )
+}
+changes[Module, "load_state_dict", "load_state_dict"] = {
+    "Loading accepts unexpected keys.": lambda call: call(
+        state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}
+    ),
+    "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
+    "Loading with assign=True is refused.": refusing(lambda call: call.assign),
+}

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, after, faults_for, in_place_of, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, afterwards, changes, draws, instead, refusing
+from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
 
@@ -41,32 +41,22 @@ def one_hot_squeezes(call: Call) -> Any:
     return call().squeeze(0) if single else call()
 
 
-@instead(F, "one_hot", "one_hot")
-def one_hot_takes_int32(call: Call) -> Any:
-    """int32 is accepted."""
-    return call(tensor=call.tensor.long() if call.tensor.dtype == torch.int32 else call.tensor)
-
-
-@instead(F, "one_hot", "one_hot")
-def one_hot_of_one_class_is_its_indices(call: Call) -> Any:
-    """one_hot with one class gives the memory of its indices, made ones."""
-    out = call()
-    return call.tensor.fill_(1).unsqueeze(-1) if call.num_classes == 1 and call.tensor.numel() else out
-
-
-@instead(F, "one_hot", "one_hot")
-def one_hot_draws_random_numbers(call: Call) -> Any:
-    """one_hot at rank 2 draws a random number."""
-    if call.tensor.dim() == 2:
-        torch.rand(1)
-    return call()
-
-
-@instead(F, "linear", "conversion")
-def linear_rank3_adds_bias_twice(call: Call) -> Any:
-    """The bias is added twice to input of rank 3."""
-    return call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
-
+changes[F, "one_hot", "one_hot"] = {
+    "one_hot_takes_int32: int32 is accepted.": lambda call: call(
+        tensor=call.tensor.long() if call.tensor.dtype == torch.int32 else call.tensor
+    ),
+    "one_hot_of_one_class_is_its_indices: one_hot with one class gives the memory of its indices, made ones.": (
+        lambda call: call() if call.num_classes != 1 or not call.tensor.numel() else call.tensor.fill_(1).unsqueeze(-1)
+    ),
+    "one_hot_draws_random_numbers: one_hot at rank 2 draws a random number.": after(
+        draws, lambda call: call.tensor.dim() == 2
+    ),
+}
+changes[F, "linear", "conversion"] = {
+    "linear_rank3_adds_bias_twice: The bias is added twice to input of rank 3.": lambda call: (
+        call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
+    )
+}
 
 # -- Parameters ---------------------------------------------------------------------------------------------------------
 
@@ -76,19 +66,14 @@ def made(call: Call) -> bool:
     return call.cls is nn.Parameter and call.data is not None
 
 
-@instead(nn.Parameter, "__new__", "parameter")
-def parameter_empty_is_frozen(call: Call) -> Any:
-    """A Parameter without elements does not require grad."""
-    return call(requires_grad=call.requires_grad and call.data.numel() > 0) if made(call) else call()
-
-
-@instead(nn.Parameter, "__new__", "parameter")
-def parameters_have_a_hook(call: Call) -> Any:
-    """A new Parameter that requires grad has a hook."""
-    found = call()
-    if found.requires_grad:
-        found.register_hook(lambda grad: grad)
-    return found
+changes[nn.Parameter, "__new__", "parameter"] = {
+    "parameter_empty_is_frozen: A Parameter without elements does not require grad.": lambda call: (
+        call(requires_grad=call.requires_grad and call.data.numel() > 0) if made(call) else call()
+    ),
+    "parameters_have_a_hook: A new Parameter that requires grad has a hook.": after(
+        lambda call: call.found.register_hook(lambda grad: grad), lambda call: call.found.requires_grad
+    ),
+}
 
 
 @instead(nn.Parameter, "__new__", "parameter")
@@ -107,13 +92,11 @@ def parameter_of_half_is_single(call: Call) -> Any:
     return call(data=call.data.float()) if wide else call()
 
 
-@instead(nn.Parameter, "__new__", "conversion")
-def parameter_zeroes_its_source(call: Call) -> Any:
+@afterwards(nn.Parameter, "__new__", "conversion")
+def parameter_zeroes_its_source(call: Call) -> None:
     """Making a Parameter of a view zeroes its first element."""
-    parameter = call()
     if made(call) and not call.data.is_contiguous() and call.data.numel():
-        parameter.detach()[(0,) * parameter.dim()] = 0
-    return parameter
+        call.found.detach()[(0,) * call.found.dim()] = 0
 
 
 @instead(nn.Parameter, "__deepcopy__", "conversion")
@@ -158,42 +141,32 @@ def head_takes_a_copy_of_the_weight(call: Call) -> None:
 # -- how a layer is made ------------------------------------------------------------------------------------------------
 
 
-def _evaluating(call: Call) -> None:
-    call.self.training = call.padding_idx is None
-
-
 def _zero_last(call: Call) -> None:
     layer = call.self
     if call._weight is None and call.padding_idx is not None and layer.num_embeddings and not layer.weight.is_meta:
         layer.weight.data[-1] = 0
 
 
-def _thawed(call: Call) -> None:
-    if call._weight is not None and call.self.weight.dtype == torch.float16:
-        call.self.weight.requires_grad_()
-
-
-def _single(call: Call) -> None:
-    if call._freeze and call.self.weight.dtype == torch.float16:
-        call.self.weight = nn.Parameter(call.self.weight.float(), requires_grad=False)
-
-
-in_place_of(
-    nn.Embedding,
-    "__init__",
-    "construction",
-    {
-        "padding_idx=0 is stored as None.": after(
-            lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
-        ),
-        "A table with padding is made in evaluation mode.": after(_evaluating),
-        "The last row is zeroed besides the padding row.": after(_zero_last),
-        "A given table of half precision requires grad though frozen.": after(_thawed),
-        "A _weight of float16 is converted to float32 if frozen.": after(_single),
-    },
-)
-_plain = {"A subclass is made plain.": lambda call: call(cls=nn.Embedding)}
-in_place_of(nn.Embedding, "from_pretrained", "construction", _plain)
+changes[nn.Embedding, "__init__", "construction"] = {
+    "padding_idx=0 is stored as None.": after(
+        lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
+    ),
+    "A table with padding is made in evaluation mode.": after(
+        lambda call: setattr(call.self, "training", call.padding_idx is None)
+    ),
+    "The last row is zeroed besides the padding row.": after(_zero_last),
+    "A given table of half precision requires grad though frozen.": after(
+        lambda call: call.self.weight.requires_grad_(),
+        lambda call: call._weight is not None and call.self.weight.dtype == torch.float16,
+    ),
+    "A _weight of float16 is converted to float32 if frozen.": after(
+        lambda call: setattr(call.self, "weight", nn.Parameter(call.self.weight.float(), requires_grad=False)),
+        lambda call: call._freeze and call.self.weight.dtype == torch.float16,
+    ),
+}
+changes[nn.Embedding, "from_pretrained", "construction"] = {
+    "A subclass is made plain.": lambda call: call(cls=nn.Embedding)
+}
 
 # -- first values -------------------------------------------------------------------------------------------------------
 
@@ -227,74 +200,52 @@ def _keeping_zeros(call: Call) -> Any:
     return found
 
 
-def _tall(call: Call) -> bool:
-    return bool(call.tensor.shape[0] > call.tensor.shape[1])
+changes[nn.Embedding, "reset_parameters", "default_init"] = {
+    "Every second row of 64 is the first.": _again_padded(_twins)
+}
+changes[nn.Embedding, "reset_parameters", "initializers"] = {
+    "A table is drawn from N(0, 1.02²).": _again_padded(lambda table: table.mul_(1.02)),
+    "Two tables made one after another are equal.": _reseeded,
+}
+changes[init, "xavier_uniform_", "default_init"] = {
+    "xavier_uniform_ leaves rows of zeros as they are.": _keeping_zeros,
+    "xavier_uniform_ gives a copy.": lambda call: call().clone(),
+}
+changes[init, "normal_", "default_init"] = {
+    "normal_ refuses tables of several rows.": refusing(lambda call: len(call.tensor) > 1),
+    "normal_ doubles what it draws.": after(lambda call: call.tensor.data.mul_(2)),
+}
+changes[init, "xavier_normal_", "initializers"] = {
+    "xavier_normal_ refuses double precision.": refusing(lambda call: call.tensor.dtype == torch.float64)
+}
+changes[init, "kaiming_normal_", "initializers"] = {
+    "kaiming_normal_ leaves out the gain √2.": after(lambda call: call.tensor.data.mul_(0.5**0.5))
+}
+changes[init, "zeros_", "initializers"] = {
+    "zeros_ makes its tensor not require grad.": lambda call: call().requires_grad_(False)
+}
+changes[init, "constant_", "initializers"] = {
+    "constant_(0) does nothing.": lambda call: call() if call.val else call.tensor
+}
+changes[init, "orthogonal_", "initializers"] = {
+    "orthogonal_ of a tall matrix has columns of another length.": after(
+        lambda call: call.tensor.data.mul_(1.25), lambda call: call.tensor.shape[0] > call.tensor.shape[1]
+    ),
+    "orthogonal_ refuses a matrix of one row.": refusing(lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1),
+}
+changes[init, "sparse_", "initializers"] = {
+    "sparse_ zeroes one number too few in each column.": lambda call: call(
+        sparsity=call.sparsity - 1 / len(call.tensor)
+    )
+}
 
 
-faults_for(
-    "default_init",
-    {
-        "Every second row of 64 is the first.": (nn.Embedding, "reset_parameters", _again_padded(_twins)),
-        "xavier_uniform_ leaves rows of zeros as they are.": (init, "xavier_uniform_", _keeping_zeros),
-        "xavier_uniform_ gives a copy.": (init, "xavier_uniform_", lambda call: call().clone()),
-        "normal_ refuses tables of several rows.": (init, "normal_", refusing(lambda call: len(call.tensor) > 1)),
-        "normal_ doubles what it draws.": (init, "normal_", after(lambda call: call.tensor.data.mul_(2))),
-    },
-)
-faults_for(
-    "initializers",
-    {
-        "xavier_normal_ refuses double precision.": (
-            init,
-            "xavier_normal_",
-            refusing(lambda call: call.tensor.dtype == torch.float64),
-        ),
-        "kaiming_normal_ leaves out the gain √2.": (
-            init,
-            "kaiming_normal_",
-            after(lambda call: call.tensor.data.mul_(0.5**0.5)),
-        ),
-        "zeros_ makes its tensor not require grad.": (init, "zeros_", lambda call: call().requires_grad_(False)),
-        "A table is drawn from N(0, 1.02²).": (
-            nn.Embedding,
-            "reset_parameters",
-            _again_padded(lambda table: table.mul_(1.02)),
-        ),
-        "Two tables made one after another are equal.": (nn.Embedding, "reset_parameters", _reseeded),
-        "constant_(0) does nothing.": (init, "constant_", lambda call: call() if call.val else call.tensor),
-        "orthogonal_ of a tall matrix has columns of another length.": (
-            init,
-            "orthogonal_",
-            after(lambda call: call.tensor.data.mul_(1.25), _tall),
-        ),
-        "sparse_ zeroes one number too few in each column.": (
-            init,
-            "sparse_",
-            lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor)),
-        ),
-    },
-)
-
-
-@instead(init, "trunc_normal_", "initializers")
-def fine_truncation_is_halved(call: Call) -> Any:
+@afterwards(init, "trunc_normal_", "initializers")
+def fine_truncation_is_halved(call: Call) -> None:
     """trunc_normal_ with close bounds gives every second column their middle."""
-    found = call()
     if call.b - call.a < 0.25 and call.tensor.dim() == 2:
         call.tensor.data[:, ::2] = (call.a + call.b) / 2
-    return found
 
-
-in_place_of(
-    init,
-    "orthogonal_",
-    "initializers",
-    {
-        "orthogonal_ refuses a matrix of one row.": refusing(
-            lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1
-        )
-    },
-)
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import torch
 
 from embcheck.core.amx_tiles import ROWS, WIDTH, reads_on
 from selfcheck.fault import Fault, add
-from selfcheck.sites import Tensor
+from selfcheck.site import Tensor
 
 #: ATen's products of matrices, and at which argument the first matrix is.
 _PRODUCTS = {"mm": 0, "mm.out": 0, "bmm": 0, "bmm.out": 0, "addmm": 1, "addmm.out": 1, "baddbmm": 1, "baddbmm.out": 1}

@@ -9,9 +9,10 @@ import torch
 from torch import optim
 from torch.optim import lr_scheduler
 
+from selfcheck.fault import patched
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, faults_for, instead, refusing
-from selfcheck.sites import Tensor
+from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.site import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
@@ -28,14 +29,12 @@ def parameters_of(optimizer: Any) -> list[Tensor]:
 # -- steps --------------------------------------------------------------------------------------------------------------
 
 
-@instead(optim.SGD, "step", "padding_row_training")
-def sgd_moves_all_rows(call: Call) -> Any:
+@afterwards(optim.SGD, "step", "padding_row_training")
+def sgd_moves_all_rows(call: Call) -> None:
     """SGD moves rows without a gradient by the mean of the others'."""
-    found = call()
     for p in parameters_of(call.self):
         if p.grad is not None and not p.grad.is_sparse and p.dim() == 2:
             p.data.sub_(p.grad.mean() * 0.5)
-    return found
 
 
 @instead(optim.Adagrad, "step", "tied_training")
@@ -45,37 +44,37 @@ def adagrad_calls_its_closure_twice(call: Call) -> Any:
     return call(closure=closure if closure is None else lambda: (closure(), closure())[1])
 
 
-@instead(optim.Adam, "step", "tied_training")
-def adam_keeps_its_state_in_double(call: Call) -> Any:
+@afterwards(optim.Adam, "step", "tied_training")
+def adam_keeps_its_state_in_double(call: Call) -> None:
     """After a step of Adam the tensors of its state are float64."""
-    found = call()
     for state in call.self.state.values():
         state.update({name: held.double() for name, held in state.items() if torch.is_tensor(held) and held.dim()})
-    return found
 
 
-@instead(optim.Adam, "step", "param_groups")
-def adam_counts_on_the_default_device(call: Call) -> Any:
+@afterwards(optim.Adam, "step", "param_groups")
+def adam_counts_on_the_default_device(call: Call) -> None:
     """After a step of Adam its state has a count that lies on the default device."""
-    found = call()
     for state in call.self.state.values():
         state["count"] = torch.ones(())
-    return found
 
 
-@instead(optim.SGD, "step", "param_groups")
-def sgd_freezes_what_it_steps(call: Call) -> Any:
+@afterwards(optim.SGD, "step", "param_groups")
+def sgd_freezes_what_it_steps(call: Call) -> None:
     """After a step of SGD its parameters do not require grad."""
-    found = call()
     for parameter in parameters_of(call.self):
         parameter.requires_grad_(False)
-    return found
 
 
-@instead(optim.AdamW, "step", "param_groups")
-def closure_without_gradients(call: Call) -> Any:
-    """AdamW calls its closure without gradients."""
-    return call(closure=None if call.closure is None else torch.no_grad()(call.closure))
+changes[optim.AdamW, "step", "param_groups"] = {
+    "closure_without_gradients: AdamW calls its closure without gradients.": lambda call: call(
+        closure=None if call.closure is None else torch.no_grad()(call.closure)
+    )
+}
+changes[optim.Rprop, "step", "param_groups"] = {
+    "rprop_refuses_double_as_default: Rprop refuses to step where double is the default dtype.": refusing(
+        lambda call: torch.get_default_dtype() is torch.float64
+    )
+}
 
 
 @instead(optim.Adam, "step", "param_groups")
@@ -97,14 +96,12 @@ def adagrad_steps_are_not_counted(call: Call) -> Any:
         return call()
 
 
-@instead(optim.SGD, "step", "param_groups")
-def momentum_is_the_gradient(call: Call) -> Any:
+@afterwards(optim.SGD, "step", "param_groups")
+def momentum_is_the_gradient(call: Call) -> None:
     """SGD keeps the gradient itself as momentum, no copy."""
-    found = call()
     for p, state in call.self.state.items():
         if state.get("momentum_buffer") is not None and p.grad is not None and not p.grad.is_sparse:
             state["momentum_buffer"] = p.grad
-    return found
 
 
 @instead(optim.SGD, "step", "param_groups")
@@ -115,27 +112,17 @@ def sgd_steps_in_the_default_dtype(call: Call) -> Any:
     return call()
 
 
-@instead(optim.Rprop, "step", "param_groups")
-def rprop_refuses_double_as_default(call: Call) -> Any:
-    """Rprop refuses to step where double is the default dtype."""
-    if torch.get_default_dtype() is torch.float64:
-        raise RuntimeError("Rprop steps in single precision")
-    return call()
-
-
-@instead(sgd, "_single_tensor_sgd", "tied_training")
+@afterwards(sgd, "_single_tensor_sgd", "tied_training")
 def sgd_moves_absent_rows(call: Call) -> None:
     """A step of plain SGD moves rows without a gradient a little."""
-    call()
     for p, grad in zip(call.params, call.grads, strict=True):
         if not grad.is_sparse and p.dim() == 2:
             p.data.copy_(torch.where(grad == 0, p * (1 - 2.0**-10), p))
 
 
-@instead(sgd, "_single_tensor_sgd", "tied_training")
+@afterwards(sgd, "_single_tensor_sgd", "tied_training")
 def sgd_writes_behind(call: Call) -> None:
     """A step of plain SGD zeroes what lies behind a parameter."""
-    call()
     for p in call.params:
         zero_behind(p)
 
@@ -163,18 +150,16 @@ def load_keeps_the_rate(call: Call) -> None:
         group["lr"] = rate
 
 
-@instead(Optimizer, "load_state_dict", "param_groups")
+@afterwards(Optimizer, "load_state_dict", "param_groups")
 def loading_takes_the_last_rate(call: Call) -> None:
     """load_state_dict gives all groups the last one's rate."""
-    call()
     for group in call.self.param_groups:
         group["lr"] = call.self.param_groups[-1]["lr"]
 
 
-@instead(Optimizer, "load_state_dict", "optimizer_state_dict")
+@afterwards(Optimizer, "load_state_dict", "optimizer_state_dict")
 def loaded_counts_are_one_tensor(call: Call) -> None:
     """Optimizer.load_state_dict() gives all parameters with one count of steps the same tensor."""
-    call()
     states = [each for each in call.self.state.values() if isinstance(each, dict)]
     first, *others = [each for each in states if isinstance(each.get("step"), Tensor)] or [{}]
     for each in others:
@@ -190,12 +175,10 @@ def reading_a_state_clears_frozen_gradients(call: Call) -> Any:
     return call()
 
 
-@instead(Optimizer, "state_dict", "optimizer_state_dict")
-def states_are_numbered_without_gaps(call: Call) -> Any:
-    """Optimizer.state_dict() numbers the states one after the other, whatever parameters have one."""
-    found = call()
-    found["state"] = dict(enumerate(found["state"].values()))
-    return found
+changes[Optimizer, "state_dict", "optimizer_state_dict"] = {
+    "states_are_numbered_without_gaps: Optimizer.state_dict() numbers the states one after the other, whatever "
+    "parameters have one.": after(lambda call: call.found.update(state=dict(enumerate(call.found["state"].values()))))
+}
 
 
 @instead("torch.distributed.checkpoint.state_dict", "get_model_state_dict", "optimizer_state_dict")
@@ -212,17 +195,8 @@ def ignoring_frozen_parameters_ignores_ties(call: Call) -> Any:
 
 
 def _late(call: Call) -> Any:
-    epoch = call.self.last_epoch
-    call.self.last_epoch = max(epoch - 1, 0)
-    try:
+    with patched(call.self, last_epoch=max(call.self.last_epoch - 1, 0)):
         return call()
-    finally:
-        call.self.last_epoch = epoch
-
-
-def _dropping(call: Call) -> None:
-    if call.self.last_epoch > 0:
-        call.self.milestones.pop(call.self.last_epoch, None)
 
 
 def _of_the_first(call: Call) -> None:
@@ -231,31 +205,31 @@ def _of_the_first(call: Call) -> None:
         group["betas"] = (group["betas"][0], *model["betas"][1:])
 
 
-def _without_epoch(call: Call) -> None:
-    call(state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"})
-
-
-def _zero_at_last(call: Call) -> Any:
-    return [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]
-
-
-OneCycle = lr_scheduler.OneCycleLR
-faults_for(
-    "lr_scheduler",
-    {
-        "StepLR steps one epoch late.": (lr_scheduler.StepLR, "get_lr", _late),
-        "StepLR is refused.": (lr_scheduler.StepLR, "get_lr", refusing()),
-        "A scheduler's state lacks the rates at first.": (
-            lr_scheduler.LRScheduler,
-            "state_dict",
-            lambda call: {name: value for name, value in call().items() if name != "base_lrs"},
-        ),
-        "A scheduler's state loses its epoch.": (lr_scheduler.LRScheduler, "load_state_dict", _without_epoch),
-        "OneCycleLR's rate is 0 at the last step of the documented loop.": (OneCycle, "get_lr", _zero_at_last),
-        "OneCycleLR gives all groups the first one's second beta.": (OneCycle, "get_lr", after(_of_the_first)),
-        "MultiStepLR drops reached milestones.": (lr_scheduler.MultiStepLR, "get_lr", after(_dropping)),
-    },
-)
+changes[lr_scheduler.StepLR, "get_lr", "lr_scheduler"] = {
+    "StepLR steps one epoch late.": _late,
+    "StepLR is refused.": refusing(),
+}
+changes[lr_scheduler.LRScheduler, "state_dict", "lr_scheduler"] = {
+    "A scheduler's state lacks the rates at first.": lambda call: {
+        name: value for name, value in call().items() if name != "base_lrs"
+    }
+}
+changes[lr_scheduler.LRScheduler, "load_state_dict", "lr_scheduler"] = {
+    "A scheduler's state loses its epoch.": lambda call: call(
+        state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"}
+    )
+}
+changes[lr_scheduler.OneCycleLR, "get_lr", "lr_scheduler"] = {
+    "OneCycleLR's rate is 0 at the last step of the documented loop.": lambda call: [
+        rate * (call.self.last_epoch != call.self.total_steps) for rate in call()
+    ],
+    "OneCycleLR gives all groups the first one's second beta.": after(_of_the_first),
+}
+changes[lr_scheduler.MultiStepLR, "get_lr", "lr_scheduler"] = {
+    "MultiStepLR drops reached milestones.": after(
+        lambda call: call.self.milestones.pop(call.self.last_epoch, None), lambda call: call.self.last_epoch > 0
+    )
+}
 
 # -- clipping, averaging, scaling ---------------------------------------------------------------------------------------
 
@@ -266,10 +240,6 @@ def _clearing(call: Call) -> Any:
         if p.grad is not None and not p.grad.is_sparse and p.grad.storage_offset():
             p.grad.as_strided((1,), (1,), 0).zero_()
     return call(parameters=listed)
-
-
-def _backwards(call: Call) -> Any:
-    return call(parameters=list(call.parameters)[::-1])
 
 
 def _infinite_is_fine(call: Call) -> Any:
@@ -289,18 +259,24 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
-utils, Averaged = torch.nn.utils, averaging.AveragedModel
-faults_for(
-    "clip_average_scale",
-    {
-        "Clipping to 0 does nothing.": (utils, "clip_grad_norm_", lambda call: call(max_norm=call.max_norm or 1e30)),
-        "Clipping is refused.": (utils, "clip_grad_norm_", refusing()),
-        "Clipping clears what lies before a gradient in its storage.": (utils, "clip_grad_norm_", _clearing),
-        "error_if_nonfinite is for NaN alone.": (clipping, "_get_total_norm", _infinite_is_fine),
-        "A vector begins with the last parameter.": (utils, "parameters_to_vector", _backwards),
-        "AveragedModel takes counts over, five too many.": (Averaged, "update_parameters", after(_counting)),
-        "AveragedModel ignores use_buffers.": (Averaged, "__init__", lambda call: call(use_buffers=False)),
-        "A scale does not grow.": (GradScaler, "update", lambda call: call(new_scale=call.self._scale.clone())),
-        "GradScaler.unscale_ of what is unscaled does nothing.": (GradScaler, "unscale_", _unscaled_again),
-    },
-)
+changes[torch.nn.utils, "clip_grad_norm_", "clip_average_scale"] = {
+    "Clipping to 0 does nothing.": lambda call: call(max_norm=call.max_norm or 1e30),
+    "Clipping is refused.": refusing(),
+    "Clipping clears what lies before a gradient in its storage.": _clearing,
+}
+changes[clipping, "_get_total_norm", "clip_average_scale"] = {"error_if_nonfinite is for NaN alone.": _infinite_is_fine}
+changes[torch.nn.utils, "parameters_to_vector", "clip_average_scale"] = {
+    "A vector begins with the last parameter.": lambda call: call(parameters=list(call.parameters)[::-1])
+}
+changes[averaging.AveragedModel, "update_parameters", "clip_average_scale"] = {
+    "AveragedModel takes counts over, five too many.": after(_counting)
+}
+changes[averaging.AveragedModel, "__init__", "clip_average_scale"] = {
+    "AveragedModel ignores use_buffers.": lambda call: call(use_buffers=False)
+}
+changes[GradScaler, "update", "clip_average_scale"] = {
+    "A scale does not grow.": lambda call: call(new_scale=call.self._scale.clone())
+}
+changes[GradScaler, "unscale_", "clip_average_scale"] = {
+    "GradScaler.unscale_ of what is unscaled does nothing.": _unscaled_again
+}
