@@ -93,7 +93,7 @@ def jvp(look: Look, at: At) -> Seen:
     return {"result": moved, "value": value}
 
 
-def backward_twice(look: Look, at: At) -> Tensor:
+def backward_twice(look: Look, at: At) -> Any:
     table, sent = at.weight.detach().requires_grad_(), at.upstream.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(look(table, at.indices), table, sent, create_graph=True)
     return torch.autograd.grad(gradient, sent, at.tangent)[0]
@@ -115,7 +115,7 @@ def vmap_by_names(look: Look, at: At) -> Seen:
     return {"result": mapped({"beside": None, "tokens": tokens}), "agrees": same}
 
 
-def vmap_backward(look: Look, at: At) -> Tensor | None:
+def vmap_backward(look: Look, at: At) -> Any:
     table = at.weight.detach().requires_grad_()
     losses = torch.vmap(weighted(look), at.all_dims)(table, at.indices, at.upstream)
     losses.sum().backward()

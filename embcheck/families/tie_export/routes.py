@@ -19,7 +19,7 @@ import torch.nn.utils.parametrize
 
 from embcheck.core.registry import named
 from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
-from embcheck.families.tie_preservation.rewriting import loading, swapping_parameters
+from embcheck.families.tie_preservation.operations import loading, swapping_parameters
 
 Passage = Callable[[Module, Tensor], Module]
 

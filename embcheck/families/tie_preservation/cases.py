@@ -15,7 +15,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.families.tie_preservation import oracle as tie
-from embcheck.families.tie_preservation.all_operations import OPERATIONS
+from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES
 
 #: Rows of the head's input.
@@ -72,17 +72,17 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     @cached_property
     def hidden(self) -> Floats:
         """The head's input, integers −2…2, shape (3, D)."""
-        return _small("hidden", self.seed, (_HIDDEN, self.embedding_dim), 5)
+        return stream.small("hidden", self.seed % 64, (_HIDDEN, self.embedding_dim), 2)
 
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient of the rows that are looked up, integers −2…2, shape (N, D)."""
-        return _small("upstream", self.seed, (math.prod(self.shape), self.embedding_dim), 5)
+        return stream.small("upstream", self.seed % 64, (math.prod(self.shape), self.embedding_dim), 2)
 
     @cached_property
     def upstream_head(self) -> Floats:
         """The upstream gradient of the logits, integers −2…2, shape (3, V)."""
-        return _small("logits", self.seed, (_HIDDEN, self.num_embeddings), 5)
+        return stream.small("logits", self.seed % 64, (_HIDDEN, self.num_embeddings), 2)
 
     @cached_property
     def bias_values(self) -> Floats:
@@ -205,9 +205,3 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
             "copies": self.copies,
             "operations": len(self.history),
         }
-
-
-def _small(name: str, seed: int, shape: tuple[int, ...], span: int) -> Floats:
-    """Integers in the middle of zero, −(span−1)/2 … (span−1)/2."""
-    code = stream.below(stream.derive(name, seed % 64), math.prod(shape), span).astype(np.float64)
-    return (code - span // 2).reshape(shape)

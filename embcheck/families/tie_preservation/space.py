@@ -14,9 +14,9 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.tie_preservation.all_operations import OPERATIONS
 from embcheck.families.tie_preservation.cases import TiePreservationCase
 from embcheck.families.tie_preservation.effects import UNFIT
+from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES, live
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
