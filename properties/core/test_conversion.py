@@ -22,10 +22,6 @@ def learns(case: ConversionCase) -> bool:
     return case.trainable
 
 
-def becomes_linear(case: ConversionCase) -> bool:
-    return case.to_linear
-
-
 def in_own_shape(case: ConversionCase) -> Any:
     """The table as the converted parameter holds it, in storage."""
     stored = case.lookup.weight_stored

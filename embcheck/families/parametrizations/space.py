@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.parametrizations.cases import ParametrizationCase
+from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
 #: The program of each kind, and the axes that are its options.
@@ -33,10 +34,7 @@ def plan(case: ParametrizationCase) -> Plan:
 
 
 #: Axes that some kinds have.
-_OWN = (
-    *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("links", "inverse", "leave", "copied"),
-)
+_OWN = (*("old", "dim", "signs", "iterations", "evaluating", "map"), *("links", "inverse", "leave", "copied"))
 
 
 def repair(case: ParametrizationCase) -> ParametrizationCase:
@@ -48,25 +46,7 @@ def repair(case: ParametrizationCase) -> ParametrizationCase:
     return case.but(**changes)
 
 
-SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
-AXES: dict[str, tuple[Any, ...]] = {
-    "kind": tuple(PROGRAMS),
-    "shape": SHAPES,
-    "side": ("embedding", "head"),
-    "frozen": (False, True),
-    "old": (False, True),
-    "dim": (0, 1, None, -1),
-    "signs": ("positive", "negative", "mixed", "zero"),
-    "iterations": (1, 2, 3),
-    "evaluating": (False, True),
-    "map": (None, "matrix_exp", "cayley", "householder"),
-    "links": (1, 2),
-    "inverse": (False, True),
-    "leave": (True, False),
-    "copied": (False, True),
-    "dtype": ("float32", "float64"),
-    "layout": ("contiguous", "transposed", "offset"),
-}
+AXES = values_of(ParametrizationCase)
 
 
 def scope() -> Iterator[ParametrizationCase]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
@@ -45,23 +45,7 @@ def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
     return fitted(case.but(padding_idx=padding), _RULES)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (4, 3, 1, 7, 33),
-    "embedding_dim": (2, 1, 5, 0),
-    "shape": ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,)),
-    "call": tuple(LOSSES),
-    "targets": ("index", "probability"),
-    "reduction": ("mean", "sum", "none"),
-    "ignored": IGNORED,
-    "ignore": IGNORE,
-    "weighted": (False, True),
-    "label_smoothing": (0.0, 0.25, 1.0),
-    "bias": (False, True),
-    "padding_idx": (None, 0, -1),
-    "scale": (1, 4),
-    "dtype": ("float32", "float64", "float16", "bfloat16"),
-    "layout": ("contiguous", "transposed", "column_slice", "strided"),
-}
+AXES = values_of(TiedHeadLossCase)
 
 
 def scope() -> Iterator[TiedHeadLossCase]:
