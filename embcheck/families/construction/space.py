@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
-from embcheck.core.axes import values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
-from embcheck.families.construction.cases import KINDS, ConstructionCase
+from embcheck.families.construction.cases import ConstructionCase
 from embcheck.families.construction.invalid_calls import WRONG, refused
 from embcheck.families.construction.programs import ACTS, CASTS, MAKES, OF_TABLES, constructed
 from embcheck.families.lookup.cases import padding_of
+
+KINDS = ("Embedding", "EmbeddingBag")
 
 
 def plan(case: ConstructionCase) -> Plan:
@@ -90,7 +92,23 @@ def fixed_cases() -> Iterator[ConstructionCase]:
         yield ConstructionCase(4, 3, make=make, act=act, values="special", dtype="float16", kind=kind, mode="max")
 
 
-AXES = values_of(ConstructionCase)
+AXES: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (3, 1, 2, 0, 8, 33),
+    "embedding_dim": (2, 1, 3, 0, 17, 8),
+    "padding_idx": (None, 0, 1, -1, -2, "last", "-V"),
+    "max_norm": (None, 0.0, 1.0, 2.5),
+    "norm_type": (2.0, 1.0, 0.0, 3.0, float("inf")),
+    "scale_grad_by_freq": (False, True),
+    "sparse": (False, True),
+    "make": tuple(MAKES),
+    "act": tuple(ACTS),
+    "dtype": tuple(FORMATS),
+    "layout": LAYOUTS,
+    "values": ("fingerprint", "small", "real", "special"),
+    "kind": KINDS,
+    "mode": ("mean", "sum", "max"),
+    "include_last_offset": (False, True),
+}
 
 
 SPACE = Space(
