@@ -224,7 +224,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
     options = {
         "nodes": tuple(case.parts.values()),
         "convert": CONVERSIONS[case.convert],
-        **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads", "mixed")},
+        **{name: case.axes[name] for name in ("frozen", "evaluating", "prefix", "swapped", "grads", "mixed")},
     }
     return Plan(traversed, {"table": case.weight}, options)
 

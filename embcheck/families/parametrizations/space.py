@@ -16,31 +16,22 @@ from embcheck.families.parametrizations.programs import bounded, mapped, normed,
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
-    "orthogonalized": (orthogonalized, ()),
-    "mapped": (mapped, ("leave", "copied", "evaluating")),
+    "orthogonalized": (orthogonalized, ("map",)),
+    "mapped": (mapped, ("links", "inverse", "leave", "copied", "evaluating")),
 }
-#: The axes of a kind that are none.
-_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "mapped": {"links", "inverse"}}
+#: Axes that some kinds have.
+_OWN = {"signs"}.union(*(options for _, options in PROGRAMS.values()))
 
 
 def plan(case: ParametrizationCase) -> Plan:
-    program, own = PROGRAMS[case.kind]
-    further: dict[str, dict[str, Any]] = {
-        "orthogonalized": {"kind": case.map},
-        "mapped": {"chain": (case.links, case.inverse)},
-    }
-    options = {name: case.axes[name] for name in (*own, "side", "frozen")}
-    return Plan(program, case.inputs(), options | further.get(case.kind, {}))
-
-
-#: Axes that some kinds have.
-_OWN = (*("old", "dim", "signs", "iterations", "evaluating", "map"), *("links", "inverse", "leave", "copied"))
+    program, options = PROGRAMS[case.kind]
+    return Plan(program, case.inputs(), {name: case.axes[name] for name in (*options, "side", "frozen")})
 
 
 def repair(case: ParametrizationCase) -> ParametrizationCase:
     """The case with the axes that its kind has."""
-    known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
-    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
+    known = {*PROGRAMS[case.kind][1], *(("signs",) if case.kind == "normed" else ())}
+    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN - known}
     if case.kind == "bounded" and case.dim not in (0, 1):
         changes["dim"] = 0
     return case.but(**changes)
