@@ -5,7 +5,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,6 @@ from embcheck.core.registry import named
 Tensor = torch.Tensor
 #: Of the rows that were looked up, table, bias and targets, and the classes' weights among the flags: the loss.
 Loss = Callable[..., Tensor]
-
-
-def plainly() -> Any:
-    return contextlib.nullcontext()
 
 
 def in_parallel() -> Any:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import torch
+
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, plainly, predicted
+from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "in_pieces")
@@ -19,7 +21,7 @@ LIKELIHOODS = ("likelihood", "in_pieces")
 def plan(case: TiedHeadLossCase) -> Plan:
     options = {
         "loss": LOSSES[case.call],
-        "context": in_parallel if case.call == "in_pieces" else plainly,
+        "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
         "padding_idx": case.padding_idx,
         "flags": case.flags(),
     }
