@@ -78,7 +78,7 @@ def shown(target: Module, leaf: Tensor, names: list[str]) -> dict[str, Any]:
     return {
         "leaf": leaf,
         "is_parameter": type(leaf) is torch.nn.Parameter and isinstance(leaf, torch.nn.Parameter),
-        "no_graph": leaf.grad_fn is None and leaf._base is None and leaf.output_nr == 0,
+        "no_graph": leaf.grad_fn is None and leaf._base is None and leaf.output_nr == 0 and not leaf._backward_hooks,
         "no_grad_yet": leaf.grad is None,
         "registered": any(p is leaf for p in target.parameters()) and target.weight is leaf,
         "names": sorted(name for name, _ in target.named_parameters()) == names,

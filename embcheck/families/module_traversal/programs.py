@@ -264,6 +264,10 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
     return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.ones(2, dtype=dtype)
 
 
+def padded(kind: Any, table: Tensor) -> Module:
+    return kind(*table.shape, padding_idx=1, max_norm=2.0, _weight=table)
+
+
 #: Of a table: a module of each kind, which has the table if it is one.
 KINDS: dict[str, Callable[[Tensor], Module]] = named(
     {
@@ -271,9 +275,9 @@ KINDS: dict[str, Callable[[Tensor], Module]] = named(
         "sequential": lambda table: torch.nn.Sequential(),
         "list": lambda table: torch.nn.ModuleList(),
         "dict": lambda table: torch.nn.ModuleDict(),
-        "embedding": lambda table: torch.nn.Embedding(*table.shape, _weight=table),
-        "padded": lambda table: torch.nn.Embedding(*table.shape, padding_idx=1, max_norm=2.0, _weight=table),
-        "bag": lambda table: torch.nn.EmbeddingBag(*table.shape, padding_idx=1, max_norm=2.0, _weight=table),
+        "embedding": lambda table: torch.nn.Embedding(len(table), table.shape[1], _weight=table),
+        "padded": lambda table: padded(torch.nn.Embedding, table),
+        "bag": lambda table: padded(torch.nn.EmbeddingBag, table),
         "linear": lambda table: torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=table.dtype),
     },
     "new_",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ class Memory:
         """The values may be off by so much more."""
         self.error = off if self.error is None else self.error + off
 
-    def scale(self, factor: Floats | float) -> None:
-        """Multiplies by zeros and powers of two."""
+    def scale(self, factor: Any) -> None:
+        """Multiplies by zeros and powers of two, one number or one for each element."""
         self.values = factor * self.values
         self.error = None if self.error is None else abs(factor) * self.error
 
