@@ -17,8 +17,8 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.smaller import smaller
 from embcheck.families.gradient import routes
 from embcheck.families.lookup import cases
-from embcheck.families.tie_preservation.all_operations import OPERATIONS
 from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tie_preservation.operations import OPERATIONS
 
 SPACE = Space(LookupCase, routes.AXES, routes.repair, smaller=cases.smaller_tables)
 LARGE = LookupCase(2001, 129, "unequal", (3, 1, 1025), 79, dtype="bfloat16", index_dtype="int32").but(

@@ -6,7 +6,7 @@ import ast
 import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 from embcheck.core import aliases
 from embcheck.core.format import Array
@@ -113,6 +113,12 @@ def _computed_once(facts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], di
         return found
 
     return kept
+
+
+def values_of(case_type: type[Axes]) -> dict[str, tuple[Any, ...]]:
+    """The values of each axis that has them in its annotation, ``Annotated[type, values]``, simplest first."""
+    hints = get_type_hints(case_type, include_extras=True)
+    return {name: hints[name].__metadata__[0] for name in case_type._fields if hasattr(hints[name], "__metadata__")}
 
 
 def _literal(value: Any) -> str:

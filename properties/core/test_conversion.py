@@ -22,10 +22,6 @@ def learns(case: ConversionCase) -> bool:
     return case.trainable
 
 
-def becomes_linear(case: ConversionCase) -> bool:
-    return case.to_linear
-
-
 def in_own_shape(case: ConversionCase) -> Any:
     """The table as the converted parameter holds it, in storage."""
     stored = case.lookup.weight_stored
@@ -53,7 +49,7 @@ def converted_weight_is_a_leaf_parameter(case: ConversionCase, out: Outcome) -> 
         is_true(out.is_parameter, "not a Parameter"),
         same(out.leaf.meta("is_leaf"), True),
         same(out.leaf.meta("requires_grad"), case.trainable),
-        is_true(out.no_graph, "the parameter is part of a graph"),
+        is_true(out.no_graph, "the parameter is part of a graph, or has a hook"),
         is_true(out.no_grad_yet, "the parameter has a gradient before any backward"),
     )
 

@@ -9,13 +9,7 @@ from embcheck.core.result import UNASKED, Finding
 from embcheck.families.dtypes_and_storage.cases import StorageCase
 from embcheck.families.dtypes_and_storage.space import SPACE, plan
 
-dtypes_and_storage = Family(
-    "dtypes_and_storage",
-    SPACE,
-    plan,
-    cost=4.0,
-    stride=5,
-)
+dtypes_and_storage = Family("dtypes_and_storage", SPACE, plan, cost=4.0, stride=5)
 
 
 @dtypes_and_storage.law(

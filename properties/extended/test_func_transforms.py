@@ -10,14 +10,7 @@ from embcheck.families.func_transforms.cases import TransformCase
 from embcheck.families.func_transforms.oracle import SPARSE, expected
 from embcheck.families.func_transforms.space import SPACE, plan
 
-transforms = Family(
-    "func_transforms",
-    SPACE,
-    plan,
-    refused=lambda case: case.refused,
-    cost=8.0,
-    stride=9,
-)
+transforms = Family("func_transforms", SPACE, plan, refused=lambda case: case.refused, cost=8.0, stride=9)
 
 
 @transforms.law(

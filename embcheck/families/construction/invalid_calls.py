@@ -24,15 +24,9 @@ def refused(attempt: Attempt, flags: dict[str, Any], weight: Tensor) -> dict[str
 FATAL = frozenset({"backward_of_a_far_token_by_frequency"})
 
 
-def stacked_trained_and_frozen(weight: Tensor, **flags: Any) -> Any:
+def stacked(change: Callable[[Any], Any], weight: Tensor, flags: dict[str, Any]) -> Any:
     layers = [nn.Embedding(*weight.shape, **flags) for _ in range(2)]
-    layers[1].requires_grad_(False)
-    return torch.func.stack_module_state(layers)
-
-
-def stacked_in_two_modes(weight: Tensor, **flags: Any) -> Any:
-    layers = [nn.Embedding(*weight.shape, **flags) for _ in range(2)]
-    layers[1].eval()
+    change(layers[1])
     return torch.func.stack_module_state(layers)
 
 
@@ -111,8 +105,8 @@ _REFUSED: dict[tuple[type[Exception], ...], dict[str, Attempt]] = {
         "table_on_meta": lambda w, **flags: mixed(F.embedding(tokens(torch.int64), w.to("meta"), **flags)),
         "head_on_meta": lambda w, **flags: mixed(F.linear(w, w.to("meta"))),
         "batch_on_meta": lambda w, **flags: mixed(torch.bmm(w[None].to("meta"), w.t()[None])),
-        "stacked_trained_and_frozen": stacked_trained_and_frozen,
-        "stacked_in_two_modes": stacked_in_two_modes,
+        "stacked_trained_and_frozen": lambda w, **flags: stacked(lambda one: one.requires_grad_(False), w, flags),
+        "stacked_in_two_modes": lambda w, **flags: stacked(lambda one: one.eval(), w, flags),
         "stacked_none": lambda w, **flags: torch.func.stack_module_state([]),
     },
     (IndexError, RuntimeError): {"backward_of_a_far_token_by_frequency": far},

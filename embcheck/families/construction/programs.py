@@ -10,20 +10,29 @@ from typing import Any
 
 import torch
 
+from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
 Layer = Any
-Make = Callable[..., Layer]
+#: Of a class, the table's sizes, a table, the class's flags and a dtype: the layer.
+Make = Callable[[Any, tuple[int, int], Tensor, dict[str, Any], torch.dtype], Layer]
 Act = Callable[[Layer, Tensor], dict[str, Any]]
 
 
 def constructed(
-    kind: str, make: Make, act: Act, weight: Tensor, rows: int, width: int, flags: dict[str, Any], dtype: str, seed: int
+    kind: str,
+    make: Make,
+    act: Act,
+    weight: Tensor,
+    sizes: tuple[int, int],
+    flags: dict[str, Any],
+    dtype: str,
+    seed: int,
 ) -> dict[str, Any]:
-    given = (getattr(torch.nn, kind), rows, width, weight, flags, getattr(torch, dtype))
+    given = (getattr(torch.nn, kind), sizes, weight, flags, getattr(torch, dtype))
     learns = seed % 2 == 1
     weight.requires_grad_(learns)
     with torch.random.fork_rng(devices=[]):
@@ -43,7 +52,7 @@ def constructed(
         made_of = [described(each) for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
-        plain = torch.nn.init.normal_(torch.empty(rows, width, dtype=given[-1]))
+        plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
         once = torch.equal(torch.get_rng_state(), ended)
         seen = act(layer, weight)
     after = layer.weight.detach()
@@ -87,10 +96,6 @@ def described(layer: Layer) -> list[Any]:
 # -- how it is made ------------------------------------------------------------------------------------------------
 
 
-def keyword(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(num_embeddings=rows, embedding_dim=width, dtype=dtype, **flags)
-
-
 def in_order(kind: Any, flags: dict[str, Any], *weight: Any) -> list[Any]:
     """The flags in the order in which a constructor takes them; of a bag two come behind the table."""
     given = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "mode": "mean", "sparse": False,
@@ -101,74 +106,35 @@ def in_order(kind: Any, flags: dict[str, Any], *weight: Any) -> list[Any]:
     return [limit, p, scale, mode, sparse, *weight[:1], last, padding]
 
 
-def positional(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(rows, width, *in_order(kind, flags, None, False), "cpu", dtype)
-
-
-def frozen(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(rows, width, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags)
-
-
 def by_default_dtype(
-    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+    kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
 ) -> Layer:
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        return kind(rows, width, **flags)
+        return kind(*sizes, **flags)
     finally:
         torch.set_default_dtype(before)
 
 
-def without_grad(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def without_grad(kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     with torch.no_grad():
-        return kind(rows, width, dtype=dtype, **flags)
+        return kind(*sizes, dtype=dtype, **flags)
 
 
-def skipped(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    layer: Layer = torch.nn.utils.skip_init(kind, rows, width, dtype=dtype, **flags)
+def filled(layer: Layer) -> Layer:
+    """A layer that has memory, but no values yet."""
     layer.reset_parameters()
     return layer
 
 
-def meta(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(rows, width, device="meta", dtype=dtype, **flags)
-
-
-def meta_emptied(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def on_meta(kind: Any, sizes: tuple[int, int], flags: dict[str, Any], dtype: torch.dtype) -> Layer:
     with torch.device("meta"):
-        layer = kind(rows, width, dtype=dtype, **flags)
-    layer = layer.to_empty(device="cpu")
-    layer.reset_parameters()
-    return layer
-
-
-def given(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(rows, width, _weight=weight, **flags)
-
-
-def given_frozen(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind(rows, width, _weight=weight, _freeze=True, **flags)
-
-
-def pretrained(kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
-    return kind.from_pretrained(weight, **flags)
-
-
-def pretrained_trainable(
-    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
-) -> Layer:
-    return kind.from_pretrained(embeddings=weight, freeze=False, **flags)
-
-
-def pretrained_positional(
-    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
-) -> Layer:
-    return kind.from_pretrained(weight, True, *in_order(kind, flags))
+        return kind(*sizes, dtype=dtype, **flags)
 
 
 def subclass_pretrained(
-    kind: Any, rows: int, width: int, weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
+    kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
 ) -> Layer:
     other: Any = type(kind.__name__, (kind,), {})
     layer = other.from_pretrained(weight, **flags)
@@ -177,11 +143,50 @@ def subclass_pretrained(
     return layer
 
 
+#: Those that draw their first weights, and those that are given a table.
+DRAWN: dict[str, Make] = named(
+    {
+        "keyword": lambda kind, sizes, weight, flags, dtype: kind(
+            num_embeddings=sizes[0], embedding_dim=sizes[1], dtype=dtype, **flags
+        ),
+        "positional": lambda kind, sizes, weight, flags, dtype: kind(
+            *sizes, *in_order(kind, flags, None, False), "cpu", dtype
+        ),
+        "frozen": lambda kind, sizes, weight, flags, dtype: kind(
+            *sizes, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags
+        ),
+        "by_default_dtype": by_default_dtype,
+        "without_grad": without_grad,
+        "skipped": lambda kind, sizes, weight, flags, dtype: filled(
+            torch.nn.utils.skip_init(kind, *sizes, dtype=dtype, **flags)
+        ),
+        "meta": lambda kind, sizes, weight, flags, dtype: kind(*sizes, device="meta", dtype=dtype, **flags),
+        "meta_emptied": lambda kind, sizes, weight, flags, dtype: filled(
+            on_meta(kind, sizes, flags, dtype).to_empty(device="cpu")
+        ),
+    }
+)
+GIVEN: dict[str, Make] = named(
+    {
+        "given": lambda kind, sizes, weight, flags, dtype: kind(*sizes, _weight=weight, **flags),
+        "given_frozen": lambda kind, sizes, weight, flags, dtype: kind(*sizes, _weight=weight, _freeze=True, **flags),
+        "pretrained": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(weight, **flags),
+        "pretrained_trainable": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(
+            embeddings=weight, freeze=False, **flags
+        ),
+        "pretrained_positional": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(
+            weight, True, *in_order(kind, flags)
+        ),
+        "subclass_pretrained": subclass_pretrained,
+    }
+)
+MAKES = DRAWN | GIVEN
+#: What an EmbeddingBag can't be made by.
+OF_TABLES = frozenset({"frozen", "given_frozen"})
+FREEZING = OF_TABLES | {"pretrained", "pretrained_positional", "subclass_pretrained"}
+
+
 # -- what is done to it --------------------------------------------------------------------------------------------
-
-
-def nothing(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    return {}
 
 
 def reset(layer: Layer, weight: Tensor) -> dict[str, Any]:
@@ -195,16 +200,11 @@ def reset(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {"same": same and kept}
 
 
-def loaded(layer: Layer, weight: Tensor) -> dict[str, Any]:
+def loaded(layer: Layer, weight: Tensor, assign: bool = False) -> dict[str, Any]:
     parameter, memory = layer.weight, layer.weight.data_ptr()
-    found = layer.load_state_dict({"weight": weight})
-    same = layer.weight is parameter and layer.weight.data_ptr() == memory
+    found = layer.load_state_dict({"weight": weight}, assign=assign)
+    same = assign or (layer.weight is parameter and layer.weight.data_ptr() == memory)
     return {"same": same, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
-
-
-def loaded_by_assignment(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    found = layer.load_state_dict({"weight": weight}, assign=True)
-    return {"same": True, "keys": [list(found.missing_keys), list(found.unexpected_keys)]}
 
 
 def saved(layer: Layer, weight: Tensor) -> dict[str, Any]:
@@ -218,30 +218,21 @@ def evaluated(layer: Layer, weight: Tensor) -> dict[str, Any]:
     return {"modes": modes, "training": layer.train() is layer and layer.training}
 
 
-def widened(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    layer.to(torch.float64)
+def after(done: Any) -> dict[str, Any]:
+    """Nothing more to be seen, once something was done."""
     return {}
 
 
-def halved(layer: Layer, weight: Tensor) -> dict[str, Any]:
-    layer.half()
-    return {}
-
-
-def _named(*functions: Any) -> dict[str, Any]:
-    return {function.__name__: function for function in functions}
-
-
-#: Those that draw their first weights, and those that are given a table.
-DRAWN: dict[str, Make] = _named(
-    keyword, positional, frozen, by_default_dtype, without_grad, skipped, meta, meta_emptied
+ACTS: dict[str, Act] = named(
+    {
+        "nothing": lambda layer, weight: {},
+        "reset": reset,
+        "loaded": loaded,
+        "loaded_by_assignment": lambda layer, weight: loaded(layer, weight, assign=True),
+        "saved": saved,
+        "evaluated": evaluated,
+        "widened": lambda layer, weight: after(layer.to(torch.float64)),
+        "halved": lambda layer, weight: after(layer.half()),
+    }
 )
-GIVEN: dict[str, Make] = _named(
-    given, given_frozen, pretrained, pretrained_trainable, pretrained_positional, subclass_pretrained
-)
-MAKES = DRAWN | GIVEN
-#: What an EmbeddingBag can't be made by.
-OF_TABLES = frozenset({"frozen", "given_frozen"})
-FREEZING = frozenset({"frozen", "given_frozen", "pretrained", "pretrained_positional", "subclass_pretrained"})
-ACTS: dict[str, Act] = _named(nothing, reset, loaded, loaded_by_assignment, saved, evaluated, widened, halved)
 CASTS = {"widened": "float64", "halved": "float16"}

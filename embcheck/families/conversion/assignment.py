@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
 Call = Callable[[Tensor], Tensor]
+#: Of a target and a tensor: the Parameter that was made of it, and what to call.
 Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
+#: What is attempted with a target, a table and an input.
 Mistake = Callable[[Module, Tensor, Tensor], Any]
-
-ASSIGNMENTS: dict[str, Assign] = {}
-MISTAKES: dict[str, Mistake] = {}
 
 #: Assignments that copy into the target's own memory; that keep the target's own requires_grad; that freeze.
 INTO_PLACE = frozenset({"copy", "load"})
@@ -28,17 +27,7 @@ KEEPING = INTO_PLACE | {"data", "set", "load_assign"}
 FREEZING = frozenset({"keyword_frozen"})
 #: Assignments whose Parameter is not registered in the target: it is given at the call.
 AT_CALL = frozenset({"functional_call"})
-#: What each mistake must raise, and whether it replaces the weight before it fails.
-RAISES: dict[str, type[Exception]] = {
-    "untransposed": RuntimeError,
-    "plain_tensor": TypeError,
-    "plain_registered": TypeError,
-    "integers_required": RuntimeError,
-    "load_untransposed": RuntimeError,
-    "load_assign_untransposed": RuntimeError,
-    "copy_tracked": RuntimeError,
-    "load_other_name": RuntimeError,
-}
+#: Mistakes that replace the weight before they fail.
 REPLACING = frozenset({"untransposed"})
 
 
@@ -56,110 +45,68 @@ def mistake(make: Mistake, replaces: bool, weight: Tensor, x: Tensor) -> dict[st
     return {"made": made}
 
 
-# -- how it becomes the target's weight ----------------------------------------------------------------------------
-
-
-@into(ASSIGNMENTS)
-def attribute(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight = torch.nn.Parameter(view)
+def attribute(target: Module, view: Tensor, requires_grad: bool = True) -> tuple[Tensor, Call]:
+    target.weight = torch.nn.Parameter(view, requires_grad=requires_grad)
     return target.weight, target
 
 
-@into(ASSIGNMENTS)
-def keyword_frozen(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.weight = torch.nn.Parameter(view, requires_grad=False)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def register(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.register_parameter("weight", torch.nn.Parameter(view))
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
 def data_(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     target.weight.data = view
     return target.weight, target
 
 
-@into(ASSIGNMENTS)
-def set_(target: Module, view: Tensor) -> tuple[Tensor, Call]:
+def without_grad(target: Module, view: Tensor, write: Callable[..., Any]) -> tuple[Tensor, Call]:
     with torch.no_grad():
-        target.weight.set_(view)
+        write(target.weight, view)
     return target.weight, target
 
 
-@into(ASSIGNMENTS)
-def copy(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    with torch.no_grad():
-        target.weight.copy_(view)
+def after(target: Module, done: Any) -> tuple[Tensor, Call]:
+    """The target's weight, once something was done."""
     return target.weight, target
 
 
-@into(ASSIGNMENTS)
-def load(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.load_state_dict({"weight": view}, strict=False)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def load_assign(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    target.load_state_dict({"weight": view}, strict=False, assign=True)
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
-def swap(target: Module, view: Tensor) -> tuple[Tensor, Call]:
-    torch.utils.swap_tensors(target.weight, torch.nn.Parameter(view))
-    return target.weight, target
-
-
-@into(ASSIGNMENTS)
 def functional_call(target: Module, view: Tensor) -> tuple[Tensor, Call]:
     leaf = torch.nn.Parameter(view)
     return leaf, lambda x: torch.func.functional_call(target, {"weight": leaf}, (x,))
 
 
-# -- what must be refused --------------------------------------------------------------------------------------------
+ASSIGNMENTS: dict[str, Assign] = named(
+    {
+        "attribute": attribute,
+        "keyword_frozen": lambda target, view: attribute(target, view, requires_grad=False),
+        "register": lambda target, view: after(target, target.register_parameter("weight", torch.nn.Parameter(view))),
+        "data": data_,
+        "set": lambda target, view: without_grad(target, view, torch.Tensor.set_),
+        "copy": lambda target, view: without_grad(target, view, torch.Tensor.copy_),
+        "load": lambda target, view: after(target, target.load_state_dict({"weight": view}, strict=False)),
+        "load_assign": lambda target, view: after(
+            target, target.load_state_dict({"weight": view}, strict=False, assign=True)
+        ),
+        "swap": lambda target, view: after(target, torch.utils.swap_tensors(target.weight, torch.nn.Parameter(view))),
+        "functional_call": functional_call,
+    },
+    "assigned_by_",
+)
 
 
-@into(MISTAKES)
-def untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight = torch.nn.Parameter(weight)
-    return target(x)
-
-
-@into(MISTAKES)
-def plain_tensor(target: Module, weight: Tensor, x: Tensor) -> Any:
+def plain_tensor(target: Module, weight: Tensor, x: Tensor) -> None:
     target.weight = weight.T
 
 
-@into(MISTAKES)
-def plain_registered(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.register_parameter("weight", weight.T)
-
-
-@into(MISTAKES)
-def integers_required(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight = torch.nn.Parameter(weight.T.long(), requires_grad=True)
-
-
-@into(MISTAKES)
-def load_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.load_state_dict({"weight": weight}, strict=False)
-
-
-@into(MISTAKES)
-def load_assign_untransposed(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.load_state_dict({"weight": weight}, strict=False, assign=True)
-
-
-@into(MISTAKES)
-def copy_tracked(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.weight.copy_(weight.T)
-
-
-@into(MISTAKES)
-def load_other_name(target: Module, weight: Tensor, x: Tensor) -> Any:
-    target.load_state_dict({"weights": weight.T, "bias": target.bias.detach()})
+MISTAKES: dict[str, Mistake] = named(
+    {
+        "untransposed": lambda target, weight, x: attribute(target, weight)[1](x),
+        "plain_tensor": plain_tensor,
+        "plain_registered": lambda target, weight, x: target.register_parameter("weight", weight.T),
+        "integers_required": lambda target, weight, x: attribute(target, weight.T.long()),
+        "load_untransposed": lambda target, weight, x: target.load_state_dict({"weight": weight}, strict=False),
+        "load_assign_untransposed": lambda target, weight, x: target.load_state_dict(
+            {"weight": weight}, strict=False, assign=True
+        ),
+        "copy_tracked": lambda target, weight, x: target.weight.copy_(weight.T),
+        "load_other_name": lambda target, weight, x: target.load_state_dict({"weights": weight.T, "bias": target.bias}),
+    }
+)
+#: What each mistake must raise.
+RAISES = dict.fromkeys(MISTAKES, RuntimeError) | {"plain_tensor": TypeError, "plain_registered": TypeError}

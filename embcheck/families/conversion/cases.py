@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
-from embcheck.core.layout import preserved_strides, row_major, shared, view_of
-from embcheck.families.conversion.assignment import FREEZING, INTO_PLACE, KEEPING
-from embcheck.families.conversion.transposition import COMPACTING, COPYING
+from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
+from embcheck.families.conversion.assignment import ASSIGNMENTS, FREEZING, INTO_PLACE, KEEPING, MISTAKES
+from embcheck.families.conversion.programs import GRAD_MODES, LATER
+from embcheck.families.conversion.transposition import COMPACTING, COPYING, CUTS, SPELLINGS
+from embcheck.families.lookup import cases
 
 Expected = oracle.Expected
 Strides = tuple[int, ...]
@@ -30,39 +32,39 @@ _OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
 class _ConversionAxes(NamedTuple):
     """The axes of a conversion, simplest value first."""
 
-    num_embeddings: int
-    embedding_dim: int
-    direction: str = "to_linear"
-    indices: str = "cycle"
-    shape: tuple[int, ...] = (3,)
-    spelling: str = "T"
-    cut: str = "none"
-    assign: str = "attribute"
-    grad_mode: str = "enabled"
-    source: str = "plain"
-    target_frozen: bool = False
-    later: str = "nothing"
+    num_embeddings: Annotated[int, (3, 1, 2, 5, 17)]
+    embedding_dim: Annotated[int, (2, 1, 3, 0, 5, 17)]
+    direction: Annotated[str, ("to_linear", "to_embedding")] = "to_linear"
+    indices: Annotated[str, cases.PATTERN_NAMES] = "cycle"
+    shape: Annotated[tuple[int, ...], cases.SHAPES] = (3,)
+    spelling: Annotated[str, tuple(SPELLINGS)] = "T"
+    cut: Annotated[str, tuple(CUTS)] = "none"
+    assign: Annotated[str, tuple(ASSIGNMENTS)] = "attribute"
+    grad_mode: Annotated[str, tuple(GRAD_MODES)] = "enabled"
+    source: Annotated[str, ("plain", "embedding_frozen", "from_pretrained", "from_pretrained_open")] = "plain"
+    target_frozen: Annotated[bool, (False, True)] = False
+    later: Annotated[str, tuple(LATER)] = "nothing"
     #: what the source's own backward does: alone (nothing), backward_before, backward_after, one_loss; or
     #: the layer is called in several other ways before
-    company: str = "alone"
+    company: Annotated[str, ("alone", "backward_before", "backward_after", "one_loss")] = "alone"
     #: none, zero, whole (integers), frozen (integers that collect no gradient)
-    bias: str = "none"
+    bias: Annotated[str, ("none", "zero", "whole", "frozen")] = "none"
     #: one_hot (fed), made (by torch's one_hot) or dense small integers
-    input: str = "one_hot"
-    input_grad: bool = False
-    autocast: bool = False
-    passes: int = 1
-    padding_idx: int | None = None
-    scale_grad_by_freq: bool = False
-    sparse: bool = False
-    dtype: str = "float32"
-    index_dtype: str = "int64"
-    layout: str = "contiguous"
-    input_layout: str = "contiguous"
-    upstream_layout: str = "contiguous"
-    values: str = "fingerprint"
+    input: Annotated[str, ("one_hot", "made", "dense")] = "one_hot"
+    input_grad: Annotated[bool, (False, True)] = False
+    autocast: Annotated[bool, (False, True)] = False
+    passes: Annotated[int, (1, 2)] = 1
+    padding_idx: Annotated[int | None, (None, 0, 1, -1, "last")] = None
+    scale_grad_by_freq: Annotated[bool, (False, True)] = False
+    sparse: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    index_dtype: Annotated[str, ("int64", "int32")] = "int64"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
+    input_layout: Annotated[str, LAYOUTS] = "contiguous"
+    upstream_layout: Annotated[str, UPSTREAM_LAYOUTS] = "contiguous"
+    values: Annotated[str, ("fingerprint", "small", "special", "wide")] = "fingerprint"
     #: the name of something that must be refused
-    mistake: str | None = None
+    mistake: Annotated[str | None, (None, *MISTAKES)] = None
     seed: int = 0
     threads: int = 1
 

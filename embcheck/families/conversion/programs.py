@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -21,12 +21,11 @@ Module = Any
 Call = Callable[[Tensor], Tensor]
 View = Callable[[Tensor], Tensor]
 Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
-Later = Callable[[Module, Module, Tensor, Call], tuple[Module, Module, Tensor, Call]]
+#: Of source, target and the converted Parameter: those that are used from then on.
+Later = Callable[[Module, Module, Tensor], tuple[Module, Module, Tensor]]
 
 #: Under which grad mode a conversion is made.
 GRAD_MODES = {"enabled": torch.enable_grad, "no_grad": torch.no_grad, "inference": torch.inference_mode}
-SOURCES: dict[str, Callable[..., Module]] = {}
-LATER: dict[str, Later] = {}
 
 
 def convert(
@@ -60,7 +59,9 @@ def convert(
         "original_requires_grad": original.requires_grad == wanted_grad,
         "original_says": source.extra_repr() == said and source.training and target.training,
     }
-    source, target, leaf, call = later(source, target, leaf, call)
+    source, target, renewed = later(source, target, leaf)
+    if renewed is not leaf:
+        leaf, call = renewed, target
     seen |= shown(target, leaf, names)
     if company == "backward_after" and source.weight.requires_grad:
         source(fed["other"]).sum().backward()
@@ -77,7 +78,7 @@ def shown(target: Module, leaf: Tensor, names: list[str]) -> dict[str, Any]:
     return {
         "leaf": leaf,
         "is_parameter": type(leaf) is torch.nn.Parameter and isinstance(leaf, torch.nn.Parameter),
-        "no_graph": leaf.grad_fn is None and leaf._base is None and leaf.output_nr == 0,
+        "no_graph": leaf.grad_fn is None and leaf._base is None and leaf.output_nr == 0 and not leaf._backward_hooks,
         "no_grad_yet": leaf.grad is None,
         "registered": any(p is leaf for p in target.parameters()) and target.weight is leaf,
         "names": sorted(name for name, _ in target.named_parameters()) == names,
@@ -152,77 +153,65 @@ def new_embedding(
 # -- where the table is --------------------------------------------------------------------------------------------
 
 
-@into(SOURCES)
-def embedding(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
+def embedding(weight: Tensor, flags: dict[str, Any]) -> Module:
     return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
 
 
-@into(SOURCES)
-def embedding_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    source = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
-    source.weight.requires_grad = False
-    return source
+def linear(weight: Tensor, bias: Tensor | None, bias_frozen: bool, requires_grad: bool) -> Module:
+    made = new_linear(weight.shape[0], weight.shape[1], weight.dtype, bias, bias_frozen, {})
+    made.weight = torch.nn.Parameter(weight, requires_grad=requires_grad)
+    return made
 
 
-@into(SOURCES)
-def from_pretrained(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, **flags)
-
-
-@into(SOURCES)
-def from_pretrained_open(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    return torch.nn.Embedding.from_pretrained(weight, freeze=False, **flags)
-
-
-@into(SOURCES)
-def linear(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    linear = torch.nn.Linear(weight.shape[1], weight.shape[0] or 1, bias is not None, dtype=weight.dtype)
-    linear.weight = torch.nn.Parameter(weight)
-    if bias is not None:
-        linear.bias = torch.nn.Parameter(bias, requires_grad=not bias_frozen)
-    return linear
-
-
-@into(SOURCES)
-def linear_frozen(weight: Tensor, bias: Any, bias_frozen: bool, flags: dict[str, Any]) -> Module:
-    linear = torch.nn.Linear(weight.shape[1], weight.shape[0] or 1, bias is not None, dtype=weight.dtype)
-    linear.weight = torch.nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = torch.nn.Parameter(bias, requires_grad=not bias_frozen)
-    return linear
+#: Of a table, a bias, whether that is frozen, and flags: the module that has the table.
+SOURCES: dict[str, Callable[..., Module]] = named(
+    {
+        "embedding": lambda weight, bias, fixed, flags: embedding(weight, flags),
+        "embedding_frozen": lambda weight, bias, fixed, flags: embedding(weight, flags).requires_grad_(False),
+        "from_pretrained": lambda weight, bias, fixed, flags: torch.nn.Embedding.from_pretrained(weight, **flags),
+        "from_pretrained_open": lambda weight, bias, fixed, flags: torch.nn.Embedding.from_pretrained(
+            weight, freeze=False, **flags
+        ),
+        "linear": lambda weight, bias, fixed, flags: linear(weight, bias, fixed, True),
+        "linear_frozen": lambda weight, bias, fixed, flags: linear(weight, bias, fixed, False),
+    },
+    "source_",
+)
 
 
 # -- what happens between the conversion and the call --------------------------------------------------------------
 
 
-@into(LATER)
-def nothing(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
-    return source, target, leaf, call
-
-
-@into(LATER)
-def there_and_back(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
+def there_and_back(source: Module, target: Module, leaf: Tensor) -> tuple[Module, Module, Tensor]:
     middle = torch.nn.Parameter(target.weight.T)
     target.weight = torch.nn.Parameter(middle.T, leaf.requires_grad)
-    return source, target, target.weight, target
+    return source, target, target.weight
 
 
-@into(LATER)
-def deepcopied(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
+def deepcopied(source: Module, target: Module, leaf: Tensor) -> tuple[Module, Module, Tensor]:
     import copy
 
     pair: Any = copy.deepcopy(torch.nn.ModuleList([source, target]))
-    return pair[0], pair[1], pair[1].weight, pair[1]
+    return pair[0], pair[1], pair[1].weight
 
 
-@into(LATER)
-def zeroed(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
+def zeroed(source: Module, target: Module, leaf: Tensor) -> tuple[Module, Module, Tensor]:
     target.zero_grad()
     source.zero_grad(set_to_none=False)
-    return source, target, leaf, call
+    return source, target, leaf
 
 
-@into(LATER)
-def reloaded(source: Module, target: Module, leaf: Tensor, call: Call) -> tuple[Module, Module, Tensor, Call]:
+def reloaded(source: Module, target: Module, leaf: Tensor) -> tuple[Module, Module, Tensor]:
     target.load_state_dict(target.state_dict())
-    return source, target, leaf, call
+    return source, target, leaf
+
+
+LATER: dict[str, Later] = named(
+    {
+        "nothing": lambda source, target, leaf: (source, target, leaf),
+        "there_and_back": there_and_back,
+        "deepcopied": deepcopied,
+        "zeroed": zeroed,
+        "reloaded": reloaded,
+    },
+)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Input
+from embcheck.core.axes import Input, values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS, SHARED, UPSTREAM_LAYOUTS
+from embcheck.core.layout import SHARED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.conversion.aimed import aimed_conversion
@@ -186,36 +185,7 @@ def draw(draws: stream.Stream) -> ConversionCase | None:
     return repair(case)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 5, 17),
-    "embedding_dim": (2, 1, 3, 0, 5, 17),
-    "direction": ("to_linear", "to_embedding"),
-    "indices": cases.PATTERN_NAMES,
-    "shape": cases.SHAPES,
-    "spelling": tuple(SPELLINGS),
-    "cut": tuple(CUTS),
-    "assign": tuple(ASSIGNMENTS),
-    "grad_mode": tuple(GRAD_MODES),
-    "source": ("plain", "embedding_frozen", "from_pretrained", "from_pretrained_open"),
-    "target_frozen": (False, True),
-    "later": tuple(LATER),
-    "company": ("alone", "backward_before", "backward_after", "one_loss"),
-    "bias": ("none", "zero", "whole", "frozen"),
-    "input": ("one_hot", "made", "dense"),
-    "input_grad": (False, True),
-    "autocast": (False, True),
-    "passes": (1, 2),
-    "padding_idx": (None, 0, 1, -1, "last"),
-    "scale_grad_by_freq": (False, True),
-    "sparse": (False, True),
-    "dtype": tuple(FORMATS),
-    "index_dtype": ("int64", "int32"),
-    "layout": LAYOUTS,
-    "input_layout": LAYOUTS,
-    "upstream_layout": UPSTREAM_LAYOUTS,
-    "values": ("fingerprint", "small", "special", "wide"),
-    "mistake": (None, *MISTAKES),
-}
+AXES = values_of(ConversionCase)
 
 
 SPACE = Space(

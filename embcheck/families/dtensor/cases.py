@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
@@ -39,23 +39,23 @@ _MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats]
 
 
 class _DTensorAxes(NamedTuple):
-    num_embeddings: int = 3
-    embedding_dim: int = 2
-    shape: tuple[int, ...] = (2,)
+    num_embeddings: Annotated[int, (3, 4, 5, 1, 8)] = 3
+    embedding_dim: Annotated[int, (2, 1, 4, 3)] = 2
+    shape: Annotated[tuple[int, ...], ((2,), (4,), (2, 2), (1, 3), (), (5,), (2, 1, 2))] = (2,)
     #: how many processes there are
-    ranks: int = 1
+    ranks: Annotated[int, (1, 2, 3)] = 1
     #: how the table is placed: "replicate", "rows" or "columns"
-    table: str = "replicate"
+    table: Annotated[str, tuple(_PLACES)] = "replicate"
     #: how the tokens are placed: "replicate", or sharded along their "first" or "last" axis
-    tokens_placed: str = "replicate"
-    made: str = "distributed"
-    use: str = "alone"
-    padding_idx: int | None = None
-    scale_grad_by_freq: bool = False
-    max_norm: float | None = None
+    tokens_placed: Annotated[str, ("replicate", "first", "last")] = "replicate"
+    made: Annotated[str, tuple(MADE)] = "distributed"
+    use: Annotated[str, tuple(USES)] = "alone"
+    padding_idx: Annotated[int | None, (None, 0, -1)] = None
+    scale_grad_by_freq: Annotated[bool, (False, True)] = False
+    max_norm: Annotated[float | None, (None, 64.0, 1.0)] = None
     #: None, or which token is outside the table: "V" or "-1"
-    out_of_range: str | None = None
-    dtype: str = "float32"
+    out_of_range: Annotated[str | None, (None, "V", "-1")] = None
+    dtype: Annotated[str, ("float32", "float64")] = "float32"
     seed: int = 0
 
 
@@ -245,21 +245,7 @@ def repair(case: DTensorCase) -> DTensorCase:
     return case.but(**changes)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 4, 5, 1, 8),
-    "embedding_dim": (2, 1, 4, 3),
-    "shape": ((2,), (4,), (2, 2), (1, 3), (), (5,), (2, 1, 2)),
-    "ranks": (1, 2, 3),
-    "table": tuple(_PLACES),
-    "tokens_placed": ("replicate", "first", "last"),
-    "made": tuple(MADE),
-    "use": tuple(USES),
-    "padding_idx": (None, 0, -1),
-    "scale_grad_by_freq": (False, True),
-    "max_norm": (None, 64.0, 1.0),
-    "out_of_range": (None, "V", "-1"),
-    "dtype": ("float32", "float64"),
-}
+AXES = values_of(DTensorCase)
 
 
 def scope() -> Iterator[DTensorCase]:

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, transform
+from embcheck.core.registry import named
+from embcheck.families.func_transforms import programs
+from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor
 
 
 def agree(*ways: Any) -> bool:
@@ -21,7 +23,6 @@ def agree(*ways: Any) -> bool:
     )
 
 
-@transform
 def grad_by_arguments(look: Look, at: At) -> Seen:
     def loss(sent: Tensor, table: Tensor, more: Tensor) -> Tensor:
         return (look(table, at.indices) * sent).sum() + (more * 0).sum()
@@ -41,41 +42,25 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     return {"result": to_table[0], "value": value, "agrees": same}
 
 
+def looked_beside(look: Look, at: At) -> Any:
+    """W[i] as a function of another argument and W."""
+    return lambda beside, table: look(table, at.indices) + 0 * beside
+
+
 def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
     """A Jacobian by the second of two arguments, which argnums name in several ways."""
 
-    def looked(sent: Tensor, table: Tensor) -> Tensor:
-        return look(table, at.indices) + 0 * sent
+    looked, given = looked_beside(look, at), (at.upstream, at.weight)
 
     def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return looked(sent, table), look(table, at.indices)
 
-    given = (at.upstream, at.weight)
     ways = [jacobian(looked, argnums)(*given) for argnums in (1, *last)]
     ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
     found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
     return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
 
 
-@transform
-def jacrev_by_arguments(look: Look, at: At) -> Seen:
-    return by_arguments(torch.func.jacrev, look, at, -1)
-
-
-@transform
-def jacfwd_by_arguments(look: Look, at: At) -> Seen:
-    return by_arguments(torch.func.jacfwd, look, at)
-
-
-@transform
-def jacfwd_from_the_end(look: Look, at: At) -> Seen:
-    def looked(sent: Tensor, table: Tensor) -> Tensor:
-        return look(table, at.indices) + 0 * sent
-
-    return {"result": torch.func.jacfwd(looked, argnums=-1)(at.upstream, at.weight)}
-
-
-@transform
 def vjp_by_arguments(look: Look, at: At) -> Seen:
     def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return (look(table, at.indices) * sent).sum(), look(table, at.indices)
@@ -89,7 +74,6 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
     return {"result": to_table, "value": value, "agrees": same and agree(total, product(at.upstream, at.weight)[0])}
 
 
-@transform
 def jvp_by_arguments(look: Look, at: At) -> Seen:
     def looked(more: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return look(table, at.indices) + more, look(table, at.indices)
@@ -102,7 +86,6 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
 
 
-@transform
 def stacked_layers(look: Look, at: At) -> Seen:
     rows, width = at.weight.shape
     tables = (at.weight, at.tangent, -at.weight)
@@ -115,3 +98,18 @@ def stacked_layers(look: Look, at: At) -> Seen:
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
     own = all(agree(layer.weight.detach(), table) for layer, table in zip(layers, tables, strict=True))
     return {"result": result, "agrees": own and parameters["weight"].is_leaf and parameters["weight"].requires_grad}
+
+
+TRANSFORMS = programs.TRANSFORMS | named(
+    {
+        "grad_by_arguments": grad_by_arguments,
+        "jacrev_by_arguments": lambda look, at: by_arguments(torch.func.jacrev, look, at, -1),
+        "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at),
+        "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
+            at.upstream, at.weight
+        ),
+        "vjp_by_arguments": vjp_by_arguments,
+        "jvp_by_arguments": jvp_by_arguments,
+        "stacked_layers": stacked_layers,
+    }
+)

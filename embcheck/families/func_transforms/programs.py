@@ -1,6 +1,6 @@
 """Transforms: torch.func, vmap, forward mode and torch.autograd.functional applied to a lookup.
 
-A *transform* applies one derivative, or a composition of several, to a `look` and returns what came out as ``result``.
+A *transform* applies one derivative, or a composition of several, to a `look` and returns what came out.
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import into, named
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
@@ -22,9 +22,8 @@ Seen = dict[str, Any]
 #: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
 #: (look_dims) and of the upstream gradient as well (all_dims); and where the result has them (out_dim).
 At = Any
-Transform = Callable[[Look, At], Seen]
-
-TRANSFORMS: dict[str, Transform] = {}
+#: Gives the derivative, or what is seen, of which the derivative is the ``result``.
+Transform = Callable[[Look, At], Any]
 
 
 def transformed(
@@ -44,7 +43,8 @@ def transformed(
     at = types.SimpleNamespace(weight=weight, indices=indices, upstream=upstream, tangent=tangent)
     at.all_dims, at.look_dims, at.out_dim = dims, dims[:2], out_dim
     around = surroundings()
-    seen = transform(look, at)
+    found = transform(look, at)
+    seen = found if isinstance(found, dict) else {"result": found}
     result = seen["result"]
     return {
         "surroundings": surroundings() == around,
@@ -54,9 +54,19 @@ def transformed(
     }
 
 
+def in_table(look: Look, at: At) -> Callable[[Tensor], Tensor]:
+    """W[i] as a function of W."""
+    return lambda table: look(table, at.indices)
+
+
 def linear_form(look: Look, at: At) -> Callable[[Tensor], Tensor]:
     """⟨upstream, W[i]⟩ as a function of W."""
     return lambda table: (look(table, at.indices) * at.upstream).sum()
+
+
+def quadratic(look: Look, at: At) -> Callable[[Tensor], Tensor]:
+    """Σ upstream · W[i]² as a function of W, which has second derivatives: a lookup by itself is linear."""
+    return lambda table: (at.upstream * look(table, at.indices) ** 2).sum()
 
 
 def weighted(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -64,21 +74,6 @@ def weighted(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda table, tokens, sent: (look(table, tokens) * sent).sum()
 
 
-def transform(function: Transform) -> Transform:
-    """Registers a transform."""
-    TRANSFORMS[function.__name__] = function
-    return function
-
-
-# -- one derivative ------------------------------------------------------------------------------------------------
-
-
-@transform
-def grad(look: Look, at: At) -> Seen:
-    return {"result": torch.func.grad(linear_form(look, at))(at.weight)}
-
-
-@transform
 def grad_and_value(look: Look, at: At) -> Seen:
     def loss(table: Tensor) -> tuple[Tensor, Tensor]:
         value = look(table, at.indices)
@@ -88,46 +83,22 @@ def grad_and_value(look: Look, at: At) -> Seen:
     return {"result": gradient, "value": value}
 
 
-@transform
 def vjp(look: Look, at: At) -> Seen:
-    value, pull = torch.func.vjp(lambda table: look(table, at.indices), at.weight)  # type: ignore[misc]
+    value, pull = torch.func.vjp(in_table(look, at), at.weight)  # type: ignore[misc]
     return {"result": pull(at.upstream)[0], "value": value}
 
 
-@transform
 def jvp(look: Look, at: At) -> Seen:
-    value, moved = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))  # type: ignore[misc]
+    value, moved = torch.func.jvp(in_table(look, at), (at.weight,), (at.tangent,))  # type: ignore[misc]
     return {"result": moved, "value": value}
 
 
-# -- Jacobians -----------------------------------------------------------------------------------------------------
+def backward_twice(look: Look, at: At) -> Any:
+    table, sent = at.weight.detach().requires_grad_(), at.upstream.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(look(table, at.indices), table, sent, create_graph=True)
+    return torch.autograd.grad(gradient, sent, at.tangent)[0]
 
 
-@transform
-def jacrev(look: Look, at: At) -> Seen:
-    return {"result": torch.func.jacrev(lambda table: look(table, at.indices))(at.weight)}
-
-
-@transform
-def jacfwd(look: Look, at: At) -> Seen:
-    return {"result": torch.func.jacfwd(lambda table: look(table, at.indices))(at.weight)}
-
-
-# -- vmap ----------------------------------------------------------------------------------------------------------
-
-
-@transform
-def vmap_value(look: Look, at: At) -> Seen:
-    return {"result": torch.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)}
-
-
-@transform
-def vmap_in_chunks(look: Look, at: At) -> Seen:
-    mapped = torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)
-    return {"result": mapped(at.weight, at.indices)}
-
-
-@transform
 def vmap_by_names(look: Look, at: At) -> Seen:
     # The axes in the order of the arguments, and in another one: it is by their names that they belong together.
     table, tokens = at.look_dims
@@ -144,84 +115,65 @@ def vmap_by_names(look: Look, at: At) -> Seen:
     return {"result": mapped({"beside": None, "tokens": tokens}), "agrees": same}
 
 
-@transform
-def vmap_backward(look: Look, at: At) -> Seen:
+def vmap_backward(look: Look, at: At) -> Any:
     table = at.weight.detach().requires_grad_()
     losses = torch.vmap(weighted(look), at.all_dims)(table, at.indices, at.upstream)
     losses.sum().backward()
-    return {"result": table.grad}
+    return table.grad
 
 
-@transform
-def vmap_of_grad(look: Look, at: At) -> Seen:
-    mapped = torch.vmap(torch.func.grad(weighted(look)), at.all_dims, at.out_dim)
-    return {"result": mapped(at.weight, at.indices, at.upstream)}
+def pulled(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The gradient of W[i] as a function of W, i and the upstream gradient."""
+    return lambda table, tokens, sent: torch.func.vjp(lambda table: look(table, tokens), table)[1](sent)[0]
 
 
-@transform
-def vmap_of_vjp(look: Look, at: At) -> Seen:
-    def pulled(table: Tensor, tokens: Tensor, sent: Tensor) -> Tensor:
-        _, pull = torch.func.vjp(lambda table: look(table, tokens), table)  # type: ignore[misc]
-        found: Tensor = pull(sent)[0]
-        return found
-
-    return {"result": torch.vmap(pulled, at.all_dims, at.out_dim)(at.weight, at.indices, at.upstream)}
+def pushed(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The tangent of W[i] as a function of W, i and the tangent of W."""
+    return lambda table, tokens, along: torch.func.jvp(lambda table: look(table, tokens), (table,), (along,))[1]
 
 
-@transform
-def vmap_of_jvp(look: Look, at: At) -> Seen:
-    def pushed(table: Tensor, tokens: Tensor, along: Tensor) -> Tensor:
-        found: Tensor = torch.func.jvp(lambda table: look(table, tokens), (table,), (along,))[1]
-        return found
-
-    axes = (*at.look_dims, at.look_dims[0])
-    return {"result": torch.vmap(pushed, axes, at.out_dim)(at.weight, at.indices, at.tangent)}
-
-
-@transform
-def vmap_of_jacrev(look: Look, at: At) -> Seen:
-    mapped = torch.vmap(torch.func.jacrev(look), at.look_dims, at.out_dim)
-    return {"result": mapped(at.weight, at.indices)}
-
-
-# -- second derivatives, of the quadratic form Σ upstream · W[i]² where a lookup by itself is linear ----------------------
-
-
-def quadratic(look: Look, at: At) -> Callable[[Tensor], Tensor]:
-    """Σ upstream · W[i]² as a function of W."""
-    return lambda table: (at.upstream * look(table, at.indices) ** 2).sum()
-
-
-@transform
-def hessian(look: Look, at: At) -> Seen:
-    return {"result": torch.func.hessian(quadratic(look, at))(at.weight)}
-
-
-@transform
-def functional_hvp(look: Look, at: At) -> Seen:
-    product: Any = torch.autograd.functional.hvp
-    return {"result": product(quadratic(look, at), at.weight, at.tangent)[1]}
-
-
-@transform
-def forward_over_reverse(look: Look, at: At) -> Seen:
-    gradient = torch.func.grad(quadratic(look, at))
-    return {"result": torch.func.jvp(gradient, (at.weight,), (at.tangent,))[1]}
-
-
-@transform
-def backward_twice(look: Look, at: At) -> Seen:
-    table, sent = at.weight.detach().requires_grad_(), at.upstream.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(look(table, at.indices), table, sent, create_graph=True)
-    (result,) = torch.autograd.grad(gradient, sent, at.tangent)
-    return {"result": result}
+TRANSFORMS: dict[str, Transform] = named(
+    {
+        # One derivative.
+        "grad": lambda look, at: torch.func.grad(linear_form(look, at))(at.weight),
+        "grad_and_value": grad_and_value,
+        "vjp": vjp,
+        "jvp": jvp,
+        "jacrev": lambda look, at: torch.func.jacrev(in_table(look, at))(at.weight),
+        "jacfwd": lambda look, at: torch.func.jacfwd(in_table(look, at))(at.weight),
+        # vmap.
+        "vmap_value": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices),
+        "vmap_in_chunks": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)(
+            at.weight, at.indices
+        ),
+        "vmap_by_names": vmap_by_names,
+        "vmap_backward": vmap_backward,
+        "vmap_of_grad": lambda look, at: torch.vmap(torch.func.grad(weighted(look)), at.all_dims, at.out_dim)(
+            at.weight, at.indices, at.upstream
+        ),
+        "vmap_of_vjp": lambda look, at: torch.vmap(pulled(look), at.all_dims, at.out_dim)(
+            at.weight, at.indices, at.upstream
+        ),
+        "vmap_of_jvp": lambda look, at: torch.vmap(pushed(look), (*at.look_dims, at.look_dims[0]), at.out_dim)(
+            at.weight, at.indices, at.tangent
+        ),
+        "vmap_of_jacrev": lambda look, at: torch.vmap(torch.func.jacrev(look), at.look_dims, at.out_dim)(
+            at.weight, at.indices
+        ),
+        # Second derivatives.
+        "hessian": lambda look, at: torch.func.hessian(quadratic(look, at))(at.weight),
+        "functional_hvp": lambda look, at: torch.autograd.functional.hvp(quadratic(look, at), at.weight, at.tangent)[1],
+        "forward_over_reverse": lambda look, at: torch.func.jvp(
+            torch.func.grad(quadratic(look, at)), (at.weight,), (at.tangent,)
+        )[1],
+        "backward_twice": backward_twice,
+    }
+)
 
 
 # -- lookups --------------------------------------------------------------------------------------------------------------
 
 LOOKS: dict[str, Callable[..., Look]] = {}
-
-
 _look = into(LOOKS)
 
 
@@ -230,42 +182,29 @@ def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any])
     return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
 
 
-class Unchanged:
-    """What must hold after a call that may have been refused: the layer has its own weight, as it was."""
-
-    def __init__(self, layer: torch.nn.Embedding) -> None:
-        self.layer, self.own = layer, layer.weight
-        self.before = layer.weight.data_ptr(), layer.weight._version
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *reason: object) -> None:
-        assert self.layer.weight is self.own, "the layer has another weight"
-        assert (self.own.data_ptr(), self.own._version) == self.before, "the layer's weight was written"
+def unchanged(layer: Any, call: Callable[[], Any]) -> Tensor:
+    """What a call gives, which may be refused; either way the layer has its own weight, as it was."""
+    own, before = layer.weight, (layer.weight.data_ptr(), layer.weight._version)
+    try:
+        found: Tensor = call()
+        return found
+    finally:
+        assert layer.weight is own, "the layer has another weight"
+        assert (own.data_ptr(), own._version) == before, "the layer's weight was written"
 
 
 @_look
 def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
-
-    def look(table: Tensor, tokens: Tensor) -> Tensor:
-        with Unchanged(layer):
-            found: Tensor = torch.func.functional_call(layer, {"weight": table}, (tokens,))
-            return found
-
-    return look
+    layer, replaced = torch.nn.Embedding(rows, width, dtype=dtype, **flags), torch.func.functional_call
+    return lambda table, tokens: unchanged(layer, lambda: replaced(layer, {"weight": table}, (tokens,)))
 
 
 @_look
 def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
-    layer = torch.nn.Embedding(rows, width, dtype=dtype, **flags)
-    nothing: dict[str, Tensor] = {}
+    layer, nothing = torch.nn.Embedding(rows, width, dtype=dtype, **flags), dict[str, Tensor]()
 
     def look(table: Tensor, tokens: Tensor) -> Tensor:
-        with Unchanged(layer):
-            given = (nothing, {"weight": table})
-            found: Tensor = torch.func.functional_call(layer, given, (), {"input": tokens}, strict=True)
-            return found
+        given, call = (nothing, {"weight": table}), torch.func.functional_call
+        return unchanged(layer, lambda: call(layer, given, (), {"input": tokens}, strict=True))
 
     return look

@@ -11,19 +11,11 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream
-from embcheck.families.func_transforms import arguments, programs
+from embcheck.families.func_transforms.arguments import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
-from embcheck.families.func_transforms.oracle import (
-    DENSE,
-    MAPPED,
-    ORACLES,
-    SPARSE,
-    WIDE,
-    WITHOUT_UPSTREAM,
-)
+from embcheck.families.func_transforms.oracle import DENSE, MAPPED, ORACLES, SPARSE, WIDE, WITHOUT_UPSTREAM
+from embcheck.families.func_transforms.programs import LOOKS, transformed
 from embcheck.families.lookup import cases
-
-assert "stacked_layers" in programs.TRANSFORMS, arguments  # which registers it
 
 #: Every choice of what vmap maps over.
 SUBSETS = tuple(chosen for n in (1, 2, 3) for chosen in itertools.combinations(PARTS, n))
@@ -39,15 +31,15 @@ def plan(case: TransformCase) -> Plan:
         if getattr(case, name) != case._field_defaults[name]
     }
     options = {
-        "make": programs.LOOKS[case.look],
-        "transform": programs.TRANSFORMS[case.transform],
+        "make": LOOKS[case.look],
+        "transform": TRANSFORMS[case.transform],
         "rows": case.num_embeddings,
         "width": case.embedding_dim,
         "flags": flags,
         "dims": case.dims,
         "out_dim": case.out_dim,
     }
-    return Plan(programs.transformed, case.inputs(), options)
+    return Plan(transformed, case.inputs(), options)
 
 
 def repair(case: TransformCase) -> TransformCase | None:
@@ -134,7 +126,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "dtype": tuple(FORMATS),
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS[:-1],
-    "look": tuple(programs.LOOKS),
+    "look": tuple(LOOKS),
 }
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
@@ -86,20 +86,23 @@ DTYPES = {
 class _ModuleTraversalAxes(NamedTuple):
     """The axes, simplest value first."""
 
-    tree: str = "pair"
-    prefix: str = ""
-    evaluating: bool = False
-    frozen: tuple[str, ...] = ()
-    convert: str = "nothing"
+    tree: Annotated[str, tuple(TREES)] = "pair"
+    prefix: Annotated[str, PREFIXES] = ""
+    evaluating: Annotated[bool, (False, True)] = False
+    frozen: Annotated[
+        tuple[str, ...],
+        ((), ("table",), ("p_bias", "p_scale"), ("table", "p_bias", "p_row", "p_many", "p_other", "table_of_bag")),
+    ] = ()
+    convert: Annotated[str, tuple(CONVERSIONS)] = "nothing"
     #: whether a conversion swaps Parameters (torch.__future__.set_swap_module_params_on_conversion)
-    swapped: bool = False
-    dtype: str = "float32"
-    layout: str = "contiguous"
+    swapped: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
     #: what gradients the Parameters have when they are converted and shared
-    grads: str = ""
+    grads: Annotated[str, ("", "dense", "sparse")] = ""
     seed: int = 0
     #: whether the last part is in the other mode
-    mixed: bool = False
+    mixed: Annotated[bool, (False, True)] = False
 
 
 class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
@@ -221,7 +224,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
     options = {
         "nodes": tuple(case.parts.values()),
         "convert": CONVERSIONS[case.convert],
-        **{name: case.axes[name] for name in ("frozen", "evaluating", "dtype", "prefix", "swapped", "grads", "mixed")},
+        **{name: case.axes[name] for name in ("frozen", "evaluating", "prefix", "swapped", "grads", "mixed")},
     }
     return Plan(traversed, {"table": case.weight}, options)
 
@@ -235,23 +238,7 @@ def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
     return case.but(**changes)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "tree": tuple(TREES),
-    "prefix": PREFIXES,
-    "evaluating": (False, True),
-    "frozen": (
-        (),
-        ("table",),
-        ("p_bias", "p_scale"),
-        ("table", "p_bias", "p_row", "p_many", "p_other", "table_of_bag"),
-    ),
-    "convert": tuple(CONVERSIONS),
-    "swapped": (False, True),
-    "dtype": tuple(FORMATS),
-    "layout": LAYOUTS,
-    "grads": ("", "dense", "sparse"),
-    "mixed": (False, True),
-}
+AXES = values_of(ModuleTraversalCase)
 
 
 def scope() -> Iterator[ModuleTraversalCase]:

@@ -24,7 +24,6 @@ def traversed(
     nodes: tuple[Node, ...],
     frozen: tuple[str, ...],
     evaluating: bool,
-    dtype: str,
     prefix: str,
     convert: Callable[[Module], Module],
     swapped: bool,
@@ -33,7 +32,7 @@ def traversed(
     table: Tensor,
 ) -> dict[str, Any]:
     def start() -> tuple[Module, dict[str, Any]]:
-        model, made = built(nodes, frozen, dtype, table)
+        model, made = built(nodes, frozen, table)
         model.train(not evaluating)
         if mixed:
             list(model.modules())[-1].training = evaluating
@@ -50,8 +49,8 @@ def traversed(
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
-    seen["hooks"] = called_after(built(nodes, frozen, dtype, table)[0], convert, swapped)
-    seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, dtype, table)[0])
+    seen["hooks"] = called_after(built(nodes, frozen, table)[0], convert, swapped)
+    seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table)[0])
     return seen
 
 
@@ -246,7 +245,8 @@ def given_gradients(model: Module, sparse: bool) -> None:
             p.grad = torch.ones_like(p)
 
 
-def tensor_of(name: str, dtype: torch.dtype, table: Tensor) -> Tensor:
+def tensor_of(name: str, table: Tensor) -> Tensor:
+    dtype = table.dtype
     if name.startswith("table"):
         return torch.nn.Parameter(table if name == "table" else table.detach().clone())
     if name.startswith("p_void"):
@@ -264,35 +264,39 @@ def tensor_of(name: str, dtype: torch.dtype, table: Tensor) -> Tensor:
     return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.ones(2, dtype=dtype)
 
 
-def padded(rows: int, width: int, kind: str, weight: Tensor) -> Module:
-    return getattr(torch.nn, kind)(rows, width, padding_idx=1, max_norm=2.0, _weight=weight)
+def padded(kind: Any, table: Tensor) -> Module:
+    return kind(*table.shape, padding_idx=1, max_norm=2.0, _weight=table)
 
 
-def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], dtype: str, table: Tensor) -> tuple[Module, dict[str, Any]]:
+#: Of a table: a module of each kind, which has the table if it is one.
+KINDS: dict[str, Callable[[Tensor], Module]] = named(
+    {
+        "module": lambda table: torch.nn.Module(),
+        "sequential": lambda table: torch.nn.Sequential(),
+        "list": lambda table: torch.nn.ModuleList(),
+        "dict": lambda table: torch.nn.ModuleDict(),
+        "embedding": lambda table: torch.nn.Embedding(len(table), table.shape[1], _weight=table),
+        "padded": lambda table: padded(torch.nn.Embedding, table),
+        "bag": lambda table: padded(torch.nn.EmbeddingBag, table),
+        "linear": lambda table: torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=table.dtype),
+    },
+    "new_",
+)
+
+
+def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor) -> tuple[Module, dict[str, Any]]:
     """The model whose nodes are given leaves first, and everything in it by its own name."""
-    kind_of = {"module": torch.nn.Module, "sequential": torch.nn.Sequential, "list": torch.nn.ModuleList,
-               "dict": torch.nn.ModuleDict}  # fmt: skip
-    number = getattr(torch, dtype)
     made: dict[str, Any] = {}
 
     def part(name: str) -> Any:
         if name not in made:
-            made[name] = tensor_of(name, number, table)
+            made[name] = tensor_of(name, table)
             if name in frozen:
                 made[name].requires_grad_(False)
         return made[name]
 
     for name, kind, tensors, children in nodes:
-        if kind == "embedding":
-            module: Module = torch.nn.Embedding(table.shape[0], table.shape[1], _weight=table.detach())
-        elif kind in ("padded", "bag"):
-            module = padded(
-                table.shape[0], table.shape[1], "Embedding" if kind == "padded" else "EmbeddingBag", table.detach()
-            )
-        elif kind == "linear":
-            module = torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=number)
-        else:
-            module = kind_of[kind]()
+        module = KINDS[kind](table.detach())
         for key, content in tensors:
             if content == "none":
                 module.register_parameter(key, None)

@@ -6,11 +6,11 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.law import Plan
@@ -26,17 +26,17 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 
 
 class _ParameterAxes(NamedTuple):
-    shape: tuple[int, ...] = (2, 3)
-    origin: str = "plain"
-    requires_grad: bool | None = True
-    under: str = "enabled"
+    shape: Annotated[tuple[int, ...], SHAPES] = (2, 3)
+    origin: Annotated[str, tuple(ORIGINS)] = "plain"
+    requires_grad: Annotated[bool | None, (True, False, None)] = True
+    under: Annotated[str, tuple(UNDER)] = "enabled"
     #: whether it is registered in a module or assigned, under which name, and what was there
-    registered: bool = False
-    slot: str = "weight"
-    before: str = "none"
-    dtype: str = "float32"
-    layout: str = "contiguous"
-    values: str = "small"
+    registered: Annotated[bool, (False, True)] = False
+    slot: Annotated[str, ("weight", "bias", "embeddings")] = "weight"
+    before: Annotated[str, tuple(BEFORE)] = "none"
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
+    values: Annotated[str, ("small", "special")] = "small"
     seed: int = 0
 
 
@@ -109,18 +109,7 @@ def plan(case: ParameterCase) -> Plan:
     return Plan(observations, case.inputs(), options)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "shape": SHAPES,
-    "origin": tuple(ORIGINS),
-    "requires_grad": (True, False, None),
-    "under": tuple(UNDER),
-    "registered": (False, True),
-    "slot": ("weight", "bias", "embeddings"),
-    "before": tuple(BEFORE),
-    "dtype": tuple(FORMATS),
-    "layout": LAYOUTS,
-    "values": ("small", "special"),
-}
+AXES = values_of(ParameterCase)
 
 
 def scope() -> Iterator[ParameterCase]:

@@ -145,11 +145,7 @@ def inference(act: Callable[[], Any]) -> Any:
 
 
 UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
-    {
-        "enabled": lambda act: act(),
-        "no_grad": no_grad,
-        "inference": inference,
-    }
+    {"enabled": lambda act: act(), "no_grad": no_grad, "inference": inference}
 )
 
 

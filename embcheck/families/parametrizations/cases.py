@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -12,28 +12,30 @@ from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
 
+SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
+
 
 class _ParametrizationAxes(NamedTuple):
     """The axes, simplest value first; each kind looks at its own."""
 
-    kind: str = "normed"
-    shape: tuple[int, int] = (3, 2)
-    side: str = "embedding"
-    frozen: bool = False
+    kind: Annotated[str, ("normed", "bounded", "orthogonalized", "mapped")] = "normed"
+    shape: Annotated[tuple[int, int], SHAPES] = (3, 2)
+    side: Annotated[str, ("embedding", "head")] = "embedding"
+    frozen: Annotated[bool, (False, True)] = False
     #: by the function of torch.nn.utils, not by that of its parametrizations
-    old: bool = False
-    dim: Any = 0
-    signs: str = "positive"
-    iterations: int = 1
-    evaluating: bool = False
-    map: Any = None
-    links: int = 1
-    inverse: bool = False
-    leave: bool = True
+    old: Annotated[bool, (False, True)] = False
+    dim: Annotated[Any, (0, 1, None, -1)] = 0
+    signs: Annotated[str, ("positive", "negative", "mixed", "zero")] = "positive"
+    iterations: Annotated[int, (1, 2, 3)] = 1
+    evaluating: Annotated[bool, (False, True)] = False
+    map: Annotated[Any, (None, "matrix_exp", "cayley", "householder")] = None
+    links: Annotated[int, (1, 2)] = 1
+    inverse: Annotated[bool, (False, True)] = False
+    leave: Annotated[bool, (True, False)] = True
     #: whether the module beside it is a deep copy, or one that was parametrized by itself
-    copied: bool = False
-    dtype: str = "float32"
-    layout: str = "contiguous"
+    copied: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, ("float32", "float64")] = "float32"
+    layout: Annotated[str, ("contiguous", "transposed", "offset")] = "contiguous"
     seed: int = 0
 
 

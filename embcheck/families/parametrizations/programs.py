@@ -124,12 +124,12 @@ def bounded(
     return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
 
 
-def orthogonalized(side: str, kind: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
+def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layer, other = sides(weight, side, frozen)
         before = layer.weight
-        utils.parametrizations.orthogonal(layer, orthogonal_map=kind)
+        utils.parametrizations.orthogonal(layer, orthogonal_map=map)
         original = layer.parametrizations.weight.original
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
@@ -146,7 +146,8 @@ def orthogonalized(side: str, kind: str | None, frozen: bool, weight: Tensor, up
 
 def mapped(
     side: str,
-    chain: tuple[int, bool],
+    links: int,
+    inverse: bool,
     leave: bool,
     copied: bool,
     evaluating: bool,
@@ -158,7 +159,7 @@ def mapped(
     layer, other = sides(weight, side, frozen)
     before, kind = layer.weight, type(layer)
     layer.train(not evaluating)
-    original = registered(layer, *chain)
+    original = registered(layer, links, inverse)
     seen: dict[str, Any] = {
         "kept": original is before and other.weight is before and original.is_leaf,
         "trains": original.requires_grad,
@@ -174,13 +175,13 @@ def mapped(
         "grad": original.grad,
     }
     twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
-    written(twin.parametrizations.weight.original if copied else registered(twin, *chain), values)
+    written(twin.parametrizations.weight.original if copied else registered(twin, links, inverse), values)
     with parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
     seen |= cached_twice(layer, original, values)
     seen["changed"] = now(layer)
-    if chain[1]:
+    if inverse:
         layer.weight = upstream
         seen |= {"assigned": now(layer), "found": original.detach().clone()}
         written(original, values)

@@ -6,67 +6,38 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.parametrizations.cases import ParametrizationCase
+from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
 #: The program of each kind, and the axes that are its options.
 PROGRAMS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "normed": (normed, ("old", "dim")),
     "bounded": (bounded, ("old", "dim", "iterations", "evaluating")),
-    "orthogonalized": (orthogonalized, ()),
-    "mapped": (mapped, ("leave", "copied", "evaluating")),
+    "orthogonalized": (orthogonalized, ("map",)),
+    "mapped": (mapped, ("links", "inverse", "leave", "copied", "evaluating")),
 }
-#: The axes of a kind that are none.
-_MORE = {"normed": {"signs"}, "orthogonalized": {"map"}, "mapped": {"links", "inverse"}}
+#: Axes that some kinds have.
+_OWN = {"signs"}.union(*(options for _, options in PROGRAMS.values()))
 
 
 def plan(case: ParametrizationCase) -> Plan:
-    program, own = PROGRAMS[case.kind]
-    further: dict[str, dict[str, Any]] = {
-        "orthogonalized": {"kind": case.map},
-        "mapped": {"chain": (case.links, case.inverse)},
-    }
-    options = {name: case.axes[name] for name in (*own, "side", "frozen")}
-    return Plan(program, case.inputs(), options | further.get(case.kind, {}))
-
-
-#: Axes that some kinds have.
-_OWN = (
-    *("old", "dim", "signs", "iterations", "evaluating", "map"),
-    *("links", "inverse", "leave", "copied"),
-)
+    program, options = PROGRAMS[case.kind]
+    return Plan(program, case.inputs(), {name: case.axes[name] for name in (*options, "side", "frozen")})
 
 
 def repair(case: ParametrizationCase) -> ParametrizationCase:
     """The case with the axes that its kind has."""
-    known = {*PROGRAMS[case.kind][1], *_MORE.get(case.kind, ())}
-    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN if name not in known}
+    known = {*PROGRAMS[case.kind][1], *(("signs",) if case.kind == "normed" else ())}
+    changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN - known}
     if case.kind == "bounded" and case.dim not in (0, 1):
         changes["dim"] = 0
     return case.but(**changes)
 
 
-SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
-AXES: dict[str, tuple[Any, ...]] = {
-    "kind": tuple(PROGRAMS),
-    "shape": SHAPES,
-    "side": ("embedding", "head"),
-    "frozen": (False, True),
-    "old": (False, True),
-    "dim": (0, 1, None, -1),
-    "signs": ("positive", "negative", "mixed", "zero"),
-    "iterations": (1, 2, 3),
-    "evaluating": (False, True),
-    "map": (None, "matrix_exp", "cayley", "householder"),
-    "links": (1, 2),
-    "inverse": (False, True),
-    "leave": (True, False),
-    "copied": (False, True),
-    "dtype": ("float32", "float64"),
-    "layout": ("contiguous", "transposed", "offset"),
-}
+AXES = values_of(ParametrizationCase)
 
 
 def scope() -> Iterator[ParametrizationCase]:

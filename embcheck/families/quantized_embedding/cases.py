@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
@@ -27,22 +27,22 @@ MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyo
 
 
 class _QuantizedAxes(NamedTuple):
-    num_embeddings: int = 3
-    embedding_dim: int = 4
-    layer: str = "embedding"
-    bits: int = 8
-    mode: str = "sum"
-    numel: int = 4
+    num_embeddings: Annotated[int, (3, 1, 5, 17)] = 3
+    embedding_dim: Annotated[int, (4, 1, 2, 8, 17)] = 4
+    layer: Annotated[str, ("embedding", "bag")] = "embedding"
+    bits: Annotated[int, (8, 4)] = 8
+    mode: Annotated[str, ("sum", "mean", "max")] = "sum"
+    numel: Annotated[int, (4, 0, 1, 6)] = 4
     #: how many tokens a bag has
-    length: int = 2
+    length: Annotated[int, (2, 1, 3)] = 2
     #: a batch of two axes, without offsets
-    batch: bool = False
-    include_last_offset: bool = False
-    padding_idx: int | None = None
-    weighted: bool = False
-    indices: str = "cycle"
-    index_dtype: str = "int64"
-    values: str = "fingerprint"
+    batch: Annotated[bool, (False, True)] = False
+    include_last_offset: Annotated[bool, (False, True)] = False
+    padding_idx: Annotated[int | None, (None, 0, -1)] = None
+    weighted: Annotated[bool, (False, True)] = False
+    indices: Annotated[str, ("cycle", "uniform", "same", "late_padding")] = "cycle"
+    index_dtype: Annotated[str, ("int64", "int32")] = "int64"
+    values: Annotated[str, ("fingerprint", "real", "small")] = "fingerprint"
     mistake: str | None = None
     seed: int = 0
 
@@ -201,22 +201,7 @@ def fixed_cases() -> Iterator[QuantizedCase]:
     yield from (QuantizedCase(layer="bag", mistake=mistake) for mistake in MISTAKES)
 
 
-AXES = {
-    "num_embeddings": (3, 1, 5, 17),
-    "embedding_dim": (4, 1, 2, 8, 17),
-    "layer": ("embedding", "bag"),
-    "bits": (8, 4),
-    "mode": ("sum", "mean", "max"),
-    "numel": (4, 0, 1, 6),
-    "length": (2, 1, 3),
-    "batch": (False, True),
-    "include_last_offset": (False, True),
-    "padding_idx": (None, 0, -1),
-    "weighted": (False, True),
-    "indices": ("cycle", "uniform", "same", "late_padding"),
-    "index_dtype": ("int64", "int32"),
-    "values": ("fingerprint", "real", "small"),
-}
+AXES = values_of(QuantizedCase)
 
 
 SPACE = Space(QuantizedCase, AXES, repair, scope, fixed_cases, strength=2)

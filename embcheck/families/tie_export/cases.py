@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core import oracle, stream
-from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.axes import Axes, Input, cached_property, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
@@ -40,15 +40,15 @@ MODELS = (1, -2, 3)
 
 class _TieExportAxes(NamedTuple):
     #: what happens: the model passes a "route", its head is "parametrized", or there is an "ensemble" of it
-    what: str = "route"
-    route: str = "loaded"
-    structure: str = "flat"
-    bias: bool = False
-    padding_idx: int | None = None
-    frozen: bool = False
-    rows: int = 4
-    width: int = 3
-    length: int = 3
+    what: Annotated[str, ("route",)] = "route"
+    route: Annotated[str, tuple(PASSAGES)] = "loaded"
+    structure: Annotated[str, tuple(STRUCTURES)] = "flat"
+    bias: Annotated[bool, (False, True)] = False
+    padding_idx: Annotated[int | None, (None, 1, 0)] = None
+    frozen: Annotated[bool, (False, True)] = False
+    rows: Annotated[int, (4, 3, 1, 6)] = 4
+    width: Annotated[int, (3, 1, 2)] = 3
+    length: Annotated[int, (3, 1, 5)] = 3
     seed: int = 0
 
 
@@ -177,17 +177,7 @@ def repair(case: TieExportCase) -> TieExportCase | None:
     return case
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "what": ("route",),
-    "route": tuple(PASSAGES),
-    "structure": tuple(STRUCTURES),
-    "bias": (False, True),
-    "padding_idx": (None, 1, 0),
-    "frozen": (False, True),
-    "rows": (4, 3, 1, 6),
-    "width": (3, 1, 2),
-    "length": (3, 1, 5),
-}
+AXES = values_of(TieExportCase)
 
 
 def scope() -> Iterator[TieExportCase]:

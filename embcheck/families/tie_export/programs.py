@@ -30,28 +30,24 @@ class Flat(torch.nn.Module):
         return self.head(self.embedding(tokens))
 
 
-class HeadFirst(torch.nn.Module):
+class HeadFirst(Flat):
     """The same, with the head's name first."""
 
     def __init__(self, rows: int, width: int, biased: bool, padding: int | None, device: Any = None) -> None:
-        super().__init__()
-        self.head = torch.nn.Linear(width, rows, biased, device=device)
-        self.embedding = torch.nn.Embedding(rows, width, padding, device=device)
-        self.embedding.weight = self.head.weight
-
-    def forward(self, tokens):  # type: ignore[no-untyped-def]
-        return self.head(self.embedding(tokens))
+        super().__init__(rows, width, biased, padding, device)
+        embedding = self.embedding
+        del self.embedding
+        self.embedding = embedding
 
 
 class Shared(torch.nn.Module):
     """One embedding under two names, which are both used, and a head with its weight."""
 
-    def __init__(self, rows: int, width: int, biased: bool, padding: int | None, device: Any = None) -> None:
+    def __init__(self, *sizes: Any) -> None:
         super().__init__()
-        self.source = torch.nn.Embedding(rows, width, padding, device=device)
-        self.target = self.source
-        self.head = torch.nn.Linear(width, rows, biased, device=device)
-        self.head.weight = self.source.weight
+        flat = Flat(*sizes)
+        self.source = self.target = flat.embedding
+        self.head = flat.head
 
     def forward(self, tokens):  # type: ignore[no-untyped-def]
         return self.head(self.source(tokens) + self.target(tokens))

@@ -16,37 +16,20 @@ import torch
 import torch.export
 import torch.fx
 import torch.nn.utils.parametrize
-import torch.nn.utils.prune
 
 from embcheck.core.registry import named
 from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
+from embcheck.families.tie_preservation.operations import loading, swapping_parameters
 
 Passage = Callable[[Module, Tensor], Module]
 
 
-def stored(save: Callable[..., Any], load: Callable[..., Any], thing: Any, **options: Any) -> Any:
+def stored(save: Callable[..., Any], load: Callable[..., Any], thing: Any) -> Any:
     """What is saved of a thing, loaded again."""
     buffer = io.BytesIO()
     save(thing, buffer)
     buffer.seek(0)
-    return load(buffer, **options)
-
-
-def reloaded(thing: Any, **options: Any) -> Any:
-    return stored(torch.save, torch.load, thing, **options)
-
-
-def loading(model: Module, state: dict[str, Tensor], assign: bool = False) -> Module:
-    model.load_state_dict(state, assign=assign)
-    return model
-
-
-def swapping(act: Callable[[], Module]) -> Module:
-    torch.__future__.set_swap_module_params_on_conversion(True)
-    try:
-        return act()
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
+    return load(buffer)
 
 
 def emptied(model: Module) -> Module:
@@ -65,7 +48,7 @@ PASSAGES: dict[str, Passage] = named(
         "assigned_variables": lambda model, _: loading(model, variables(model), True),
         "meta_assigned": lambda model, _: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True),
         "meta_emptied": lambda model, _: emptied(model),
-        "meta_emptied_swapping": lambda model, _: swapping(lambda: emptied(model)),
+        "meta_emptied_swapping": lambda model, _: swapping_parameters(lambda: emptied(model)),
     }
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,9 @@ from embcheck.core import oracle, stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Floats
-from embcheck.core.layout import preserved_strides, view_of
+from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
 from embcheck.families.tie_preservation import oracle as tie
-from embcheck.families.tie_preservation.all_operations import OPERATIONS
+from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES
 
 #: Rows of the head's input.
@@ -23,28 +23,31 @@ _HIDDEN = 3
 #: What effects note that is a fact.
 NOTED = ("normed_copied", "normed_frozen", "sparse_vector", "replaced_twice")
 
+#: Single states in which the operations find the model.
+PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
+
 
 class _TiePreservationAxes(NamedTuple):
-    num_embeddings: int = 3
-    embedding_dim: int = 2
-    structure: str = "flat"
+    num_embeddings: Annotated[int, (3, 1, 2, 5)] = 3
+    embedding_dim: Annotated[int, (2, 1, 3)] = 2
+    structure: Annotated[str, tuple(STRUCTURES)] = "flat"
     #: the state in which the operations find the model: graded, frozen, evaluating…
-    prior: str = "nothing"
-    first: str = "nothing"
-    second: str = "nothing"
+    prior: Annotated[str, PRIORS] = "nothing"
+    first: Annotated[str, tuple(OPERATIONS)] = "nothing"
+    second: Annotated[str, tuple(OPERATIONS)] = "nothing"
     #: the operations after these two
     later: tuple[str, ...] = ()
     #: whether the laws look after each operation, not only after the last
-    watched: bool = False
-    from_head: bool = False
-    bias: bool = False
-    indices: str = "cycle"
-    shape: tuple[int, ...] = (3,)
-    padding_idx: int | None = None
-    scale_grad_by_freq: bool = False
-    sparse: bool = False
-    dtype: str = "float32"
-    layout: str = "contiguous"
+    watched: Annotated[bool, (False, True)] = False
+    from_head: Annotated[bool, (False, True)] = False
+    bias: Annotated[bool, (False, True)] = False
+    indices: Annotated[str, ("cycle", "same", "padding", "unequal", "ends")] = "cycle"
+    shape: Annotated[tuple[int, ...], ((3,), (), (1,), (0,), (2, 2), (5,))] = (3,)
+    padding_idx: Annotated[int | None, (None, 0, 1, -1, "last")] = None
+    scale_grad_by_freq: Annotated[bool, (False, True)] = False
+    sparse: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
     seed: int = 0
 
 
@@ -72,17 +75,17 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     @cached_property
     def hidden(self) -> Floats:
         """The head's input, integers −2…2, shape (3, D)."""
-        return _small("hidden", self.seed, (_HIDDEN, self.embedding_dim), 5)
+        return stream.small("hidden", self.seed % 64, (_HIDDEN, self.embedding_dim), 2)
 
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient of the rows that are looked up, integers −2…2, shape (N, D)."""
-        return _small("upstream", self.seed, (math.prod(self.shape), self.embedding_dim), 5)
+        return stream.small("upstream", self.seed % 64, (math.prod(self.shape), self.embedding_dim), 2)
 
     @cached_property
     def upstream_head(self) -> Floats:
         """The upstream gradient of the logits, integers −2…2, shape (3, V)."""
-        return _small("logits", self.seed, (_HIDDEN, self.num_embeddings), 5)
+        return stream.small("logits", self.seed % 64, (_HIDDEN, self.num_embeddings), 2)
 
     @cached_property
     def bias_values(self) -> Floats:
@@ -225,9 +228,3 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
             "copies": self.copies,
             "operations": len(self.history),
         }
-
-
-def _small(name: str, seed: int, shape: tuple[int, ...], span: int) -> Floats:
-    """Integers in the middle of zero, −(span−1)/2 … (span−1)/2."""
-    code = stream.below(stream.derive(name, seed % 64), math.prod(shape), span).astype(np.float64)
-    return (code - span // 2).reshape(shape)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.layout import preserved_strides
+from embcheck.core.format import Floats
+from embcheck.core.layout import preserved_strides, row_major
 from embcheck.families.tie_preservation.oracle import Cell, State
 
 #: What an operation does to a state, in place, or the state of the module that it returns.
@@ -60,13 +61,9 @@ def sets(**values: Any) -> Effect:
     return effect
 
 
-def sets_training(training: bool) -> Effect:
-    """Module.train, Module.eval."""
-
-    def effect(state: State) -> None:
-        state.training = training
-
-    return effect
+def evaluates(state: State) -> None:
+    """Module.eval."""
+    state.training = False
 
 
 def freezes_embedding(state: State) -> None:
@@ -164,3 +161,101 @@ def steps(state: State) -> None:
     for cell in state.cells():
         if cell.grad is not None:
             cell.memory.become(state.rounded(cell.values - cell.grad), state.roundoff)
+
+
+# -- slots, cells and memory that are reassigned, loaded, moved or written ------------------------------------------------
+
+
+def replaces(make: Callable[[Cell], Cell]) -> Effect:
+    """A Parameter for each name: load_state_dict(assign=True) with the memory that ``make`` gives it."""
+
+    def effect(state: State) -> None:
+        for slot, cell in state.slots.items():
+            state.slots[slot] = make(cell)
+
+    return effect
+
+
+def assigns_stored(state: State) -> None:
+    """load_state_dict(assign=True) of a checkpoint: a Parameter for each name, over the storages that were saved."""
+    stored = stored_cells(state)
+    replaces(lambda cell: aliased(stored[cell]))(state)
+
+
+def assigns_head(state: State) -> None:
+    """load_state_dict(assign=True) of the head alone: new Parameters in the head, over the same memory."""
+    state.slots |= {slot: aliased(state.slots[slot]) for slot in (HEAD, BIAS) if slot in state.slots}
+
+
+def puts(slot: str, cell_of: Callable[[State], Cell]) -> Effect:
+    """A slot gets another Parameter."""
+
+    def effect(state: State) -> None:
+        state.slots[slot] = cell_of(state)
+
+    return effect
+
+
+def norms_head(state: State) -> None:
+    """weight_norm and its removal: a new Parameter in the head, equal but for rounding."""
+    before = state.slots[HEAD]
+    shape = before.values.shape
+    state.slots[HEAD] = renewed(before, strides=row_major(shape))
+    # A norm of D terms, a division and a product: (2D + 16) u |w|, beside what was off before.
+    state.slots[HEAD].memory.widen((2 * shape[1] + 16) * state.roundoff * np.abs(before.values))
+    state.noted |= {"normed"} if before.requires_grad else {"normed", "normed_frozen"}
+    if not before.values.any(axis=1).all():
+        state.noted.add("normed_zero_row")
+
+
+def _moves(cell: Cell) -> None:
+    """The same Parameter gets memory of its own."""
+    cell.memory = cell.memory.copy()
+    cell.strides = preserved_strides(cell.strides, cell.values.shape)
+
+
+def moves_each(state: State) -> None:
+    """Every Parameter gets memory of its own; the tie by identity survives."""
+    for cell in state.cells():
+        _moves(cell)
+
+
+#: Module.to_empty(device="cpu") and a checkpoint.
+empties = in_turn(forgets_gradients, moves_each)
+
+
+def casts(dtype: str) -> Effect:
+    """Module.to(dtype): the same Parameters with new memory; nothing if they have that dtype already."""
+
+    def effect(state: State) -> None:
+        if state.dtype != dtype:
+            state.dtype = dtype
+            moves_each(state)
+            for cell in state.cells():
+                cell.memory.become(state.rounded(cell.values), state.roundoff)
+
+    return effect
+
+
+def multiplies_data(state: State, factor: Floats | float) -> None:
+    """embedding.weight.data = factor * embedding.weight.data: new memory for the same Parameter."""
+    _moves(state.slots[EMBEDDING])
+    state.slots[EMBEDDING].memory.scale(factor)
+
+
+def doubles_data(state: State) -> None:
+    """embedding.weight.data = 2 * embedding.weight.data."""
+    multiplies_data(state, 2.0)
+
+
+def swaps_doubled(state: State) -> None:
+    """torch.utils.swap_tensors with a doubled Parameter: contents change places, identities stay."""
+    doubles_data(state)
+    state.slots[EMBEDDING].grad = None
+
+
+def prunes(state: State) -> None:
+    """prune.custom_from_mask and remove: the first element becomes 0 in new memory of the same Parameter."""
+    kept = np.ones_like(state.slots[EMBEDDING].values)
+    kept[0, 0] = 0.0
+    multiplies_data(state, kept)

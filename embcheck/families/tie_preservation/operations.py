@@ -1,7 +1,8 @@
-"""Operations on a model with tied weights, each with what it does to the tie: those that leave it, and copies.
+"""Operations on a model with tied weights, each with what it does to the tie: those that leave it, copies, those that break
+it or make it again, and those that give the Parameters other memory or values.
 
-The operations import nothing but torch, for their source is what a counterexample's script shows; the effects, which
-the laws expect, are those of `effects` and `rewriting_effects` beside this module.
+The operations import nothing but torch, for their source is what a counterexample's script shows; what the laws expect is
+in `effects` beside this module.
 """
 
 from __future__ import annotations
@@ -14,23 +15,21 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.utils.parametrize
+import torch.nn.utils.prune
 import torch.optim.swa_utils
 
+from embcheck.core.registry import named
 from embcheck.families.tie_preservation import effects
-from embcheck.families.tie_preservation.effects import Effect, unchanged
+from embcheck.families.tie_preservation.effects import EMBEDDING, HEAD, Effect, aliased, forgets_gradients, renewed
 from embcheck.families.tie_preservation.oracle import State
-
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
-#: Of a model, its embedding and its head: the model afterwards.
-Operation = Callable[[Module, Module, Module], Module]
+from embcheck.families.tie_preservation.programs import Module, Operation, Tensor
 
 
 class Entry(NamedTuple):
     """An operation and its effect; ``copies`` if it returns another module."""
 
     act: Operation
-    effect: Effect = unchanged
+    effect: Effect = effects.unchanged
     copies: bool = False
 
     def after(self, state: State) -> State:
@@ -94,31 +93,6 @@ def graded(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-#: Of a model, its embedding and its head.
-LEAVING: dict[str, Entry] = {
-    "nothing": Entry(lambda model, e, h: model),
-    "moved": Entry(lambda model, e, h: model.to("cpu")),
-    "called_functionally": Entry(called_functionally),
-    "called_by_name": Entry(called_by_name, effects.is_called_by_name),
-    "shared": Entry(lambda model, e, h: model.share_memory()),
-    "parametrized": Entry(parametrized_for_a_while),
-    "loaded": Entry(lambda model, e, h: after(model, model.load_state_dict(model.state_dict()))),
-    "loaded_parameters": Entry(
-        lambda model, e, h: after(model, model.load_state_dict(model.state_dict(keep_vars=True), assign=True))
-    ),
-    "loaded_saved": Entry(
-        lambda model, e, h: after(model, model.load_state_dict(stored(model.state_dict(), weights_only=True)))
-    ),
-    "evaluating": Entry(lambda model, e, h: model.eval(), effects.sets_training(False)),
-    "frozen": Entry(lambda model, e, h: model.requires_grad_(False), effects.sets(requires_grad=False)),
-    "thawed": Entry(lambda model, e, h: model.requires_grad_(True), effects.sets(requires_grad=True)),
-    "embedding_frozen": Entry(embedding_frozen, effects.freezes_embedding),
-    "zeroed": Entry(lambda model, e, h: after(model, model.zero_grad()), effects.forgets_gradients),
-    "zeroed_in_place": Entry(lambda model, e, h: after(model, model.zero_grad(False)), effects.zeroes_gradients),
-    "graded": Entry(graded, effects.gains_gradients),
-}
-
-
 def deepcopied(model: Module, embedding: Module, head: Module) -> Module:
     other = copy.deepcopy(model)
     places = {p.data_ptr() for p in model.parameters()}
@@ -127,15 +101,74 @@ def deepcopied(model: Module, embedding: Module, head: Module) -> Module:
     return other
 
 
-COPYING: dict[str, Entry] = {
-    "deepcopied": Entry(deepcopied, effects.copies_each, copies=True),
-    "copied": Entry(lambda model, e, h: copy.copy(model), copies=True),
-    "pickled": Entry(lambda model, e, h: pickle.loads(pickle.dumps(model)), effects.pickles_each, copies=True),
-    "saved": Entry(lambda model, e, h: stored(model, weights_only=False), effects.stores, copies=True),
-}
+def loading(model: Module, state: dict[str, Tensor], assign: bool = False) -> Module:
+    model.load_state_dict(state, assign=assign)
+    return model
 
 
-# -- training ------------------------------------------------------------------------------------------------------
+def clones(model: Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def swapping_parameters(act: Callable[[], Module]) -> Module:
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        return act()
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+
+
+def without_memory(model: Module, empty: Callable[[Module], Module]) -> Module:
+    """The model once it had no memory, with its own values."""
+    model.zero_grad()
+    kept = clones(model)
+    return loading(empty(model), kept)
+
+
+def tied(model: Module, side: Module, weight: Tensor) -> Module:
+    side.weight = weight
+    return model
+
+
+def parameter_of(weight: Tensor, trains: bool) -> Tensor:
+    return torch.nn.Parameter(weight, trains)
+
+
+def normed(model: Module, embedding: Module, head: Module) -> Module:
+    normed = torch.nn.utils.parametrizations.weight_norm(head)
+    if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
+        raise AssertionError("the magnitudes are not those of the rows")
+    torch.nn.utils.parametrize.remove_parametrizations(normed, "weight")
+    return model
+
+
+def doubled(model: Module, embedding: Module, head: Module) -> Module:
+    with torch.no_grad():
+        embedding.weight.mul_(2)
+    return model
+
+
+def data_assigned(model: Module, embedding: Module, head: Module) -> Module:
+    embedding.weight.data = 2 * embedding.weight.data
+    return model
+
+
+def swapped(model: Module, embedding: Module, head: Module) -> Module:
+    doubled = torch.nn.Parameter(2 * embedding.weight.detach(), embedding.weight.requires_grad)
+    doubled.mark = [1]  # type: ignore[attr-defined]
+    torch.utils.swap_tensors(embedding.weight, doubled)
+    if getattr(embedding.weight, "mark", None) != [1] or hasattr(doubled, "mark"):
+        raise AssertionError("what Python keeps of a tensor was not swapped")
+    del embedding.weight.mark
+    return model
+
+
+def pruned(model: Module, embedding: Module, head: Module) -> Module:
+    mask = torch.ones_like(embedding.weight)
+    mask[0, 0] = 0
+    torch.nn.utils.prune.custom_from_mask(embedding, "weight", mask)
+    torch.nn.utils.prune.remove(embedding, "weight")
+    return model
 
 
 def graded_with_ones(model: Module) -> list[Any]:
@@ -156,9 +189,10 @@ def step_once(model: Module, optimizer: Any, parameters: list[Any]) -> Module:
     return model
 
 
-def stepped_with(model: Module, kind: type, **flags: Any) -> Module:
+def stepped_adam(model: Module, embedding: Module, head: Module) -> Module:
     parameters = graded_with_ones(model)
-    return step_once(model, kind(parameters, **{"lr": 1.0, **flags}), parameters)
+    # Moments of a half and a quarter of ones: both are corrected exactly.
+    return step_once(model, torch.optim.Adam(parameters, lr=1.0, betas=(0.5, 0.75), eps=0.0), parameters)
 
 
 def stepped_sparse_adam(model: Module, embedding: Module, head: Module) -> Module:
@@ -179,19 +213,87 @@ def accumulated(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-TRAINING: dict[str, Entry] = {
-    # Moments of a half and a quarter of ones: both are corrected exactly.
-    "stepped_adam": Entry(
-        lambda m, e, h: stepped_with(m, torch.optim.Adam, betas=(0.5, 0.75), eps=0.0), effects.moves_by_one
+#: All of them, in the order in which they are enumerated.
+OPERATIONS: dict[str, Entry] = {
+    # The tie stays.
+    "nothing": Entry(lambda m, e, h: m),
+    "moved": Entry(lambda m, e, h: m.to("cpu")),
+    "called_functionally": Entry(called_functionally),
+    "called_by_name": Entry(called_by_name, effects.is_called_by_name),
+    "shared": Entry(lambda m, e, h: m.share_memory()),
+    "parametrized": Entry(parametrized_for_a_while),
+    "loaded": Entry(lambda m, e, h: after(m, m.load_state_dict(m.state_dict()))),
+    "loaded_parameters": Entry(lambda m, e, h: after(m, m.load_state_dict(m.state_dict(keep_vars=True), assign=True))),
+    "loaded_saved": Entry(lambda m, e, h: after(m, m.load_state_dict(stored(m.state_dict(), weights_only=True)))),
+    "evaluating": Entry(lambda m, e, h: m.eval(), effects.evaluates),
+    "frozen": Entry(lambda m, e, h: m.requires_grad_(False), effects.sets(requires_grad=False)),
+    "thawed": Entry(lambda m, e, h: m.requires_grad_(True), effects.sets(requires_grad=True)),
+    "embedding_frozen": Entry(embedding_frozen, effects.freezes_embedding),
+    "zeroed": Entry(lambda m, e, h: after(m, m.zero_grad()), forgets_gradients),
+    "zeroed_in_place": Entry(lambda m, e, h: after(m, m.zero_grad(False)), effects.zeroes_gradients),
+    "graded": Entry(graded, effects.gains_gradients),
+    # Copies.
+    "deepcopied": Entry(deepcopied, effects.copies_each, copies=True),
+    "copied": Entry(lambda m, e, h: copy.copy(m), copies=True),
+    "pickled": Entry(lambda m, e, h: pickle.loads(pickle.dumps(m)), effects.pickles_each, copies=True),
+    "saved": Entry(lambda m, e, h: stored(m, weights_only=False), effects.stores, copies=True),
+    # The tie breaks.
+    "assigned": Entry(lambda m, e, h: loading(m, m.state_dict(), True), effects.replaces(aliased)),
+    "assigned_clones": Entry(lambda m, e, h: loading(m, clones(m), True), effects.replaces(renewed)),
+    "assigned_saved": Entry(
+        lambda m, e, h: loading(m, stored(m.state_dict(), weights_only=True), True), effects.assigns_stored
     ),
+    "assigned_head": Entry(
+        lambda m, e, h: after(m, h.load_state_dict(h.state_dict(), assign=True)), effects.assigns_head
+    ),
+    "reassigned": Entry(
+        lambda m, e, h: tied(m, e, parameter_of(e.weight.detach().clone(), e.weight.requires_grad)),
+        effects.puts(EMBEDDING, lambda state: renewed(state.slots[EMBEDDING])),
+    ),
+    "aliased": Entry(
+        lambda m, e, h: tied(m, e, parameter_of(h.weight, h.weight.requires_grad)),
+        effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
+    ),
+    "normed": Entry(normed, effects.norms_head),
+    "through_meta": Entry(
+        lambda m, e, h: without_memory(m, lambda given: given.to("meta").to_empty(device="cpu")),
+        effects.replaces(renewed),
+    ),
+    # It is made again.
+    "retied": Entry(lambda m, e, h: tied(m, h, e.weight), effects.puts(HEAD, lambda state: state.slots[EMBEDDING])),
+    "retied_back": Entry(
+        lambda m, e, h: tied(m, e, h.weight), effects.puts(EMBEDDING, lambda state: state.slots[HEAD])
+    ),
+    "registered": Entry(
+        lambda m, e, h: after(m, e.register_parameter("weight", h.weight)),
+        effects.puts(EMBEDDING, lambda state: state.slots[HEAD]),
+    ),
+    # The same Parameters have other memory or values.
+    "as_double": Entry(lambda m, e, h: m.double(), effects.casts("float64")),
+    "as_half": Entry(lambda m, e, h: m.half(), effects.casts("float16")),
+    "to_float32": Entry(lambda m, e, h: m.to(torch.float32), effects.casts("float32")),
+    "double_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: m.double()), effects.casts("float64")),
+    "emptied": Entry(lambda m, e, h: without_memory(m, lambda given: given.to_empty(device="cpu")), effects.empties),
+    "loaded_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: loading(m, clones(m))), forgets_gradients),
+    "doubled": Entry(doubled, lambda state: state.slots[EMBEDDING].memory.scale(2.0)),
+    "data_assigned": Entry(data_assigned, effects.doubles_data),
+    "filled": Entry(
+        lambda m, e, h: after(m, torch.nn.init.constant_(h.weight, 3.0)),
+        lambda state: state.slots[HEAD].memory.fill(3.0),
+    ),
+    "swapped": Entry(swapped, effects.swaps_doubled),
+    "pruned": Entry(pruned, effects.prunes),
+    "stepped": Entry(
+        lambda m, e, h: after(m, torch.optim.SGD(graded(m, e, h).parameters(), lr=1.0).step()), effects.steps
+    ),
+    "stepped_adam": Entry(stepped_adam, effects.moves_by_one),
     "stepped_sparse_adam": Entry(
         stepped_sparse_adam, effects.in_turn(effects.note_sparse_vector, effects.moves_by_one)
     ),
     "accumulated": Entry(accumulated, effects.accumulates),
-    "forgotten": Entry(
-        lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad()), effects.forgets_gradients
-    ),
+    "forgotten": Entry(lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad()), forgets_gradients),
     "forgotten_in_place": Entry(
         lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad(False)), effects.zeroes_gradients
     ),
 }
+named({name: entry.act for name, entry in OPERATIONS.items()})

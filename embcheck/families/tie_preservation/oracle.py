@@ -1,14 +1,15 @@
 """Which parameters are one: a model of modules, Parameters and memory, and what each operation does to it.
 
 A *slot* is a place in a module (``head.weight``), a *cell* a Parameter object, a *memory* the storage that a cell
-views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The modules `effects` and
-`rewriting_effects` say what an operation of `torch.nn` does to the three.  Knows numpy only.
+views.  Tied slots hold one cell; cells that were made of one another may share a memory.  The module `effects` says
+what an operation of `torch.nn` does to the three.  Knows numpy only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ class Memory:
         """The values may be off by so much more."""
         self.error = off if self.error is None else self.error + off
 
-    def scale(self, factor: float) -> None:
-        """Multiplies by a power of two."""
+    def scale(self, factor: Any) -> None:
+        """Multiplies by zeros and powers of two, one number or one for each element."""
         self.values = factor * self.values
         self.error = None if self.error is None else abs(factor) * self.error
 

@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.format import FORMATS
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.tie_preservation.all_operations import OPERATIONS
 from embcheck.families.tie_preservation.cases import TiePreservationCase
 from embcheck.families.tie_preservation.effects import UNFIT
+from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES, live
 
 _FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
-
-#: Single states in which the operations find the model.
-PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
-
 
 #: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
 #: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
@@ -116,24 +111,7 @@ def fixed_cases() -> Iterator[TiePreservationCase]:
         yield case.after(["graded", "accumulated", *freeze, clear])
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 5),
-    "embedding_dim": (2, 1, 3),
-    "structure": tuple(STRUCTURES),
-    "prior": PRIORS,
-    "first": tuple(OPERATIONS),
-    "second": tuple(OPERATIONS),
-    "watched": (False, True),
-    "from_head": (False, True),
-    "bias": (False, True),
-    "indices": ("cycle", "same", "padding", "unequal", "ends"),
-    "shape": ((3,), (), (1,), (0,), (2, 2), (5,)),
-    "padding_idx": (None, 0, 1, -1, "last"),
-    "scale_grad_by_freq": (False, True),
-    "sparse": (False, True),
-    "dtype": tuple(FORMATS),
-    "layout": LAYOUTS,
-}
+AXES = values_of(TiePreservationCase)
 
 
 def stance(draws: stream.Stream) -> list[str]:

@@ -7,7 +7,7 @@ which tells its value, and its gradients (`embcheck.families.tied_head_loss.orac
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from embcheck.core.axes import Axes, Input, cached_property
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.families.tied_head_loss.programs import LOSSES
 
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
 TRANSCENDENTAL = 8
@@ -34,24 +35,24 @@ MISTAKES = ("target_beyond", "target_negative", "weights_short", "targets_fewer"
 class _PredictionAxes(NamedTuple):
     """The axes, simplest value first."""
 
-    num_embeddings: int = 4
-    embedding_dim: int = 2
-    shape: tuple[int, ...] = (3,)
-    call: str = "cross_entropy"
+    num_embeddings: Annotated[int, (4, 3, 1, 7, 33)] = 4
+    embedding_dim: Annotated[int, (2, 1, 5, 0)] = 2
+    shape: Annotated[tuple[int, ...], ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,))] = (3,)
+    call: Annotated[str, tuple(LOSSES)] = "cross_entropy"
     #: "index", or "probability" for a distribution over the classes
-    targets: str = "index"
-    reduction: str = "mean"
-    ignored: str = "nothing"
-    ignore: str = "default"
+    targets: Annotated[str, ("index", "probability")] = "index"
+    reduction: Annotated[str, ("mean", "sum", "none")] = "mean"
+    ignored: Annotated[str, IGNORED] = "nothing"
+    ignore: Annotated[str, IGNORE] = "default"
     #: whether classes have weights, among them zero
-    weighted: bool = False
-    label_smoothing: float = 0.0
-    bias: bool = False
-    padding_idx: int | None = None
+    weighted: Annotated[bool, (False, True)] = False
+    label_smoothing: Annotated[float, (0.0, 0.25, 1.0)] = 0.0
+    bias: Annotated[bool, (False, True)] = False
+    padding_idx: Annotated[int | None, (None, 0, -1)] = None
     #: by what the table is multiplied: with 4 exp(z) overflows in float32
-    scale: int = 1
-    dtype: str = "float32"
-    layout: str = "contiguous"
+    scale: Annotated[int, (1, 4)] = 1
+    dtype: Annotated[str, ("float32", "float64", "float16", "bfloat16")] = "float32"
+    layout: Annotated[str, ("contiguous", "transposed", "column_slice", "strided")] = "contiguous"
     mistake: str | None = None
     seed: int = 0
 

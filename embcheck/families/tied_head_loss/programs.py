@@ -5,24 +5,17 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 
 Tensor = torch.Tensor
 #: Of the rows that were looked up, table, bias and targets, and the classes' weights among the flags: the loss.
 Loss = Callable[..., Tensor]
-LOSSES: dict[str, Loss] = {}
-_loss = into(LOSSES)
-
-
-def plainly() -> Any:
-    return contextlib.nullcontext()
 
 
 def in_parallel() -> Any:
@@ -72,26 +65,18 @@ def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
     return loss.reshape(hidden.shape[:-1]) if loss.dim() and hidden.dim() > 2 else loss
 
 
-def of_logits(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, loss: Callable[..., Any]) -> Tensor:
+def of_logits(
+    loss: Callable[..., Any], hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any
+) -> Tensor:
     """A loss of what the head scores, in one batch."""
     logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
-    return shaped(loss(logits, wanted), hidden)
+    return shaped(loss(logits, wanted, **flags), hidden)
 
 
-@_loss
-def cross_entropy(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    return of_logits(hidden, table, bias, targets, lambda z, t: torch.nn.functional.cross_entropy(z, t, **flags))
+def likelihood(logits: Tensor, wanted: Tensor, **flags: Any) -> Tensor:
+    return torch.nn.functional.nll_loss(torch.nn.functional.log_softmax(logits, dim=-1), wanted, **flags)
 
 
-@_loss
-def likelihood(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
-    def loss(logits: Tensor, wanted: Tensor) -> Tensor:
-        return torch.nn.functional.nll_loss(torch.nn.functional.log_softmax(logits, dim=-1), wanted, **flags)
-
-    return of_logits(hidden, table, bias, targets, loss)
-
-
-@_loss
 def linear(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
     """The loss that scores by itself."""
     rows, wanted = flat(hidden, targets)
@@ -99,16 +84,13 @@ def linear(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: A
     return shaped(functional.linear_cross_entropy(rows, table, wanted, linear_bias=bias, **flags), hidden)
 
 
-@_loss
-def chunked(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+def chunks(targets: Tensor) -> Any:
     """Two tokens at a time, or 64 of many: each chunk costs as much as a small batch."""
     modules: Any = torch.nn
-    options = modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
-    return linear(hidden, table, bias, targets, options=options, **flags)
+    return modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
 
 
-@_loss
-def in_pieces(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+def in_pieces(logits: Tensor, wanted: Tensor, **flags: Any) -> Any:
     """The classes are in pieces, of which this process has them all."""
     from torch.distributed.tensor import DTensor, Shard
 
@@ -116,10 +98,18 @@ def in_pieces(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags
         store = torch.distributed.HashStore()  # type: ignore[attr-defined]
         torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
     mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+    spread: Any = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
+    found: Any = torch.nn.functional.cross_entropy(spread, wanted, **flags)
+    return found.full_tensor()
 
-    def loss(logits: Tensor, wanted: Tensor) -> Any:
-        spread: Any = DTensor.from_local(logits, mesh, [Shard(logits.dim() - 1)])
-        found: Any = torch.nn.functional.cross_entropy(spread, wanted, **flags)
-        return found.full_tensor()
 
-    return of_logits(hidden, table, bias, targets, loss)
+LOSSES: dict[str, Loss] = named(
+    {
+        "cross_entropy": lambda *given, **flags: of_logits(torch.nn.functional.cross_entropy, *given, **flags),
+        "likelihood": lambda *given, **flags: of_logits(likelihood, *given, **flags),
+        "linear": linear,
+        "chunked": lambda *given, **flags: linear(*given, options=chunks(given[-1]), **flags),
+        "in_pieces": lambda *given, **flags: of_logits(in_pieces, *given, **flags),
+    },
+    "loss_by_",
+)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
+import torch
+
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, plainly, predicted
+from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "in_pieces")
@@ -19,7 +21,7 @@ LIKELIHOODS = ("likelihood", "in_pieces")
 def plan(case: TiedHeadLossCase) -> Plan:
     options = {
         "loss": LOSSES[case.call],
-        "context": in_parallel if case.call == "in_pieces" else plainly,
+        "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
         "padding_idx": case.padding_idx,
         "flags": case.flags(),
     }
@@ -45,23 +47,7 @@ def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
     return fitted(case.but(padding_idx=padding), _RULES)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (4, 3, 1, 7, 33),
-    "embedding_dim": (2, 1, 5, 0),
-    "shape": ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,)),
-    "call": tuple(LOSSES),
-    "targets": ("index", "probability"),
-    "reduction": ("mean", "sum", "none"),
-    "ignored": IGNORED,
-    "ignore": IGNORE,
-    "weighted": (False, True),
-    "label_smoothing": (0.0, 0.25, 1.0),
-    "bias": (False, True),
-    "padding_idx": (None, 0, -1),
-    "scale": (1, 4),
-    "dtype": ("float32", "float64", "float16", "bfloat16"),
-    "layout": ("contiguous", "transposed", "column_slice", "strided"),
-}
+AXES = values_of(TiedHeadLossCase)
 
 
 def scope() -> Iterator[TiedHeadLossCase]:
