@@ -12,7 +12,6 @@ from test_ledger import entry
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import within
-from embcheck.core.deck import small_of
 from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.outcome import Outcome
@@ -46,7 +45,7 @@ def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
     entries = read_ledger(SHIPPED)
     for family in load_families().values():
         concerning = [each for each in entries if any(each.speaks_of(law.name) for law in family.laws)]
-        small = itertools.islice(small_of(family.space), 0, 600, 13)
+        small = itertools.islice(family.space.small(), 0, 600, 13)
         for case in [*small, *itertools.islice(family.space.product(), 0, 600, 13)]:
             facts = case.facts()
             for each in concerning:

@@ -148,7 +148,7 @@ def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = replace(ENTRIES[0], law=law, kind="*", torch=ENTRIES[0].torch, mode="*", where={"shape": chosen.shape})
 
     def chosen_instead(planted: Entry) -> list[Any]:
-        monkeypatch.setattr(obligations, "_shipped", lambda: (planted,))
+        monkeypatch.setattr(obligations, "shipped", lambda: ((planted,), {}))
         cases = obliging_cases(family).values()
         return [case for case in cases if (law, "last_row") in conditions_met("padding", case)]
 

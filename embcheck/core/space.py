@@ -69,6 +69,10 @@ class Space:
         """The facts that its cases have, whatever their axes say: those of the first, of which nothing is executed."""
         return frozenset(self.case_type(**self.first).facts())
 
+    def small(self) -> Iterator[Any]:
+        """The fixed cases and the small ones, in an order that never changes."""
+        return itertools.chain(filter(None, map(self.repair, self.fixed_cases())), self.scope())
+
     def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:
         """The full product of the flags, the other axes at ``base`` or their first values; those at ``positions``,
         which ascend, or all."""

@@ -7,17 +7,16 @@ recorded as a constant shows.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 
-from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.layer import BOTH, MODULE, TABLE
+from embcheck.modes.layer import MODULE, TABLE, recalled
 from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import NO_TRANSFORMS, Lifted, recorded_on, through
-from embcheck.modes.mode import add_mode, build_mode
+from embcheck.modes.mode import build_mode
 
 Tensor = torch.Tensor
 Example = tuple[Tensor, ...]
@@ -59,29 +58,20 @@ def traced(function: Lifted, example: Example) -> Lifted:
     return torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-any-return]
 
 
-def scripted(build: Build) -> Build:
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-        leaf, call = build(weight, **flags)
-        return leaf, torch.jit.script(call)
-
-    return built
-
-
 _UNSCRIPTED = NO_TRANSFORMS | {f"entry={name}": _NO_CLOSURES for name in _CLOSURES}
-add_mode("jit_script", "Modules through torch.jit.script.", scripted, **_of_tables(_UNSCRIPTED, 3.0, entry=_MODULES))
 
 
-@build_mode(
-    "jit_saved",
-    relaid,
-    calls=BOTH,
-    rebuilds=True,
-    cases=lattice(24, 48, 8, entry=_MODULES),
-    engines=("product",),
-    cost=8.0,
-    aliases=False,
-    cannot=MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")},
-)
+@build_mode("jit_script", recalled, **_of_tables(_UNSCRIPTED, 3.0, entry=_MODULES))
+def scripted(call: torch.nn.Module) -> Any:
+    """Modules through torch.jit.script."""
+    return torch.jit.script(call)
+
+
+_UNSAVED = MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")}
+_SAVED = recorded_on(lattice(24, 48, 8, entry=_MODULES), _UNSAVED, rebuilds=True, cost=8.0, aliases=False)
+
+
+@build_mode("jit_saved", relaid, **_SAVED)
 def script_saved(layer: torch.nn.Module) -> Any:
     """Modules through torch.jit.script, saved, and loaded with map_location."""
     # Frozen on the way, since whoever calls the layer says again whether it learns.
@@ -109,13 +99,10 @@ _UNPROXIED = NO_TRANSFORMS | {
 }
 
 
-@build_mode(
-    "fx",
-    through,
-    symbolic_module,
-    hooks=False,
-    **recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0) | {"calls": TABLE},
-)
+_SYMBOLIC = recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0, hooks=False) | {"calls": TABLE}
+
+
+@build_mode("fx", through, symbolic_module, **_SYMBOLIC)
 def symbolic(function: Lifted, example: Example) -> Lifted:
     """Through torch.fx.symbolic_trace."""
     # Not the graph module itself, which prints what its forward raises.
