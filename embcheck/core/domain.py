@@ -169,7 +169,7 @@ class Domain:
             changes[axis] = _one_of(chosen, FORMATS if axis == "dtype" else INDEX_DTYPES, case)
         for axis, instead in _FINITE.items():
             if not self.admits(axis, value := getattr(case, axis, None)):
-                changes[axis] = instead[value]
+                changes[axis] = instead[str(value)]
         for flag in self._wrong_flags(case):
             value = getattr(case, flag)
             others = _INSTEAD.get(flag) or (value + rows if value < 0 else value - rows, rows - 1, 0, None)

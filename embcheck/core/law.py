@@ -28,10 +28,6 @@ Judgement = Callable[[Any, Outcome], Finding]
 Condition = Callable[[Any], bool]
 
 
-def _always(case: Any) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Law:
     """A sentence, its source, its judgement, and when it applies.
@@ -48,7 +44,7 @@ class Law:
     judge: Judgement
     source: str = ""
     must_cover: frozenset[str] = frozenset()
-    when: Condition = _always
+    when: Condition = lambda case: True
     modes: frozenset[str] | None = None
     refusal: bool = False
     advisory: bool = False

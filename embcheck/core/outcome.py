@@ -128,16 +128,10 @@ class Field:
         return hasattr(self.raw, "is_sparse")
 
     @property
-    def dtype_name(self) -> str:
-        """The tensor's dtype as torch spells it, without the prefix."""
-        self.require()
-        return _spelt(self.raw.dtype)
-
-    @property
     def format(self) -> Format | None:
         """The tensor's number format; None for integers and booleans."""
         if self._format is False:
-            self._format = FORMATS.get(self.dtype_name)
+            self._format = FORMATS.get(self.plain("dtype"))
         return self._format
 
     @property

@@ -25,14 +25,6 @@ from embcheck.core.targets import Wish
 Rows = npt.NDArray[np.int64]
 
 
-def _unchanged(case: Any) -> Any:
-    return case
-
-
-def _none() -> Iterator[Any]:
-    return iter(())
-
-
 @dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
 class Space:
     """The cases of a family.
@@ -48,9 +40,9 @@ class Space:
 
     case_type: type[Axes]
     axes: Mapping[str, tuple[Any, ...]]
-    repair: Callable[[Any], Any] = _unchanged
-    scope: Callable[[], Iterator[Any]] = _none
-    fixed_cases: Callable[[], Iterator[Any]] = _none
+    repair: Callable[[Any], Any] = lambda case: case
+    scope: Callable[[], Iterator[Any]] = lambda: iter(())
+    fixed_cases: Callable[[], Iterator[Any]] = lambda: iter(())
     flags: tuple[str, ...] = ()
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None

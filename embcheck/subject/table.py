@@ -34,21 +34,17 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
     fit = _with_rows(fit) if declared.product else fit
     random = "values are not asked: random=True is declared" if declared.domain.random else ""
+    undeclared = "max_norm is not declared of what it makes of its weight"
     reasons = {
         "gradient": frozen,
         "padding": frozen
         or random
         or ("" if "padding_idx" in declared.fixed else builder.lacks.get("padding_idx", "")),
-        "max_norm": random
-        or builder.lacks.get(
-            "max_norm", "max_norm is not declared of what it makes of its weight" if declared.mathematics else ""
-        ),
+        "max_norm": random or builder.lacks.get("max_norm", undeclared if declared.mathematics else ""),
     }
-    for family in TABLE_FAMILIES:
-        if reasons.get(family):
-            yield absent(FAMILIES[family], reasons[family])
-        else:
-            yield sent(FAMILIES[family], unbatched(fit), ("entry", name), builder.domain)
+    for family in map(FAMILIES.__getitem__, TABLE_FAMILIES):
+        why = reasons.get(family.name)
+        yield absent(family, why) if why else sent(family, unbatched(fit), ("entry", name), builder.domain)
 
 
 def _entry(builder: Builder, name: str) -> Entry:

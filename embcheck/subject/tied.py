@@ -64,9 +64,7 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
     lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
     plain = fixed(declared, {**lacking, **own})
-    expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
-        {f"{declared.head}.bias"} if biased else set()
-    )
+    expected = {f"{declared.table}.weight", f"{declared.head}.weight", *([f"{declared.head}.bias"] if biased else ())}
     if head.weight is not model.get_submodule(declared.table).weight:
         yield from _untied(declared, name)
         return
