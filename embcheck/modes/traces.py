@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import torch
 
+from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
 from embcheck.modes.layer import MODULE, TABLE, recalled
 from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import NO_TRANSFORMS, Lifted, recorded_on, through
-from embcheck.modes.mode import build_mode
+from embcheck.modes.mode import add_mode, build_mode
 
 Tensor = torch.Tensor
 Example = tuple[Tensor, ...]
@@ -121,31 +122,24 @@ _READS = dict.fromkeys(
 )
 
 
-def recorded(function: Lifted, example: Example, tracing_mode: Literal["real", "fake", "symbolic"]) -> Lifted:
-    # Here, for it takes seconds to import what no other mode needs.
-    from torch.fx.experimental.proxy_tensor import make_fx
+def through_make_fx(build: Build, tracing_mode: Literal["real", "fake", "symbolic"]) -> Build:
+    def recorded(function: Lifted, example: Example) -> Lifted:
+        # Here, for it takes seconds to import what no other mode needs.
+        from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
-    return graph
+        graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
+        return graph
 
-
-@build_mode("make_fx", through, **recorded_on(lattice(12, 24, 6), _RECORDED | _READS, cost=5.0))
-def real(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with tensors."""
-    return recorded(function, example, "real")
+    return through(build, recorded)
 
 
-@build_mode("make_fx_fake", through, **recorded_on(lattice(12, 24, 6), _RECORDED, cost=8.0))
-def faked(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with fake tensors."""
-    return recorded(function, example, "fake")
-
-
-@build_mode("make_fx_symbolic", through, **recorded_on(lattice(6, 12, 6), _RECORDED, cost=12.0))
-def unsized(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with fake tensors of symbolic sizes."""
-    return recorded(function, example, "symbolic")
-
+for _suffix, _words, _kind, _cases, _cannot, _cost in (
+    ("", "tensors", "real", lattice(12, 24, 6), _RECORDED | _READS, 5.0),
+    ("_fake", "fake tensors", "fake", lattice(12, 24, 6), _RECORDED, 8.0),
+    ("_symbolic", "fake tensors of symbolic sizes", "symbolic", lattice(6, 12, 6), _RECORDED, 12.0),
+):
+    _sentence = f"Through make_fx, traced with {_words}."
+    add_mode(f"make_fx{_suffix}", _sentence, through_make_fx, _kind, **recorded_on(_cases, _cannot, cost=_cost))
 
 _ONCE = {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
