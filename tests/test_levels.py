@@ -71,6 +71,7 @@ def test_the_order_is_partial() -> None:
         ("avx512", FLAGS - {"avx512f"}, {}, "this CPU has no avx512f"),
         ("avx512", FLAGS, {"ATEN_CPU_CAPABILITY": "avx2"}, "it is above ATEN_CPU_CAPABILITY=avx2, which was set"),
         ("default", FLAGS, {"ATEN_CPU_CAPABILITY": "avx2"}, ""),
+        ("avx512", FLAGS, {"ATEN_CPU_CAPABILITY": "AVX2"}, ""),  # which ATen takes no notice of
         ("AVX512_CORE", FLAGS, {"DNNL_MAX_CPU_ISA": "avx2"}, "it is above ONEDNN_MAX_CPU_ISA=avx2, which was set"),
         ("AVX512_CORE", FLAGS, {"ONEDNN_MAX_CPU_ISA": "NONSENSE"}, ""),
         (LOWEST, FLAGS, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "default"}, ""),
