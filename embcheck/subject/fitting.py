@@ -149,15 +149,20 @@ def restricted(out: Outcome) -> str | None:
     return None
 
 
-def unbatched(fit: Fit) -> Fit:
-    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
-    The mode vmap, which tells that as not applicable, has them."""
+def then(fit: Fit, change: Fit) -> Fit:
+    """A fit, and a change of what it gives."""
 
     def fitted(case: Any) -> Any:
         wanted = fit(case)
-        return wanted.but(route="backward_call") if wanted is not None and wanted.route == "batched" else wanted
+        return None if wanted is None else change(wanted)
 
     return fitted
+
+
+def unbatched(fit: Fit) -> Fit:
+    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
+    The mode vmap, which tells that as not applicable, has them."""
+    return then(fit, lambda case: case.but(route="backward_call") if case.route == "batched" else case)
 
 
 def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:

@@ -16,7 +16,7 @@ from embcheck.core.weight_map import MATHEMATICS, Mathematics
 from embcheck.families.lookup.spelling import ENTRIES, FLAGS, Entry, Lookup, converted
 from embcheck.families.max_norm.programs import SPELLINGS
 from embcheck.subject.building import Builder, builder_of, learns
-from embcheck.subject.fitting import Fit, absent, fixed, sent, unbatched
+from embcheck.subject.fitting import Fit, absent, fixed, sent, then, unbatched
 
 #: The families that speak of any table.
 TABLE_FAMILIES = ("lookup", "gradient", "padding", "max_norm")
@@ -32,7 +32,8 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     frozen = "" if learns(builder) else f"its table is frozen: no gradient reaches {builder.path}"
     fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
-    fit = _with_rows(fit) if declared.product else fit
+    if declared.product:  # torch's one_hot knows no number of classes that is zero
+        fit = then(fit, lambda case: case if case.num_embeddings else None)
     random = "values are not asked: random=True is declared" if declared.domain.random else ""
     undeclared = "max_norm is not declared of what it makes of its weight"
     reasons = {
@@ -61,16 +62,6 @@ def _entry(builder: Builder, name: str) -> Entry:
     build.script = builder.script(ending)  # type: ignore[attr-defined]
     flags = builder.taken | builder.declared.fixed.keys()
     return Entry(name, build, flags, builder.declared.product, module=True, aliases=False, own=False)
-
-
-def _with_rows(fit: Fit) -> Fit:
-    """Tables with rows: torch's one_hot knows no number of classes that is zero."""
-
-    def fitted(case: Any) -> Any:
-        wanted = fit(case)
-        return wanted if wanted is not None and wanted.num_embeddings else None
-
-    return fitted
 
 
 #: Where a declared function's value and pullback are what the law speaks of.
