@@ -38,7 +38,6 @@ def test_the_time_of_what_a_process_started_is_its_own() -> None:
     child.wait()
 
 
-SPIN = "[None for _ in iter(int, 1)]"
 #: A tenth of a second of CPU time, and a second in which it gets none, again and again.
 SLOW = """
 import time
@@ -87,7 +86,8 @@ def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_pare
 
 
 @pytest.mark.parametrize(
-    ("program", "status"), [(SPIN, None), ("import threading; threading.Event().wait()", None), (SLOW, 1)]
+    ("program", "status"),
+    [("[None for _ in iter(int, 1)]", None), ("import threading; threading.Event().wait()", None), (SLOW, 1)],
 )
 def test_a_script_that_hangs_tells_nothing_a_slow_one_ends(program: str, status: int | None, tmp_path: Path) -> None:
     """Each may use a second of CPU time, and next to none for a second and a half."""

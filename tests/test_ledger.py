@@ -78,7 +78,8 @@ def test_a_second_ledger_adds_and_no_name_is_in_both(tmp_path: Path) -> None:
         load_all([SHIPPED, mine], "2.13.0", TODAY)
 
 
-WITNESS = 'witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"'
+PASSES = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
+WITNESS = f'witness = "{PASSES}"'
 
 WRONG: dict[str, tuple[str, str]] = {
     "no TOML": ("known = = 3", "not TOML"),
@@ -182,9 +183,6 @@ def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
     on = {name: [e.name for e in held.on(machine).entries] for name, machine in MACHINES.items()}
     assert on == {name: ["anywhere", *(["amx"] if name == "xeon-amx" else [])] for name in MACHINES}
     assert not loaded(tmp_path, ENTRY + AMX + 'torch = "<2.13"').on(MACHINES["xeon-amx"]).entries
-
-
-PASSES = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 
 
 @pytest.mark.parametrize(

@@ -117,13 +117,13 @@ SHOWING = {
 }
 #: Entries after which an optimizer goes on from another state: of its steps another law has the formula, or none.
 OTHER_STEPS = {
+    *("nesterov-foreach-accumulates", "lbfgs-tensor-rate-aliased", "reload-casts-state"),
     *(
-        "nesterov-foreach-accumulates",
-        "lbfgs-tensor-rate-aliased",
-        "reload-casts-state",
         "reload-casts-state-to-double",
+        "plateau-shared-tensor-rate",
+        "dcp-reading-steps-the-optimizer",
+        "dcp-read-state-is-a-step-ahead",
     ),
-    *("plateau-shared-tensor-rate", "dcp-reading-steps-the-optimizer", "dcp-read-state-is-a-step-ahead"),
     *("dcp-thawed-parameters-start-anew", "converted-checkpoint-starts-anew", "dcp-empty-state-resumed-by-places"),
 }
 

@@ -136,10 +136,13 @@ def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows:
     strength = min(strength, len(sizes))
     groups = list(itertools.combinations(range(len(sizes)), strength))
     seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
-    rows = _seeded_rows(
-        sizes, extra_rows * math.prod(sorted(sizes)[-strength:]), stream.derive(seed, "cover", strength)
-    )
-    _mark(rows, groups, sizes, seen)
+    spare = extra_rows * math.prod(sorted(sizes)[-strength:])
+    rows = _seeded_rows(sizes, spare, stream.derive(seed, "cover", strength))
+    for group, hit in zip(groups, seen, strict=True):
+        code = np.zeros(len(rows), np.int64)
+        for axis in group:
+            code = code * sizes[axis] + rows[:, axis]
+        hit[code] = True
     packed = _packed(groups, sizes, seen)
     free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
     return np.concatenate([rows, np.where(packed < 0, free, packed)])
@@ -164,13 +167,3 @@ def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[np
 def _seeded_rows(sizes: tuple[int, ...], count: int, seed: int) -> Rows:
     columns = [stream.below(stream.derive(seed, axis), count, size) for axis, size in enumerate(sizes)]
     return np.stack(columns, axis=1)
-
-
-def _mark(
-    rows: Rows, groups: Iterable[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]
-) -> None:
-    for group, hit in zip(groups, seen, strict=True):
-        code = np.zeros(len(rows), np.int64)
-        for axis in group:
-            code = code * sizes[axis] + rows[:, axis]
-        hit[code] = True

@@ -135,15 +135,10 @@ def attended(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(0.1)
         finally:
-            _end(child)
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+                child.wait()
         for file in (out, err):
             file.seek(0)
         return subprocess.CompletedProcess(command, child.returncode, out.read(), err.read())
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kills a process with its group, if it still runs."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-        child.wait()

@@ -95,11 +95,6 @@ def read_slot(path: Path) -> Running:
     return Running(nodeid, label, body[item : item + case], started)
 
 
-def process_of(path: Path) -> int:
-    """The process that writes a slot: its file's name ends in its number."""
-    return int(path.name.rpartition("-")[2])
-
-
 def case_of(name: bytes) -> Axes:
     """The case that a slot's bytes name."""
     type_name, values = marshal.loads(name)
