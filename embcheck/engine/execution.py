@@ -34,11 +34,10 @@ class Execution:
         On a device a case that must be refused is executed in a process of its own, for what a device asserts leaves its
         process unable to use it.
         """
-        if self.device == "cpu":
-            if self.apart or family.forks:
-                return self._forked(family, mode, case)
-            return run(family.plan(case), mode, finite=self.finite)
-        if not family.refused(case):
+        on_cpu = self.device == "cpu"
+        if on_cpu and (self.apart or family.forks):
+            return self._forked(family, mode, case)
+        if on_cpu or not family.refused(case):
             return run(family.plan(case), mode, self.device, finite=self.finite)
         answer = confined(family.name, mode.name, repr(case), self.device)
         kind = getattr(builtins, answer["error"], RuntimeError)

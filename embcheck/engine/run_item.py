@@ -168,7 +168,7 @@ def _examples(tallies: Tallies, tally: Tally, item: Item, near: list[Any], reduc
     A new one is not reduced to a case that the baseline shows: it is another that fails now and did not then.  Of those
     that failed then the baseline's smallest is shown, or if it is right now, the first that was met.
     """
-    law, shown = tally.law, tallies.former.smallest
+    law, shown = tally.law, tallies.baseline.smallest
     for case, found in tally.kinds.values():
         example = counterexample(tallies, law, case, found, item, near, reduce=reduce)
         if example.case == shown.get((law.name, found.kind)):
