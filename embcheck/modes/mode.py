@@ -19,7 +19,6 @@ from embcheck.core.facts import conditions
 from embcheck.core.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
-ModeFunction = Callable[..., Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Mode:
     """
 
     name: str
-    function: ModeFunction
+    function: Program
     grad: bool = True
     values: bool = True
     aliases: bool = True
@@ -140,10 +139,10 @@ MODES: dict[str, Mode] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]:
+def mode(name: str, **properties: Any) -> Callable[[Program], Program]:
     """Registers the decorated function as a mode with these fields of `Mode`."""
 
-    def register(function: ModeFunction) -> ModeFunction:
+    def register(function: Program) -> Program:
         MODES[name] = Mode(name, function, **properties)
         return function
 
