@@ -131,7 +131,8 @@ class Field:
     def format(self) -> Format | None:
         """The tensor's number format; None for integers and booleans."""
         if self._format is False:
-            self._format = FORMATS.get(self.plain("dtype"))
+            self.require()
+            self._format = FORMATS.get(_spelt(self.raw.dtype))
         return self._format
 
     @property
