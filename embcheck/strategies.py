@@ -38,19 +38,9 @@ _LOOKUP = (
     *("index_dtype", "layout", "index_layout", "upstream_layout", "values", "upstream", "seed"),
 )
 _BAG = (
-    *(
-        "num_embeddings",
-        "numel",
-        "embedding_dim",
-        "mode",
-        "bags",
-        "batch",
-        "include_last_offset",
-        "indices",
-        "padding_idx",
-    ),
-    *("scale_grad_by_freq", "sparse", "weights", "dtype", "index_dtype", "offset_dtype", "layout", "index_layout"),
-    *("offset_layout", "weights_layout", "values", "upstream", "seed"),
+    *("num_embeddings", "numel", "embedding_dim", "mode", "bags", "batch", "include_last_offset", "indices"),
+    *("padding_idx", "scale_grad_by_freq", "sparse", "weights", "dtype", "index_dtype", "offset_dtype", "layout"),
+    *("index_layout", "offset_layout", "weights_layout", "values", "upstream", "seed"),
 )
 #: Drawn only if asked for: NaN, infinity and numbers at the ends of the range, for which most equalities do not hold.
 _UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})

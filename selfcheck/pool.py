@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from embcheck.core import stream
-from embcheck.core.deck import small_of, written, written_case
+from embcheck.core.deck import written, written_case
 from embcheck.core.law import Family
 from embcheck.core.space import covering_rows
 from embcheck.engine.obligations import obliging_cases
@@ -60,7 +60,7 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
     obliging = obliging_cases(family) if coarse == 1 else {}
     fixed_cases = sum(1 for each in map(space.repair, space.fixed_cases()) if each)
     for first, share, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):
-        found = ((k, case) for k, case in enumerate(small_of(space)) if k >= first and (share is None or k < share))
+        found = ((k, case) for k, case in enumerate(space.small()) if k >= first and (share is None or k < share))
         for where, case in thinned(found, _STRIDES[kind] * coarse, stream.derive(1, family.name, mode, kind)):
             if where not in obliging:
                 yield Place(mode, "small", tuple(written_case(case)), case)

@@ -38,7 +38,6 @@ def test_the_time_of_what_a_process_started_is_its_own() -> None:
     child.wait()
 
 
-SPIN = "[None for _ in iter(int, 1)]"
 #: A tenth of a second of CPU time, and a second in which it gets none, again and again.
 SLOW = """
 import time
@@ -47,15 +46,10 @@ for _ in range(3):
     while time.process_time() < end: pass
     time.sleep(1.0)
 """
-#: How a program fares that may use a second of CPU time, and next to none for a second and a half.
-FATES = pytest.mark.parametrize(
-    ("program", "comes_back"),
-    [(SPIN, False), ("import threading; threading.Event().wait()", False), (SLOW, True)],
-    ids=["spins", "waits", "gets little time"],
-)
+LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+@LINUX
 def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     program = f"""
     import subprocess, sys, time
@@ -69,7 +63,7 @@ def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     assert eventually(lambda: not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+@LINUX
 def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_parent(tmp_path: Path) -> None:
     program = f"""
     import os, pathlib, threading
@@ -91,11 +85,15 @@ def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_pare
     assert eventually(lambda: not any(rank.exists() for rank in ranks))
 
 
-@FATES
-def test_a_script_that_hangs_tells_nothing_a_slow_one_ends(program: str, comes_back: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [("[None for _ in iter(int, 1)]", None), ("import threading; threading.Event().wait()", None), (SLOW, 1)],
+)
+def test_a_script_that_hangs_tells_nothing_a_slow_one_ends(program: str, status: int | None, tmp_path: Path) -> None:
+    """Each may use a second of CPU time, and next to none for a second and a half."""
     path = tmp_path / "script.py"
     path.write_text(f"{program}\nraise SystemExit(1)\n")
-    assert alone.status(str(path), 1.0, 1.5) == (1 if comes_back else None)
+    assert alone.status(str(path), 1.0, 1.5) == status
 
 
 class Machine:

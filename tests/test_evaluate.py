@@ -1,7 +1,8 @@
-"""The one evaluator: a closed result for whatever happens, and nothing inferred from silence."""
+"""The one evaluator: a closed result for whatever happens, nothing inferred from silence; and what is said beside a difference."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,20 +10,24 @@ from unittest.mock import Mock
 
 import pytest
 import torch
+from packaging.specifiers import SpecifierSet
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import same
 from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family
-from embcheck.core.ledger import Ledger
+from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import HOLDS, Difference, NotApplicable, OracleFailed, Raised, Result, Violated
-from embcheck.core.verdict import Status
+from embcheck.core.result import HOLDS, Difference, Finding, NotApplicable, OracleFailed, Raised, Result, Violated
+from embcheck.core.verdict import Status, Verdict
 from embcheck.engine import run_item
 from embcheck.engine.evaluate import evaluate, named
 from embcheck.engine.execute import read
 from embcheck.engine.execution import Execution
 from embcheck.engine.reduce import reduce_case
+from embcheck.engine.run_item import counterexample
+from embcheck.engine.tally import Tallies
+from embcheck.engine.violation_context import elsewhere, nearest
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
@@ -96,12 +101,19 @@ def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() ->
 
 def replace_family(family: Family, **fields: Any) -> Family:
     """A copy that is not registered."""
-    import copy
-
     found = copy.copy(family)
     for name, value in fields.items():
         setattr(found, name, value)
     return found
+
+
+ITEM = Item("padding", "torch", "eager", "scope")
+
+
+def ruled(judge: Callable[[Any, Outcome], Any]) -> Verdict:
+    """The verdict of an item on a law that judges so."""
+    family = replace_family(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")])
+    return run_item.run_item(family, ITEM, PROFILES["quick"], 0, Ledger())[1]
 
 
 # -- reduction -----------------------------------------------------------------------------------------------------
@@ -145,11 +157,7 @@ def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.Mon
         raise IndexError("embcheck's own")
 
     monkeypatch.setattr(run_item, part, broken)
-    law = replace(ZERO, judge=lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"), implied_by="")
-    family = replace_family(PADDING, laws=[PADDING.laws[0], law])
-    item = Item("padding", "torch", "eager", "scope")
-    verdicts = {verdict.law: verdict for verdict in run_item.run_item(family, item, PROFILES["quick"], 0, Ledger())}
-    verdict = verdicts["padding_row_gets_no_gradient"]
+    verdict = ruled(lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"))
     assert verdict.status == Status.VIOLATED
     (example,) = verdict.counterexamples
     assert "IndexError: embcheck's own" in example.words
@@ -168,11 +176,8 @@ def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.Mon
     ],
 )
 def test_a_law_without_a_judged_case_does_not_hold(judge: Any, status: Status) -> None:
-    family = replace_family(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")])
-    item = Item("padding", "torch", "eager", "scope")
-    verdicts = {verdict.law: verdict for verdict in run_item.run_item(family, item, PROFILES["quick"], 0, Ledger())}
-    assert verdicts["padding_row_gets_no_gradient"].status == status
-    assert bool(verdicts["padding_row_gets_no_gradient"].cases) == (status == Status.HOLDS)
+    verdict = ruled(judge)
+    assert (verdict.status, bool(verdict.cases)) == (status, status == Status.HOLDS)
 
 
 def test_a_program_that_exits_is_unknown_and_an_interruption_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +197,92 @@ def test_an_item_that_ends_early_leaves_its_laws_unknown(monkeypatch: pytest.Mon
         raise error
 
     monkeypatch.setattr("embcheck.engine.selection.cases", cases)
-    item = Item("padding", "torch", "eager", "scope")
-    verdicts = run_item.run_item(PADDING, item, PROFILES["quick"], 0, Ledger())
+    verdicts = run_item.run_item(PADDING, ITEM, PROFILES["quick"], 0, Ledger())
     assert {verdict.status for verdict in verdicts} == {Status.UNKNOWN}
     assert all(verdict.reasons == (f"the item ended in {named(error)}",) for verdict in verdicts)
     assert any(verdict.cases for verdict in verdicts), "what was judged before stays judged"
+
+
+# -- other modes on the same case, and the nearest known violation ----------------------------------------------------
+
+LOOKUP, LOOKUP_ITEM = FAMILIES["lookup"], Item("lookup", "torch", "eager", "scope")
+UNPADDED = CASE.but(padding_idx=None)
+COPIES = next(law for law in LOOKUP.laws if law.name == "lookup_copies_rows")
+FOUND = Difference("value", "out", 1.0, 2.0, "1, expected 2")
+
+
+def wrong_in(*modes: str) -> Any:
+    """A law that some modes break."""
+
+    def judge(case: LookupCase, out: Outcome) -> Finding:
+        return FOUND if out.mode in modes else HOLDS
+
+    return replace(COPIES, judge=judge, implied_by="")
+
+
+def tallies_of(mode: str, **more: Any) -> Tallies:
+    return Tallies(LOOKUP, MODES[mode], more.pop("ledger", Ledger()), **more)
+
+
+@pytest.mark.parametrize(
+    ("mode", "wrong", "told"),
+    [
+        ("eager", ("eager",), {"no_grad": "holds", "inference": "holds"}),
+        ("no_grad", ("no_grad", "eager"), {"eager": "violated", "inference": "holds"}),
+        ("inference", ("eager", "no_grad", "inference"), {"eager": "violated", "no_grad": "violated"}),
+    ],
+)
+def test_other_modes_are_asked_on_the_same_case(mode: str, wrong: tuple[str, ...], told: dict[str, str]) -> None:
+    assert elsewhere(tallies_of(mode), wrong_in(*wrong), UNPADDED) == told
+
+
+def test_a_program_that_raises_elsewhere_says_so() -> None:
+    def execute(family: Any, mode: Any, case: Any) -> Outcome:
+        return Outcome({}, lambda value: value, mode=mode.name, makes_graph=True, error=ValueError("no"))
+
+    told = elsewhere(tallies_of("eager", execute=execute), wrong_in("eager"), UNPADDED)
+    assert told == dict.fromkeys(("no_grad", "inference"), "raised ValueError: no")
+
+
+def test_what_may_take_the_process_down_is_asked_nowhere_else() -> None:
+    assert elsewhere(tallies_of("eager", probe=lambda cases: [None] * len(cases)), wrong_in("eager"), UNPADDED) == {}
+
+
+def test_a_counterexample_carries_both() -> None:
+    entry = Entry(COPIES.name, {"rank": 0}, "LookupCase(1, 1)", "a reason", "known-one")
+    tallies = tallies_of("eager", ledger=Ledger((entry,)))
+    law = wrong_in("eager")
+    example = counterexample(tallies, law, UNPADDED, FOUND, LOOKUP_ITEM, [])
+    assert example.elsewhere == {"no_grad": "holds", "inference": "holds"}
+    assert example.resembles == "known-one, which speaks of rank = 0"
+    plain = counterexample(tallies, law, UNPADDED, FOUND, LOOKUP_ITEM, [], reduce=False)
+    assert plain.elsewhere == {}
+
+
+def entry(name: str, **more: Any) -> Entry:
+    fields = {"law": COPIES.name, "where": {}, "witness": "", "reason": "", "name": name}
+    return Entry(**{**fields, **more})
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([], ""),
+        ([entry("other", law="another_law")], ""),
+        ([entry("far", where={"rank": 0, "dtype": "float64"}), entry("near", where={"rank": 0, "dtype": "float32"})],
+         "near, which speaks of rank = 0"),
+        ([entry("mode", mode="vmap")], "mode, which speaks of mode vmap"),
+        ([entry("device", device="cuda*")], "device, which speaks of device cuda*"),
+        ([entry("kind", kind="bits: NaN")], "kind, which speaks of a difference of kind bits: NaN"),
+    ],
+)  # fmt: skip
+def test_the_nearest_entry_is_that_which_misses_by_the_least(entries: list[Entry], told: str) -> None:
+    assert nearest(Ledger(tuple(entries)), COPIES.name, "eager", "cpu", FOUND, UNPADDED) == told
+
+
+def test_entries_of_other_releases_and_machines_are_near_too() -> None:
+    old, there = entry("old", torch=SpecifierSet("<2.0")), entry("there", machine={"onednn_kernel": "*amx*"})
+    near = nearest(Ledger(elsewhere=(old,)), COPIES.name, "eager", "cpu", FOUND, UNPADDED)
+    assert near == "old, which speaks of torch <2.0"
+    near = nearest(Ledger(some_machines=(there,)), COPIES.name, "eager", "cpu", FOUND, UNPADDED)
+    assert near == "there, which speaks of machines with onednn_kernel *amx*"

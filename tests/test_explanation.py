@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ def told(name: str, case: Any, planted: AbstractContextManager[None]) -> str:
 # -- gradients: which token arrived ------------------------------------------------------------------------------
 
 
+#: A fault in every backward pass.
+damaged = partial(kernel_spoiled, "embedding_dense_backward")
+
+
 def arrived(row: int, *positions: int) -> AbstractContextManager[None]:
     """A backward pass that adds the gradient of these tokens to a row; a negative position, less one, takes it away."""
 
@@ -53,11 +58,7 @@ def arrived(row: int, *positions: int) -> AbstractContextManager[None]:
             gradient[row] += sent[position] if position >= 0 else -sent[-1 - position]
         return gradient
 
-    return kernel_spoiled("embedding_dense_backward", damage)
-
-
-def damaged(damage: Callable[[Call, Tensor], Tensor]) -> AbstractContextManager[None]:
-    return kernel_spoiled("embedding_dense_backward", damage)
+    return damaged(damage)
 
 
 #: Rows 0, 1, 0, 2 in a table of four, of three columns.
@@ -190,9 +191,3 @@ LIMITED = MaxNormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
 def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
     said = told("rows_over_max_norm_are_rescaled", LIMITED, written(lambda table: table[row].fill_(1.0)))
     assert said == words
-
-
-# -- first values ------------------------------------------------------------------------------------------------
-
-
-# -- differences that a law words itself -------------------------------------------------------------------------

@@ -72,24 +72,12 @@ def test_constants(fmt: Format) -> None:
 
 @every_format
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # signalling NaNs are among the patterns
-def test_decode_is_the_definition(fmt: Format) -> None:
-    patterns = patterns_of(fmt)
-    decoded = fmt.decode(fmt.from_bits(patterns)).tolist()
-    assert all(same_number(value_of(p, fmt), got) for p, got in zip(patterns, decoded, strict=True))
-
-
-@every_format
-def test_bits_come_back(fmt: Format) -> None:
-    patterns = patterns_of(fmt)
-    mask = (1 << fmt.bits.itemsize * 8) - 1
-    assert [bits & mask for bits in fmt.to_bits(fmt.from_bits(patterns)).tolist()] == patterns
-
-
-@every_format
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_encode_undoes_decode(fmt: Format) -> None:
-    stored = fmt.from_bits(patterns_of(fmt))
+def test_decode_is_the_definition_and_encode_undoes_it(fmt: Format) -> None:
+    patterns, mask = patterns_of(fmt), (1 << fmt.bits.itemsize * 8) - 1
+    stored = fmt.from_bits(patterns)
+    assert [bits & mask for bits in fmt.to_bits(stored).tolist()] == patterns, "bits come back"
     values = fmt.decode(stored)
+    assert all(same_number(value_of(p, fmt), got) for p, got in zip(patterns, values.tolist(), strict=True))
     back = fmt.encode(values)
     assert back.dtype == fmt.storage
     number = ~np.isnan(values)

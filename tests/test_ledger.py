@@ -32,6 +32,13 @@ where = { sparse = true }
 witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 reason = "it is so"
 """
+CAUSE = """
+[cause.lookup-odd]
+title = "A lookup is odd."
+api = "F.embedding"
+severity = "silent-wrong"
+"""
+CAUSED = ENTRY + 'name = "odd"\ncause = "lookup-odd"\n' + CAUSE
 
 
 def loaded(folder: Path, text: str, torch: str = "2.13.0", today: date = TODAY) -> Ledger:
@@ -71,7 +78,8 @@ def test_a_second_ledger_adds_and_no_name_is_in_both(tmp_path: Path) -> None:
         load_all([SHIPPED, mine], "2.13.0", TODAY)
 
 
-WITNESS = 'witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"'
+PASSES = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
+WITNESS = f'witness = "{PASSES}"'
 
 WRONG: dict[str, tuple[str, str]] = {
     "no TOML": ("known = = 3", "not TOML"),
@@ -94,15 +102,28 @@ WRONG: dict[str, tuple[str, str]] = {
     "a date with a time": (ENTRY + "expires = 2027-06-01T00:00:00", "expires: expected a date"),
     "a flag that is a text": (ENTRY + 'excluded = "no"', "excluded: expected true or false"),
     "a machine that is no table": (ENTRY + 'machine = "amx"', "machine: expected an object"),
-    "a flag of the CPU": (
-        ENTRY + 'machine = { isa = "amx_bf16" }',
-        "a machine proves no isa; it proves cpu_capability",
-    ),
+    "a flag of the CPU": (ENTRY + 'machine = { isa = "amx_bf16" }', "a machine proves no isa; it proves cpu_capability"),
     "a machine's number": (ENTRY + "machine = { cuda = 12 }", "machine: cuda: expected text, got 12"),
     "no law in the second": (ENTRY + "[[known]]\nwhere = {}\n", "entry 2: law is missing"),
     "two of one name": (2 * (ENTRY + 'name = "twice"\n'), "two entries are called twice; each needs a name of its own"),
+    "an unknown cause": (CAUSED.replace('"lookup-odd"', '"lookup-od"'), ": odd: no cause 'lookup-od'; did you mean lookup-odd"),
+    "a cause without an entry": (ENTRY + CAUSE, ": no entry has the cause lookup-odd"),
+    "a cause that is a number": (ENTRY + "cause = 3", ", entry 1: cause: expected text, got 3"),
+    "causes that are a list": (ENTRY + "[[cause]]", r": cause is no table of tables; causes are \[cause.NAME\] tables"),
+    "a cause's unknown field": (CAUSED + 'titel = "A"', ", cause lookup-odd: there is no field titel; did you mean title"),
+    "a cause by design": (CAUSED + 'by_design = "As documented."', "there is no field by_design"),
+    "a cause without a title": (CAUSED.replace("A lookup is odd.", ""), ", cause lookup-odd: title is missing"),
+    "an interface's number": (CAUSED.replace('"F.embedding"', "3"), ", cause lookup-odd: api: expected text, got 3"),
+    "an unknown severity": (CAUSED.replace("silent-wrong", "silently-wrong"), "no severity .*; did you mean silent-wrong"),
+    "no severity": (CAUSED.replace('severity = "silent-wrong"', ""), "no severity ''; there are silent-wrong"),
+    "a day that is none": (CAUSED + 'searched = "today"', "searched: expected a date, got 'today'"),
+    "a release that is none": (CAUSED + 'fixed = "soon"', "fixed must be a release, such as 2.15.0, not 'soon'"),
+    "a report without a title": (CAUSED + 'upstream = ["pytorch#1"]', "upstream: expected texts .* not 'pytorch#1'"),
+    "reports that are no list": (CAUSED + 'upstream = "pytorch#1: It fails"', "upstream: expected a list"),
+    "a snippet without an assertion": (CAUSED + 'snippet = "print(1)"', "at most 6 lines, the last an assertion"),
+    "a long snippet": (CAUSED + f'snippet = """{6 * ("x = 1" + chr(10))}assert x"""', "snippet must have at most 6 lines"),
     "an expired entry": (ENTRY + "expires = 2025-12-31", "expired on 2025-12-31"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -113,7 +134,7 @@ def test_what_is_wrong_is_one_line_that_names_the_place(tmp_path: Path, name: st
     message = str(caught.value)
     assert message.startswith(f"ledger {tmp_path / 'ledger.toml'}")
     assert "\n" not in message
-    if text.count("[[known]]") == 1:
+    if text.count("[[known]]") == 1 and "cause" not in text:
         assert "entry 1" in message
 
 
@@ -162,9 +183,6 @@ def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
     on = {name: [e.name for e in held.on(machine).entries] for name, machine in MACHINES.items()}
     assert on == {name: ["anywhere", *(["amx"] if name == "xeon-amx" else [])] for name in MACHINES}
     assert not loaded(tmp_path, ENTRY + AMX + 'torch = "<2.13"').on(MACHINES["xeon-amx"]).entries
-
-
-PASSES = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,25 @@
-"""An entry excuses exactly its region: its law, mode, device and kinds; its witness lies in it."""
+"""An entry excuses exactly its region: its law, mode, device and kinds; its witness lies in it, and it has a cause."""
 
 from __future__ import annotations
 
 import itertools
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from test_ledger import entry
+from test_ledger import CAUSED, ENTRY, entry
 
 from embcheck.core.case import LookupCase
+from embcheck.core.cause import Cause, by_severity, summed_up
 from embcheck.core.comparison import within
-from embcheck.core.deck import small_of
-from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check
+from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check, read_all
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Difference, Unreachable
+from embcheck.core.shipped_ledger import causes_of, place_of, shipped
 from embcheck.engine.execute import read
 from embcheck.engine.run_item import feed
 from embcheck.engine.tally import Tallies
@@ -46,7 +49,7 @@ def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
     entries = read_ledger(SHIPPED)
     for family in load_families().values():
         concerning = [each for each in entries if any(each.speaks_of(law.name) for law in family.laws)]
-        small = itertools.islice(small_of(family.space), 0, 600, 13)
+        small = itertools.islice(family.space.small(), 0, 600, 13)
         for case in [*small, *itertools.islice(family.space.product(), 0, 600, 13)]:
             facts = case.facts()
             for each in concerning:
@@ -141,3 +144,39 @@ def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
         check([entry(law="gone")], laws)
     with pytest.raises(LedgerError, match="did you mean sparse"):
         check([entry(), entry(law="lookup_*", where={"spars": True})], None)
+
+
+# -- causes -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_has_the_reports_of_its_cause(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.toml"
+    upstream = 'upstream = ["pytorch#1: It is odd", "pytorch#2: So it is"]\nsearched = 2026-11-23\n'
+    path.write_text(CAUSED + upstream, encoding="utf-8")
+    (entry,), causes = read_all(path)
+    assert (entry.cause, entry.link) == ("lookup-odd", "pytorch#1: It is odd; pytorch#2: So it is")
+    assert causes["lookup-odd"].reported == entry.link
+    assert causes["lookup-odd"].searched == date(2026, 11, 23)
+    path.write_text(ENTRY, encoding="utf-8")
+    (entry,), causes = read_all(path)
+    assert (entry.cause, entry.link, causes) == ("", "", {}), "a ledger needs no causes"
+
+
+def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
+    entries, causes = shipped()
+    assert {entry.cause for entry in entries} == set(causes)
+    names = ["zero-width-refusal-type", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
+    assert [cause.severity for cause in causes_of(names)] == ["silent-wrong", "raises", "message", ""]
+    places = [place_of(name) for name in names]
+    assert sorted(places) == [places[2], places[1], places[0], places[3]]
+    assert place_of(f"ledger: {names[0]}") == places[0]
+    silent = [cause for cause in causes.values() if cause.severity in ("silent-wrong", "memory", "crash")]
+    assert by_severity(causes.values())[: len(silent)] == by_severity(silent)
+
+
+def test_causes_are_counted_once() -> None:
+    assert summed_up([]) == ""
+    wrong, raises = Cause("a", "A.", "f", "silent-wrong"), Cause("b", "B.", "f", "raises")
+    assert summed_up([raises]) == "1 known cause (embcheck known)"
+    assert summed_up([wrong, raises]) == "2 known causes (1 silently wrong; embcheck known)"
+    assert len(causes_of(["half-eps-vanishes", "half-eps-vanishes-from-radam"])) == 1

@@ -71,6 +71,7 @@ def test_the_order_is_partial() -> None:
         ("avx512", FLAGS - {"avx512f"}, {}, "this CPU has no avx512f"),
         ("avx512", FLAGS, {"ATEN_CPU_CAPABILITY": "avx2"}, "it is above ATEN_CPU_CAPABILITY=avx2, which was set"),
         ("default", FLAGS, {"ATEN_CPU_CAPABILITY": "avx2"}, ""),
+        ("avx512", FLAGS, {"ATEN_CPU_CAPABILITY": "AVX2"}, ""),  # which ATen takes no notice of
         ("AVX512_CORE", FLAGS, {"DNNL_MAX_CPU_ISA": "avx2"}, "it is above ONEDNN_MAX_CPU_ISA=avx2, which was set"),
         ("AVX512_CORE", FLAGS, {"ONEDNN_MAX_CPU_ISA": "NONSENSE"}, ""),
         (LOWEST, FLAGS, {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "default"}, ""),
@@ -101,12 +102,7 @@ def test_elsewhere_there_is_no_level_to_choose() -> None:
         ("AVX512_CORE", "AVX512", {"bfloat16": "gemm:jit:bf16"}, ("", "")),
         ("AVX10_1_512", "AVX512", {"bfloat16": "brg_matmul:avx512_core_bf16"}, ("", "")),
         ("AVX512_CORE_BF16", "AVX512", {"bfloat16": "x:avx10_1_512_amx"}, ("", "oneDNN multiplies bfloat16 by x:")),
-        (
-            LOWEST,
-            "DEFAULT",
-            {"float32": "jit:avx2"},
-            ("", "oneDNN multiplies float32 by jit:avx2, and SSE41 was asked"),
-        ),
+        (LOWEST, "DEFAULT", {"float32": "jit:avx2"}, ("", "oneDNN multiplies float32 by jit:avx2, and SSE41 was")),
     ],
 )
 def test_evidence_is_what_was_used(name: str, capability: str, kernels: dict[str, str], told: tuple[str, str]) -> None:
@@ -149,7 +145,12 @@ def test_a_script_asks_for_what_chose_the_kernels(monkeypatch: Patch) -> None:
     compile(text, "script", "exec")
 
 
-@pytest.mark.skipif(bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose")
+CHOOSING = pytest.mark.skipif(
+    bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose"
+)
+
+
+@CHOOSING
 def test_a_process_proves_its_level(monkeypatch: Patch) -> None:
     for name in (*level(LOWEST).environment, "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
@@ -165,7 +166,7 @@ def test_a_process_proves_its_level(monkeypatch: Patch) -> None:
     assert all(v.status <= Status.KNOWN for v in lowest.verdicts)
 
 
-@pytest.mark.skipif(bool(lacking(level(LOWEST), machine.seen(), machine.flags_of(), {})), reason="no level to choose")
+@CHOOSING
 def test_no_import_of_laws_chooses_a_kernel() -> None:
     """A run's processes are forks of one that imported them: each reads the variables when it calls its first kernel."""
     asked = (
@@ -308,5 +309,5 @@ def test_elsewhere_one_line_says_what_is_not_available(monkeypatch: Patch) -> No
     assert machine.promised() == ""
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.delattr(os, "fork")
-    monkeypatch.setattr(machine, "_has_flock", lambda: False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert machine.promised().endswith("fork (crashes are not isolated), flock (a report's folder is not locked)")

@@ -122,10 +122,8 @@ def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
 def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
     """Whatever is not called "cpu" takes the way of a device: copies there and back."""
     case = GRADIENT.space.repair(LookupCase(3, 2, (0, 2, 1, 2), (2, 2), padding_idx=0, layout=layout, dtype="bfloat16"))
-    for law, result in zip(
-        GRADIENT.laws, evaluate(GRADIENT, MODES["eager"], case, GRADIENT.laws, Execution("cpu:0")), strict=True
-    ):
-        assert isinstance(result, (Holds, NotApplicable)), (law.name, result)
+    results = evaluate(GRADIENT, MODES["eager"], case, GRADIENT.laws, Execution("cpu:0"))
+    assert {type(result) for result in results} == {Holds, NotApplicable}
     written = RENORM.space.repair(MaxNormCase(3, 2, (0, 2), (2,), max_norm=0.5, values="mixed", layout=layout))
     out = run(RENORM.plan(written), MODES["eager"], "cpu:0")
     assert out.written() == {"weight": "its elements changed"}
@@ -141,9 +139,8 @@ def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
     here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, case)
     assert there.error is None
-    assert {name: there.seen[name].tolist() for name in there.seen} == {
-        name: here.seen[name].tolist() for name in here.seen
-    }
+    both = [{name: seen.tolist() for name, seen in out.seen.items()} for out in (here, there)]
+    assert both[0] == both[1]
     assert there.written() == {}
     refused = executed(SHARDED, case.but(out_of_range="V"))
     assert isinstance(refused.error, IndexError)

@@ -34,12 +34,8 @@ LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
 LIST_ONLY = replace(PROFILES["quick"], deck="", stride=1 << 40)
 #: The families that speak of layers: where layers are checked in a sample, these still execute all that programs do.
 OF_LAYERS = ("lookup", "gradient", "embedding_bag", "tied_training", "tie_preservation", "conversion")
-
-
 #: Of these, which are executed only with --full, the test below says without executing them that their lists meet all.
 ELSEWHERE = ("tutorial_claims",)
-
-
 #: What only the regions of entries have: torch is known to do this wrong, whatever the other axes say.
 ONLY_IN_REGIONS = {
     "averaged_integer_buffers_are_near_the_mean": [APPLIES, "counter"],
@@ -108,13 +104,11 @@ def test_each_value_of_each_axis_is_right(name: str) -> None:
 def test_every_seed_and_profile_has_the_list(name: str) -> None:
     family, chosen = FAMILIES[name], list(obliging_cases(FAMILIES[name]).values())
     for seed in (0, 7):
-        assert list(selection.cases(family, Item(name, "torch", "eager", "scope"), LIST_ONLY, seed)) == chosen
         item = Item(name, "torch", "eager", "scope")
-        sampled = [
-            list(selection.cases(family, item, PROFILES[profile], seed)) for profile in ("quick", "gate", "full")
-        ]
-        for cases in sampled:
-            assert cases[: len(chosen)] == chosen
+        assert list(selection.cases(family, item, LIST_ONLY, seed)) == chosen
+        profiles = [PROFILES[profile] for profile in ("quick", "gate", "full")]
+        sampled = [list(selection.cases(family, item, profile, seed)) for profile in profiles]
+        assert all(cases[: len(chosen)] == chosen for cases in sampled)
         quick, gate, full = map(len, sampled)
         assert len(chosen) <= quick < gate < full
 
@@ -148,7 +142,7 @@ def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = replace(ENTRIES[0], law=law, kind="*", torch=ENTRIES[0].torch, mode="*", where={"shape": chosen.shape})
 
     def chosen_instead(planted: Entry) -> list[Any]:
-        monkeypatch.setattr(obligations, "_shipped", lambda: (planted,))
+        monkeypatch.setattr(obligations, "shipped", lambda: ((planted,), {}))
         cases = obliging_cases(family).values()
         return [case for case in cases if (law, "last_row") in conditions_met("padding", case)]
 
@@ -165,15 +159,13 @@ def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict
 def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never does it hold; it is not applicable only where something says why."""
     family, item = FAMILIES["padding"], Item("padding", "torch", "eager", "scope")
-    never = [
-        replace(law, when=lambda case: False) if law.name == "lookup_returns_padding_row_unmasked" else law
-        for law in family.laws
-    ]
+    unmasked = "lookup_returns_padding_row_unmasked"
+    never = [replace(law, when=lambda case: False) if law.name == unmasked else law for law in family.laws]
     cases = list(obliging_cases(family).values())
     monkeypatch.setattr(selection, "obliging_cases", lambda family: dict(enumerate(cases)))
     monkeypatch.setattr(family, "laws", never)
     verdicts = run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)
-    silent = next(verdict for verdict in verdicts if verdict.law == "lookup_returns_padding_row_unmasked")
+    silent = next(verdict for verdict in verdicts if verdict.law == unmasked)
     assert (silent.status, silent.cases, silent.reasons) == (Status.NOT_APPLICABLE, 0, ())
     found = settled(verdicts)
     assert found[silent.law].status == Status.UNKNOWN
@@ -181,10 +173,8 @@ def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyP
     assert found["padding_row_gets_no_gradient"].status == Status.HOLDS
     without_obligations = [replace(v, must_cover=tuple({*v.must_cover} & {APPLIES})) for v in verdicts]
     assert settled(without_obligations)[silent.law].status == Status.UNKNOWN
-    told = [
-        replace(v, reasons=("not applicable: it is not here (3 cases)",)) if v.law == "padding_is_accepted" else v
-        for v in without_obligations
-    ]
+    absent = ("not applicable: it is not here (3 cases)",)
+    told = [replace(v, reasons=absent) if v.law == "padding_is_accepted" else v for v in without_obligations]
     assert settled(told)[silent.law].status == Status.NOT_APPLICABLE
 
 

@@ -47,13 +47,8 @@ class Batches(Table):
 
 @embcheck.declare(modes={"eval"})
 class DropsInTraining(Padded):
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        super().__init__(num_embeddings, embedding_dim, padding_idx)
-        self.drop = nn.Dropout(0.5)
-
     def forward(self, indices: Tensor) -> Tensor:
-        rows: Tensor = self.drop(super().forward(indices))
-        return rows
+        return functional.dropout(super().forward(indices), 0.5, self.training)
 
 
 @embcheck.declare(product=True, dtypes={torch.float32, "int64"})
@@ -79,12 +74,12 @@ class Particular(Table):
         return super().forward(indices)
 
 
-class Frozen(nn.Module):
+class Frozen(Table):
     """Never learns: no gradient can be asked of it."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim), requires_grad=False)
+        super().__init__(num_embeddings, embedding_dim)
+        self.requires_grad_(False)
 
     def forward(self, indices: Tensor) -> Tensor:
         return functional.embedding(indices, self.weight.detach())
@@ -133,20 +128,15 @@ class Decoder(nn.Module):
         return hidden @ self.weight.T
 
 
-@embcheck.declare("tied")
-class OwnHead(nn.Module):
-    """Tied to a head that is no nn.Linear."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
-        self.head = Decoder(self.embedding.weight)
-
-
-def local() -> type[OwnHead]:
+def local() -> type[nn.Module]:
     @embcheck.declare("tied")
-    class Local(OwnHead):
-        """Can't be pickled."""
+    class Local(nn.Module):
+        """Tied to a head that is no nn.Linear; can't be pickled."""
+
+        def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+            self.head = Decoder(self.embedding.weight)
 
     return Local
 
@@ -169,9 +159,7 @@ RIGHT: list[Any] = [
     (copied, 1_000, ()),
     *((example, 1_000, ()) for example in (TokenEmbedding, bounded, pruned, to_linear, Bag, TiedModel)),
     (ScaledEmbedding, 1_000, ("ScaledEmbedding has no max_norm",)),
-    pytest.param(
-        gemma, 1_000, (), marks=pytest.mark.skipif(find_spec("transformers") is None, reason="no transformers")
-    ),
+    *([(gemma, 1_000, ())] if find_spec("transformers") else []),
 ]
 
 
@@ -209,15 +197,12 @@ def test_where_nothing_was_judged_nothing_is_right(profile: str) -> None:
 # -- what embcheck can't take ------------------------------------------------------------------------------------------
 
 
-class TwoTables(nn.Module):
+class TwoTables(nn.ModuleDict):
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.first = nn.Embedding(num_embeddings, embedding_dim)
-        self.second = nn.Embedding(num_embeddings, embedding_dim)
+        super().__init__({name: nn.Embedding(num_embeddings, embedding_dim) for name in ("first", "second")})
 
     def forward(self, indices: Tensor) -> Tensor:
-        rows: Tensor = self.first(indices)
-        return rows
+        return self["first"](indices)  # type: ignore[no-any-return]
 
 
 class Noisy(Table):

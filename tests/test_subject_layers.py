@@ -172,7 +172,7 @@ class DividesByTheLongest(nn.Module):
         return bags.div(max([1, *lengths.tolist()]))
 
 
-class Flagged(nn.Module):
+class Flagged(Padded):
     """A torch embedding whose constructor looks at its flags."""
 
     def __init__(
@@ -185,17 +185,13 @@ class Flagged(nn.Module):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(num_embeddings, embedding_dim)
         flags = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
         self.look(num_embeddings, *flags)
         self.table = nn.Embedding(num_embeddings, embedding_dim, *flags)
 
     def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
         """Raises where the layer has a limit."""
-
-    def forward(self, indices: Tensor) -> Tensor:
-        rows: Tensor = self.table(indices)
-        return rows
 
 
 class RefusesTheLastRow(Flagged):

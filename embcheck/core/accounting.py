@@ -18,8 +18,6 @@ from embcheck.core.typed import visible
 
 #: The file in a run's folder in which a worker notes what it collected: every worker collects the same.
 _FILE = "selection.json"
-#: Said of a selected item of which nothing was heard at all.
-_SILENT = "it did not run"
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class Account:
         found = {}
         for nodeid, label in self.selection.items.items():
             if nodeid in self.reasons or nodeid not in self.done:
-                found[label] = self.reasons.get(nodeid, _SILENT)
+                found[label] = self.reasons.get(nodeid, "it did not run")
         # A file that can't be collected has no items that could be missed.
         files = {nodeid: reason for nodeid, reason in self.reasons.items() if "::" not in nodeid}
         return found | {nodeid.rpartition("/")[2]: reason for nodeid, reason in files.items()}

@@ -6,7 +6,7 @@ They are in ``aliases.toml`` beside this module, each with its present name, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from embcheck.core.cause import toml
@@ -21,24 +21,12 @@ def former(kind: str) -> Mapping[str, str]:
     return found
 
 
-def law(name: str) -> str:
-    """The present name of a law."""
-    return former("laws").get(name, name)
+def _present(kind: str, name: str) -> str:
+    return former(kind).get(name, name)
 
 
-def family(name: str) -> str:
-    """The present name of a family."""
-    return former("families").get(name, name)
-
-
-def case_type(name: str) -> str:
-    """The present name of a case type."""
-    return former("cases").get(name, name)
-
-
-def axis(name: str) -> str:
-    """The present name of an axis, or of the fact that is its value."""
-    return former("axes").get(name, name)
+#: The present name of a law, of a family, of a case type, and of an axis or the fact that is its value.
+law, family, case_type, axis = (partial(_present, kind) for kind in ("laws", "families", "cases", "axes"))
 
 
 @lru_cache(maxsize=512)

@@ -219,9 +219,6 @@ def _tokens(pattern: str, numel: int, rows: int, padding: int | None, seed: int)
     return _read_only(tokens_of(pattern, numel, rows, padding, seed))  # type: ignore[no-any-return]
 
 
-_kept_tokens = lru_cache(maxsize=_KEPT)(_tokens)
-
-
 def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, variant: int) -> Array:
     fmt = FORMATS[dtype]
     size = num_embeddings * embedding_dim
@@ -235,9 +232,6 @@ def _table(num_embeddings: int, embedding_dim: int, dtype: str, values: str, var
         return fmt.encode(magnitude * sign).reshape(shape)
     code = stream.words(stream.derive("table", values, variant), size)
     return fmt.encode(coded(code, values, fmt)).reshape(shape)
-
-
-_kept_table = lru_cache(maxsize=_KEPT)(_table)
 
 
 def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
@@ -266,9 +260,6 @@ def _code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
     return stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
 
 
-_kept_code = lru_cache(maxsize=_KEPT)(_code)
-
-
 def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span: int) -> tuple[Floats, Array]:
     fmt = FORMATS[dtype]
     coding = _kept_code if numel * width <= _CACHED else _code
@@ -285,6 +276,9 @@ def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span:
     return values, _read_only(fmt.encode(values))
 
 
+_kept_tokens = lru_cache(maxsize=_KEPT)(_tokens)
+_kept_table = lru_cache(maxsize=_KEPT)(_table)
+_kept_code = lru_cache(maxsize=_KEPT)(_code)
 _kept_upstream = lru_cache(maxsize=_KEPT)(_upstream)
 
 

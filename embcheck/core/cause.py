@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import VERSION_PATTERN
 
 from embcheck.core.facts import closest
 from embcheck.core.typed import Malformed, built
@@ -38,6 +38,7 @@ SNIPPET_LINES = 6
 
 _REPORT = re.compile(r"[\w./-]+#\d+: \S.*")
 _RELEASES = ("since", "fixed", "seen")
+_RELEASE = re.compile(VERSION_PATTERN, re.VERBOSE | re.IGNORECASE)
 
 
 class LedgerError(ValueError):
@@ -118,7 +119,7 @@ def toml(path: Path) -> dict[str, Any]:
         LedgerError: for a file that can't be read, or that is no TOML.
     """
     try:
-        return _parsed(path.read_text(encoding="utf-8"))
+        return parsed(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LedgerError(f"ledger {path}: can't be read ({error.strerror})") from error
     except ValueError as error:  # no TOML, or no UTF-8
@@ -126,7 +127,7 @@ def toml(path: Path) -> dict[str, Any]:
 
 
 #: What texts say; the shipped ledger's takes a quarter of a second to read.
-_parsed = lru_cache(maxsize=8)(tomllib.loads)
+parsed = lru_cache(maxsize=8)(tomllib.loads)
 
 
 def causes_in(tables: Any, place: str, kind: type[AnyCause]) -> dict[str, AnyCause]:
@@ -146,7 +147,7 @@ def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) 
     except Malformed as error:
         raise LedgerError(f"{place}: {error}") from None
     for field in _RELEASES:
-        if (given := getattr(made, field, "")) and not _is_release(given):
+        if (given := getattr(made, field, "")) and not _RELEASE.fullmatch(given):
             raise LedgerError(f"{place}: {field} must be a release, such as 2.15.0, not {given!r}")
     if not (made.title and made.api):
         raise LedgerError(f"{place}: {'api' if made.title else 'title'} is missing")
@@ -160,11 +161,3 @@ def _cause(name: str, raw: Mapping[str, Any], place: str, kind: type[AnyCause]) 
     if snippet and not (snippet.count("\n") < SNIPPET_LINES and snippet.split("\n")[-1].startswith("assert ")):
         raise LedgerError(f"{place}: snippet must have at most {SNIPPET_LINES} lines, the last an assertion")
     return replace(made, snippet=snippet)
-
-
-def _is_release(text: str) -> bool:
-    try:
-        Version(text)
-    except InvalidVersion:
-        return False
-    return True

@@ -138,18 +138,19 @@ def described(got: Field, **wanted: Any) -> Finding:
 
 def is_true(got: Field, words: str) -> Finding:
     """The observation is true; ``words`` say what it means if it is not."""
-    return HOLDS if bool(got.raw) is True else _untrue(got, True, words)
+    return _is(got, True, words)
 
 
 def is_false(got: Field, words: str) -> Finding:
     """The observation is false; ``words`` say what it means if it is not."""
-    return HOLDS if bool(got.raw) is False and got.raw is not None else _untrue(got, False, words)
+    return _is(got, False, words)
 
 
-def _untrue(got: Field, expected: bool, words: str) -> Difference:
+def _is(got: Field, expected: bool, words: str) -> Finding:
     if got.raw is None:
         return missing(Missing(got.path))
-    return Difference("untrue", got.path, bool(got.raw), expected, words)
+    came = bool(got.raw)
+    return HOLDS if came is expected else Difference("untrue", got.path, came, expected, words)
 
 
 def unwritten(out: Outcome, *allowed: str) -> Finding:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from embcheck.core.cause import parsed
 from embcheck.core.facts import closest
 from embcheck.core.options import TABLE, Option, Value, options_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 #: The table of names of subjects in it.
 SUBJECTS = "subjects"
@@ -44,7 +39,7 @@ def table(folder: Path) -> Table:
         if not path.is_file():
             continue
         try:
-            tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+            tool = parsed(path.read_text(encoding="utf-8")).get("tool", {})
         except (OSError, ValueError) as error:  # a ValueError: no TOML, or no UTF-8
             raise ConfigurationError(f"{path}: {error}") from None
         content = tool.get("embcheck", {}) if isinstance(tool, dict) else {}

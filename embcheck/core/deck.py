@@ -52,11 +52,6 @@ class Choice:
         return filter(None, (space.repair(case_of(space.case_type, each)) for each in self.aimed))
 
 
-def small_of(space: Space) -> Iterator[Any]:
-    """The landmarks and the small cases of a space, in an order that never changes."""
-    return itertools.chain(filter(None, map(space.repair, space.fixed_cases())), space.scope())
-
-
 def aimed_at(space: Space, name: str, position: int, seed: int) -> Any:
     """The aimed case of a family at a position of a seed's stream; None if there is none."""
     if space.aim is None:

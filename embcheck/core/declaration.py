@@ -130,17 +130,9 @@ def declare(
         within = Domain.declared(**domain)
     except ValueError as error:
         raise SubjectError(str(error)) from None
-    declared = Declaration(
-        kind,
-        dict(lacks or {}),
-        dict(fixed or {}),
-        mathematics if plain else affine(scale, offset),
-        table or ("embedding" if kind == "tied" else ""),
-        head or "head",
-        copies,
-        product,
-        within,
-    )
+    table, head = table or ("embedding" if kind == "tied" else ""), head or "head"
+    made = mathematics if plain else affine(scale, offset)
+    declared = Declaration(kind, dict(lacks or {}), dict(fixed or {}), made, table, head, copies, product, within)
 
     def mark(factory: F) -> F:
         setattr(factory, _ATTRIBUTE, declared)

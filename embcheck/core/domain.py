@@ -33,6 +33,9 @@ _FINITE = {
     "upstream": {"special": "code"},
     "weights": {"special": "small"},
 }
+#: The axes of a table's size, and those of dtypes, by what is declared of them.
+_LEAST = {"embedding_dim": "min_dim", "num_embeddings": "min_rows"}
+_DTYPES = {"dtype": "dtypes", "index_dtype": "index_dtypes", "offset_dtype": "index_dtypes"}
 #: Modes of execution in which a layer is in another state than the one in which it was built.
 _STATE_OF = {"train": "train", "eval": "eval", "serving": "eval"}
 
@@ -90,8 +93,8 @@ class Domain:
         Raises:
             ValueError: for what is none; one line.
         """
-        names = None if dtypes is None else {str(dtype).removeprefix("torch.") for dtype in _several("dtypes", dtypes)}
-        unknown = sorted((names or set()) - {*FORMATS, *INDEX_DTYPES})
+        names = {str(dtype).removeprefix("torch.") for dtype in _several("dtypes", () if dtypes is None else dtypes)}
+        unknown = sorted(names - {*FORMATS, *INDEX_DTYPES})
         if unknown:
             there = ", ".join((*FORMATS, *INDEX_DTYPES))
             raise ValueError(f"no dtype {unknown[0]!r} of a table or of indices; there are {there}")
@@ -104,16 +107,9 @@ class Domain:
         for name, least in (("min_rows", min_rows), ("min_dim", min_dim)):
             if type(least) is not int or least < 0:
                 raise ValueError(f"{name}={least!r}: expected a number of at least 0")
-        return cls(
-            None if chosen is None else frozenset(chosen),
-            frozenset((names or set()) & {*FORMATS}) or None,
-            frozenset((names or set()) & {*INDEX_DTYPES}) or None,
-            min_rows,
-            min_dim,
-            frozenset(states),
-            finite,
-            random,
-        )
+        tables, indices = (frozenset(names.intersection(kinds)) or None for kinds in (FORMATS, INDEX_DTYPES))
+        held = None if chosen is None else frozenset(chosen)
+        return cls(held, tables, indices, min_rows, min_dim, frozenset(states), finite, random)
 
     def outside(self, case: Any, mode: str = "") -> str | None:
         """Why a case, or all cases of a mode, lie outside; None if they don't."""
@@ -121,48 +117,63 @@ class Domain:
         if state is not None and state not in self.states:
             return f"the layer in {state}(): modes={_written(self.states)} is declared"
         rows, width = _size(case)
-        if width < self.min_dim:
-            return f"tables of {_counted(width, 'column')}: min_dim={self.min_dim}" + _default(self.min_dim)
-        if rows < self.min_rows:
-            return f"tables of {_counted(rows, 'row')}: min_rows={self.min_rows}" + _default(self.min_rows)
-        if self.dtypes is not None and case.dtype not in self.dtypes:
-            return f"tables of {case.dtype}: dtypes={_written(self.dtypes)} is declared"
-        for axis in self._wrong_indices(case):
-            return f"indices of {getattr(case, axis)}: dtypes={_written(self.index_dtypes or ())} is declared"
+        for number, least, thing, name in (
+            (width, self.min_dim, "column", "min_dim"),
+            (rows, self.min_rows, "row", "min_rows"),
+        ):
+            if number < least:
+                usual = "the default" if least == 1 else "declared"
+                return f"tables of {number or 'no'} {thing}{'s' * (number != 1)}: {name}={least} is {usual}"
+        for axis, chosen in self._wrong_dtypes(case).items():
+            what = "tables" if axis == "dtype" else "indices"
+            return f"{what} of {getattr(case, axis)}: dtypes={_written(chosen)} is declared"
         if self.ranks is not None and _rank(case) not in self.ranks:
             return f"indices of rank {_rank(case)}: ranks={_written(self.ranks)} is declared"
-        if self.finite and any(getattr(case, axis, None) in regimes for axis, regimes in _FINITE.items()):
+        if not all(self.admits(axis, getattr(case, axis, None)) for axis in _FINITE):
             return "NaN and infinity: finite=True is declared"
         return next((self.refuses(flag, getattr(case, flag)) for flag in self._wrong_flags(case)), None)
 
+    def admits(self, axis: str, value: Any) -> bool:
+        """Whether a value of an axis lies inside."""
+        if axis in _LEAST:
+            return bool(value >= getattr(self, _LEAST[axis]))
+        if axis in _DTYPES:
+            chosen = getattr(self, _DTYPES[axis])
+            return not chosen or value in chosen
+        if axis == "shape":
+            return self.ranks is None or len(value) in self.ranks
+        if axis in self.flags:
+            return self.refuses(axis, value) is None
+        return not (self.finite and value in _FINITE.get(axis, ()))
+
+    def within(self, axis: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Those values of an axis that lie inside, or all where none does."""
+        return tuple(value for value in values if self.admits(axis, value)) or values
+
     def _wrong_flags(self, case: Any) -> list[str]:
         """The axes of flags whose values the constructor refuses."""
-        return [flag for flag in self.flags if flag in case._fields and self.refuses(flag, getattr(case, flag))]
+        return [flag for flag in self.flags if flag in case._fields and not self.admits(flag, getattr(case, flag))]
 
-    def _wrong_indices(self, case: Any) -> list[str]:
-        """The axes of indices, and of a bag's offsets, whose dtype is none of those that are declared."""
-        if self.index_dtypes is None:
-            return []
-        fed = ("index_dtype",) if getattr(case, "batch", True) else ("index_dtype", "offset_dtype")
-        return [axis for axis in fed if getattr(case, axis) not in self.index_dtypes]
+    def _wrong_dtypes(self, case: Any) -> dict[str, frozenset[str]]:
+        """The axes whose dtype, of a table, of indices or of a bag's offsets, is none of those that are declared: these."""
+        fed = [axis for axis in _DTYPES if axis != "offset_dtype" or not getattr(case, "batch", True)]
+        declared = {axis: getattr(self, _DTYPES[axis]) for axis in fed}
+        return {axis: chosen for axis, chosen in declared.items() if chosen and getattr(case, axis) not in chosen}
 
     def narrowed(self, case: Any) -> Any:
         """The nearest case inside, but for what its family makes of it; None if there is none."""
         rows, width = _size(case)
         case = _sized(case, max(rows, self.min_rows), max(width, self.min_dim))
         changes: dict[str, Any] = {}
-        if self.dtypes is not None and case.dtype not in self.dtypes:
-            changes["dtype"] = _one_of(self.dtypes, FORMATS, case)
-        for axis in self._wrong_indices(case):
-            changes[axis] = _one_of(self.index_dtypes or frozenset(), INDEX_DTYPES, case)
-        if self.finite:
-            for axis, instead in _FINITE.items():
-                if getattr(case, axis, None) in instead:
-                    changes[axis] = instead[getattr(case, axis)]
+        for axis, chosen in self._wrong_dtypes(case).items():
+            changes[axis] = _one_of(chosen, FORMATS if axis == "dtype" else INDEX_DTYPES, case)
+        for axis, instead in _FINITE.items():
+            if not self.admits(axis, value := getattr(case, axis, None)):
+                changes[axis] = instead[str(value)]
         for flag in self._wrong_flags(case):
             value = getattr(case, flag)
             others = _INSTEAD.get(flag) or (value + rows if value < 0 else value - rows, rows - 1, 0, None)
-            taken = [other for other in others if self.refuses(flag, other) is None]
+            taken = [other for other in others if self.admits(flag, other)]
             if not taken:
                 return None
             changes[flag] = taken[0]
@@ -181,25 +192,6 @@ class Domain:
             changes["route"] = _SAME_RANK[case.route]
         return case.but(**changes) if changes else case
 
-    def within(self, axis: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Those values of an axis that lie inside, or all where none does."""
-        kept = values
-        if axis == "embedding_dim":
-            kept = tuple(value for value in values if value >= self.min_dim)
-        elif axis == "num_embeddings":
-            kept = tuple(value for value in values if value >= self.min_rows)
-        elif axis == "dtype" and self.dtypes is not None:
-            kept = tuple(value for value in values if value in self.dtypes)
-        elif axis in ("index_dtype", "offset_dtype") and self.index_dtypes is not None:
-            kept = tuple(value for value in values if value in self.index_dtypes)
-        elif axis == "shape" and self.ranks is not None:
-            kept = tuple(value for value in values if len(value) in self.ranks)
-        elif axis in self.flags:
-            kept = tuple(value for value in values if self.refuses(axis, value) is None)
-        elif axis in _FINITE and self.finite:
-            kept = tuple(value for value in values if value not in _FINITE[axis])
-        return kept or values
-
 
 #: What a subject is asked for about which nothing is declared.
 USUAL = Domain()
@@ -213,14 +205,6 @@ def _several(name: str, given: Iterable[Any]) -> tuple[Any, ...]:
 
 def _written(values: Iterable[Any]) -> str:
     return "{" + ", ".join(map(repr, sorted(values, key=str))) + "}"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number or 'no'} {thing}{'s' if number != 1 else ''}"
-
-
-def _default(least: int) -> str:
-    return " is the default" if least == 1 else " is declared"
 
 
 def _size(case: Any) -> tuple[int, int]:

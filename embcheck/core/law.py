@@ -111,12 +111,8 @@ class Family:
 
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self
-        accepted = self.law(
-            "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay.",
-            source="the function's documentation",
-            metadata=True,
-        )
-        accepted(accepts)
+        says = "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay."
+        self.law(says, source="the function's documentation", metadata=True)(accepts)
 
     def law(
         self,
@@ -144,20 +140,9 @@ class Family:
             obligations = frozenset(must_cover)
             require(named(obligations), self.space.facts, f"law {name}")
             law = Law(
-                name,
-                self.name,
-                sentence,
-                judge,
-                source,
-                obligations,
-                when,
-                allowed,
-                refusal,
-                advisory,
-                implied_by,
-                metadata,
-                claim,
-            )
+                name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by,
+                metadata, claim,
+            )  # fmt: skip
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge
 
@@ -165,16 +150,16 @@ class Family:
 
     def tests(self) -> tuple[Callable[..., None], ...]:
         """One pytest function for each engine; the plug-in parametrises them by subject, mode and part."""
-        return tuple(self._test(engine) for engine in ("scope", "product", "random"))
 
-    def _test(self, engine: str) -> Callable[..., None]:
-        def test(judged: Callable[[], None]) -> None:
-            judged()
+        def of(engine: str) -> Callable[..., None]:
+            def test(judged: Callable[[], None]) -> None:
+                judged()
 
-        test.__name__ = f"test_{engine}"
-        test.__doc__ = f"The laws of {self.name}, by {engine}."
-        test.family, test.engine = self, engine  # type: ignore[attr-defined]
-        return test
+            test.__name__, test.__doc__ = f"test_{engine}", f"The laws of {self.name}, by {engine}."
+            test.family, test.engine = self, engine  # type: ignore[attr-defined]
+            return test
+
+        return tuple(map(of, ("scope", "product", "random")))
 
 
 def ended(symptom: str, words: str = "") -> Difference:

@@ -126,9 +126,10 @@ class Entry:
         return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
 
     def covers_case(self, case: Axes) -> bool:
-        """Whether a case lies in the region; what follows from its axes is computed only where these may lie there."""
+        """Whether a case lies in the region; what follows from its axes is computed only where these may lie there: the fact
+        of an axis' name is the axis, or of another type."""
         axes = ((getattr(case, name), wanted) for name, wanted in self.where.items() if name in case._fields)
-        return all(_may_be(axis, wanted) for axis, wanted in axes) and self.covers(case.facts())
+        return all(_among(axis, wanted, other_types=True) for axis, wanted in axes) and self.covers(case.facts())
 
 
 @lru_cache(maxsize=1 << 14)
@@ -144,15 +145,10 @@ def _speaks(patterns: str, law: str) -> bool:
 _NO_FACT = object()
 
 
-def _among(fact: Any, wanted: Any) -> bool:
+def _among(fact: Any, wanted: Any, *, other_types: bool = False) -> bool:
+    """Whether a fact is what is wanted, or one of a list; with ``other_types`` also if it is of another type."""
     values = wanted if isinstance(wanted, list) else [wanted]
-    return any(type(fact) is type(value) and fact == value for value in values)
-
-
-def _may_be(axis: Any, wanted: Any) -> bool:
-    """Whether the fact of an axis' name may be what is wanted: it is the axis, or of another type."""
-    values = wanted if isinstance(wanted, list) else [wanted]
-    return any(type(axis) is not type(value) or axis == value for value in values)
+    return any(fact == value if type(fact) is type(value) else other_types for value in values)
 
 
 @dataclass(frozen=True)

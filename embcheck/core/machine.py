@@ -153,15 +153,11 @@ def promised() -> str:
         return ""
     parts = {
         "fork (crashes are not isolated)": hasattr(os, "fork"),
-        "flock (a report's folder is not locked)": _has_flock(),
+        "flock (a report's folder is not locked)": importlib.util.find_spec("fcntl") is not None,
     }
     missing = [name for name, there in parts.items() if not there]
     words = f"not available: {', '.join(missing)}" if missing else "all is available"
     return f"embcheck is made for Linux on x86-64 and aarch64; on {sys.platform} {platform.machine()} {words}"
-
-
-def _has_flock() -> bool:
-    return importlib.util.find_spec("fcntl") is not None
 
 
 @lru_cache

@@ -128,16 +128,11 @@ class Field:
         return hasattr(self.raw, "is_sparse")
 
     @property
-    def dtype_name(self) -> str:
-        """The tensor's dtype as torch spells it, without the prefix."""
-        self.require()
-        return _spelt(self.raw.dtype)
-
-    @property
     def format(self) -> Format | None:
         """The tensor's number format; None for integers and booleans."""
         if self._format is False:
-            self._format = FORMATS.get(self.dtype_name)
+            self.require()
+            self._format = FORMATS.get(_spelt(self.raw.dtype))
         return self._format
 
     @property
@@ -196,13 +191,9 @@ class Unobserved(AttributeError):
     """A law asked for an observation that its program does not make; the message says for which, and what there is."""
 
 
-#: What an outcome has itself.
-_OWN = frozenset(
-    {
-        *("device", "error", "keeps_memory", "last_read", "makes_graph", "mode", "seen", "settings"),
-        *("with_zeros", "written"),
-    }
-)
+#: What an outcome says of its execution, and what else it has itself.
+_OBSERVED = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "settings"})
+_OWN = _OBSERVED | {"last_read", "with_zeros", "written"}
 
 
 class Outcome:
@@ -216,19 +207,7 @@ class Outcome:
         ValueError: for an observation with one of these names, which no law could see.
     """
 
-    __slots__ = (
-        "_fields",
-        "_last",
-        "_reader",
-        "_written",
-        "device",
-        "error",
-        "keeps_memory",
-        "makes_graph",
-        "mode",
-        "seen",
-        "settings",
-    )
+    __slots__ = ("_fields", "_last", "_reader", "_written", *sorted(_OBSERVED))
 
     def __init__(
         self,
@@ -246,14 +225,9 @@ class Outcome:
         if not _OWN.isdisjoint(seen):
             raise ValueError(f"an observation can't be called {', '.join(sorted(_OWN & seen.keys()))}")
         self.seen = seen
-        self.mode = mode
-        self.makes_graph = makes_graph
-        self.keeps_memory = keeps_memory
-        self.device = device
-        self.error = error
-        self.settings = settings or {}
-        self._reader = reader
-        self._written = written
+        self.mode, self.makes_graph, self.keeps_memory, self.device = mode, makes_graph, keeps_memory, device
+        self.error, self.settings = error, settings or {}
+        self._reader, self._written = reader, written
         self._fields: dict[str, Field] = {}
         self._last = ""
 
@@ -289,17 +263,9 @@ class Outcome:
 
     def with_zeros(self) -> Outcome:
         """The same with zeros in place of every number that was observed."""
-        return Outcome(
-            {name: _zeros(value) for name, value in self.seen.items()},
-            lambda raw: np.zeros_like(self._reader(raw)),
-            mode=self.mode,
-            makes_graph=self.makes_graph,
-            keeps_memory=self.keeps_memory,
-            device=self.device,
-            error=self.error,
-            written=self._written,
-            settings=self.settings,
-        )
+        told = {name: getattr(self, name) for name in _OBSERVED - {"seen"}}
+        zeros = {name: _zeros(value) for name, value in self.seen.items()}
+        return Outcome(zeros, lambda raw: np.zeros_like(self._reader(raw)), written=self._written, **told)
 
     def written(self) -> dict[str, str]:
         """For each input that changed, or whose surroundings did, what happened to it, in words."""

@@ -13,59 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.registry import into
 
 Ints = npt.NDArray[np.int64]
 Pattern = Callable[[int, int, "int | None", int], Ints]
 
-PATTERNS: dict[str, Pattern] = {}
 
-
-_pattern = into(PATTERNS)
-
-
-@_pattern
-def cycle(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """0, 1, 2, … and again."""
-    return np.arange(numel, dtype=np.int64) % max(rows, 1)
-
-
-@_pattern
-def same(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """One row for all tokens."""
-    return np.full(numel, seed % max(rows, 1), np.int64)
-
-
-@_pattern
-def padding(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Nothing but padding (the last row where there is none)."""
-    return np.full(numel, max(rows, 1) - 1 if padding is None else padding, np.int64)
-
-
-@_pattern
-def uniform(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Every row alike."""
+def _uniform(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     return stream.below(stream.derive("uniform", seed), numel, max(rows, 1))
 
 
-@_pattern
-def unpadded(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Every row but the padding row."""
+def _unpadded(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     if padding is None or rows < 2:
-        return uniform(numel, rows, padding, seed)
+        return _uniform(numel, rows, padding, seed)
     return (stream.below(stream.derive("unpadded", seed), numel, rows - 1) + padding + 1) % rows
 
 
-@_pattern
-def skewed(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """A few rows often, most seldom, as words in a text are."""
+def _skewed(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     share = (stream.words(stream.derive("skewed", seed), numel) >> np.uint64(11)) / 2.0**53
     return np.minimum((share**4 * rows).astype(np.int64), max(rows, 1) - 1)
 
 
-@_pattern
-def unequal(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """One row once, another twice, a third for all the rest, interleaved."""
+def _unequal(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     rows = max(rows, 1)
     tokens = np.full(numel, (seed + 2) % rows, np.int64)
     tokens[numel // 2 : numel // 2 + 1] = seed % rows
@@ -74,44 +42,43 @@ def unequal(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
     return tokens
 
 
-@_pattern
-def ascending(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Sorted, with runs."""
-    return np.sort(uniform(numel, rows, padding, seed))
-
-
-@_pattern
-def descending(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Sorted the other way."""
-    return ascending(numel, rows, padding, seed)[::-1].copy()
-
-
-@_pattern
-def permutation(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Every row once, in some order, before any row comes again."""
-    return np.resize(stream.order(stream.derive("permutation", seed), max(rows, 1)), numel)
-
-
-@_pattern
-def ends(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """The first and the last row in turn."""
-    return np.where(np.arange(numel) % 2 == 0, max(rows, 1) - 1, 0).astype(np.int64)
-
-
-@_pattern
-def pairs(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Runs of two equal tokens: adjacent duplicates."""
-    return (np.arange(numel, dtype=np.int64) // 2 + seed) % max(rows, 1)
-
-
-@_pattern
-def late_padding(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Sequences that end in padding, as batches of texts do."""
-    tokens = unpadded(numel, rows, padding, seed)
+def _late_padding(numel: int, rows: int, padding: int | None, seed: int) -> Ints:
+    tokens = _unpadded(numel, rows, padding, seed)
     if padding is not None:
         tokens[-(-2 * numel // 3) :] = padding
     return tokens
 
+
+PATTERNS: dict[str, Pattern] = {
+    # 0, 1, 2, … and again.
+    "cycle": lambda numel, rows, padding, seed: np.arange(numel, dtype=np.int64) % max(rows, 1),
+    # One row for all tokens.
+    "same": lambda numel, rows, padding, seed: np.full(numel, seed % max(rows, 1), np.int64),
+    # Nothing but padding (the last row where there is none).
+    "padding": lambda numel, rows, padding, seed: np.full(
+        numel, max(rows, 1) - 1 if padding is None else padding, np.int64
+    ),
+    # Every row alike, and every row but the padding row.
+    "uniform": _uniform,
+    "unpadded": _unpadded,
+    # A few rows often, most seldom, as words in a text are.
+    "skewed": _skewed,
+    # One row once, another twice, a third for all the rest, interleaved.
+    "unequal": _unequal,
+    # Sorted, with runs, and sorted the other way.
+    "ascending": lambda *asked: np.sort(_uniform(*asked)),
+    "descending": lambda *asked: np.sort(_uniform(*asked))[::-1].copy(),
+    # Every row once, in some order, before any row comes again.
+    "permutation": lambda numel, rows, padding, seed: np.resize(
+        stream.order(stream.derive("permutation", seed), max(rows, 1)), numel
+    ),
+    # The first and the last row in turn.
+    "ends": lambda numel, rows, padding, seed: np.where(np.arange(numel) % 2, 0, max(rows, 1) - 1).astype(np.int64),
+    # Runs of two equal tokens: adjacent duplicates.
+    "pairs": lambda numel, rows, padding, seed: (np.arange(numel, dtype=np.int64) // 2 + seed) % max(rows, 1),
+    # Sequences that end in padding, as batches of texts do.
+    "late_padding": _late_padding,
+}
 
 #: Indices outside ``[0, num_embeddings)``, just so and far so.
 STRAYS: dict[str, Callable[[int], int]] = {

@@ -25,14 +25,6 @@ from embcheck.core.targets import Wish
 Rows = npt.NDArray[np.int64]
 
 
-def _unchanged(case: Any) -> Any:
-    return case
-
-
-def _none() -> Iterator[Any]:
-    return iter(())
-
-
 @dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
 class Space:
     """The cases of a family.
@@ -48,9 +40,9 @@ class Space:
 
     case_type: type[Axes]
     axes: Mapping[str, tuple[Any, ...]]
-    repair: Callable[[Any], Any] = _unchanged
-    scope: Callable[[], Iterator[Any]] = _none
-    fixed_cases: Callable[[], Iterator[Any]] = _none
+    repair: Callable[[Any], Any] = lambda case: case
+    scope: Callable[[], Iterator[Any]] = lambda: iter(())
+    fixed_cases: Callable[[], Iterator[Any]] = lambda: iter(())
     flags: tuple[str, ...] = ()
     base: Mapping[str, Any] | None = None
     draw: Callable[[stream.Stream], Any] | None = None
@@ -68,6 +60,10 @@ class Space:
     def facts(self) -> frozenset[str]:
         """The facts that its cases have, whatever their axes say: those of the first, of which nothing is executed."""
         return frozenset(self.case_type(**self.first).facts())
+
+    def small(self) -> Iterator[Any]:
+        """The fixed cases and the small ones, in an order that never changes."""
+        return itertools.chain(filter(None, map(self.repair, self.fixed_cases())), self.scope())
 
     def product(self, positions: Iterable[int] | None = None) -> Iterator[Any]:
         """The full product of the flags, the other axes at ``base`` or their first values; those at ``positions``,
@@ -140,10 +136,13 @@ def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows:
     strength = min(strength, len(sizes))
     groups = list(itertools.combinations(range(len(sizes)), strength))
     seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
-    rows = _seeded_rows(
-        sizes, extra_rows * math.prod(sorted(sizes)[-strength:]), stream.derive(seed, "cover", strength)
-    )
-    _mark(rows, groups, sizes, seen)
+    spare = extra_rows * math.prod(sorted(sizes)[-strength:])
+    rows = _seeded_rows(sizes, spare, stream.derive(seed, "cover", strength))
+    for group, hit in zip(groups, seen, strict=True):
+        code = np.zeros(len(rows), np.int64)
+        for axis in group:
+            code = code * sizes[axis] + rows[:, axis]
+        hit[code] = True
     packed = _packed(groups, sizes, seen)
     free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
     return np.concatenate([rows, np.where(packed < 0, free, packed)])
@@ -168,13 +167,3 @@ def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[np
 def _seeded_rows(sizes: tuple[int, ...], count: int, seed: int) -> Rows:
     columns = [stream.below(stream.derive(seed, axis), count, size) for axis, size in enumerate(sizes)]
     return np.stack(columns, axis=1)
-
-
-def _mark(
-    rows: Rows, groups: Iterable[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]
-) -> None:
-    for group, hit in zip(groups, seen, strict=True):
-        code = np.zeros(len(rows), np.int64)
-        for axis in group:
-            code = code * sizes[axis] + rows[:, axis]
-        hit[code] = True

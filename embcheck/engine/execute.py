@@ -7,7 +7,7 @@ what was written, and where, is read from the buffer itself and not through the 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -117,7 +117,8 @@ def run(plan: Plan, mode: Mode, device: str = "cpu", *, finite: bool = False) ->
                     torch.cuda.synchronize()
         except Exception as raised:
             error = released(raised)
-    return _outcome(mode, seen, error, lambda: _written(fed), settings.changed, device)
+    changed = settings.changed
+    return outcome(mode, seen, error=error, written=lambda: _written(fed), settings=changed, device=device)
 
 
 def released(error: BaseException) -> BaseException:
@@ -133,25 +134,9 @@ def released(error: BaseException) -> BaseException:
     return error
 
 
-def _outcome(
-    mode: Mode,
-    seen: Mapping[str, Any],
-    error: BaseException | None,
-    written: Callable[[], dict[str, str]],
-    settings: Mapping[str, tuple[Any, Any]],
-    device: str = "cpu",
-) -> Outcome:
-    return Outcome(
-        seen,
-        read,
-        mode=mode.name,
-        makes_graph=mode.grad,
-        keeps_memory=mode.aliases,
-        device=device,
-        error=error,
-        written=written,
-        settings=settings,
-    )
+def outcome(mode: Mode, seen: Mapping[str, Any], **told: Any) -> Outcome:
+    """The outcome of an execution in a mode; what is ``told`` of it are further arguments of `Outcome`."""
+    return Outcome(seen, read, mode=mode.name, makes_graph=mode.grad, keeps_memory=mode.aliases, **told)
 
 
 def packed(out: Outcome) -> bytes:
@@ -167,7 +152,7 @@ def unpacked(sent: bytes, mode: Mode) -> Outcome:
     seen, grown, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
     for name in grown:  # what comes out of a file is a leaf
         seen[name] = seen[name].requires_grad_().clone()
-    return _outcome(mode, seen, error, lambda: dict(written), settings)
+    return outcome(mode, seen, error=error, written=lambda: dict(written), settings=settings)
 
 
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:

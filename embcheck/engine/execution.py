@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Unreachable
 from embcheck.engine.crashes.isolate import NoAnswer, confined, elsewhere
-from embcheck.engine.execute import read, run, unpacked
+from embcheck.engine.execute import outcome, run, unpacked
 from embcheck.modes.mode import Mode
 
 
@@ -35,26 +34,20 @@ class Execution:
         On a device a case that must be refused is executed in a process of its own, for what a device asserts leaves its
         process unable to use it.
         """
-        if self.device == "cpu":
-            if self.apart or family.forks:
-                return self._forked(family, mode, case)
-            return run(family.plan(case), mode, finite=self.finite)
-        if not family.refused(case):
+        on_cpu = self.device == "cpu"
+        if on_cpu and (self.apart or family.forks):
+            return self._forked(family, mode, case)
+        if on_cpu or not family.refused(case):
             return run(family.plan(case), mode, self.device, finite=self.finite)
         answer = confined(family.name, mode.name, repr(case), self.device)
-        kind = getattr(builtins, answer["error"] or "", RuntimeError)
-        return _ended(mode, self.device, kind(answer["message"]) if answer["error"] else None, answer["written"])
+        kind = getattr(builtins, answer["error"], RuntimeError)
+        error = kind(answer["message"]) if answer["error"] else None
+        return outcome(mode, {}, device=self.device, error=error, written=lambda: answer["written"])
 
     def _forked(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
         try:
             return unpacked(elsewhere(family.name, mode.name, repr(case), self.setup), mode)
         except ProcessDied as error:
-            return _ended(mode, self.device, error)
+            return outcome(mode, {}, device=self.device, error=error)
         except NoAnswer as error:
             return Unreachable(str(error))
-
-
-def _ended(mode: Mode, device: str, error: Exception | None, written: Mapping[str, str] | None = None) -> Outcome:
-    """The outcome of a case of which nothing came back but how it ended, and what it wrote."""
-    changed = dict(written or {})
-    return Outcome({}, read, mode=mode.name, makes_graph=mode.grad, device=device, error=error, written=lambda: changed)

@@ -27,9 +27,18 @@ _CPU, _WAITED = 20, 600
 #: Seconds in which what waits for ever uses next to no CPU time, and that many hundredths of it, as in
 #: `embcheck.engine.crashes.patience`.
 _IDLE, _NEXT_TO_NONE = 60, 30
-_USED = """\
+#: How a script begins whose program dies, and one whose program has no end.  A hang is told by the CPU time that the child
+#: uses, all that it is given or next to none, and never by the clock.
+_DIES = """\
+if len(sys.argv) == 1:  # the program dies, so it runs in a child
+    child = subprocess.run([sys.executable, __file__, "child"], timeout={waited})
+    print("exit status of the child:", child.returncode, "expected 0")
+    sys.exit(1 if child.returncode < 0 else 2 if child.returncode else 0)
+"""
+_HANGS = """\
+
 def used(pid):  # hundredths of a second of CPU time, with what it started and what of that has ended
-    told = {}
+    told = {{}}
     for path in glob.glob("/proc/[0-9]*/stat"):
         with contextlib.suppress(OSError):
             told[int(path.split("/")[2])] = [*map(int, open(path).read().rpartition(")")[2].split()[1:15])]
@@ -37,6 +46,23 @@ def used(pid):  # hundredths of a second of CPU time, with what it started and w
     for member in family:
         family += [other for other, stat in told.items() if stat[0] == member]
     return sum(sum(told[member][10:14]) for member in family if member in told)
+
+
+if len(sys.argv) == 1:  # the program has no end: it runs in a child, which gets {cpu} s of CPU time
+    child, before = subprocess.Popen([sys.executable, __file__, "child"]), None
+    while child.poll() is None:
+        try:
+            child.wait({idle})
+        except subprocess.TimeoutExpired:
+            now = used(child.pid)
+            if before is not None and now - before < {next_to_none}:  # it waits for ever
+                child.kill()
+                print("CPU time of the child, which waits:", (now - before) / 100, "s")
+                sys.exit(1 if now else 2)  # 2: this system does not tell it
+            before = now
+    print("exit status of the child:", child.returncode, "expected 0")
+    sys.exit(1 if child.returncode == -signal.SIGPROF else 2 if child.returncode else 0)
+signal.setitimer(signal.ITIMER_PROF, {cpu})
 """
 #: What another run or machine may tell otherwise in a message: addresses, paths, symbols' names, numbers that memory holds,
 #: how a process died, and which kernel speaks.
@@ -62,40 +88,9 @@ def imports(found: Difference) -> list[str]:
 
 
 def in_a_child(found: Difference) -> list[str]:
-    """The lines that run the rest of such a script in a child.
-
-    A hang is told by the CPU time that the child uses, all that it is given or next to none, and never by the clock.
-    """
-    child = '[sys.executable, __file__, "child"]'
-    told = '    print("exit status of the child:", child.returncode, "expected 0")'
-    if not found.kind.startswith("hang"):
-        return [
-            "if len(sys.argv) == 1:  # the program dies, so it runs in a child",
-            f"    child = subprocess.run({child}, timeout={_WAITED})",
-            told,
-            "    sys.exit(1 if child.returncode < 0 else 2 if child.returncode else 0)",
-        ]
-    return [
-        "",
-        *_USED.splitlines(),
-        "",
-        "",
-        f"if len(sys.argv) == 1:  # the program has no end: it runs in a child, which gets {_CPU} s of CPU time",
-        f"    child, before = subprocess.Popen({child}), None",
-        "    while child.poll() is None:",
-        "        try:",
-        f"            child.wait({_IDLE})",
-        "        except subprocess.TimeoutExpired:",
-        "            now = used(child.pid)",
-        f"            if before is not None and now - before < {_NEXT_TO_NONE}:  # it waits for ever",
-        "                child.kill()",
-        '                print("CPU time of the child, which waits:", (now - before) / 100, "s")',
-        "                sys.exit(1 if now else 2)  # 2: this system does not tell it",
-        "            before = now",
-        told,
-        "    sys.exit(1 if child.returncode == -signal.SIGPROF else 2 if child.returncode else 0)",
-        f"signal.setitimer(signal.ITIMER_PROF, {_CPU})",
-    ]
+    """The lines that run the rest of such a script in a child."""
+    text = _HANGS if found.kind.startswith("hang") else _DIES
+    return text.format(cpu=_CPU, waited=_WAITED, idle=_IDLE, next_to_none=_NEXT_TO_NONE).splitlines()
 
 
 def call_and_exit(call: str, inputs: Mapping[str, Input], found: Difference, refused: bool) -> list[str]:
@@ -188,13 +183,10 @@ def _written(inputs: Mapping[str, Input], found: Difference) -> list[str]:
     given = inputs[name]
     inside = placed(view_of(given.stored.shape, given.layout))
     around = words == AROUND and given.stored.size
+    but = [f"after = after.clone()  # but for {name} itself", f"after{inside}.copy_(before{inside})"] if around else []
     return [
         f"before, after = {name}_before, {name}_memory.detach()",
-        *(
-            [f"after = after.clone()  # but for {name} itself", f"after{inside}.copy_(before{inside})"]
-            if around
-            else []
-        ),
+        *but,
         "written = (before.view(torch.uint8) != after.view(torch.uint8)).sum().item()",
         f'print("bytes written {"around" if around else "to"} {name}:", written, "expected 0")',
         "sys.exit(1 if written else 0)",

@@ -16,8 +16,9 @@ from typing import Any
 from embcheck.core.axes import parse
 from embcheck.core.facts import conditions, holds
 from embcheck.core.files import write_whole
-from embcheck.core.law import Family, Law, accepts
-from embcheck.core.ledger import SHIPPED, Entry, read
+from embcheck.core.law import Family, accepts
+from embcheck.core.ledger import Entry
+from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import APPLIES
 
 #: How the kinds of difference begin after which nothing came out, and patterns of them.
@@ -32,8 +33,7 @@ def enumerated(family: Family) -> Iterator[Any]:
     """What a family enumerates without a seed, in an order that never changes: its landmarks, its small cases, the
     product of its flags, and covers."""
     space = family.space
-    yield from filter(None, map(space.repair, space.fixed_cases()))
-    yield from space.scope()
+    yield from space.small()
     yield from space.product()
     for turn in range(_COVERS):
         yield from space.cover(min(2, space.strength), turn, 0)
@@ -83,8 +83,9 @@ def choose(family: Family) -> dict[int, Any]:
     says: it is judged, and an entry's region ends with a release.
     """
     missing = {law.name: {APPLIES, *law.must_cover} for law in family.laws}
-    regions = {law.name: _regions(family, law) for law in family.laws}
-    unjudged = [entry for entry in _concerning(family) if entry.excluded or _bars(entry, family)]
+    concerning = _concerning(family)
+    unjudged = [entry for entry in concerning if entry.excluded or _bars(entry, family)]
+    regions = {law: [each for each in concerning if each.speaks_of(law) or each in unjudged] for law in missing}
     found: dict[int, Any] = {}
     known: dict[tuple[str, str], tuple[int, Any]] = {}
     for position, case in enumerate(enumerated(family)):
@@ -94,10 +95,9 @@ def choose(family: Family) -> dict[int, Any]:
             if law.name not in missing or law.refusal != refused or not law.when(case):
                 continue
             newly = {each for each in missing[law.name] if _may_hold(each, case)}
-            if not newly:
-                continue
-            facts = facts or case.facts()
-            newly = {each for each in newly if each == APPLIES or holds(each, facts)}
+            if newly:
+                facts = facts or case.facts()
+                newly = {each for each in newly if each == APPLIES or holds(each, facts)}
             if not newly:
                 continue
             if not any(entry.covers(facts) for entry in regions[law.name]):
@@ -122,34 +122,17 @@ def _may_hold(condition: str, case: Any) -> bool:
     )
 
 
-@lru_cache(maxsize=1)
-def _shipped() -> tuple[Entry, ...]:
-    return read(SHIPPED)
-
-
 def _concerning(family: Family) -> list[Entry]:
     """The shipped entries that speak of a law of the family and of the mode in which the list is run, whatever torch or device
     they name."""
     names = [law.name for law in family.laws]
-    return [each for each in _shipped() if each.runs_in(family.modes[:1]) and any(map(each.speaks_of, names))]
+    return [each for each in shipped()[0] if each.runs_in(family.modes[:1]) and any(map(each.speaks_of, names))]
 
 
 def _bars(entry: Entry, family: Family) -> bool:
     """Whether an entry speaks of cases that raise where they must not, of which no other law is asked."""
     accepted = any(law.judge is accepts and entry.speaks_of(law.name) for law in family.laws)
     return accepted and any(kind.strip().startswith(_ENDS) for kind in entry.kind.split(","))
-
-
-def _regions(family: Family, law: Law) -> list[Entry]:
-    """The entries that might excuse a law, or keep it from being asked."""
-    names = [each.name for each in family.laws]
-    return [
-        entry
-        for entry in _concerning(family)
-        if entry.speaks_of(law.name)
-        or _bars(entry, family)
-        or (entry.excluded and any(entry.speaks_of(name) for name in names))
-    ]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,6 @@ from embcheck.engine.script import script
 from embcheck.engine.tally import Probe, Tallies, Tally
 from embcheck.engine.violation_context import elsewhere, nearest
 from embcheck.modes.mode import MODES
-from embcheck.record.compare import Former
 from embcheck.record.store import example_of
 from embcheck.record.totals import counted
 
@@ -82,39 +81,21 @@ def batches(family: Family, item: Item, profile: Profile, seed: int, tallies: Ta
 
 
 def run_item(
-    family: Family,
-    item: Item,
-    profile: Profile,
-    seed: int,
-    ledger: Ledger,
-    *,
-    device: str = "cpu",
-    before: Callable[[bytes], str | None] | None = None,
-    probe: Probe | None = None,
-    reduce: bool = True,
-    former: Former | None = None,
-    learns: bool = False,
+    family: Family, item: Item, profile: Profile, seed: int, ledger: Ledger, *, reduce: bool = True, **more: Any
 ) -> list[Verdict]:
-    """Runs an item and returns a verdict for each law of its family.
+    """Runs an item and returns a verdict for each law of its family; ``more`` is handed to `Tallies`.
 
-    ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
-    ``former`` says how the laws failed in the same item of the run's baseline; one that ``learns`` tells in its verdicts what
-    the cases that violate a law have in common.
+    A ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
     """
-    tallies = Tallies(
-        family, MODES[item.mode], ledger, device=device, before=before, probe=probe, former=former, learns=learns
-    )
-    return run_tallies(tallies, item, profile, seed, probe=probe, reduce=reduce)
+    return run_tallies(Tallies(family, MODES[item.mode], ledger, **more), item, profile, seed, reduce=reduce)
 
 
-def run_tallies(
-    tallies: Tallies, item: Item, profile: Profile, seed: int, *, probe: Probe | None = None, reduce: bool = True
-) -> list[Verdict]:
+def run_tallies(tallies: Tallies, item: Item, profile: Profile, seed: int, *, reduce: bool = True) -> list[Verdict]:
     """Has the cases of an item judged and returns a verdict for each law."""
     family = tallies.family
     started = time.perf_counter()
     try:
-        _run(family, item, profile, seed, tallies, probe)
+        _run(family, item, profile, seed, tallies)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # what was judged stays judged, and no law is decided
@@ -126,34 +107,29 @@ def run_tallies(
     return verdicts + (_unasked(tallies, item) if item.mode not in family.modes else [])
 
 
-def _run(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies, probe: Probe | None) -> None:
+def _run(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies) -> None:
     """Has all cases of an item judged."""
-    lacking = family.absent or MODES[item.mode].lacking()
+    mode = MODES[item.mode]
+    lacking = family.absent or mode.lacking()
     if lacking:
         tallies.accept.skip(lacking)
-    elif item.engine not in MODES[item.mode].engines:
-        pass
-    elif item.engine == "random" and MODES[item.mode].cases is None:
-        batches(family, item, profile, seed, tallies, probe)
-    else:
-        feed(tallies, selection.cases(family, item, profile, seed), probe)
+    elif item.engine == "random" and mode.cases is None:
+        batches(family, item, profile, seed, tallies, tallies.probe)
+    elif item.engine in mode.engines:
+        feed(tallies, selection.cases(family, item, profile, seed), tallies.probe)
 
 
 def _unasked(tallies: Tallies, item: Item) -> list[Verdict]:
     """The laws that are not asked in a further mode, each with the reason."""
-    asked = {tally.law.name for tally in tallies.each}
+    reasons = {law.name: tallies.mode.unasked(law) for law in tallies.family.laws}
+    blank = Verdict("", *item[:4], Status.NOT_APPLICABLE, tallies.device, digest=_hexadecimal(tallies.digest))
     return [
-        Verdict(
-            law.name,
-            *item[:4],
-            Status.NOT_APPLICABLE,
-            tallies.device,
-            reasons=(f"not applicable: {tallies.mode.unasked(law)}",),
-            digest=f"{tallies.digest % (1 << 64):016x}",
-        )
-        for law in tallies.family.laws
-        if law.name not in asked
+        replace(blank, law=law, reasons=(f"not applicable: {why}",)) for law, why in reasons.items() if why is not None
     ]
+
+
+def _hexadecimal(digest: int) -> str:
+    return f"{digest % (1 << 64):016x}"
 
 
 def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: list[Any], reduce: bool) -> Verdict:
@@ -178,7 +154,7 @@ def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: l
         reasons=tuple(reasons),
         must_cover=tuple(sorted({APPLIES, *tally.law.must_cover})),
         met=tuple(sorted(tally.met)),
-        digest=f"{tallies.digest % (1 << 64):016x}",
+        digest=_hexadecimal(tallies.digest),
         part=f"{item.part}/{item.parts}",
         failing={kind: f"{places:x}" for kind, places in tally.failing.items()},
         counterexamples=tuple(_examples(tallies, tally, item, near, reduce)),
@@ -192,7 +168,7 @@ def _examples(tallies: Tallies, tally: Tally, item: Item, near: list[Any], reduc
     A new one is not reduced to a case that the baseline shows: it is another that fails now and did not then.  Of those
     that failed then the baseline's smallest is shown, or if it is right now, the first that was met.
     """
-    law, shown = tally.law, tallies.former.smallest
+    law, shown = tally.law, tallies.baseline.smallest
     for case, found in tally.kinds.values():
         example = counterexample(tallies, law, case, found, item, near, reduce=reduce)
         if example.case == shown.get((law.name, found.kind)):

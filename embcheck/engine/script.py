@@ -31,7 +31,8 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
     """The standalone program for a counterexample: the functions that its case picks, with its values as literals."""
     plan = family.plan(case)
     memory, ends = found.path == "written", ends_the_process(found)
-    sources = _sources(plan, mode)
+    reached, modules = _reached(plan, mode)
+    sources = _sources(reached)
     parts = [
         f"# law:  {law.sentence}",
         f"# case: {case!r}",
@@ -46,7 +47,7 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
         OTHERWISE,
         "",
         "import torch",
-        *_imports(plan, mode, sources),
+        *_imports(modules, sources),
         "",
         *(in_a_child(found) if ends else []),
         f"torch.set_num_threads({plan.threads})",
@@ -139,12 +140,12 @@ COME_WITH_TORCH = frozenset({
 })  # fmt: skip
 
 
-def _imports(plan: Plan, mode: Mode, sources: list[str]) -> list[str]:
-    _, modules = _reached(plan, mode)
-    lines = []
-    for name, module in sorted(modules.items()):
-        if name != "torch":
-            lines.append(f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else ""))
+def _imports(modules: dict[str, types.ModuleType], sources: list[str]) -> list[str]:
+    lines = [
+        f"import {module.__name__}" + (f" as {name}" if name != module.__name__ else "")
+        for name, module in sorted(modules.items())
+        if name != "torch"
+    ]
     named, imported = (set().union(*found) for found in zip(*map(_torchs, sources), strict=True))
     used = {_module_of(name) for name in named}
     return [*lines, *(f"import {name}" for name in sorted(used - imported - COME_WITH_TORCH))]
@@ -174,11 +175,10 @@ def _module_of(name: str) -> str:
     return name
 
 
-def _sources(plan: Plan, mode: Mode) -> list[str]:
+def _sources(reached: dict[str, Any]) -> list[str]:
     """The source of each function, class and constant, with the empty lines around it."""
-    found, _ = _reached(plan, mode)
     parts: list[str] = []
-    for name, thing in found.items():
+    for name, thing in reached.items():
         if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
             parts.append("\n".join(["", *thing.script.splitlines(), ""]))
         elif _is_class(thing, "embcheck"):

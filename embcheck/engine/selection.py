@@ -137,7 +137,7 @@ def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[
 @lru_cache(maxsize=16)  # for one mode after the other
 def _all_cases(space: Space, engine: str, name: str, seed: int) -> list[Any]:
     if engine == "scope":
-        return [*filter(None, map(space.repair, space.fixed_cases())), *space.scope()]
+        return [*space.small()]
     return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import marshal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from typing import Any
 
 from embcheck.core.facts import holds
@@ -73,44 +73,40 @@ class Tally:
         self.not_applicable[reason] = self.not_applicable.get(reason, 0) + 1
 
 
+@dataclass(eq=False, repr=False)
 class Tallies:
     """The tallies of all laws of a family in a mode.
 
     ``execute`` is how cases are executed; ``before`` is told the bytes of each case before that (the crash slot), and
     says why one must be left out;
     ``probe`` tells of cases how they would end the process; ``confirm`` is asked of each violation outside of the
-    ledger whether it counts; ``former`` says how the laws failed in the same item of a baseline.
+    ledger whether it counts; ``former`` says how the laws failed in the same item of a ``baseline``.
     One that ``learns`` keeps in ``shared`` what all violations of a law of one kind have in common.
     """
 
-    def __init__(
-        self,
-        family: Family,
-        mode: Mode,
-        ledger: Ledger,
-        *,
-        device: str = "cpu",
-        execute: Execute | None = None,
-        before: Callable[[bytes], str | None] | None = None,
-        probe: Probe | None = None,
-        confirm: Confirm | None = None,
-        former: Former | None = None,
-        learns: bool = False,
-    ) -> None:
-        self.family, self.mode, self.ledger, self.device = family, mode, ledger, device
-        self.each = [Tally(law, {APPLIES, *law.must_cover}) for law in family.laws if mode.unasked(law) is None]
+    family: Family
+    mode: Mode
+    ledger: Ledger
+    _: KW_ONLY
+    device: str = "cpu"
+    execute: InitVar[Execute | None] = None
+    before: Callable[[bytes], str | None] | None = None
+    probe: Probe | None = None
+    confirm: Confirm | None = None
+    former: Former | None = None
+    learns: bool = False
+
+    def __post_init__(self, execute: Execute | None) -> None:
+        laws = [law for law in self.family.laws if self.mode.unasked(law) is None]
+        self.each = [Tally(law, {APPLIES, *law.must_cover}) for law in laws]
         self.accept = next(tally for tally in self.each if tally.law.judge is accepts)
-        self.excluded = ledger.excludes([tally.law.name for tally in self.each], mode.name, device)
-        self.before, self.probe, self.confirm = before, probe, confirm
-        self.former = former or Former()
-        self.learns = learns
+        self.excluded = self.ledger.excludes([law.name for law in laws], self.mode.name, self.device)
         self.shared: dict[tuple[str, str], Shared] = {}
-        self.cases = 0
-        self.place = -1
-        self.digest = 0
+        self.cases, self.place, self.digest = 0, -1, 0
         self.hung = False
         self.worst: float | None = None
-        self._execution = execute or Execution(device)
+        self.baseline = self.former or Former()
+        self._execution = execute or Execution(self.device)
         self._name = b""
         self._ask(self.each)
 
@@ -206,7 +202,7 @@ class Tallies:
         if self.learns:
             self.learn(tally.law, case, found)
         tally.failing[found.kind] = tally.failing.get(found.kind, 0) | 1 << self.place
-        examples = tally.old if self.former.failed(tally.law.name, found.kind, self.place) else tally.kinds
+        examples = tally.old if self.baseline.failed(tally.law.name, found.kind, self.place) else tally.kinds
         if len(examples) < _KINDS:
             examples.setdefault(found.kind, (case, found))
 

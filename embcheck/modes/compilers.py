@@ -16,6 +16,7 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
+from embcheck.modes.layer import recalled
 from embcheck.modes.lifting import NO_TRANSFORMS, recorded_on
 from embcheck.modes.mode import MODES, add_mode
 
@@ -43,9 +44,7 @@ def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
     once = run if given_away else run_and_keep
     running = torch.compile(once, backend=backend, dynamic=dynamic, fullgraph=True)
 
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-        leaf, call = build(weight, **flags)
-
+    def change(call: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def again(*inputs: Tensor | None) -> Tensor:
             before = RAN[0]
             with settings():
@@ -57,9 +56,9 @@ def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
                 raise AssertionError("no compiled graph ran")
             return value
 
-        return leaf, again
+        return again
 
-    return built
+    return recalled(build, change)
 
 
 def settings() -> Any:

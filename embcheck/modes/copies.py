@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from embcheck.modes.layer import BOTH, MODULE, through
-from embcheck.modes.mode import build_mode
+from embcheck.modes.layer import BOTH, MODULE, Build, through
+from embcheck.modes.mode import add_mode, build_mode
 
 Module = torch.nn.Module
 _COPY: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE, "aliases": False}
@@ -57,21 +57,19 @@ def mapped(layer: Module) -> Module:
     return other
 
 
-@build_mode("state_dict", through, **_COPY)
-def state_loaded(layer: Module) -> Module:
-    """state_dict loaded into a layer whose table is NaN: a copy."""
-    other = emptied(layer)
-    other.load_state_dict(layer.state_dict())
-    return other
+def reloaded(build: Build, assign: bool) -> Build:
+    def trip(layer: Module) -> Module:
+        other = emptied(layer)
+        other.load_state_dict(layer.state_dict(), assign=assign)
+        return other
+
+    return through(build, trip)
 
 
-@build_mode("state_dict_assign", through, **_COPY | {"aliases": True})
-def state_assigned(layer: Module) -> Module:
-    """state_dict loaded with assign=True into a layer whose table is NaN: the memory is shared."""
-    other = emptied(layer)
-    other.load_state_dict(layer.state_dict(), assign=True)
-    return other
-
+_LOADED = "into a layer whose table is NaN"
+add_mode("state_dict", f"state_dict loaded {_LOADED}: a copy.", reloaded, False, **_COPY)
+_ASSIGNED = f"state_dict loaded with assign=True {_LOADED}: the memory is shared."
+add_mode("state_dict_assign", _ASSIGNED, reloaded, True, **_COPY | {"aliases": True})
 
 _WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 

@@ -14,7 +14,7 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.lifting import NO_TRANSFORMS, lifted, recorded_on
+from embcheck.modes.lifting import NO_TRANSFORMS, alike, lifted, made, recorded_on
 from embcheck.modes.mode import add_mode, build_mode
 
 Tensor = torch.Tensor
@@ -54,7 +54,7 @@ def exported(build: Build, finish: Finish, *, strict: bool = False) -> Build:
                     return build(table, **flags)[1](*more)
 
             object.__setattr__(holder, "forward", inside)
-            fed = (like_table(leaf), *examples(tensors))
+            fed = (alike(leaf), *examples(tensors))
             graph = kept(key, lambda: finish(exported_program(holder, fed, strict)).module())
             served: Tensor = graph(leaf, *tensors)
             return served
@@ -85,21 +85,17 @@ def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bo
     sizes: list[Any] = [dict.fromkeys(range(tensor.dim()), torch.export.Dim.AUTO) for tensor in fed]
     if type(layer) is torch.nn.Module:  # what `exported` makes of a closure: it takes (table, *inputs)
         sizes = [sizes[0], tuple(sizes[1:])]
-    try:
-        return torch.export.export(layer, fed, dynamic_shapes=tuple(sizes), strict=strict)
-    except Exception as error:
-        raise RuntimeError(f"does not compile: {type(error).__qualname__}: {error}") from error
 
+    def export(root: torch.nn.Module, given: tuple[Tensor, ...]) -> Exported:
+        return torch.export.export(root, given, dynamic_shapes=tuple(sizes), strict=strict)
 
-def like_table(table: Tensor) -> Tensor:
-    other = torch.empty_strided(table.size(), table.stride(), dtype=table.dtype).zero_()
-    return other.requires_grad_() if table.requires_grad else other
+    return made(export, layer, fed)
 
 
 def examples(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Zeros of larger sizes; of the same sizes and strides where memory is not row-major, or sizes hang together."""
     if len(tensors) > 1 or not all(tensor.is_contiguous() for tensor in tensors):
-        return tuple(like_table(tensor) for tensor in tensors)
+        return tuple(map(alike, tensors))
     return tuple(torch.zeros([2 * size + 2 for size in tensor.size()], dtype=tensor.dtype) for tensor in tensors)
 
 

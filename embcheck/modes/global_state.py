@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,10 +34,6 @@ def _default_device() -> str:
     return str(torch.get_default_device()) if torch._C._len_torch_function_stack() else "cpu"
 
 
-def _set_fill(old: bool) -> None:
-    torch.utils.deterministic.fill_uninitialized_memory = old  # type: ignore[attr-defined]
-
-
 #: A number that is zero where subnormal numbers are flushed, in this thread, torch's or not.
 _SUBNORMAL = sys.float_info.min / 4
 
@@ -61,7 +58,7 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
     ),
     "torch.utils.deterministic.fill_uninitialized_memory": (
         lambda: torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
-        _set_fill,
+        partial(setattr, torch.utils.deterministic, "fill_uninitialized_memory"),
     ),
     "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
     "torch.get_float32_matmul_precision()": (_precision, torch.set_float32_matmul_precision),

@@ -52,17 +52,16 @@ class Held(torch.nn.Module):
         return self.build(self.weight, **self.flags)[1](*given)
 
 
-def as_module(build: Build, weight: Tensor, flags: dict[str, Any]) -> torch.nn.Module:
-    call = build(weight, **flags)[1]
-    return call if isinstance(call, torch.nn.Module) else Held(build, weight, flags)
+def as_module(build: Build, weight: Tensor, flags: dict[str, Any]) -> tuple[Tensor, torch.nn.Module]:
+    leaf, call = build(weight, **flags)
+    return leaf, call if isinstance(call, torch.nn.Module) else Held(build, weight, flags)
 
 
 def through(build: Build, trip: Callable[[torch.nn.Module], torch.nn.Module]) -> Build:
     """What is called is the layer after a trip, on which its one parameter may get another name."""
 
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        leaf, call = build(weight, **flags)
-        layer = call if isinstance(call, torch.nn.Module) else Held(build, weight, flags)
+        leaf, layer = as_module(build, weight, flags)
         own = next((name for name, parameter in layer.named_parameters() if parameter is leaf), "weight")
         layer = trip(layer)
         (leaf,) = [parameter for name, parameter in layer.named_parameters() if name == own] or layer.parameters()

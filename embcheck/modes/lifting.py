@@ -74,15 +74,17 @@ def through(build: Build, make: Maker, make_module: Callable[..., Lifted] | None
             tensors = [tensor for tensor in inputs if tensor is not None]
             example = tuple(map(alike, tensors))
             if make_module is not None and isinstance(call, torch.nn.Module):
-                return made(make_module, call, example)(*inputs)
-            return made(make, lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
+                value: Tensor = made(make_module, call, example)(*inputs)
+                return value
+            found: Tensor = made(make, lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
+            return found
 
         return leaf, again
 
     return built
 
 
-def made(make: Callable[..., Lifted], function: Lifted, example: tuple[Tensor, ...]) -> Lifted:
+def made(make: Callable[..., Any], function: Any, example: tuple[Tensor, ...]) -> Any:
     try:
         return make(function, example)
     except Exception as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -19,7 +19,6 @@ from embcheck.core.facts import conditions
 from embcheck.core.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
-ModeFunction = Callable[..., Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Mode:
     """
 
     name: str
-    function: ModeFunction
+    function: Program
     grad: bool = True
     values: bool = True
     aliases: bool = True
@@ -73,11 +72,13 @@ class Mode:
         build = plan.options.get("build")
         if build is None:
             return "such a case builds nothing that the mode could change"
-        shape = tuple(plan.inputs["weight"].stored.shape)
+        if self.hooks and not self.rebuilds:
+            return None
         try:
-            if not self.hooks and hooked(build, shape):
+            made = _made(build, tuple(plan.inputs["weight"].stored.shape))
+            if not self.hooks and made.hooked:
                 return "it does not see the hooks of the layer"
-            return obstacle(build, shape, several=self.keeps_names) if self.rebuilds else None
+            return made.obstacle(several=self.keeps_names) if self.rebuilds else None
         except Unsuited as error:
             return str(error)
         except Exception:
@@ -92,37 +93,40 @@ class Mode:
         return "it speaks of graphs" if GRAPH in law.modes else f"it speaks of {', '.join(sorted(law.modes))}"
 
 
+class _Made(NamedTuple):
+    """What a ``build`` makes of a table: a module with so many parameters ``beside`` it, or None for another call; whether that
+    has hooks of its own, whether the leaf is the ``given`` table, and whether random numbers are drawn for it."""
+
+    beside: int | None
+    hooked: bool
+    given: bool
+    draws: bool
+
+    def obstacle(self, *, several: bool) -> str | None:
+        """Why that can't be called as a module, or with another table; None if it can.
+
+        ``several`` parameters are an obstacle only where the table is not found by its name.
+        """
+        if self.beside is not None:
+            if not self.beside or several:
+                return None
+            return f"its module has {self.beside} parameter{'s' * (self.beside > 1)} beside the table"
+        if not self.given:
+            return "its call is no module, but its table belongs to one"
+        return "it builds a layer each time, which draws random numbers" if self.draws else None
+
+
 @lru_cache(maxsize=4096)
-def obstacle(
-    build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int] = (1, 1), *, several: bool = False
-) -> str | None:
-    """Why what ``build`` gives for a table of this shape can't be called as a module, or with another table; None if it
-    can.  ``several`` parameters are an obstacle only where the table is not found by its name."""
+def _made(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]) -> _Made:
     # A table without elements is drawn, too, though that moves nothing.
     table, drawn = torch.zeros([max(size, 1) for size in shape]), torch.get_rng_state()
     try:
         leaf, call = build(table)
-        if isinstance(call, torch.nn.Module):
-            further = len(list(call.parameters())) - 1
-            if not further or several:
-                return None
-            return f"its module has {further} parameter{'s' * (further > 1)} beside the table"
-        if leaf is not table:
-            return "its call is no module, but its table belongs to one"
-        if not torch.equal(torch.get_rng_state(), drawn):
-            return "it builds a layer each time, which draws random numbers"
-        return None
-    finally:
-        torch.set_rng_state(drawn)
-
-
-@lru_cache(maxsize=4096)
-def hooked(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]) -> bool:
-    """Whether what ``build`` gives is a module with hooks of its own."""
-    drawn = torch.get_rng_state()
-    try:
-        call = build(torch.zeros(shape))[1]
-        return isinstance(call, torch.nn.Module) and bool(call._forward_pre_hooks or call._forward_hooks)
+        draws = not torch.equal(torch.get_rng_state(), drawn)
+        if not isinstance(call, torch.nn.Module):
+            return _Made(None, False, leaf is table, draws)
+        hooked = bool(call._forward_pre_hooks or call._forward_hooks)
+        return _Made(len(list(call.parameters())) - 1, hooked, leaf is table, draws)
     finally:
         torch.set_rng_state(drawn)
 
@@ -135,10 +139,10 @@ MODES: dict[str, Mode] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def mode(name: str, **properties: Any) -> Callable[[ModeFunction], ModeFunction]:
+def mode(name: str, **properties: Any) -> Callable[[Program], Program]:
     """Registers the decorated function as a mode with these fields of `Mode`."""
 
-    def register(function: ModeFunction) -> ModeFunction:
+    def register(function: Program) -> Program:
         MODES[name] = Mode(name, function, **properties)
         return function
 

@@ -7,14 +7,14 @@ recorded as a constant shows.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.layer import BOTH, MODULE, TABLE
+from embcheck.modes.layer import MODULE, TABLE, recalled
 from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import NO_TRANSFORMS, Lifted, recorded_on, through
 from embcheck.modes.mode import add_mode, build_mode
@@ -59,29 +59,20 @@ def traced(function: Lifted, example: Example) -> Lifted:
     return torch.jit.trace(function, example, check_trace=False)  # type: ignore[no-any-return]
 
 
-def scripted(build: Build) -> Build:
-    def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
-        leaf, call = build(weight, **flags)
-        return leaf, torch.jit.script(call)
-
-    return built
-
-
 _UNSCRIPTED = NO_TRANSFORMS | {f"entry={name}": _NO_CLOSURES for name in _CLOSURES}
-add_mode("jit_script", "Modules through torch.jit.script.", scripted, **_of_tables(_UNSCRIPTED, 3.0, entry=_MODULES))
 
 
-@build_mode(
-    "jit_saved",
-    relaid,
-    calls=BOTH,
-    rebuilds=True,
-    cases=lattice(24, 48, 8, entry=_MODULES),
-    engines=("product",),
-    cost=8.0,
-    aliases=False,
-    cannot=MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")},
-)
+@build_mode("jit_script", recalled, **_of_tables(_UNSCRIPTED, 3.0, entry=_MODULES))
+def scripted(call: torch.nn.Module) -> Any:
+    """Modules through torch.jit.script."""
+    return torch.jit.script(call)
+
+
+_UNSAVED = MODULE | {f"entry={name}": _NO_CLOSURES for name in ("functional", "torch_embedding", "torch_bag")}
+_SAVED = recorded_on(lattice(24, 48, 8, entry=_MODULES), _UNSAVED, rebuilds=True, cost=8.0, aliases=False)
+
+
+@build_mode("jit_saved", relaid, **_SAVED)
 def script_saved(layer: torch.nn.Module) -> Any:
     """Modules through torch.jit.script, saved, and loaded with map_location."""
     # Frozen on the way, since whoever calls the layer says again whether it learns.
@@ -109,13 +100,10 @@ _UNPROXIED = NO_TRANSFORMS | {
 }
 
 
-@build_mode(
-    "fx",
-    through,
-    symbolic_module,
-    hooks=False,
-    **recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0) | {"calls": TABLE},
-)
+_SYMBOLIC = recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0, hooks=False) | {"calls": TABLE}
+
+
+@build_mode("fx", through, symbolic_module, **_SYMBOLIC)
 def symbolic(function: Lifted, example: Example) -> Lifted:
     """Through torch.fx.symbolic_trace."""
     # Not the graph module itself, which prints what its forward raises.
@@ -134,31 +122,24 @@ _READS = dict.fromkeys(
 )
 
 
-def recorded(function: Lifted, example: Example, tracing_mode: Literal["real", "fake", "symbolic"]) -> Lifted:
-    # Here, for it takes seconds to import what no other mode needs.
-    from torch.fx.experimental.proxy_tensor import make_fx
+def through_make_fx(build: Build, tracing_mode: Literal["real", "fake", "symbolic"]) -> Build:
+    def recorded(function: Lifted, example: Example) -> Lifted:
+        # Here, for it takes seconds to import what no other mode needs.
+        from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
-    return graph
+        graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
+        return graph
 
-
-@build_mode("make_fx", through, **recorded_on(lattice(12, 24, 6), _RECORDED | _READS, cost=5.0))
-def real(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with tensors."""
-    return recorded(function, example, "real")
+    return through(build, recorded)
 
 
-@build_mode("make_fx_fake", through, **recorded_on(lattice(12, 24, 6), _RECORDED, cost=8.0))
-def faked(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with fake tensors."""
-    return recorded(function, example, "fake")
-
-
-@build_mode("make_fx_symbolic", through, **recorded_on(lattice(6, 12, 6), _RECORDED, cost=12.0))
-def unsized(function: Lifted, example: Example) -> Lifted:
-    """Through make_fx, traced with fake tensors of symbolic sizes."""
-    return recorded(function, example, "symbolic")
-
+for _suffix, _words, _kind, _cases, _cannot, _cost in (
+    ("", "tensors", "real", lattice(12, 24, 6), _RECORDED | _READS, 5.0),
+    ("_fake", "fake tensors", "fake", lattice(12, 24, 6), _RECORDED, 8.0),
+    ("_symbolic", "fake tensors of symbolic sizes", "symbolic", lattice(6, 12, 6), _RECORDED, 12.0),
+):
+    _sentence = f"Through make_fx, traced with {_words}."
+    add_mode(f"make_fx{_suffix}", _sentence, through_make_fx, _kind, **recorded_on(_cases, _cannot, cost=_cost))
 
 _ONCE = {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 

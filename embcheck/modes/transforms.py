@@ -55,7 +55,7 @@ _PRODUCTS = {f"entry={name}": "autocast multiplies in the smaller dtype" for nam
 
 def called_by_func(build: Build) -> Build:
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Call]:
-        layer = as_module(build, torch.full_like(weight, float("nan")), flags)
+        _, layer = as_module(build, torch.full_like(weight, float("nan")), flags)
         ((name, own),) = layer.named_parameters()
         with torch.no_grad():
             own.fill_(float("nan"))

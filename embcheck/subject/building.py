@@ -95,12 +95,9 @@ def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, 
     Raises:
         ValueError, AssertionError: what its constructor says if it takes none.
     """
-    domain, said = declared.domain, None
+    rows, width, said = declared.domain.min_rows, declared.domain.min_dim, None
     for first, second in _SIZES:
-        sizes = (
-            _at_least(first, domain.min_rows, domain.min_dim),
-            _at_least(second, domain.min_rows + 2, domain.min_dim + 1),
-        )
+        sizes = (max(first[0], rows), max(first[1], width)), (max(second[0], rows + 2), max(second[1], width + 1))
         try:
             for size in sizes:
                 factory(*size)
@@ -109,10 +106,6 @@ def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, 
             said = said or error
     assert said is not None
     raise said
-
-
-def _at_least(size: Size, rows: int, width: int) -> Size:
-    return max(size[0], rows), max(size[1], width)
 
 
 def tokens_of(declared: Declaration) -> torch.Tensor:

@@ -29,16 +29,8 @@ Fit = Callable[[Any], Any]
 def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -> None:
     """Gives a function of a program what a script shows in its place: the factory's import, a part that it calls, a body."""
     top = factory.__qualname__.split(".")[0]
-    lines = [
-        'sys.path.insert(0, ".")',
-        f"from {factory.__module__} import {top}",
-        "",
-        "",
-        inspect.getsource(part),
-        "",
-        body,
-    ]
-    function.script = "\n".join(lines)
+    imports = f'sys.path.insert(0, ".")\nfrom {factory.__module__} import {top}\n\n\n'
+    function.script = f"{imports}{inspect.getsource(part)}\n\n{body}"
 
 
 #: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
@@ -140,8 +132,7 @@ _RESTRICTED = (
     ("fake", r"Couldn't swap", "a fake layer can't be converted to another dtype"),
     ("jit_script", r"^(?!.*index out of range)", "TorchScript takes a part of Python only"),
     ("fx", r"(?i)symbolic|proxy|traced", "symbolic tracing takes no layer whose Python depends on its input"),
-    ("pickle", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
-    ("saved", r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled"),
+    *((mode, r"(?i)can't (get|pickle)|cannot pickle|serializ", "it can't be pickled") for mode in ("pickle", "saved")),
 )
 
 
@@ -158,30 +149,35 @@ def restricted(out: Outcome) -> str | None:
     return None
 
 
-def unbatched(fit: Fit) -> Fit:
-    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
-    The mode vmap, which tells that as not applicable, has them."""
+def then(fit: Fit, change: Fit) -> Fit:
+    """A fit, and a change of what it gives."""
 
     def fitted(case: Any) -> Any:
         wanted = fit(case)
-        return wanted.but(route="backward_call") if wanted is not None and wanted.route == "batched" else wanted
+        return None if wanted is None else change(wanted)
 
     return fitted
 
 
+def unbatched(fit: Fit) -> Fit:
+    """The fit, but for routes through vmap: a layer whose Python looks at its indices is right, and can't be batched.
+    The mode vmap, which tells that as not applicable, has them."""
+    return then(fit, lambda case: case.but(route="backward_call") if case.route == "batched" else case)
+
+
 def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:
     """The family with only those laws ``asked``, beside that cases are accepted; the others are not applicable."""
+
+    def unasked(law: Law) -> Law:
+        @functools.wraps(law.judge)
+        def judge(case: Any, out: Outcome) -> Finding:
+            return NotApplicable(reason)
+
+        return replace(law, judge=judge, must_cover=frozenset(), implied_by="")
+
     changed = copy.copy(family)
-    changed.laws = [law if law.judge is accepts or asked(law) else _unasked(law, reason) for law in family.laws]
+    changed.laws = [law if law.judge is accepts or asked(law) else unasked(law) for law in family.laws]
     return changed
-
-
-def _unasked(law: Law, reason: str) -> Law:
-    @functools.wraps(law.judge)
-    def judge(case: Any, out: Outcome) -> Finding:
-        return NotApplicable(reason)
-
-    return replace(law, judge=judge, must_cover=frozenset(), implied_by="")
 
 
 #: Endings of the names of laws that speak of no value, though they read elements.

@@ -16,7 +16,7 @@ from embcheck.core.weight_map import MATHEMATICS, Mathematics
 from embcheck.families.lookup.spelling import ENTRIES, FLAGS, Entry, Lookup, converted
 from embcheck.families.max_norm.programs import SPELLINGS
 from embcheck.subject.building import Builder, builder_of, learns
-from embcheck.subject.fitting import Fit, absent, fixed, sent, unbatched
+from embcheck.subject.fitting import Fit, absent, fixed, sent, then, unbatched
 
 #: The families that speak of any table.
 TABLE_FAMILIES = ("lookup", "gradient", "padding", "max_norm")
@@ -32,23 +32,20 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     frozen = "" if learns(builder) else f"its table is frozen: no gradient reaches {builder.path}"
     fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
-    fit = _with_rows(fit) if declared.product else fit
+    if declared.product:  # torch's one_hot knows no number of classes that is zero
+        fit = then(fit, lambda case: case if case.num_embeddings else None)
     random = "values are not asked: random=True is declared" if declared.domain.random else ""
+    undeclared = "max_norm is not declared of what it makes of its weight"
     reasons = {
         "gradient": frozen,
         "padding": frozen
         or random
         or ("" if "padding_idx" in declared.fixed else builder.lacks.get("padding_idx", "")),
-        "max_norm": random
-        or builder.lacks.get(
-            "max_norm", "max_norm is not declared of what it makes of its weight" if declared.mathematics else ""
-        ),
+        "max_norm": random or builder.lacks.get("max_norm", undeclared if declared.mathematics else ""),
     }
-    for family in TABLE_FAMILIES:
-        if reasons.get(family):
-            yield absent(FAMILIES[family], reasons[family])
-        else:
-            yield sent(FAMILIES[family], unbatched(fit), ("entry", name), builder.domain)
+    for family in map(FAMILIES.__getitem__, TABLE_FAMILIES):
+        why = reasons.get(family.name)
+        yield absent(family, why) if why else sent(family, unbatched(fit), ("entry", name), builder.domain)
 
 
 def _entry(builder: Builder, name: str) -> Entry:
@@ -65,16 +62,6 @@ def _entry(builder: Builder, name: str) -> Entry:
     build.script = builder.script(ending)  # type: ignore[attr-defined]
     flags = builder.taken | builder.declared.fixed.keys()
     return Entry(name, build, flags, builder.declared.product, module=True, aliases=False, own=False)
-
-
-def _with_rows(fit: Fit) -> Fit:
-    """Tables with rows: torch's one_hot knows no number of classes that is zero."""
-
-    def fitted(case: Any) -> Any:
-        wanted = fit(case)
-        return wanted if wanted is not None and wanted.num_embeddings else None
-
-    return fitted
 
 
 #: Where a declared function's value and pullback are what the law speaks of.

@@ -13,7 +13,7 @@ from embcheck.core.law import FAMILIES, Family
 from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
 from embcheck.families.tied_training.training_steps import TIES
 from embcheck.subject.building import sizes_of
-from embcheck.subject.fitting import absent, fixed, quiet, scripted, sent
+from embcheck.subject.fitting import absent, fixed, quiet, scripted, sent, then
 from embcheck.subject.limits import limits_of
 
 
@@ -64,9 +64,7 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
     lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
     plain = fixed(declared, {**lacking, **own})
-    expected = {f"{declared.table}.weight", f"{declared.head}.weight"} | (
-        {f"{declared.head}.bias"} if biased else set()
-    )
+    expected = {f"{declared.table}.weight", f"{declared.head}.weight", *([f"{declared.head}.bias"] if biased else ())}
     if head.weight is not model.get_submodule(declared.table).weight:
         yield from _untied(declared, name)
         return
@@ -79,14 +77,9 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
         yield absent(FAMILIES["tie_preservation"], reason)
         return
 
-    def regular(case: Any) -> Any:  # what an optimizer refuses says nothing of the model
-        fitted = plain(case)
-        return None if fitted is None or fitted.refused else fitted
-
-    def opened(case: Any) -> Any:
-        fitted = plain(case)
-        return None if fitted is None else fitted.but(from_head=False)
-
+    # What an optimizer refuses says nothing of the model.
+    regular = then(plain, lambda case: None if case.refused else case)
+    opened = then(plain, lambda case: case.but(from_head=False))
     yield sent(FAMILIES["tied_training"], regular, ("tie", name), domain)
     STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
     yield sent(FAMILIES["tie_preservation"], opened, ("structure", name), domain)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from embcheck.core.result import Difference
+from embcheck.core.law import ended
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes.alone import SHOWS
 from embcheck.engine.crashes.isolate import examine
@@ -54,9 +54,8 @@ def verdict_of_crash(
         example = replace(held, mode=mode)
     else:
         first, case, words, program = (answer[name] for name in ("first", "case", "words", "script"))
-        found, first = Difference(kind, "error", words, None, words), first if first != case else ""
-        more = {"first": first, "script": program, "got": words, "expected": ""}
-        example = example_of(law, family, subject, mode, device, case, found, **more)
+        more = {"first": first if first != case else "", "script": program, "got": words, "expected": ""}
+        example = example_of(law, family, subject, mode, device, case, ended(kind, words), **more)
     return replace(unknown, law=law, status=Status.VIOLATED, counterexamples=(example,))
 
 

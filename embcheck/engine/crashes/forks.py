@@ -1,6 +1,6 @@
 """Executes cases in forks of a process that has imported torch but run nothing: ``python -m embcheck.engine.crashes.forks``.
 
-It answers requests, one JSON object a line, as `embcheck.engine.crashes.isolate.Isolation` sends them.
+It answers requests, one JSON object a line, as `embcheck.engine.crashes.isolate` sends them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ import torch
 import torch._dynamo  # which optimizers import at their first step: not in every fork
 
 from embcheck.core.axes import parse
-from embcheck.core.law import accepts
+from embcheck.core.law import accepts, ended
 from embcheck.core.ledger import load_all
 from embcheck.core.processes import end_with_parent
-from embcheck.core.result import Difference
 from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.crashes.patience import Patience, symptom_of
 from embcheck.engine.crashes.slot import case_of
@@ -36,17 +35,14 @@ from embcheck.subject.collect import load_families
 
 def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | None:
     """How executing cases in one fork ends: ``crash SIGSEGV``, ``hang``, or None if it comes back."""
-    child = os.fork()
-    if child == 0:
-        end_with_parent()
-        status = 3
-        with contextlib.suppress(BaseException):
-            silenced()
-            for case in cases:
-                run(family.plan(case), mode)
-            status = 0
-        os._exit(status)
-    return symptom_of(child, Patience(child, limit)) or None
+
+    def work() -> bytes:
+        silenced()
+        for case in cases:
+            run(family.plan(case), mode)
+        return b""
+
+    return sent_by(work, limit)[1] or None
 
 
 def sent_by(work: Callable[[], bytes], limit: float) -> tuple[bytes, str]:
@@ -83,7 +79,7 @@ def outcome(family: Any, mode: Any, case: Any, setup: list[tuple[str, str]], lim
     return {"sent": base64.b64encode(sent).decode()} if sent else {"symptom": symptom}
 
 
-def ended(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
+def ended_on(family: Any, mode: Any, case: Any, device: str, limit: float) -> dict[str, Any]:
     """How a case ends on a device: the error's name and message, or none, and what was written to its inputs."""
 
     def work() -> bytes:
@@ -113,7 +109,7 @@ def _answer(request: dict[str, Any]) -> Any:
     family, mode = load_families()[request["family"]], MODES[request["mode"]]
     limit = float(request["limit"])
     if "refusal" in request:
-        return ended(family, mode, parse(request["refusal"]), request["device"], limit)
+        return ended_on(family, mode, parse(request["refusal"]), request["device"], limit)
     if "outcome" in request:
         return outcome(family, mode, parse(request["outcome"]), request["setup"], limit)
     if "cases" in request:
@@ -128,7 +124,7 @@ def _answer(request: dict[str, Any]) -> Any:
         return symptoms
     case: Any = parse(request["case"]) if "case" in request else case_of(bytes.fromhex(request["slot"]))
     first = repr(case)
-    found, tried = symptom(family, mode, [case], limit), 0
+    found = symptom(family, mode, [case], limit)
     if found is not None and request["seconds"]:
         ledger = load_all(request["ledgers"], torch.__version__, date.today())
         excluded = ledger.excludes([law.name for law in family.laws], mode.name, "cpu")
@@ -137,20 +133,11 @@ def _answer(request: dict[str, Any]) -> Any:
             known = any(entry.covers_case(smaller) for entry in excluded)
             return not known and symptom(family, mode, [smaller], limit) == found
 
-        case, tried = reduce_case(case, family.space, alike, seconds=request["seconds"])
+        case, _ = reduce_case(case, family.space, alike, seconds=request["seconds"])
     law = next(law for law in family.laws if law.judge is accepts)
-    words = f"no end within {limit:g} s of CPU time" if found == "hang" else f"the process died: {found}"
-    kind = found or "crash"
-    program = script(family, mode, law, case, Difference(kind, "error", words, None, words))
-    return {
-        "symptom": found,
-        "first": first,
-        "case": repr(case),
-        "tried": tried,
-        "law": law.name,
-        "words": words,
-        "script": program,
-    }
+    difference = ended(found or "crash", f"no end within {limit:g} s of CPU time" if found == "hang" else "")
+    told = {"symptom": found, "first": first, "case": repr(case), "law": law.name, "words": difference.words}
+    return told | {"script": script(family, mode, law, case, difference)}
 
 
 def answer_all(requests: Iterable[str], answers: TextIO) -> None:

@@ -75,82 +75,74 @@ class Started:
         self._process.communicate()
 
 
-class Isolation:
-    """A process that has imported torch, but runs nothing itself: it tells how cases end in forks of it.
+#: A process that has imported torch, but runs nothing itself: it tells how cases end in forks of it.  It takes seconds to
+#: start, so it stays.  A fork of a worker that has run a case would not do: its thread pools don't survive one.
+_process: Forked | Started | None = None
+_python: Sequence[str] = (sys.executable,)
 
-    A fork of a worker that has run a case would not do: its thread pools don't survive one.
+
+def fork() -> None:
+    """Has the cases of this process end in forks of it as it is now, which must have imported the laws and run nothing."""
+    global _process
+    if _process is None:
+        _process = Forked()
+        atexit.register(close)
+
+
+def start_with(python: Sequence[str]) -> None:
+    """Has the process started with what runs Python in place of the interpreter: see `embcheck.runner.fork_server`."""
+    global _python
+    _python = python
+
+
+def close() -> None:
+    """Ends the process."""
+    global _process
+    if _process is not None:
+        ended, _process = _process, None
+        ended.end()
+
+
+def _ask(family: str, mode: str, limit: float, **more: Any) -> Any:
+    """One request, one answer; a case may take ``limit`` seconds of CPU time.
+
+    Raises:
+        NoAnswer: if the process died without one.  The next request starts another.
     """
-
-    def __init__(self) -> None:
-        self._process: Forked | Started | None = None
-        #: What runs Python.
-        self.python: Sequence[str] = (sys.executable,)
-
-    def fork(self) -> None:
-        """Makes it a fork of this process, which must have imported the laws and run nothing."""
-        if self._process is None:
-            self._process = Forked()
-            atexit.register(self.close)
-
-    def ask(self, family: str, mode: str, limit: float, **more: Any) -> Any:
-        """One request, one answer; a case may take ``limit`` seconds of CPU time.
-
-        Raises:
-            NoAnswer: if the process died without one.  The next request starts another.
-        """
-        if self._process is None:
-            self._process = Started(self.python)
-            atexit.register(self.close)
-        try:
-            self._process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        except BaseException:
-            self.close()  # its answer would be taken for that of the next request
-            raise
-        if not line.endswith("\n"):  # it died, be it in the middle of an answer
-            self.close()
-            raise NoAnswer("the process that isolates crashes died itself")
-        return json.loads(line)
-
-    def close(self) -> None:
-        """Ends the process."""
-        if self._process is not None:
-            ended, self._process = self._process, None
-            ended.end()
+    global _process
+    if _process is None:
+        _process = Started(_python)
+        atexit.register(close)
+    try:
+        _process.stdin.write(json.dumps({"family": family, "mode": mode, "limit": limit, **more}) + "\n")
+        _process.stdin.flush()
+        line = _process.stdout.readline()
+    except BrokenPipeError:
+        line = ""
+    except BaseException:
+        close()  # its answer would be taken for that of the next request
+        raise
+    if not line.endswith("\n"):  # it died, be it in the middle of an answer
+        close()
+        raise NoAnswer("the process that isolates crashes died itself")
+    return json.loads(line)
 
 
-#: This process' own.  It takes seconds to start, so it stays.
-_ISOLATION = Isolation()
+def ready() -> None:
+    """Starts the process, which takes seconds: not on a case's time."""
+    _ask("", "", 0.0, ready=True)
 
 
 def probe(family: str, mode: str, limit: float, cases: list[Any]) -> list[str | None]:
     """The symptom of each case, up to the first that hangs."""
-    answer: list[str | None] = _ISOLATION.ask(family, mode, limit, cases=[repr(case) for case in cases])
+    answer: list[str | None] = _ask(family, mode, limit, cases=[repr(case) for case in cases])
     return answer
 
 
 def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     """How a case ends on a device, in a process of its own: its error's name and message, and what it wrote."""
-    answer: dict[str, Any] = _ISOLATION.ask(family, mode, 60.0, refusal=case, device=device)
+    answer: dict[str, Any] = _ask(family, mode, 60.0, refusal=case, device=device)
     return answer
-
-
-def fork() -> None:
-    """Has the cases of this process end in forks of it as it is now, which must have run nothing."""
-    _ISOLATION.fork()
-
-
-def start_with(python: Sequence[str]) -> None:
-    """Has the process started with what runs Python in place of the interpreter: see `embcheck.runner.fork_server`."""
-    _ISOLATION.python = python
-
-
-def ready() -> None:
-    """Starts the process, which takes seconds: not on a case's time."""
-    _ISOLATION.ask("", "", 0.0, ready=True)
 
 
 def elsewhere(family: str, mode: str, case: str, setup: Sequence[tuple[str, str]] = ()) -> bytes:
@@ -160,7 +152,7 @@ def elsewhere(family: str, mode: str, case: str, setup: Sequence[tuple[str, str]
         ProcessDied: if the fork died, or came to no end.
         NoAnswer: if nothing came back for another reason.
     """
-    answer = _ISOLATION.ask(family, mode, 150.0, outcome=case, setup=list(setup))
+    answer = _ask(family, mode, 150.0, outcome=case, setup=list(setup))
     if "sent" in answer:
         return base64.b64decode(answer["sent"])
     if answer["symptom"]:
@@ -182,5 +174,5 @@ def examine(
     The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
     """
     given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
-    answer: dict[str, Any] = _ISOLATION.ask(family, mode, limit, **given, seconds=seconds, ledgers=[*map(str, ledgers)])
+    answer: dict[str, Any] = _ask(family, mode, limit, **given, seconds=seconds, ledgers=[*map(str, ledgers)])
     return answer

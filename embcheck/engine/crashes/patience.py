@@ -14,7 +14,6 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 #: Seconds in which a process that uses next to no CPU time is taken for one that waits for ever.
 IDLE = 60.0
@@ -119,7 +118,10 @@ def attended(
             started.
         OSError: if it can't be started.
     """
-    with _file() as source, _file() as out, _file() as err:
+    with contextlib.ExitStack() as files:
+        source, out, err = (
+            files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")) for _ in range(3)
+        )
         source.write(given)
         source.seek(0)
         child = subprocess.Popen(
@@ -133,19 +135,10 @@ def attended(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(0.1)
         finally:
-            _end(child)
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
+                child.wait()
         for file in (out, err):
             file.seek(0)
         return subprocess.CompletedProcess(command, child.returncode, out.read(), err.read())
-
-
-def _file() -> IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kills a process with its group, if it still runs."""
-    if child.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL) if hasattr(os, "killpg") else child.kill()
-        child.wait()

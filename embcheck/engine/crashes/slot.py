@@ -53,11 +53,15 @@ class Deaths:
 
     def crashes(self, family: str) -> None:
         """A case of a family crashes torch: its cases are to be tried elsewhere first."""
-        _append(self._crashing, family)
+        self._note(self._crashing, family)
 
     def kills(self, case: bytes) -> None:
         """A case ends the worker that judges it, though not the process that only executes it: it is to be left out."""
-        _append(self._deadly, case.hex())
+        self._note(self._deadly, case.hex())
+
+    def _note(self, path: Path, line: str) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
     def crashing(self, family: str) -> bool:
         """Whether a family's cases are to be tried elsewhere first."""
@@ -67,11 +71,6 @@ class Deaths:
     def deadly(self) -> frozenset[bytes]:
         """The cases that are to be left out."""
         return frozenset(map(bytes.fromhex, _lines(self._deadly)))
-
-
-def _append(path: Path, line: str) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
 
 
 def _lines(path: Path) -> list[str]:
@@ -94,11 +93,6 @@ def read_slot(path: Path) -> Running:
     body = data[_HEAD.size :]
     nodeid, _, label = body[:item].decode().partition("\t")
     return Running(nodeid, label, body[item : item + case], started)
-
-
-def process_of(path: Path) -> int:
-    """The process that writes a slot: its file's name ends in its number."""
-    return int(path.name.rpartition("-")[2])
 
 
 def case_of(name: bytes) -> Axes:

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from embcheck.engine.crashes.patience import IDLE, LOOK, PROC, Patience
-from embcheck.engine.crashes.slot import Running, process_of, read_slot
+from embcheck.engine.crashes.slot import Running, read_slot
 
 
 class Watch(threading.Thread):
@@ -33,7 +33,7 @@ class Watch(threading.Thread):
         """Looks at every worker once."""
         for path in self.folder.glob("slot-*"):
             with contextlib.suppress(OSError, ValueError, KeyError):  # it dies, and its slot is used up, meanwhile
-                running, pid = read_slot(path), process_of(path)
+                running, pid = read_slot(path), int(path.name.rpartition("-")[2])
                 before, patience = self._watched.pop(path, (None, None))
                 if before == running and running.case:
                     patience = patience or Patience(pid, self.limit, self.idle)

@@ -15,12 +15,14 @@ from embcheck.core.machine import Machine
 ATEN, ONEDNN = "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"
 #: The variables by which a user may have capped a library; the first that is set counts.
 _SET_BY = {ATEN: (ATEN,), ONEDNN: (ONEDNN, "DNNL_MAX_CPU_ISA")}
-#: ATen's levels, each above those before it, and the CPU flags without which its kernels would end the process.
-_ATEN = {"default": (), "avx2": ("avx2", "fma"), "avx512": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "fma")}
 _AVX512 = ("avx512f", "avx512bw", "avx512vl", "avx512dq")
 _AMX = ("amx_tile", "amx_int8", "amx_bf16")
-#: oneDNN's levels: the CPU flags that they need, and the levels right below them; the order is partial.
-_ONEDNN: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+#: The levels of ATen and of oneDNN: the CPU flags without which their kernels would end the process, and the levels right below
+#: them; the order is partial.
+_LEVELS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "default": ((), ()),
+    "avx2": (("avx2", "fma"), ("default",)),
+    "avx512": ((*_AVX512, "fma"), ("avx2",)),
     "SSE41": (("sse4_1",), ()),
     "AVX": (("avx",), ("SSE41",)),
     "AVX2": (("avx2",), ("AVX",)),
@@ -42,7 +44,7 @@ LOWEST = "lowest"
 #: Before a level's name, in the device that a verdict names.
 AT = " at "
 
-NAMES = (*_ATEN, *_ONEDNN, LOWEST)
+NAMES = (*_LEVELS, LOWEST)
 
 
 class UnknownLevel(ValueError):
@@ -76,17 +78,15 @@ def level(name: str) -> Level:
     known = _ALSO.get(name, name)
     if known == LOWEST:
         return Level(LOWEST, {ATEN: "default", ONEDNN: "SSE41"})
-    if known in _ATEN:
-        return Level(known, {ATEN: known})
-    if known in _ONEDNN:
-        return Level(known, {ONEDNN: known})
+    if known in _LEVELS:
+        return Level(known, {ATEN if known.islower() else ONEDNN: known})
     hint = closest(name, NAMES) or f"there are all, {', '.join(NAMES)}"
     raise UnknownLevel(f"no CPU level {name!r}; {hint}")
 
 
 def below(name: str) -> frozenset[str]:
-    """A level of oneDNN's and all that are below it."""
-    return frozenset({name}).union(*map(below, _ONEDNN[name][1]))
+    """A level and all of the same library that are below it."""
+    return frozenset({name}).union(*map(below, _LEVELS[name][1]))
 
 
 def lacking(wanted: Level, machine: Machine, flags: Iterable[str], environ: Mapping[str, str]) -> str:
@@ -96,30 +96,17 @@ def lacking(wanted: Level, machine: Machine, flags: Iterable[str], environ: Mapp
     """
     if machine.arch not in ("x86_64", "AMD64"):
         return f"there is no level to choose on {machine.arch}"
-    needed = {flag for variable, value in wanted.environment.items() for flag in _needs(variable, value)}
+    needed = {flag for value in wanted.environment.values() for each in below(value) for flag in _LEVELS[each][0]}
     missing = sorted(needed.difference(flags))
     if missing:
         return f"this CPU has no {', '.join(missing)}"
     for variable, value in wanted.environment.items():
         limit = next((environ[name] for name in _SET_BY[variable] if environ.get(name)), "")
-        if limit and not _within(variable, value, limit):
+        known = limit if variable == ATEN else _ALSO.get(limit.upper(), limit.upper())
+        # Of a limit that is none the library takes no notice.
+        if known in _LEVELS and known.islower() == value.islower() and value not in below(known):
             return f"it is above {variable}={limit}, which was set"
     return ""
-
-
-def _needs(variable: str, value: str) -> frozenset[str]:
-    if variable == ATEN:
-        return frozenset(_ATEN[value])
-    return frozenset(flag for name in below(value) for flag in _ONEDNN[name][0])
-
-
-def _within(variable: str, value: str, limit: str) -> bool:
-    """Whether a level is at most the user's; of a limit that is none the library takes no notice."""
-    if variable == ATEN:
-        order = list(_ATEN)
-        return limit not in order or order.index(value) <= order.index(limit)
-    known = _ALSO.get(limit.upper(), limit.upper())
-    return known not in _ONEDNN or value in below(known)
 
 
 def unproved(wanted: Level, machine: Machine, kernels: Mapping[str, str]) -> tuple[str, str]:
@@ -131,8 +118,7 @@ def unproved(wanted: Level, machine: Machine, kernels: Mapping[str, str]) -> tup
     asked = wanted.environment.get(ATEN, "")
     used = machine.cpu_capability.lower()
     if asked and used != asked:
-        order = list(_ATEN)
-        if used in order and order.index(used) < order.index(asked):
+        if used in below(asked):
             return f"torch uses {used} at most here", ""
         return "", f"torch uses {used or 'what it does not say'}, and {asked} was asked for"
     allowed = wanted.environment.get(ONEDNN)
@@ -147,7 +133,7 @@ def isa_of(kernel: str) -> str:
     """The level of oneDNN's that a kernel's name tells; empty if it tells none."""
     text = kernel.rpartition(":")[2].upper()
     known = _ALSO.get(text, text)
-    return known if known in _ONEDNN else ""
+    return known if known in _LEVELS else ""
 
 
 def evidence(machine: Machine, kernels: Mapping[str, str]) -> str:
