@@ -21,8 +21,8 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.smaller import smaller
 from embcheck.families.gradient import routes
 from embcheck.families.lookup import cases as lookup
-from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.subject.collect import load_families
 
 AXES: dict[str, tuple[Any, ...]] = {
