@@ -14,7 +14,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
-from embcheck.audit.program import Calls, Inputs, Model, answer, backward, base_of, named, same
+from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, named, same, weighted_loss
 
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
@@ -206,7 +206,7 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
     facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
     facts.random = facts.exact and not same(first, answer(one, inputs, seed=1))
     try:
-        backward(one, inputs)
+        weighted_loss(one, inputs).backward()
         facts.trains = True
     except Exception as error:
         facts.untrained = f"its backward pass raises {told(error)}"

@@ -8,8 +8,7 @@ import torch
 
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
 from embcheck.audit.laws.values import NO_TABLE
-from embcheck.audit.program import Inputs, answer, named
-from embcheck.audit.program_state import moved_row
+from embcheck.audit.program import Inputs, answer, moved_row, named
 from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
-from embcheck.audit.program import Calls, answer, call
-from embcheck.audit.program_state import stepped, untouched
+from embcheck.audit.program import Calls, answer, call, stepped
+from embcheck.audit.program_state import untouched
 from embcheck.audit.program_value import (
     a_step_shows,
     embeds_equal_ids,
