@@ -36,21 +36,23 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
     for path in facts.tables:
         module = model.get_submodule(path)
         kind, plain = type(module).__name__, type(module).forward is torch.nn.Embedding.forward
+        reason = ""
         if module._forward_hooks or module._forward_pre_hooks:
-            skipped.append(f"{path} has forward hooks, which may change its output")
+            reason = "has forward hooks, which may change its output"
         elif module.max_norm is not None:
-            skipped.append(f"{path} rescales its rows (max_norm)")
+            reason = "rescales its rows (max_norm)"
         elif not plain and path != facts.path:
-            skipped.append(f"{path} is a {kind}, no plain table")
+            reason = f"is a {kind}, no plain table"
         else:
             try:
                 found = subject.findings(looks_up, path=path)
+                results += (
+                    found if plain else [Note(f"design choice: {path} is a {kind}: {f.words}") for f in found[:1]]
+                )
+                judged += 1
             except (NotApplicable, TypeError, RuntimeError, IndexError, ValueError) as error:
-                skipped.append(f"{path} is a {kind} that takes no bare ids ({type(error).__name__})")
-                continue
-            judged += 1
-            notes = [Note(f"design choice: {path} is a {kind}: {one.words}") for one in found[:1]]
-            results += found if plain else notes
+                reason = f"is a {kind} that takes no bare ids ({type(error).__name__})"
+        skipped += [f"{path} {reason}"] if reason else []
     if not judged:
         raise NotApplicable("; ".join(skipped) or "it has no nn.Embedding")
     return results
@@ -80,10 +82,10 @@ def _other_readers(subject: Subject) -> str:
         with Calls() as calls:
             answer(model, {**subject.inputs, "input_ids": moved})
         seen.append([(id(given[1]), given[0]) for name, given, _ in calls.made if name == "embedding"])
+    modules = reversed([(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.Embedding)])
+    names = {id(module.weight): path for path, module in modules}
     table = id(model.get_input_embeddings().weight)
-    tables = [(path, module) for path, module in model.named_modules() if isinstance(module, torch.nn.Embedding)]
-    names = {id(module.weight): path for path, module in tables}
-    moved = (one for (one, a), (_, b) in zip(*seen, strict=False) if a.shape != b.shape or not torch.equal(a, b))
+    moved = [one for (one, a), (_, b) in zip(*seen, strict=False) if a.shape != b.shape or not torch.equal(a, b)]
     return ", ".join(dict.fromkeys(names.get(one, "another table") for one in moved if one != table))
 
 
