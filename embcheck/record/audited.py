@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +107,3 @@ def models(verdicts: Iterable[Verdict]) -> list[Model]:
     """The audited models, in the order in which they were audited."""
     found = grouped((verdict for verdict in verdicts if verdict.family == FAMILY), lambda verdict: verdict.subject)
     return [Model(subject, tuple(mine)) for subject, mine in found.items()]
-
-
-def counts(audited: Iterable[Model]) -> Counter[Status]:
-    return Counter(model.status for model in audited)

@@ -82,7 +82,7 @@ def _other_readers(subject: Subject) -> str:
         with Calls() as calls:
             answer(model, {**subject.inputs, "input_ids": moved})
         seen.append([(id(given[1]), given[0]) for name, given, _ in calls.made if name == "embedding"])
-    modules = reversed([(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.Embedding)])
+    modules = [(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.Embedding)]
     names = {id(module.weight): path for path, module in modules}
     table = id(model.get_input_embeddings().weight)
     moved = [one for (one, a), (_, b) in zip(*seen, strict=False) if a.shape != b.shape or not torch.equal(a, b)]
