@@ -15,6 +15,9 @@ FAMILY, BUILT = "audit", "a_model_is_built"
 #: The mode of verdicts about a model as its factory builds it; any other is a variant of it.
 AS_BUILT = "as built"
 
+#: What came of a finding's script.
+CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
+
 _NOTE, _EFFECT, _FIX = "note: ", ".  Effect: ", ".  Fix: "
 
 
