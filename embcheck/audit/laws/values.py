@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from embcheck.audit import program_value
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
 from embcheck.audit.program import Calls, answer, call, stepped
 from embcheck.audit.program_state import untouched
-from embcheck.audit.program_value import (
-    a_step_shows,
-    embeds_equal_ids,
-    gradient_is_the_sum,
-    looks_up,
-    lookups_are_cut_off,
-)
 from embcheck.audit.subject import Subject
 
 NO_TABLE = "it has no table"
@@ -45,7 +39,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
             reason = f"is a {kind}, no plain table"
         else:
             try:
-                found = subject.findings(looks_up, path=path)
+                found = subject.findings(program_value.looks_up, path=path)
                 results += (
                     found if plain else [Note(f"design choice: {path} is a {kind}: {f.words}") for f in found[:1]]
                 )
@@ -71,7 +65,7 @@ def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
         raise NotApplicable(f"it refuses inputs_embeds alone: {told(error)}") from error
     if others := _other_readers(subject):
         raise NotApplicable(f"ids are read by {others} as well")
-    return subject.findings(embeds_equal_ids, table=subject.facts.table)
+    return subject.findings(program_value.embeds_equal_ids, table=subject.facts.table)
 
 
 def _other_readers(subject: Subject) -> str:
@@ -101,7 +95,7 @@ _FOLLOWED = {
 def a_step_shows_everywhere(subject: Subject) -> Result:
     facts = subject.need(forward="", table=NO_TABLE, untrained="")
     subject.learning(subject.fresh())
-    found = subject.findings(a_step_shows, varied=False, table=facts.table)
+    found = subject.findings(program_value.a_step_shows, varied=False, table=facts.table)
     if found and facts.said in ("--expect untied", "--expect any"):
         return [Note(f"design choice: {found[0].words}")]
     return found
@@ -118,8 +112,8 @@ def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     unknown = sorted(_readers(call(model, subject.inputs).grad_fn, weight) - _FOLLOWED)
     if unknown:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
-    found = subject.findings(gradient_is_the_sum, table=facts.table, padding=facts.padding)
-    if not found and not facts.tied and lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
+    found = subject.findings(program_value.gradient_is_the_sum, table=facts.table, padding=facts.padding)
+    if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
         return [Note(f"design choice: {facts.table} {words}")]
     return found
