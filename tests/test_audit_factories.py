@@ -72,7 +72,7 @@ APART = SHARED.format(weight="torch.nn.Parameter(self.table.weight.detach().clon
 @pytest.fixture
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A source of these factories, to be imported in this process, without its target."""
-    (tmp_path / "odd_models.py").write_text(FACTORIES)
+    (tmp_path / "odd_models.py").write_text(FACTORIES + APART)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield {"kind": "factory", "folder": str(tmp_path)}
     sys.modules.pop("odd_models", None)
@@ -127,21 +127,22 @@ def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    ("law", "words"),
+    ("target", "law", "words"),
     [
-        ("the_model_runs", "in eval mode its answer is another one with another seed"),
-        ("the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
+        ("odd", "the_model_runs", "in eval mode its answer is another one with another seed"),
+        ("odd", "the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
+        (
+            *("broken", "the_model_runs"),
+            "the model could not be run: its forward pass raises RuntimeError: no luck; a factory may return the model",
+        ),
     ],
 )
-def test_what_is_worth_knowing_is_a_note(law: str, words: str, odd: dict[str, Any]) -> None:
-    assert [note[: len(words)] for note in said(odd | {"target": "odd_models:odd"}, law).notes] == [words]
-
-
-def test_a_model_that_can_not_be_run_is_unknown(odd: dict[str, Any]) -> None:
-    assert said(odd | {"target": "odd_models:broken"}, "the_model_runs").failure == (
-        "the model could not be run: its forward pass raises RuntimeError: no luck; "
-        "a factory may return the model and its inputs"
-    )
+def test_what_is_worth_knowing_is_a_note_and_what_can_not_be_run_is_unknown(
+    target: str, law: str, words: str, odd: dict[str, Any]
+) -> None:
+    one = said(odd | {"target": f"odd_models:{target}"}, law)
+    assert [line[: len(words)] for line in (*one.notes, one.failure) if line] == [words]
+    assert bool(one.failure) == (target == "broken")
 
 
 def test_a_script_names_the_folder_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,12 +219,8 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Calla
     assert (code, "ERROR" in told, "shared_model can't be imported" in told) == (3, True, True)
 
 
-def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "copied_model.py").write_text(APART)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    source = {"kind": "factory", "target": "copied_model:Shared", "folder": str(tmp_path)}
+def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(odd: dict[str, Any]) -> None:
+    source = odd | {"target": "odd_models:Shared"}
     every = {e: said(source, "the_tie_is_as_declared", e) for e in ("auto", "any", "tied", "untied")}
     words = "head.weight only starts as a copy of table.weight: the two are trained apart"
     declared = "and nothing declares whether that is meant; say --expect tied or --expect untied"

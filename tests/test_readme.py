@@ -11,8 +11,7 @@ from typing import Any
 import typer
 
 import embcheck
-from embcheck.audit import faults  # noqa: F401  (which it plants)
-from embcheck.audit.specimen import PLANTED
+from embcheck.audit.faults import PLANTED
 from embcheck.claims.appraisal import every_claim
 from embcheck.cli.main import app
 from embcheck.core.item import PROFILES

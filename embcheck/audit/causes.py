@@ -64,9 +64,9 @@ def causes(judged: list[Judged]) -> list[Cause]:
 def together(findings: list[Finding]) -> list[Finding]:
     """The findings of one law, those of structure as one: the first, which names the others."""
     structure = [finding for finding in findings if finding.kind in STRUCTURE]
-    rest = [finding for finding in findings if finding.kind not in STRUCTURE]
     words = "; ".join(finding.words for finding in structure)
-    return [*(replace(finding, words=words) for finding in structure[:1]), *rest]
+    first = [replace(finding, words=words) for finding in structure[:1]]
+    return first + [finding for finding in findings if finding.kind not in STRUCTURE]
 
 
 def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | None:
@@ -76,9 +76,6 @@ def _inherited(one: Judged, finding: Finding, found: list[Cause]) -> Cause | Non
         named = (finding.where and finding.where in cause.finding.words) or where in finding.words
         if finding.kind in INHERITED.get(kind, ()) or (kind in NAMED and named and finding.kind in BEHAVIOUR):
             return cause
-    if finding.kind in STRUCTURE:
-        for law in FOLLOWS.get(one.law, ()):
-            for cause in found:
-                if (law, one.variant) in cause.met and cause.finding.kind in STRUCTURE | {"size is not told"}:
-                    return cause
-    return None
+    broken = [cause for cause in found if cause.finding.kind in STRUCTURE | {"size is not told"}]
+    laws = FOLLOWS.get(one.law, ()) if finding.kind in STRUCTURE else ()
+    return next((cause for law in laws for cause in broken if (law, one.variant) in cause.met), None)

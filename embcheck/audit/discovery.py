@@ -14,7 +14,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
-from embcheck.audit.program import Calls, Inputs, Model, answer, backward, base_of, named, same
+from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, named, same, weighted_loss
 
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
@@ -36,8 +36,7 @@ class Facts:
     width: int = 0
     padding: int | None = None
     head: str = ""
-    found: str = ""
-    logits: int = 0
+    getter: bool = False
     expected: str = "any"
     said: str = ""
     pairs: list[tuple[str, str]] = field(default_factory=list)
@@ -75,10 +74,12 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
     _behaviour(source, variant, facts, inputs)
-    getter = facts.found == "get_input_embeddings" and bool(facts.table)
-    facts.resizable = callable(getattr(model, "resize_token_embeddings", None)) and getter
+    facts.getter &= bool(facts.table)
+    facts.resizable = callable(getattr(model, "resize_token_embeddings", None)) and facts.getter
     facts.pretrained = all(callable(getattr(model, name, None)) for name in ("save_pretrained", "from_pretrained"))
-    facts.embeds = "inputs_embeds" in inspect.signature(model.forward).parameters and "input_ids" in inputs and getter
+    facts.embeds = (
+        "inputs_embeds" in inspect.signature(model.forward).parameters and "input_ids" in inputs and facts.getter
+    )
     facts.flippable = source["kind"] == "hf" and bool(facts.head) and hf.flippable(source)
     return facts
 
@@ -107,20 +108,23 @@ def _tables(model: Model, facts: Facts) -> None:
             table = getter()
         except NotImplementedError:
             table = None
-        facts.found = "get_input_embeddings" if _is_table(table) else ""
+        facts.getter = _is_table(table)
     if not _is_table(table) and tables:
         likely = [m for m in tables if any(word in paths[id(m)].lower() for word in ("tok", "word", "wte", "shared"))]
         table = max(likely or tables, key=lambda m: m.weight.shape[0])
-        facts.found = "the types of its modules"
     if not _is_table(table):
         return
-    names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
-    facts.path = paths.get(id(table), "")
-    own = f"{facts.path}.weight"
-    facts.table = own if own in named(model) else names.get(id(table.weight), "")
+    facts.path, facts.table = paths.get(id(table), ""), _weight_of(model, table)
     facts.rows, facts.width = table.weight.shape
     padding = getattr(table, "padding_idx", None)
     facts.padding = padding if isinstance(padding, int) else None
+
+
+def _weight_of(model: Model, module: Any) -> str:
+    """The name of a module's weight: by its own path, if that is one of the model's names."""
+    path = next((path for path, one in model.named_modules(remove_duplicate=False) if one is module), "")
+    others = [name for name, parameter in named(model).items() if parameter is module.weight]
+    return next((name for name in (f"{path}.weight", *others) if name in named(model)), "")
 
 
 def _is_table(thing: Any) -> bool:
@@ -131,24 +135,22 @@ def _is_table(thing: Any) -> bool:
 def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
     """The weight whose product with the hidden states are the logits."""
     names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
-    calls = Calls()
+    calls, width = Calls(), 0
     try:
         with calls:
             logits = answer(model, inputs)
-        facts.logits = logits.shape[-1] if logits.dim() else 0
+        width = logits.shape[-1] if logits.dim() else 0
     except Exception as error:
         facts.forward = f"its forward pass raises {told(error)}"
         calls.made.clear()
     getter = getattr(model, "get_output_embeddings", None)
     head: Any = getter() if callable(getter) else None
     if isinstance(getattr(head, "weight", None), torch.Tensor):
-        path = next((p for p, m in model.named_modules(remove_duplicate=False) if m is head), "")
-        own = f"{path}.weight"
-        facts.head = own if own in named(model) else names.get(id(head.weight), "")
+        facts.head = _weight_of(model, head)
         return
     for name, given, out in reversed(calls.made):
         weight = base_of(given[1])
-        made = name in ("linear", "matmul", "__matmul__", "mm") and out.shape[-1] == facts.logits
+        made = name in ("linear", "matmul", "__matmul__", "mm") and out.shape[-1] == width
         if made and id(weight) in names and facts.rows in weight.shape:
             facts.head = names[id(weight)]
             return
@@ -206,7 +208,7 @@ def _behaviour(source: Source, variant: str, facts: Facts, inputs: Inputs) -> No
     facts.exact = same(first, answer(one, inputs)) and same(first, answer(other, inputs))
     facts.random = facts.exact and not same(first, answer(one, inputs, seed=1))
     try:
-        backward(one, inputs)
+        weighted_loss(one, inputs).backward()
         facts.trains = True
     except Exception as error:
         facts.untrained = f"its backward pass raises {told(error)}"

@@ -12,7 +12,7 @@ import torch
 
 from embcheck.audit import hf
 from embcheck.audit.finding import AS_BUILT, Unbuilt, told
-from embcheck.audit.program import Inputs, Model, is_compiled, named, uncompiled, vary
+from embcheck.audit.program import Inputs, Model, is_compiled, memory, named, uncompiled, vary
 
 #: Where a model comes from, JSON-ready: a factory's ``target`` and ``folder``, or an architecture of transformers.
 Source = dict[str, Any]
@@ -66,16 +66,12 @@ def compiled(source: Source) -> bool:
     if source["kind"] == "hf":
         return False
     one, other = returned(source)[0], returned(source)[0]
-    mine = {p.untyped_storage().data_ptr() for p in named(one).values() if has_memory(p)}
-    shared = [n for n, p in named(other).items() if has_memory(p) and p.untyped_storage().data_ptr() in mine]
+    mine = {memory(p) for p in named(one).values()} - {None}
+    shared = [name for name, p in named(other).items() if memory(p) in mine]
     if one is other or shared:
         what = "the same model" if one is other else f"models that share the memory of {shared[0]}"
         raise Unbuilt(f"{source['target']} returns {what} each time; an audit changes models: build each anew")
     return is_compiled(other)
-
-
-def has_memory(parameter: torch.Tensor) -> bool:
-    return parameter.numel() > 0 and parameter.device.type != "meta"
 
 
 def returned(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
@@ -104,14 +100,11 @@ def returned(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Mo
         raise Unbuilt(f"{target} returned {kind}; expected a torch.nn.Module, or a module and its inputs")
     if inputs is not None and not isinstance(inputs, (dict, torch.Tensor, list, tuple)):
         raise Unbuilt(f"{target} returned inputs of type {type(inputs).__name__}; expected a tensor or dict")
-    return model, None if inputs is None else by_name(inputs)
-
-
-def by_name(inputs: Any) -> Inputs:
-    """The inputs of a forward pass by name; positional ones under their number."""
-    if isinstance(inputs, dict):
-        return {str(name): value for name, value in inputs.items()}
-    return {str(place): value for place, value in enumerate([inputs] if isinstance(inputs, torch.Tensor) else inputs)}
+    if isinstance(inputs, torch.Tensor):
+        inputs = [inputs]
+    if isinstance(inputs, (list, tuple)):  # positional ones are under their number
+        inputs = dict(enumerate(inputs))
+    return model, None if inputs is None else {str(name): value for name, value in inputs.items()}
 
 
 def fresh(source: Source, variant: str = AS_BUILT, *, varied: bool = True, seed: int = 0) -> Model:

@@ -6,15 +6,28 @@ The name of each says what it does.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import Parameter, init
 from torch.nn.functional import embedding, linear
 
-from embcheck.audit.right import FirstRowLeftOut, RowsRescaled
-from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, after, plant, planted
+from embcheck.audit.right import RIGHT
+from embcheck.audit.specimen import Specimen, Untied, after, derived
+
+#: By the class that has the fault, the kinds of finding of which one must be reported.
+PLANTED: dict[type[Specimen], tuple[str, ...]] = {}
+
+
+def plant(name: str, kinds: str, base: type[Specimen] = Specimen, **methods: Any) -> None:
+    """Makes and registers a fault: functions stand in the places of methods; ``kinds`` has bars between."""
+    PLANTED[derived(globals(), name, base, methods)] = tuple(kinds.split(" | "))
+
+
+def plant_after(method: str, name: str, kinds: str, change: Any, base: type[Specimen] = Specimen) -> None:
+    """The same for a change of the model when a method is done."""
+    plant(name, kinds, base, **{method: after(getattr(base, method), torch.no_grad()(change))})
 
 
 def untie(self: Any) -> Any:
@@ -23,319 +36,251 @@ def untie(self: Any) -> Any:
     return self
 
 
-def drawn_again(self: Specimen) -> None:
+def tie(self: Any) -> None:
+    self.head.weight = self.table.weight
+
+
+def drawn_again(self: Any) -> None:
     init.normal_(self.table.weight)
 
 
 # -- ties, copies and casts ----------------------------------------------------------------------------------------
 
 
-def head_shares_data(self: Specimen) -> None:
+def head_shares_data(self: Any) -> None:
     self.head.weight = Parameter(self.table.weight.data)
 
 
-def head_data_assigned(self: Specimen) -> None:
+def head_data_assigned(self: Any) -> None:
     self.head.weight.data = self.table.weight.data
 
 
-def tied_anyway(self: Specimen) -> None:
-    self.head.weight = self.table.weight
-
-
-def listed_twice(self: Specimen, recurse: bool = True) -> Any:
+def listed_twice(self: Any, recurse: bool = True) -> Any:
     yield from (p for module in (self.table, self.norm, self.mix, self.head) for p in module.parameters())
 
 
-def rebuilt(self: Specimen, memo: Any) -> Specimen:
+def rebuilt(self: Any, memo: Any) -> Any:
     other = type(self)(copy.deepcopy(self.config))
     other.load_state_dict(self.state_dict())
     return other.eval()
 
 
-def copied_with_its_table(self: Specimen, memo: Any) -> Specimen:
+def copied_with_its_table(self: Any, memo: Any) -> Any:
     other = rebuilt(self, memo)
     other.table.weight = other.head.weight = self.table.weight
     return other
 
 
-def cast_without_the_head(self: Specimen, fn: Any, recurse: bool = True) -> Any:
-    rest: Any = (self.norm, self.mix)
-    for module in rest:
+def cast_without_the_head(self: Any, fn: Any, recurse: bool = True) -> Any:
+    for module in (self.norm, self.mix):
         module._apply(fn)
     self.table.weight = Parameter(fn(self.table.weight.detach()))
     return self
 
 
-plant("HeadIsACopy", "tie is missing", "tie_weights", then=untie)
-plant("HeadSharesData", "two Parameters over one memory", "tie_weights", head_shares_data)
-plant("HeadDataAssigned", "two Parameters over one memory", "tie_weights", head_data_assigned)
-plant("TiedAgainstItsConfiguration", "tie is undeclared", "tie_weights", tied_anyway, Untied)
-plant("NeverTied", "tie is missing", "tie_weights", lambda self: None)
-plant("ListedTwice", "listed twice", "parameters", listed_twice)
-plant("DeepCopyUnties", "alias is lost", "__deepcopy__", lambda self, memo: untie(rebuilt(self, memo)))
-plant("DeepCopyShares", "memory is shared", "__deepcopy__", copied_with_its_table)
-plant("PickleUnties", "alias is lost", "__setstate__", then=untie)
-plant("CastSkipsTheHead", "cast is partial | alias is lost", "_apply", cast_without_the_head)
-
-
-@planted("not among the parameters")
-class TableInAList(Untied):
-    """It is kept in a plain list, where no module finds it."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.tables = [self.table]
-        del self.table
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        rows: Tensor = self.tables[0](input_ids)
-        return rows
-
-    def get_input_embeddings(self) -> Any:
-        return self.tables[0]
+def table_in_a_list(self: Any) -> None:
+    self.tables = [self.table]
+    del self.table
 
 
 class _Product:
     """Holds a weight as a copy of the model does not see it."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Any) -> None:
         self.weight = weight
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Product:
+    def __deepcopy__(self, memo: Any) -> _Product:
         return self
 
 
-@planted("copy does not follow", "original moves")
-class HeadHoldsTheTable(Specimen):
-    """The head's product is a closure over the table: that of a copy is the original's."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.product = _Product(self.table.weight)
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return hidden @ self.product.weight.T
+plant_after("tie_weights", "HeadIsACopy", "tie is missing", untie)
+plant("HeadSharesData", "two Parameters over one memory", tie_weights=head_shares_data)
+plant("HeadDataAssigned", "two Parameters over one memory", tie_weights=head_data_assigned)
+plant("TiedAgainstItsConfiguration", "tie is undeclared", Untied, tie_weights=tie)
+plant("NeverTied", "tie is missing", tie_weights=lambda self: None)
+plant("ListedTwice", "listed twice", parameters=listed_twice)
+plant("DeepCopyUnties", "alias is lost", __deepcopy__=lambda self, memo: untie(rebuilt(self, memo)))
+plant("DeepCopyShares", "memory is shared", __deepcopy__=copied_with_its_table)
+plant_after("__setstate__", "PickleUnties", "alias is lost", untie)
+plant("CastSkipsTheHead", "cast is partial | alias is lost", _apply=cast_without_the_head)
+plant(  # a plain list, where no module finds it
+    "TableInAList", "not among the parameters", Untied, finish=table_in_a_list,
+    look_up=lambda self, ids: self.tables[0](ids), get_input_embeddings=lambda self: self.tables[0],
+)  # fmt: skip
+plant(  # the product of a copy is the original's
+    "HeadHoldsTheTable", "copy does not follow | original moves",
+    finish=lambda self: setattr(self, "product", _Product(self.table.weight)),
+    logits=lambda self, hidden: hidden @ self.product.weight.T,
+)  # fmt: skip
 
 
 # -- gradients, steps, padding rows and forward passes -----------------------------------------------------------------
 
 
-def hooked(factor: float) -> Callable[..., Any]:
+def plant_scaled(name: str, factor: float, base: type[Specimen] = Specimen) -> None:
     """Multiplies the gradient of the table."""
-    return after(Specimen.__init__, lambda self: self.table.weight.register_hook(lambda grad: grad * factor))
+    plant(name, WRONG_SUM, base, finish=lambda self: self.table.weight.register_hook(lambda grad: grad * factor))
 
 
-def writing_into_ids(self: Specimen, input_ids: Tensor) -> Tensor:
-    input_ids[input_ids > 20] = 1
-    return Specimen.look_up(self, input_ids)
+def writing_into_ids(self: Any, ids: Any) -> Any:
+    ids[ids > 20] = 1
+    return self.table(ids)
 
 
-def normalising(self: Specimen, input_ids: Tensor) -> Tensor:
+def normalising(self: Any, ids: Any) -> Any:
     with torch.no_grad():
         self.table.weight.div_(self.table.weight.norm(dim=1, keepdim=True).clamp(min=1e-3))
-    return Specimen.look_up(self, input_ids)
+    return self.table(ids)
 
 
-def untying_when_trained(self: Specimen, hidden: Tensor) -> Tensor:
-    out = Specimen.logits(self, hidden)
+def halving_another_row(self: Any, ids: Any) -> Any:
+    self.table.weight.data[3] /= 2
+    return self.table(ids)
+
+
+def untying_when_trained(self: Any, hidden: Any) -> Any:
+    out = self.head(hidden)
     if torch.is_grad_enabled() and self.head.weight is self.table.weight:
         untie(self)
     return out
 
 
-def rounded_table(self: Specimen) -> Any:
+def rounded_table(self: Any) -> Any:
     table = Specimen.make_table(self)
     row = table.forward
     table.forward = lambda ids: row(ids).half().float()
     return table
 
 
-def head_of_a_copy(self: Specimen, hidden: Tensor) -> Tensor:
-    with torch.no_grad():
-        weight = self.table.weight.clone()
-    return linear(hidden, weight, self.head.bias)
+def by_the_first_copy(self: Any, hidden: Any) -> Any:
+    if self.kept is None:
+        self.kept = self.table.weight.detach().clone()
+    return linear(hidden, self.kept, self.head.bias)
 
 
-WRONG_SUM = "gradient is not the sum"
-plant("GradientCountedTwice", WRONG_SUM, "__init__", hooked(2.0))
-plant("GradientAveraged", WRONG_SUM, "__init__", hooked(0.5))
-plant("HeadDetached", WRONG_SUM, "logits", lambda self, x: linear(x, self.table.weight.detach(), self.head.bias))
-plant("HeadCopiesEachTime", WRONG_SUM, "logits", head_of_a_copy)
-plant("LookupDetached", WRONG_SUM, "look_up", lambda self, ids: embedding(ids, self.table.weight.detach(), 2))
-plant("RowsDetached", WRONG_SUM, "look_up", lambda self, ids: Specimen.look_up(self, ids).detach())
-LOOKED_UP = "padding row gets gradient"
-plant("PaddingForgotten", LOOKED_UP, "look_up", lambda self, ids: embedding(ids, self.table.weight), Untied)
-plant("RowsByIndex", LOOKED_UP, "look_up", lambda self, ids: self.table.weight[ids], Untied)
-plant("PaddingInitialised", "padding row is not zero", "__init__", base=Untied, then=drawn_again)
-plant("ScaleOnIdsOnly", "inputs_embeds differ", "look_up", lambda self, ids: Specimen.look_up(self, ids) * 8**0.5)
-plant("WritesIntoItsInput", "input is changed", "look_up", writing_into_ids)
-plant("NormalisesInForward", "weights are written", "look_up", normalising)
-plant("UntiesAtTheFirstStep", "alias is lost | weights are written | tie is missing", "logits", untying_when_trained)
-plant("NotTheRow", "not the row", "make_table", rounded_table)
-
-
-@planted("copy stays behind")
-class HeadIsASnapshot(Untied):
-    """The head computes with a buffer that is a copy of the table, taken at construction."""
-
-    snapshot: Tensor
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.register_buffer("snapshot", self.table.weight.detach().clone())
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return hidden @ self.snapshot.T + self.head.bias
-
-
-@planted("copy stays behind")
-class HeadKeepsTheFirst(Specimen):
-    """The head computes with a copy of the table that the first forward pass took."""
-
-    kept: Tensor | None = None
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        if self.kept is None:
-            self.kept = self.table.weight.detach().clone()
-        return linear(hidden, self.kept, self.head.bias)
-
-
-@planted("padding row gets gradient")
-class SecondTableForgetsItsPadding(Untied):
-    """The lookup in a table of segments, which has a padding row too, does not pass padding_idx on."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.segments = torch.nn.Embedding(3, config.width, padding_idx=0)
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return super().look_up(input_ids) + embedding((input_ids > 8).long(), self.segments.weight)
-
-
-def halving_another_row(self: Specimen, input_ids: Tensor) -> Tensor:
-    self.table.weight.data[3] /= 2
-    return Specimen.look_up(self, input_ids)
-
-
-plant("PartOfTheHeadDoubled", WRONG_SUM, "__init__", hooked(2.0), FirstRowLeftOut)
-plant("NormalisesMoreThanItReads", "weights are written", "look_up", halving_another_row, RowsRescaled)
+WRONG_SUM, LOOKED_UP, BEHIND = "gradient is not the sum", "padding row gets gradient", "copy stays behind"
+plant_scaled("GradientCountedTwice", 2.0)
+plant_scaled("GradientAveraged", 0.5)
+plant_scaled("PartOfTheHeadDoubled", 2.0, RIGHT["FirstRowLeftOut"])
+plant("HeadDetached", WRONG_SUM, logits=lambda self, x: linear(x, self.table.weight.detach(), self.head.bias))
+plant("HeadCopiesEachTime", WRONG_SUM,
+      logits=lambda self, x: linear(x, self.table.weight.detach().clone(), self.head.bias))  # fmt: skip
+plant("LookupDetached", WRONG_SUM, look_up=lambda self, ids: embedding(ids, self.table.weight.detach(), 2))
+plant("RowsDetached", WRONG_SUM, look_up=lambda self, ids: self.table(ids).detach())
+plant("PaddingForgotten", LOOKED_UP, Untied, look_up=lambda self, ids: embedding(ids, self.table.weight))
+plant("RowsByIndex", LOOKED_UP, Untied, look_up=lambda self, ids: self.table.weight[ids])
+plant(  # a table of segments, which has a padding row too, of which the lookup says nothing
+    "SecondTableForgetsItsPadding", LOOKED_UP, Untied,
+    finish=lambda self: setattr(self, "segments", nn.Embedding(3, 8, padding_idx=0)),
+    look_up=lambda self, ids: self.table(ids) + embedding((ids > 8).long(), self.segments.weight),
+)  # fmt: skip
+plant("PaddingInitialised", "padding row is not zero", Untied, finish=drawn_again)
+plant("ScaleOnIdsOnly", "inputs_embeds differ", look_up=lambda self, ids: self.table(ids) * 8**0.5)
+plant("WritesIntoItsInput", "input is changed", look_up=writing_into_ids)
+plant("NormalisesInForward", "weights are written", look_up=normalising)
+plant("NormalisesMoreThanItReads", "weights are written", RIGHT["RowsRescaled"], look_up=halving_another_row)
+plant("UntiesAtTheFirstStep", "alias is lost | weights are written | tie is missing", logits=untying_when_trained)
+plant("NotTheRow", "not the row", make_table=rounded_table)
+plant(  # a buffer that is a copy of the table, taken at construction
+    "HeadIsASnapshot", BEHIND, Untied,
+    finish=lambda self: self.register_buffer("snapshot", self.table.weight.detach().clone()),
+    logits=lambda self, hidden: hidden @ self.snapshot.T + self.head.bias,
+)  # fmt: skip
+plant("HeadKeepsTheFirst", BEHIND, kept=None, logits=by_the_first_copy)
 
 
 # -- saving and loading ------------------------------------------------------------------------------------------------
 
 
-def assigned(self: Specimen, state: Any, strict: bool = True, assign: bool = False) -> Any:
+def assigned(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
     return Specimen.load_state_dict(self, {n: v.clone() for n, v in state.items()}, strict=strict, assign=True)
 
 
-def loaded_without_bias(self: Specimen, state: Any, strict: bool = True, assign: bool = False) -> Any:
-    return Specimen.load_state_dict(self, {n: v for n, v in state.items() if n != "head.bias"}, strict=False)
+def without_bias(state: Any) -> Any:
+    return {name: value for name, value in state.items() if name != "head.bias"}
 
 
-def state_without_head(self: Specimen, *given: Any, **flags: Any) -> Any:
+def loaded_without_bias(self: Any, state: Any, strict: bool = True, assign: bool = False) -> Any:
+    return Specimen.load_state_dict(self, without_bias(state), strict=False)
+
+
+def state_without_head(self: Any, *given: Any, **flags: Any) -> Any:
     state = Specimen.state_dict(self, *given, **flags)
     state.pop("head.weight")
     return state
 
 
-plant("LoaderDropsTheAlias", "alias is lost", "load_state_dict", assigned)
-plant("LoaderForgetsTheBias", "not restored", "load_state_dict", loaded_without_bias, Untied)
-plant("StateLacksTheHead", "load is refused", "state_dict", state_without_head)
-plant("LoadedUntied", "alias is lost", "restore", then=untie)
-plant("InitialisedAfterLoading", "not restored", "restore", None, Untied, lambda self: init.normal_(self.head.weight))
+def renamed(self: Any) -> Any:
+    return {name.replace("mix.", "dense."): value for name, value in self.state_dict().items()}
 
 
-class _Lenient(Untied):
+def restored_in_part(self: Any, state: Any) -> None:
     """Loads what it finds."""
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        init.zeros_(self.head.bias)
-        self.load_state_dict(state, strict=False)
+    init.zeros_(self.head.bias)
+    self.load_state_dict(state, strict=False)
 
 
+def draw(self: Any) -> None:
+    """Draws rows into a buffer that is not saved."""
+    self.register_buffer("drawn", torch.randn(61, 8), persistent=False)
+
+
+plant("LoaderDropsTheAlias", "alias is lost", load_state_dict=assigned)
+plant("LoaderForgetsTheBias", "not restored", Untied, load_state_dict=loaded_without_bias)
+plant("StateLacksTheHead", "load is refused", state_dict=state_without_head)
+plant_after("restore", "LoadedUntied", "alias is lost", untie)
+plant_after("restore", "InitialisedAfterLoading", "not restored", lambda self: init.normal_(self.head.weight), Untied)
+plant("RenamedWithoutAWord", "not restored", Untied, restore=restored_in_part, saved_state=renamed)
 plant(
-    "RenamedWithoutAWord", "not restored", "saved_state",
-    lambda self: {n.replace("mix.", "dense."): v for n, v in self.state_dict().items()}, _Lenient,
+    "BiasNotSaved", "name is lost | not restored | load is refused | alias is lost", Untied,
+    restore=restored_in_part, saved_state=lambda self: without_bias(self.state_dict()),
 )  # fmt: skip
-plant(
-    "BiasNotSaved", "name is lost | not restored | load is refused | alias is lost", "saved_state",
-    lambda self: {n: v for n, v in self.state_dict().items() if n != "head.bias"}, _Lenient,
+plant(  # there is no other way to save than a state_dict
+    "TableIsABufferNotSaved", "answers differ", Untied, finish=draw, save_pretrained=None,
+    look_up=lambda self, ids: self.table(ids) + self.drawn[ids],
 )  # fmt: skip
-
-
-class _Drawn(Untied):
-    """Rows are drawn into a buffer that is not saved."""
-
-    drawn: Tensor
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.register_buffer("drawn", torch.randn(config.vocab_size, config.width), persistent=False)
-
-
-@planted("answers differ")
-class TableIsABufferNotSaved(_Drawn):
-    """There is no other way to save than a state_dict."""
-
-    save_pretrained: Any = None
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        return super().look_up(input_ids) + self.drawn[input_ids]
-
-
-plant("BufferNotSaved", "answers differ", "logits", lambda self, x: Untied.logits(self, x * self.drawn[0]), _Drawn)
+plant("BufferNotSaved", "answers differ", Untied, finish=draw, logits=lambda self, x: self.head(x * self.drawn[0]))
 
 
 # -- another number of tokens ------------------------------------------------------------------------------------------
 
 
-def keeping(method: Callable[..., Any], owner: str, attribute: str) -> Callable[..., Any]:
+def keeping(method: str, owner: str, attribute: str, base: type[Specimen] = Specimen) -> dict[str, Any]:
     """A resize that leaves an attribute of a part as it was."""
 
     def changed(self: Any, rows: int) -> Any:
         before = getattr(getattr(self, owner), attribute)
-        out = method(self, rows)
+        out = getattr(base, method)(self, rows)
         setattr(getattr(self, owner), attribute, before)
         return out
 
-    return changed
+    return {method: changed}
 
 
-def moving_padding(self: Specimen, rows: int) -> None:
+def moving_padding(self: Any, rows: int) -> None:
     padding = self.table.padding_idx - self.table.num_embeddings
     Specimen.resize_table(self, rows)
     self.table.padding_idx = rows + padding
 
 
-def growing_only(self: Specimen, rows: int) -> None:
+def growing_only(self: Any, rows: int) -> None:
     if rows < self.table.num_embeddings:
         raise RuntimeError("The expanded size of the tensor must match the existing size")
     Specimen.resize_table(self, rows)
 
 
-old_bias, old_count = (
-    keeping(Untied.resize_head, "head", "bias"),
-    keeping(Specimen.resize_table, "table", "num_embeddings"),
-)
-plant("ResizeForgetsTheBias", "bias does not follow", "resize_head", old_bias, Untied)
-plant("ResizeResetsTheBias", "old rows change", "resize_head", None, Untied, lambda self: init.zeros_(self.head.bias))
-plant("ResizeForgetsTheHead", "head does not follow", "resize_head", lambda self, rows: None, Untied)
-plant("ResizeTies", "alias is made", "resize_head", None, Untied, tied_anyway)
-plant("ResizeMovesThePadding", "padding_idx changes", "resize_table", moving_padding)
-plant("ResizeKeepsTheCount", "size is not told", "resize_table", old_count)
-plant("ShrinkingFails", "resize fails", "resize_table", growing_only)
-plant("ResizeUnties", "alias is lost", "resize_token_embeddings", then=untie)
-old_size = keeping(Specimen.resize_token_embeddings, "config", "vocab_size")
-plant("ResizeKeepsTheConfiguration", "size is not told", "resize_token_embeddings", old_size)
-for name, kind, method, then in (
-    ("ResizeLosesTheRows", "old rows change", "table", drawn_again),
-    (
-        "ResizeShiftsTheRows",
-        "old rows change",
-        "table",
-        lambda own: own.table.weight.copy_(own.table.weight.roll(1, 0)),
-    ),
-    ("ResizeLosesThePadding", "padding_idx changes", "table", lambda own: setattr(own.table, "padding_idx", None)),
-    ("ResizeInitialises", "other values change", "token_embeddings", lambda own: own.mix.reset_parameters()),
-):
-    plant(name, kind, f"resize_{method}", then=torch.no_grad()(then))
+OLD_ROWS, PADDING, SIZE = "old rows change", "padding_idx changes", "size is not told"
+ALL, TABLE, HEAD = "resize_token_embeddings", "resize_table", "resize_head"
+plant("ResizeForgetsTheBias", "bias does not follow", Untied, **keeping(HEAD, "head", "bias"))
+plant_after(HEAD, "ResizeResetsTheBias", OLD_ROWS, lambda self: init.zeros_(self.head.bias), Untied)
+plant("ResizeForgetsTheHead", "head does not follow", Untied, resize_head=lambda self, rows: None)
+plant_after(HEAD, "ResizeTies", "alias is made", tie, Untied)
+plant("ResizeMovesThePadding", PADDING, resize_table=moving_padding)
+plant("ResizeKeepsTheCount", SIZE, **keeping(TABLE, "table", "num_embeddings"))
+plant("ShrinkingFails", "resize fails", resize_table=growing_only)
+plant_after(ALL, "ResizeUnties", "alias is lost", untie)
+plant("ResizeKeepsTheConfiguration", SIZE, **keeping(ALL, "config", "vocab_size"))
+plant_after(TABLE, "ResizeLosesTheRows", OLD_ROWS, drawn_again)
+plant_after(TABLE, "ResizeShiftsTheRows", OLD_ROWS, lambda self: self.table.weight.copy_(self.table.weight.roll(1, 0)))
+plant_after(TABLE, "ResizeLosesThePadding", PADDING, lambda self: setattr(self.table, "padding_idx", None))
+plant_after(ALL, "ResizeInitialises", "other values change", lambda self: self.mix.reset_parameters())

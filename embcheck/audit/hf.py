@@ -69,12 +69,11 @@ def architectures() -> list[dict[str, Any]]:
     """Every pair of a model type and a class that some mapping holds, as a source for `embcheck.audit.factory`."""
     load()
     auto = importlib.import_module("transformers.models.auto.modeling_auto")
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    pairs: dict[tuple[str, str], str] = {}
     for task, mapping in TASKS.items():
-        for model_type, cls in getattr(auto, mapping).items():
-            source = {"kind": "hf", "type": model_type, "cls": cls, "task": task, "config": None}
-            found.setdefault((model_type, cls), source)
-    return list(found.values())
+        for pair in getattr(auto, mapping).items():
+            pairs.setdefault(pair, task)
+    return [{"kind": "hf", "type": t, "cls": cls, "task": task, "config": None} for (t, cls), task in pairs.items()]
 
 
 def chosen(name: str) -> list[dict[str, Any]]:
@@ -163,15 +162,14 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
             except Exception as error:
                 failure = error
                 continue
-            built.append(trial)
             if runs(trial):
                 return trial
+            built.append(trial)
     except Exception as error:
         failure = error
-    heard = (one for trial in built for one in _with_features(trial))
     if not built:
         raise Unbuilt(f"no tiny configuration works: {told(failure)}")
-    return next(filter(runs, heard), built[0])
+    return next(filter(runs, (one for trial in built for one in _with_features(trial))), built[0])
 
 
 def _fits(trial: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import torch
 
@@ -43,14 +42,13 @@ def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> Iterator[
 
 
 def each_judged(laws: Iterable[str], source: Source, facts: Facts, variant: str) -> Iterator[Judged]:
-    """What laws say of a model, one after the other, each with the CPU time that it took."""
-    for law in laws:
-        started = time.process_time()
-        yield replace(judged(law, source, facts, variant), cpu=time.process_time() - started)
+    """What laws say of a model, one after the other."""
+    return (judged(law, source, facts, variant) for law in laws)
 
 
 def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> Judged:
-    one = Judged(law, variant)
+    """What a law says of a model, with the CPU time that it took."""
+    one, started = Judged(law, variant), time.process_time()
     try:
         said = LAWS[law].judge(Subject(source, facts, variant))
         one.notes = [each.words for each in said if isinstance(each, Note)]
@@ -61,6 +59,7 @@ def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> J
         one.failure = str(reason)
     except BaseException as error:
         one.failure = _placed(error)
+    one.cpu = time.process_time() - started
     return one
 
 

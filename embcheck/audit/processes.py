@@ -33,7 +33,7 @@ class Ended(Exception):
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[ProcessPoolExecutor]:
     """So many processes to audit models in; an error here, and an interrupt, ends them at once."""
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    before = {name: value for name, value in os.environ.items() if name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
     try:
@@ -44,9 +44,9 @@ def workers(count: int) -> Iterator[ProcessPoolExecutor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({} if value is None else {name: value})
+        for name in _ONE_THREAD:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _begin() -> None:

@@ -33,16 +33,16 @@ def vary(model: Model) -> Model:
             real = parameter.is_floating_point() and parameter.numel() and parameter.device.type != "meta"
             if real and bool((parameter == parameter.reshape(-1)[0]).all()):
                 parameter += wave(parameter, 12.9898 + count)
-        tables = [m for m in model.modules() if isinstance(getattr(m, "weight", None), torch.nn.Parameter)]
-        tables = [m for m in tables if m.weight.dim() == 2 and m.weight.device.type != "meta"]
-        for module in tables:
+        for module in model.modules():
+            weight = getattr(module, "weight", None)
+            if not isinstance(weight, torch.nn.Parameter) or weight.dim() != 2 or weight.device.type == "meta":
+                continue
             row = getattr(module, "padding_idx", None)
-            if isinstance(row, int) and not bool(module.weight[row].any()):
-                module.weight[row] = wave(module.weight[row], 4.1)
-        for module in tables:
+            if isinstance(row, int) and not bool(weight[row].any()):
+                weight[row] = wave(weight[row], 4.1)
             if getattr(module, "max_norm", None) is not None:  # no lookup is to rescale a row
-                norms = module.weight.norm(module.norm_type, dim=1, keepdim=True)
-                module.weight.mul_((0.5 * module.max_norm / norms).clamp(max=1))
+                norms = weight.norm(module.norm_type, dim=1, keepdim=True)
+                weight.mul_((0.5 * module.max_norm / norms).clamp(max=1))
     return model.eval()
 
 
@@ -96,18 +96,19 @@ def first_tensor(out: Any) -> torch.Tensor:
     raise TypeError(f"no tensor of floating point in {type(out).__name__}")
 
 
-def call(model: Model, inputs: Inputs) -> torch.Tensor:
-    """What the model computes, with its graph; the inputs are copies."""
-    given = cloned(inputs)
-    return first_tensor(model(*positional(given), **{name: given[name] for name in given if not name.isdigit()}))
-
-
 def cloned(inputs: Inputs) -> Inputs:
     return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
 
 
-def positional(inputs: Inputs) -> list[Any]:
-    return [inputs[name] for name in sorted(inputs) if name.isdigit()]
+def run(model: Model, given: Inputs) -> Any:
+    """What the model gives for these very inputs; positional ones are under their number."""
+    places = sorted(name for name in given if name.isdigit())
+    return model(*(given[name] for name in places), **{n: v for n, v in given.items() if n not in places})
+
+
+def call(model: Model, inputs: Inputs) -> torch.Tensor:
+    """What the model computes, with its graph; the inputs are copies."""
+    return first_tensor(run(model, cloned(inputs)))
 
 
 def answer(model: Model, inputs: Inputs, seed: int = 0) -> torch.Tensor:
@@ -122,13 +123,17 @@ def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-def backward(model: Model, inputs: Inputs) -> None:
-    """A training step's backward pass, with a loss that weighs every output differently."""
+def weighted_loss(model: Model, inputs: Inputs) -> torch.Tensor:
+    """A loss that weighs every output differently."""
     torch.manual_seed(0)
     out = call(model, inputs)
-    if out.is_complex():
-        out = torch.view_as_real(out)
-    (out * wave(out, 1.7)).sum().backward()
+    out = torch.view_as_real(out) if out.is_complex() else out
+    return (out * wave(out, 1.7)).sum()
+
+
+def memory(tensor: torch.Tensor) -> int | None:
+    """The address of the memory that a tensor has a part of; None if it has none."""
+    return tensor.untyped_storage().data_ptr() if tensor.numel() and tensor.device.type != "meta" else None
 
 
 def named(model: Model) -> dict[str, Any]:
@@ -161,6 +166,36 @@ def differing(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     return [n for n, value in before.items() if n in after and not same(value.detach(), after[n].detach())]
 
 
+def follow(twin: Model, other: Model, inputs: Inputs, table: str) -> bool:
+    """Whether a change of the table changes two models alike."""
+    with torch.no_grad():
+        for changed in (twin, other):
+            weight = named(changed)[table]
+            weight += wave(weight, 5.3)
+            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
+    return same(answer(twin, inputs), answer(other, inputs))
+
+
+class Calls(torch.overrides.TorchFunctionMode):
+    """Records lookups and products during a forward pass: the operator's name, its arguments and what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[tuple[str, list[Any], Any]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
+            self.made.append((name, [*args, *(kwargs or {}).values()], out))
+        return out
+
+
+def base_of(tensor: Any) -> Any:
+    """What a tensor is a view of, or itself."""
+    return tensor._base if isinstance(tensor, torch.Tensor) and tensor._base is not None else tensor
+
+
 # -- ties ----------------------------------------------------------------------------------------------------------
 
 
@@ -186,40 +221,18 @@ def one_memory_one_parameter(build: Build, inputs: Inputs) -> Problems:
     """No two Parameters share memory, and parameters() lists each once."""
     model = build()
     firsts = {name: named(model)[name] for name, first in partition(model).items() if name == first}
-    owner: dict[int, str] = {}
-    problems: Problems = []
-    for name, parameter in firsts.items():
-        if not parameter.numel() or parameter.device.type == "meta":
-            continue
-        first = owner.setdefault(parameter.untyped_storage().data_ptr(), name)
-        spans = [(p.data_ptr(), p.data_ptr() + p.numel() * p.element_size()) for p in (parameter, firsts[first])]
-        if first != name and max(begin for begin, _ in spans) < min(end for _, end in spans):
-            problems.append(("two Parameters over one memory", name, f"{name} and {first} are two Parameters"))
     listed = [id(parameter) for parameter in model.parameters()]
-    for name, parameter in firsts.items():
-        if listed.count(id(parameter)) > 1:
-            problems.append(("listed twice", name, f"parameters() lists {name} {listed.count(id(parameter))} times"))
+    owner: dict[int | None, Any] = {None: ("", torch.empty(0))}
+    problems: Problems = []
+    for name, p in firsts.items():
+        first, other = owner.setdefault(memory(p), (name, p))
+        ends = [one.data_ptr() + one.numel() * one.element_size() for one in (p, other)]
+        if first != name and max(p.data_ptr(), other.data_ptr()) < min(ends):
+            problems.append(("two Parameters over one memory", name, f"{name} and {first} are two Parameters"))
+    for name, p in firsts.items():
+        if (times := listed.count(id(p))) > 1:
+            problems.append(("listed twice", name, f"parameters() lists {name} {times} times"))
     return problems
-
-
-class Calls(torch.overrides.TorchFunctionMode):
-    """Records lookups and products during a forward pass: the operator's name, its arguments and what it gives."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: list[tuple[str, list[Any], Any]] = []
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
-            self.made.append((name, [*args, *(kwargs or {}).values()], out))
-        return out
-
-
-def base_of(tensor: Any) -> Any:
-    """What a tensor is a view of, or itself."""
-    return tensor._base if isinstance(tensor, torch.Tensor) and tensor._base is not None else tensor
 
 
 def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
@@ -237,69 +250,44 @@ def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
     ]
 
 
-def follow(twin: Model, other: Model, inputs: Inputs, table: str) -> bool:
-    """Whether a change of the table changes two models alike."""
-    with torch.no_grad():
-        for changed in (twin, other):
-            weight = named(changed)[table]
-            weight += wave(weight, 5.3)
-            changed.train().eval()  # as after a step: what is kept for eval mode only is made anew
-    return same(answer(twin, inputs), answer(other, inputs))
-
-
-# -- copies --------------------------------------------------------------------------------------------------------
-
-
-def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trains: bool) -> Problems:
-    """A copy has the same ties and memory of its own; changing its table changes it as it changes a fresh model."""
-    import copy
-    import io
-    import pickle
-
-    model = build()
-    before = answer(model, inputs) if exact else None
-    if how == "copy.deepcopy":
-        twin = copy.deepcopy(model)
-    elif how == "pickle":
-        twin = pickle.loads(pickle.dumps(model))
-    else:
-        file = io.BytesIO()
-        torch.save(model, file)
-        file.seek(0)
-        twin = torch.load(file, weights_only=False)
-    problems = aliases(partition(model), partition(twin), how)
-    mine = {p.untyped_storage().data_ptr(): name for name, p in named(model).items() if p.numel()}
-    for name, parameter in named(twin).items():
-        if parameter.numel() and parameter.untyped_storage().data_ptr() in mine:
-            problems.append(("memory is shared", name, f"{how} leaves {name} in the original's memory"))
-    if before is None or problems:
-        return problems
-    if not follow(twin, build(), inputs, table):
-        problems.append(("copy does not follow", table, f"after {how} a change of {table} does not show in full"))
-    if not same(answer(model, inputs), before):
-        problems.append(("original moves", table, f"after {how} a change of the copy's {table} moves the original"))
-    if trains:
-        backward(twin, inputs)
-        got = [name for name, p in named(model).items() if p.grad is not None]
-        if got:
-            words = f"after {how} the copy's backward pass gives {got[0]} a gradient"
-            problems.append(("original moves", got[0], words))
-    return problems
-
-
-def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
-    """Casts keep the ties, reach every parameter, and a change of the table shows as in a fresh model."""
+def stepped(build: Build, inputs: Inputs) -> Problems:
+    """Steps keep the ties; the optimizer holds one state for each parameter that has a gradient."""
     problems: Problems = []
-    for dtype in (torch.float64, torch.bfloat16):
-        model, act = build(), f"to({dtype})"
+    for kind in ("SGD", "AdamW"):
+        model, act = build(), f"two steps of {kind}"
         before = partition(model)
-        moved = [n for n, p in named(model).items() if p.is_floating_point()]
-        model = model.to(dtype)
+        optimizer = getattr(torch.optim, kind)(model.parameters(), lr=2.0**-7)
+        graded: dict[int, str] = {}
+        for _ in range(2):
+            step(model, inputs, optimizer)
+            graded |= {id(p): name for name, p in reversed(named(model).items()) if p.grad is not None}
         problems += aliases(before, partition(model), act)
-        stayed = [n for n in moved if n in named(model) and named(model)[n].dtype != dtype]
-        problems += [("cast is partial", n, f"{act} leaves {n} in {named(model)[n].dtype}") for n in stayed]
-    kinds = {p.dtype for p in build().parameters() if p.is_floating_point()}
-    back = exact and not problems and len(kinds) == 1
-    if back and not follow(build().double().to(kinds.pop()), build(), inputs, table):
-        problems.append(("copy does not follow", table, f"after double() and back a change of {table} is not seen"))
-    return problems
+        after = {name: p.detach() for name, p in named(model).items()}
+        apart = [(n, first) for n, first in before.items() if n in after and not same(after[n], after[first])]
+        problems += [("alias is lost", n, f"{act} leave {n} and {first} unequal") for n, first in apart]
+        missing = [n for key, n in graded.items() if key not in {id(p) for p in optimizer.state}]
+        if kind == "AdamW":
+            problems += [("state is missing", n, f"{n} has a gradient, but {kind} no state") for n in missing]
+    return list(dict.fromkeys(problems))
+
+
+def step(model: Model, inputs: Inputs, optimizer: Any) -> None:
+    """A training step; gradients are made dense for AdamW, which refuses sparse ones."""
+    optimizer.zero_grad()
+    weighted_loss(model, inputs).backward()
+    for p in model.parameters():
+        if p.grad is not None and p.grad.is_sparse and isinstance(optimizer, torch.optim.AdamW):
+            p.grad = p.grad.to_dense()
+    optimizer.step()
+
+
+def moved_row(build: Build, inputs: Inputs, table: str, row: int) -> list[str]:
+    """What moves a row that no lookup trains: which of an AdamW step's parts."""
+    movers = []
+    for words, decay in (("the head's gradient", 0.0), ("weight decay", 0.5)):
+        model = build()
+        before = named(model)[table][row].detach().clone()
+        step(model, inputs, torch.optim.AdamW(model.parameters(), lr=2.0**-7, weight_decay=decay))
+        if not same(before, named(model)[table][row].detach()):
+            movers.append(words)
+    return movers

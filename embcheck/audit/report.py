@@ -8,12 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from embcheck.core.verdict import Counterexample, Status
-from embcheck.record.audited import AS_BUILT, Advice, Model
+from embcheck.record.audited import AS_BUILT, CONFIRMED, Advice, Model
 from embcheck.record.store import replay_command
 from embcheck.report.style import STYLE, plain_table
-
-#: What came of a finding's script.
-_CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
 
 
 def show(model: Model, out: Console, store: Path, *, whole: bool = True) -> None:
@@ -49,7 +46,7 @@ def told(example: Counterexample, store: Path) -> Text:
         ("fix", advice.fix),
         ("also", ", ".join(example.also)),
         ("replay", replay_command(example.id, store)),
-        ("script", f"{store}/{example.id}.py ({_CONFIRMED[example.script_confirmed]})"),
+        ("script", f"{store}/{example.id}.py ({CONFIRMED[example.script_confirmed]})"),
     ):
         if body:
             text.append(f"  {label:7} {body}\n")

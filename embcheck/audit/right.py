@@ -5,66 +5,60 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.functional import embedding, linear
 
-from embcheck.audit.specimen import Config, Specimen, Tensor, Untied, derived
-
-#: The head is the table without the padding row.
-FirstRowLeftOut = derived("FirstRowLeftOut", "logits", lambda self, hidden: hidden @ self.table.weight[1:].T)
-#: The lookups train nothing, on purpose: the head has a weight of its own.
-LookupsFrozen = derived("LookupsFrozen", "look_up", lambda self, ids: Untied.look_up(self, ids).detach(), Untied)
-#: A forward pass rescales the rows that it looks up, as max_norm promises.
-RowsRescaled = derived(
-    "RowsRescaled", "make_table",
-    lambda self: torch.nn.Embedding(self.config.vocab_size, self.config.width, max_norm=1.0),
-)  # fmt: skip
+from embcheck.audit.specimen import Specimen, Untied, after, derived
 
 
-class TrainedByDropout(Specimen):
-    """Returned in training mode, with dropout."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.dropout = torch.nn.Dropout(0.5)
-        self.train()
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        return super().logits(self.dropout(hidden))
+def without_copy(self: Any, *given: Any) -> None:
+    self.kept = None
 
 
-class CopyInEvalMode(Untied):
-    """In eval mode the head computes with a copy of its weight, which train() and a resize throw away."""
-
-    kept: Tensor | None = None
-
-    def train(self, mode: bool = True) -> Any:
-        self.kept = None
-        return super().train(mode)
-
-    def resize_table(self, rows: int) -> None:
-        super().resize_table(rows)
-        self.kept = None
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        if self.training:
-            return torch.nn.functional.linear(hidden, self.table.weight, self.head.bias)
-        if self.kept is None:
-            self.kept = self.table.weight.detach().clone()
-        return torch.nn.functional.linear(hidden, self.kept, self.head.bias)
+def by_a_copy(self: Any, hidden: Any) -> Any:
+    if self.training:
+        return linear(hidden, self.table.weight, self.head.bias)
+    if self.kept is None:
+        self.kept = self.table.weight.detach().clone()
+    return linear(hidden, self.kept, self.head.bias)
 
 
-class GateBySign(Specimen):
-    """The signs of rows, which have no derivative, choose among the rows of positions."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self.positions = torch.nn.Embedding(16, config.width)
-
-    def look_up(self, input_ids: Tensor) -> Tensor:
-        signs = torch.sign(torch.nn.functional.embedding(input_ids, self.table.weight.detach()))
-        rows: Tensor = self.positions(torch.arange(input_ids.shape[1])) * signs
-        return rows + super().look_up(input_ids)
+def with_dropout(self: Any) -> None:
+    self.dropout = nn.Dropout(0.5)
+    self.train()
 
 
-RIGHT: tuple[type[Specimen], ...] = (
-    *(FirstRowLeftOut, RowsRescaled, TrainedByDropout, CopyInEvalMode, LookupsFrozen, GateBySign),
-)
+def gated_by_sign(self: Any, ids: Any) -> Any:
+    rows = self.positions(torch.arange(ids.shape[1]))
+    return rows * torch.sign(embedding(ids, self.table.weight.detach())) + self.table(ids)
+
+
+#: By name: the class that it derives from, and the methods that are other ones.
+_METHODS: dict[str, tuple[type[Specimen], dict[str, Any]]] = {
+    # The head is the table without the padding row.
+    "FirstRowLeftOut": (Specimen, {"logits": lambda self, hidden: hidden @ self.table.weight[1:].T}),
+    # A forward pass rescales the rows that it looks up, as max_norm promises.
+    "RowsRescaled": (Specimen, {"make_table": lambda self: nn.Embedding(self.config.vocab_size, 8, max_norm=1.0)}),
+    # It is returned in training mode, with dropout.
+    "TrainedByDropout": (Specimen, {"finish": with_dropout, "logits": lambda self, x: self.head(self.dropout(x))}),
+    # In eval mode the head computes with a copy of its weight, which train() and a resize throw away.
+    "CopyInEvalMode": (
+        Untied,
+        {
+            "kept": None,
+            "train": after(Untied.train, without_copy),
+            "resize_table": after(Untied.resize_table, without_copy),
+            "logits": by_a_copy,
+        },
+    ),
+    # The lookups train nothing, on purpose: the head has a weight of its own.
+    "LookupsFrozen": (Untied, {"look_up": lambda self, ids: self.table(ids).detach()}),
+    # The signs of rows, which have no derivative, choose among the rows of positions.
+    "GateBySign": (
+        Specimen,
+        {"finish": lambda self: setattr(self, "positions", nn.Embedding(16, 8)), "look_up": gated_by_sign},
+    ),
+}
+RIGHT: dict[str, type[Specimen]] = {
+    name: derived(globals(), name, base, methods) for name, (base, methods) in _METHODS.items()
+}

@@ -55,8 +55,8 @@ def prepared(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Stateme
 
 def audited(pool: Executor, sources: list[dict[str, Any]], expect: str, limit: float) -> Iterator[Audit]:
     """The audits of all sources as they end; a model that can't be built is one of them."""
-    for done in as_completed([pool.submit(audit, source, expect, limit) for source in sources]):
-        yield done.result()
+    running = [pool.submit(audit, source, expect, limit) for source in sources]
+    return (done.result() for done in as_completed(running))
 
 
 def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
@@ -67,15 +67,15 @@ def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
     except Unbuilt as reason:
         status = Status.UNKNOWN if isinstance(reason, Lost) else Status.NOT_APPLICABLE
         return Audit(name, [_built(name, status, str(reason), 0.0)], source)
-    about, judged = description(facts), judged_in(AS_BUILT, source, facts, limit)
+    judged = judged_by(AS_BUILT, source, facts, limit)
     if facts.flippable:
         try:
             _, flipped, more = looked_at(source, "auto", FLIPPED, limit)
-            judged, cpu = judged + judged_in(FLIPPED, source, flipped, limit), cpu + more
+            judged, cpu = judged + judged_by(FLIPPED, source, flipped, limit), cpu + more
         except Unbuilt:
             pass
     cpu += sum(one.cpu for one in judged)
-    return Audit(name, [*verdicts(name, judged), _built(name, Status.HOLDS, about, cpu)], source)
+    return Audit(name, [*verdicts(name, judged), _built(name, Status.HOLDS, description(facts), cpu)], source)
 
 
 def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -> tuple[dict[str, Any], Any, float]:
@@ -98,28 +98,25 @@ def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -
     return answer
 
 
-def judged_in(variant: str, source: dict[str, Any], facts: Any, limit: float) -> list[Judged]:
-    """What the laws that are asked of a variant say, in their order."""
-    return list(
-        each_judged([law.name for law in LAWS.values() if variant in law.variants], source, facts, variant, limit)
-    )
+def judged_by(variant: str, source: dict[str, Any], facts: Any, limit: float, only: str = "") -> list[Judged]:
+    """What the laws that are asked of a variant, or the only one of this name, say: one after the other in one process.
 
-
-def each_judged(laws: list[str], source: dict[str, Any], facts: Any, variant: str, limit: float) -> Iterator[Judged]:
-    """What laws say, one after the other in one process; after one that takes it down, or has no end, they go on in another."""
+    After one that takes it down, or has no end, they go on in another.
+    """
     from embcheck.audit import judging
 
-    left = list(laws)
-    while left:
+    laws = [only] if only else [law.name for law in LAWS.values() if variant in law.variants]
+    done: list[Judged] = []
+    while len(done) < len(laws):
         why = "the process died"
         try:
-            for one in streamed(judging.each_judged, tuple(left), source, facts, variant, limit=limit):
-                left.remove(one.law)
-                yield one
+            for one in streamed(judging.each_judged, laws[len(done) :], source, facts, variant, limit=limit):
+                done.append(one)
         except Ended as error:
             why = str(error)
-        if left:
-            yield Judged(left.pop(0), variant, failure=why)
+        if len(done) < len(laws):
+            done.append(Judged(laws[len(done)], variant, failure=why))
+    return done
 
 
 def again(failure: dict[str, Any], limit: float) -> Judged:
@@ -137,7 +134,7 @@ def again(failure: dict[str, Any], limit: float) -> Judged:
         raise Unbuilt(f"this version of embcheck has no {law!r}")
     # As in the audit: a variant is looked at for itself, and nothing is expected of it beyond what it says.
     source, facts, _ = looked_at(source, failure["expect"] if variant == AS_BUILT else "auto", variant, limit)
-    (one,) = each_judged([law], source, facts, variant, limit)
+    (one,) = judged_by(variant, source, facts, limit, only=law)
     return one
 
 
@@ -165,23 +162,19 @@ def verdicts(subject: str, judged: list[Judged]) -> list[Verdict]:
         mine = [cause for cause in roots if cause.met[0] == here]
         first = [cause.met[0][0] for cause in roots if here in cause.met[1:] and not mine]
         shared = [f"what {law} found shows here too" for law in first[:1]]
-        reasons = (*map(noted, one.notes), *filter(None, (one.reason, one.failure)), *shared)
-        shown = tuple(_example(subject, cause) for cause in mine)
-        cases, seconds = int(not one.reason), round(one.cpu, 3)
+        status = Status.VIOLATED if one.findings else Status.HOLDS
+        if one.failure or one.reason:
+            status = Status.UNKNOWN if one.failure else Status.NOT_APPLICABLE
         made.append(
             Verdict(
-                one.law, FAMILY, subject, one.variant, FAMILY, status(one), cases=cases, seconds=seconds,
-                reasons=reasons, counterexamples=shown,
+                *(one.law, FAMILY, subject, one.variant, FAMILY, status),
+                cases=int(not one.reason),
+                seconds=round(one.cpu, 3),
+                reasons=(*map(noted, one.notes), *filter(None, (one.reason, one.failure)), *shared),
+                counterexamples=tuple(_example(subject, cause) for cause in mine),
             )
-        )  # fmt: skip
+        )
     return made
-
-
-def status(one: Judged) -> Status:
-    """How a law stands: what failed to be judged is unknown, what had nothing to judge is not applicable."""
-    if one.failure or one.reason:
-        return Status.UNKNOWN if one.failure else Status.NOT_APPLICABLE
-    return Status.VIOLATED if one.findings else Status.HOLDS
 
 
 def _built(subject: str, status: Status, why: str, cpu: float) -> Verdict:

@@ -6,6 +6,7 @@ What can't be guessed is written down in `SPECIAL`, an override for each model t
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -125,7 +126,9 @@ def shrunk(
     old_layers = next((getattr(config, name) for name in _LAYERS if isinstance(getattr(config, name, None), int)), 0)
     special = SPECIAL.get(getattr(config, "model_type", ""), {})
     layers = special.get("num_hidden_layers", layers)
-    plain = _plain(config)
+    plain: dict[str, Any] = {}
+    with contextlib.suppress(Exception):  # a class may have no default of its own
+        plain = dict(fields(type(config)()))
     for name, value in fields(config):
         if hasattr(value, "to_dict"):
             below = shrunk(value, layers, heads=heads, kind=kind, nested=nested, cache=cache, tokens=own)
@@ -136,7 +139,8 @@ def shrunk(
             small = min(value, 4)  # none is shared, and some classes can't share them
         if name == "vocab_size" and isinstance(value, int) and own and value not in (own, small):
             small = _OTHER_VOCABULARY
-        if kind is not None and small is not value and _are_kinds(small):
+        words = isinstance(small, (list, tuple)) and bool(small) and all(isinstance(each, str) for each in small)
+        if kind is not None and small is not value and words:
             small = [_kinds(value)[kind % len(_kinds(value))]] * layers
         # Of a part, the whole's default may be another than that of its class.
         other = isinstance(value, (int, float, str)) and small != plain.get(name, small)
@@ -157,14 +161,6 @@ def _tokens(config: Any) -> int:
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     size = getattr(text, "vocab_size", None) or getattr(config, "vocab_size", None)
     return size if isinstance(size, int) else 0
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The fields of the class's own default; none if it has none."""
-    try:
-        return dict(fields(type(config)()))
-    except Exception:
-        return {}
 
 
 def fields(config: Any) -> Iterator[tuple[str, Any]]:
@@ -207,10 +203,6 @@ def _in_range(value: Any) -> Any:
 def _kinds(values: Any) -> list[Any]:
     """The different values, in the order in which they come."""
     return list({repr(value): value for value in values}.values())
-
-
-def _are_kinds(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(member, str) for member in value)
 
 
 def _spread(values: list[Any], count: int) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,9 @@ FAMILY, BUILT = "audit", "a_model_is_built"
 
 #: The mode of verdicts about a model as its factory builds it; any other is a variant of it.
 AS_BUILT = "as built"
+
+#: What came of a finding's script.
+CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
 
 _NOTE, _EFFECT, _FIX = "note: ", ".  Effect: ", ".  Fix: "
 
@@ -108,7 +110,3 @@ def models(verdicts: Iterable[Verdict]) -> list[Model]:
     """The audited models, in the order in which they were audited."""
     found = grouped((verdict for verdict in verdicts if verdict.family == FAMILY), lambda verdict: verdict.subject)
     return [Model(subject, tuple(mine)) for subject, mine in found.items()]
-
-
-def counts(audited: Iterable[Model]) -> Counter[Status]:
-    return Counter(model.status for model in audited)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
-from embcheck.record.audited import AS_BUILT, FAMILY, Advice, Model, models
+from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
 from embcheck.record.grid import Column, Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
@@ -51,8 +51,6 @@ class Mark:
 
 #: So few findings are shown open.
 _OPEN = 3
-#: What came of a finding's script.
-_CONFIRMED = {True: "run: it exits 1", False: "run alone it exits 0", None: "not confirmed"}
 
 
 class Found(NamedTuple):
@@ -110,7 +108,7 @@ class Shown:
     def _found(self, number: int, example: Counterexample) -> Found:
         kind, anchor = example.kind.removesuffix(f": {example.path}"), f"finding-{self.anchor}-{number}"
         haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
-        confirmed = _CONFIRMED[example.script_confirmed]
+        confirmed = CONFIRMED[example.script_confirmed]
         return Found(self, example, anchor, kind, confirmed, replayed(example, self.store), haystack)
 
     @property

@@ -7,8 +7,8 @@ import importlib.util
 import pickle
 
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, audit_law, told
-from embcheck.audit.program import answer, cast, copied, named
-from embcheck.audit.program_state import assigned, reloaded, resized
+from embcheck.audit.program import answer, named
+from embcheck.audit.program_state import assigned, cast, copied, reloaded, resized
 from embcheck.audit.subject import Subject
 
 _MEMORY = "it has parameters without memory (meta)"

@@ -8,8 +8,7 @@ import torch
 
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
 from embcheck.audit.laws.values import NO_TABLE
-from embcheck.audit.program import Inputs, answer, named
-from embcheck.audit.program_state import moved_row
+from embcheck.audit.program import Inputs, answer, moved_row, named, partition
 from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
 
@@ -20,17 +19,18 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     if not facts.padded:
         raise NotApplicable("no table has a padding_idx")
     model = subject.fresh(varied=False)
-    parameters = named(model)
-    table, head = parameters.get(facts.table), parameters.get(facts.head)
+    table, head = named(model).get(facts.table), named(model).get(facts.head)
     modules = {path: model.get_submodule(path) for path in facts.padded}
-    tied = [path for path, module in modules.items() if head is not None and module.weight is head and head is table]
+    tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
     free = [path for path in facts.padded if path not in tied]
     results = subject.findings(rows_of_padding, varied=False, tables=free) if free else []
     results += _told_otherwise(model, facts.table, facts.padding)
-    words = "of {} is the padding token's row of the head too, and starts nonzero"
-    rows = {path: modules[path].padding_idx for path in tied}
-    starting = [path for path in tied if bool(modules[path].weight[rows[path]].any())]
-    return results + [Note(f"design choice: row {rows[path]} {words.format(path)}") for path in starting]
+    words = "is the padding token's row of the head too, and starts nonzero"
+    for path in tied:
+        row = modules[path].padding_idx
+        if bool(modules[path].weight[row].any()):
+            results.append(Note(f"design choice: row {row} of {path} {words}"))
+    return results
 
 
 def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
@@ -38,28 +38,24 @@ def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
     config: Any = getattr(model, "config", None)
     if callable(getattr(config, "get_text_config", None)):
         config = config.get_text_config()
-    for place, name, of in (
-        ("config.", "pad_token_id", config),
-        ("", "pad_token_id", model),
-        ("", "padding_idx", model),
-    ):
-        said = getattr(of, name, None)
+    places = (("config.pad_token_id", config), ("pad_token_id", model), ("padding_idx", model))
+    for place, of in places:
+        said = getattr(of, place.removeprefix("config."), None)
         if isinstance(said, int) and not isinstance(said, bool) and padding not in (None, said):
             words = f"but the padding_idx of {table} is {padding}: lookups of the padding token train row {said}"
-            return [Note(f"{place}{name} is {said}, {words}")]
+            return [Note(f"{place} is {said}, {words}")]
     return []
 
 
 @audit_law("No lookup trains the padding row of any table.")
 def lookups_leave_the_padding_row(subject: Subject) -> Result:
     facts = subject.need(forward="", untrained="")
-    tables: dict[str, int] = _other_tables(subject)
+    tables = _other_tables(subject)
     if facts.table and facts.padding is not None:
         tables = {"": facts.padding, **tables}
     if not tables:
         raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
-    results: Result = []
-    reasons = []
+    results, reasons = [], []
     for name, row in tables.items():
         try:
             results += _of_another(subject, name, row) if name else _of_the_table(subject, row)
@@ -92,21 +88,16 @@ def _of_the_table(subject: Subject, row: int) -> Result:
 def _other_tables(subject: Subject) -> dict[str, int]:
     """The other weights that are trained and have a padding row, of which all their modules say the same."""
     model = subject.fresh()
-    parameters = named(model)
-    first = {id(parameter): name for name, parameter in reversed(list(parameters.items()))}
-    said: dict[str, set[int | None]] = {}
+    parameters, first = named(model), partition(model)
+    names = {id(parameters[name]): name for name in first.values()}
     looked_up = {id(model.get_submodule(path).weight) for path in subject.facts.tables}
+    said: dict[str, set[int | None]] = {}
     for module in model.modules():
-        if isinstance(module, torch.nn.Embedding) and id(module.weight) in looked_up & set(first):
-            said.setdefault(first[id(module.weight)], set()).add(module.padding_idx)
-    table = parameters.get(subject.facts.table)
-    trained = {name: rows for name, rows in said.items() if parameters[name].requires_grad}
-    return {
-        name: row
-        for name, rows in trained.items()
-        for row in rows
-        if len(rows) == 1 and row is not None and parameters[name] is not table
-    }
+        if isinstance(module, torch.nn.Embedding) and id(module.weight) in looked_up & set(names):
+            said.setdefault(names[id(module.weight)], set()).add(module.padding_idx)
+    others = {name: rows.pop() for name, rows in said.items() if len(rows) == 1 and parameters[name].requires_grad}
+    table = first.get(subject.facts.table)
+    return {name: row for name, row in others.items() if row is not None and name != table}
 
 
 def _of_another(subject: Subject, name: str, row: int) -> Result:
@@ -132,9 +123,9 @@ def _of_another(subject: Subject, name: str, row: int) -> Result:
 
 
 def _holding_ids(inputs: Inputs) -> list[str]:
-    tensors = {n: v for n, v in inputs.items() if isinstance(v, torch.Tensor)}
-    whole = [n for n, v in tensors.items() if not v.is_floating_point() and v.dtype != torch.bool and v.numel() > 1]
-    return [name for name in whole if "ids" in name or name.isdigit()]
+    named_so = {name: v for name, v in inputs.items() if "ids" in name or name.isdigit()}
+    tensors = {name: v for name, v in named_so.items() if isinstance(v, torch.Tensor) and v.numel() > 1}
+    return [name for name, v in tensors.items() if not v.is_floating_point() and v.dtype != torch.bool]
 
 
 def _ending(ids: torch.Tensor, row: int) -> torch.Tensor:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from embcheck.audit import program_value
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
-from embcheck.audit.program import Calls, answer, call
-from embcheck.audit.program_state import stepped, untouched
-from embcheck.audit.program_value import (
-    a_step_shows,
-    embeds_equal_ids,
-    gradient_is_the_sum,
-    looks_up,
-    lookups_are_cut_off,
-)
+from embcheck.audit.program import Calls, answer, call, stepped
+from embcheck.audit.program_state import untouched
 from embcheck.audit.subject import Subject
 
 NO_TABLE = "it has no table"
@@ -36,21 +30,23 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
     for path in facts.tables:
         module = model.get_submodule(path)
         kind, plain = type(module).__name__, type(module).forward is torch.nn.Embedding.forward
+        reason = ""
         if module._forward_hooks or module._forward_pre_hooks:
-            skipped.append(f"{path} has forward hooks, which may change its output")
+            reason = "has forward hooks, which may change its output"
         elif module.max_norm is not None:
-            skipped.append(f"{path} rescales its rows (max_norm)")
+            reason = "rescales its rows (max_norm)"
         elif not plain and path != facts.path:
-            skipped.append(f"{path} is a {kind}, no plain table")
+            reason = f"is a {kind}, no plain table"
         else:
             try:
-                found = subject.findings(looks_up, path=path)
+                found = subject.findings(program_value.looks_up, path=path)
+                results += (
+                    found if plain else [Note(f"design choice: {path} is a {kind}: {f.words}") for f in found[:1]]
+                )
+                judged += 1
             except (NotApplicable, TypeError, RuntimeError, IndexError, ValueError) as error:
-                skipped.append(f"{path} is a {kind} that takes no bare ids ({type(error).__name__})")
-                continue
-            judged += 1
-            notes = [Note(f"design choice: {path} is a {kind}: {one.words}") for one in found[:1]]
-            results += found if plain else notes
+                reason = f"is a {kind} that takes no bare ids ({type(error).__name__})"
+        skipped += [f"{path} {reason}"] if reason else []
     if not judged:
         raise NotApplicable("; ".join(skipped) or "it has no nn.Embedding")
     return results
@@ -69,7 +65,7 @@ def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
         raise NotApplicable(f"it refuses inputs_embeds alone: {told(error)}") from error
     if others := _other_readers(subject):
         raise NotApplicable(f"ids are read by {others} as well")
-    return subject.findings(embeds_equal_ids, table=subject.facts.table)
+    return subject.findings(program_value.embeds_equal_ids, table=subject.facts.table)
 
 
 def _other_readers(subject: Subject) -> str:
@@ -80,10 +76,10 @@ def _other_readers(subject: Subject) -> str:
         with Calls() as calls:
             answer(model, {**subject.inputs, "input_ids": moved})
         seen.append([(id(given[1]), given[0]) for name, given, _ in calls.made if name == "embedding"])
+    modules = [(path, m) for path, m in model.named_modules() if isinstance(m, torch.nn.Embedding)]
+    names = {id(module.weight): path for path, module in modules}
     table = id(model.get_input_embeddings().weight)
-    tables = [(path, module) for path, module in model.named_modules() if isinstance(module, torch.nn.Embedding)]
-    names = {id(module.weight): path for path, module in tables}
-    moved = (one for (one, a), (_, b) in zip(*seen, strict=False) if a.shape != b.shape or not torch.equal(a, b))
+    moved = [one for (one, a), (_, b) in zip(*seen, strict=False) if a.shape != b.shape or not torch.equal(a, b)]
     return ", ".join(dict.fromkeys(names.get(one, "another table") for one in moved if one != table))
 
 
@@ -99,7 +95,7 @@ _FOLLOWED = {
 def a_step_shows_everywhere(subject: Subject) -> Result:
     facts = subject.need(forward="", table=NO_TABLE, untrained="")
     subject.learning(subject.fresh())
-    found = subject.findings(a_step_shows, varied=False, table=facts.table)
+    found = subject.findings(program_value.a_step_shows, varied=False, table=facts.table)
     if found and facts.said in ("--expect untied", "--expect any"):
         return [Note(f"design choice: {found[0].words}")]
     return found
@@ -116,8 +112,8 @@ def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     unknown = sorted(_readers(call(model, subject.inputs).grad_fn, weight) - _FOLLOWED)
     if unknown:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
-    found = subject.findings(gradient_is_the_sum, table=facts.table, padding=facts.padding)
-    if not found and not facts.tied and lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
+    found = subject.findings(program_value.gradient_is_the_sum, table=facts.table, padding=facts.padding)
+    if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
         return [Note(f"design choice: {facts.table} {words}")]
     return found
