@@ -83,6 +83,11 @@ _LACKS: dict[str, Callable[[int, int, int], bool]] = {
     "by_turns": lambda member, step, last: (member + step) % 2 == 1,
 }
 ABSENCES = tuple(_LACKS)
+#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
+BEGINNINGS = frozenset(
+    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
+     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
+)  # fmt: skip
 
 
 class _CompanyAxes(NamedTuple):
@@ -223,7 +228,8 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
-        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient)."""
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
+        all_beginnings (each flag is set that a first step depends on)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
@@ -239,6 +245,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "state_reloaded": self.interrupt in ("reloaded", "saved"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
+            "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",
             "own_option": bool(self.own),

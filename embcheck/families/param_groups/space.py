@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, LAID, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -37,11 +37,6 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
     "RMSprop": (("momentum", 0.5), ("centered", True)),
 }
-#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
-BEGINNINGS = frozenset(
-    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
-     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
-)  # fmt: skip
 
 
 def plan(case: ParamGroupsCase) -> Plan:

@@ -259,12 +259,13 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, elements, sparse_gradient, accumulated (more than one step), absent_row."""
+        """The axes and: refused, elements, rows, sparse_gradient, accumulated (more than one step), absent_row."""
         absent = bool((np.abs(self.gradients[0]).sum((0, 2)) == 0).any()) if not self.refused else False
         return {
             **self.axes,
             "refused": self.refused,
             "elements": self.shape[0] * self.shape[1],
+            "rows": self.shape[0],
             "whole_vector": self.shape[0] * self.shape[1] >= 8,
             "two_groups": self.listing in ("own_rate", "added_last", "bare_groups"),
             "state_copied": self.event == "copied",
