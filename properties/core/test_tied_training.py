@@ -121,7 +121,7 @@ def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcom
     found = within(out.grads, values, 2 * errors)
     if case.clip.startswith("value"):
         return found
-    norm = case.norms[-1]
+    norm = case.norm(case.steps - 1)
     return every(found, within(out.norm, norm.value.reshape(1), 2 * norm.error))
 
 

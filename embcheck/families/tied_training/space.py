@@ -11,6 +11,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering_rows
 from embcheck.families.lr_scheduler.cases import made_by
+from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
 from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
 from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
@@ -42,7 +43,8 @@ def plan(case: TiedTrainingCase) -> Plan:
         return Plan(programs.list_twice, weight, {**options, "kind": case.optimizer, "flags": flags})
     if case.refused:
         return Plan(programs.construct, weight, {"kind": case.optimizer, "flags": flags})
-    zero, clip = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip]
+    zero, clip, schedule = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip], SCHEDULES[case.schedule]
+    step_given = (1.0,) if case.schedule == "plateau" else ()
     steps = [
         (k % case.turns, count, use, k == 1 or case.event in EVERY_STEP)
         for k, (count, use) in enumerate(zip(case.passes, case.routes, strict=True))
@@ -53,22 +55,13 @@ def plan(case: TiedTrainingCase) -> Plan:
         "backward_pass": training_steps.LAPS[case.backward_pass],
         "event": EVENTS[case.event],
         "optimizer": (case.optimizer, flags, tuple(filter(None, [case.tensor_hyperparameters]))),
-        "schedule": _schedule(case),
+        "schedule": (step_given, make, *made_by(schedule, 1)) if schedule else (),
         "gradients": (zero, clip, case.clip.startswith("norm")),
         "steps": tuple(steps),
         "closure": case.closure,
         "sparse": case.sparse,
     }
     return Plan(programs.train, case.inputs, options)
-
-
-def _schedule(case: TiedTrainingCase) -> tuple[Any, ...]:
-    """What the steps of the scheduler are given, what makes it, and what that is given; empty if there is none."""
-    schedule = SCHEDULES[case.schedule]
-    if schedule is None:
-        return ()
-    make, recipe = made_by(schedule, 1)
-    return ((1.0,) if case.schedule == "plateau" else (), make, *recipe)
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
