@@ -96,7 +96,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
         of = SCHEDULERS[self.plan].momentum
-        return np.array([[of(e, g) if of else self.momentum for g in range(len(self.rates))] for e in self.epochs])
+        return np.array([[of(self.momentum, e, g) for g in range(len(self.rates))] for e in self.epochs])
 
     @property
     def rounding(self) -> float:
