@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.tied_training.between_steps import filed, loaded
+from embcheck.families.tied_training.training_steps import filed, loaded
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]

@@ -12,12 +12,20 @@ from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import view_of
+from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present
 from embcheck.families.tied_training.optimizers import UNSET
-from embcheck.families.tied_training.schedules import SCHEDULES
 
+#: Learning-rate schedules: what each is made with, and the rate of an epoch by its documentation.
+SCHEDULES: dict[str, Scheduler | None] = {
+    "constant": None,
+    "step_lr": made("StepLR", lambda base, k, g: base * 0.5**k, 1, 0.5),
+    "polynomial": made("PolynomialLR", lambda base, k, g: base * max(0.0, 1 - k / 4), 4, 1.0),
+    "cosine": made("CosineAnnealingLR", lambda base, k, g: cosine(base, 0.0, k / 4), 4),
+    "plateau": made("ReduceLROnPlateau", lambda base, k, g: base * 0.5 ** max(0, k - 1), factor=0.5, patience=0),
+}
 #: Events that leave the second step without a gradient.
 WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
 

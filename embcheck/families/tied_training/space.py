@@ -13,10 +13,9 @@ from embcheck.core.space import Space, covering_rows
 from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
-from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
-from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
+from embcheck.families.tied_training.cases import SCHEDULES, WITHOUT_GRADIENT, TiedTrainingCase
 from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen
-from embcheck.families.tied_training.schedules import SCHEDULES
+from embcheck.families.tied_training.training_steps import EVENTS, EVERY_STEP
 
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
