@@ -163,14 +163,11 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         own = next(own for names, own in self.groups if member in names)
         return {**KINDS[self.optimizer].defaults, **self.asked, **own}
 
-    def has_gradient(self, step: int, member: int) -> bool:
-        """Whether a member has a gradient in a step."""
-        return not _LACKS[self.absence](member, step, len(self.members) - 1)
-
     @cached_property
     def given(self) -> tuple[tuple[bool, ...], ...]:
         """Whether there is a gradient, by step and member."""
-        return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
+        count, lacks = len(self.members), _LACKS[self.absence]
+        return tuple(tuple(not lacks(m, k, count - 1) for m in range(count)) for k in range(self.steps))
 
     def joins(self, member: int) -> int:
         """The step from which on a member is stepped."""
@@ -216,8 +213,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
         joins = self.joins(member)
         steps: list[Rounded | None] = [
-            Rounded(gradients[k], fmt) if k >= joins and self.has_gradient(k, member) else None
-            for k in range(self.steps)
+            Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         with np.errstate(all="ignore"):
             rates = [float(flags["lr"])] * self.steps

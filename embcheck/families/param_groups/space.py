@@ -46,7 +46,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         "given": case.given,
         "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
-        "gradient": programs.in_rows if case.sparse else programs.LAID[case.laid or "crosswise" * case.crosswise],
+        "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
         "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],

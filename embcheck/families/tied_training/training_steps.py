@@ -160,18 +160,14 @@ def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
     return loss
 
 
-def one_by_one(pairs: list[tuple[Any, Tensor, Tensor]]) -> Any:
-    value = torch.zeros(())
-    for module, given, upstream in pairs:
-        value = module(given)
-        value.backward(upstream)
-    return value.detach().sum()
-
-
 @into(LAPS)
 def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    lookups = [(m, indices, below) for m in tables(model) if use != "head"]
-    return one_by_one(lookups + [(m, hidden, above) for m in heads(model) if use != "lookup"])
+    value = torch.zeros(())
+    pairs = [(m, indices, below) for m in tables(model) if use != "head"]
+    for m, given, upstream in pairs + [(m, hidden, above) for m in heads(model) if use != "lookup"]:
+        value = m(given)
+        value.backward(upstream)
+    return value.detach().sum()
 
 
 @into(LAPS)
