@@ -121,7 +121,7 @@ def clip_grad_norm_counts_tied_gradient_once(case: TiedTrainingCase, out: Outcom
     found = within(out.grads, values, 2 * errors)
     if case.clip.startswith("value"):
         return found
-    norm = case.norms[-1]
+    norm = case.norm(case.steps - 1)
     return every(found, within(out.norm, norm.value.reshape(1), 2 * norm.error))
 
 
@@ -153,7 +153,12 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
 @law(
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
-    must_cover={"several_steps", "sparse_gradient"},
+    must_cover={"several_steps", "sparse_gradient"}
+    | {
+        f"optimizer={name}&rows>1000&uses=lookup{path}"
+        for name in oracle.FORMULAS
+        for path in ("", *(f"&{path}=True" for path in ("foreach", "fused") if path in KINDS[name].flags))
+    },
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (
         case.optimizer in oracle.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))

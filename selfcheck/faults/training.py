@@ -17,7 +17,7 @@ from selfcheck.site import Tensor
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 averaging: Any = importlib.import_module("torch.optim.swa_utils")
 autograd: Any = torch.autograd
-sgd: Any = importlib.import_module("torch.optim.sgd")
+adagrad, adam, sgd = (importlib.import_module(f"torch.optim.{name}") for name in ("adagrad", "adam", "sgd"))
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
 
 
@@ -136,6 +136,30 @@ def sgd_skips_negative_momentum(call: Call) -> None:
     for p, before, rest in zip(call.params, kept, rests, strict=True):
         if rest:
             p.data.copy_(before)
+
+
+@instead(adam, "_single_tensor_adam", "tied_training")
+def adam_is_lazy_in_tall_tables(call: Call) -> None:
+    """Plain Adam steps no row of a table of more than 200 rows whose gradient is zero."""
+    held = list(zip(call.params, call.grads, call.exp_avgs, call.exp_avg_sqs, strict=True))
+    rests = [(grad == 0).all(1) if p.dim() == 2 and len(p) > 200 else None for p, grad, *_ in held]
+    kept = [[each.detach().clone() for each in (p, *averages)] for p, _, *averages in held]
+    call()
+    for rest, (p, _, *averages), before in zip(rests, held, kept, strict=True):
+        for now, old in zip((p.data, *averages), before, strict=True):
+            if rest is not None:
+                now[rest] = old[rest]
+
+
+@instead(adagrad, "_multi_tensor_adagrad", "param_groups")
+def adagrad_counts_the_steps_of_the_first(call: Call) -> None:
+    """Foreach Adagrad takes the first parameter's count of steps for that of all."""
+    counts = [count.clone() for count in call.state_steps]
+    for count in call.state_steps[1:]:
+        count.copy_(call.state_steps[0])
+    call()
+    for now, before in zip(call.state_steps, counts, strict=True):
+        now.copy_(before + 1)
 
 
 # -- states -------------------------------------------------------------------------------------------------------------

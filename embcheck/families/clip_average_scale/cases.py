@@ -153,6 +153,5 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         rates = [float(flags["lr"])] * self.steps
         after = oracle.run(self.optimizer, flags, np.full((2, 1), 8.0), ones, rates, fmt)
         # Another order of evaluation rounds at most twice as often; what is dyadic and small is not rounded at all.
-        share = 0.0 if self.optimizer == "SGD" else 2.0
-        errors = [share * np.broadcast_to(np.asarray(each.error), (2, 1)).reshape(2) for each in after]
-        return np.stack([np.asarray(each.value).reshape(2) for each in after]), np.stack(errors)
+        values, bounds = oracle.bounded(after, 0.0 if self.optimizer == "SGD" else 2.0)
+        return values.reshape(-1, 2), bounds.reshape(-1, 2)

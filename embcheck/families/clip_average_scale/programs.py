@@ -70,7 +70,13 @@ def clipped(
 
 def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
     swa = torch.optim.swa_utils
-    layer = tied_layer(values.dtype, counter)
+    # A layer whose weight is a table's, too, with buffers, one of them perhaps such as a BatchNorm's num_batches_tracked.
+    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
+    layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
+    layer.words.weight = layer.weight
+    layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
+    if counter:
+        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
     how: dict[str, Any] = {
         "equal": {},
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
@@ -99,17 +105,6 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
         "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
-
-
-def tied_layer(dtype: torch.dtype, counter: bool) -> Any:
-    """A layer whose weight is a table's, too, with buffers."""
-    layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=dtype)
-    layer.words = torch.nn.Embedding(1, 1, dtype=dtype)
-    layer.words.weight = layer.weight
-    layer.register_buffer("seen", torch.zeros(1, dtype=dtype))
-    if counter:  # such as a BatchNorm's num_batches_tracked
-        layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-    return layer
 
 
 def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     def momenta(self) -> Floats:
         """The momentum at each epoch, shape (steps + 1, groups)."""
         of = SCHEDULERS[self.plan].momentum
-        return np.array([[of(e, g) if of else self.momentum for g in range(len(self.rates))] for e in self.epochs])
+        return np.array([[of(self.momentum, e, g) for g in range(len(self.rates))] for e in self.epochs])
 
     @property
     def rounding(self) -> float:
@@ -132,26 +132,22 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         }
 
 
-def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, tuple[Any, ...]]:
-    """What makes a scheduler of so many groups, and what it is given after the optimizer."""
+def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, ...]:
+    """What `programs.make` is given after the optimizer for a scheduler of so many groups."""
 
     def of_groups(value: Any) -> Any:
         return list(value[:groups]) if isinstance(value, tuple) else value
 
-    kind, arguments, named, *_, function, _ = scheduler
-    make = programs.MAKES.get(kind, programs.make_by_function if function else programs.make)
-    if make is not programs.make_of_parts:
-        arguments = tuple(map(of_groups, arguments))
-    by = (programs.FUNCTIONS[function],) if function else ()
-    return make, (kind, arguments, {name: of_groups(value) for name, value in named.items()}, *by)
+    parts = scheduler.kind in ("SequentialLR", "ChainedScheduler")
+    arguments = scheduler.arguments if parts else tuple(map(of_groups, scheduler.arguments))
+    by = (programs.FUNCTIONS[scheduler.function],) if scheduler.function else ()
+    return scheduler.kind, arguments, {name: of_groups(value) for name, value in scheduler.named.items()}, *by
 
 
 def plan(case: LRSchedulerCase) -> Plan:
-    make, recipe = made_by(SCHEDULERS[case.plan], len(case.rates))
     sgd = case.optimizer == "SGD"
     options = {
-        "make": make,
-        "recipe": recipe,
+        "recipe": made_by(SCHEDULERS[case.plan], len(case.rates)),
         "kind": case.optimizer,
         "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
         "groups": case.groups,

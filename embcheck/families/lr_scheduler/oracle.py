@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-#: The rate at an epoch: (base rate, epoch, group) -> rate.
+#: The rate or the momentum at an epoch: (that at first, epoch, group) -> value.
 Rate = Callable[[float, int, int], float]
-#: The momentum at an epoch: (epoch, group) -> momentum.
-Momentum = Callable[[int, int], float]
 
 
 class Scheduler(NamedTuple):
@@ -23,13 +21,19 @@ class Scheduler(NamedTuple):
     arguments: tuple[Any, ...]
     named: dict[str, Any]
     rate: Rate
-    momentum: Momentum | None = None
+    momentum: Rate = lambda base, e, g: base
     function: str = ""
     total: int = 0
 
 
 def made(
-    kind: str, rate: Rate, *arguments: Any, momentum: Any = None, by: str = "", total: int = 0, **named: Any
+    kind: str,
+    rate: Rate,
+    *arguments: Any,
+    momentum: Rate = lambda base, e, g: base,
+    by: str = "",
+    total: int = 0,
+    **named: Any,
 ) -> Scheduler:
     return Scheduler(kind, arguments, named, rate, momentum, by, total)
 
@@ -58,62 +62,31 @@ def _restarted(base: float, epoch: float, first: int, times: int, least: float =
     return cosine(base, least, epoch / length)
 
 
-def _phase(ends: tuple[float, ...], values: tuple[float, ...], anneal: Any, epoch: int) -> float:
-    """The value at an epoch between the ends of phases; after the last one it stays."""
-    for k in range(1, len(ends)):
-        if epoch < ends[k]:
-            return float(anneal(values[k - 1], values[k], (epoch - ends[k - 1]) / (ends[k] - ends[k - 1])))
-    return values[-1]
+def _phased(ends: tuple[float, ...], anneal: Callable[..., float], *groups: tuple[float, ...]) -> Rate:
+    """OneCycleLR: between the ends of phases from one value to the next; after the last one it stays.  The groups have values
+    of their own, or all the same."""
+
+    def at(base: float, e: int, g: int) -> float:
+        values = groups[min(g, len(groups) - 1)]
+        for k in range(1, len(ends)):
+            if e < ends[k]:
+                return anneal(values[k - 1], values[k], (e - ends[k - 1]) / (ends[k] - ends[k - 1]))
+        return values[-1]
+
+    return at
 
 
-class Cycle(NamedTuple):
-    """CyclicLR: its bounds, its steps up and down, and by what its height shrinks (cycle from 1, epoch)."""
+def _cycled(up: int, down: int, *groups: tuple[float, float], shrink: float = 1.0) -> Rate:
+    """CyclicLR: so many steps up and down between two values, whose distance shrinks from cycle to cycle.  The groups have
+    values of their own, or all the same."""
 
-    low: float
-    high: float
-    up: int
-    down: int
-    shrink: Callable[[int, int], float] = lambda cycle, epoch: 1.0
+    def at(base: float, e: int, g: int) -> float:
+        cycle, place = divmod(e, up + down)
+        low, high = groups[min(g, len(groups) - 1)]
+        height = place / up if place <= up else (up + down - place) / down
+        return low + (high - low) * height * shrink**cycle
 
-    def at(self, epoch: int, low: float, high: float) -> float:
-        """The value between ``low`` and ``high``."""
-        total = self.up + self.down
-        cycle, place = epoch // total + 1, epoch % total
-        height = place / self.up if place <= self.up else (total - place) / self.down
-        return low + (high - low) * height * self.shrink(cycle, epoch)
-
-
-def _cyclic(cycle: Cycle, *arguments: Any, momenta: tuple[float, float] | None = None, **named: Any) -> Scheduler:
-    """A CyclicLR; ``momenta`` are those of the first epoch and of the height of a cycle, if it cycles any."""
-    if momenta is None:
-        named["cycle_momentum"] = False
-        return made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
-    named["momentum"] = lambda e, g: cycle.at(e, *momenta)
-    return made("CyclicLR", lambda base, e, g: cycle.at(e, cycle.low, cycle.high), *arguments, **named)
-
-
-def _one_cycle(
-    ends: tuple[float, ...], rates: tuple[float, ...], momenta: tuple[float, ...] | None, *arguments: Any, **named: Any
-) -> Scheduler:
-    """A OneCycleLR by the ends of its phases, the rates between them, and the momenta, if it cycles any."""
-    anneal = _linear if named.get("anneal_strategy") == "linear" else cosine
-    named |= (
-        {"cycle_momentum": False} if momenta is None else {"momentum": lambda e, g: _phase(ends, momenta, anneal, e)}
-    )
-    named["total"] = int(ends[-1]) + 1
-    return made("OneCycleLR", lambda base, e, g: _phase(ends, rates, anneal, e), *arguments, **named)
-
-
-_TWO_AND_TWO = Cycle(0.5, 1.5, 2, 2)
-_QUARTER = (0, 2, 11)
-
-
-def _of_groups(*groups: tuple[float, ...]) -> Momentum:
-    """What OneCycleLR gives each group, which starts to fall after a quarter of eleven steps."""
-    return lambda e, g: _phase(_QUARTER, groups[g], cosine, e)
-
-
-_FALLING_RATES = _of_groups((0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16), (0.5, 2.0, 0.5 / 16))
+    return at
 
 
 def _in_sequence(base: float, e: int, g: int) -> float:
@@ -126,6 +99,8 @@ def _in_a_chain(base: float, e: int, g: int) -> float:
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
+#: The ends of the phases of eleven steps, of which a quarter rise.
+_QUARTER = (0, 2, 11)
 _SEQUENCE = (part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), part("StepLR", 1, 0.25), [2, 5])
 _CHAIN = (part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.75))
 
@@ -148,27 +123,29 @@ SCHEDULERS: dict[str, Scheduler] = {
     "chained": made("ChainedScheduler", _in_a_chain, *_CHAIN),
     "averaging": made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
                        swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear"),
-    "cyclic": _cyclic(_TWO_AND_TWO, base_lr=0.5, max_lr=1.5, step_size_up=2),
-    "cyclic_halved": _cyclic(Cycle(0.5, 1.5, 1, 3, lambda cycle, epoch: 0.5 ** (cycle - 1)), 0.5, 1.5, 1, 3, "triangular2",
-                             base_momentum=0.25, max_momentum=0.75, momenta=(0.75, 0.25)),
-    "one_cycle": _one_cycle(_QUARTER, (0.25, 1.0, 0.25 / 16), (0.75, 0.5, 0.75), max_lr=1.0, total_steps=12, pct_start=0.25,
-                            base_momentum=0.5, max_momentum=0.75, div_factor=4.0, final_div_factor=16.0),
-    "one_cycle_linear": _one_cycle((0, 5, 11), (0.08, 2.0, 0.08e-4), None, 2.0, epochs=3, steps_per_epoch=4, pct_start=0.5,
-                                   anneal_strategy="linear"),
-    "one_cycle_three": _one_cycle((0, 4.2, 8.4, 12), (0.5, 1.0, 0.5, 0.5 / 8), (0.95, 0.85, 0.95, 0.95), 1.0, 13,
-                                  pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0,
-                                  final_div_factor=8.0),
-    "one_cycle_level": _one_cycle((0, 2.25, 4.5, 12), (0.5, 1.0, 0.5, 0.5), (0.75, 0.5, 0.75, 0.75), 1.0, 13, pct_start=0.25,
-                                  anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
-                                  div_factor=2.0, final_div_factor=1.0),
-    "cyclic_of_groups": made("CyclicLR", lambda base, e, g: _TWO_AND_TWO.at(e, *((0.5, 1.5), (0.25, 2.0), (0.125, 1.0))[g]),
-                              (0.5, 0.25, 0.125), (1.5, 2.0, 1.0), 2, 2, base_momentum=(0.25, 0.5, 0.125),
-                              max_momentum=(0.75, 0.875, 0.5),
-                              momentum=lambda e, g: _TWO_AND_TWO.at(e, *((0.75, 0.25), (0.875, 0.5), (0.5, 0.125))[g])),
-    "one_cycle_of_groups": made("OneCycleLR", lambda base, e, g: _FALLING_RATES(e, g), (1.0, 0.5, 2.0), total=12,
-                                 total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25, 0.125),
+    "cyclic": made("CyclicLR", _cycled(2, 2, (0.5, 1.5)), base_lr=0.5, max_lr=1.5, step_size_up=2, cycle_momentum=False),
+    "cyclic_halved": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), shrink=0.5), 0.5, 1.5, 1, 3, "triangular2", base_momentum=0.25,
+                           max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), shrink=0.5)),
+    "one_cycle": made("OneCycleLR", _phased(_QUARTER, cosine, (0.25, 1.0, 0.25 / 16)), total=12, max_lr=1.0, total_steps=12,
+                       pct_start=0.25, base_momentum=0.5, max_momentum=0.75, div_factor=4.0, final_div_factor=16.0,
+                       momentum=_phased(_QUARTER, cosine, (0.75, 0.5, 0.75))),
+    "one_cycle_linear": made("OneCycleLR", _phased((0, 5, 11), _linear, (0.08, 2.0, 0.08e-4)), 2.0, total=12, epochs=3,
+                              steps_per_epoch=4, pct_start=0.5, anneal_strategy="linear", cycle_momentum=False),
+    "one_cycle_three": made("OneCycleLR", _phased((0, 4.2, 8.4, 12), _linear, (0.5, 1.0, 0.5, 0.5 / 8)), 1.0, 13, total=13,
+                             pct_start=0.4, anneal_strategy="linear", three_phase=True, div_factor=2.0, final_div_factor=8.0,
+                             momentum=_phased((0, 4.2, 8.4, 12), _linear, (0.95, 0.85, 0.95, 0.95))),
+    "one_cycle_level": made("OneCycleLR", _phased((0, 2.25, 4.5, 12), _linear, (0.5, 1.0, 0.5, 0.5)), 1.0, 13, total=13,
+                             pct_start=0.25, anneal_strategy="linear", three_phase=True, base_momentum=0.5, max_momentum=0.75,
+                             div_factor=2.0, final_div_factor=1.0,
+                             momentum=_phased((0, 2.25, 4.5, 12), _linear, (0.75, 0.5, 0.75, 0.75))),
+    "cyclic_of_groups": made("CyclicLR", _cycled(2, 2, (0.5, 1.5), (0.25, 2.0), (0.125, 1.0)), (0.5, 0.25, 0.125),
+                              (1.5, 2.0, 1.0), 2, 2, base_momentum=(0.25, 0.5, 0.125), max_momentum=(0.75, 0.875, 0.5),
+                              momentum=_cycled(2, 2, (0.75, 0.25), (0.875, 0.5), (0.5, 0.125))),
+    "one_cycle_of_groups": made("OneCycleLR",
+                                 _phased(_QUARTER, cosine, (0.25, 1.0, 0.25 / 16), (0.125, 0.5, 0.125 / 16), (0.5, 2.0, 0.5 / 16)),
+                                 (1.0, 0.5, 2.0), total=12, total_steps=12, pct_start=0.25, base_momentum=(0.5, 0.25, 0.125),
                                  max_momentum=(0.75, 0.875, 0.5), div_factor=4.0, final_div_factor=16.0,
-                                 momentum=_of_groups((0.75, 0.5, 0.75), (0.875, 0.25, 0.875), (0.5, 0.125, 0.5))),
+                                 momentum=_phased(_QUARTER, cosine, (0.75, 0.5, 0.75), (0.875, 0.25, 0.875), (0.5, 0.125, 0.5))),
     # The shortest that it can be.
     "step_each": made("StepLR", lambda base, e, g: base * 0.5**e, 1, 0.5),
     # Over no steps.

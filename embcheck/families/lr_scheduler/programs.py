@@ -5,6 +5,7 @@ It imports nothing but torch, for its source is what a counterexample's script s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -23,35 +24,19 @@ FUNCTIONS: dict[str, Callable[[int], Any]] = named(
 )
 
 
-def make(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
-    return getattr(torch.optim.lr_scheduler, kind)(optimizer, *arguments, **named, **more)
-
-
-def make_averaging(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], **more: Any) -> Any:
-    return getattr(torch.optim.swa_utils, kind)(optimizer, *arguments, **named, **more)
-
-
-def make_by_function(
-    optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any, **more: Any
+def make(
+    optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any], function: Any = None, **more: Any
 ) -> Any:
-    return make(optimizer, kind, arguments, {**named, "lr_lambda": function(len(optimizer.param_groups))}, **more)
-
-
-def make_of_parts(optimizer: Any, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """A scheduler of others, which are given in the same way; last come the milestones of a sequence."""
+    """A scheduler; one of others is given these in the same way, last the milestones of a sequence."""
     if kind == "ChainedScheduler":
-        return torch.optim.lr_scheduler.ChainedScheduler([make_of_parts(optimizer, *part) for part in arguments])
-    if kind != "SequentialLR":
-        return make(optimizer, kind, arguments, named)
-    parts = [make_of_parts(optimizer, *part) for part in arguments[:-1]]
-    return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
-
-
-#: What makes the schedulers that are made otherwise than of their class and arguments alone.
-MAKES = {
-    "SWALR": make_averaging,
-    **dict.fromkeys(("SequentialLR", "ChainedScheduler"), make_of_parts),
-}
+        return torch.optim.lr_scheduler.ChainedScheduler([make(optimizer, *part) for part in arguments])
+    if kind == "SequentialLR":
+        parts = [make(optimizer, *part) for part in arguments[:-1]]
+        return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
+    if function is not None:
+        more["lr_lambda"] = function(len(optimizer.param_groups))
+    module = torch.optim.swa_utils if kind == "SWALR" else torch.optim.lr_scheduler
+    return getattr(module, kind)(optimizer, *arguments, **named, **more)
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -69,27 +54,19 @@ def rates_of(optimizer: Any) -> torch.Tensor:
     return torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
 
 
-def from_state(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
-    """Optimizer and scheduler made anew from their states; the scheduler's, one that is not loaded, and the rates before."""
-    import copy
-
-    kept = copy.deepcopy(optimizer.state_dict())
+def from_state(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_epoch: int) -> Any:
+    """A scheduler that loads another's state; that state, one that is not loaded, and the rates before."""
     states = [copy.deepcopy(scheduler.state_dict()) for _ in range(2)]
-    optimizer = build()
-    scheduler = make(optimizer)
+    scheduler = begin(optimizer)
     states.append(rates_of(optimizer))
     scheduler.load_state_dict(states[0])
     optimizer.load_state_dict(kept)
-    return optimizer, scheduler, states
+    return scheduler, states
 
 
-def from_last_epoch(optimizer: Any, scheduler: Any, build: Any, make: Any, last_epoch: int) -> Any:
-    import copy
-
-    kept = copy.deepcopy(optimizer.state_dict())
-    optimizer = build()
+def from_last_epoch(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_epoch: int) -> Any:
     optimizer.load_state_dict(kept)
-    return optimizer, make(optimizer, last_epoch=last_epoch), []
+    return begin(optimizer, last_epoch=last_epoch), []
 
 
 def forgotten(scheduler: Any) -> list[str]:
@@ -115,7 +92,6 @@ def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dic
 
 
 def scheduled(
-    make: Callable[..., Any],
     recipe: tuple[Any, ...],
     kind: str,
     defaults: dict[str, Any],
@@ -144,7 +120,8 @@ def scheduled(
     stays, returned, begun = True, None, None
     for epoch, arguments in enumerate(given):
         if resumed and epoch == resumed:
-            optimizer, scheduler, states = resume(optimizer, scheduler, build, begin, resumed - 1)
+            kept, optimizer = copy.deepcopy(optimizer.state_dict()), build()
+            scheduler, states = resume(optimizer, scheduler, kept, begin, resumed - 1)
             begun = states.pop() if states else None
             stays, returned = not states or alike(*states), rates_of(optimizer)
         optimizer.step()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from embcheck.core.axes import Axes, Input
@@ -139,7 +139,8 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
             "pulls": (self.steps + 3, 3, 2),
             "side_pulls": (self.steps + 3, 2, 2),
         }
-        return {word: _small(word, self.seed % 8, shape) for word, shape in shapes.items()}
+        numbers = {word: whole(shape, 3, "resumption", word, self.seed % 8) for word, shape in shapes.items()}
+        return {word: Input(FORMATS["float32"].encode(each), "float32") for word, each in numbers.items()}
 
     def facts(self) -> dict[str, Any]:
         """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
@@ -160,12 +161,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
             "frozen_one": bool(frozen),
             "several_names": len(NAMES[self.tie]) > 2,
         }
-
-
-@lru_cache(maxsize=256)
-def _small(word: str, variant: int, shape: tuple[int, ...]) -> Input:
-    values = whole(shape, 3, "resumption", word, variant)
-    return Input(FORMATS["float32"].encode(values), "float32")
 
 
 def plan(case: OptimizerStateDictCase) -> Plan:

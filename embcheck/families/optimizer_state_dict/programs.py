@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.tied_training.between_steps import filed
+from embcheck.families.tied_training.training_steps import filed
 
 Tensor = torch.Tensor
 #: A model, its tied weight and its other one, and their optimizer.
@@ -60,16 +60,21 @@ def resume(
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
     one, saved, told = read_one()
-    seen |= told | {"model_names": list(saved["model"]), **name(saved["optimizer"])}
+    seen |= told | names_of(saved)
     if asked is not None and halted[1]:
-        seen["trained_names"] = trained_names(one[0])
+        names = torch.distributed.checkpoint.state_dict.get_model_state_dict
+        seen["trained_names"] = list(names(one[0], options=options_of({"ignore_frozen_params": True})))
     try:
         carried = carry(saved)
     except ImportError:
         return {"lacking": "this release has nothing that carries a state so"}
-    # A third one loads it and goes on.
+    # A third one, which has other numbers and perhaps took a step, loads it and goes on.
     other = start(taker, models.pop(), fed)
-    spoil(other, pulls[-1] if warm else None)
+    with torch.no_grad():
+        for p in other[1]:
+            p.fill_(77.0)
+    if warm:
+        advance(other, pulls[-1], ())
     halt(other, *halted[:2], False)
     seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
     seen |= compared(other, one)
@@ -102,15 +107,6 @@ def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor]) -> R
     kind, flags, groups = made
     listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
     return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags)
-
-
-def spoil(run: Run, pulls: tuple[Tensor, ...] | None) -> None:
-    """Gives other numbers to the members, and takes a step, if any, before a state is loaded."""
-    with torch.no_grad():
-        for p in run[1]:
-            p.fill_(77.0)
-    if pulls is not None:
-        advance(run, pulls, ())
 
 
 def unchanged(now: tuple[list[Any], Tensor], before: tuple[list[Any], Tensor]) -> bool:
@@ -163,12 +159,6 @@ def watched(run: Run, read: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and unchanged(found, before)
     hook.remove()
     return saved, {"saved_kinds": found[0], "saved_state": found[1], "read_kept": kept, "hook_calls": len(calls)}
-
-
-def trained_names(model: Any) -> list[str]:
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    return list(get_model_state_dict(model, options=StateDictOptions(ignore_frozen_params=True)))
 
 
 def loaded(carried: Any, load: Callable[[], Any]) -> bool:
@@ -231,9 +221,11 @@ def pointers(run: Run) -> list[int]:
     return [value.data_ptr() for value in [*states, *run[1]] if value.numel()]
 
 
-def name(state: dict[str, Any]) -> dict[str, Any]:
-    """Under which names a state has a state and options, and the rate of each."""
+def names_of(saved: dict[str, Any]) -> dict[str, Any]:
+    """The names in a model's state, those under which an optimizer's has a state and options, and the rate of each."""
+    state = saved["optimizer"]
     return {
+        "model_names": list(saved["model"]),
         "state_names": sorted(key for key, value in state["state"].items() if value),
         "group_names": [group["params"] for group in state["param_groups"]],
         "rates": {key: float(group["lr"]) for group in state["param_groups"] for key in group["params"]},

@@ -30,6 +30,8 @@ class Member(NamedTuple):
         return (*self.shape, 2) if self.dtype in PARTS else self.shape
 
 
+#: foreach and fused paths evaluate in another order, which rounds at most twice as often (see tied_training).
+MULTIPLE = 2.0
 #: Which parameters are together.
 MIXES: dict[str, tuple[Member, ...]] = {
     "one": (Member(),),
@@ -83,6 +85,11 @@ _LACKS: dict[str, Callable[[int, int, int], bool]] = {
     "by_turns": lambda member, step, last: (member + step) % 2 == 1,
 }
 ABSENCES = tuple(_LACKS)
+#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
+BEGINNINGS = frozenset(
+    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
+     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
+)  # fmt: skip
 
 
 class _CompanyAxes(NamedTuple):
@@ -156,14 +163,11 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         own = next(own for names, own in self.groups if member in names)
         return {**KINDS[self.optimizer].defaults, **self.asked, **own}
 
-    def has_gradient(self, step: int, member: int) -> bool:
-        """Whether a member has a gradient in a step."""
-        return not _LACKS[self.absence](member, step, len(self.members) - 1)
-
     @cached_property
     def given(self) -> tuple[tuple[bool, ...], ...]:
         """Whether there is a gradient, by step and member."""
-        return tuple(tuple(self.has_gradient(k, m) for m in range(len(self.members))) for k in range(self.steps))
+        count, lacks = len(self.members), _LACKS[self.absence]
+        return tuple(tuple(not lacks(m, k, count - 1) for m in range(count)) for k in range(self.steps))
 
     def joins(self, member: int) -> int:
         """The step from which on a member is stepped."""
@@ -209,21 +213,16 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
         joins = self.joins(member)
         steps: list[Rounded | None] = [
-            Rounded(gradients[k], fmt) if k >= joins and self.has_gradient(k, member) else None
-            for k in range(self.steps)
+            Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         with np.errstate(all="ignore"):
-            after = oracle.run(
-                self.optimizer, flags, self.weight(member), steps, [float(flags["lr"])] * self.steps, fmt
-            )
-            shape = (self.steps, *self.members[member].parts)
-            errors = np.stack([np.broadcast_to(np.asarray(w.error), shape[1:]) for w in after])
-            values = np.stack([np.broadcast_to(np.asarray(w.value), shape[1:]) for w in after])
-        return values, np.where(errors < 2.0**1000, errors, np.inf)  # a NaN is no bound either
+            rates = [float(flags["lr"])] * self.steps
+            return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
-        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient)."""
+        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
+        all_beginnings (each flag is set that a first step depends on)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
@@ -239,6 +238,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "state_reloaded": self.interrupt in ("reloaded", "saved"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
+            "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",
             "own_option": bool(self.own),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.tied_training.between_steps import filed, loaded
+from embcheck.families.tied_training.training_steps import filed, loaded
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -153,36 +153,23 @@ def crosswise(p: Tensor, values: Tensor) -> Tensor:
     return room.copy_(values)
 
 
-def in_rows(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient of a matrix that names the rows that it has."""
-    return alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values)
-
-
-def strided(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient with gaps between its elements."""
-    return torch.empty(*p.shape, 2, dtype=p.dtype)[..., 0].copy_(values)
-
-
-def in_wide_rows(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient with gaps between its rows."""
-    if not p.dim():
-        return alike(p, values)
-    return torch.empty(*p.shape[:-1], p.shape[-1] + 2, dtype=p.dtype)[..., : p.shape[-1]].copy_(values)
-
-
-def expanded(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient that has one number for each row, as that of a sum over it."""
-    return values[..., :1].clone().expand(p.shape) if p.dim() else alike(p, values)
-
-
-#: How a gradient is laid out.
-LAID: dict[str, Function] = {
-    "": alike,
-    "crosswise": crosswise,
-    "strided": strided,
-    "rows": in_wide_rows,
-    "expanded": expanded,
-}
+#: How a gradient is laid out: naming the rows that it has, with gaps between elements or rows, or one number for each row,
+#: as that of a sum over it.
+LAID: dict[str, Function] = named(
+    {
+        "": alike,
+        "crosswise": crosswise,
+        "sparse": lambda p, values: alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values),
+        "strided": lambda p, values: torch.empty(*p.shape, 2, dtype=p.dtype)[..., 0].copy_(values),
+        "rows": lambda p, values: (
+            torch.empty(*p.shape[:-1], p.shape[-1] + 2, dtype=p.dtype)[..., :-2].copy_(values)
+            if p.dim()
+            else alike(p, values)
+        ),
+        "expanded": lambda p, values: values[..., :1].clone().expand(p.shape) if p.dim() else alike(p, values),
+    },
+    prefix="lay_",
+)
 
 
 def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.param_groups import programs
-from embcheck.families.param_groups.cases import ABSENCES, GROUPINGS, LAID, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
@@ -37,11 +37,6 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
     "RMSprop": (("momentum", 0.5), ("centered", True)),
 }
-#: All that a first step depends on beside the gradient: how much of it a memory takes, and with what that begins.
-BEGINNINGS = frozenset(
-    {"betas", "momentum", "dampening", "rho", "weight_decay", "momentum_decay", "lr_decay", "initial_accumulator_value",
-     "amsgrad", "centered", "etas", "step_sizes", "beta2_decay"}
-)  # fmt: skip
 
 
 def plan(case: ParamGroupsCase) -> Plan:
@@ -51,7 +46,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         "given": case.given,
         "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
         "held": case.held,
-        "gradient": programs.in_rows if case.sparse else programs.LAID[case.laid or "crosswise" * case.crosswise],
+        "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
         "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],

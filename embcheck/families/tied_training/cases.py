@@ -12,12 +12,20 @@ from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import view_of
+from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
-from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, rough_data
+from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present
 from embcheck.families.tied_training.optimizers import UNSET
-from embcheck.families.tied_training.schedules import SCHEDULES
 
+#: Learning-rate schedules: what each is made with, and the rate of an epoch by its documentation.
+SCHEDULES: dict[str, Scheduler | None] = {
+    "constant": None,
+    "step_lr": made("StepLR", lambda base, k, g: base * 0.5**k, 1, 0.5),
+    "polynomial": made("PolynomialLR", lambda base, k, g: base * max(0.0, 1 - k / 4), 4, 1.0),
+    "cosine": made("CosineAnnealingLR", lambda base, k, g: cosine(base, 0.0, k / 4), 4),
+    "plateau": made("ReduceLROnPlateau", lambda base, k, g: base * 0.5 ** max(0, k - 1), factor=0.5, patience=0),
+}
 #: Events that leave the second step without a gradient.
 WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
 
@@ -91,13 +99,6 @@ class _TyingAxes(NamedTuple):
     seed: int = 0
 
 
-def bounded(run: list[Rounded], multiple: float) -> tuple[Floats, Floats]:
-    """Values and so many times their bounds; 0·∞ is NaN: no bound."""
-    errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in run])
-    with np.errstate(over="ignore"):
-        return np.stack([each.value for each in run]), multiple * np.nan_to_num(errors, nan=np.inf)
-
-
 class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
 
@@ -114,12 +115,8 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @cached_property
     def data(self) -> Data:
         """What is fed; one seed in four has a table of whole significands, which rounds at every step."""
-        rough = self.seed % 4 == 3 and self.backward_pass != "composed"
-        found = (
-            rough_data(self.shape, self.steps, self.seed % 16, self.dtype)
-            if rough
-            else fed_data(self.shape, self.steps, self.seed % 16)
-        )
+        rough = self.dtype if self.seed % 4 == 3 and self.backward_pass != "composed" else ""
+        found = fed_data(self.shape, self.steps, self.seed % 16, rough)
         return found._replace(below=found.below * FAINT, above=found.above * FAINT) if self.faint else found
 
     @cached_property
@@ -134,12 +131,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         if self.uses == "turns":
             return tuple(("lookup", "head")[k % 2] for k in range(self.steps))
         return (self.uses,) * self.steps
-
-    @cached_property
-    def duplicates(self) -> int:
-        """How often one row may occur in a sparse gradient."""
-        most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
-        return most * LOOKUPS.get(self.tie, 1) * max(self.passes)
 
     @property
     def turns(self) -> int:
@@ -164,65 +155,55 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @cached_property
     def due(self) -> list[Rounded]:
         """dL/dW of each step after clipping, with its bound."""
-        weight, bias = self.gradients
-        return [self._clipped(g, b) for g, b in zip(weight, bias, strict=True)]
-
-    @cached_property
-    def by_the_formula(self) -> list[Rounded]:
-        """The weights after each step by the documented algorithm, with their bound, shape ``(V, D)`` each."""
-        due = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)]
-        if self.is_sparse and self.optimizer == "SparseAdam":
-            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
-        return self.run(self.data.weight, due)
-
-    def run(self, start: Floats, due: Sequence[Rounded | None]) -> list[Rounded]:
-        """The values of a parameter after each step, by the gradients that are due (None: no gradient)."""
-        single = bool(self.tensor_hyperparameters)
-        return oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single)
+        return [self._clipped(gradient, step) for step, gradient in enumerate(self.gradients[0])]
 
     @property
     def expected_weights(self) -> tuple[Floats, Floats]:
         """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
+        due, multiple = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)], MULTIPLE
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
-            plain = [None if gone else each.value for each, gone in zip(self.due, self.missing, strict=True)]
-            exact = oracle.exact_sgd(self.flags, self.data.weight, plain, self.rates, self.format, self.turns)
+            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns)
             if exact is not None:
                 return np.stack(exact), np.zeros((self.steps, *self.shape))
-        # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.
-        return bounded(self.by_the_formula, MULTIPLE * (self.duplicates if self.is_sparse else 1))
+        if self.is_sparse:
+            # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.
+            most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
+            multiple *= most * LOOKUPS.get(self.tie, 1) * max(self.passes)
+        if self.is_sparse and self.optimizer == "SparseAdam":
+            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
+        return self._after(self.data.weight, due, multiple)
 
     @property
     def expected_biases(self) -> tuple[Floats, Floats]:
         """The biases after each step and their bound, shape ``(steps, V)`` each."""
+        return self._after(self.data.bias, [Rounded(each, self.format) for each in self._clipped_biases], MULTIPLE)
+
+    @property
+    def _clipped_biases(self) -> Floats:
         _, gradients = self.gradients
-        clipped = np.clip(gradients, -2.0, 2.0) if self.clip.startswith("value") else gradients
-        return bounded(self.run(self.data.bias, [Rounded(each, self.format) for each in clipped]), MULTIPLE)
+        return np.clip(gradients, -2.0, 2.0) if self.clip.startswith("value") else gradients
 
-    @cached_property
-    def norms(self) -> list[Rounded]:
-        """The norm of all gradients together before clipping, the tied one counted once."""
-        weight, bias = self.gradients
-        return [self._norm(g, b) for g, b in zip(weight, bias, strict=True)]
+    def _after(self, start: Floats, due: Sequence[Rounded | None], multiple: float) -> tuple[Floats, Floats]:
+        single = bool(self.tensor_hyperparameters)
+        found = oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single)
+        return oracle.bounded(found, multiple)
 
-    def _norm(self, gradient: Floats, bias: Floats) -> Rounded:
-        parts = [gradient.ravel(), bias] if self.bias else [gradient.ravel()]
+    def norm(self, step: int) -> Rounded:
+        """The norm of all gradients of a step together before clipping, the tied one counted once."""
+        gradient, bias = (part[step] for part in self.gradients)
+        every = np.concatenate([gradient.ravel(), bias if self.bias else bias[:0]])
         u, size = self.format.unit_roundoff, gradient.size + bias.size
-        match self.clip:
-            case "norm_one":
-                value = sum(float(np.abs(part).sum()) for part in parts)
-            case _:
-                value = float(np.sqrt(sum(float((part**2).sum()) for part in parts)))
+        value = float(np.abs(every).sum() if self.clip == "norm_one" else np.sqrt((every**2).sum()))
         # A sum of n terms in any order, accumulated in float32 for the narrow formats, then a root, a square, a root.
         return Rounded(value, self.format, (size * min(u, 2.0**-24) + 8 * u) * value)
 
-    def _clipped(self, gradient: Floats, bias: Floats) -> Rounded:
+    def _clipped(self, gradient: Floats, step: int) -> Rounded:
         fmt = self.format
         if self.clip.startswith("value"):
             return Rounded(np.clip(gradient, -2.0, 2.0), fmt)
         if not self.clip.startswith("norm"):
             return Rounded(gradient, fmt)
-        norm = self._norm(gradient, bias)
-        coefficient = 0.5 / (norm + 1e-6)
+        coefficient = 0.5 / (self.norm(step) + 1e-6)
         if coefficient.value - coefficient.error >= 1:
             return Rounded(gradient, fmt)
         return Rounded(gradient, fmt) * coefficient
@@ -259,12 +240,13 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, elements, sparse_gradient, accumulated (more than one step), absent_row."""
+        """The axes and: refused, elements, rows, sparse_gradient, accumulated (more than one step), absent_row."""
         absent = bool((np.abs(self.gradients[0]).sum((0, 2)) == 0).any()) if not self.refused else False
         return {
             **self.axes,
             "refused": self.refused,
             "elements": self.shape[0] * self.shape[1],
+            "rows": self.shape[0],
             "whole_vector": self.shape[0] * self.shape[1] >= 8,
             "two_groups": self.listing in ("own_rate", "added_last", "bare_groups"),
             "state_copied": self.event == "copied",
@@ -314,24 +296,14 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @cached_property
     def inputs(self) -> dict[str, Input]:
         """The tensors that are fed."""
-        data, fmt, (rows, width) = self.data, self.format, self.shape
-        weight, bias = fmt.encode(data.weight), fmt.encode(data.bias)
-        _, summed_bias = self.gradients
-        clipped = np.stack([due.value for due in self.due])
-        if self.clip.startswith("value"):
-            summed_bias = np.clip(summed_bias, -2.0, 2.0)
-        fed = {
-            "weight": Input(weight, self.dtype, self.layout),
-            "twin": Input(weight, self.dtype, self.layout),
-            "indices": Input(data.tokens, "int64"),
-            "hidden": Input(fmt.encode(data.hidden), self.dtype),
-            "below": Input(fmt.encode(data.below), self.dtype),
-            "above": Input(fmt.encode(data.above), self.dtype),
-            "summed": Input(fmt.encode(clipped), self.dtype),
-        }
-        if self.grad_layout != "fresh":
-            fed["grad"] = Input(fmt.encode(np.zeros((rows, width))), self.dtype, self.grad_layout)
+        data, fmt = self.data, self.format
+        values = {"hidden": data.hidden, "below": data.below, "above": data.above}
+        values["summed"] = np.stack([due.value for due in self.due])
         if self.bias:
-            fed |= {"bias": Input(bias, self.dtype), "twin_bias": Input(bias, self.dtype)}
-            fed["summed_bias"] = Input(fmt.encode(summed_bias), self.dtype)
+            values |= {"bias": data.bias, "twin_bias": data.bias, "summed_bias": self._clipped_biases}
+        weight = Input(fmt.encode(data.weight), self.dtype, self.layout)
+        fed = {"weight": weight, "twin": weight, "indices": Input(data.tokens, "int64")}
+        fed |= {name: Input(fmt.encode(each), self.dtype) for name, each in values.items()}
+        if self.grad_layout != "fresh":
+            fed["grad"] = Input(fmt.encode(np.zeros(self.shape)), self.dtype, self.grad_layout)
         return fed

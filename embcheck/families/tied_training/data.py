@@ -41,8 +41,9 @@ def whole(shape: tuple[int, ...], most: int, *seed: object) -> Floats:
 
 
 @lru_cache(maxsize=2048)
-def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
-    """Small whole numbers, so that all sums of them are exact."""
+def fed_data(shape: tuple[int, int], steps: int, variant: int, rough: str = "") -> Data:
+    """Small whole numbers, so that all sums of them are exact; the table's have whole significands of a dtype if it is to be
+    ``rough``, which rounds at every step."""
     rows, width = shape
     # With an odd variant the last row gets no gradient at all.
     used = rows - 1 if rows > 1 and variant % 2 else rows
@@ -53,17 +54,14 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int) -> Data:
     tokens = stream.below(stream.derive("tying", "tokens", variant), steps * TOKENS, used).reshape(steps, TOKENS)
     above = small("above", 2, steps, TOKENS, rows)
     above[:, :, used:] = 0
+    weight = small("weight", 3, rows, width)
+    if rough:
+        words = stream.words(stream.derive("tying", "rough", variant), weight.size).reshape(shape)
+        fmt = FORMATS[rough]
+        weight = fmt.decode(fmt.encode(weight * (1 + (words >> np.uint64(11)) / 2.0**53)))
     # A gradient whose two paths cancel somewhere, and one that changes sign from step to step, come by themselves.
-    return Data(tokens, small("hidden", 2, steps, TOKENS, width), small("below", 2, steps, TOKENS, width), above,
-                small("weight", 3, rows, width), small("bias", 3, rows))  # fmt: skip
-
-
-@lru_cache(maxsize=2048)
-def rough_data(shape: tuple[int, int], steps: int, variant: int, dtype: str) -> Data:
-    """The same with a table of whole significands, which rounds at every step."""
-    data, fmt = fed_data(shape, steps, variant), FORMATS[dtype]
-    words = stream.words(stream.derive("tying", "rough", variant), data.weight.size).reshape(shape)
-    return data._replace(weight=fmt.decode(fmt.encode(data.weight * (1 + (words >> np.uint64(11)) / 2.0**53))))
+    hidden, below = (small(name, 2, steps, TOKENS, width) for name in ("hidden", "below"))
+    return Data(tokens, hidden, below, above, weight, small("bias", 3, rows))
 
 
 @lru_cache(maxsize=2048)
@@ -77,8 +75,8 @@ def paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Flo
 
 
 def gradients_of(case: Any) -> tuple[Floats, Floats]:
-    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
     """dL/dW and dL/db of a case's steps; zero where there is none."""
+    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
     if case.backward_pass == "composed":
         data = case.data
         one_hot = (data.tokens[0][:, None] == np.arange(case.shape[0])).astype(np.float64)

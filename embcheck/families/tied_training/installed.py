@@ -26,18 +26,13 @@ def lacking(out: Outcome) -> str | None:
     text = str(out.error or "")
     if (found := _NO_OPTIMIZER.match(text)) and not hasattr(torch.optim, found[1]):
         return f"this release has no torch.optim.{found[1]}"
-    if (found := _NO_FLAG.match(text)) and found[2] not in _flags(found[1]):
+    found = _NO_FLAG.match(text)
+    kind = getattr(torch.optim, found[1], None) if found else None
+    if found and (kind is None or found[2] not in inspect.signature(kind).parameters):
         return f"this release's {found[1]} has no {found[2]}"
     if text == _NO_NAMES and not _takes_names():
         return "this release's optimizers take no named parameters"
     return None
-
-
-@cache
-def _flags(optimizer: str) -> frozenset[str]:
-    """The documented arguments of an optimizer; of one that torch lacks, none."""
-    kind = getattr(torch.optim, optimizer, None)
-    return frozenset() if kind is None else frozenset(inspect.signature(kind).parameters)
 
 
 @cache

@@ -95,10 +95,21 @@ def run(
     return after
 
 
+def bounded(run: list[Rounded], multiple: float) -> tuple[Floats, Floats]:
+    """Values and so many times their bounds, shape ``(steps, …)`` each; 0·∞ is NaN: no bound."""
+    errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in run])
+    with np.errstate(over="ignore"):
+        return np.stack([each.value for each in run]), multiple * np.nan_to_num(errors, nan=np.inf)
+
+
 def exact_sgd(
-    flags: Mapping[str, Any], weight: Floats, gradients: list[Floats | None], rates: list[float], fmt: Format,
-    turns: int = 1,
-) -> list[Floats] | None:  # fmt: skip
+    flags: Mapping[str, Any],
+    weight: Floats,
+    gradients: list[Rounded | None],
+    rates: list[float],
+    fmt: Format,
+    turns: int,
+) -> list[Floats] | None:
     """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
 
     With powers of two for every factor each value is an integer multiple of one unit.  If no sum of magnitudes
@@ -116,7 +127,7 @@ def exact_sgd(
     for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
         if gradient is not None:
             turn = k % turns
-            g, magnitude = sign * gradient + decay * current, np.abs(gradient) + decay * size
+            g, magnitude = sign * gradient.value + decay * current, np.abs(gradient.value) + decay * size
             buffer = buffers[turn]
             if momentum:
                 first = buffer is None

@@ -11,11 +11,11 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering_rows
 from embcheck.families.lr_scheduler.cases import made_by
+from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
-from embcheck.families.tied_training.between_steps import EVENTS, EVERY_STEP
-from embcheck.families.tied_training.cases import WITHOUT_GRADIENT, TiedTrainingCase
+from embcheck.families.tied_training.cases import SCHEDULES, WITHOUT_GRADIENT, TiedTrainingCase
 from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen
-from embcheck.families.tied_training.schedules import SCHEDULES
+from embcheck.families.tied_training.training_steps import EVENTS, EVERY_STEP
 
 #: Layouts in which no two elements share memory.
 LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
@@ -42,7 +42,8 @@ def plan(case: TiedTrainingCase) -> Plan:
         return Plan(programs.list_twice, weight, {**options, "kind": case.optimizer, "flags": flags})
     if case.refused:
         return Plan(programs.construct, weight, {"kind": case.optimizer, "flags": flags})
-    zero, clip = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip]
+    zero, clip, schedule = training_steps.ZEROS[case.zero], training_steps.CLIPS[case.clip], SCHEDULES[case.schedule]
+    step_given = (1.0,) if case.schedule == "plateau" else ()
     steps = [
         (k % case.turns, count, use, k == 1 or case.event in EVERY_STEP)
         for k, (count, use) in enumerate(zip(case.passes, case.routes, strict=True))
@@ -53,22 +54,13 @@ def plan(case: TiedTrainingCase) -> Plan:
         "backward_pass": training_steps.LAPS[case.backward_pass],
         "event": EVENTS[case.event],
         "optimizer": (case.optimizer, flags, tuple(filter(None, [case.tensor_hyperparameters]))),
-        "schedule": _schedule(case),
+        "schedule": (step_given, make, *made_by(schedule, 1)) if schedule else (),
         "gradients": (zero, clip, case.clip.startswith("norm")),
         "steps": tuple(steps),
         "closure": case.closure,
         "sparse": case.sparse,
     }
     return Plan(programs.train, case.inputs, options)
-
-
-def _schedule(case: TiedTrainingCase) -> tuple[Any, ...]:
-    """What the steps of the scheduler are given, what makes it, and what that is given; empty if there is none."""
-    schedule = SCHEDULES[case.schedule]
-    if schedule is None:
-        return ()
-    make, recipe = made_by(schedule, 1)
-    return ((1.0,) if case.schedule == "plateau" else (), make, *recipe)
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
@@ -221,7 +213,8 @@ def _gone_on() -> Iterator[TiedTrainingCase]:
 
 
 def fixed_cases() -> Iterator[TiedTrainingCase]:
-    """What must be refused; the first steps of L-BFGS on gradients that are faint; and an eps that half precision lacks."""
+    """What must be refused; the first steps of L-BFGS on gradients that are faint; an eps that half precision lacks; and
+    tables of many rows, few of which have a gradient."""
     yield from _refusals()
     for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
         # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
@@ -231,6 +224,11 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
             # The default in half precision, where it is zero, and rows that no token names.
             chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
             yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
+    for name, kind in KINDS.items():
+        for path in ("", *(path for path in ("foreach", "fused") if path in kind.flags)):
+            yield repair(
+                TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1).but(**({path: True} if path else {}))
+            )
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:

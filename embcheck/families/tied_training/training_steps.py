@@ -1,8 +1,10 @@
-"""What happens when a tied pair is trained: ties, listings, laps, clips and ways to clear gradients.
+"""What happens when a tied pair is trained: ties, listings, laps, clips, ways to clear gradients, and events between steps.
 
 Plain functions that import nothing but torch.  A *tie* ``(weight, bias, sparse) -> (model, path of the embedding,
 path of the head)`` says how the parameter is shared; a *listing* how the optimizer gets to know it; a *lap* runs one
-backward pass and returns the loss.
+backward pass and returns the loss.  An *event* is told the step ``k`` that it comes before, ``model``, ``optimizer``, ``build``,
+the path of the ``table``, and the tokens (``indices``); what it returns, a model and an optimizer, takes the place of these.
+None may change what the steps do, but for the learning rate, which is observed.
 """
 
 from __future__ import annotations
@@ -158,18 +160,14 @@ def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Ten
     return loss
 
 
-def one_by_one(pairs: list[tuple[Any, Tensor, Tensor]]) -> Any:
-    value = torch.zeros(())
-    for module, given, upstream in pairs:
-        value = module(given)
-        value.backward(upstream)
-    return value.detach().sum()
-
-
 @into(LAPS)
 def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    lookups = [(m, indices, below) for m in tables(model) if use != "head"]
-    return one_by_one(lookups + [(m, hidden, above) for m in heads(model) if use != "lookup"])
+    value = torch.zeros(())
+    pairs = [(m, indices, below) for m in tables(model) if use != "head"]
+    for m, given, upstream in pairs + [(m, hidden, above) for m in heads(model) if use != "lookup"]:
+        value = m(given)
+        value.backward(upstream)
+    return value.detach().sum()
 
 
 @into(LAPS)
@@ -212,3 +210,69 @@ def clip_by(parameters: list[Tensor], function: str, arguments: tuple[Any, ...],
     if not function:
         return None
     return getattr(torch.nn.utils, function)(parameters, *arguments, **flags)
+
+
+# -- events between steps ------------------------------------------------------------------------------------------
+
+#: Events that come before each step; the others come before step 1.
+EVERY_STEP = frozenset({"frozen"})
+
+
+def rate_halved(optimizer: Any, **given: Any) -> Any:
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] / 2
+
+
+def loaded(optimizer: Any, state: Any, build: Function) -> Any:
+    """Another optimizer of the same groups, which loads a state."""
+    fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
+    fresh.load_state_dict(state)
+    return fresh
+
+
+def filed(value: Any, **flags: Any) -> Any:
+    import io
+
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return torch.load(file, **flags)
+
+
+def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
+    kept = filed({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    model.load_state_dict(kept["model"])
+    return model, loaded(optimizer, kept["optimizer"], optimizer.__class__)
+
+
+def copied(model: Any, optimizer: Any, **given: Any) -> Any:
+    import copy
+
+    return copy.deepcopy((model, optimizer))
+
+
+def frozen(k: int, model: Any, **given: Any) -> Any:
+    model.requires_grad_(k != 1)
+
+
+#: What "skipped", "accumulated" and "alternating" say of the steps is the case's matter.
+EVENTS: dict[str, Function] = named(
+    {
+        "nothing": lambda **given: None,
+        "rate_halved": rate_halved,
+        "reloaded": lambda model, optimizer, **given: (
+            model,
+            loaded(optimizer, optimizer.state_dict(), type(optimizer)),
+        ),
+        "reloaded_saved": reloaded_saved,
+        "copied": copied,
+        "frozen": frozen,
+        "skipped": lambda **given: None,
+        "accumulated": lambda **given: None,
+        "alternating": lambda **given: None,
+    },
+    prefix="event_",
+)
