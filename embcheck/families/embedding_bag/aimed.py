@@ -10,7 +10,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.repair import repair
-from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, width_of
+from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, unusual, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
 MODES = ("sum", "mean", "max")
@@ -90,11 +90,6 @@ def _told(sizes: list[int]) -> dict[str, Any]:
     }
 
 
-def _unasked(wish: Wish, one_in: int, *facts: str) -> bool:
-    """Whether what none of some wishes speaks of is to be, for one draw in so many."""
-    return not wish.asks_any(*facts) and wish.draws.chance(one_in)
-
-
 def bag_case(wish: Wish, kernel: str) -> BagCase:
     """A bag whose call of a kernel is as wished.
 
@@ -108,7 +103,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     given = tokens(wish, (1,), _NUMELS)
     trailing = 0
     last_offset = False if backward else wish.choice("include_last_offset", (False, True))
-    if last_offset and given.numel > 1 and (not wish.meets("trailing", False) or _unasked(wish, 3, "trailing")):
+    if last_offset and given.numel > 1 and unusual(wish, 3, "trailing"):
         trailing = draws.between(1, min(3, given.numel - 1))
     cut = lengths(wish, given.numel - trailing)
     weighted = mode == "sum" and (samples_learn or wish.choice("per_sample_weights", (False, True)))
@@ -123,7 +118,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     )
     of_table, of_upstream = (none, wish) if backward else (wish, none)
     learns = "none" if forward_only else "both" if weighted and (samples_learn or draws.chance(2)) else "table"
-    special = not (wish.meets("nan", False) and wish.meets("infinite", False)) or _unasked(wish, 6, "nan", "infinite")
+    special = unusual(wish, 6, "nan", "infinite")
     case = BagCase(
         given.num_embeddings, width, mode, given.numel - trailing, cut, False, last_offset, trailing, given.indices,
         given.padding_idx, scale, wish.choice("sparse", (False, False, False, True)) if not backward else False,

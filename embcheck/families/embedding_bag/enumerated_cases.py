@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from embcheck.core import stream
@@ -93,6 +93,31 @@ def sized_case(position: int, rows: int, width: int, numel: int) -> BagCase:
     )
 
 
+def varied(case: BagCase, **axes: Iterable[Any]) -> Iterator[BagCase]:
+    """The case with every combination of values of some axes."""
+    for values in itertools.product(*axes.values()):
+        yield case.but(**dict(zip(axes, values, strict=True)))
+
+
+def refused_cases() -> Iterator[BagCase]:
+    """Every mistake that is made by the arrays that are fed, with what may decide whether it is seen."""
+    first, both = BagCase(3, 2), (False, True)
+    entries = ("functional", "module", "aten", "forward_only")
+    for mistake, mode, padding in itertools.product((*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS), MODES, (None, 0, -1)):
+        wrong = first.but(mode=mode, numel=3, padding_idx=padding, mistake=mistake)
+        weights = (None, "small") if mode == "sum" else (None,)
+        yield from varied(wrong, weights=weights, dtype=FORMATS, batch=both, entry=entries)
+    for seed, mistake in enumerate(STRAYS):
+        narrow = first.but(bags=("pairs", "unequal")[seed % 2], index_dtype="int32", mistake=mistake, seed=seed)
+        yield from varied(narrow, mode=MODES, batch=both, dtype=FORMATS)
+    for mistake, several in WRONG_OFFSETS.items():
+        for cut in varied(first.but(mistake=mistake), seed=range(len(several)), mode=MODES, padding_idx=(None, 1)):
+            yield from varied(cut, dtype=("float32", "float64"), include_last_offset=both)
+    for seed, mistake in enumerate(LATE_STRAYS):
+        late = first.but(numel=3, mistake=mistake, seed=seed)
+        yield from varied(late, mode=MODES, sparse=both, route=("value", "backward_call"), dtype=FORMATS)
+
+
 def scope() -> Iterator[BagCase]:
     spelled = (
         BagCase(5, 3, mode, numel, pattern, batch, last, entry=entry, seed=seed, padding_idx=(None, 1)[seed % 2])
@@ -100,61 +125,13 @@ def scope() -> Iterator[BagCase]:
             itertools.product(BAG_ENTRIES, MODES, (0, 4, 7), BAGS, (False, True), (False, True))
         )
     )
-    wrong = (
-        BagCase(
-            3, 2, mode, 3, padding_idx=padding, weights=weights, dtype=dtype, batch=batch, entry=entry, mistake=mistake
-        )
-        for mistake in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS)
-        for mode, padding, weights in itertools.product(MODES, (None, 0, -1), (None, "small"))
-        for dtype, batch, entry in itertools.product(
-            FORMATS, (False, True), ("functional", "module", "aten", "forward_only")
-        )
-        if weights is None or mode == "sum"
-    )
-    miscut = (
-        BagCase(3, 2, mode, padding_idx=padding, dtype=dtype, include_last_offset=last, mistake=mistake, seed=seed)
-        for mistake, several in WRONG_OFFSETS.items()
-        for seed in range(len(several))
-        for mode, padding, dtype, last in itertools.product(MODES, (None, 1), ("float32", "float64"), (False, True))
-    )
-    indexed = (
-        BagCase(
-            3,
-            2,
-            mode,
-            4,
-            ("pairs", "unequal")[seed % 2],
-            batch,
-            dtype=dtype,
-            index_dtype="int32",
-            mistake=mistake,
-            seed=seed,
-        )
-        for seed, mistake in enumerate(STRAYS)
-        for mode, batch, dtype in itertools.product(MODES, (False, True), FORMATS)
-    )
-    late = (
-        BagCase(3, 2, mode, 3, sparse=sparse, route=route, dtype=dtype, mistake=mistake, seed=seed)
-        for seed, mistake in enumerate(LATE_STRAYS)
-        for mode, sparse, route, dtype in itertools.product(MODES, (False, True), ("value", "backward_call"), FORMATS)
-    )
+    routes = ("value", "backward_call")
     unbagged = (
-        BagCase(
-            3,
-            2,
-            mode,
-            0,
-            (),
-            include_last_offset=last,
-            trailing=trailing,
-            padding_idx=padding,
-            dtype=dtype,
-            route=route,
+        case
+        for none in varied(
+            BagCase(3, 2, numel=0, bags=()), mode=MODES, include_last_offset=(False, True), trailing=(1, 2)
         )
-        for mode, last, trailing in itertools.product(MODES, (False, True), (1, 2))
-        for padding, dtype, route in itertools.product((None, 1), FORMATS, ("value", "backward_call"))
+        for case in varied(none, padding_idx=(None, 1), dtype=FORMATS, route=routes)
     )
-    found = itertools.chain(
-        small_cases(), spelled, size_cases(), weighted_cases(), wrong, indexed, miscut, late, unbagged
-    )
+    found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), refused_cases(), unbagged)
     return (case for case in map(repair, found) if case)

@@ -39,7 +39,7 @@ def bag(
         if sample_weights is not None:
             sample_weights.requires_grad_(learns in ("weights", "both"))
     given = (indices, offsets, sample_weights)
-    held = history(leaf, call, given)
+    held = history(leaf, call, *given)
     leaves = [leaf] + ([] if sample_weights is None else [sample_weights])
     for tensor in leaves:
         tensor.grad = None

@@ -25,33 +25,8 @@ from embcheck.families.lookup import cases
 
 #: Where the kernels change their path: generated code by width, grain sizes of samples and tokens (EmbeddingBag.cpp).
 WIDTHS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129, 256, 257)
-TOKENS = (
-    0,
-    1,
-    2,
-    3,
-    5,
-    8,
-    16,
-    17,
-    31,
-    33,
-    63,
-    64,
-    65,
-    127,
-    128,
-    129,
-    257,
-    512,
-    999,
-    1000,
-    1001,
-    1025,
-    2049,
-    3072,
-    3073,
-)
+TOKENS = (0, 1, 2, 3, 5, 8, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 257, 512, 999, 1000, 1001, 1025, 2049, 3072,
+          3073)  # fmt: skip
 ROWS = (1, 2, 3, 5, 8, 16, 17, 33, 64, 65, 129, 257, 1000, 1001, 2000, 2001, 4097)
 _LARGEST = 1 << 16
 

@@ -74,12 +74,8 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         """What a slot holds before."""
         if slot == "words.weight" or (slot == "deep.0.weight" and self.tied):
             return np.arange(1.0, 7.0).reshape(3, 2)
-        return {
-            "deep.0.bias": np.arange(1.0, 4.0),
-            "mean": np.zeros(2),
-            "count": np.array(3.0),
-            "scratch": np.array([5.0]),
-        }[slot]
+        held = {"deep.0.bias": [1.0, 2.0, 3.0], "mean": [0.0, 0.0], "count": 3.0, "scratch": [5.0]}
+        return np.array(held[slot])
 
     def entry(self, slot: str) -> Floats:
         """What the checkpoint holds before its edit: numbers that float64 and float32 hold, but not bfloat16, which rounds some

@@ -86,8 +86,9 @@ def lookup_case(
     case = LookupCase(
         rows, width, given.indices, shape, given.padding_idx, scale, thin, dtype=dtype, index_dtype=given.index_dtype,
         layout=layout, index_layout=given.index_layout, upstream_layout=upstream_layout,
-        values="special" if _unusual(of_table) else draws.choice(("real", "real", "fingerprint")),
-        upstream="special" if _unusual(of_upstream) else draws.choice(("code",) * 5 + ("real",)),  # what is exact tells more
+        values="special" if unusual(of_table, 16, "nan", "infinite") else draws.choice(("real", "real", "fingerprint")),
+        # What is exact tells more.
+        upstream="special" if unusual(of_upstream, 16, "nan", "infinite") else draws.choice(("code",) * 5 + ("real",)),
         entry=draws.choice(("functional", "functional", "torch_embedding", "module")),
         route=draws.choice(("backward_call", "backward_call", "autograd_grad")),
         threads=wish.number("threads", (*(1,) * 7, 2), 1, 2), seed=given.seed,
@@ -106,11 +107,10 @@ def may_be_several(wish: Wish, earlier: int) -> bool:
     return not earlier or not wish.asks("earlier") or wish.meets("earlier", 1 << 20)
 
 
-def _unusual(wish: Wish) -> bool:
-    """Whether values are to be NaN or infinite: one draw in sixteen, and where it is wished."""
-    return not (wish.meets("nan", False) and wish.meets("infinite", False)) or (
-        not wish.asks_any("nan", "infinite") and wish.draws.chance(16)
-    )
+def unusual(wish: Wish, one_in: int, *facts: str) -> bool:
+    """Whether something is to be that is seldom: where one of its facts is wished, and else for one draw in so many."""
+    wished = not all(wish.meets(fact, False) for fact in facts)
+    return wished or (not wish.asks_any(*facts) and wish.draws.chance(one_in))
 
 
 def _fits(wish: Wish, case: LookupCase, values: Any) -> bool:
@@ -151,10 +151,4 @@ def aimed_gradient(wish: Wish) -> LookupCase | None:
     """A lookup whose gradient is dense or, one in three, sparse."""
     sparse = wish.draws.chance(3)
     found: LookupCase | None = attempts(wish, lambda wish: lookup_case(wish, backward=None, sparse=sparse))
-    return found
-
-
-def aimed_product(wish: Wish) -> LookupCase | None:
-    """A product with one_hot; its derivative is not taken."""
-    found: LookupCase | None = attempts(wish, product_case)
     return found

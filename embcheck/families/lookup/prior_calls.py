@@ -13,72 +13,56 @@ from typing import Any
 import torch
 
 from embcheck.core.case import LookupCase
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 from embcheck.families.lookup.programs import Call, History, Tensor
 from embcheck.families.lookup.spelling import ENTRIES
 
-HISTORIES: dict[str, History] = {}
-LATER: dict[str, History] = {}
-_history = into(HISTORIES)
-_later = into(LATER)
+# -- what came before, for a lookup and for a bag: whose offsets and per_sample_weights are the rest ----------------------
 
 
-@_history
-def fresh(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    pass
+def repeated(leaf: Tensor, call: Call, *given: Any) -> None:
+    call(*given)
 
 
-@_history
-def repeated(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    call(indices)
-
-
-@_history
-def weight_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def weight_changed(leaf: Tensor, call: Call, *given: Any) -> None:
     with torch.no_grad():
         kept = leaf.clone()
         leaf.zero_()
-        call(indices)
+        call(*given)
         leaf.copy_(kept)
 
 
-@_history
-def indices_changed(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def indices_changed(leaf: Tensor, call: Call, indices: Tensor, *rest: Any) -> None:
     kept = indices.clone()
     indices.zero_()
-    call(indices)
+    call(indices, *rest)
     indices.copy_(kept)
 
 
-@_history
 def other_shape(leaf: Tensor, call: Call, indices: Tensor) -> None:
     call(indices.reshape(-1)[:1])
     call(torch.zeros(2, 3, dtype=indices.dtype))
 
 
-@_history
 def other_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
     other = torch.nn.Embedding(leaf.shape[0] + 1, leaf.shape[1] + 2, dtype=leaf.dtype)
     other(indices).sum().backward() if torch.is_grad_enabled() else other(indices)
 
 
-@_history
-def after_backward(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def after_backward(leaf: Tensor, call: Call, *given: Any) -> None:
     with torch.enable_grad():
-        value = call(indices)
+        value = call(*given)
         if value.requires_grad:
             value.sum().backward()
 
 
-@_history
-def after_error(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def after_error(leaf: Tensor, call: Call, indices: Tensor, *rest: Any) -> None:
     try:
-        call(torch.full((2,), leaf.shape[0], dtype=indices.dtype))
+        call(torch.full((1, 2), leaf.shape[0], dtype=indices.dtype))
     except (IndexError, RuntimeError, ValueError, AssertionError):
         pass
 
 
-@_history
 def output_overwritten(leaf: Tensor, call: Call, indices: Tensor) -> None:
     call(indices).detach().fill_(float("nan"))
 
@@ -98,81 +82,52 @@ def flagged(leaf: Tensor, indices: Tensor, **flags: Any) -> None:
     learn(leaf, torch.nn.functional.embedding(indices, leaf, **flags))
 
 
-@_later
-def other_index_dtype(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    learn(leaf, call(indices.to(torch.int32 if indices.dtype == torch.int64 else torch.int64)))
-
-
-@_later
-def wider_table(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    flagged(leaf.detach().double().requires_grad_(leaf.requires_grad), indices)
-
-
-@_later
-def padding_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    flagged(leaf, indices, padding_idx=int(indices.reshape(-1)[0]) if indices.numel() else 0)
-
-
-@_later
-def scaled_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
-    flagged(leaf, indices, scale_grad_by_freq=True)
-
-
-@_later
 def bag_before(leaf: Tensor, call: Call, indices: Tensor) -> None:
     starts = torch.zeros(1, dtype=indices.dtype)
     learn(leaf, torch.nn.functional.embedding_bag(indices.reshape(-1), leaf, starts, mode="sum"))
 
 
-@_later
-def data_exchanged(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def data_exchanged(leaf: Tensor, call: Call, *given: Any) -> None:
     # Neither is another memory: it keeps the identity of the table, too.
     own = leaf.data
     leaf.data = torch.zeros_like(own)
-    call(indices)
+    call(*given)
     leaf.data = own
 
 
-@_later
-def indices_refilled(leaf: Tensor, call: Call, indices: Tensor) -> None:
+def indices_refilled(leaf: Tensor, call: Call, indices: Tensor, *rest: Any) -> None:
     # The same tensor of tokens with others in it: what was counted or sorted for a gradient no longer fits.
     if 0 in indices.stride() or not indices.numel():
         return
     kept = indices.clone()
     indices.copy_(kept.reshape(-1)[0].expand(kept.shape))
-    learn(leaf, call(indices))
+    learn(leaf, call(indices, *rest))
     indices.copy_(kept)
 
 
-@_later
+def unchanged(tensor: Tensor) -> Callable[[], bool]:
+    """Tells whether a tensor is still what it is now."""
+    copy = tensor.detach().clone()
+    return lambda: torch.equal(tensor.nan_to_num(), copy.nan_to_num())
+
+
 def table_alike(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
     # What holds the other table keeps its identity and its memory apart from this one's.
     other = (leaf.detach() + 1).requires_grad_(leaf.requires_grad)
     flagged(other, indices)
-    copy = other.detach().clone()
-    return lambda: torch.equal(other.nan_to_num(), copy.nan_to_num())
+    return unchanged(other)
 
 
-@_later
 def longer_between(leaf: Tensor, call: Call, indices: Tensor) -> None:
     call(indices)
     learn(leaf, call(torch.cat([indices.reshape(-1), indices.reshape(-1), indices.reshape(-1)[:1]])))
 
 
-@_later
 def third_alike(leaf: Tensor, call: Call, indices: Tensor) -> None:
     for ahead in (1, 2):
         learn(leaf, call((indices + ahead) % leaf.shape[0]))
 
 
-@_later
-def output_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool]:
-    first = call((indices + 1) % leaf.shape[0]).detach()
-    copy = first.clone()
-    return lambda: torch.equal(first.nan_to_num(), copy.nan_to_num())
-
-
-@_later
 def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], bool] | None:
     value = call((indices + 1) % leaf.shape[0])
     if not leaf.requires_grad or not value.requires_grad or not value.numel():
@@ -182,28 +137,62 @@ def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], boo
     return lambda: torch.equal(first.to_dense(), copy)
 
 
-# -- so many earlier calls, each with its backward pass ----------------------------------------------------------------
-
-
-def called(leaf: Tensor, call: Call, indices: Tensor, times: int, *, twice_as_long: bool = False) -> None:
+def called(leaf: Tensor, call: Call, times: int, indices: Tensor, *rest: Any, twice_as_long: bool = False) -> None:
     """So many calls with other tokens, and their backward passes; the table is then as it was, whatever max_norm made of it."""
     kept = leaf.detach().clone()
     given = torch.cat([indices, indices]) if twice_as_long and indices.dim() else indices
     for ahead in range(times, 0, -1):
-        learn(leaf, call((given + ahead) % leaf.shape[0]))
+        learn(leaf, call((given + ahead) % leaf.shape[0], *rest))
     with torch.no_grad():
         leaf.copy_(kept)
 
 
-#: What is aimed takes these.
+HISTORIES: dict[str, History] = named(
+    {
+        "fresh": lambda leaf, call, *given: None,
+        "repeated": repeated,
+        "weight_changed": weight_changed,
+        "indices_changed": indices_changed,
+        "other_shape": other_shape,
+        "other_table": other_table,
+        "after_backward": after_backward,
+        "after_error": after_error,
+        "output_overwritten": output_overwritten,
+    }
+)
+LATER: dict[str, History] = named(
+    {
+        "other_index_dtype": lambda leaf, call, indices: learn(
+            leaf, call(indices.to(torch.int32 if indices.dtype == torch.int64 else torch.int64))
+        ),
+        "wider_table": lambda leaf, call, indices: flagged(
+            leaf.detach().double().requires_grad_(leaf.requires_grad), indices
+        ),
+        "padding_before": lambda leaf, call, indices: flagged(
+            leaf, indices, padding_idx=int(indices.reshape(-1)[0]) if indices.numel() else 0
+        ),
+        "scaled_before": lambda leaf, call, indices: flagged(leaf, indices, scale_grad_by_freq=True),
+        "bag_before": bag_before,
+        "data_exchanged": data_exchanged,
+        "indices_refilled": indices_refilled,
+        "table_alike": table_alike,
+        "longer_between": longer_between,
+        "third_alike": third_alike,
+        "output_held": lambda leaf, call, indices, *rest: unchanged(
+            call((indices + 1) % leaf.shape[0], *rest).detach()
+        ),
+        "gradient_held": gradient_held,
+    }
+)
+#: So many earlier calls, each with its backward pass: what is aimed takes these.
 COUNTED: dict[str, History] = named(
     {
-        "once_alike": lambda leaf, call, indices: called(leaf, call, indices, 1),
-        "twice_alike": lambda leaf, call, indices: called(leaf, call, indices, 2),
-        "thrice_alike": lambda leaf, call, indices: called(leaf, call, indices, 3),
-        "once_longer": lambda leaf, call, indices: called(leaf, call, indices, 1, twice_as_long=True),
-        "twice_longer": lambda leaf, call, indices: called(leaf, call, indices, 2, twice_as_long=True),
-        "thrice_longer": lambda leaf, call, indices: called(leaf, call, indices, 3, twice_as_long=True),
+        "once_alike": lambda leaf, call, *given: called(leaf, call, 1, *given),
+        "twice_alike": lambda leaf, call, *given: called(leaf, call, 2, *given),
+        "thrice_alike": lambda leaf, call, *given: called(leaf, call, 3, *given),
+        "once_longer": lambda leaf, call, *given: called(leaf, call, 1, *given, twice_as_long=True),
+        "twice_longer": lambda leaf, call, *given: called(leaf, call, 2, *given, twice_as_long=True),
+        "thrice_longer": lambda leaf, call, *given: called(leaf, call, 3, *given, twice_as_long=True),
     }
 )
 #: Histories in which the judged call's own flags meet a backward pass.

@@ -16,10 +16,10 @@ import torch.utils.checkpoint
 from embcheck.core.registry import into
 
 Tensor = torch.Tensor
-Call = Callable[[Tensor], Tensor]
+Call = Callable[..., Tensor]
 Rebuild = Callable[[Tensor], Call]
 #: It may return what tells, after the call that is judged, whether what it holds stayed as it was.
-History = Callable[[Tensor, Call, Tensor], "Callable[[], bool] | None"]
+History = Callable[..., "Callable[[], bool] | None"]
 Route = Callable[..., dict[str, Any]]
 
 ROUTES: dict[str, Route] = {}

@@ -10,7 +10,8 @@ from embcheck.core.case import LookupCase
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases as table
-from embcheck.families.lookup.aimed import aimed_product
+from embcheck.families.lookup.aimed import product_case
+from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.lookup.prior_calls import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.families.lookup.programs import forward
 from embcheck.families.lookup.spelling import ENTRIES, flags_of
@@ -91,6 +92,6 @@ SPACE = Space(
     base={"values": "special"},
     draw=lambda draws: repair(table.threshold_case(draws, AXES)),
     smaller=table.smaller_tables,
-    aim=aimed_product,
+    aim=lambda wish: attempts(wish, product_case),
     aims=0.5,
 )

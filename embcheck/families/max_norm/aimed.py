@@ -7,7 +7,7 @@ import numpy as np
 from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.lookup.aimed import EARLIER, SEVERAL, layout_of, width_of
-from embcheck.families.lookup.aimed_tokens import attempts, tokens
+from embcheck.families.lookup.aimed_tokens import tokens
 from embcheck.families.max_norm.cases import MaxNormCase
 
 NORM_TYPES = (2.0, 2.0, 1.0, 3.0, float("inf"), 0.5, 0.0)
@@ -57,9 +57,3 @@ def _limited(wish: Wish, case: MaxNormCase) -> MaxNormCase:
     over = wish.number("rescaled", (1, 2, 3, 9), 1, len(norms))
     below = norms[-over - 1] if over < len(norms) else 0.0
     return case.but(max_norm=float(below + norms[-over]) / 2)
-
-
-def aimed_renorm(wish: Wish) -> MaxNormCase | None:
-    """A lookup with max_norm."""
-    found: MaxNormCase | None = attempts(wish, renorm_case)
-    return found

@@ -12,6 +12,7 @@ import torch
 import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
+from embcheck.core.registry import named
 from embcheck.families.lookup.programs import surroundings
 from embcheck.families.lookup.spelling import ENTRIES, Build, Entry, Lookup
 
@@ -73,10 +74,6 @@ def renormalise(
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
-def plain(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-    return call(indices), None
-
-
 def used_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
     used = (leaf * leaf).sum()
     return call(indices), used
@@ -88,26 +85,22 @@ def cloned_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Te
     return call(indices), used
 
 
-def used_after(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-    value = call(indices)
-    return value, (leaf * leaf).sum()
-
-
-def checkpointed(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-    return torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False), None
-
-
-def checkpointed_with_the_table(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Tensor | None]:
-    def look_up(table: Tensor, tokens: Tensor) -> Tensor:
-        return call(tokens)
-
-    return torch.utils.checkpoint.checkpoint(look_up, leaf, indices, use_reentrant=False), None
-
-
-TAKES: dict[str, Take] = {
-    function.__name__: function
-    for function in (plain, used_before, cloned_before, used_after, checkpointed, checkpointed_with_the_table)
-}
+TAKES: dict[str, Take] = named(
+    {
+        "plain": lambda leaf, call, indices: (call(indices), None),
+        "used_before": used_before,
+        "cloned_before": cloned_before,
+        "used_after": lambda leaf, call, indices: (call(indices), (leaf * leaf).sum()),
+        "checkpointed": lambda leaf, call, indices: (
+            torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False),
+            None,
+        ),
+        "checkpointed_with_the_table": lambda leaf, call, indices: (
+            torch.utils.checkpoint.checkpoint(lambda table, tokens: call(tokens), leaf, indices, use_reentrant=False),
+            None,
+        ),
+    }
+)
 #: Routes whose backward pass looks up once more, and so rescales once more.
 RECOMPUTED = frozenset({"checkpointed", "checkpointed_with_the_table"})
 
@@ -140,9 +133,9 @@ def aten_renorm_(
     return weight, call
 
 
-def bag_sum(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+def bagged(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     def call(indices: Tensor) -> Tensor:
-        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="sum", **flags)
+        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, **flags)
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
@@ -152,14 +145,6 @@ def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     def call(indices: Tensor) -> Tensor:
         starts = torch.arange(indices.numel(), dtype=indices.dtype)
         bags = torch.nn.functional.embedding_bag(indices.reshape(-1), weight, starts, mode="mean", **flags)
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
-def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    def call(indices: Tensor) -> Tensor:
-        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, mode="max", **flags)
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
@@ -191,14 +176,6 @@ class Weighing:
         return bags.reshape(*indices.shape, self.weight.shape[1])
 
 
-def bag_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    return weight, Weighing(weight, False, flags)
-
-
-def bag_cut_weights_learn(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    return weight, Weighing(weight, True, flags)
-
-
 class Viewed(torch.nn.Module):
     """A parametrization that changes no value: what is looked up is no Parameter, but lies in its memory."""
 
@@ -212,21 +189,28 @@ def parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     return layer.parametrizations.weight.original, layer
 
 
-_TABLE = {name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags}
 _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
 #: A bag leaves padding out of its sum, and has a frequency of its own.
 _BAG = frozenset({"max_norm", "norm_type", "sparse"})
+_BAGS: dict[str, Build] = named(
+    {
+        "bag_sum": lambda weight, **flags: bagged(weight, mode="sum", **flags),
+        "bag_mean": bag_mean,
+        "bag_max": lambda weight, **flags: bagged(weight, mode="max", **flags),
+        "bag_module": bag_module,
+        "bag_weights_learn": lambda weight, **flags: (weight, Weighing(weight, False, flags)),
+        "bag_cut_weights_learn": lambda weight, **flags: (weight, Weighing(weight, True, flags)),
+    }
+)
 #: Every spelling of a lookup that takes max_norm.  A bag holds one token, so that its sum is the row.
 SPELLINGS: dict[str, Entry] = {
-    **_TABLE,
+    **{name: entry for name, entry in ENTRIES.items() if {"max_norm", "norm_type", "padding_idx"} <= entry.flags},
     "renorm_": Entry("renorm_", renorm_, _PLAIN),
     "aten_renorm_": Entry("aten_renorm_", aten_renorm_, _PLAIN),
-    "bag_sum": Entry("bag_sum", bag_sum, _BAG),
-    "bag_mean": Entry("bag_mean", bag_mean, _BAG),
-    "bag_max": Entry("bag_max", bag_max, _BAG - {"sparse"}),
-    "bag_module": Entry("bag_module", bag_module, _BAG, module=True),
-    "bag_weights_learn": Entry("bag_weights_learn", bag_weights_learn, _BAG),
-    "bag_cut_weights_learn": Entry("bag_cut_weights_learn", bag_cut_weights_learn, _BAG),
+    **{
+        name: Entry(name, build, _BAG - {"sparse"} if name == "bag_max" else _BAG, module=name == "bag_module")
+        for name, build in _BAGS.items()
+    },
     "parametrized": Entry("parametrized", parametrized, _PLAIN - {"sparse"}, module=True),
 }
 #: Spellings whose per_sample_weights learn beside the table.

@@ -11,9 +11,10 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
+from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS, past_cases
 from embcheck.families.lookup.spelling import flags_of
-from embcheck.families.max_norm.aimed import aimed_renorm
+from embcheck.families.max_norm.aimed import renorm_case
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise
 from embcheck.families.max_norm.several import several
@@ -167,6 +168,6 @@ SPACE = Space(
     base={"num_embeddings": 14, "shape": (2, 7), "max_norm": 5.0},
     draw=lambda draws: repair(MaxNormCase(*cases.threshold_case(draws, AXES | {"out_of_range": cases.STRAY_AXIS}))),
     smaller=cases.smaller_tables,
-    aim=aimed_renorm,
+    aim=lambda wish: attempts(wish, renorm_case),
     strength=2,
 )

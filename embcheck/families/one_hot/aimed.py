@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embcheck.core.targets import Unmet, Wish
-from embcheck.families.lookup.aimed_tokens import attempts, tokens
+from embcheck.families.lookup.aimed_tokens import tokens
 from embcheck.families.one_hot.programs import OneHotCase
 
 #: So many elements a result may have, and where nothing is wished of its size.
@@ -32,9 +32,3 @@ def one_hot_case(wish: Wish) -> OneHotCase:
         raise Unmet("num_classes")
     several = case.history == "fresh" and case.values * case.numel <= USUAL and not wish.draws.chance(4)
     return case.but(history="several") if several else case
-
-
-def aimed_one_hot(wish: Wish) -> OneHotCase | None:
-    """one_hot of tokens."""
-    found: OneHotCase | None = attempts(wish, one_hot_case)
-    return found

@@ -11,7 +11,8 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.one_hot.aimed import LARGEST, aimed_one_hot
+from embcheck.families.lookup.aimed_tokens import attempts
+from embcheck.families.one_hot.aimed import LARGEST, one_hot_case
 from embcheck.families.one_hot.programs import CLASSES, COUNTED, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
 from embcheck.families.one_hot.several import several
 
@@ -172,7 +173,7 @@ SPACE = Space(
     base={"shape": (2, 3)},
     draw=draw,
     smaller=smaller,
-    aim=aimed_one_hot,
+    aim=lambda wish: attempts(wish, one_hot_case),
     aims=0.5,
     strength=2,
 )
