@@ -111,6 +111,7 @@ def test_merge_and_diff_fail_with_a_record_that_lacks_something(
     tmp_path: Path, footer: dict[str, Any], said: str, command: Command
 ) -> None:
     whole, lacking = record(tmp_path / "whole", "1/2", cases=3), record(tmp_path / "lacking", "2/2", **footer)
+    assert (read(whole).complete, read(lacking).complete, read(lacking).footer is None) == (True, False, not footer)
     done = command("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
     assert (done.code, said in " ".join(done.out.split())) == (1, True)
     found = read(tmp_path / "merged.ndjson")
