@@ -89,6 +89,12 @@ def lines(
     return [f"{Status.VIOLATED.word.upper()}  {example.law}   {where}{OLD * example.in_baseline}", *told]
 
 
+def more_reasons(verdict: Verdict) -> str:
+    """How many of a verdict's reasons are not shown; empty if all are."""
+    further = len(verdict.reasons) - SHOWN
+    return f" (and {further:,} more of the kind)" if further > 0 else ""
+
+
 def violations(verdicts: Iterable[Verdict], store: Path, laws: Mapping[str, Statement] = NO_LAWS) -> str:
     """The violations of one item as plain text, for pytest's own report; empty if there are none."""
     told = []

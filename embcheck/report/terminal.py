@@ -20,7 +20,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Ver
 from embcheck.record.compare import across
 from embcheck.record.ending import verdict_line
 from embcheck.record.totals import Totals, counted, grouped
-from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, lines
+from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, lines, more_reasons
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
@@ -128,8 +128,7 @@ def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[T
     for verdict in settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = OLD if verdict.key in excused else ""
-            further = len(verdict.reasons) - SHOWN
-            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            more = more_reasons(verdict)
             word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
             told += [Text.assemble(word, f" {verdict.law}: {why}{old}{more}") for why in verdict.reasons[:SHOWN]]
     return told
