@@ -82,8 +82,11 @@ def test_what_holds_elsewhere_is_not_fixed(fields: dict[str, Any], state: str, w
     assert words in found.words
 
 
-def test_a_replay_of_what_is_right_says_fixed_if_the_record_says_where_it_failed() -> None:
+def test_a_replay_of_what_is_right_says_fixed() -> None:
     assert replay(RECORD) == (FIXED, "")
+
+
+def test_what_holds_is_not_fixed_if_nobody_knows_where_it_failed() -> None:
     assert state_of({name: value for name, value in RECORD.items() if name != "machine"}, HOLDS).state == ERROR
 
 
@@ -126,10 +129,12 @@ def broken(error: Exception) -> Any:
     return raises
 
 
-def test_a_replay_of_what_raises_or_can_not_be_tried_is_an_error(monkeypatch: Patch) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.nn.functional, "embedding", broken(RuntimeError("broken")))
-        assert replay(RECORD) == (ERROR, "the program raised RuntimeError: broken")
+def test_a_replay_of_a_program_that_raises_is_an_error(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(torch.nn.functional, "embedding", broken(RuntimeError("broken")))
+    assert replay(RECORD) == (ERROR, "the program raised RuntimeError: broken")
+
+
+def test_a_replay_of_what_can_not_be_tried_is_an_error(monkeypatch: Patch) -> None:
     monkeypatch.setattr("embcheck.runner.replay.examine", broken(NoAnswer("the process died itself")))
     assert replay(RECORD) == (ERROR, "the process died itself")
 
