@@ -111,6 +111,7 @@ def test_merge_and_diff_fail_with_a_record_that_lacks_something(
     tmp_path: Path, footer: dict[str, Any], said: str, command: Command
 ) -> None:
     whole, lacking = record(tmp_path / "whole", "1/2", cases=3), record(tmp_path / "lacking", "2/2", **footer)
+    assert (read(whole).complete, read(lacking).complete, read(lacking).footer is None) == (True, False, not footer)
     done = command("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
     assert (done.code, said in " ".join(done.out.split())) == (1, True)
     found = read(tmp_path / "merged.ndjson")
@@ -130,11 +131,6 @@ def shard(number: int, header: Any = (), footer: Any = (), **settings: str) -> R
     return Record({"settings": {"shard": f"{number}/2", **settings}, **dict(header)}, [HELD], ended)
 
 
-def test_shards_of_other_selections_are_no_shards_of_one_run() -> None:
-    with pytest.raises(ShardError, match="other selections"):
-        merged([shard(number, footer={"selection": f"{number}"}) for number in (1, 2)])
-
-
 def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
     """A kept failure that is not fixed, or a failed test that is no law, stands in no verdict."""
     for footer, kept in (({"kept": {"c7f3a1": "FAILED"}}, {"c7f3a1": "FAILED"}), ({}, None)):
@@ -145,7 +141,9 @@ def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
 
 
 @pytest.mark.parametrize("name", ["seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"])
-def test_shards_of_other_settings_are_no_shards_of_one_run(name: str) -> None:
+def test_shards_of_other_settings_or_selections_are_no_shards_of_one_run(name: str) -> None:
+    with pytest.raises(ShardError, match="other selections"):
+        merged([shard(number, footer={"selection": f"{number}"}) for number in (1, 2)])
     with pytest.raises(ShardError, match=f"shards of different runs: {name} – and another"):
         merged([shard(1), shard(2, **{name: "another"})])
 

@@ -95,14 +95,10 @@ def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path
     assert command("diff", record("three", scope), two).code == 1
 
 
-def test_a_law_counts_once_in_however_many_modes() -> None:
+def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once() -> None:
     modes = ("eager", "vmap", "export", "meta", "fake")
     found = changes([verdict(HOLDS, mode=mode) for mode in modes], [verdict(VIOLATED, mode=mode) for mode in modes])
-    assert len(found) == 5
-    assert closing(found) == "laws: 1 broken"
-
-
-def test_modes_are_compared_each_by_itself_and_the_worst_comes_first() -> None:
+    assert (len(found), closing(found)) == (5, "laws: 1 broken")
     before = [verdict(HOLDS), verdict(HOLDS, mode="vmap"), verdict(HOLDS, worst=0.25, law="near")]
     after = [verdict(HOLDS), verdict(VIOLATED, mode="vmap"), verdict(HOLDS, worst=0.75, law="near")]
     first, second = changes(before, after)

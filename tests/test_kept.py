@@ -65,6 +65,7 @@ def test_only_what_is_fixed_is_forgotten(store: Path, jobs: int) -> None:
     assert kept_in(store) == left == list(last_failed.still(answers))
     assert sorted(path.stem for path in store.glob("*.py")) == left
     assert (store / "notes.json").is_file()
+    assert list(last_failed.retried(store / "nowhere")) == []
     assert answers[0].line == "kept aaaaaa: FIXED law LookupCase(); forgotten"
     assert answers[2].line == "kept cccccc: ERROR law LookupCase() raised ValueError"
     assert answers[4].line == "kept eeeeee: ERROR replay ended with status -9: it said nothing"
@@ -84,12 +85,6 @@ def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> 
     assert 'classname="kept" name="bbbbbb"' in junit.of_session(made)
     notes = sarif.of_session(made)["runs"][0]["invocations"][0]["toolExecutionNotifications"]
     assert sum(note["message"]["text"].startswith("kept ") for note in notes) == 5
-
-
-def test_without_anything_kept_nothing_changes(tmp_path: Path) -> None:
-    made = run_of(tmp_path, families=("padding",))
-    made.kept = last_failed.still(last_failed.retried(tmp_path / STORE))
-    assert ended(made).code == 0
 
 
 RECORD = {

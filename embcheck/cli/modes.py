@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from embcheck.record.totals import grouped
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 
@@ -33,9 +34,7 @@ def modes(
             lines.append("only laws of metadata are asked: there are no values")
         if not mode.grad:
             lines.append("laws of graphs are not asked: there is none")
-        reasons: dict[str, list[str]] = {}
-        for condition, reason in mode.cannot.items():
-            reasons.setdefault(reason, []).append(condition)
+        reasons = grouped(mode.cannot, mode.cannot.__getitem__)
         lines += [f"not with {', '.join(conditions)}: {reason}" for reason, conditions in reasons.items()]
         for line in lines:
             out.print(f"    {line}", style="dim", highlight=False, markup=False)

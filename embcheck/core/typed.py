@@ -50,7 +50,7 @@ _NAMES = {str: "text", int: "an integer", float: "a number", bool: "true or fals
 
 def _made(hint: Any, data: Any) -> Any:
     """A value of an annotation."""
-    origin, arguments, parts, needed = _known(hint)
+    origin, arguments, parts, needed = taken_apart(hint)
     if hint is Any:
         return _any(data)
     if origin is Union:
@@ -79,7 +79,7 @@ def _made(hint: Any, data: Any) -> Any:
 
 
 @cache
-def _known(hint: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any] | None, list[str]]:
+def taken_apart(hint: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any] | None, list[str]]:
     """Of an annotation its origin and arguments; of a class with fields these, and the names of those that must be there."""
     origin: Any = get_origin(hint)
     origin = {types.UnionType: Union, Mapping: dict, Sequence: list}.get(origin, origin)

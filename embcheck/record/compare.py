@@ -117,10 +117,8 @@ def _comparable(record: Record, other: Record) -> dict[Key, Verdict]:
 
 
 def _engines(record: Record) -> dict[Key, set[str]]:
-    engines: dict[Key, set[str]] = {}
-    for verdict in record.verdicts:
-        engines.setdefault(verdict.key, set()).add(verdict.engine)
-    return engines
+    judged = grouped(record.verdicts, lambda verdict: verdict.key)
+    return {key: {verdict.engine for verdict in verdicts} for key, verdicts in judged.items()}
 
 
 def _further(before: Baseline, after: Record) -> dict[Key, bool]:

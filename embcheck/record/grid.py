@@ -89,6 +89,11 @@ class Row:
         """The worst over all runs."""
         return max((square.status for square in self.squares if square.status is not None), default=None)
 
+    @property
+    def worst(self) -> float | None:
+        """The worst error/bound ratio over all runs; None for an exact law."""
+        return max((square.worst for square in self.squares if square.worst is not None), default=None)
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -100,11 +105,6 @@ class Grid:
     def settled(self) -> list[list[Verdict]]:
         """The settled verdicts of each column."""
         return [column.record.settled() if column.record is not None else [] for column in self.columns]
-
-    def _record(self, number: int) -> Record:
-        record = self.columns[number].record
-        assert record is not None
-        return record
 
     @cached_property
     def rows(self) -> list[Row]:
@@ -134,23 +134,16 @@ class Grid:
     @cached_property
     def statements(self) -> dict[str, Statement]:
         """What each law says, from the first record that tells."""
-        found: dict[str, Statement] = {}
-        for column in self.columns:
-            if column.record is not None:
-                found = {**column.record.laws, **found}
-        return found
+        records = [column.record for column in self.columns if column.record is not None]
+        return {name: law for record in reversed(records) for name, law in record.laws.items()}
 
     @cached_property
     def steps(self) -> list[Step]:
         """From each run that could be run to the next one."""
-        whole = [number for number, column in enumerate(self.columns) if column.record is not None]
+        whole = [(column, column.record) for column in self.columns if column.record is not None]
         return [
-            Step(
-                self.columns[old],
-                self.columns[new],
-                [c for c in compare(*(self._record(number) for number in (old, new))) if c.move is not Move.RATIO],
-            )
-            for old, new in itertools.pairwise(whole)
+            Step(before, after, [change for change in compare(old, new) if change.move is not Move.RATIO])
+            for (before, old), (after, new) in itertools.pairwise(whole)
         ]
 
 

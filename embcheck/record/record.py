@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -237,52 +235,37 @@ def _with(record: Record | None, data: Any) -> Record:
     if not isinstance(data, dict):
         raise Malformed("expected an object with a kind")
     kind = data.pop("kind", None)
-    if record is None:
-        if kind != "header" or type(data.get("format")) is not int or data["format"] not in READABLE:
-            raise Malformed(f"expected a header of format {' or '.join(map(str, READABLE))}")
-        return Record(_checked(kind, _header, data))
-    if record.footer is not None:
+    if record is None and (kind != "header" or type(data.get("format")) is not int or data["format"] not in READABLE):
+        raise Malformed(f"expected a header of format {' or '.join(map(str, READABLE))}")
+    if record is not None and record.footer is not None:
         raise Malformed(f"a {kind} after the footer")
-    add = _LINES.get(kind) if isinstance(kind, str) else None
-    if add is None:
+    if record is not None and kind not in ("verdict", "law", "figure", "footer"):
         raise Malformed(f"unknown kind {kind!r}")
-    _checked(kind, partial(add, record), data)
-    return record
-
-
-def _checked(kind: str, make: Callable[[Any], Any], data: Any) -> Any:
     try:
-        return make(data)
+        return Record(_header(data)) if record is None else _added(record, kind, data)
     except Malformed as error:
         raise Malformed(f"not a {kind}: {error}") from None
 
 
 def _header(data: dict[str, Any]) -> dict[str, Any]:
-    if "machine" in data:  # of which a later version may know more
-        built(Header, data | {"machine": Machine.of(data["machine"]).to_dict()})
-    else:
-        built(Header, data)
+    # A later version may know more of a machine.
+    built(Header, data | ({"machine": Machine.of(data["machine"]).to_dict()} if "machine" in data else {}))
     return built(dict[str, Any], data)
 
 
-def _verdict(record: Record, data: dict[str, Any]) -> None:
-    record.verdicts.append(Verdict.from_dict(data.get("verdict", {})))
-
-
-def _law(record: Record, data: dict[str, Any]) -> None:
-    statement = Statement.from_dict(data.get("law"))
-    record.laws[statement.law] = statement
-
-
-def _figure(record: Record, data: dict[str, Any]) -> None:
-    record.figures.setdefault(aliases.law(built(str, data.get("law"))), []).append(built(Figure, data.get("figure")))
-
-
-def _footer(record: Record, data: dict[str, Any]) -> None:
-    for settled in built(Footer, data).get("settled", ()):
-        Verdict.from_dict(settled.to_dict())
-    record.footer = built(dict[str, Any], data)
-
-
-#: What each kind of line after the header adds to a record.
-_LINES = {"verdict": _verdict, "law": _law, "figure": _figure, "footer": _footer}
+def _added(record: Record, kind: str, data: dict[str, Any]) -> Record:
+    """A record with a line of a kind that may follow the header."""
+    match kind:
+        case "verdict":
+            record.verdicts.append(Verdict.from_dict(data.get("verdict", {})))
+        case "law":
+            statement = Statement.from_dict(data.get("law"))
+            record.laws[statement.law] = statement
+        case "figure":
+            law = aliases.law(built(str, data.get("law")))
+            record.figures.setdefault(law, []).append(built(Figure, data.get("figure")))
+        case "footer":
+            for settled in built(Footer, data).get("settled", ()):
+                Verdict.from_dict(settled.to_dict())
+            record.footer = built(dict[str, Any], data)
+    return record

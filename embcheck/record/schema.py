@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
-import types
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Union
 
 from embcheck.core.claim_record import Claimed, Tutorial
 from embcheck.core.machine import Machine
 from embcheck.core.plot_data import Curve, Figure, Histogram
+from embcheck.core.typed import taken_apart
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.record import FORMAT, Footer, Header
 
@@ -72,14 +72,10 @@ def _reference(kind: Any) -> dict[str, Any]:
 
 def _object(kind: Any) -> dict[str, Any]:
     """A dataclass, which has its fields and no others, or a typed dictionary, which may have more."""
-    hints = get_type_hints(kind)
+    _, _, parts, needed = taken_apart(kind)
     description = " ".join((kind.__doc__ or "").split())
-    properties = {name: schema_of_type(hint) for name, hint in hints.items()}
-    if is_dataclass(kind):
-        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
-        closed = {"additionalProperties": False}
-    else:
-        needed, closed = sorted(kind.__required_keys__), {}
+    properties = {name: schema_of_type(hint) for name, hint in (parts or {}).items()}
+    closed = {"additionalProperties": False} if is_dataclass(kind) else {}
     if kind is Header:
         properties["format"] = {"const": FORMAT}
     return {
@@ -97,15 +93,12 @@ def schema_of_type(hint: Any) -> dict[str, Any]:
     Raises:
         TypeError: for an annotation that has no schema here yet.
     """
-    if isinstance(hint, type) and (is_dataclass(hint) or is_typeddict(hint)):
+    origin, arguments, parts, _ = taken_apart(hint)
+    if parts is not None:
         return _reference(hint)
-    try:
-        if hint in _PLAIN:
-            return dict(_PLAIN[hint])
-    except TypeError:
-        pass
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
+    if hint in _PLAIN:
+        return dict(_PLAIN[hint])
+    if origin is Union:
         return {"anyOf": [schema_of_type(argument) for argument in arguments]}
     if origin in (list, tuple):
         return {"type": "array", "items": schema_of_type(arguments[0])}

@@ -100,16 +100,21 @@ def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, S
     return found
 
 
-def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """How many cases of each family were judged (a case is judged by every law of its family, and counted once)."""
+def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
+    """How many cases of each family each engine judged (a case is judged by every law of its family, and counted once)."""
     most: dict[tuple[str, str, str, str, str], int] = {}
     for verdict in verdicts:
-        key = (verdict.family, verdict.subject, verdict.mode, verdict.engine, verdict.digest)
+        key = (verdict.family, verdict.engine, verdict.subject, verdict.mode, verdict.digest)
         most[key] = max(most.get(key, 0), verdict.cases)
-    found: dict[str, int] = {}
-    for (family, *_), count in most.items():
-        found[family] = found.get(family, 0) + count
+    found: dict[str, Counter[str]] = {}
+    for (family, engine, *_), count in most.items():
+        found.setdefault(family, Counter())[engine] += count
     return found
+
+
+def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
+    """How many cases of each family were judged."""
+    return {family: counts.total() for family, counts in cases_by_engine(verdicts).items()}
 
 
 def told(counts: Counter[Status]) -> str:

@@ -13,27 +13,17 @@ from embcheck.record.compare import Change, Key, Move, across, cause, difference
 from embcheck.record.record import Record
 from embcheck.record.totals import Totals
 
-STYLE = {
-    Move.BROKEN: "bold red",
-    Move.UNDECIDED: "magenta",
-    Move.KNOWN: "yellow",
-    Move.FIXED: "green",
-    Move.EASED: "green",
-    Move.DECIDED: "green",
-    Move.NEW: "cyan",
-    Move.GONE: "dim",
-    Move.RATIO: "dim",
-}
+#: The heading above the changes of each kind, and how it looks.
 _HEADINGS = {
-    Move.BROKEN: "broken",
-    Move.UNDECIDED: "no longer decided",
-    Move.KNOWN: "broken, as the ledger knows",
-    Move.FIXED: "fixed",
-    Move.EASED: "eased",
-    Move.DECIDED: "decided",
-    Move.NEW: "judged in the second alone, not compared",
-    Move.GONE: "judged in the first alone, not compared",
-    Move.RATIO: "worst error/bound ratio",
+    Move.BROKEN: ("broken", "bold red"),
+    Move.UNDECIDED: ("no longer decided", "magenta"),
+    Move.KNOWN: ("broken, as the ledger knows", "yellow"),
+    Move.FIXED: ("fixed", "green"),
+    Move.EASED: ("eased", "green"),
+    Move.DECIDED: ("decided", "green"),
+    Move.NEW: ("judged in the second alone, not compared", "cyan"),
+    Move.GONE: ("judged in the first alone, not compared", "dim"),
+    Move.RATIO: ("worst error/bound ratio", "dim"),
 }
 
 
@@ -56,7 +46,7 @@ def lines(changes: Sequence[Change], trials: Mapping[Key, str] | None = None) ->
     """Each change with its case, under headings; ``trials`` has what the script of a change said."""
     found = []
     for move, group in groupby(changes, lambda change: change.move):
-        found.append(Text.assemble((_HEADINGS[move], STYLE[move])))
+        found.append(Text(*_HEADINGS[move]))
         if move in (Move.NEW, Move.GONE):
             found += _not_compared(list(group))
             continue

@@ -26,12 +26,6 @@ def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
     return [example for group in groups for example in sorted(group, key=lambda e: len(e.case))[:SHOWN]]
 
 
-def heading(example: Counterexample) -> str:
-    """What follows the law's name: the subject, the modes and the device, and whether the baseline has it."""
-    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
-    return f"   {where}{OLD * example.in_baseline}"
-
-
 def parts(
     example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[tuple[str, str]]:
@@ -89,8 +83,16 @@ def _script_line(example: Counterexample, store: Path) -> str:
 def lines(
     example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[str]:
+    """A violation: the law's name with subject, modes, device and whether the baseline has it, then its labelled lines."""
+    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
     told = [f"  {label:7} {body}" for label, body in parts(example, store, laws, tried=tried)]
-    return [f"{Status.VIOLATED.word.upper()}  {example.law}{heading(example)}", *told]
+    return [f"{Status.VIOLATED.word.upper()}  {example.law}   {where}{OLD * example.in_baseline}", *told]
+
+
+def more_reasons(verdict: Verdict) -> str:
+    """How many of a verdict's reasons are not shown; empty if all are."""
+    further = len(verdict.reasons) - SHOWN
+    return f" (and {further:,} more of the kind)" if further > 0 else ""
 
 
 def violations(verdicts: Iterable[Verdict], store: Path, laws: Mapping[str, Statement] = NO_LAWS) -> str:

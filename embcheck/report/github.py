@@ -25,9 +25,8 @@ def workflow_commands(verdicts: Iterable[Verdict], excused: Collection[Key] = ()
             level = "notice" if verdict.key in excused else "error"
             title = f"{verdict.status.word}: {verdict.law} ({verdict.subject}, {verdict.mode})"
             title = _data(title).replace(":", "%3A").replace(",", "%2C")
-            told = [f"{example.case}\n{example.words}" for example in verdict.counterexamples[:1]] or verdict.reasons[
-                :2
-            ]
+            shown = [f"{example.case}\n{example.words}" for example in verdict.counterexamples[:1]]
+            told = shown or verdict.reasons[:2]
             found.append(f"::{level} title={title}::{_data(chr(10).join(told) or verdict.status.word)}")
     found.sort(key=lambda line: not line.startswith("::error"))
     return found[:_SHOWN]
@@ -44,15 +43,12 @@ def summary(record: Record, baseline: Baseline | None = None, last: str = "") ->
     settled = record.settled()
     footer = record.footer or {}
     excused = baseline.excused(record.verdicts, settled) if baseline is not None else frozenset()
+    other = across(baseline.record, record) if baseline is not None else ""
+    warnings = [f"against the baseline: {other}" if other else "", record.shortfall]
     lines = [
         f"## embcheck · torch {_text(record.torch)}",
         "",
-        *(
-            [f"> **against the baseline: {_text(told)}**", ""]
-            if baseline and (told := across(baseline.record, record))
-            else []
-        ),
-        *([f"> **{_text(record.shortfall)}**", ""] if record.shortfall else []),
+        *(line for told in warnings if told for line in (f"> **{_text(told)}**", "")),
         f"{Totals.of(settled)} · {footer.get('cases', 0):,} cases · seed {_text(record.setting('seed'))} · "
         f"profile {_text(record.setting('profile'))} · {footer.get('seconds', 0):.0f} s",
         "",

@@ -49,10 +49,9 @@ def costs_and_absences(
 def grids(verdicts: Iterable[Verdict], absences: Mapping[str, Mapping[str, str]]) -> Group:
     """Every family's grid, and every mode's cost over all families."""
     settled = [verdict for verdict in verdicts if verdict.family != LEDGER]
-    families = list(dict.fromkeys(verdict.family for verdict in settled))
     parts: list[Any] = []
-    for family in families:
-        parts += [*grid(family, [v for v in settled if v.family == family], absences.get(family, {})), Text("")]
+    for family, own in grouped(settled, lambda verdict: verdict.family).items():
+        parts += [*grid(family, own, absences.get(family, {})), Text("")]
     return Group(*parts, cost_table(settled))
 
 
@@ -63,8 +62,7 @@ def grid(family: str, verdicts: list[Verdict], absences: Mapping[str, str]) -> l
     for verdict in verdicts:
         rows.setdefault(verdict.mode, {})[verdict.law] = verdict
     spent = costs(verdicts)
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{family}: law × mode", title_justify="left")
-    table.add_column("mode", no_wrap=True)
+    table = plain_table("mode", title=f"{family}: law × mode")
     for number in range(1, len(laws) + 1):
         table.add_column(str(number), justify="center", no_wrap=True)
     table.add_column("cases", justify="right")
@@ -73,7 +71,9 @@ def grid(family: str, verdicts: list[Verdict], absences: Mapping[str, str]) -> l
         cases, seconds = spent[family, mode]
         table.add_row(mode, *(_cell(row.get(law)) for law in laws), f"{cases:,}", f"{seconds:.1f}")
     names = Text(", ".join(f"{number} {law}" for number, law in enumerate(laws, 1)), "dim")
-    return [table, names, *_reasons(rows), *_left_out(absences)]
+    left_out = grouped(absences, lambda mode: absences[mode])
+    without = [Text(f"without {', '.join(modes)}: {reason}", "dim") for reason, modes in left_out.items()]
+    return [table, names, *_reasons(rows), *without]
 
 
 def _cell(verdict: Verdict | None) -> Text:
@@ -92,12 +92,6 @@ def _reasons(rows: Mapping[str, Mapping[str, Verdict]]) -> list[Text]:
             if reason.startswith("not applicable: ") and mode not in modes.setdefault(words, []):
                 modes[words].append(mode)
     return [Text(f"n/a in {', '.join(names)}: {words}", "dim") for words, names in modes.items()]
-
-
-def _left_out(absences: Mapping[str, str]) -> list[Text]:
-    """The modes that a family has not, by reason."""
-    modes = grouped(absences, lambda mode: absences[mode])
-    return [Text(f"without {', '.join(names)}: {reason}", "dim") for reason, names in modes.items()]
 
 
 def cost_table(verdicts: Iterable[Verdict]) -> Table:

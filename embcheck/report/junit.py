@@ -49,7 +49,11 @@ def of_session(session: Any) -> str:
     suite = ElementTree.SubElement(suites, "testsuite", facts)
     _properties(suite, session, cases)
     for case in cases:
-        _add(suite, case)
+        named = {"classname": case.classname, "name": _xml(case.name), "time": f"{case.seconds:.3f}"}
+        made = ElementTree.SubElement(suite, "testcase", named)
+        if case.element:
+            found = ElementTree.SubElement(made, case.element, {"type": case.type, "message": _xml(case.message)})
+            found.text = _xml(case.text or case.message)
     ElementTree.indent(suites)
     written: bytes = ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True)
     return written.decode("ascii")
@@ -76,14 +80,6 @@ def _properties(suite: ElementTree.Element, session: Any, cases: Sequence[Told])
     properties = ElementTree.SubElement(suite, "properties")
     for name, value in facts.items():
         ElementTree.SubElement(properties, "property", {"name": _xml(name), "value": _xml(value)})
-
-
-def _add(suite: ElementTree.Element, case: Told) -> None:
-    facts = {"classname": case.classname, "name": _xml(case.name), "time": f"{case.seconds:.3f}"}
-    made = ElementTree.SubElement(suite, "testcase", facts)
-    if case.element:
-        found = ElementTree.SubElement(made, case.element, {"type": case.type, "message": _xml(case.message)})
-        found.text = _xml(case.text or case.message)
 
 
 def _laws(session: Any) -> Iterator[Told]:

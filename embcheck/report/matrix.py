@@ -26,10 +26,8 @@ def show(grid: Grid, out: Console, *, every: bool = False, trials: Mapping[int, 
     if quiet and not every:
         out.print(Text(f"{quiet} laws more hold in every release (--all shows them)", "dim"))
     for column in grid.columns:
-        if column.problem:
-            out.print(Text.assemble((f"{column.name}  ", "bold"), (column.problem, "magenta")))
-        elif column.record is not None and column.record.shortfall:
-            out.print(Text.assemble((f"{column.name}  ", "bold"), (column.record.shortfall, "magenta")))
+        if lacking := column.problem or (column.record.shortfall if column.record is not None else ""):
+            out.print(Text.assemble((f"{column.name}  ", "bold"), (lacking, "magenta")))
     for number, step in enumerate(grid.steps):
         out.print(Text(f"\n{step.before.name} → {step.after.name}: {closing(step.changes)}", "bold"))
         if step.before.record is not None and step.after.record is not None:

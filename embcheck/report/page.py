@@ -120,10 +120,6 @@ class Section:
     def cases(self) -> int:
         return max(square.cases for square in self.row.squares)
 
-    @property
-    def worst(self) -> float | None:
-        return max((square.worst for square in self.row.squares if square.worst is not None), default=None)
-
     @cached_property
     def lines(self) -> list[Line]:
         return [

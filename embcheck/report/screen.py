@@ -13,8 +13,8 @@ from rich.text import Text
 from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import Status, Verdict
-from embcheck.record.totals import Share, counted, shares, told
-from embcheck.report.style import STYLE
+from embcheck.record.totals import counted, shares, told
+from embcheck.report.style import STYLE, plain_table
 
 #: So many families beyond the core have a line each; more of them have one together.
 _EACH = 4
@@ -31,12 +31,6 @@ def opening_line(session: Any) -> str:
     workers = getattr(session.config.option, "numprocesses", None)
     told = [settings.profile, f"seed {settings.seed}", *asked, *([counted(workers, "worker")] if workers else [])]
     return " · ".join(versions + told)
-
-
-def core_and_extended(found: dict[str, Share]) -> tuple[list[Share], list[Share]]:
-    """The core families that ran, in their order, and the others by name."""
-    core = [found[name] for name in CORE if name in found]
-    return core, [found[name] for name in sorted(found) if name not in CORE]
 
 
 class Row(NamedTuple):
@@ -56,15 +50,14 @@ HEADINGS = ("family", "laws", "verdicts", "cases", "known causes")
 
 def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[Row]:
     """A row for each core family, and one for all others if they are more than a few."""
-    core, extended = core_and_extended(shares(settled, judged))
-    named = [(each.families[0], each) for each in core]
+    found = shares(settled, judged)
+    named = [(name, found[name]) for name in CORE if name in found]
+    extended = [(name, found[name]) for name in sorted(found) if name not in CORE]
     if len(extended) > _EACH:
-        named.append((f"extended ({len(extended)} families)", reduce(add, extended)))
-    else:
-        named += [(each.families[0], each) for each in extended]
+        extended = [(f"extended ({len(extended)} families)", reduce(add, (share for _, share in extended)))]
     failing = {verdict.family for verdict in settled if verdict.status >= Status.UNKNOWN}
     rows = []
-    for name, share in named:
+    for name, share in named + extended:
         where = [family for family in share.families if family in failing] if len(share.families) > 1 else []
         verdicts = told(share.laws) + (f" (in {', '.join(where)})" if where else "")
         known = f"{len(causes_of(share.entries)):,}" if share.entries else ""
@@ -93,9 +86,7 @@ def slowest_line(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> str:
 
 def cost_table(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> Table:
     """What each family cost, the dearest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title="cost of each family", title_justify="left")
-    for name in ("family", "laws", "cases", "s", "ms/case"):
-        table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+    table = plain_table("family", numbers=("laws", "cases", "s", "ms/case"), title="cost of each family")
     for share in sorted(shares(settled, judged).values(), key=lambda share: -share.seconds):
         each = f"{share.seconds / share.cases * 1e3:.2f}" if share.cases else ""
         laws = f"{sum(share.laws.values()):,}"

@@ -20,7 +20,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Ver
 from embcheck.record.compare import across
 from embcheck.record.ending import verdict_line
 from embcheck.record.totals import Totals, counted, grouped
-from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, heading, parts
+from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, lines, more_reasons
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
@@ -115,11 +115,11 @@ def failure(
 
     The script is named once it was ``tried``.
     """
-    word = (f"{Status.VIOLATED.word.upper()}  ", STYLE[Status.VIOLATED])
-    text = Text.assemble("\n", word, (example.law, "bold"), f"{heading(example)}\n")
-    for label, body in parts(example, store, laws, tried=tried):
-        text.append(f"  {label:7} {body}\n")
-    return text
+    head, *told = lines(example, store, laws, tried=tried)
+    word, _, _ = head.partition("  ")
+    where = head.removeprefix(f"{word}  {example.law}")
+    coloured = (f"{word}  ", STYLE[Status.VIOLATED]), (example.law, "bold")
+    return Text.assemble("\n", *coloured, "\n".join([where, *told, ""]))
 
 
 def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[Text]:
@@ -128,8 +128,7 @@ def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[T
     for verdict in settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = OLD if verdict.key in excused else ""
-            further = len(verdict.reasons) - SHOWN
-            more = f" (and {further:,} more of the kind)" if further > 0 else ""
+            more = more_reasons(verdict)
             word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
             told += [Text.assemble(word, f" {verdict.law}: {why}{old}{more}") for why in verdict.reasons[:SHOWN]]
     return told

@@ -25,8 +25,8 @@ from embcheck.core.ledger import SHIPPED, Ledger, load
 from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item
-from embcheck.record.totals import Totals
-from embcheck.report.failure import chosen, lines
+from embcheck.record.totals import Totals, grouped
+from embcheck.report.failure import SHOWN, chosen, lines, more_reasons
 from embcheck.runner.preflight import rehearse
 from embcheck.runner.run import examples_of, unjudged
 from embcheck.subject.activation import adapted
@@ -67,24 +67,10 @@ def check(
     verdicts: list[Verdict] = []
     for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
         verdicts += found
-        _raise_for(subject, merged(verdicts))
-    settled = unjudged(merged(verdicts))
+        _raise_for(subject, list(merge_all(verdicts).values()))
+    settled = unjudged(list(merge_all(verdicts).values()))
     _raise_for(subject, settled)
     return settled
-
-
-def judged(subject: Factory, profile: str = "quick", seed: int = 0) -> list[Verdict]:
-    """The verdicts of all laws on a subject, one for each law.
-
-    Raises:
-        TypeError: if the subject can't be built and called as its kind says.
-    """
-    return unjudged(merged([verdict for found in _rounds(subject, profile, seed) for verdict in found]))
-
-
-def merged(verdicts: list[Verdict]) -> list[Verdict]:
-    """One verdict for each law."""
-    return list(merge_all(verdicts).values())
 
 
 def _rounds(
@@ -161,8 +147,8 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
         def law() -> None:
             __tracebackhide__ = True
             if not known:
-                for verdict in judged(subject, profile, seed):
-                    known.setdefault(verdict.law, []).append(verdict)
+                verdicts = [verdict for found in _rounds(subject, profile, seed) for verdict in found]
+                known.update(grouped(unjudged(list(merge_all(verdicts).values())), lambda verdict: verdict.law))
             reasons = [reason for verdict in known[name] for reason in verdict.reasons]
             if all(verdict.status == Status.NOT_APPLICABLE for verdict in known[name]):
                 pytest.skip("; ".join(reasons) or "no case of this subject")
@@ -185,14 +171,10 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
     shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in chosen(examples_of(bad))]
     for verdict in bad:
         if not verdict.counterexamples:
-            further = len(verdict.reasons) - _REASONS
-            more = f" (and {further:,} more of the kind)" if further > 0 else ""
-            shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:_REASONS])}{more}")
+            shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
-    more = f" and {len(names) - _REASONS} more" if len(names) > _REASONS else ""
-    head = f"{', '.join(names[:_REASONS])}{more}: {name_of(subject)} · {Totals.of(bad)}"  # what pytest's short summary shows
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    head = (
+        f"{', '.join(names[:SHOWN])}{more}: {name_of(subject)} · {Totals.of(bad)}"  # what pytest's short summary shows
+    )
     raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
-
-
-#: Reasons of one law that are shown; the verdicts have all.
-_REASONS = 2

@@ -7,8 +7,8 @@ before a test needs them, and does nothing in a session without families.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -35,20 +35,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option.pytest, default=option.default, help=option.help, **kind)
 
 
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What is wrong with a setting, a subject or a ledger is a usage error of pytest's."""
+    from embcheck.core.ledger import LedgerError
+    from embcheck.runner.run import UsageError
+
+    try:
+        yield
+    except (LedgerError, UsageError) as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
 def settings_of(config: pytest.Config) -> Any:
     """The session's settings.
 
     Raises:
         pytest.UsageError: for a profile or device that does not exist.
     """
-    from embcheck.runner.run import Settings, UsageError
+    from embcheck.runner.run import Settings
 
-    try:
-        return Settings.of(
-            {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
-        ).checked()
-    except UsageError as error:
-        raise pytest.UsageError(f"embcheck: {error}") from None
+    given = {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
+    with _refusing():
+        return Settings.of(given).checked()
 
 
 def ledger_of(config: pytest.Config) -> Ledger:
@@ -59,14 +68,13 @@ def ledger_of(config: pytest.Config) -> Ledger:
     """
     from importlib.metadata import PackageNotFoundError, version
 
-    from embcheck.core.ledger import Ledger, LedgerError, load_all
+    from embcheck.core.ledger import Ledger, load_all
 
     held: Ledger | None = config.stash.get(_LEDGER, None)
     if held is None:
         try:
-            held = load_all(settings_of(config).ledgers, version("torch"), date.today())
-        except LedgerError as error:
-            raise pytest.UsageError(f"embcheck: {error}") from None
+            with _refusing():
+                held = load_all(settings_of(config).ledgers, version("torch"), date.today())
         except PackageNotFoundError:
             held = Ledger()  # somebody else's session, in an environment without torch
         config.stash[_LEDGER] = held
@@ -120,13 +128,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings = settings_of(config)
     ledger_of(config)
-    if settings.subject:
-        from embcheck.runner.run import UsageError
-
-        try:
-            settings.rehearsed()
-        except UsageError as error:
-            raise pytest.UsageError(f"embcheck: {error}") from None
+    with _refusing():
+        settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
         _check_regions(ledger_of(config), settings)
     from embcheck.runner.session import Session
@@ -145,16 +148,13 @@ def _check_regions(ledger: Ledger, settings: Any) -> None:
     Raises:
         pytest.UsageError: for the first such entry.
     """
-    from embcheck.core.ledger import LedgerError, check
+    from embcheck.core.ledger import check
     from embcheck.subject.collect import load_families
 
     laws = {law.name for family in load_families().values() for law in family.laws}
-    try:
+    with _refusing():
         # Of a subject's families only those that speak of its kind are there.
-        entries = (*ledger.entries, *ledger.some_machines, *ledger.elsewhere)
-        check(entries, None if settings.subject else laws)
-    except LedgerError as error:
-        raise pytest.UsageError(f"embcheck: {error}") from None
+        check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -182,11 +182,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             # Brought to the subject; families that do not speak of its kind are not among them.
             family = load_families().get(family.name)
         load_modes()
-        modes = modes_of(family, settings.modes) if family is not None and settings.modes else ()
-        profile, subject = PROFILES[settings.profile], settings.subject or "torch"
         items = []
-        if family is not None and (modes or not settings.modes):
-            items = items_of(family, metafunc.function.engine, profile, modes, subject)
+        if family is not None:
+            modes = modes_of(family, settings.modes) if settings.modes else ()
+            if modes or not settings.modes:
+                profile, subject = PROFILES[settings.profile], settings.subject or "torch"
+                items = items_of(family, metafunc.function.engine, profile, modes, subject)
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
         from embcheck.core.declaration import configured
@@ -309,15 +310,8 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
         settings = settings_of(request.config)
         ledger = ledger_of(request.config)
         in_force = embcheck_entry in (*ledger.entries, *ledger.some_machines)
-        surveyed, machine = settings.witnesses == "all", proved(request.config)
-        verdict = look(
-            embcheck_entry,
-            settings.device,
-            in_force=in_force,
-            surveyed=surveyed,
-            strict=settings.strict,
-            machine=machine,
-        )
+        how = {"in_force": in_force, "surveyed": settings.witnesses == "all", "strict": settings.strict}
+        verdict = look(embcheck_entry, settings.device, machine=proved(request.config), **how)
         Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
         if verdict.status == Status.VIOLATED:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)

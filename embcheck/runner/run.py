@@ -18,7 +18,7 @@ from embcheck.core.options import COMMAND, PYTEST, options_of
 from embcheck.core.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
-from embcheck.record.totals import cases_by_family
+from embcheck.record.totals import cases_by_family, grouped
 
 DEVICES = ("cpu",)
 #: The options that are settings.
@@ -270,13 +270,10 @@ def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> li
     A constructor that refuses all that it is given is not right for that.  A family is meant that ran as a ``whole`` (None:
     each did); one of which the subject has nothing has no cases, and owes nothing.
     """
-    families: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in settled:
-        if verdict.subject != "torch" and (whole is None or verdict.family in whole):
-            families.setdefault((verdict.subject, verdict.family), []).append(verdict)
+    users = (v for v in settled if v.subject != "torch" and (whole is None or v.family in whole))
     owing = {
         key
-        for key, found in families.items()
+        for key, found in grouped(users, lambda verdict: (verdict.subject, verdict.family)).items()
         if not any(verdict.cases for verdict in found)
         and any(verdict.digest not in ("", _NO_CASE) for verdict in found)
     }

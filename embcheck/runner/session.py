@@ -38,6 +38,8 @@ from embcheck.runner.run import Batch, Results, Settings, environment, examples_
 
 #: How often an item is taken up again after it crashed a worker.
 _RESTARTS = 3
+#: How a run stopped, by pytest's exit code, where it did not finish.
+_STOPPED = {2: "interrupted", 3: "internal error", 4: "usage error"}
 
 
 class Session:
@@ -209,10 +211,7 @@ class Session:
             self.take_level()
         self.beside.close()
         self._settle()
-        if exitstatus == pytest.ExitCode.INTERRUPTED:
-            self.stopped = "interrupted"
-        elif exitstatus in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
-            self.stopped = "internal error" if exitstatus == pytest.ExitCode.INTERNAL_ERROR else "usage error"
+        self.stopped = _STOPPED.get(exitstatus, self.stopped)
         failing = exit_code((v for v in self.settled if v.key not in self.excused), {**self.unaccounted, **self.kept})
         if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and failing:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -266,17 +265,15 @@ class Session:
 
     def _say_why(self, code: int) -> None:
         """Notes the exit code and its reason, for whoever prints them."""
-        selection = self.account.selection.items
-        broken = self.writer.broken if self.writer is not None else None
         self.code = code
         self.because = because(
             code,
             self.settled,
             self.excused,
             unaccounted=len(self.unaccounted),
-            selected=len(selection),
+            selected=len(self.account.selection.items),
             others=self.account.others(),
-            broken=broken or "",
+            broken=(self.writer.broken or "") if self.writer is not None else "",
             kept=self.kept,
         )
 

@@ -19,6 +19,7 @@ from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
 from embcheck.core.verdict import Counterexample, Verdict
 from embcheck.engine.common_facts import both, in_words, region
+from embcheck.record.totals import grouped
 from embcheck.subject.collect import load_families
 
 #: What the process died of, or had no end in: such cases must not be executed again.
@@ -62,9 +63,7 @@ def entries(
     verdicts: Sequence[Verdict], examples: Iterable[Counterexample], measured: Mapping[str, list[str]]
 ) -> Iterable[dict[str, Any]]:
     """An entry for each law, device and kind of difference, with the smallest case as its witness."""
-    groups: dict[tuple[str, str, str], list[Counterexample]] = {}
-    for example in examples:
-        groups.setdefault((example.law, example.device, example.kind), []).append(example)
+    groups = grouped(examples, lambda example: (example.law, example.device, example.kind))
     for (law, device, kind), group in groups.items():
         least = min(group, key=lambda example: (len(example.case), example.case))
         told = [v.shared[kind] for v in verdicts if (v.law, v.device) == (law, device) and kind in v.shared]
