@@ -15,7 +15,7 @@ from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tied_training import algorithms, oracle
 from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
 from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
-from embcheck.families.tied_training.optimizers import KINDS
+from embcheck.families.tied_training.optimizers import KINDS, paths
 from embcheck.families.tied_training.space import COPIES, RESTORING, SPACE, plan
 
 #: Layouts whose strides a state tensor keeps (torch.preserve_format).
@@ -154,11 +154,7 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
     must_cover={"several_steps", "sparse_gradient"}
-    | {
-        f"optimizer={name}&rows>1000&uses=lookup{path}"
-        for name in oracle.FORMULAS
-        for path in ("", *(f"&{path}=True" for path in ("foreach", "fused") if path in KINDS[name].flags))
-    },
+    | {f"optimizer={name}&rows>1000&uses=lookup{path}" for name in oracle.FORMULAS for path in paths(name)},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (
         case.optimizer in oracle.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))

@@ -170,6 +170,11 @@ for _one in KINDS.values():
         FLAGS[_flag] = _known + tuple(v for v in _values if repr(v) not in {repr(k) for k in _known})
 
 
+def paths(name: str) -> list[str]:
+    """What a condition on a case of an optimizer says more for each of its paths: nothing for the plain one."""
+    return ["", *(f"&{path}=True" for path in ("foreach", "fused") if path in KINDS[name].flags)]
+
+
 def chosen(case: Any) -> dict[str, Any]:
     """The flags that a case passes to its optimizer's constructor."""
     return {name: getattr(case, name) for name in FLAGS if getattr(case, name) != UNSET}
