@@ -16,9 +16,8 @@ from command import Command, Patch
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
-from embcheck.claims.claim import claim
+from embcheck.claims.claim import TUTORIALS, Page, only_if
 from embcheck.claims.report import claims_report
-from embcheck.claims.tutorial import TUTORIALS
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS, Difference
 from embcheck.core.verdict import Status
@@ -50,16 +49,16 @@ def turned(experiments: set[str], sought: set[str]) -> set[str]:
     any does."""
     found: set[str] = set()
     groups = {name: [made for made in CLAIMS.values() if made.experiment == name] for name in experiments}
-    for name in sorted(groups, key=lambda name: (sought.isdisjoint(made.id for made in groups[name]), name)):
+    for name in sorted(groups, key=lambda name: (sought.isdisjoint(made.told.id for made in groups[name]), name)):
         group = groups[name]
-        if found and sought.isdisjoint(made.id for made in group):
+        if found and sought.isdisjoint(made.told.id for made in group):
             break  # of the claims that are left it is known that they can turn
         for case in EXPERIMENTS[name].firsts():
             out = run(plan(case), MODES["eager"])
             for made in group if out.error is None else ():
-                if case.situation in made.where and made.id not in found:
+                if case.situation in made.where and made.told.id not in found:
                     with contextlib.suppress(Exception):  # an oracle may not cope with what a fault makes
-                        found |= {made.id} if isinstance(made.judge(case, out), Difference) else set()
+                        found |= {made.told.id} if isinstance(made.judge(case, out), Difference) else set()
     return found
 
 
@@ -80,11 +79,11 @@ def test_every_fault_turns_a_claim_and_with_full_every_claim_turns(full: bool) -
 
 def test_each_verdict_is_stated_with_its_source() -> None:
     assert len(CLAIMS) >= 100
-    assert {made.source.split(":")[0] for made in CLAIMS.values()} == set(TUTORIALS)
+    assert {made.told.source.split(":")[0] for made in CLAIMS.values()} == set(TUTORIALS)
     for made in CLAIMS.values():
-        assert re.fullmatch(r"[a-z-]+\.md:\d+(-\d+)?(,\d+(-\d+)?)*", made.source), made.id
-        assert made.sentence.endswith("."), made.id
-        assert made.phrase
+        assert re.fullmatch(r"[a-z-]+\.md:\d+(-\d+)?(,\d+(-\d+)?)*", made.told.source), made.told.id
+        assert made.told.sentence.endswith("."), made.told.id
+        assert made.told.quote
     laws = [law for law in load_families()["tutorial_claims"].laws if law.name != "tutorial_claims_is_accepted"]
     assert [law.name for law in laws] == [made.law for made in CLAIMS.values()]
 
@@ -132,20 +131,21 @@ def test_each_program_runs_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "name", "phrase", "more"),
+    ("words", "name", "quote", "gloss", "more"),
     [
-        ("needs the condition", "test.none", "x", {"fails": ("",)}),
-        ("do not fit", "test.place", "x", {"where": ("elsewhere",)}),
-        ("two claims", "full.sparse", "x", {}),
-        ("needs a gloss", "test.gloss", "张量副本", {}),
-        ("needs a gloss", "test.gloss", "x = 1", {"gloss": "x is 1"}),
+        ("do not fit", "none", "x", "", {"fails": only_if("it is so", lambda case, out: HOLDS, "elsewhere")}),
+        ("do not fit", "place", "x", "", {"where": "elsewhere"}),
+        ("two claims", "sparse", "x", "", {}),
+        ("needs a gloss", "gloss", "张量副本", "", {}),
+        ("needs a gloss", "gloss", "x = 1", "x is 1", {}),
     ],
 )
 def test_a_claim_must_fit_its_experiment_and_be_glossed(
-    words: str, name: str, phrase: str, more: dict[str, Any]
+    words: str, name: str, quote: str, gloss: str, more: dict[str, Any]
 ) -> None:
+    says = Page("full", "nn-embedding-in-full.md", "", "")
     with pytest.raises(ValueError, match=words):
-        claim(name, "A claim.", "x.md:1", phrase, EXPERIMENTS["looked_up"].program, lambda case, out: HOLDS, **more)
+        says(name, "1", "A claim.", quote, gloss, EXPERIMENTS["looked_up"].program, lambda case, out: HOLDS, **more)
 
 
 def test_command(tmp_path: Path, command: Command) -> None:

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.claims import distributions, ties
-from embcheck.claims.appraisal import Appraised, appraise, chosen, every_claim
+from embcheck.claims import distributions, paddings
+from embcheck.claims.appraisal import Appraised, Observations, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
 from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike, narrow, zero_row
-from embcheck.claims.claim import Claim, Observations
+from embcheck.claims.claim import TUTORIALS, Claim
 from embcheck.claims.report import claims_report, closing, story_lines
-from embcheck.claims.tutorial import TUTORIALS
 from embcheck.claims.weight_tying import raced
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
@@ -46,7 +45,7 @@ def chinese(text: str) -> bool:
 
 
 def test_every_quote_and_title_is_told_in_english() -> None:
-    assert [name for name, made in CLAIMS.items() if chinese(made.gloss) or made.source != made.recorded.source] == []
+    assert [name for name, made in CLAIMS.items() if chinese(made.told.gloss)] == []
     assert [told.file for told in TUTORIALS.values() if chinese(told.gloss) or not told.gloss] == []
 
 
@@ -74,11 +73,11 @@ def printed(*found: Appraised) -> str:
 @pytest.mark.parametrize("name", ["token.default_uniform", "full.padding_not_updated", "linear.layers_are_separate"])
 def test_a_claim_is_told_with_all_that_decides_it(name: str) -> None:
     made = CLAIMS[name]
-    told = made.recorded
+    told = made.told
     text, tutorial = printed(appraised(made)), told.tutorial
     for words in (tutorial.title, tutorial.gloss, told.source, told.quote, told.gloss, told.sentence, told.decided):
         assert words in text
-    assert ("chance of judging a right torch wrong" in text) == (made.chance is not None)
+    assert ("chance of judging a right torch wrong" in text) == (told.chance is not None)
     (line, *_) = [line for line in story_lines(made, [], [(None, "seen", "")]) if "# source:" in line]
     assert line == f"# source:   {told.source} {told.said}"
 
@@ -122,8 +121,9 @@ def test_a_claim_states_its_chance_where_its_program_draws(name: str, monkeypatc
             shown.append(observed(case))
         draws |= {case.situation} if shown[0] != shown[1] else set()
     own = [made for made in CLAIMS.values() if made.experiment == name]
-    assert {made.id for made in own if made.chance is not None} == {made.id for made in own if draws & set(made.where)}
-    assert all(made.chance is None or 0 <= made.chance.bound <= DELTA for made in own)
+    stated = {made.told.id for made in own if made.told.chance is not None}
+    assert stated == {made.told.id for made in own if draws & set(made.where)}
+    assert all(made.told.chance is None or 0 <= made.told.chance <= DELTA for made in own)
 
 
 def sizes_of(made: Claim) -> tuple[tuple[int, int], ...]:
@@ -132,8 +132,12 @@ def sizes_of(made: Claim) -> tuple[tuple[int, int], ...]:
     return experiment.sizes
 
 
+def chance_of(name: str) -> tuple[float | None, str]:
+    return CLAIMS[name].told.chance, CLAIMS[name].told.bound_by
+
+
 def claims_with(chance: Chance) -> list[Claim]:
-    found = [made for made in CLAIMS.values() if made.chance == chance]
+    found = [made for made in CLAIMS.values() if (made.told.chance, made.told.bound_by) == chance]
     assert found
     return found
 
@@ -145,7 +149,7 @@ def test_two_distributions_are_told_apart_by_one_event() -> None:
         "token.default_xavier": lambda case: (distributions.xavier(case), distributions.normal(case)),
         "tying.models_differ_in_tie_alone": lambda case: (distributions.normal(case), distributions.by_width(case)),
     }
-    assert {made.id for made in claims_with(BETWEEN_TWO)} == set(pairs)
+    assert {made.told.id for made in claims_with(BETWEEN_TWO)} == set(pairs)
     grid = np.linspace(-4, 4, 4001)
     for name, pair in pairs.items():
         for rows, width in sizes_of(CLAIMS[name]):
@@ -171,14 +175,14 @@ def test_the_bound_of_the_distance_is_that_of_its_test() -> None:
 
 def test_the_sizes_that_chances_speak_of_are_those_of_the_cases() -> None:
     least = min(rows * width for rows, width in sizes_of(CLAIMS["linear.initialised_at_once"]))
-    assert CLAIMS["linear.initialised_at_once"].chance == alike(least)
+    assert chance_of("linear.initialised_at_once") == alike(least)
     least = min(width for _, width in sizes_of(CLAIMS["token.row_zeroed_afterwards"]))
-    assert CLAIMS["token.row_zeroed_afterwards"].chance == zero_row(least)
-    assert CLAIMS["token.padding_row_fixed_zero"].chance == zero_row(8)
+    assert chance_of("token.row_zeroed_afterwards") == zero_row(least)
+    assert chance_of("token.padding_row_fixed_zero") == zero_row(8)
     narrowest = ClaimCase("padding_trained", "Xavier", 3, 1, (2, 4))
     assert run(plan(narrowest), MODES["eager"]).before.raw.shape == (8,)
     sizes = sizes_of(CLAIMS["linear.only_input_differs"])
-    assert CLAIMS["linear.only_input_differs"].chance == narrow(min(rows * width for rows, width in sizes), 0.26)
+    assert chance_of("linear.only_input_differs") == narrow(min(rows * width for rows, width in sizes), 0.26)
     # What is judged: a deviation that rounds to more than 0.5 in three digits; Linear's values are below 1/√V.
     assert 0.5005**2 < 0.26
     assert all(rows**-0.5 < 0.5 for rows, _ in sizes)
@@ -212,13 +216,13 @@ def test_whatever_is_drawn_the_same_comes_out() -> None:
 def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The winners are the same from first values that differ by more than any rounding; in the first situation a loss comes
     nearest to the threshold."""
-    original = ties.scattered
+    original = paddings.scattered
     situations = ("as written, but 30×8", *(EXPERIMENTS["race"].situations if full else ()))
     for situation in situations:
         case = ClaimCase("race", situation, 10, 3, (2, 3), "float64")
         won = []
         for change in (0.0, 1e-9):
-            monkeypatch.setattr(ties, "scattered", lambda *shape, change=change: original(*shape) * (1 - change))
+            monkeypatch.setattr(paddings, "scattered", lambda *shape, change=change: original(*shape) * (1 - change))
             won.append(raced(run(plan(case), MODES["eager"])))
         assert won[0] == won[1]
         assert sum(won[0]) > 40
@@ -226,8 +230,8 @@ def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -
 
 def test_given_numbers_have_no_pattern() -> None:
     """They are spread as independent ones are, and so are pairs of neighbours."""
-    numbers = ties.scattered(1, 40_000)
+    numbers = paddings.scattered(1, 40_000)
     assert distance(numbers.numpy(), Spread(0.5, 0.5, True)) < allowed_distance(40_000, ClaimCase("race").format)
     neighbours = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))[0, 1]
     assert abs(neighbours) < 6 / 40_000**0.5
-    assert torch.equal(numbers[:5], ties.scattered(1, 5))
+    assert torch.equal(numbers[:5], paddings.scattered(1, 5))

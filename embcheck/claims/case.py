@@ -24,23 +24,19 @@ from embcheck.core.space import Space
 
 Program = Callable[..., Mapping[str, Any]]
 
-#: Rows and columns of the tables, the usual one first: no row number is a column number too, but in the squares.
-SIZES = ((7, 4), (3, 1), (17, 8), (64, 33))
-SHAPES = ((2, 4), (5,))
-
 
 @dataclass(frozen=True)
 class Experiment:
-    """A program, its situations, and the sizes, shapes, dtypes and seeds of its cases.
+    """A program, its situations, and the sizes, shapes, dtypes and seeds of its cases, the usual ones first.
 
-    ``padding`` is the padding_idx of its table and ``pattern`` names the tokens.  One that is ``large`` runs on these
-    sizes alone: no random case is drawn for it.
+    No row number is a column number too, but in squares.  ``padding`` is the padding_idx of its table and ``pattern`` names the
+    tokens.  One that is ``large`` runs on these sizes alone: no random case is drawn for it.
     """
 
     program: Program
     situations: tuple[str, ...]
-    sizes: tuple[tuple[int, int], ...] = SIZES
-    shapes: tuple[tuple[int, ...], ...] = SHAPES
+    sizes: tuple[tuple[int, int], ...] = ((7, 4), (3, 1), (17, 8), (64, 33))
+    shapes: tuple[tuple[int, ...], ...] = ((2, 4), (5,))
     dtypes: tuple[str, ...] = ("float32", "float64")
     padding: int | None = None
     pattern: str = "uniform"
@@ -97,10 +93,10 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
 
     @cached_property
     def table(self) -> LookupCase:
-        """The table, the tokens and the upstream gradient."""
+        """The table, the tokens and the upstream gradient: integers, so that products and sums are exact."""
         made = EXPERIMENTS[self.experiment]
         return LookupCase(self.num_embeddings, self.embedding_dim, made.pattern, self.shape, made.padding,
-                    values="fingerprint", dtype=self.dtype, seed=self.seed)  # fmt: skip
+                          values="fingerprint", dtype=self.dtype, seed=self.seed)  # fmt: skip
 
     @property
     def numel(self) -> int:
@@ -111,8 +107,13 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
         return self.table.format
 
     @property
+    def size(self) -> list[int]:
+        """The shape of the table, as programs show it."""
+        return [self.num_embeddings, self.embedding_dim]
+
+    @property
     def weight(self) -> Floats:
-        """The table's values, shape (V, D): integers, so that products and sums are exact."""
+        """The table's values, shape (V, D)."""
         return self.table.weight_values
 
     @property
@@ -130,33 +131,25 @@ class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
         return self.format.to_bits(self.table.weight_stored[self.tokens])
 
     @property
-    def upstream(self) -> Floats:
-        """The gradient that is sent into the looked-up rows, integers, shape (numel, D)."""
-        return self.table.upstream_values
-
-    @property
     def scattered(self) -> Floats:
-        """Its sum over the tokens of each row, shape (V, D)."""
+        """The gradient that is sent into the looked-up rows, summed over the tokens of each row, shape (V, D)."""
         total = np.zeros_like(self.weight)
-        np.add.at(total, self.table.tokens, self.upstream)
+        np.add.at(total, self.table.tokens, self.table.upstream_values)
         return total
 
     @property
-    def padding_row(self) -> int:
-        row = self.table.padding_row
-        if row is None:
-            raise ValueError(f"{self.experiment} has no padding")
-        return row
+    def trained(self) -> Floats:
+        """The table after a step of SGD with learning rate 1, shape (V, D)."""
+        return self.weight - self.scattered
 
 
 def plan(case: ClaimCase) -> Plan:
     """The experiment's program with what it takes by name: tensors, sizes, the situation, the seed."""
-    program = EXPERIMENTS[case.experiment].program
+    program, table = EXPERIMENTS[case.experiment].program, case.table
     taken = inspect.signature(program).parameters
-    tensors = {"weight": case.table.weight_input, "indices": case.table.index_input,
-               "upstream": case.table.upstream_input}  # fmt: skip
-    options = {"rows": case.num_embeddings, "width": case.embedding_dim, "padding": case.table.padding_idx,
-               "situation": case.situation, "dtype": case.dtype, "seed": case.seed}  # fmt: skip
+    tensors = {"weight": table.weight_input, "indices": table.index_input, "upstream": table.upstream_input}
+    options = {"rows": case.num_embeddings, "width": case.embedding_dim, "situation": case.situation}
+    options |= {"dtype": case.dtype, "seed": case.seed}
     fed = {name: given._replace(requires_grad=False) for name, given in tensors.items() if name in taken}
     return Plan(program, fed, {name: value for name, value in options.items() if name in taken})
 
@@ -176,9 +169,9 @@ def repair(case: ClaimCase) -> ClaimCase | None:
     return case if case.situation in made.situations and (on_size or not made.large) else None
 
 
-def claim_space(names: tuple[str, ...] | None = None) -> Space:
-    """The cases of all experiments, or of those with these names: one of each situation first."""
-    chosen = [EXPERIMENTS[name] for name in (EXPERIMENTS if names is None else names)]
+def claim_space(names: tuple[str, ...] = ()) -> Space:
+    """The cases of the experiments with these names, by default of all: one of each situation first."""
+    chosen = [EXPERIMENTS[name] for name in names or EXPERIMENTS]
     small = tuple(made.name for made in chosen if not made.large)
     axes: dict[str, tuple[Any, ...]] = {"experiment": tuple(made.name for made in chosen), "situation": tuple(range(4)),
             "num_embeddings": (7, 3, 12, 40), "embedding_dim": (4, 1, 2, 9, 31), "shape": ((2, 4), (1,), (3, 2, 2), (33,)),
@@ -187,12 +180,9 @@ def claim_space(names: tuple[str, ...] | None = None) -> Space:
     def draw(draws: stream.Stream) -> ClaimCase | None:
         if not small:
             return None
-        place: dict[str, Any] = {"experiment": draws.choice(small), "situation": draws.between(0, 11)}
-        size: dict[str, Any] = {"num_embeddings": draws.between(3, 80), "embedding_dim": draws.between(1, 40)}
+        place = draws.choice(small), draws.between(0, 11), draws.between(3, 80), draws.between(1, 40)
         shape = tuple(draws.between(1, 6) for _ in range(draws.between(1, 3)))
-        return repair(
-            ClaimCase(**place, **size, shape=shape, dtype=draws.choice(axes["dtype"]), seed=draws.between(0, 255))
-        )
+        return repair(ClaimCase(*place, shape, draws.choice(axes["dtype"]), draws.between(0, 255)))
 
     return Space(
         ClaimCase,

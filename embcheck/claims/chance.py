@@ -7,13 +7,12 @@ right torch may have, for another release may draw other numbers from the same s
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from embcheck.families.construction.cases import DELTA
 
 
-@dataclass(frozen=True)
-class Chance:
+class Chance(NamedTuple):
     """A bound on the probability that a right torch is judged wrong on one case, and why it is one."""
 
     bound: float

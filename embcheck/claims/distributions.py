@@ -1,18 +1,22 @@
-"""Distributions that values are claimed to be drawn from, and what tells whether they are."""
+"""Distributions that values are claimed to be drawn from, what tells whether they are, and plots of values and of losses."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.claim import Telling
+from embcheck.claims.claim import Drawing
 from embcheck.core.format import Floats
 from embcheck.core.outcome import Field, Outcome
+from embcheck.core.plot_data import Curve, Figure, Histogram, rounded
 from embcheck.core.result import Difference, Finding, Holds
 from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance, distance_in_torch
+
+_BINS, _POINTS = 48, 193
 
 
 def normal(case: ClaimCase) -> Spread:
@@ -35,7 +39,6 @@ def kaiming(case: ClaimCase) -> Spread:
 
 
 def from_zero_to_one(case: ClaimCase) -> Spread:
-    """U(0, 1)."""
     return Spread(0.5, 0.5, True)
 
 
@@ -72,16 +75,44 @@ def named(spread: Spread) -> str:
     return f"N({spread.mean:g}, {spread.scale**2:.3g})"
 
 
-def measured(*spreads: Callable[[ClaimCase], Spread]) -> Telling:
-    """Tells deviation and range of the values, and their distance from distributions."""
+def drawn_from(*spreads: Callable[[ClaimCase], Spread]) -> dict[str, Any]:
+    """Tells how far values are from the claimed distribution, and from the true one where that differs, and draws their
+    histogram with these densities."""
 
     def tell(case: ClaimCase, out: Outcome) -> str:
-        values = numbers(out.values)
+        values, most = numbers(out.values), allowed_distance(out.values.values.size, case.format)
         distances = [f"distance {distance(values, spread(case)):.3f} from {named(spread(case))}" for spread in spreads]
-        most = allowed_distance(values.size, case.format)
-        return (
-            f"{case.num_embeddings}×{case.embedding_dim}: std {values.std():.3f}, max {abs(values).max():.2f}; "
-            f"{', '.join(distances)}; {most:.3f} may be chance"
-        )
+        size = f"{case.num_embeddings}×{case.embedding_dim}"
+        measured = f"{size}: std {values.std():.3f}, max {abs(values).max():.2f}"
+        return f"{measured}; {', '.join(distances)}; {most:.3f} may be chance"
 
-    return tell
+    def draw(case: ClaimCase, out: Outcome) -> Figure:
+        values, found = numbers(out.values).reshape(-1), [spread(case) for spread in spreads]
+        reach = max(float(np.abs(values).max()), *(abs(one.mean) + one.scale for one in found)) * 1.05
+        heights, edges = np.histogram(values, _BINS, (-reach, reach), density=True)
+        points = np.linspace(-reach, reach, _POINTS)
+        roles = ("",) if len(found) == 1 else (", claimed", ", true")
+        curves = tuple(
+            Curve(named(one) + role, rounded(points), rounded(one.density(points)), dashed=one is found[0])
+            for one, role in zip(found, roles, strict=True)
+        )
+        size = f"{values.size:,} values, {case.num_embeddings}×{case.embedding_dim}"
+        bars = Histogram(size, rounded(edges), rounded(heights))
+        return Figure(f"First values: {case.situation}", "value", "density", curves, bars)
+
+    return {"tells": tell, "draws": draw}
+
+
+def losses(title: str, names: Sequence[str], seen: str, every: str) -> Drawing:
+    """Draws loss curves, shape ``(names, low-middle-high, points)``, one point for each entry of ``every``."""
+
+    def draw(case: ClaimCase, out: Outcome) -> Figure:
+        quantiles, steps = numbers(getattr(out, seen)), rounded(numbers(getattr(out, every)))
+        curves = tuple(
+            Curve(name, steps, rounded(middle), rounded(low), rounded(high))
+            for name, (low, middle, high) in zip(names, quantiles, strict=True)
+        )
+        place = f": {case.situation}" if case.situation else ""
+        return Figure(f"{title}{place}", "step", "loss", curves, logarithmic=True)
+
+    return draw

@@ -1,4 +1,7 @@
-"""Programs about the lookup: rows, indices, flags.  They import nothing but torch."""
+"""Programs about an embedding's weight in a linear layer, about what operators make, and about lookups.
+
+They import nothing but torch.
+"""
 
 from __future__ import annotations
 
@@ -7,86 +10,241 @@ from typing import Any
 import torch
 
 from embcheck.claims.case import experiment
-from embcheck.claims.layers import table, tried
 
 Tensor = torch.Tensor
+Seen = dict[str, Any]
+
+
+def table(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
+
+
+def linear_of(weight: Tensor, bias: bool, requires_grad: bool = True) -> Any:
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=bias, dtype=weight.dtype)
+    layer.weight = torch.nn.Parameter(weight, requires_grad)
+    if bias:
+        layer.bias.data.copy_(torch.arange(1, weight.shape[0] + 1))
+    return layer
+
+
+def one_hot_of(indices: Tensor, weight: Tensor) -> Tensor:
+    return torch.nn.functional.one_hot(indices, weight.shape[0]).to(weight.dtype)
+
+
+def attempted(call: Any, *given: Any) -> tuple[Any, str]:
+    try:
+        return call(*given), ""
+    except (RuntimeError, IndexError, TypeError) as error:
+        return torch.zeros(0, 0), type(error).__name__
+
+
+def looked_up_if_accepted(layer: Any, indices: Tensor) -> Seen:
+    value, failed = attempted(layer, indices)
+    return {"accepted": not failed, "failed": failed, "value": value}
+
+
+# -- an embedding's weight in a linear layer -----------------------------------------------------------------------
+
+
+@experiment()
+def layer_shapes(rows: int, width: int) -> Seen:
+    embedding, linear = torch.nn.Embedding(rows, width), torch.nn.Linear(rows, width)
+    return {"embedding": list(embedding.weight.shape), "linear": list(linear.weight.shape)}
+
+
+@experiment("without detach", "with detach")
+def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
+    embedding = table(weight.clone())
+    transposed = embedding.weight.T
+    layer = linear_of(transposed.detach() if situation == "with detach" else transposed, bias=False)
+    made = layer.weight
+    layer(one_hot_of(indices, weight)).backward(upstream)
+    before = made.detach().clone()
+    torch.optim.SGD(layer.parameters(), lr=1.0).step()
+    names = [name for name, _ in layer.named_parameters()]
+    seen: Seen = {"parameter": type(made) is torch.nn.Parameter, "registered": names}
+    seen |= {"leaf": made.is_leaf, "requires_grad": made.requires_grad, "gradient": made.grad}
+    seen |= {"shares": made.data_ptr() == embedding.weight.data_ptr(), "table": embedding.weight.detach()}
+    return {**seen, "made": before, "after": made.detach()}
+
+
+@experiment("with bias", "without bias")
+def as_linear(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    layer = linear_of(weight.T, bias=situation == "with bias")
+    return {"value": layer(one_hot_of(indices, weight)), "eye": layer(torch.eye(weight.shape[0], dtype=weight.dtype))}
+
+
+@experiment("one vector", "batch of vectors", "one vector without bias", "batch without bias")
+def multiplied(weight: Tensor, situation: str) -> Seen:
+    layer = linear_of(weight, bias="without" not in situation)
+    few = torch.arange(1, 1 + weight.shape[1]).to(weight.dtype) % 3 - 1
+    x = torch.stack([few] * (weight.shape[1] + 1)) if "batch" in situation else few
+    direct, failed = attempted(lambda: layer.weight @ x + (0 if layer.bias is None else layer.bias))
+    return {"value": layer(x), "direct": direct, "failed": failed, "shape": list(layer.weight.shape)}
+
+
+@experiment("layer from V to D", "layer from V to D, V = D", "layer from D to V")
+def untransposed(weight: Tensor, situation: str) -> Seen:
+    if "V = D" in situation:
+        side = max(2, min(weight.shape))
+        weight = torch.arange(1, side * side + 1).reshape(side, side).to(weight.dtype)
+    embedding = torch.nn.Embedding.from_pretrained(weight)
+    rows, width = weight.shape
+    into = (width, rows) if situation == "layer from D to V" else (rows, width)
+    layer = torch.nn.Linear(*into, bias=False, dtype=weight.dtype)
+    fits = layer.weight.shape == embedding.weight.shape
+    layer.weight = torch.nn.Parameter(embedding.weight)
+    value, _ = attempted(layer, torch.eye(into[0], dtype=weight.dtype))
+    return {"fits": fits, "value": value, "table": embedding.weight}
+
+
+@experiment("with detach")
+def detached(weight: Tensor) -> Seen:
+    embedding = table(weight.clone())
+    apart = embedding.weight.T.detach()
+    shares = apart.data_ptr() == embedding.weight.data_ptr()
+    with torch.no_grad():
+        apart[0, 0] = 99.0
+    return {"shares": shares, "requires_grad": apart.requires_grad, "afterwards": embedding.weight.detach()[0, 0]}
+
+
+@experiment("frozen from the start", "not frozen", "frozen with a gradient left over")
+def frozen(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
+    layer = linear_of(table(weight.clone()).weight.T, bias=True, requires_grad=situation != "frozen from the start")
+    before = layer.weight.detach().clone()
+    layer(one_hot_of(indices, weight)).backward(upstream)
+    if situation == "frozen with a gradient left over":
+        layer.weight.requires_grad = False
+    torch.optim.SGD(layer.parameters(), lr=1.0).step()
+    return {"moved": (layer.weight.detach() - before).T, "requires_grad": layer.weight.requires_grad}
+
+
+# -- elements that operators make, precision under autocast --------------------------------------------------------
+
+
+class Counting(torch.utils._python_dispatch.TorchDispatchMode):
+    """Counts the elements of what operators allocate; a view has memory already."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given, made = (
+            [leaf for leaf in torch.utils._pytree.tree_leaves(tree) if getattr(leaf, "layout", None) == torch.strided]
+            for tree in ((args, kwargs), out)
+        )
+        known = {tensor.untyped_storage().data_ptr() for tensor in given}
+        self.elements += sum(tensor.numel() for tensor in made if tensor.untyped_storage().data_ptr() not in known)
+        return out
+
+
+@experiment("forward", "forward and backward", "forward and backward, sparse", sizes=((64, 33), (500, 8), (200, 4)),
+            large=True)  # fmt: skip
+def elements_made(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    layer = table(weight, sparse="sparse" in situation)
+    with Counting() as counter:
+        value = layer(indices)
+        if "backward" in situation:
+            torch.autograd.grad(value, layer.weight, torch.ones_like(value))
+    return {"elements": counter.elements}
+
+
+@experiment("table", "with what a lookup makes", sizes=((7, 4), (64, 33), (500, 8)), shapes=((2, 4), (50, 100)),
+            dtypes=("float32",))  # fmt: skip
+def elements_held(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    layer = table(weight)
+    held = sum(each.numel() for each in (*layer.parameters(), *layer.buffers()))
+    return {"elements": held + (layer(indices).numel() if situation != "table" else 0)}
+
+
+@experiment("Embedding", "one-hot and Linear", sizes=((7, 4), (64, 33), (500, 8)))
+def elements_for_lookup(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    with Counting() as counter:
+        if situation == "Embedding":
+            torch.nn.functional.embedding(indices, weight)
+        else:
+            torch.nn.functional.linear(one_hot_of(indices, weight), weight.T)
+    return {"elements": counter.elements}
+
+
+@experiment(dtypes=("float32",))
+def autocast(weight: Tensor, indices: Tensor) -> Seen:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = table(weight)(indices)
+        product = torch.nn.functional.linear(value, weight)
+    dtypes = [str(made.dtype).removeprefix("torch.") for made in (value, product)]
+    return {"made": dtypes[0], "product": dtypes[1], "value": value}
+
+
+# -- rows, indices, flags ------------------------------------------------------------------------------------------
 
 
 @experiment(dtypes=("float32", "float64", "float16", "bfloat16"))
-def looked_up(weight: Tensor, indices: Tensor) -> dict[str, Any]:
+def looked_up(weight: Tensor, indices: Tensor) -> Seen:
     layer = table(weight)
-    value = layer(indices)
-    return {
-        "value": value,
-        "singly": torch.cat([layer(token.reshape(1)) for token in indices.reshape(-1)]),
-        "graph": type(value.grad_fn).__name__,
-        "floating": value.is_floating_point(),
-        "requires_grad": value.requires_grad,
-    }
+    value, singly = layer(indices), torch.cat([layer(token.reshape(1)) for token in indices.reshape(-1)])
+    seen = {"value": value, "singly": singly, "graph": type(value.grad_fn).__name__}
+    return {**seen, "floating": value.is_floating_point(), "requires_grad": value.requires_grad}
 
 
 @experiment(sizes=((100, 6),), shapes=((2, 4),), dtypes=("float32",), seeds=8, large=True)
-def two_sentences(seed: int) -> dict[str, Any]:
+def two_sentences(seed: int) -> Seen:
     torch.manual_seed(seed)
     embedding = torch.nn.Embedding(100, 6)
-    e = embedding(torch.LongTensor([[1, 2, 4, 5], [4, 3, 2, 3]]))
-    return {"value": e, "weight": embedding.weight}
+    return {"value": embedding(torch.LongTensor([[1, 2, 4, 5], [4, 3, 2, 3]])), "weight": embedding.weight}
 
 
 @experiment("int64", "int32", "int16", "uint8", "bool", "float32")
-def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    return tried(table(weight), indices.clamp(max=1).to(getattr(torch, situation)))
+def index_kinds(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    return looked_up_if_accepted(table(weight), indices.clamp(max=1).to(getattr(torch, situation)))
 
 
 @experiment("eval()", "eval() and no_grad()", padding=1, pattern="late_padding")
-def evaluated(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    layer = table(weight, padding_idx=1).eval()
+def evaluated(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     with torch.set_grad_enabled("no_grad" not in situation):
-        return {"value": layer(indices)}
+        return {"value": table(weight, padding_idx=1).eval()(indices)}
 
 
 @experiment("first", "last", "one past the last", "-1", sizes=((5000, 2), (7, 4), (3, 1)))
-def edges(weight: Tensor, situation: str) -> dict[str, Any]:
+def edges(weight: Tensor, situation: str) -> Seen:
     rows = weight.shape[0]
     index = {"first": 0, "last": rows - 1, "one past the last": rows, "-1": -1}[situation]
-    return tried(lambda indices: table(weight)(indices)[0], torch.tensor([index]))
+    return looked_up_if_accepted(lambda indices: table(weight)(indices)[0], torch.tensor([index]))
 
 
 @experiment("few rows, long sentence", "many rows, short sentence, large index")
-def sentence_lengths(weight: Tensor, situation: str) -> dict[str, Any]:
+def sentence_lengths(weight: Tensor, situation: str) -> Seen:
     rows = weight.shape[0]
-    long = situation == "few rows, long sentence"
-    sentence = torch.arange(10 * rows) % rows if long else torch.tensor([rows])
-    return {**tried(table(weight), sentence), "length": len(sentence), "rows": rows}
+    sentence = torch.arange(10 * rows) % rows if situation == "few rows, long sentence" else torch.tensor([rows])
+    return {**looked_up_if_accepted(table(weight), sentence), "length": len(sentence), "rows": rows}
 
 
-@experiment("1.0", "2.0", "3.0", "inf", "default", dtypes=("float32", "float64"))
-def renormed(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    chosen: dict[str, Any] = {} if situation == "default" else {"norm_type": float(situation)}
+@experiment("1.0", "2.0", "3.0", "inf", "default")
+def renormed(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    chosen: Seen = {} if situation == "default" else {"norm_type": float(situation)}
     layer = table(weight.clone(), max_norm=1.5, **chosen)
-    value = layer(indices).detach()
-    return {"value": value, "after": layer.weight.detach().clone(), "norm_type": layer.norm_type}
+    return {"value": layer(indices).detach(), "after": layer.weight.detach(), "norm_type": layer.norm_type}
 
 
 @experiment("looked up", "not looked up", "small norm")
-def renormed_rows(weight: Tensor, situation: str) -> dict[str, Any]:
+def renormed_rows(weight: Tensor, situation: str) -> Seen:
     limit = 1e6 if situation == "small norm" else 1.5
     layer = table(weight.clone(), max_norm=limit)
     layer(torch.tensor([0] if situation == "not looked up" else [weight.shape[0] - 1]))
-    return {"row": layer.weight.detach()[-1].clone(), "limit": limit}
+    return {"row": layer.weight.detach()[-1], "limit": limit}
 
 
 @experiment("scale_grad_by_freq", "default", pattern="unequal")
-def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    flags = {"scale_grad_by_freq": True} if situation == "scale_grad_by_freq" else {}
-    layer = table(weight, **flags)
+def scaled_by_frequency(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
+    layer = table(weight, **({} if situation == "default" else {"scale_grad_by_freq": True}))
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad}
 
 
 @experiment("sparse=True", "default")
-def sparse_gradient(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
-    flags = {"sparse": True} if situation == "sparse=True" else {}
-    layer: Any = table(weight, **flags)
+def sparse_gradient(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
+    layer = table(weight, **({} if situation == "default" else {"sparse": True}))
     layer(indices).backward(upstream)
     return {"gradient": layer.weight.grad, "sparse": layer.weight.grad.is_sparse}

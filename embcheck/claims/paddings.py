@@ -1,4 +1,7 @@
-"""Programs about padding, with the tutorial's TokenEmbedding.  They import nothing but torch."""
+"""Programs about padding, with the tutorial's TokenEmbedding, and about a table that is tied to an output layer.
+
+They import nothing but torch.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +13,45 @@ import torch
 from torch.utils import flop_counter
 
 from embcheck.claims.case import experiment
-from embcheck.claims.layers import table
-
-Tensor = torch.Tensor
+from embcheck.claims.lookups import Seen, Tensor, attempted, table
 
 
-def token_embedding_class() -> Any:
-    class TokenEmbedding(torch.nn.Embedding):
-        def __init__(self, vocab_size: int, d_model: int) -> None:
-            super().__init__(vocab_size, d_model, padding_idx=1)
-
-    return TokenEmbedding
+class TokenEmbedding(torch.nn.Embedding):
+    def __init__(self, vocab_size: int, d_model: int) -> None:
+        super().__init__(vocab_size, d_model, padding_idx=1)
 
 
-def token_embedding(weight: Tensor) -> Any:
-    layer = token_embedding_class()(*weight.shape).to(weight.dtype)
+class WithForward(TokenEmbedding):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) * 2 / 2
+
+
+def token_embedding(weight: Tensor, kind: Any = None) -> Any:
+    layer = (kind or TokenEmbedding)(*weight.shape).to(weight.dtype)
     layer.load_state_dict({"weight": weight})
     return layer
 
 
 @experiment()
-def token_embedding_made(rows: int, width: int, seed: int) -> dict[str, Any]:
+def token_embedding_made(rows: int, width: int, seed: int) -> Seen:
     torch.manual_seed(seed)
-    layer = token_embedding_class()(rows, width)
-    return {
-        "shape": list(layer.weight.shape),
-        "zero": not bool(layer.weight[1].any()),
-        "kind": type(layer.padding_idx).__name__,
-        "padding": layer.padding_idx,
-        "parameters": [name for name, _ in layer.named_parameters()],
-        "state": list(layer.state_dict()),
-        "elements": sum(parameter.numel() for parameter in layer.parameters()),
-    }
+    layer = TokenEmbedding(rows, width)
+    seen: Seen = {"shape": list(layer.weight.shape), "zero": not bool(layer.weight[1].any())}
+    seen |= {"kind": type(layer.padding_idx).__name__, "padding": layer.padding_idx}
+    seen |= {"parameters": [name for name, _ in layer.named_parameters()], "state": list(layer.state_dict())}
+    return {**seen, "elements": sum(parameter.numel() for parameter in layer.parameters())}
 
 
 @experiment(sizes=((10000, 512),), shapes=((1,),), dtypes=("float32",), large=True)
-def large_table(rows: int, width: int) -> dict[str, Any]:
+def large_table(rows: int, width: int) -> Seen:
     with torch.device("meta"):
-        layer = token_embedding_class()(rows, width)
+        layer = TokenEmbedding(rows, width)
     return {"shape": list(layer.weight.shape), "elements": sum(parameter.numel() for parameter in layer.parameters())}
 
 
 @experiment(sizes=((40, 8), (29, 1), (100, 512)), dtypes=("float32",), large=True)
-def sequence_of_four(weight: Tensor) -> dict[str, Any]:
-    layer = token_embedding_class()(*weight.shape)
+def sequence_of_four(weight: Tensor) -> Seen:
+    layer = TokenEmbedding(*weight.shape)
     with torch.no_grad():
         layer.weight.copy_(weight)
         layer.weight[1] = 0
@@ -62,14 +60,14 @@ def sequence_of_four(weight: Tensor) -> dict[str, Any]:
 
 
 @experiment("subclass", "plain", padding=1)
-def inherited(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+def inherited(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     plain = table(weight, padding_idx=1)
     layer = token_embedding(weight) if situation == "subclass" else plain
     return {"value": layer(indices), "module": isinstance(layer, torch.nn.Embedding)}
 
 
 @experiment("Sequential", "deepcopy", "save and load", "to(float64)", "own forward", "from_pretrained", padding=1)
-def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     layer, error = token_embedding(weight), ""
     if situation == "Sequential":
         layer = torch.nn.Sequential(layer, torch.nn.Identity())
@@ -84,24 +82,15 @@ def with_the_ecosystem(weight: Tensor, indices: Tensor, situation: str) -> dict[
     elif situation == "to(float64)":
         layer = layer.to(torch.float64)
     elif situation == "own forward":
-
-        class Scaled(token_embedding_class()):  # type: ignore[misc]
-            def forward(self, tokens: Tensor) -> Tensor:
-                found: Tensor = super().forward(tokens) * 2
-                return found / 2
-
-        layer = Scaled(*weight.shape).to(weight.dtype)
-        layer.load_state_dict({"weight": weight})
+        layer = token_embedding(weight, WithForward)
     else:
-        try:
-            layer = token_embedding_class().from_pretrained(weight)
-        except TypeError as raised:
-            error = type(raised).__name__
+        made, error = attempted(TokenEmbedding.from_pretrained, weight)
+        layer = layer if error else made
     return {"failed": error, "value": layer(indices)}
 
 
 @experiment("lookup", "sparse lookup", "tied head", "penalty on the weight", padding=1)
-def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     indices = torch.cat([indices.reshape(-1), torch.tensor([1, 1])])
     upstream = torch.ones(len(indices), weight.shape[1], dtype=weight.dtype)
     layer: Any = table(weight, padding_idx=1, sparse=situation == "sparse lookup")
@@ -117,7 +106,7 @@ def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> dict[st
 
 @experiment("SGD", "Adam", "SGD with decay, zero row", "SGD with decay, filled row", "tied head", "Xavier",
             "Xavier, row zeroed", "max_norm, filled row", "filled row", padding=1)  # fmt: skip
-def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) -> dict[str, Any]:
+def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) -> Seen:
     torch.manual_seed(seed)
     limit = 0.5 if "max_norm" in situation else None
     # What Xavier's rule draws for a row of one is 0 once in 2²⁴ times, so that rows are wider there.
@@ -132,23 +121,22 @@ def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) 
             layer.weight[1] = 3.0
     before = layer.weight.detach()[1].clone()
     decay = 0.25 if "decay" in situation else 0.0
-    chosen = torch.optim.Adam if situation == "Adam" else torch.optim.SGD
-    trainer = chosen(layer.parameters(), lr=0.5, weight_decay=decay)
+    optimizer = torch.optim.Adam if situation == "Adam" else torch.optim.SGD
+    trainer = optimizer(layer.parameters(), lr=0.5, weight_decay=decay)
+    hidden = torch.ones(1, weight.shape[1], dtype=weight.dtype)
     tokens = torch.cat([indices.reshape(-1), torch.tensor([1, 1])])
     for _ in range(3):
         trainer.zero_grad()
         loss = layer(tokens).sum()
         if situation == "tied head":
-            loss = (
-                loss + torch.nn.functional.linear(torch.ones(1, weight.shape[1]).to(weight.dtype), layer.weight).sum()
-            )
+            loss = loss + torch.nn.functional.linear(hidden, layer.weight).sum()
         loss.backward()
         trainer.step()
     return {"before": before, "after": layer.weight.detach()[1].clone()}
 
 
 @experiment("training", "eval", "no_grad", padding=1)
-def masked(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
+def masked(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     padded = table(weight, padding_idx=1).train(situation == "training")
     plain = table(weight).train(situation == "training")
     after = torch.nn.Linear(weight.shape[1], 2, bias=False, dtype=weight.dtype)
@@ -162,7 +150,7 @@ def masked(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
 
 
 @experiment("summed, zero row", "summed, filled row", "averaged, zero row", "attended to, zero row")
-def with_padding_appended(weight: Tensor, situation: str) -> dict[str, Any]:
+def with_padding_appended(weight: Tensor, situation: str) -> Seen:
     layer = table(weight.clone(), padding_idx=1)
     with torch.no_grad():
         layer.weight[1] = 1.0 if "filled" in situation else 0.0
@@ -174,15 +162,13 @@ def with_padding_appended(weight: Tensor, situation: str) -> dict[str, Any]:
             return scores @ rows
         return rows.mean(0) if "averaged" in situation else rows.sum(0)
 
-    sentence = torch.tensor([0, 2])
     padded = torch.tensor([0, 2, 1, 1])
-    keys = layer(padded)
-    weights = torch.softmax(keys @ torch.zeros(weight.shape[1], dtype=weight.dtype), -1)
-    return {"alone": represented(sentence), "padded": represented(padded), "attention": weights[2:].sum()}
+    weights = torch.softmax(layer(padded) @ torch.zeros(weight.shape[1], dtype=weight.dtype), -1)
+    return {"padded": represented(padded), "attention": weights[2:].sum()}
 
 
 @experiment("zero index", "middle index", "last index, negative", "given weights")
-def padding_row_at_start(rows: int, width: int, situation: str, seed: int) -> dict[str, Any]:
+def padding_row_at_start(rows: int, width: int, situation: str, seed: int) -> Seen:
     torch.manual_seed(seed)
     padding = {"zero index": 0, "middle index": rows // 2, "last index, negative": -1, "given weights": 1}[situation]
     given = torch.ones(rows, width) if situation == "given weights" else None
@@ -192,14 +178,14 @@ def padding_row_at_start(rows: int, width: int, situation: str, seed: int) -> di
 
 
 @experiment("padding_idx=1", "no padding")
-def all_rows_trained(weight: Tensor, situation: str) -> dict[str, Any]:
+def all_rows_trained(weight: Tensor, situation: str) -> Seen:
     layer = table(weight, padding_idx=1 if situation == "padding_idx=1" else None)
     layer(torch.arange(weight.shape[0])).sum().backward()
     return {"gradient": layer.weight.grad}
 
 
 @experiment()
-def padding_row_changed(weight: Tensor) -> dict[str, Any]:
+def padding_row_changed(weight: Tensor) -> Seen:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx=1, dtype=weight.dtype)
     with torch.no_grad():
         layer.weight[1] = weight[0]
@@ -207,3 +193,118 @@ def padding_row_changed(weight: Tensor) -> dict[str, Any]:
     value.sum().backward()
     torch.optim.SGD(layer.parameters(), lr=0.5).step()
     return {"value": value, "after": layer.weight.detach()[1].clone()}
+
+
+# -- a tied pair ----------------------------------------------------------------------------------------
+
+
+def pair(rows: int, width: int, tied: bool) -> tuple[Any, Any]:
+    embedding, head = torch.nn.Embedding(rows, width), torch.nn.Linear(width, rows)
+    if tied:
+        embedding.weight = head.weight
+    return embedding, head
+
+
+@experiment("tied", "not tied", sizes=((10, 3), (7, 4), (64, 33)), dtypes=("float32",))
+def counted(rows: int, width: int, situation: str) -> Seen:
+    model: Any = torch.nn.Sequential(*pair(rows, width, situation == "tied"))
+    elements, shapes = sum(each.numel() for each in model.parameters()), [list(layer.weight.shape) for layer in model]
+    return {"elements": elements, "shapes": shapes, "one": model[0].weight is model[1].weight}
+
+
+@experiment("tied", "not tied", sizes=((10, 3), (7, 4), (64, 33)))
+def unified(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    embedding, head = pair(weight.shape[0], weight.shape[1], situation == "tied")
+    embedding, head = embedding.to(weight.dtype), head.to(weight.dtype)
+    if situation == "tied":
+        embedding.weight = head.weight
+    with torch.no_grad():
+        embedding.weight.copy_(weight)
+        head.bias.zero_()
+    hidden = torch.ones(1, weight.shape[1], dtype=weight.dtype)
+    return {"rows": embedding(indices), "outputs": head.weight[indices], "logits": head(hidden)[0]}
+
+
+@experiment("tied", "not tied", sizes=((10, 3),), shapes=((2, 3),), dtypes=("float32",), large=True)
+def trained_pair(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    embedding, head = pair(10, 3, situation == "tied")
+    first = weight / 32
+    with torch.no_grad():
+        # Adam moves no element by more than 3.2 learning rates in a step: in 400 steps no two that are 3 apart can meet.
+        embedding.weight.copy_(first + 3)
+        head.weight.copy_(first)
+        head.bias.zero_()
+    target = torch.nn.functional.one_hot(indices, 10).float()
+    optimizer = torch.optim.Adam(torch.nn.ModuleList([embedding, head]).parameters(), lr=0.001)
+    equal = []
+    for _ in range(400):
+        loss = torch.nn.functional.mse_loss(torch.softmax(head(embedding(indices)), -1), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        equal.append(torch.equal(embedding.weight, head.weight))
+    same, moved = int((embedding.weight == head.weight).sum()), not torch.equal(first, head.weight)
+    return {"always": all(equal), "ever": any(equal), "elements": same, "moved": moved}
+
+
+@experiment("Model_1, embedding", "Model_2, embedding", sizes=((300, 100),), shapes=((1,),), dtypes=("float32",),
+            large=True)  # fmt: skip
+def first_values_of_pair(rows: int, width: int, situation: str, seed: int) -> Seen:
+    torch.manual_seed(seed)
+    embedding, _ = pair(rows, width, situation.startswith("Model_2"))
+    return {"values": embedding.weight}
+
+
+def scattered(first: int, *shape: int) -> Tensor:
+    """Numbers between 0 and 1 without a pattern, which are the same in every torch: integers are multiplied and shifted."""
+    code = torch.arange(first, first + torch.Size(shape).numel())
+    for _ in range(2):
+        code = ((code >> 16) ^ code) * 0x45D9F3B & 0xFFFFFFFF
+    return (((code >> 16) ^ code).double() + 0.5).reshape(shape) / 2**32
+
+
+#: How many runs each situation of the race needs for a clear outcome: the fewer, the farther apart the two pairs are.
+RUNS = {
+    "as written": 128,
+    "as written, but 30×8": 48,
+    "same first values": 160,
+    "same first values, random targets": 96,
+}
+
+
+@experiment(*RUNS, sizes=((10, 3),), shapes=((2, 3),), dtypes=("float64",), large=True)
+def race(rows: int, width: int, situation: str) -> Seen:
+    # All runs at once, of the tied pair (0) and the untied one (1): their losses are added, so no gradient meets another's.
+    # In float64 a torch that rounds otherwise has the same winners: no loss comes nearer to the threshold than 5e-7 of it.
+    runs, tokens, steps = RUNS[situation], 6, 480
+    rows, width = (30, 8) if situation.endswith("30×8") else (rows, width)
+    apart = 2**24
+    weight = (2 * scattered(1, runs, rows, width) - 1) * width**-0.5
+    bias = (2 * scattered(apart, runs, rows) - 1) * width**-0.5
+    normal = torch.special.ndtri(scattered(2 * apart, runs, rows, width))
+    indices = (scattered(3 * apart, runs, tokens) * rows).long()
+    labels = (scattered(4 * apart, runs, tokens) * rows).long() if "random targets" in situation else indices
+    # The runs lie next to each other, where they are computed several at a time.
+    weight, bias, normal, indices = (each.movedim(0, -1).contiguous() for each in (weight, bias, normal, indices))
+    target = torch.nn.functional.one_hot(labels, rows).to(weight).movedim(0, -1).contiguous()
+    chosen = indices[:, None].expand(2, tokens, width, runs)
+    head, offset = torch.stack([weight, weight]).requires_grad_(), torch.stack([bias, bias]).requires_grad_()
+    untied = (normal if situation.startswith("as written") else weight).clone().requires_grad_()
+    optimizer = torch.optim.Adam([head, offset, untied], lr=0.001, fused=True)
+    curves = []
+    for _ in range(steps):
+        hidden = torch.stack([head[0], untied]).gather(1, chosen)
+        products = (hidden[:, :, None] * head[:, None]).sum(3)
+        output = torch.softmax(products + offset[:, None], 2)
+        loss = (output - target).square().mean((1, 2))
+        curves.append(loss.detach())
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    curve = torch.stack(curves)  # step × pair × run
+    under = curve <= curve[0].amin(0) / 2
+    reached = torch.where(under.any(0), under.float().argmax(0), steps)
+    spread = torch.tensor([0.1, 0.5, 0.9]).to(weight)
+    bands, at = torch.quantile(curve[::10], spread, dim=2).permute(2, 0, 1), torch.arange(0, steps, 10)
+    left = {"tied_left": curve[-1, 0], "untied_left": curve[-1, 1]}
+    return {"tied": reached[0], "untied": reached[1], **left, "curves": bands, "at": at}

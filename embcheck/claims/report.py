@@ -24,7 +24,7 @@ _UNEXPECTED = "bold reverse red"
 
 def verdict_text(found: Appraised) -> Text:
     """The verdict; where torch does otherwise than stated, what was stated and what was seen."""
-    made = found.claim
+    made = found.claim.told
     if found.as_stated:
         return Text(made.verdict, _STYLE[made.verdict])
     seen = f", seen: {found.shown.verdict}" if found.shown.verdict not in (None, made.verdict) else ""
@@ -33,19 +33,19 @@ def verdict_text(found: Appraised) -> Text:
 
 def evidence(found: Appraised) -> list[str]:
     """What decides: the condition or what is true instead, what the cases showed, and how likely that is chance."""
-    told = found.claim.recorded
+    told = found.claim.told
     lines = [told.decided, *found.shown.lines, *(example.words for example in found.verdict.counterexamples)]
     return [line for line in (*lines, found.reason, told.risk(found.shown.cases)) if line]
 
 
 def claims_report(out: Console, appraised: Iterable[Appraised]) -> None:
     """Every claim, by tutorial, what is refuted first: itself, its words, the verdict in colour, the evidence."""
-    for chapter in chapters(appraised, lambda found: found.claim.recorded, outcome):
+    for chapter in chapters(appraised, lambda found: found.claim.told, outcome):
         tutorial = chapter.tutorial
         out.print(Text.assemble((tutorial.title, "bold"), f"  {tutorial.gloss}"))
         out.print(Text(f"{tutorial.file}, {chapter.counted}\n", "dim"))
         for found in chapter.shown:
-            told = found.claim.recorded
+            told = found.claim.told
             out.print(Text.assemble(verdict_text(found), f"  {told.id}  {told.sentence}"))
             for line in (f"{told.source} {told.said}", *evidence(found)):
                 out.print(Text(f"    {line}"))
@@ -54,7 +54,7 @@ def claims_report(out: Console, appraised: Iterable[Appraised]) -> None:
 
 def outcome(found: Appraised) -> str:
     """The verdict, or that it is not the one that is stated."""
-    return found.claim.verdict if found.as_stated else OTHERWISE
+    return found.claim.told.verdict if found.as_stated else OTHERWISE
 
 
 def closing(appraised: list[Appraised], release: str, seed: int, digest: str) -> str:
@@ -68,7 +68,7 @@ def closing(appraised: list[Appraised], release: str, seed: int, digest: str) ->
 
 def story_lines(made: Claim, checks: list[Any], found: list[tuple[Any, str, str]]) -> list[str]:
     """A claim from its source to a program that shows it."""
-    told = made.recorded
+    told = made.told
     lines = [
         f"# {told.id}: {told.sentence}",
         f"# tutorial: {told.tutorial.title} ({told.tutorial.gloss})",

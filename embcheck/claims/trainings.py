@@ -1,20 +1,139 @@
-"""Programs about training, prediction and one-hot vectors.  They import nothing but torch."""
+"""Programs about first values, about training and prediction, and about one-hot vectors.
+
+They import nothing but torch.
+"""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from embcheck.claims.case import experiment
-from embcheck.claims.layers import table
+from embcheck.claims.lookups import Seen, Tensor, attempted, table
 
-Tensor = torch.Tensor
+# -- first values: drawn, assigned, given -----------------------------------------------------------------
+
+
+@experiment("Embedding", "TokenEmbedding", "Linear", "Xavier", "Kaiming", "Parameter(rand)", "data.uniform_(-1, 1)",
+            sizes=((64, 256), (300, 100)), shapes=((1,),), dtypes=("float32", "float64"), large=True)  # fmt: skip
+def drawn(rows: int, width: int, dtype: str, situation: str, seed: int) -> Seen:
+    torch.manual_seed(seed)
+    kind = getattr(torch, dtype)
+    if situation == "Linear":
+        return {"values": torch.nn.Linear(width, rows, dtype=kind).weight}
+    layer = torch.nn.Embedding(rows, width, padding_idx=1 if situation == "TokenEmbedding" else None, dtype=kind)
+    parameter = layer.weight
+    if situation in ("Xavier", "Kaiming"):
+        getattr(torch.nn.init, f"{situation.lower()}_uniform_")(layer.weight)
+    elif situation == "Parameter(rand)":
+        layer.weight = torch.nn.Parameter(torch.rand(rows, width, dtype=kind))
+    elif situation == "data.uniform_(-1, 1)":
+        layer.weight.data.uniform_(-1, 1)
+    values = layer.weight.detach()
+    if situation == "TokenEmbedding":
+        values = torch.cat([values[:1], values[2:]])
+    return {"values": values, "same": layer.weight is parameter}
+
+
+@experiment("Embedding", "Linear", sizes=((17, 8), (30, 20)), shapes=((1,),), dtypes=("float32",), large=True)
+def initialised_at_once(rows: int, width: int, situation: str, seed: int) -> Seen:
+    def make() -> Tensor:
+        layer = torch.nn.Embedding(rows, width) if situation == "Embedding" else torch.nn.Linear(width, rows)
+        return layer.weight.detach()
+
+    torch.manual_seed(seed)
+    first, second = make(), make()
+    torch.manual_seed(seed)
+    return {"first": first, "again": make(), "differs": not torch.equal(first, second)}
+
+
+@experiment("xavier_uniform_", "kaiming_uniform_", sizes=((7, 4), (30, 20)), dtypes=("float32",), large=True)
+def zeroed_afterwards(rows: int, width: int, situation: str, seed: int) -> Seen:
+    torch.manual_seed(seed)
+    layer = torch.nn.Embedding(rows, width, padding_idx=1)
+    getattr(torch.nn.init, situation)(layer.weight)
+    filled = layer.weight.detach().clone()
+    layer.weight.data[1].zero_()
+    return {"filled": filled, "zeroed": layer.weight.detach().clone(), "requires_grad": layer.weight.requires_grad}
+
+
+@experiment("one Parameter for both", "a Parameter for each", "V ≠ D")
+def assigned(weight: Tensor, situation: str) -> Seen:
+    side = max(2, weight.shape[1])
+    rows = side + 1 if situation == "V ≠ D" else side
+    table = torch.arange(1, rows * side + 1).reshape(rows, side).to(weight.dtype)
+    fc, embedding = torch.nn.Linear(rows, side, bias=False), torch.nn.Embedding(rows, side)
+    myemb = torch.nn.Parameter(table.clone())
+    fc.weight = myemb
+    embedding.weight = torch.nn.Parameter(table.clone()) if situation == "a Parameter for each" else myemb
+    seen: Seen = {"fc": fc.weight.detach().clone(), "embedding": embedding.weight.detach().clone()}
+    seen |= {"one": fc.weight is embedding.weight, "table": table}
+    products, _ = attempted(fc, torch.eye(rows, dtype=weight.dtype))
+    products = products.detach()
+    embedding.weight.data.fill_(5)
+    embedding(torch.tensor([0])).sum().backward()
+    torch.optim.SGD(embedding.parameters(), lr=1.0).step()
+    return {**seen, "products": products, "changed": bool((fc.weight != table).any())}
+
+
+@experiment("from_pretrained", "freeze=False")
+def pretrained(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
+    table = weight.clone()
+    layer = torch.nn.Embedding.from_pretrained(table, **({"freeze": False} if situation == "freeze=False" else {}))
+    given = layer.weight.detach().clone()
+    requires_grad = layer.weight.requires_grad
+    if requires_grad:
+        layer(indices).backward(upstream)
+    torch.optim.SGD(layer.parameters(), lr=1.0).step()
+    after = layer.weight.detach().clone()
+    layer.weight.data[0, 0] = 77.0
+    shares = layer.weight.data_ptr() == table.data_ptr()
+    return {"given": given, "requires_grad": requires_grad, "after": after, "table": table, "shares": shares}
+
+
+@experiment("Linear", "EmbeddingBag", shapes=((2, 4),), dtypes=("float32",), sizes=((7, 4),))
+def others_pretrained(weight: Tensor, situation: str) -> Seen:
+    layer = getattr(torch.nn, situation)
+    if not hasattr(layer, "from_pretrained"):
+        return {"has": False}
+    return {"has": True, "given": layer.from_pretrained(weight).weight}
+
+
+@experiment("float32, looked up", "int64, looked up", "int64, trained", dtypes=("float32",))
+def tables_of_numbers(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    numbers, freeze = weight.long() if "int64" in situation else weight, "trained" not in situation
+    value, failed = attempted(lambda: torch.nn.Embedding.from_pretrained(numbers, freeze=freeze)(indices))
+    return {"works": not failed, "value": value}
+
+
+@experiment("vocab_size=, emb_size=", "vocab_size, emb_size", "num_embeddings=, embedding_dim=", dtypes=("float32",))
+def keywords(rows: int, width: int, situation: str) -> Seen:
+    named: Seen = dict(zip(situation.replace("=", "").split(", "), (rows, width), strict=True))
+    make: Any = torch.nn.Embedding
+    weight, failed = attempted(lambda: (make(**named) if "=" in situation else make(rows, width)).weight)
+    return {"failed": failed, "shape": [] if failed else list(weight.shape)}
+
+
+@experiment("by Parameter, Embedding", "by Parameter, Linear", "by .data, Embedding", "by .data, Linear")
+def either_way(weight: Tensor, situation: str) -> Seen:
+    rows, width = weight.shape
+    kind = torch.nn.Embedding(rows, width) if "Embedding" in situation else torch.nn.Linear(width, rows)
+    layer = kind.to(weight.dtype)
+    if "Parameter" in situation:
+        layer.weight = torch.nn.Parameter(weight)
+    else:
+        layer.weight.data.copy_(weight)
+    return {"weight": layer.weight, "requires_grad": layer.weight.requires_grad}
+
+
+# -- training, prediction, one-hot vectors -----------------------------------------------------------------
 
 
 @experiment("backward alone", "backward and step", "frozen")
-def stepped(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
+def stepped(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
     layer = table(weight.clone(), _freeze=situation == "frozen")
     value = layer(indices)
     if value.requires_grad:
@@ -25,19 +144,16 @@ def stepped(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -
 
 
 @experiment("towards the weight", "towards the indices")
-def differentiated(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> dict[str, Any]:
+def differentiated(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
     layer = table(weight.clone())
-    try:
-        if situation == "towards the indices":
-            indices.requires_grad_()
-        layer(indices).backward(upstream)
-        return {"possible": True, "gradient": layer.weight.grad}
-    except RuntimeError:
+    if situation == "towards the indices" and attempted(indices.requires_grad_)[1]:
         return {"possible": False}
+    layer(indices).backward(upstream)
+    return {"possible": True, "gradient": layer.weight.grad}
 
 
 @experiment(sizes=((5, 3),), shapes=((5,),), dtypes=("float32",), seeds=6, large=True)
-def simple_train(weight: Tensor, seed: int) -> dict[str, Any]:
+def simple_train(weight: Tensor, seed: int) -> Seen:
     # Given values in the place of random ones: with a vec that is nearly zero, or long, the loss would not fall, or fall to 0.
     first, vec = weight / 8, torch.tensor([[0.9], [-1.3], [0.4 + seed / 8]])
     loss_fun = torch.nn.MSELoss()
@@ -62,34 +178,25 @@ def simple_train(weight: Tensor, seed: int) -> dict[str, Any]:
     file.seek(0)
     fresh = torch.nn.Embedding(5, 3)
     fresh.load_state_dict(torch.load(file, weights_only=True))
-    loaded = fresh.weight.detach().clone()
+    loaded, trained = fresh.weight.detach().clone(), emb.weight.detach()
     fresh.eval()
     for _ in range(100):
         torch.einsum("ik, kj -> ij", fresh(torch.tensor([0, 1, 2, 3, 4])), vec)
-    return {
-        "before": first,
-        "vec": vec,
-        "trained": emb.weight.detach().clone(),
-        "trained_without": train(False)[0].weight.detach().clone(),
-        "loaded": loaded,
-        "predicted": fresh.weight.detach().clone(),
-        "first_loss": loss_fun(first @ vec, label),
-        "final_loss": loss_fun(emb.weight.detach() @ vec, label),
-        "losses": losses.expand(1, 3, 100),
-        "steps": torch.arange(100),
-    }
+    seen = {"before": first, "vec": vec, "trained": trained, "trained_without": train(False)[0].weight.detach()}
+    seen |= {"loaded": loaded, "predicted": fresh.weight.detach()}
+    seen |= {"first_loss": loss_fun(first @ vec, label), "final_loss": loss_fun(trained @ vec, label)}
+    return {**seen, "losses": losses.expand(1, 3, 100), "steps": torch.arange(100)}
 
 
 @experiment()
-def einsummed(weight: Tensor) -> dict[str, Any]:
+def einsummed(weight: Tensor) -> Seen:
     vec = (torch.arange(weight.shape[1]).to(weight.dtype) % 3 - 1)[:, None]
     return {"value": torch.einsum("ik, kj -> ij", weight, vec)}
 
 
 @experiment("eval()", "still train()", "eval() with max_norm", "no_grad() with max_norm")
-def predicted(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]:
-    limit = 0.5 if "max_norm" in situation else None
-    layer = table(weight.clone(), max_norm=limit)
+def predicted(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+    layer = table(weight.clone(), max_norm=0.5 if "max_norm" in situation else None)
     layer.train("train" in situation)
     with torch.set_grad_enabled("no_grad" not in situation):
         for _ in range(3):
@@ -98,7 +205,7 @@ def predicted(weight: Tensor, indices: Tensor, situation: str) -> dict[str, Any]
 
 
 @experiment("looked up", "not looked up", seeds=3)
-def improved(weight: Tensor, situation: str) -> dict[str, Any]:
+def improved(weight: Tensor, situation: str) -> Seen:
     layer = table(weight / 1024)
     target = torch.ones(weight.shape[1], dtype=weight.dtype)
     row = 1 if situation == "looked up" else 2
@@ -112,14 +219,14 @@ def improved(weight: Tensor, situation: str) -> dict[str, Any]:
 
 
 @experiment()
-def one_hot_rows(rows: int) -> dict[str, Any]:
+def one_hot_rows(rows: int) -> Seen:
     eye = torch.eye(rows)
     differences = (eye[:, None] - eye[None]).square().sum(-1)
     return {"eye": eye, "one_hot": torch.nn.functional.one_hot(torch.arange(rows)), "distances": differences}
 
 
 @experiment("D below V", "D not below V", dtypes=("float32",))
-def dense_or_one_hot(rows: int, width: int, indices: Tensor, situation: str) -> dict[str, Any]:
+def dense_or_one_hot(rows: int, width: int, indices: Tensor, situation: str) -> Seen:
     rows, width = (rows + width, width) if situation == "D below V" else (rows, rows + width)
     tokens = indices % rows
     one_hot = torch.nn.functional.one_hot(tokens, rows)
@@ -127,7 +234,7 @@ def dense_or_one_hot(rows: int, width: int, indices: Tensor, situation: str) -> 
 
 
 @experiment("eye", "after a step")
-def fully_connected(weight: Tensor, situation: str) -> dict[str, Any]:
+def fully_connected(weight: Tensor, situation: str) -> Seen:
     rows, width = weight.shape
     fc = torch.nn.Linear(rows, width, dtype=weight.dtype)
     with torch.no_grad():
@@ -143,22 +250,23 @@ def fully_connected(weight: Tensor, situation: str) -> dict[str, Any]:
 
 @experiment("bias", "shape of the weight", "first values", "sparse gradient", "NaN in a row that is not looked up",
             sizes=((300, 100), (64, 256)), shapes=((2, 4),), dtypes=("float32",), large=True)  # fmt: skip
-def differences(rows: int, width: int, situation: str, seed: int) -> dict[str, Any]:
+def differences(rows: int, width: int, situation: str, seed: int) -> Seen:
     torch.manual_seed(seed)
-    fc: Any = torch.nn.Linear(rows, width)
-    embedding: Any = torch.nn.Embedding(rows, width, sparse=True)
-    embedding(torch.tensor([0])).sum().backward()
-    fc(torch.eye(rows)[:1]).sum().backward()
+    layers: Any = torch.nn.Linear(rows, width), torch.nn.Embedding(rows, width, sparse=True)
+    one_hot, token = torch.eye(rows)[:1], torch.tensor([0])
+    for layer, given in zip(layers, (one_hot, token), strict=True):
+        layer(given).sum().backward()
     spoiled = torch.ones(rows, width)
     spoiled[-1] = float("nan")
-    pairs = {
-        "bias": ("bias" in dict(fc.named_parameters()), "bias" in dict(embedding.named_parameters())),
-        "shape of the weight": (list(fc.weight.shape), list(embedding.weight.shape)),
-        "first values": (round(fc.weight.std().item(), 3), round(embedding.weight.std().item(), 3)),
-        "sparse gradient": (fc.weight.grad.is_sparse, embedding.weight.grad.is_sparse),
-        "NaN in a row that is not looked up": (
-            bool((torch.eye(rows)[:1] @ spoiled).isnan().any()),
-            bool(torch.nn.functional.embedding(torch.tensor([0]), spoiled).isnan().any()),
-        ),
-    }
-    return {"linear": pairs[situation][0], "embedding": pairs[situation][1]}
+    if situation == "NaN in a row that is not looked up":
+        products = one_hot @ spoiled, torch.nn.functional.embedding(token, spoiled)
+        pair = [bool(product.isnan().any()) for product in products]
+    else:
+        shown: dict[str, Callable[[Any], Any]] = {
+            "bias": lambda layer: "bias" in dict(layer.named_parameters()),
+            "shape of the weight": lambda layer: list(layer.weight.shape),
+            "first values": lambda layer: round(layer.weight.std().item(), 3),
+            "sparse gradient": lambda layer: layer.weight.grad.is_sparse,
+        }
+        pair = [shown[situation](layer) for layer in layers]
+    return {"linear": pair[0], "embedding": pair[1]}

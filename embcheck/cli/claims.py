@@ -128,7 +128,7 @@ def _tell(found: list[Appraised], examples: list[Counterexample], store: Path | 
     from embcheck.claims.appraisal import every_claim
 
     out, order, laws = console(), list(every_claim()), _statements()
-    found.sort(key=lambda one: order.index(one.claim.id))
+    found.sort(key=lambda one: order.index(one.claim.told.id))
     claims_report(out, found)
     for example in examples:
         out.print(failure(example, store, laws))

@@ -9,7 +9,7 @@ from embcheck.claims.claim import CLAIMS, add_law
 from embcheck.core.law import Family
 
 #: The programs, in the order of the axis of experiments, and the pages of claims.
-PROGRAMS = ("conversions", "costs", "lookups", "starts", "trainings", "paddings", "ties")
+PROGRAMS = ("lookups", "trainings", "paddings")
 PAGES = (
     "embedding_to_linear_conversion",
     "embedding_and_linear",
