@@ -133,13 +133,19 @@ def through_make_fx(build: Build, tracing_mode: Literal["real", "fake", "symboli
     return through(build, recorded)
 
 
-for _suffix, _words, _kind, _cases, _cannot, _cost in (
-    ("", "tensors", "real", lattice(12, 24, 6), _RECORDED | _READS, 5.0),
-    ("_fake", "fake tensors", "fake", lattice(12, 24, 6), _RECORDED, 8.0),
-    ("_symbolic", "fake tensors of symbolic sizes", "symbolic", lattice(6, 12, 6), _RECORDED, 12.0),
-):
-    _sentence = f"Through make_fx, traced with {_words}."
-    add_mode(f"make_fx{_suffix}", _sentence, through_make_fx, _kind, **recorded_on(_cases, _cannot, cost=_cost))
+_FEW, _MORE = lattice(6, 12, 6), lattice(12, 24, 6)
+add_mode(
+    "make_fx", "Through make_fx, traced with tensors.", through_make_fx, "real",
+    **recorded_on(_MORE, _RECORDED | _READS, cost=5.0),
+)  # fmt: skip
+add_mode(
+    "make_fx_fake", "Through make_fx, traced with fake tensors.", through_make_fx, "fake",
+    **recorded_on(_MORE, _RECORDED, cost=8.0),
+)  # fmt: skip
+add_mode(
+    "make_fx_symbolic", "Through make_fx, traced with fake tensors of symbolic sizes.", through_make_fx, "symbolic",
+    **recorded_on(_FEW, _RECORDED, cost=12.0),
+)  # fmt: skip
 
 _ONCE = {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
