@@ -140,6 +140,8 @@ _FITTING: tuple[Rule, ...] = (
     (lambda c: c.tensor_hyperparameters and c.optimizer == "Muon", {"tensor_hyperparameters": ""}),
     (lambda c: "lr" in c.tensor_hyperparameters and c.lr == UNSET, {"lr": 0.5}),
     (lambda c: c.tensor_hyperparameters and isinstance(c.lr, int), {"lr": 0.5}),
+    # Of a rate in float32 these schedules make another by a factor that is rounded, each epoch from the one before.
+    (lambda c: "lr" in c.tensor_hyperparameters and c.schedule in ("polynomial", "cosine"), {"schedule": "step_lr"}),
     (lambda c: c.tensor_hyperparameters == "betas" and c.betas == UNSET, {"betas": (0.5, 0.75)}),
     # The default underflows in half precision: a row of zeros would be 0/0.
     (lambda c: c.dtype == "float16" and c.eps == UNSET and _adds_eps(c.optimizer), {"eps": 2.0**-6}),
