@@ -15,11 +15,14 @@ from selfcheck.tensor_plans import Plan, Planner, Spoil, of_rows
 
 #: The arguments that a call is given instead; None if there is nothing to change.
 Give = Callable[[Call], "dict[str, Any] | None"]
-#: Damages of rows that change nothing where one order is as good as another.
-_OF_ORDER = frozenset({"shift", "swap", "stale", "ulp(last)"})
-#: What writes zeros and ones alone, which every dtype holds, and damages, by how they begin, that leave zeros as they are.
-_ZEROS_AND_ONES = ("nn.init.zeros_", "nn.init.ones_", "nn.init.eye_", "nn.init.dirac_")
-_OF_NUMBERS = ("double(", "negate(", "zero(")
+#: Damages, by how they begin, that change nothing at sites whose names begin so: random values in another order are as good,
+#: every dtype holds zeros and ones, and what only refuses changes no result.
+_NOTHING = {
+    "nn.init.": ("shift", "swap", "stale", "ulp(last)"),
+    **dict.fromkeys(("nn.init.ones_", "nn.init.eye_", "nn.init.dirac_"), ("cast(",)),
+    "nn.init.zeros_": ("cast(", "double(", "negate(", "zero("),
+    "func.jvp": ("give(strict",),
+}
 
 
 class Damage(NamedTuple):
@@ -46,18 +49,12 @@ class Damage(NamedTuple):
         """Whether a site has this damage."""
         if self.floating and not site.floating:
             return False
-        if site.name in _ZEROS_AND_ONES and self.name.startswith("cast("):
-            return False
-        if site.name == "nn.init.zeros_" and self.name.startswith(_OF_NUMBERS):
+        if any(site.name.startswith(name) and self.name.startswith(begins) for name, begins in _NOTHING.items()):
             return False
         if site.name == "Module.named_modules" and self.spoil is not None:
             return False  # it lists no tensors
-        if site.name == "func.jvp" and self.argument == "strict":
-            return False  # which only refuses
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
-        if self.name in _OF_ORDER and site.name.startswith("nn.init."):
-            return False  # random values in another order are as good, and constants are the same
         return site.kind in self.at or site.name in self.at
 
     def conditions(self, site: Site) -> list[str]:

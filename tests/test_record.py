@@ -24,12 +24,13 @@ VERDICTS = [
 HEADER = json.dumps({"kind": "header", "format": FORMAT})
 
 
-def written(path: Path) -> Path:
+def written(path: Path, stopped: str | None = "finished") -> Path:
     writer = Writer(path)
     writer.header(seed=7)
     for verdict in VERDICTS:
         writer.verdict(verdict)
-    writer.footer("finished", 1, cases=6)
+    if stopped is not None:
+        writer.footer(stopped, 1, cases=6)
     assert writer.broken is None
     return path
 
@@ -73,6 +74,14 @@ def test_a_record_of_a_former_format_is_read(tmp_path: Path, number: int) -> Non
     assert found.header == {"format": number}
     assert found.unaccounted == {"a/torch/eager/scope/0": "given up after repeated crashes"}
     assert not found.complete
+
+
+@pytest.mark.parametrize("stopped", [None, "interrupted", "selection"])
+def test_only_a_finished_run_is_complete(tmp_path: Path, stopped: str | None) -> None:
+    record = read(written(tmp_path / "record", stopped))
+    assert not record.complete
+    assert (record.footer is None) == (stopped is None)
+    assert record.verdicts == VERDICTS
 
 
 def test_cut_anywhere_it_reads_as_a_beginning(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def is_exact(case: TiePreservationCase) -> bool:
 
 
 def steps_exactly(case: TiePreservationCase) -> bool:
-    """Whether none was, nor is by the step after the operations."""
+    """Whether neither the operations nor the step rounds."""
     return case.steps_exactly
 
 

@@ -154,12 +154,12 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
     must_cover={"several_steps", "sparse_gradient"}
-    | {f"optimizer={name}&rows>1000&uses=lookup{path}" for name in oracle.FORMULAS for path in paths(name)},
+    | {f"optimizer={name}&rows>1000&uses=lookup{path and f'&{path}=True'}" for name in oracle.FORMULAS for path in paths(name)},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (
         case.optimizer in oracle.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
     ),
-)
+)  # fmt: skip
 def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
     return within(out.weights, *case.expected_weights)
 

@@ -11,7 +11,7 @@ from embcheck.core.result import UNASKED, Finding
 from embcheck.families.param_groups.cases import ParamGroupsCase
 from embcheck.families.param_groups.space import OPTIMIZERS, SPACE, plan
 from embcheck.families.tied_training.installed import lacking
-from embcheck.families.tied_training.optimizers import KINDS
+from embcheck.families.tied_training.optimizers import KINDS, paths
 
 param_groups = Family("param_groups", SPACE, plan, cost=8.0, stride=4, untaken=lacking)
 law = param_groups.law
@@ -29,8 +29,8 @@ def members(case: ParamGroupsCase) -> range:
     | {
         f"optimizer={name}&path={path}&one_starts_late&all_beginnings"
         for name in OPTIMIZERS
-        for path in ("foreach", "fused")
-        if path in KINDS[name].flags and (name, path) != ("SGD", "fused")  # which raises: see the ledger
+        for path in paths(name)[1:]
+        if (name, path) != ("SGD", "fused")  # which raises: see the ledger
     },
 )
 def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Finding:

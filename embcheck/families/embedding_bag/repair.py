@@ -67,7 +67,7 @@ _RULES: tuple[Rule, ...] = (
     # What is known of no columns, and of tokens behind the last bag, must not come twice.
     (lambda c: not c.num_embeddings or not c.embedding_dim, {"history": "fresh"}),
     (lambda c: c.trailing and c.history == "after_backward", {"history": "fresh"}),
-    # Nor is there a backward before.
+    # An earlier backward of that kind is refused like any other.
     (lambda c: c.sparse and c.scale_grad_by_freq and c.history == "after_backward", {"history": "fresh"}),
     # Products overflow soon.
     (lambda c: c.dtype == "float16" and _samples_learn(c) and c.values == "fingerprint", {"values": "small"}),

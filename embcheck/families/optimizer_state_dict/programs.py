@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.tied_training.training_steps import filed
+from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
 #: A model, its tied weight and its other one, and their optimizer.
@@ -288,7 +288,7 @@ CARRIES: dict[str, Callable[[Any], Any]] = named(
     {
         "handed": lambda state: state,
         "copied": copied,
-        "filed": lambda state: filed(state, weights_only=True),
+        "filed": lambda state: stored(state, weights_only=True),
         "converted": converted,
     },
     prefix="carry_",

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.tied_training.training_steps import filed, loaded
+from embcheck.families.tie_preservation.operations import stored
+from embcheck.families.tied_training.training_steps import loaded
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -258,7 +259,7 @@ BREAKS: dict[str, Function] = named(
     {
         "nothing": lambda optimizer, build: optimizer,
         "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
-        "saved": lambda optimizer, build: loaded(optimizer, filed(optimizer.state_dict(), weights_only=True), build),
+        "saved": lambda optimizer, build: loaded(optimizer, stored(optimizer.state_dict(), weights_only=True), build),
         "differentiated_wholly": differentiate,
     },
     prefix="interrupt_",

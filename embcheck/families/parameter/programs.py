@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from embcheck.core.registry import named
+from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -89,14 +90,9 @@ def written(source: Tensor, leaf: Tensor) -> dict[str, Any]:
 def copied(leaf: Tensor) -> dict[str, Any]:
     """A deep copy and a saved one, and whether they are Parameters like the other in memory of their own."""
     import copy
-    import io
 
-    file = io.BytesIO()
-    torch.save(leaf, file)
-    file.seek(0)
-    saved = torch.load(file, weights_only=True)
     seen: dict[str, Any] = {}
-    for name, other in (("deepcopied", copy.deepcopy(leaf)), ("saved", saved)):
+    for name, other in (("deepcopied", copy.deepcopy(leaf)), ("saved", stored(leaf, weights_only=True))):
         seen[name] = other.detach().clone()
         seen[f"{name}_well"] = (
             type(other) is nn.Parameter

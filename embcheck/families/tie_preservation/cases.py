@@ -189,8 +189,8 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
     def steps_exactly(self) -> bool:
         """Whether neither an operation nor the step rounds, in whatever order the step adds its terms.
 
-        Terms are integers over a row's count and two; so are all their sums, of which none may need more bits than the dtype
-        has.
+        Each term is an integer divided by twice a row's count, and so is every sum of terms, which must fit into the dtype's
+        significand.
         """
         state = self.expected
         terms = self._sums(*map(np.abs, (self.upstream, self.upstream_head, self.hidden)))

@@ -171,8 +171,8 @@ for _one in KINDS.values():
 
 
 def paths(name: str) -> list[str]:
-    """What a condition on a case of an optimizer says more for each of its paths: nothing for the plain one."""
-    return ["", *(f"&{path}=True" for path in ("foreach", "fused") if path in KINDS[name].flags)]
+    """The flags that ask for an optimizer's paths; the plain one, which comes first, needs none."""
+    return ["", *(path for path in ("foreach", "fused") if path in KINDS[name].flags)]
 
 
 def chosen(case: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
 from embcheck.families.tied_training.cases import SCHEDULES, WITHOUT_GRADIENT, TiedTrainingCase
-from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen
+from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen, paths
 from embcheck.families.tied_training.training_steps import EVENTS, EVERY_STEP
 
 #: Layouts in which no two elements share memory.
@@ -140,7 +140,7 @@ _FITTING: tuple[Rule, ...] = (
     (lambda c: c.tensor_hyperparameters and c.optimizer == "Muon", {"tensor_hyperparameters": ""}),
     (lambda c: "lr" in c.tensor_hyperparameters and c.lr == UNSET, {"lr": 0.5}),
     (lambda c: c.tensor_hyperparameters and isinstance(c.lr, int), {"lr": 0.5}),
-    # Of a rate in float32 these schedules make another by a factor that is rounded, each epoch from the one before.
+    # These schedules multiply the rate by factors that a tensor of float32 rounds.
     (lambda c: "lr" in c.tensor_hyperparameters and c.schedule in ("polynomial", "cosine"), {"schedule": "step_lr"}),
     (lambda c: c.tensor_hyperparameters == "betas" and c.betas == UNSET, {"betas": (0.5, 0.75)}),
     # The default underflows in half precision: a row of zeros would be 0/0.
@@ -226,11 +226,10 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
             # The default in half precision, where it is zero, and rows that no token names.
             chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
             yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
-    for name, kind in KINDS.items():
-        for path in ("", *(path for path in ("foreach", "fused") if path in kind.flags)):
-            yield repair(
-                TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1).but(**({path: True} if path else {}))
-            )
+    for name in KINDS:
+        for path in paths(name):
+            tall = TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1)
+            yield repair(tall.but(**{path: True}) if path else tall)
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:

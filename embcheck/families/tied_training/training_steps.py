@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import into, named
+from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
 Tied = tuple[torch.nn.Module, str, str]
@@ -230,17 +231,8 @@ def loaded(optimizer: Any, state: Any, build: Function) -> Any:
     return fresh
 
 
-def filed(value: Any, **flags: Any) -> Any:
-    import io
-
-    file = io.BytesIO()
-    torch.save(value, file)
-    file.seek(0)
-    return torch.load(file, **flags)
-
-
 def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
-    kept = filed({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    kept = stored({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
