@@ -18,8 +18,11 @@ _VANISHES = 2.0**-7
 
 @of_elements
 def never_stepped(case: Any, seen: Elements) -> Any:
-    """Weights or biases, a row for each step, stay as they were given."""
-    given = case.data.weight if seen.got.ndim == 3 else case.data.bias
+    """Weights or biases, or one of several parameters, a row for each step, stay as they were given."""
+    if _member(seen) >= 0:
+        given = case.weight(_member(seen))
+    else:
+        given = case.data.weight if seen.got.ndim == 3 else case.data.bias
     return (seen.got == given)[seen.differ].all()
 
 

@@ -222,7 +222,8 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
         state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
-        all_beginnings (each flag is set that a first step depends on)."""
+        half_vector (one in half precision fills the shortest vector register, of eight numbers), all_beginnings (each
+        flag is set that a first step depends on)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
@@ -245,4 +246,5 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "falsy_option": any(not value for _, value in self.own),
             "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
             "scalar": any(member.shape == () for member in self.members),
+            "half_vector": any(m.dtype in ("float16", "bfloat16") and np.prod(m.shape) >= 8 for m in self.members),
         }
