@@ -20,9 +20,8 @@ _VANISHES = 2.0**-7
 def never_stepped(case: Any, seen: Elements) -> Any:
     """Weights or biases, or one of several parameters, a row for each step, stay as they were given."""
     if _member(seen) >= 0:
-        given = case.weight(_member(seen))
-    else:
-        given = case.data.weight if seen.got.ndim == 3 else case.data.bias
+        return (seen.got == case.weight(_member(seen)))[seen.differ].all()
+    given = case.data.weight if seen.got.ndim == 3 else case.data.bias
     return (seen.got == given)[seen.differ].all()
 
 
