@@ -57,6 +57,7 @@ class View(NamedTuple):
         )
 
 
+@lru_cache(maxsize=4096)
 def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
     """Strides of a row-major array whose last axis steps by ``unit`` and has ``pitch`` elements to spare."""
     strides: list[int] = []

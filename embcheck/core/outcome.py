@@ -7,6 +7,7 @@ converted before a law asks for it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import CodeType
@@ -104,7 +105,8 @@ class Field:
         Raises:
             Missing: if nothing was observed.
         """
-        self.require()
+        if self.raw is None:
+            self.require()
         found = getattr(self.raw, name)
         if name == "shape":
             return tuple(found)
@@ -207,7 +209,8 @@ class Outcome:
         ValueError: for an observation with one of these names, which no law could see.
     """
 
-    __slots__ = ("_fields", "_last", "_reader", "_written", *sorted(_OBSERVED))
+    # A dictionary beside the slots keeps what was read: the next law then has it without `__getattr__`.
+    __slots__ = ("__dict__", "_last", "_reader", "_written", *sorted(_OBSERVED))
 
     def __init__(
         self,
@@ -228,21 +231,20 @@ class Outcome:
         self.mode, self.makes_graph, self.keeps_memory, self.device = mode, makes_graph, keeps_memory, device
         self.error, self.settings = error, settings or {}
         self._reader, self._written = reader, written
-        self._fields: dict[str, Field] = {}
-        self._last = ""
+        self._last: str | None = None
 
     def __getattr__(self, name: str) -> Field:
-        self._last = name
-        found = self._fields.get(name)
-        if found is not None:
-            return found
         if self.error is not None:
             raise Refused(f"{name!r}, though the program raised {type(self.error).__name__}") from self.error
         try:
-            found = self._fields[name] = Field(self.seen[name], f'seen["{name}"]', self._reader)
-            return found
+            found = Field(self.seen[name], f'seen["{name}"]', self._reader)
         except KeyError:
             raise Unobserved(f"{name!r}, which the program does not give; it gives {', '.join(self.seen)}") from None
+        if self._last is None:
+            self.__dict__[name] = found
+        else:
+            self._last = name
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self.seen
@@ -254,18 +256,25 @@ class Outcome:
         whole: Field = getattr(self, name)
         return [whole[place] for place in range(len(whole.values))]
 
-    def last_read(self) -> tuple[str, Any]:
-        """The path and the content, as plain Python values, of the observation that a law read last."""
-        field = self._fields.get(self._last)
-        if field is None:
+    def last_read(self, read: Callable[[Outcome], object]) -> tuple[str, Any]:
+        """The path and the content, as plain Python values, of the observation that a function reads last before it raises."""
+        again = self._with(self.seen, self._reader)
+        again._last = ""  # from now on nothing is kept, so that each reading is seen
+        with contextlib.suppress(Exception):
+            read(again)
+        if not again._last:
             return "seen", None
+        field: Field = getattr(self, again._last)
         return field.path, field.values.tolist() if field.is_tensor else field.raw
 
     def with_zeros(self) -> Outcome:
         """The same with zeros in place of every number that was observed."""
-        told = {name: getattr(self, name) for name in _OBSERVED - {"seen"}}
         zeros = {name: _zeros(value) for name, value in self.seen.items()}
-        return Outcome(zeros, lambda raw: np.zeros_like(self._reader(raw)), written=self._written, **told)
+        return self._with(zeros, lambda raw: np.zeros_like(self._reader(raw)))
+
+    def _with(self, seen: Mapping[str, Any], reader: Reader) -> Outcome:
+        told = {name: getattr(self, name) for name in _OBSERVED - {"seen"}}
+        return Outcome(seen, reader, written=self._written, **told)
 
     def written(self) -> dict[str, str]:
         """For each input that changed, or whose surroundings did, what happened to it, in words."""

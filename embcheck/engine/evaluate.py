@@ -12,6 +12,7 @@ from embcheck.core.comparison import missing
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Missing, Outcome, Refused, Unobserved
 from embcheck.core.result import (
+    HOLDS,
     UNASKED,
     Difference,
     Holds,
@@ -63,9 +64,9 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
             result = unasked
         else:
             result = _asked(law, case, out, exact)
-        if law.judge is accepts and refused and out.settings:  # what must be refused leaves no setting changed, either
+        if refused and out.settings and law.judge is accepts:  # what must be refused leaves no setting changed, either
             result = _judged(law, case, out)
-        if isinstance(result, Holds) and result.ratio is None:
+        if result is HOLDS or (isinstance(result, Holds) and result.ratio is None):
             exact.add(law.name)
         results.append(result)
     return results
@@ -91,10 +92,10 @@ def _judged(law: Law, case: Any, out: Outcome) -> Result:
         found = missing(error)
     except Exception as error:
         return _stumbled(law, case, out, error)
-    if isinstance(found, Difference):
-        return Violated(found)
     if isinstance(found, (Holds, NotApplicable)):
         return found
+    if isinstance(found, Difference):
+        return Violated(found)
     return OracleFailed(
         f"the law {law.name} returned {found!r:.80}; a law returns what same(), identical(), within(), every() … return"
     )
@@ -112,7 +113,7 @@ def _stumbled(law: Law, case: Any, out: Outcome, error: Exception) -> Result:
         pass
     except Exception:
         return OracleFailed(_failed(law, case, error))
-    path, got = out.last_read()
+    path, got = out.last_read(lambda again: law.judge(case, again))
     said = f"what came out can't be read as the law asks: {named(error)}"
     return Violated(Difference("unreadable", path, got, None, said))
 

@@ -90,10 +90,10 @@ def lookup_output_has_weight_dtype(case: LookupCase, out: Outcome) -> Finding:
     metadata=True,
 )
 def lookup_output_is_contiguous(case: LookupCase, out: Outcome) -> Finding:
+    contiguous = {"is_contiguous": True} if ENTRIES[case.entry].own else {}
     return every(
         UNASKED if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
-        described(out.value, device=out.leaf.plain("device"), layout="strided"),
-        described(out.value, is_contiguous=True) if ENTRIES[case.entry].own else UNASKED,
+        described(out.value, device=out.leaf.plain("device"), layout="strided", **contiguous),
     )
 
 
