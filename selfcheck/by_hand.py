@@ -24,6 +24,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
 
+from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.processes import end_with_parent
@@ -37,6 +38,9 @@ from selfcheck.fault_runner import FaultResult, FaultRunner, used
 T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
 LIMIT = 900.0
+#: Such seconds in which a law is looked for that no fault violated, when what shows faults is written anew: some are violated by
+#: drawn faults alone.
+_LOOK = 30.0
 
 
 # -- in worker processes -----------------------------------------------------------------------------------------
@@ -245,18 +249,26 @@ def idle_laws(results: Sequence[FaultResult], families: Mapping[str, Family]) ->
     ]
 
 
+def _said(done: int, total: int, result: FaultResult) -> None:
+    typer.echo(f"{done} of {total}: {result.fault} {result.status}")
+
+
 def main(
     names: Annotated[list[str] | None, typer.Argument(metavar="FAMILY", help="Families; all by default.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
 ) -> None:
     """Looks anew on which cases the faults of some families are seen, and writes it; that of others stays."""
-    families = {name: family for name, family in load_families().items() if name in (names or [name])}
+    every = load_families()
+    for name in names or ():
+        if name not in every:
+            raise typer.BadParameter(f"no family {name!r}; {closest(name, every) or 'see `embcheck laws`'}")
+    families = {name: every[name] for name in names or every}
     chosen = [f.name for f in load_faults().values() if families.keys() & {f.family, *f.also} and not f.control]
-    results = selfcheck(hits.PROFILE, hits.SEED, jobs, chosen, lambda *told: typer.echo(told), anew=True)
+    results = selfcheck(hits.PROFILE, hits.SEED, jobs, chosen, _said, anew=True)
     found = {result.fault: list(result.hits) for result in results if result.good}
     idle = idle_laws(results, families)
-    for fault, hit in rechecked(idle, families, hits.PROFILE, hits.SEED, jobs, typer.echo, limit=60.0).values():
-        found[fault].append(hit)
+    for fault, hit in rechecked(idle, families, hits.PROFILE, hits.SEED, jobs, typer.echo, limit=_LOOK).values():
+        found.setdefault(fault, []).append(hit)
     hits.keep(found)
 
 
