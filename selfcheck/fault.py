@@ -68,4 +68,5 @@ def planting(name: str) -> AbstractContextManager[None]:
 
 def patched(owner: Any, **replacements: Any) -> AbstractContextManager[Any]:
     """Attributes of a class or module replaced, and put back as they were: one that is only inherited is not copied."""
-    return mock.patch.multiple(owner, **replacements)
+    changed: AbstractContextManager[Any] = mock.patch.multiple(owner, **replacements)
+    return changed
