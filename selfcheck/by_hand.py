@@ -19,14 +19,18 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, suppress
 from functools import cache
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+import typer
 from _pytest.mark.expression import Expression  # what pytest's own -k is made of
 
+from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, Patience
+from embcheck.subject.collect import load_families
+from selfcheck import hits
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.fault import Fault, load_faults
 from selfcheck.fault_runner import FaultResult, FaultRunner, used
@@ -34,23 +38,28 @@ from selfcheck.fault_runner import FaultResult, FaultRunner, used
 T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
 LIMIT = 900.0
+#: Such seconds in which a law is looked for that no fault violated, when what shows faults is written anew: some are violated by
+#: drawn faults alone.
+_LOOK = 30.0
 
 
 # -- in worker processes -----------------------------------------------------------------------------------------
 
 
-def _in_worker(name: str, profile_name: str, seed: int, limit: float) -> FaultResult:
+def _in_worker(name: str, profile_name: str, seed: int, limit: float, anew: bool) -> FaultResult:
     """Runs in a worker: runs one fault."""
     try:
-        return _fault_runner(profile_name, seed).run(load_faults()[name], limit / 2)
+        return _fault_runner(profile_name, seed, anew).run(load_faults()[name], limit / 2)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
 
 
-def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> bool:
-    """Runs in a worker: whether some fault of a family violates a law of it."""
-    runner = _fault_runner(profile_name, seed)
+def _violated_in_worker(
+    law: str, family: str, profile_name: str, seed: int, limit: float
+) -> tuple[str, hits.Hit] | None:
+    """Runs in a worker: some fault of a family that violates a law of it."""
+    runner = _fault_runner(profile_name, seed, True)
     candidates = [
         fault
         for fault in load_faults().values()
@@ -60,15 +69,16 @@ def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, lim
 
 
 @cache
-def _fault_runner(profile_name: str, seed: int) -> FaultRunner:
-    """The fault runner of this process, made once."""
+def _fault_runner(profile_name: str, seed: int, anew: bool) -> FaultRunner:
+    """The fault runner of this process, made once for each use; ``anew`` it does not know where faults were seen."""
     import warnings
 
     import torch
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    return FaultRunner(Candidates(shipped()), PROFILES[profile_name], seed)
+    known = {} if anew or (profile_name, seed) != (hits.PROFILE, hits.SEED) else hits.load()
+    return FaultRunner(Candidates(shipped()), PROFILES[profile_name], seed, known)
 
 
 def selfcheck(
@@ -79,10 +89,12 @@ def selfcheck(
     progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
     *,
     limit: float = LIMIT,
+    anew: bool = False,
 ) -> list[FaultResult]:
     """Runs the faults of these names in ``jobs`` worker processes; results come in the order of the names.
 
-    ``progress`` is told (done, total, result) as they finish, from one thread at a time.
+    ``progress`` is told (done, total, result) as they finish, from one thread at a time.  ``anew`` they are looked for where no
+    run has seen them.
     """
     wanted = list(names)
     results: dict[str, FaultResult] = {}
@@ -91,7 +103,7 @@ def selfcheck(
     def ran(worker: Worker, name: str) -> None:
         started = time.perf_counter()
         try:
-            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit)
+            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, anew)
         except (BrokenProcessPool, Hangs) as error:
             words = f"hung: {error}" if isinstance(error, Hangs) else "ended the process"
             result = FaultResult(name, load_faults()[name].family, words, seconds=time.perf_counter() - started)
@@ -112,19 +124,19 @@ def rechecked(
     progress: Callable[[str], None] = lambda law: None,
     *,
     limit: float = 240.0,
-) -> set[str]:
-    """Those of these laws that a fault of their family does violate.
+) -> dict[str, tuple[str, hits.Hit]]:
+    """Those of these laws that a fault of their family does violate, each with one, and where.
 
     A run ends soon after its first kill, so which other laws it sees broken is chance; a law that none saw is given
     ``limit`` seconds to meet its family's faults itself.  ``progress`` is told each law that has been looked at.
     """
     home = {law.name: name for name, family in families.items() for law in family.laws}
-    found = set()
+    found: dict[str, tuple[str, hits.Hit]] = {}
 
     def met(worker: Worker, law: str) -> None:
         with suppress(BrokenProcessPool, Hangs):
-            if worker.asked(2 * limit + 1, _violated_in_worker, law, home[law], profile_name, seed, limit):
-                found.add(law)
+            seen = worker.asked(2 * limit + 1, _violated_in_worker, law, home[law], profile_name, seed, limit)
+            found.update({law: seen} if seen else {})
         progress(law)
 
     in_slots(jobs, list(laws), met)
@@ -235,3 +247,30 @@ def idle_laws(results: Sequence[FaultResult], families: Mapping[str, Family]) ->
         for law in family.laws
         if law.name not in useful and not law.advisory and not law.implied_by
     ]
+
+
+def _said(done: int, total: int, result: FaultResult) -> None:
+    typer.echo(f"{done} of {total}: {result.fault} {result.status}")
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="FAMILY", help="Families; all by default.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
+) -> None:
+    """Looks anew on which cases the faults of some families are seen, and writes it; that of others stays."""
+    every = load_families()
+    for name in names or ():
+        if name not in every:
+            raise typer.BadParameter(f"no family {name!r}; {closest(name, every) or 'see `embcheck laws`'}")
+    families = {name: every[name] for name in names or every}
+    chosen = [f.name for f in load_faults().values() if families.keys() & {f.family, *f.also} and not f.control]
+    results = selfcheck(hits.PROFILE, hits.SEED, jobs, chosen, _said, anew=True)
+    found = {result.fault: list(result.hits) for result in results if result.good}
+    idle = idle_laws(results, families)
+    for fault, hit in rechecked(idle, families, hits.PROFILE, hits.SEED, jobs, typer.echo, limit=_LOOK).values():
+        found.setdefault(fault, []).append(hit)
+    hits.keep(found)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from embcheck.core.facts import UnknownFact, holds, named, require
+from embcheck.core.facts import holds, named, require
 from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
@@ -167,17 +167,3 @@ def always(sites: Sequence[str]) -> Iterator[Fault]:
     """For each site the fault that hits every call; where it raises, all are to be killed."""
     for name in sites:
         yield Fault(name, "earlier>=0", damages(name)[0].name)
-
-
-__all__ = [
-    "TABLES",
-    "Fault",
-    "UnknownFact",
-    "always",
-    "damage_of",
-    "damages",
-    "faults",
-    "senseless",
-    "site_of",
-    "wilson",
-]

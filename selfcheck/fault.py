@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 Plant = Callable[[], AbstractContextManager[None]]
 Applies = Callable[[], bool]
@@ -65,22 +66,7 @@ def planting(name: str) -> AbstractContextManager[None]:
     return load_faults()[name].plant()
 
 
-@contextmanager
-def patched(owner: Any, **replacements: Any) -> Iterator[None]:
-    """Attributes of a class or module replaced, and put back as they were.
-
-    An attribute that the owner only inherits is removed again rather than copied into it.
-    """
-    own = vars(owner)
-    missing = object()
-    before = {name: own.get(name, missing) for name in replacements}
-    try:
-        for name, value in replacements.items():
-            setattr(owner, name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            if value is missing:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, value)
+def patched(owner: Any, **replacements: Any) -> AbstractContextManager[Any]:
+    """Attributes of a class or module replaced, and put back as they were: one that is only inherited is not copied."""
+    changed: AbstractContextManager[Any] = mock.patch.multiple(owner, **replacements)
+    return changed

@@ -1,10 +1,11 @@
-"""Shows a planted fault to the laws: the cases of a run in another order, until one breaks a law."""
+"""Shows a planted fault to the laws: first cases on which it was seen, else those of a run until one breaks a law."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,7 @@ from embcheck.engine.tally import named
 from embcheck.modes.mode import Mode
 from selfcheck.candidates import Candidate, Candidates, every_case, killers
 from selfcheck.fault import Fault
+from selfcheck.hits import Hit
 
 #: For how many cases a run goes on after the kill, to see which other laws the fault violates.
 _AFTER_KILL = 64
@@ -35,16 +37,15 @@ _SHARES = (0, 60, 300, 1000, 4000)
 class FaultResult:
     """The result of a fault: ``status`` is killed, survived, not applicable, or what went wrong.
 
-    ``laws`` are all the laws that were seen violated, the killer first; ``cases`` were judged before the kill.
+    ``hits`` are the cases on which laws were seen to break that none had broken before, the killer first; ``cases`` were judged
+    before the kill.
     """
 
     fault: str
     family: str
     status: str
     control: bool = False
-    laws: tuple[str, ...] = ()
-    engine: str = ""
-    mode: str = ""
+    hits: tuple[Hit, ...] = ()
     cases: int = 0
     seconds: float = 0.0
     example: str = ""
@@ -55,6 +56,11 @@ class FaultResult:
         if self.status == "not applicable":
             return True
         return self.status == ("survived" if self.control else "killed")
+
+    @property
+    def laws(self) -> tuple[str, ...]:
+        """All the laws that were seen violated, the killer first."""
+        return tuple(law for hit in self.hits for law in hit.laws)
 
 
 def used() -> float:
@@ -101,6 +107,7 @@ class FaultRunner:
     made: Candidates
     profile: Profile
     seed: int
+    known: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
     _kept: dict[tuple[str, tuple[str, ...], str], list[tuple[Item, Any]]] = field(default_factory=dict)
 
     def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> Iterator[tuple[Item, Any]]:
@@ -128,51 +135,54 @@ class FaultRunner:
             return FaultResult(fault.name, fault.family, "not applicable", fault.control)
         result = FaultResult(fault.name, fault.family, "survived", fault.control)
         for name in (fault.family, *fault.also):
-            cases = self.candidates(self.made.families[name], fault.modes)
             with Planted(fault) as planted:
-                killer, laws, judged = self._meet(
-                    name, islice(cases, _CONTROL if fault.control else None), planted, end
-                )
-            result = replace(result, cases=result.cases + judged)
-            if killer is None:
+                hits, words, judged = self._seen(name, planted)
+                if not hits:
+                    cases = self.candidates(self.made.families[name], fault.modes)
+                    cases = islice(cases, _CONTROL if fault.control else None)
+                    hits, words, judged = self._meet(name, cases, planted, end)
+            result = replace(result, cases=result.cases + judged, hits=(*result.hits, *hits), example=words)
+            if not hits:
                 words = "" if fault.control else f"no law of {name} sees it"
                 result = replace(result, status="survived", example=words)
                 break
-            result = replace(
-                result,
-                status="killed",
-                laws=(*result.laws, *laws),
-                engine=killer.engine,
-                mode=killer.mode,
-                example=next(iter(laws.values())),
-            )
+            result = replace(result, status="killed")
         return replace(result, seconds=time.perf_counter() - started)
+
+    def _seen(self, name: str, planted: Planted) -> tuple[list[Hit], str, int]:
+        """Has the cases judged on which a fault was seen; nothing of them if the first no longer shows it."""
+        family, made = self.made.families[name], list[tuple[Item, Any]]()
+        for hit in self.known.get(planted.fault.name, ()):
+            candidate = hit.candidate(family) if hit.family == name else None
+            made += [candidate] if candidate else []
+        return self._meet(name, made, planted, math.inf)
 
     def _meet(
         self, name: str, cases: Iterable[tuple[Item, Any]], planted: Planted, end: float
-    ) -> tuple[Item | None, dict[str, str], int]:
-        """Has cases judged until a law is violated, and a few more: the killing item, all laws, and the count."""
-        killer: Item | None = None
-        laws: dict[str, str] = {}
+    ) -> tuple[list[Hit], str, int]:
+        """Has cases judged until a law is violated, and a few more: all hits, an example, and the count until the first."""
+        hits, known, example = list[Hit](), set[str](), ""
         count = killed_after = 0
         for count, (item, case) in enumerate(cases, 1):
             candidate = self.made.candidate(name, item.mode, case)
-            if candidate is not None:
-                laws |= self._killers(candidate, planted, laws)
-            if killer is None and laws:
-                killer, killed_after = item, count
-            if killer is not None and count == killed_after + _AFTER_KILL:
+            laws = {} if candidate is None else self._killers(candidate, planted, known)
+            if laws:
+                killed_after = killed_after or count
+                example = example or next(iter(laws.values()))
+                hits.append(Hit(name, item.mode, item.engine, repr(case), tuple(laws)))
+                known |= set(laws)
+            if hits and count == killed_after + _AFTER_KILL:
                 break
-            if killer is None and count % 64 == 0 and used() > end:
+            if not hits and count % 64 == 0 and used() > end:
                 break
-        return killer, laws, killed_after or count
+        return hits, example, killed_after or count
 
     def _killers(self, candidate: Candidate, planted: Planted, known: Iterable[str] = ()) -> dict[str, str]:
         judge = partial(self.made.judged, candidate, planted.execute)
         return killers(judge, planted.lifted, set(known))[0]
 
-    def violates(self, faults: Sequence[Fault], law: str, end: float) -> bool:
-        """Whether one of some faults is seen to violate a law of their family, before `used` tells ``end``.
+    def violates(self, faults: Sequence[Fault], law: str, end: float) -> tuple[str, Hit] | None:
+        """One of some faults that is seen to violate a law of their family, and where, before `used` tells ``end``.
 
         Each meets the first cases of which the law is asked, then each meets more: a fault that never shows costs the others
         no time.
@@ -180,10 +190,10 @@ class FaultRunner:
         family, asked = next(
             (family, each) for family in self.made.families.values() for each in family.laws if each.name == law
         )
-        every = (self.made.candidate(family.name, item.mode, case) for item, case in self.candidates(family))
+        every = ((item, self.made.candidate(family.name, item.mode, case)) for item, case in self.candidates(family))
         cases = (
-            each._replace(laws=[asked])
-            for each in every
+            (item, each._replace(laws=[asked]))
+            for item, each in every
             if each is not None and asked in each.laws and asked.when(each.case)
             and family.refused(each.case) == asked.refusal
         )  # fmt: skip
@@ -193,8 +203,9 @@ class FaultRunner:
             )  # those that only a longer profile has are made if this is reached
             for fault in faults if share else ():
                 if used() > end:
-                    return False
+                    return None
                 with Planted(fault) as planted:
-                    if any(self._killers(each, planted) for each in share):
-                        return True
-        return False
+                    for item, each in share:
+                        if self._killers(each, planted):
+                            return fault.name, Hit(family.name, item.mode, item.engine, repr(each.case), (law,))
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,10 +83,7 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
 
 
 def _size(family: Family) -> int:
-    size = 1
-    for name in family.space.flags:
-        size *= len(family.space.axes[name])
-    return size
+    return math.prod(len(family.space.axes[name]) for name in family.space.flags)
 
 
 # -- in worker processes --------------------------------------------------------------------------------------------

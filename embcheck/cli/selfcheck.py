@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -189,7 +189,7 @@ def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: s
         out.print(f"{_status(result)}: {result.fault} - {sentence} {result.example}", markup=False)
     families = load_families()
     idle = [] if others is None else [law for law in idle_laws(results, families) if law not in others]
-    met: set[str] = set()
+    met: Collection[str] = ()
     if idle:
         out.print(f"no fault was seen to violate {len(idle)} laws: each meets the faults of its family")
         count = itertools.count(1)
@@ -199,7 +199,7 @@ def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: s
     for name in idle:
         words = "seen on a second look" if name in met else "idle law"
         out.print(f"{words}: {name}" + ("" if name in met else " kills nothing"))
-    return int(bool(bad or set(idle) - met))
+    return int(bool(bad or set(idle) - set(met)))
 
 
 def _status(result: FaultResult) -> str:
@@ -215,7 +215,7 @@ def table_of(results: Iterable[FaultResult]) -> Table:
             result.fault + (" (control)" if result.control else ""),
             result.family,
             result.laws[0] if result.status == "killed" else result.status,
-            f"{result.engine} {result.mode}".strip(),
+            " ".join((result.hits[-1].engine, result.hits[-1].mode)) if result.hits else "",
             f"{result.cases:,}",
             f"{result.seconds:.1f}",
         )

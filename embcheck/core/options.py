@@ -14,7 +14,7 @@ TIMES = {
     "gate": "about a minute",
     "full": "about four minutes",
     "tests": "about four minutes",
-    "selfcheck": "about eight minutes",
+    "selfcheck": "about five minutes",
 }
 #: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
 FORMS = ("text", "json", "junit", "sarif", "github")

@@ -202,7 +202,6 @@ changes[nn.EmbeddingBag, "__init__", "construction"] = {
         lambda call: setattr(call.self, "weight", _new(call.self.weight, False)),
         lambda call: _drawn(call) and call.mode == "sum",
     ),
-    "A table that is given costs random numbers.": after(draws, _given),
 }
 
 

@@ -29,16 +29,6 @@ changes[Module, "named_modules", "module_traversal"] = {
 changes[Module, "named_children", "module_traversal"] = {
     "named_children() comes in reverse.": lambda call: iter(list(call())[::-1])
 }
-changes[nn.Sequential, "__getitem__", "module_traversal"] = {
-    "A slice of a Sequential is the Sequential itself.": lambda call: (
-        call.self if isinstance(call.idx, slice) else call()
-    )
-}
-changes[Module, "named_buffers", "module_traversal"] = {
-    "frozen_modules_have_no_buffers: named_buffers refuses a module with a frozen Parameter.": refusing(
-        lambda call: any(not p.requires_grad for p in call.self._parameters.values() if p is not None)
-    )
-}
 changes[torch.fx, "symbolic_trace", "module_traversal"] = {
     "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.": after(
         lambda call: call.found.register_buffer("calls", torch.zeros(1))

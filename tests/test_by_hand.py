@@ -1,0 +1,53 @@
+"""Faults by hand are seen first where a run saw them, and that is looked at again each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from embcheck.core.axes import parse
+from embcheck.core.item import PROFILES
+from embcheck.subject.collect import load_families
+from selfcheck import hits
+from selfcheck.candidates import Candidates, shipped
+from selfcheck.fault import load_faults
+from selfcheck.fault_runner import FaultRunner
+from selfcheck.hits import Hit
+
+FAULTS, KEPT, MADE = load_faults(), hits.load(), Candidates(shipped())
+#: A fault that spoils two axes or more, and cases of one axis and of two.
+FAULT = FAULTS["one_hot_squeezes"]
+UNSEEN, SEEN = (Hit("one_hot", "eager", "scope", f"OneHotCase(shape={shape})") for shape in ((1,), (1, 1)))
+
+
+def run(*known: Hit) -> tuple[str, int, str]:
+    """How the fault ends, after how many cases, and the first case that kills it."""
+    result = FaultRunner(MADE, PROFILES["quick"], 0, {FAULT.name: known}).run(FAULT, 60.0)
+    return result.status, result.cases, result.hits[0].case
+
+
+def test_a_fault_is_seen_where_it_was_seen_before() -> None:
+    assert run(SEEN) == ("killed", 1, SEEN.case)
+
+
+def test_a_fault_that_is_not_seen_there_any_more_is_looked_for() -> None:
+    found = run()
+    assert found[0] == "killed"
+    assert run(UNSEEN) == found
+    assert run(UNSEEN._replace(case="NoSuchCase()"), UNSEEN._replace(mode="no_such_mode")) == found
+
+
+def test_what_is_kept_are_faults_and_cases() -> None:
+    """If not, `python -m selfcheck.by_hand FAMILY` looks anew."""
+    assert KEPT.keys() <= FAULTS.keys()
+    for fault, kept in KEPT.items():
+        for hit in kept:
+            assert hit.family in (FAULTS[fault].family, *FAULTS[fault].also), fault
+            assert load_families()[hit.family].space.repair(parse(hit.case)) is not None, (fault, hit.case)
+
+
+@pytest.mark.parametrize("name", sorted(load_families()))
+def test_each_fault_was_seen_by_its_families(name: str) -> None:
+    """If not, `python -m selfcheck.by_hand FAMILY` looks for it."""
+    faults = [each for each in FAULTS.values() if name in (each.family, *each.also) and not each.control]
+    lacking = [each.name for each in faults if all(hit.family != name for hit in KEPT.get(each.name, ()))]
+    assert not [each for each in lacking if FAULTS[each].applies()]
