@@ -30,9 +30,12 @@ def accompany(
     closure: bool,
     setting: Function,
     since: int,
+    at: int,
+    before: dict[str, Any],
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``groups`` are members, options of their own, and the step from which on they are stepped."""
+    """``groups`` are members, options of their own, and the step from which on they are stepped; ``interrupt`` comes before
+    step ``at``, and ``before`` are the flags until then."""
     kind, flags = optimizer
 
     def build(members: Any, **changes: Any) -> Any:
@@ -43,7 +46,7 @@ def accompany(
     listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
     values = [list[Tensor]() for _ in members]
     with contextlib.nullcontext() if since else setting():
-        stepped = build(listed)
+        stepped = build(listed, **before)
     notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": []}
     for k, has in enumerate(given):
         if k == 1:
@@ -51,6 +54,7 @@ def accompany(
                 late = [members[m] for m in names]
                 if joins:
                     stepped.add_param_group({**own, "params": late if len(late) > 1 else late[0]})
+        if k == at:
             stepped = interrupt(stepped, build)
         clear(stepped, members, held, k, notes)
         for m, p in enumerate(members):
@@ -68,7 +72,8 @@ def accompany(
     for names, own, joins in groups:
         for m in names:
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
-            seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], starts[m], gradients, joins, gradient)
+            start = torch.nn.Parameter(starts[m], members[m].requires_grad)
+            seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], start, gradients, joins, gradient)
     return seen
 
 
@@ -215,7 +220,8 @@ def alone(
     joins: int,
     gradient: Function,
 ) -> Tensor:
-    p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
+    room = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    p = torch.nn.Parameter(room.copy_(start.detach()), start.requires_grad)
     optimizer = build([{"params": [p], **own}])
     steps = []
     for k, values in enumerate(gradients):
@@ -254,13 +260,22 @@ def differentiate(optimizer: Any, build: Function) -> Any:
     return optimizer
 
 
-#: What comes before the second step: ``(optimizer, build) -> optimizer``.
+def take_path(optimizer: Any, build: Function) -> Any:
+    """The same optimizer goes on with the foreach and fused flags of a new one."""
+    defaults = build([torch.nn.Parameter(torch.ones(1, 1))]).defaults
+    for group in optimizer.param_groups:
+        group.update({name: defaults[name] for name in ("foreach", "fused") if name in defaults})
+    return optimizer
+
+
+#: What comes before a step, by default the second: ``(optimizer, build) -> optimizer``.
 BREAKS: dict[str, Function] = named(
     {
         "nothing": lambda optimizer, build: optimizer,
         "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
         "saved": lambda optimizer, build: loaded(optimizer, stored(optimizer.state_dict(), weights_only=True), build),
         "differentiated_wholly": differentiate,
+        "path": take_path,
     },
     prefix="interrupt_",
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
+from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups import programs
+from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -18,8 +21,6 @@ OPTIMIZERS = (
     *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
     *("Adafactor", "SparseAdam", "Muon"),
 )
-#: Mixes of matrices, whose rows a sparse gradient names.
-MATRICES = ("one", "pair", "layouts", "wide", "rows", "slices")
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 #: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
@@ -40,25 +41,36 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
 
 
 def plan(case: ParamGroupsCase) -> Plan:
+    other = {"foreach": None, "fused": None} if case.path else {"foreach": True}
+    before = {name: value for name, value in other.items() if name in KINDS[case.optimizer].flags}
+    before = before if case.interrupt == "path" else {}
     options = {
         "optimizer": (case.optimizer, case.asked),
         "groups": tuple((names, own, int(place >= case.late)) for place, (names, own) in enumerate(case.groups)),
         "given": case.given,
-        "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
+        "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),  # gradients are given by hand
         "held": case.held,
         "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
         "interrupt": programs.BREAKS[case.interrupt],
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
         "since": case.since,
+        "at": case.at,
+        "before": before,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
 
 def _one_order(case: ParamGroupsCase) -> bool:
-    """Whether every gradient lies as its parameter does."""
-    dense = all(member.layout in ("contiguous", "offset") for member in MIXES[case.mix])
+    """Whether every gradient lies as its parameter does, without gaps."""
+    dense = all(member.layout in ("contiguous", "offset", "transposed") for member in case.members)
     return dense and not case.crosswise and not case.laid
+
+
+def _fuses(case: ParamGroupsCase) -> bool:
+    """Whether fused kernels step the parameters as they should: see the ledger."""
+    half = any(each.dtype in ("float16", "bfloat16") and math.prod(each.shape) >= 8 for each in case.members)
+    return _one_order(case) and not (case.optimizer == "SGD" and half)
 
 
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
@@ -70,7 +82,9 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         plain = ParamGroupsCase(case.optimizer, path=case.path, sparse=case.sparse, seed=case.seed)
         case = plain.but(setting=setting, since=case.since)
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
-    never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
+    never = ("capturable", *(_OF_DENSE if sparse else ()))
+    if sparse or case.path or case.interrupt == "path" or dict(case.flags).get("foreach") or dict(case.flags).get("fused"):
+        never += ("differentiable",)
     flags = {name: value for name, value in case.flags if name in known and name not in never}
     if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
         flags = {}  # another optimizer's value
@@ -80,10 +94,10 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if own.get("nesterov") and not own.get("momentum"):
         own["momentum"] = 0.5
     path = case.path if case.path in known and case.path not in never else ""
-    if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
+    if path or (flags.get("fused") and (flags.get("foreach") or not _fuses(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
-    if path == "fused" and not _one_order(case):
-        path = ""  # fused kernels take one order for granted: see the ledger
+    if path == "fused" and not _fuses(case):
+        path = ""
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
     if case.setting == "nothing":
         changes["since"] = 0
@@ -91,18 +105,24 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"held": False, "crosswise": False, "laid": ""}
     if case.laid:
         changes |= {"held": False, "crosswise": False}
+    if flags.get("nesterov") and case.optimizer == "SGD":  # which on this path writes to the gradient: see the ledger
+        foreach = path == "foreach" or flags.get("foreach")
+        changes |= {"laid": ""} if foreach and case.laid == "expanded" else {}
+        changes |= {"interrupt": "nothing"} if case.interrupt == "path" and not path else {}
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
-        changes["mix"] = case.mix if case.mix in MATRICES else "pair"
+        changes["mix"] = case.mix if case.of_matrices else "pair"
     if case.optimizer == "Muon":
-        changes["mix"] = case.mix if case.mix in MATRICES else "matrices"
+        changes["mix"] = case.mix if case.of_matrices else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
-    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
+    if case.grouping in ("together", "reversed") or case.but(mix=changes.get("mix", case.mix)).is_single:
         changes["own"] = ()
     if case.steps < 2:
-        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping == "late" else case.grouping}
+        changes |= {"grouping": "each" if case.grouping == "late" else case.grouping}
+    if case.steps <= case.at:
+        changes |= {"interrupt": "nothing", "at": 1}
     return case.but(**changes)
 
 
@@ -254,4 +274,15 @@ def draw(draws: stream.Stream) -> ParamGroupsCase:
 
 
 _FLAGS = ("optimizer", "mix", "path")
-SPACE = Space(ParamGroupsCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
+SPACE = Space(
+    ParamGroupsCase,
+    AXES,
+    repair,
+    scope,
+    fixed_cases,
+    _FLAGS,
+    draw=draw,
+    strength=2,
+    aim=lambda wish: attempts(wish, lambda each: step_case(each, OPTIMIZERS)),
+    aims=0.25,
+)
