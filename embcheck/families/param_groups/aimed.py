@@ -28,6 +28,8 @@ GRADIENTS = {"contiguous": "", "transposed": "crosswise", "rows_strided": "rows"
 COLUMNS, ROWS, LENGTHS = (1, 2, 3, 7, 8, 17, 33), (1, 2, 3, 5, 8, 17, 33), (1, 2, 3, 7, 8, 17, 33, 65)
 #: The most elements of a parameter, but for one in so many.
 _SMALL, _SELDOM = 300, 12
+#: More elements than a threshold of kernels.
+_LARGE = 1024
 _SWITCHES = ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay", "differentiable")
 #: Values of flags that show what is done with them, instead of all.
 _SHOWN: Mapping[str, tuple[Any, ...]] = {"lr": (0.5, 0.5, 1, 2.0, 2.0**-4)}
@@ -47,15 +49,16 @@ def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) 
     name = draws.choice(optimizers)
     path = draws.choice(paths(name)) if path is None else path
     flags = _flags(wish, name, path)
-    alone = wish.asks("earlier") and wish.asks("step")
-    others = 0 if alone else draws.choice((0, 1, 1, 2))
-    groups = [_group(each, name, path) for each in (wish, *(Wish(draws) for _ in range(others)))]
-    laid = _laid(wish, name, path)
     switches = len(paths(name)) > 1 and not flags.get("differentiable")
-    interrupt, at, steps = _steps(wish, len(groups), switches=switches)
+    place, count, interrupt, at, steps = _steps(wish, switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
+    own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
+    if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
+        place, own = count - 1, {"nesterov": flags.pop("nesterov")}  # which the constructor refuses, and a group does not
+    groups = [_group(wish if each == place else Wish(draws), name, path) for each in range(count)]
+    laid = _laid(wish, name, path)
     return ParamGroupsCase(
-        name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()) * draws.chance(2),
+        name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
         interrupt=interrupt, at=at, steps=steps, sparse=laid == "sparse", crosswise=laid == "crosswise",
         laid=laid if laid in LAID else "", seed=draws.between(0, 255),
     )  # fmt: skip
@@ -70,7 +73,9 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
         if flag in _ALWAYS or wish.asks(flag) or draws.chance(2):
             flags[flag] = wish.choice(flag, _SHOWN.get(flag, values))
     if flags.get("nesterov") and name == "SGD":
-        flags |= {"momentum": wish.choice("momentum", (0.5, 1)), "dampening": wish.choice("dampening", (0,))}
+        likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
+        flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
+        flags["dampening"] = 0 if likely else wish.choice("dampening", (0, 0.5))
     if flags.get("amsgrad"):
         flags["betas"] = (0.5, 0.75)  # with which the average falls below its maximum
     return flags
@@ -84,6 +89,7 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     """
     draws = wish.draws
     count = wish.number("params", (1, 1, 2, 2, 3, 4), 1, 5)
+    # Of Muon's products in half precision there is no bound.
     dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
@@ -114,6 +120,8 @@ def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...
         rank = draws.choice((2,) if matrices else (1, 2, 2, 3, 0))
         lengths = {0: (), 1: (LENGTHS,), 2: (ROWS, COLUMNS), 3: (ROWS, (1, 2, 3), COLUMNS)}[rank]
         shape = tuple(draws.choice(each) for each in lengths)
+        if shape and wish.asks("params_numel") and draws.chance(4):
+            shape = (1 + _LARGE // math.prod(shape[1:]), *shape[1:])
         numel, ends = math.prod(shape), shape or (1,)
         usual = wish.asks("params_numel") or numel <= _SMALL or draws.chance(_SELDOM)
         told = {"params_rank": rank, "params_rows": ends[0], "params_columns": ends[-1]} if first else {}
@@ -144,22 +152,30 @@ def _laid(wish: Wish, name: str, path: str) -> str:
     return "" if path == "fused" else GRADIENTS.get(laid, laid)
 
 
-def _steps(wish: Wish, groups: int, *, switches: bool) -> tuple[str, int, int]:
-    """What interrupts, before which step, and how many there are.
+def _steps(wish: Wish, *, switches: bool) -> tuple[int, int, str, int, int]:
+    """Which group is wished, of how many, what interrupts, before which step, and how many steps there are.
 
-    A call of the first group has had so many earlier ones as there are steps before it on its path, times the groups.
+    A call of a group has had so many earlier ones as there are steps before it on its path, times the groups, and as many
+    as there are groups before it.
+
+    Raises:
+        Unmet: if there are no such steps.
     """
     draws = wish.draws
-    pairs = [
-        (step, at)
+    asked = wish.asks_any("step", "earlier")
+    count = draws.choice((1, 2, 3) if wish.asks("earlier") else (1, 2, 2, 3))
+    calls = [
+        (place, step, at)
+        for place in range(count)
         for step in range(13)
         for at in (range(step + 1) if switches else (0,))
-        if wish.meets("step", float(step)) and wish.meets("earlier", groups * (step - at))
+        if wish.meets("step", float(step)) and wish.meets("earlier", place + count * (step - at))
     ]
-    if not pairs:
+    if not calls:
         raise Unmet("step")
-    step, at = draws.choice([pair for pair in pairs if not pair[1]] or pairs)
-    if switches and not wish.asks_any("step", "earlier") and draws.chance(4):
+    place, step, at = draws.choice([call for call in calls if not call[2]] or calls)
+    if switches and not asked and draws.chance(4):
         at = draws.between(1, 4)
-    steps = max(step, at) + draws.between(2, 4)
-    return ("path", at, steps) if at else (draws.choice(("nothing", "nothing", "reloaded")), 1, steps)
+    steps = max(step, at) + draws.between(2, 4) if asked else max(draws.choice((3, 4, 5, 7, 12)), at + 2)
+    interrupt = draws.choice(("nothing", "nothing", "reloaded"))
+    return (place, count, *(("path", at) if at else (interrupt, 1)), steps)

@@ -157,14 +157,9 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return tuple(itertools.chain.from_iterable(groups_of(self.mix)))
 
     @property
-    def is_single(self) -> bool:
-        """Whether there is one parameter."""
-        return len(self.members) == 1
-
-    @property
-    def of_matrices(self) -> bool:
-        """Whether each parameter is a matrix that has elements."""
-        return all(len(each.shape) == 2 and 0 not in each.shape for each in self.members)
+    def ranks(self) -> set[int]:
+        """How many axes the parameters have, if all have elements; else none."""
+        return set() if any(0 in each.shape for each in self.members) else {len(each.shape) for each in self.members}
 
     @property
     def differentiable(self) -> bool:
@@ -186,7 +181,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         if self.mix not in MIXES:
             ends = list(itertools.accumulate(map(len, groups_of(self.mix)), initial=0))
             listed = [everyone[start:end] for start, end in itertools.pairwise(ends)]
-            return tuple((part, dict(self.own) if part is listed[-1] and len(listed) > 1 else {}) for part in listed)
+            return tuple((part, dict(self.own) if part is listed[-1] else {}) for part in listed)
         half = max(1, len(everyone) // 2)
         parts: tuple[tuple[int, ...], ...] = {
             "together": (everyone,),
@@ -253,14 +248,17 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return fed
 
     def due(self, member: int) -> tuple[Floats, Floats]:
-        """The values of a member after each step by the documented algorithm, and their bound."""
+        """The values of a member after each step by the documented algorithm, and their bound; of SGD exactly, if no step rounds."""
         flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
         joins = self.joins(member)
         steps: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
+        rates = [float(flags["lr"])] * self.steps
+        exact = oracle.exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        if exact is not None:
+            return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            rates = [float(flags["lr"])] * self.steps
             return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
-    if own.get("nesterov") and not own.get("momentum"):
+    if own.get("nesterov") and not own.get("momentum") and case.mix in MIXES:
         own["momentum"] = 0.5
     path = case.path if case.path in known and case.path not in never else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _fuses(case))):
@@ -113,11 +113,12 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
-        changes["mix"] = case.mix if case.of_matrices else "pair"
+        changes["mix"] = case.mix if case.ranks == {2} else "pair"
     if case.optimizer == "Muon":
-        changes["mix"] = case.mix if case.of_matrices else "matrices"
+        changes["mix"] = case.mix if case.ranks == {2} else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
-    if case.grouping in ("together", "reversed") or case.but(mix=changes.get("mix", case.mix)).is_single:
+    mix = changes.get("mix", case.mix)
+    if mix in MIXES and (case.grouping in ("together", "reversed") or len(MIXES[mix]) == 1):
         changes["own"] = ()
     if case.steps < 2:
         changes |= {"grouping": "each" if case.grouping == "late" else case.grouping}
