@@ -53,8 +53,12 @@ def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) 
     place, count, interrupt, at, steps = _steps(wish, switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
+    own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
-        place, own = count - 1, {"nesterov": flags.pop("nesterov")}  # which the constructor refuses, and a group does not
+        place, own = (
+            count - 1,
+            {"nesterov": flags.pop("nesterov")},
+        )  # which the constructor refuses, and a group does not
     groups = [_group(wish if each == place else Wish(draws), name, path) for each in range(count)]
     laid = _laid(wish, name, path)
     return ParamGroupsCase(

@@ -248,7 +248,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return fed
 
     def due(self, member: int) -> tuple[Floats, Floats]:
-        """The values of a member after each step by the documented algorithm, and their bound; of SGD exactly, if no step rounds."""
+        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
         flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
         joins = self.joins(member)
         steps: list[Rounded | None] = [

@@ -26,17 +26,16 @@ def accompany(
     frozen: tuple[int, ...],
     held: bool,
     gradient: Function,
-    interrupt: Function,
+    interrupt: tuple[Function, int, dict[str, Any]],
     closure: bool,
     setting: Function,
     since: int,
-    at: int,
-    before: dict[str, Any],
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``groups`` are members, options of their own, and the step from which on they are stepped; ``interrupt`` comes before
-    step ``at``, and ``before`` are the flags until then."""
+    """``groups`` are members, options of their own, and the step from which on they are stepped; ``interrupt`` is what comes
+    between, before which step, and the flags until then."""
     kind, flags = optimizer
+    between, at, before = interrupt
 
     def build(members: Any, **changes: Any) -> Any:
         return getattr(torch.optim, kind)(members, **{**flags, **changes})
@@ -55,7 +54,7 @@ def accompany(
                 if joins:
                     stepped.add_param_group({**own, "params": late if len(late) > 1 else late[0]})
         if k == at:
-            stepped = interrupt(stepped, build)
+            stepped = between(stepped, build)
         clear(stepped, members, held, k, notes)
         for m, p in enumerate(members):
             fresh = gradient(p, fed[f"gradient{m}"][k]) if has[m] else None

@@ -48,15 +48,15 @@ def plan(case: ParamGroupsCase) -> Plan:
         "optimizer": (case.optimizer, case.asked),
         "groups": tuple((names, own, int(place >= case.late)) for place, (names, own) in enumerate(case.groups)),
         "given": case.given,
-        "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),  # gradients are given by hand
+        "frozen": tuple(
+            range(len(case.members) if case.differentiable else case.frozen)
+        ),  # gradients are given by hand
         "held": case.held,
         "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
-        "interrupt": programs.BREAKS[case.interrupt],
+        "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
         "since": case.since,
-        "at": case.at,
-        "before": before,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
@@ -82,9 +82,9 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         plain = ParamGroupsCase(case.optimizer, path=case.path, sparse=case.sparse, seed=case.seed)
         case = plain.but(setting=setting, since=case.since)
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
-    never = ("capturable", *(_OF_DENSE if sparse else ()))
-    if sparse or case.path or case.interrupt == "path" or dict(case.flags).get("foreach") or dict(case.flags).get("fused"):
-        never += ("differentiable",)
+    # Only plain steps can be differentiated.
+    other = sparse or case.path or case.interrupt == "path" or any(dict(case.flags).get(path) for path in PATHS[1:])
+    never = ("capturable", *(_OF_DENSE if sparse else ()), *(("differentiable",) if other else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
     if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
         flags = {}  # another optimizer's value
@@ -285,5 +285,5 @@ SPACE = Space(
     draw=draw,
     strength=2,
     aim=lambda wish: attempts(wish, lambda each: step_case(each, OPTIMIZERS)),
-    aims=0.25,
+    aims=0.15,
 )
