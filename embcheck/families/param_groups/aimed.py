@@ -181,5 +181,5 @@ def _steps(wish: Wish, *, switches: bool) -> tuple[int, int, str, int, int]:
     if switches and not asked and draws.chance(4):
         at = draws.between(1, 4)
     steps = max(step, at) + draws.between(2, 4) if asked else max(draws.choice((3, 4, 5, 7, 12)), at + 2)
-    interrupt = draws.choice(("nothing", "nothing", "reloaded"))
+    interrupt = draws.choice(("nothing", "nothing", "reloaded", "itself"))
     return (place, count, *(("path", at) if at else (interrupt, 1)), steps)

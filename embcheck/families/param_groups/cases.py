@@ -277,7 +277,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "with_momentum": bool(flags["momentum"]),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
-            "state_reloaded": self.interrupt in ("reloaded", "saved"),
+            "state_reloaded": self.interrupt in ("reloaded", "saved", "itself"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),

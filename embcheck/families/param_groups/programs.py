@@ -259,6 +259,13 @@ def differentiate(optimizer: Any, build: Function) -> Any:
     return optimizer
 
 
+def reload(optimizer: Any, build: Function) -> Any:
+    """An optimizer loads its own state, twice."""
+    for _ in range(2):
+        optimizer.load_state_dict(optimizer.state_dict())
+    return optimizer
+
+
 def take_path(optimizer: Any, build: Function) -> Any:
     """The same optimizer goes on with the foreach and fused flags of a new one."""
     defaults = build([torch.nn.Parameter(torch.ones(1, 1))]).defaults
@@ -275,6 +282,7 @@ BREAKS: dict[str, Function] = named(
         "saved": lambda optimizer, build: loaded(optimizer, stored(optimizer.state_dict(), weights_only=True), build),
         "differentiated_wholly": differentiate,
         "path": take_path,
+        "itself": reload,
     },
     prefix="interrupt_",
 )
