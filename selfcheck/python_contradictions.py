@@ -42,6 +42,9 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("shared_part", "parts>=2"),
     ("mixed_training", "parts>=2"),
     *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
+    # Of a list the number of elements of its largest tensor is told, and whether its dtypes are several.
+    *((f"params_layout={strides}", "params_numel>=2") for strides in ("transposed", "rows_strided", "strided")),
+    ("params_mixed", "params>=2"),
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),

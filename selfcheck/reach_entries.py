@@ -1,20 +1,20 @@
 """The cases that *gate* runs beside its deck for faults at Python's entries: of *full*'s those that faults change which too few of
-*gate*'s cases reach."""
+*gate*'s cases reach; and those that *full* runs beside its own for faults at the formulas of optimizers, which are built."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core.ledger import Ledger
-from selfcheck import runner
-from selfcheck.candidates import Candidate
-from selfcheck.drawn import faults
+from selfcheck import reach_steps, runner
+from selfcheck.candidates import Candidate, Candidates
+from selfcheck.drawn import Fault, faults
 from selfcheck.judging import deck
-from selfcheck.python_sites import ENTRIES, EXTENDED
+from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
 from selfcheck.reach import add
 
 
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     """The faults of a set at some sites, and the families whose cases call many of these.
 
     Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs.
+    families tell that a case costs.  Others are ``built`` for the faults, of which there are so many.
     """
 
     of: str
@@ -30,6 +30,9 @@ class Part(NamedTuple):
     families: tuple[str, ...]
     looked_at: int
     budget: float
+    tier: str = "gate"
+    drawn: int = 3000
+    built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
 
 
 PARTS = (
@@ -44,9 +47,19 @@ PARTS = (
         1500,
         4000.0,
     ),
+    Part(
+        "extended",
+        frozenset(site.name for site in STEPS),
+        ("param_groups",),
+        0,
+        8000.0,
+        "full",
+        8000,
+        lambda faults: [("param_groups", case) for case in reach_steps.built(faults)],
+    ),
 )
-#: Faults that are drawn, and their seed.
-_DRAWN, _SEED = 3000, 20261125
+#: The seed of the faults that are drawn.
+_SEED = 20261125
 
 
 class _Case(NamedTuple):
@@ -58,21 +71,23 @@ class _Case(NamedTuple):
 
 
 def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
-    """For *gate* and each family the cases that add most for their cost.
+    """For *gate*, for *full* and each family the cases that add most for their cost.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    chosen: dict[str, list[Any]] = {}
+    chosen: dict[str, dict[str, list[Any]]] = {}
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
-            chosen.setdefault(each.family.name, []).append(each.case)
-    return {"gate": chosen}
+            chosen.setdefault(part.tier, {}).setdefault(each.family.name, []).append(each.case)
+    return chosen
 
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
-    wanted = [fault for fault in faults(_DRAWN, _SEED, of=part.of) if fault.site in part.sites]
+    wanted = [fault for fault in faults(part.drawn, _SEED, of=part.of) if fault.site in part.sites]
     base, others = deck("gate", 0, part.families)[0], list[Candidate]()
-    for name in part.families:
+    made = Candidates(ledger)
+    others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]
+    for name in part.families if part.looked_at else ():
         every = deck("full", 0, (name,))[0]
         others += [
             each for each in every[:: 1 + len(every) // part.looked_at] if each.mode.name == each.family.modes[0]

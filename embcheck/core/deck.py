@@ -85,13 +85,16 @@ def case_of(case_type: Any, written: Sequence[Any]) -> Any:
 
 
 def chosen(family: Family, mode: str, tier: str) -> Choice | None:
-    """What a tier, ``quick`` or ``gate``, runs of a family; None if nothing was chosen, or its axes are others since."""
+    """What a tier, ``quick`` or ``gate``, runs of a family, or what ``full`` is given beside what it enumerates; None if nothing
+    was chosen, or its axes are others since."""
     kept = _kept().get(family.name, {})
     if kept.get("of") != digest(family) or mode not in kept["modes"]:
         return None
     each = kept["modes"][mode]
-    tiers = ["quick"] if tier == "quick" else ["quick", tier]
-    return Choice(*(tuple(_read(where) for name in tiers for where in each[name].get(part, ())) for part in _PARTS))
+    tiers = _TIERS[: _TIERS.index(tier) + 1]
+    return Choice(
+        *(tuple(_read(where) for name in tiers for where in each.get(name, {}).get(part, ())) for part in _PARTS)
+    )
 
 
 def _read(where: Any) -> Any:
@@ -100,6 +103,8 @@ def _read(where: Any) -> Any:
 
 
 _PARTS = ("small", "product", "rows", "aimed")
+#: Tiers, each of which has what is chosen for those before; for *full* there are aimed cases alone.
+_TIERS = ("quick", "gate", "full")
 
 
 @lru_cache(maxsize=1)
@@ -128,7 +133,7 @@ def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Famil
     data = dict(_kept())
     for name, kept in data.items():
         for tier, chosen_of in tiers.items():
-            parts = kept["modes"][families[name].modes[0]][tier]
+            parts = kept["modes"][families[name].modes[0]].setdefault(tier, {})
             added = map(written_case, chosen_of.get(name, ()))
             aimed = {repr(case): case for case in [*parts.get("aimed", ()), *added]}
             parts |= {"aimed": [aimed[text] for text in sorted(aimed)]} if aimed else {}
@@ -149,9 +154,10 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, F
             for mode, tiers in modes.items()
         }
         for mode, tiers in told.items():
-            for tier, parts in tiers.items():
+            for tier in _TIERS:
                 aimed = before.get(mode, {}).get(tier, {}).get("aimed")
-                parts |= {"aimed": aimed} if aimed else {}
+                if aimed:
+                    tiers.setdefault(tier, {})["aimed"] = aimed
         data[name] = {"of": digest(families[name]), "modes": told}
     _write(data, path)
 

@@ -40,7 +40,8 @@ def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Find
 @law(
     "A parameter steps, bit for bit, as it does in an optimizer of its own.",
     source="torch.optim: parameters are updated one by one",
-    when=lambda case: not (case.asked.get("foreach") or case.asked.get("fused")),
+    # Another path evaluates in another order.
+    when=lambda case: case.interrupt != "path",
     must_cover={"several_groups", "absent", "mix=pair", "mix=layouts"},
 )
 def step_is_independent_of_other_parameters(case: ParamGroupsCase, out: Outcome) -> Finding:

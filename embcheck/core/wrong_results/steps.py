@@ -18,9 +18,10 @@ _VANISHES = 2.0**-7
 
 @of_elements
 def never_stepped(case: Any, seen: Elements) -> Any:
-    """Weights or biases, or one of several parameters, a row for each step, stay as they were given."""
+    """Weights or biases, a row for each step, stay as they were given; one of several parameters as the step before left it."""
     if _member(seen) >= 0:
-        return (seen.got == case.weight(_member(seen)))[seen.differ].all()
+        before = np.concatenate([case.weight(_member(seen))[None], seen.got[:-1]])
+        return (seen.got == before)[seen.differ].all()
     given = case.data.weight if seen.got.ndim == 3 else case.data.bias
     return (seen.got == given)[seen.differ].all()
 

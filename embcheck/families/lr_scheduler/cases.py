@@ -23,6 +23,13 @@ FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
 TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
+#: Those that need no more than the rates at first to begin at an epoch, and those of them that do where the rate is that of the
+#: epoch before; others, and these elsewhere, do not: see the ledger.
+BEGUN = (
+    *("step_two", "multi_step", "exponential", "constant", "linear", "polynomial", "cosine", "restarts"),
+    *("by_function", "by_functions", "multiplied"),
+)
+BEGUN_LEVEL = (*BEGUN[:2], "constant")
 #: How often the loop that OneCycleLR documents steps it.
 TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
 #: Those whose factors are exact.
@@ -60,6 +67,8 @@ class _ScheduleAxes(NamedTuple):
     seed: int = 0
     #: how many schedulers of other optimizers are made before
     before: int = 0
+    #: the epoch at which it begins, at the rates of that epoch, without a scheduler that came to it
+    begun: int = 0
 
 
 class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
@@ -68,7 +77,8 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def epochs(self) -> list[int]:
         """The epoch at first and after each step."""
-        return [0, *range(self.ahead or 1, (self.ahead or 1) + self.steps)]
+        following = self.ahead or self.begun + 1
+        return [self.begun, *range(following, following + self.steps)]
 
     @property
     def given(self) -> list[tuple[Any, ...]]:
@@ -109,7 +119,10 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def groups(self) -> list[dict[str, Any]]:
         """What each group is given beside its parameter."""
-        found = [{"lr": rate, **other} for rate, other in zip(self.rates, OTHERS[self.optimizer], strict=False)]
+        firsts = self.due[0].tolist() if self.begun else self.rates
+        found = [{"lr": rate, **other} for rate, other in zip(firsts, OTHERS[self.optimizer], strict=False)]
+        for group, rate in zip(found, self.rates, strict=True):
+            group |= {"initial_lr": rate} if self.begun else {}
         for group, second in zip(found, SECOND_BETAS, strict=False):
             group |= {"betas": (self.momentum, second)} if self.optimizer != "SGD" else {}
         return found
@@ -155,6 +168,7 @@ def plan(case: LRSchedulerCase) -> Plan:
         "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
         "resumed": case.resumed,
         "before": case.before,
+        "begun": case.begun,
         "given": case.given,
     }
     return Plan(programs.scheduled, {}, options)
@@ -168,12 +182,26 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
     resumed = case.resumed if case.resumed < steps else 0
     made_late = resumed and case.plan in MADE_LATE and not ahead
     again = case.again if made_late else "state"
-    return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again)
+    begun = 0 if resumed or ahead or case.plan not in BEGUN else case.begun
+    rate = SCHEDULERS[case.plan].rate
+    if begun and case.plan in BEGUN_LEVEL and rate(1.0, begun, 0) != rate(1.0, begun - 1, 0):
+        begun = 0
+    return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again, begun=begun)
 
 
 AXES: dict[str, tuple[Any, ...]] = {
     "plan": PLANS,
-    "rates": ((1.0,), (1.0, 0.25), (0.25, 2.0), (0.5, 0.5), (0.0, 0.25), (0.5, 1.0, 0.25), (0.3,), (0.1, 0.7, 0.3)),
+    "rates": (
+        (1.0,),
+        (1.0, 0.25),
+        (0.25, 2.0),
+        (0.5, 0.5),
+        (0.0, 0.25),
+        (0.5, 1.0, 0.25),
+        (0.3,),
+        (0.1, 0.7, 0.3),
+        (0.1, 0.7),
+    ),
     "momentum": (0.5, 0.75),
     "steps": (8, 1, 2, 5, 17),
     "resumed": (0, 1, 3, 4),
@@ -199,6 +227,9 @@ def _scope() -> Iterator[LRSchedulerCase]:
     for name, ahead in itertools.product(TOLD, AXES["ahead"]):
         for rates, optimizer, before in (((1.0, 0.25), "SGD", 0), ((0.1, 0.7, 0.3), "Adam", 1), ((0.3,), "AdamW", 3)):
             yield LRSchedulerCase(name, rates, steps=5, ahead=ahead, optimizer=optimizer, before=before)
+    for name, begun in itertools.product(BEGUN, (1, 2, 3, 9)):
+        for rates, optimizer in (((1.0,), "SGD"), ((0.25, 2.0), "Adam"), ((0.1, 0.7, 0.3), "AdamW")):
+            yield LRSchedulerCase(name, rates, steps=3, optimizer=optimizer, begun=begun)
     for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
 

@@ -100,6 +100,7 @@ def scheduled(
     resume: Callable[..., Any],
     resumed: int,
     before: int,
+    begun: int,
     given: list[tuple[Any, ...]],
 ) -> dict[str, Any]:
     def build() -> Any:
@@ -114,15 +115,15 @@ def scheduled(
     for _ in range(before):
         begin(build())
     optimizer = build()
-    scheduler = begin(optimizer)
+    scheduler = begin(optimizer, last_epoch=begun - 1)
     seen = [observe(optimizer, scheduler, groups)]
     states: list[Any] = []
-    stays, returned, begun = True, None, None
+    stays, returned, first = True, None, None
     for epoch, arguments in enumerate(given):
         if resumed and epoch == resumed:
             kept, optimizer = copy.deepcopy(optimizer.state_dict()), build()
             scheduler, states = resume(optimizer, scheduler, kept, begin, resumed - 1)
-            begun = states.pop() if states else None
+            first = states.pop() if states else None
             stays, returned = not states or alike(*states), rates_of(optimizer)
         optimizer.step()
         scheduler.step(*arguments)
@@ -134,7 +135,7 @@ def scheduled(
         },
         **{name: [each[name] for each in seen] for name in ("epochs", "others", "forgotten")},
         "returned": returned,
-        "begun": begun,
+        "begun": first,
         "stays": [stays, alike(*states)] if states else None,
         "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
     }

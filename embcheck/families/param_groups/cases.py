@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +71,28 @@ MIXES: dict[str, tuple[Member, ...]] = {
     "strided": (Member((3, 17), "bfloat16", "strided"), Member((8,), "bfloat16", "strided")),
     "slices": (Member((7, 8), "float32", "column_slice"), Member((2, 7)), Member((1, 8)), Member((2, 2))),
 }
+
+
+@lru_cache(maxsize=4096)
+def groups_of(mix: str) -> tuple[tuple[Member, ...], ...]:
+    """The parameters of a mix, by group: one by its name, or what `written` wrote."""
+    if mix in MIXES:
+        return (MIXES[mix],)
+    return tuple(tuple(map(_member, group.split())) for group in mix.split("|"))
+
+
+def _member(text: str) -> Member:
+    shape, dtype, layout = text.split(":")
+    return Member(tuple(int(length) for length in shape.split("x") if length), dtype, layout)
+
+
+def written(groups: tuple[tuple[Member, ...], ...]) -> str:
+    """Parameters by group as a mix: ``2x3:float32:strided 5:float64:contiguous | 1:float32:contiguous``."""
+    return "|".join(
+        " ".join(f"{'x'.join(map(str, each.shape))}:{each.dtype}:{each.layout}" for each in group) for group in groups
+    )
+
+
 #: How gradients lie that lie otherwise than their parameters.
 LAID = ("", "strided", "rows", "expanded")
 #: Of which dtype the real and the imaginary part are.
@@ -121,6 +144,8 @@ class _CompanyAxes(NamedTuple):
     seed: int = 0
     #: how gradients lie: as their parameters, with gaps between elements or rows, or one number for all of a row
     laid: str = ""
+    #: the step before which what interrupts comes
+    at: int = 1
 
 
 class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
@@ -129,7 +154,17 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     @property
     def members(self) -> tuple[Member, ...]:
         """The parameters."""
-        return MIXES[self.mix]
+        return tuple(itertools.chain.from_iterable(groups_of(self.mix)))
+
+    @property
+    def ranks(self) -> set[int]:
+        """How many axes the parameters have, if all have elements; else none."""
+        return set() if any(0 in each.shape for each in self.members) else {len(each.shape) for each in self.members}
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether steps can be differentiated, which no parameter that requires a gradient may take in place."""
+        return bool(self.asked.get("differentiable"))
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -143,6 +178,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def groups(self) -> tuple[tuple[tuple[int, ...], dict[str, Any]], ...]:
         """The members of each group and its own options."""
         everyone = tuple(range(len(self.members)))
+        if self.mix not in MIXES:
+            ends = list(itertools.accumulate(map(len, groups_of(self.mix)), initial=0))
+            listed = [everyone[start:end] for start, end in itertools.pairwise(ends)]
+            return tuple((part, dict(self.own) if part is listed[-1] else {}) for part in listed)
         half = max(1, len(everyone) // 2)
         parts: tuple[tuple[int, ...], ...] = {
             "together": (everyone,),
@@ -156,7 +195,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     @property
     def late(self) -> int:
         """How many groups there are from the start."""
-        return 1 if self.grouping == "late" else len(self.groups)
+        return 1 if self.grouping == "late" and self.mix in MIXES else len(self.groups)
 
     def options(self, member: int) -> dict[str, Any]:
         """The options under which a member is stepped."""
@@ -209,14 +248,17 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return fed
 
     def due(self, member: int) -> tuple[Floats, Floats]:
-        """The values of a member after each step by the documented algorithm, and their bound."""
+        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
         flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
         joins = self.joins(member)
         steps: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
+        rates = [float(flags["lr"])] * self.steps
+        exact = oracle.exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        if exact is not None:
+            return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            rates = [float(flags["lr"])] * self.steps
             return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
@@ -236,7 +278,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "with_momentum": bool(flags["momentum"]),
             "with_nesterov": bool(flags["nesterov"]),
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
-            "state_reloaded": self.interrupt in ("reloaded", "saved"),
+            "state_reloaded": self.interrupt in ("reloaded", "saved", "itself"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),

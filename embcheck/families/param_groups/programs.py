@@ -26,14 +26,16 @@ def accompany(
     frozen: tuple[int, ...],
     held: bool,
     gradient: Function,
-    interrupt: Function,
+    interrupt: tuple[Function, int, dict[str, Any]],
     closure: bool,
     setting: Function,
     since: int,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``groups`` are members, options of their own, and the step from which on they are stepped."""
+    """``groups`` are members, options of their own, and the step from which on they are stepped; ``interrupt`` is what comes
+    between, before which step, and the flags until then."""
     kind, flags = optimizer
+    between, at, before = interrupt
 
     def build(members: Any, **changes: Any) -> Any:
         return getattr(torch.optim, kind)(members, **{**flags, **changes})
@@ -43,7 +45,7 @@ def accompany(
     listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
     values = [list[Tensor]() for _ in members]
     with contextlib.nullcontext() if since else setting():
-        stepped = build(listed)
+        stepped = build(listed, **before)
     notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": []}
     for k, has in enumerate(given):
         if k == 1:
@@ -51,7 +53,8 @@ def accompany(
                 late = [members[m] for m in names]
                 if joins:
                     stepped.add_param_group({**own, "params": late if len(late) > 1 else late[0]})
-            stepped = interrupt(stepped, build)
+        if k == at:
+            stepped = between(stepped, build)
         clear(stepped, members, held, k, notes)
         for m, p in enumerate(members):
             fresh = gradient(p, fed[f"gradient{m}"][k]) if has[m] else None
@@ -68,7 +71,8 @@ def accompany(
     for names, own, joins in groups:
         for m in names:
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
-            seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], starts[m], gradients, joins, gradient)
+            start = torch.nn.Parameter(starts[m], members[m].requires_grad)
+            seen[f"alone{m}"] = alone(build, own, fed[f"weight{m}"], start, gradients, joins, gradient)
     return seen
 
 
@@ -215,7 +219,8 @@ def alone(
     joins: int,
     gradient: Function,
 ) -> Tensor:
-    p = torch.nn.Parameter(torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(start))
+    room = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    p = torch.nn.Parameter(room.copy_(start.detach()), start.requires_grad)
     optimizer = build([{"params": [p], **own}])
     steps = []
     for k, values in enumerate(gradients):
@@ -254,13 +259,30 @@ def differentiate(optimizer: Any, build: Function) -> Any:
     return optimizer
 
 
-#: What comes before the second step: ``(optimizer, build) -> optimizer``.
+def reload(optimizer: Any, build: Function) -> Any:
+    """An optimizer loads its own state, twice."""
+    for _ in range(2):
+        optimizer.load_state_dict(optimizer.state_dict())
+    return optimizer
+
+
+def take_path(optimizer: Any, build: Function) -> Any:
+    """The same optimizer goes on with the foreach and fused flags of a new one."""
+    defaults = build([torch.nn.Parameter(torch.ones(1, 1))]).defaults
+    for group in optimizer.param_groups:
+        group.update({name: defaults[name] for name in ("foreach", "fused") if name in defaults})
+    return optimizer
+
+
+#: What comes before a step, by default the second: ``(optimizer, build) -> optimizer``.
 BREAKS: dict[str, Function] = named(
     {
         "nothing": lambda optimizer, build: optimizer,
         "reloaded": lambda optimizer, build: loaded(optimizer, optimizer.state_dict(), build),
         "saved": lambda optimizer, build: loaded(optimizer, stored(optimizer.state_dict(), weights_only=True), build),
         "differentiated_wholly": differentiate,
+        "path": take_path,
+        "itself": reload,
     },
     prefix="interrupt_",
 )

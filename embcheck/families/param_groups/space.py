@@ -9,7 +9,9 @@ from typing import Any
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
+from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups import programs
+from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -18,8 +20,6 @@ OPTIMIZERS = (
     *("SGD", "Adam", "AdamW", "Adagrad", "RMSprop", "NAdam", "RAdam", "Adamax", "Adadelta", "ASGD", "Rprop"),
     *("Adafactor", "SparseAdam", "Muon"),
 )
-#: Mixes of matrices, whose rows a sparse gradient names.
-MATRICES = ("one", "pair", "layouts", "wide", "rows", "slices")
 #: Flags of the path, not of the algorithm; a group of its own is given none of them.
 _OF_THE_PATH = ("foreach", "fused", "differentiable", "capturable")
 #: Flags that an optimizer refuses beside sparse gradients, or has no sparse arithmetic for in every dtype.
@@ -40,14 +40,19 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
 
 
 def plan(case: ParamGroupsCase) -> Plan:
+    other = {"foreach": None, "fused": None} if case.path else {"foreach": True}
+    before = {name: value for name, value in other.items() if name in KINDS[case.optimizer].flags}
+    before = before if case.interrupt == "path" else {}
     options = {
         "optimizer": (case.optimizer, case.asked),
         "groups": tuple((names, own, int(place >= case.late)) for place, (names, own) in enumerate(case.groups)),
         "given": case.given,
-        "frozen": (0,) if case.frozen else (),  # which gets its gradients by hand
+        "frozen": tuple(
+            range(len(case.members) if case.differentiable else case.frozen)
+        ),  # gradients are given by hand
         "held": case.held,
         "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
-        "interrupt": programs.BREAKS[case.interrupt],
+        "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
         "since": case.since,
@@ -56,8 +61,8 @@ def plan(case: ParamGroupsCase) -> Plan:
 
 
 def _one_order(case: ParamGroupsCase) -> bool:
-    """Whether every gradient lies as its parameter does."""
-    dense = all(member.layout in ("contiguous", "offset") for member in MIXES[case.mix])
+    """Whether every gradient lies as its parameter does, without gaps."""
+    dense = all(member.layout in ("contiguous", "offset", "transposed") for member in case.members)
     return dense and not case.crosswise and not case.laid
 
 
@@ -70,14 +75,16 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         plain = ParamGroupsCase(case.optimizer, path=case.path, sparse=case.sparse, seed=case.seed)
         case = plain.but(setting=setting, since=case.since)
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
-    never = ("differentiable", "capturable", *(_OF_DENSE if sparse else ()))
+    # Only plain steps can be differentiated.
+    other = sparse or case.path or case.interrupt == "path" or any(dict(case.flags).get(path) for path in PATHS[1:])
+    never = ("capturable", *(_OF_DENSE if sparse else ()), *(("differentiable",) if other else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
     if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
         flags = {}  # another optimizer's value
     own = {name: value for name, value in case.own if name in known and name not in (*_OF_THE_PATH, *never)}
     if flags.get("nesterov") and not (flags.get("momentum") and not flags.get("dampening")):
         flags["momentum"], flags["dampening"] = 0.5, 0
-    if own.get("nesterov") and not own.get("momentum"):
+    if own.get("nesterov") and not own.get("momentum") and case.mix in MIXES:
         own["momentum"] = 0.5
     path = case.path if case.path in known and case.path not in never else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
@@ -91,18 +98,23 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"held": False, "crosswise": False, "laid": ""}
     if case.laid:
         changes |= {"held": False, "crosswise": False}
+    if flags.get("nesterov") and case.optimizer == "SGD" and case.interrupt == "path" and not path:
+        changes["interrupt"] = "nothing"  # the path before it writes to the gradient: see the ledger
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
-        changes["mix"] = case.mix if case.mix in MATRICES else "pair"
+        changes["mix"] = case.mix if case.ranks == {2} else "pair"
     if case.optimizer == "Muon":
-        changes["mix"] = case.mix if case.mix in MATRICES else "matrices"
+        changes["mix"] = case.mix if case.ranks == {2} else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
-    if case.grouping in ("together", "reversed") or len(MIXES[changes.get("mix", case.mix)]) == 1:
+    mix = changes.get("mix", case.mix)
+    if mix in MIXES and (case.grouping in ("together", "reversed") or len(MIXES[mix]) == 1):
         changes["own"] = ()
     if case.steps < 2:
-        changes |= {"interrupt": "nothing", "grouping": "each" if case.grouping == "late" else case.grouping}
+        changes |= {"grouping": "each" if case.grouping == "late" else case.grouping}
+    if case.steps <= case.at:
+        changes |= {"interrupt": "nothing", "at": 1}
     return case.but(**changes)
 
 
@@ -254,4 +266,15 @@ def draw(draws: stream.Stream) -> ParamGroupsCase:
 
 
 _FLAGS = ("optimizer", "mix", "path")
-SPACE = Space(ParamGroupsCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
+SPACE = Space(
+    ParamGroupsCase,
+    AXES,
+    repair,
+    scope,
+    fixed_cases,
+    _FLAGS,
+    draw=draw,
+    strength=2,
+    aim=lambda wish: attempts(wish, lambda each: step_case(each, OPTIMIZERS)),
+    aims=0.15,
+)

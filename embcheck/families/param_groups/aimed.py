@@ -1,0 +1,185 @@
+"""Cases of param_groups that are aimed at a call of an optimizer's formula: its list of parameters, its flags and its step.
+
+The calls of a case are those of its groups, one after the other in each step.  What is wished is asked of the first group;
+the others are drawn, so that one case makes many calls that differ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from embcheck.core.format import FORMATS
+from embcheck.core.layout import view_of
+from embcheck.core.targets import Unmet, Wish
+from embcheck.families.param_groups.cases import LAID, Member, ParamGroupsCase, written
+from embcheck.families.tied_training.optimizers import KINDS, paths
+
+#: How parameters of a call lie, and the layouts of which one does so.
+LAYOUTS = {
+    "contiguous": ("contiguous", "offset"),
+    "transposed": ("transposed",),
+    "rows_strided": ("column_slice", "row_strided"),
+    "strided": ("strided",),
+}
+#: How gradients of a call lie, and the axis that says so.
+GRADIENTS = {"contiguous": "", "transposed": "crosswise", "rows_strided": "rows"}
+COLUMNS, ROWS, LENGTHS = (1, 2, 3, 7, 8, 17, 33), (1, 2, 3, 5, 8, 17, 33), (1, 2, 3, 7, 8, 17, 33, 65)
+#: The most elements of a parameter, but for one in so many.
+_SMALL, _SELDOM = 300, 12
+#: More elements than a threshold of kernels.
+_LARGE = 1024
+_SWITCHES = ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay", "differentiable")
+#: Values of flags that show what is done with them, instead of all.
+_SHOWN: Mapping[str, tuple[Any, ...]] = {"lr": (0.5, 0.5, 1, 2.0, 2.0**-4)}
+_ALWAYS = ("lr", "betas", "eps", "lambd", "alpha", "rho", *_SWITCHES)
+_NEVER = ("foreach", "fused", "capturable")
+#: How often a shape is drawn before a wish is given up.
+_SHAPES = 200
+
+
+def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) -> ParamGroupsCase:
+    """Steps whose calls are as wished, of one of some optimizers, on a path or on any.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    draws = wish.draws
+    name = draws.choice(optimizers)
+    path = draws.choice(paths(name)) if path is None else path
+    flags = _flags(wish, name, path)
+    switches = len(paths(name)) > 1 and not flags.get("differentiable")
+    place, count, interrupt, at, steps = _steps(wish, switches=switches)
+    own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
+    own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
+    own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
+    if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
+        place, own = (
+            count - 1,
+            {"nesterov": flags.pop("nesterov")},
+        )  # which the constructor refuses, and a group does not
+    groups = [_group(wish if each == place else Wish(draws), name, path) for each in range(count)]
+    laid = _laid(wish, name, path)
+    return ParamGroupsCase(
+        name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
+        interrupt=interrupt, at=at, steps=steps, sparse=laid == "sparse", crosswise=laid == "crosswise",
+        laid=laid if laid in LAID else "", seed=draws.between(0, 255),
+    )  # fmt: skip
+
+
+def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
+    """Flags of an optimizer: what else would hide what is done with others is always given, the rest half of the time."""
+    draws, kind, flags = wish.draws, KINDS[name], dict[str, Any]()
+    for flag, values in kind.flags.items():
+        if flag in _NEVER or (flag == "differentiable" and (path or not (wish.asks(flag) or draws.chance(8)))):
+            continue
+        if flag in _ALWAYS or wish.asks(flag) or draws.chance(2):
+            flags[flag] = wish.choice(flag, _SHOWN.get(flag, values))
+    if flags.get("nesterov") and name == "SGD":
+        likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
+        flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
+        flags["dampening"] = 0 if likely else wish.choice("dampening", (0, 0.5))
+    if flags.get("amsgrad"):
+        flags["betas"] = (0.5, 0.75)  # with which the average falls below its maximum
+    return flags
+
+
+def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
+    """The parameters of a group.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    draws = wish.draws
+    count = wish.number("params", (1, 1, 2, 2, 3, 4), 1, 5)
+    # Of Muon's products in half precision there is no bound.
+    dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
+    first = wish.choice("params_dtype", dtypes)
+    mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
+    # Fused kernels take for granted that there are no gaps, and those of SGD leave whole vectors of half precision as they were.
+    lie = wish.choice("params_layout", ("contiguous", "contiguous", *(LAYOUTS if path != "fused" else ("transposed",))))
+    members = []
+    for place in range(count):
+        dtype = draws.choice([each for each in dtypes if each != first]) if mixed and place else first
+        small = path == "fused" and name == "SGD" and dtype in ("float16", "bfloat16")
+        shape = _shape(wish, name, 7 if small else math.inf, first=place == 0)
+        layout = draws.choice(LAYOUTS[lie]) if not place or draws.chance(2) else "contiguous"
+        members.append(Member(shape, dtype, layout))
+    lies = next((each for each in map(_lies, members) if each != "contiguous"), "contiguous")
+    if not wish.met({"params_layout": lies, "params_mixed": mixed and count > 1}):
+        raise Unmet("params")
+    return tuple(members)
+
+
+def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...]:
+    """A shape as is wished of all or of the first parameter.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    draws = wish.draws
+    matrices = name == "Muon" or "dense" not in KINDS[name].takes
+    for _ in range(_SHAPES):
+        rank = draws.choice((2,) if matrices else (1, 2, 2, 3, 0))
+        lengths = {0: (), 1: (LENGTHS,), 2: (ROWS, COLUMNS), 3: (ROWS, (1, 2, 3), COLUMNS)}[rank]
+        shape = tuple(draws.choice(each) for each in lengths)
+        if shape and wish.asks("params_numel") and draws.chance(4):
+            shape = (1 + _LARGE // math.prod(shape[1:]), *shape[1:])
+        numel, ends = math.prod(shape), shape or (1,)
+        usual = wish.asks("params_numel") or numel <= _SMALL or draws.chance(_SELDOM)
+        told = {"params_rank": rank, "params_rows": ends[0], "params_columns": ends[-1]} if first else {}
+        if usual and numel <= most and wish.met({"params_numel": numel, **told}):
+            return shape
+    raise Unmet("shape")
+
+
+def _lies(member: Member) -> str:
+    """How a parameter lies in memory, in the words of conditions."""
+    strides = view_of(member.shape, member.layout).strides
+    dense = view_of(member.shape, "contiguous").strides
+    if all(length == 1 or one == other for length, one, other in zip(member.shape, strides, dense, strict=True)):
+        return "contiguous"
+    if len(strides) > 1 and strides[-1] == 1:
+        return "rows_strided"
+    return "transposed" if len(strides) > 1 and strides[-2] == 1 else "strided"
+
+
+def _laid(wish: Wish, name: str, path: str) -> str:
+    """How gradients lie."""
+    takes = KINDS[name].takes
+    if "dense" not in takes:
+        return "sparse"
+    usual = ("contiguous", "contiguous", "contiguous", "transposed", "strided", "rows_strided", "expanded")
+    sparse = ("sparse",) if "sparse" in takes else ()
+    laid = wish.choice("grads_layout", ("contiguous", "transposed") if path == "fused" else (*usual, *sparse))
+    return "" if path == "fused" else GRADIENTS.get(laid, laid)
+
+
+def _steps(wish: Wish, *, switches: bool) -> tuple[int, int, str, int, int]:
+    """Which group is wished, of how many, what interrupts, before which step, and how many steps there are.
+
+    A call of a group has had so many earlier ones as there are steps before it on its path, times the groups, and as many
+    as there are groups before it.
+
+    Raises:
+        Unmet: if there are no such steps.
+    """
+    draws = wish.draws
+    asked = wish.asks_any("step", "earlier")
+    count = draws.choice((1, 2, 3) if wish.asks("earlier") else (1, 2, 2, 3))
+    calls = [
+        (place, step, at)
+        for place in range(count)
+        for step in range(13)
+        for at in (range(step + 1) if switches else (0,))
+        if wish.meets("step", float(step)) and wish.meets("earlier", place + count * (step - at))
+    ]
+    if not calls:
+        raise Unmet("step")
+    place, step, at = draws.choice([call for call in calls if not call[2]] or calls)
+    if switches and not asked and draws.chance(4):
+        at = draws.between(1, 4)
+    steps = max(step, at) + draws.between(2, 4) if asked else max(draws.choice((3, 4, 5, 7, 12)), at + 2)
+    interrupt = draws.choice(("nothing", "nothing", "reloaded", "itself"))
+    return (place, count, *(("path", at) if at else (interrupt, 1)), steps)
