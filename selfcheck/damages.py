@@ -60,7 +60,8 @@ class Damage(NamedTuple):
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
         if site.kind != "kernel":
-            return [*self.needs, *(["groups>=2"] if site.kind == "numbers" and self.rows > 1 else [])]
+            several = {"numbers": ["groups>=2"], "traced": [f"{site.rows}>=2"]}.get(site.kind, [])
+            return [*self.needs, *(several if self.rows > 1 else [])]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
