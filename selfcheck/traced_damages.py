@@ -116,15 +116,26 @@ _NEVER |= {"mode": ("_embedding_bag_per_sample_weights_backward",)}
 
 
 class _Traced(Damage):
-    """A damage that sites have which read the argument."""
+    """A damage that sites have which read the argument; inductor leaves out a cast to a narrower dtype and back."""
 
     def of(self, site: Site) -> bool:
         """Whether a site has this damage."""
-        return site.name.partition(".")[2] not in _NEVER.get(self.argument, ()) and super().of(site)
+        of, _, name = site.name.partition(".")
+        if (of == "lowering" and self.name.startswith("cast(")) or name in _NEVER.get(self.argument, ()):
+            return False
+        return super().of(site)
 
 
-def _made(name: str, change: Change, rows: int = 1, needs: tuple[str, ...] = ()) -> Damage:
-    return _Traced(name, planner=_of_result(change), rows=rows, needs=needs, at=("traced",))
+#: What can't be for a damage to change anything: the gradient of a first row that is padding is zero.
+_FORBIDS: Mapping[str, tuple[str, ...]] = {
+    "zero(first)": ("padding_idx=0",),
+    "double(first)": ("padding_idx=0",),
+    "cast(bfloat16)": tuple(f"{name}_dtype=bfloat16" for name in ("weight", "self", "grad_output")),
+}
+
+
+def _made(name: str, change: Change, rows: int = 1) -> Damage:
+    return _Traced(name, planner=_of_result(change), rows=rows, forbids=_FORBIDS.get(name, ()), at=("traced",))
 
 
 TRACED_DAMAGES: Mapping[str, Damage] = {
@@ -139,9 +150,7 @@ TRACED_DAMAGES: Mapping[str, Damage] = {
         _made("shift", _shift, 2),
         _made("swap", _swap, 2),
         _made("repeat(first)", _repeat, 2),
-        _made("cast(bfloat16)", partial(_through, torch.bfloat16))._replace(
-            forbids=tuple(f"{name}_dtype=bfloat16" for name in ("weight", "self", "grad_output"))
-        ),
+        _made("cast(bfloat16)", partial(_through, torch.bfloat16)),
         _made("double(all)", partial(_times, 2)),
         *(
             _Traced(

@@ -169,18 +169,24 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
       for name in ("indices", "grad_output") for strides in ("transposed", "rows_strided")),
     *((f"{name}_layout=transposed", f"{name}_columns>=2 & {name}_rows>=2") for name in ("self", "weight")),
     ("per_sample_weights", "mode=0"),
+    *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),
+    *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
 )  # fmt: skip
 TRACED_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
     (f"{name}_rank=1", f"{name}_{one}", f"{name}_numel") for name in _TENSORS for one in ("rows", "columns")
 )
 _BAG = ("indices_rank=1", "offsets_rank=1", "weight_rank=2")
-#: What is so of every call of a site: inductor's boxes do not say how they lie in memory.
+#: What is so of every call of a site.  A gradient in half precision is summed in single precision, into zeros that the
+#: decomposition makes; inductor's boxes do not say how they lie in memory.
 TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
     "decomposition.embedding": ("weight_rank=2",),
+    **{f"decomposition.{put}": ("self_layout=contiguous", "keeps_half=False")
+       for put in ("_unsafe_index_put", "_unsafe_masked_index_put_accumulate")},
+    "decomposition.masked_fill": ("keeps_half=False",),
     "decomposition.index_select": ("self_rank=2", "index_rank=1"),
     "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
     "lowering.index": ("self_layout=contiguous",),
-    "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous",),
+    "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     **{f"lowering._embedding_bag{end}": (*_BAG, "weight_layout=contiguous")
        for end in ("", "_forward_only", "_per_sample_weights_backward")},
 }  # fmt: skip

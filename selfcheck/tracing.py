@@ -24,7 +24,7 @@ from embcheck.core.result import Unreachable
 from embcheck.engine.execution import Execution
 from embcheck.engine.reduce import size
 from embcheck.modes.lattice import FREE
-from embcheck.modes.mode import Mode
+from embcheck.modes.mode import Mode, modes_of
 from selfcheck.aiming import ENOUGH
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipped
 from selfcheck.drawn import Fault
@@ -47,8 +47,11 @@ def deck(profile: str, seed: int, sites: Iterable[str]) -> tuple[list[Candidate]
     lowers = all(site.startswith("lowering.") for site in sites)
     made, found, seen = Candidates(shipped()), list[Candidate](), set[Any]()
     for name in _FAMILIES:
-        modes = _COMPILING[1:] if lowers else _CALLING + _COMPILING
-        for item, case in every_case(made.families[name], PROFILES[profile], seed, modes):
+        family = made.families[name]
+        modes = [
+            mode for mode in modes_of(family, "all") if mode in (_COMPILING[1:] if lowers else _CALLING + _COMPILING)
+        ]
+        for item, case in every_case(family, PROFILES[profile], seed, tuple(modes)):
             key = name, item.mode, _graph(case)
             if item.mode not in ("inductor_static", *_CALLING) and key in seen:
                 continue
@@ -85,6 +88,13 @@ class TracedSites(Sites):
             yield self
 
     def _wrap(self) -> None:
+        import torch._functorch.config
+        import torch._inductor.config
+
+        # A graph of an earlier process, which was compiled without a fault, must not serve: the backward's, too, which is
+        # compiled when it is called.
+        self._stack.enter_context(torch._inductor.config.patch({"fx_graph_cache": False}))
+        self._stack.enter_context(torch._functorch.config.patch({"enable_autograd_cache": False}))
         for site in self._sites:
             for table in tables(site):
                 right = table.get(site.operator)
