@@ -34,6 +34,10 @@ def _rows(x: Any, start: int, end: int = _END, axis: int = 0) -> Any:
 
 
 def _joined(*parts: Any, axis: int = 0) -> Any:
+    if boxed(parts[0]):
+        from torch._inductor.lowering import pointwise_cat
+
+        return pointwise_cat(list(parts), axis)  # the lowering of cat reads the node that is being lowered
     return _do(_ATEN.cat.default, list(parts), axis)
 
 
@@ -100,7 +104,7 @@ _GIVES: tuple[tuple[str, Change, str, tuple[str, ...]], ...] = (
     ("first", _repeat, "indices index", ("{}_rows>=2",)),
     ("double", partial(_times, 2), "weight grad_output values", ()),
     ("other", lambda value: not value, "scale_grad_by_freq accumulate", ()),
-    ("other", lambda value: (1, 0, 0)[value], "mode", ("mode>0",)),
+    ("other", lambda value: (0, 0, 1)[value], "mode", ("mode>0",)),
     ("not", partial(_do, _ATEN.logical_not.default), "mask", ()),
     ("none", lambda value: None, "per_sample_weights", ("per_sample_weights",)),
     ("none", lambda value: -1, "padding_idx", ("padding_idx>=0",)),
