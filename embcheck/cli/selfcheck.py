@@ -51,8 +51,8 @@ def selfcheck(
         str,
         typer.Option(
             "--set",
-            help="Of --drawn: at the kernels of core, at all sites of core, at those of extended in Python, or at those of graphs: "
-            "decompositions and inductor's lowerings.",
+            help="Of --drawn: at the kernels of core, at all sites of core, at those of extended in Python, or at those "
+            "of graphs: decompositions and inductor's lowerings.",
         ),
     ] = "kernels",
     site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel or function.")] = "",
