@@ -162,13 +162,13 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"{name}_rank=0", f"{name}_numel=1 & {name}_rows=1") for name in _TENSORS),
     *(
         (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides in ('transposed', 'rows_strided'))}")
-        for name in ("indices", "grad_output", "index")
+        for name in ("indices", "grad_output")
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
     *((f"{name}_layout={strides}", f"{name}_rank>=2")
       for name in ("indices", "grad_output") for strides in ("transposed", "rows_strided")),
     *((f"{name}_layout=transposed", f"{name}_columns>=2 & {name}_rows>=2") for name in ("self", "weight")),
-    ("per_sample_weights", "mode=0"),
+    *((f"mode={mode}", "per_sample_weights=None") for mode in (1, 2)),  # which kernels call mean and max
     *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),
     *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
 )  # fmt: skip
