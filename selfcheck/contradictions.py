@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from embcheck.core.facts import Condition, conditions
 from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
+from selfcheck.traced_sites import TRACED_EQUAL, TRACED_GIVEN, TRACED_IMPLIED
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -41,6 +42,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
     *PYTHON_IMPLIED,
+    *TRACED_IMPLIED,
     # Which row is padding, and whether it occurs.
     ("padding=first & padding_hit", "first_row"),
     ("padding=first & padding_hit=False", "first_row=False"),
@@ -76,6 +78,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
     **PYTHON_GIVEN,
+    **TRACED_GIVEN,
 }
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
@@ -95,6 +98,7 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
     ("square", "rows", "inner"),
     ("square", "inner", "columns"),
     *PYTHON_EQUAL,
+    *TRACED_EQUAL,
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.

@@ -60,9 +60,12 @@ class Damage(NamedTuple):
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
         if site.kind != "kernel":
-            several = {"numbers": "groups>=2", "written": f"{site.writes}_numel>=2"}
-            rows = [several[site.kind]] if self.rows > 1 and (site.kind == "numbers" or site.writes == "params") else []
-            return [*self.needs, *rows]
+            several = {
+                "numbers": ["groups>=2"],
+                "traced": [f"{site.rows}>=2"],
+                "written": [f"{site.writes}_numel>=2"] * (site.writes == "params"),
+            }.get(site.kind, [])
+            return [*self.needs, *(several if self.rows > 1 else [])]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []

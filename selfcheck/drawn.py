@@ -12,26 +12,42 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import holds, named, require
-from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term
+from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, terms
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import DAMAGES, Damage
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Site
 from selfcheck.sites import SITES
+from selfcheck.traced_damages import TRACED_DAMAGES
+from selfcheck.traced_sites import TEXTS, TRACED_SITES
 
-#: The sets of sites, each with its sites' terms: the kernels of core, all sites of core, and those of extended.
+#: The sets of sites, each with its sites' terms: the kernels of core, all sites of core, those of extended, and those that a
+#: graph is made by.
 TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {
     "kernels": TABLE,
     **PYTHON_TABLES,
     "core": {**TABLE, **PYTHON_TABLES["core"]},
+    "graphs": {site: terms(text) for site, (text, _) in TEXTS.items()},
 }
 #: How often each site of a set is drawn: of core a kernel rather more often than not.
 _WEIGHTS = {
     "kernels": WEIGHTS,
     **PYTHON_WEIGHTS,
     "core": {**{site: 6 * n for site, n in WEIGHTS.items()}, **PYTHON_WEIGHTS["core"]},
+    "graphs": {site: weight for site, (_, weight) in TEXTS.items()},
 }
+
+
+#: Every site with the damages of its kind.
+_EVERY = ((SITES, DAMAGES), (PYTHON_SITES, PYTHON_DAMAGES), (TRACED_SITES, TRACED_DAMAGES))
+
+
+def _found(name: str) -> tuple[Mapping[str, Site], Mapping[str, Damage]]:
+    for sites, having in _EVERY:
+        if name in sites:
+            return sites, having
+    raise ValueError(f"no site {name!r}; {_close(name, [each for sites, _ in _EVERY for each in sites])}")
 
 
 def site_of(name: str) -> Site:
@@ -40,10 +56,7 @@ def site_of(name: str) -> Site:
     Raises:
         ValueError: if there is none.
     """
-    found = SITES.get(name) or PYTHON_SITES.get(name)
-    if found is None:
-        raise ValueError(f"no site {name!r}; {_close(name, [*SITES, *PYTHON_SITES])}")
-    return found
+    return _found(name)[0][name]
 
 
 class Fault(NamedTuple):
@@ -94,13 +107,12 @@ def _close(word: str, known: Any) -> str:
 def damages(site: str) -> Sequence[Damage]:
     """The damages of a site."""
     found = site_of(site)
-    every = DAMAGES if site in SITES else PYTHON_DAMAGES
-    return [damage for damage in every.values() if damage.of(found)]
+    return [damage for damage in _found(site)[1].values() if damage.of(found)]
 
 
 def damage_of(site: str, name: str) -> Damage:
     """The damage of a name at a site."""
-    return (DAMAGES if site in SITES else PYTHON_DAMAGES)[name]
+    return _found(site)[1][name]
 
 
 def senseless(site: Site, condition: str, damage: Damage) -> bool:

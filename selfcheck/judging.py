@@ -23,7 +23,9 @@ CORE = (
     *("tied_training", "embedding_bag", "max_norm"),
 )
 #: Seconds for one fault, and the most cases in which a fault raises before it counts as not judged.
-_LIMIT, _RAISED = 20.0, 64
+LIMIT, _RAISED = 20.0, 64
+#: Why a fault is inert that changes calls.
+UNJUDGED = "no changed call is judged"
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Judging:
         found = DrawnResult(str(fault), "survived", len(met), len(changed))
         order = sorted(changed, key=lambda position: (size(self.candidates[position].case), position))
         if not order or not self._raising(fault, order):
-            return replace(found, status="inert", told="no changed call is judged" if order else "nothing changes")
+            return replace(found, status="inert", told=UNJUDGED if order else "nothing changes")
         for judged, position in enumerate(order, 1):
             candidate = self.candidates[position]
             laws, failed = self._killers(fault, candidate)
@@ -127,7 +129,7 @@ class Judging:
             )
             if laws:
                 return replace(found, status="killed", laws=tuple(laws), case=repr(candidate.case))
-            if spent > _LIMIT:
+            if spent > LIMIT:
                 return replace(found, status="time-out")
         return replace(found, status="unknown") if found.told else found
 
@@ -148,7 +150,7 @@ class Judging:
         self.sites.watch([fault])
         try:
             for tried, (name, case) in enumerate(built(fault)):
-                if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > _LIMIT:
+                if met >= ENOUGH or (tried >= HOPELESS and not met) or time.process_time() - started > LIMIT:
                     break
                 candidate = self.made.fitted(name, case)
                 if candidate is None:

@@ -14,13 +14,14 @@ from typing import NamedTuple
 from embcheck.core.ledger import Ledger
 from embcheck.engine.evaluate import named
 from embcheck.subject.collect import load_families
+from selfcheck import tracing
 from selfcheck.candidates import Candidate
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
-from selfcheck.judging import DrawnResult, Judging, Record, deck
+from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record, deck
 from selfcheck.planting import Sites
-from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.sites import SITES
+from selfcheck.traced_sites import TRACED_SITES
 
 #: Parts of the deck, and faults that a worker takes at a time.
 _PARTS, _FAULTS = 16, 8
@@ -56,9 +57,10 @@ def _worker() -> Judging:
     """What judges in this process, with kernels and functions that stay as long as it lives."""
     if not _judging:
         warnings.simplefilter("ignore")
-        sites = Sites(_sites)
+        traced = _sites[0] in TRACED_SITES
+        sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
         sites.install()
-        _judging.append(Judging(*_deck[0], sites))
+        _judging.append((tracing.TracedJudging if traced else Judging)(*_deck[0], sites))
     return _judging[0]
 
 
@@ -112,26 +114,27 @@ def score(
     # What is computed here must start no threads of OpenMP: forks would wait for them.
     torch.set_num_threads(1)
     _sites[:] = sorted({fault.site for fault in faults})
-    _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults, jobs))]
+    if _sites[0] in TRACED_SITES:
+        _deck[:] = [tracing.deck(profile, seed, _sites)]
+    else:
+        _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults, jobs))]
     count = len(_deck[0][0])
     everywhere = list(enumerate(always(_sites), len(faults)))
     found = _recorded([*faults, *(fault for _, fault in everywhere)], count, jobs, progress)
     tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
     wrong = [f"the clean run breaks {words}" for words in found.wrong]
-    seen = {
-        k: found.met.get(k, []) if fault.site in PYTHON_SITES else found.changed.get(k, []) for k, fault in everywhere
-    }
+    seen = {k: found.changed.get(k, []) if fault.site in SITES else found.met.get(k, []) for k, fault in everywhere}
     wrong += [
         f"{fault.site}: {'no case calls it' if k not in found.met else 'nothing that it gives is seen to change'}"
         for k, fault in everywhere
-        if not seen[k] and fault.site not in PYTHON_SITES
+        if not seen[k] and fault.site in SITES
     ]
     if wrong:
         return Score(count, wrong)
     raising = [Task(fault, found.met[k], seen[k][:_FAULTS]) for k, fault in everywhere if seen[k]]
     results = _run_all([*raising, *tasks], jobs, progress)
     first, rest = results[: len(raising)], results[len(raising) :]
-    wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.status == "inert"]
+    wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.told == UNJUDGED]
     return Score(count, wrong, rest, found.left_out)
 
 

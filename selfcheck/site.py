@@ -29,7 +29,7 @@ class Call(NamedTuple):
 
 class Site(NamedTuple):
     """What is spoiled: a kernel of the dispatcher's CPU key, ``aten:name``, or a function or method of Python's,
-    ``module:owner.name``, found once it is asked for.
+    ``module:owner.name``, found once it is asked for.  A *traced* site is what a kernel is replaced by in a graph.
 
     ``tell`` gives the facts of a call, or None if the call must be refused or is none that a condition speaks of.
     ``kind`` says what a call leaves: a *kernel* what it returns, or what it ``writes``; *value* returns tensors, *leaf* a
@@ -73,6 +73,12 @@ class Site(NamedTuple):
     def attribute(self) -> str:
         """Its name there."""
         return self.place.partition(":")[2].rpartition(".")[2]
+
+    @property
+    def operator(self) -> Any:
+        """The operator of a kernel, or of what stands for one in a graph."""
+        name, _, overload = self.place.partition(":")[2].partition(".")
+        return getattr(getattr(torch.ops.aten, name), overload or "default")
 
     @property
     def signature(self) -> inspect.Signature:
@@ -120,7 +126,7 @@ _WITHOUT_SIGNATURE = {
 
 @functools.cache
 def _signature(site: Site) -> inspect.Signature:
-    if site.kind == "kernel":
+    if site.kind in {"kernel", "traced"}:
         return inspect.Signature(
             [
                 inspect.Parameter(
@@ -128,7 +134,7 @@ def _signature(site: Site) -> inspect.Signature:
                     inspect.Parameter.KEYWORD_ONLY if each.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
                     default=each.default_value if each.has_default_value() else inspect.Parameter.empty,
                 )
-                for each in getattr(torch.ops.aten, site.name).default._schema.arguments
+                for each in site.operator._schema.arguments
             ]
         )
     if site.name in _WITHOUT_SIGNATURE:

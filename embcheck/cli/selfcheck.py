@@ -50,7 +50,9 @@ def selfcheck(
     of: Annotated[
         str,
         typer.Option(
-            "--set", help="Of --drawn: at the kernels of core, at all sites of core, or at those of extended in Python."
+            "--set",
+            help="Of --drawn: at the kernels of core, at all sites of core, at those of extended in Python, or at those "
+            "of graphs: decompositions and inductor's lowerings.",
         ),
     ] = "kernels",
     site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel or function.")] = "",

@@ -21,7 +21,7 @@ from embcheck.families.lookup.prior_calls import LATER
 from embcheck.modes.layer import TRANSFORMING
 
 #: Axes whose values give no other graph, or are chosen for each case of a signature.
-_FREE = frozenset((
+FREE = frozenset((
     "num_embeddings", "embedding_dim", "indices", "shape", "values", "upstream", "seed", "out_of_range", "history", "threads",
 ))  # fmt: skip
 #: Histories that change no shape and no mode, so that they ask for no further graph.
@@ -71,7 +71,7 @@ def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CA
 
 def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
     """So many signatures of a family, the first ones covering pairs of values as well as so few can."""
-    axes = {name: values for name, values in family.space.axes.items() if name not in _FREE}
+    axes = {name: values for name, values in family.space.axes.items() if name not in FREE}
     if "route" in axes:
         axes["route"] = tuple(route for route in axes["route"] if route not in TRANSFORMING)
     # A row without flags, of which most is seen, should not be one in many.

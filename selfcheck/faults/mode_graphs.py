@@ -13,7 +13,6 @@ import torch
 import torch.export
 import torch.fx.experimental.proxy_tensor as proxy_tensor
 
-from embcheck.modes import decompositions, exports
 from embcheck.modes.mode import MODES
 from selfcheck.fault import patched
 from selfcheck.faults.modes import (
@@ -28,6 +27,7 @@ from selfcheck.faults.modes import (
     rolls_the_tokens,
 )
 from selfcheck.forms import Call, replaced
+from selfcheck.traced_sites import forget_graphs
 
 _DENSE = torch.ops.aten.embedding_dense_backward.default
 _LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embedding.default, _DENSE)
@@ -103,24 +103,12 @@ _PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
 )
 
 
-def _forget() -> None:
-    """What was compiled before must not serve after; inductor copies its table of decompositions once."""
-    torch._dynamo.reset()
-    exports.KEPT.clear()
-    decompositions.CORE.clear()
-    from torch._inductor import decomposition
-
-    copy: Any = getattr(decomposition, "fast_random_decomps", None)
-    if hasattr(copy, "cache_clear"):
-        copy.cache_clear()
-
-
 @contextmanager
 def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     with planted():
-        _forget()
+        forget_graphs()
         yield
-    _forget()
+    forget_graphs()
 
 
 for _modes, _owner, _attribute, _how in _PLACES:

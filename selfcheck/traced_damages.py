@@ -1,0 +1,170 @@
+"""Damages at sites that a graph is made by: the same operators on tensors, traced ones and inductor's boxes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from selfcheck.damages import Damage
+from selfcheck.site import Call, Site
+from selfcheck.tensor_plans import Plan, Planner
+from selfcheck.traced_sites import boxed
+
+_ATEN, _CAST = torch.ops.aten, torch.ops.prims.convert_element_type.default
+_END = 1 << 62
+#: Changes a tensor, or what stands for one.
+Change = Callable[[Any], Any]
+
+
+def _do(operator: Any, *given: Any) -> Any:
+    """Calls an operator, or what inductor lowers it to."""
+    if not any(map(boxed, tree_leaves(given))):
+        return operator(*given)
+    from torch._inductor.lowering import lowerings
+
+    return lowerings[operator](*given)
+
+
+def _rows(x: Any, start: int, end: int = _END, axis: int = 0) -> Any:
+    return _do(_ATEN.slice.Tensor, x, axis, start, end)
+
+
+def _joined(*parts: Any, axis: int = 0) -> Any:
+    if boxed(parts[0]):
+        from torch._inductor.lowering import pointwise_cat
+
+        return pointwise_cat(list(parts), axis)  # the lowering of cat reads the node that is being lowered
+    return _do(_ATEN.cat.default, list(parts), axis)
+
+
+def _times(factor: float, x: Any) -> Any:
+    return _do(_ATEN.mul.Tensor, x, factor)
+
+
+def _first(change: Change, x: Any) -> Any:
+    return _joined(change(_rows(x, 0, 1)), _rows(x, 1))
+
+
+def _last(change: Change, x: Any) -> Any:
+    return _joined(_rows(x, 0, -1), change(_rows(x, -1)))
+
+
+def _column(x: Any) -> Any:
+    axis = _rank(x) - 1
+    return _joined(_rows(x, 0, -1, axis), _times(0, _rows(x, -1, axis=axis)), axis=axis)
+
+
+def _shift(x: Any) -> Any:
+    return _joined(_rows(x, -1), _rows(x, 0, -1))
+
+
+def _swap(x: Any) -> Any:
+    return _joined(_rows(x, 1, 2), _rows(x, 0, 1), _rows(x, 2))
+
+
+def _repeat(x: Any) -> Any:
+    return _joined(_rows(x, 0, -1), _rows(x, 0, 1))
+
+
+def _through(dtype: torch.dtype, x: Any) -> Any:
+    return _do(_CAST, _do(_CAST, x, dtype), x.get_dtype() if boxed(x) else x.dtype)
+
+
+def _rank(x: Any) -> int:
+    return len(x.get_size()) if boxed(x) else x.dim()
+
+
+def _of_result(change: Change) -> Planner:
+    """The first tensor that comes out, changed, if it has an axis; a list of results stays one."""
+
+    def planned(site: Site, call: Call, result: Any) -> Plan | None:
+        several = isinstance(result, (list, tuple))
+        first = result[0] if several else result
+        if not _rank(first):
+            return None
+        return lambda: type(result)([change(first), *result[1:]]) if several else change(first)
+
+    return planned
+
+
+def _given(name: str, change: Change, call: Call) -> dict[str, Any]:
+    """The argument of a name, changed."""
+    value = call.given[name]
+    plain = value is None or isinstance(value, (bool, int))
+    return {name: change(value)} if plain or _rank(value) else {}
+
+
+#: What arguments are given as, by a word: which, and what they must be.
+_GIVES: tuple[tuple[str, Change, str, tuple[str, ...]], ...] = (
+    ("shifted", _shift, "indices index weight grad_output values", ("{}_rows>=2",)),
+    ("first", _repeat, "indices index", ("{}_rows>=2",)),
+    ("double", partial(_times, 2), "weight grad_output values", ()),
+    ("other", lambda value: not value, "scale_grad_by_freq accumulate", ()),
+    ("other", lambda value: (0, 0, 1)[value], "mode", ("mode>0",)),
+    ("not", partial(_do, _ATEN.logical_not.default), "mask", ()),
+    ("none", lambda value: None, "per_sample_weights", ("per_sample_weights",)),
+    ("none", lambda value: -1, "padding_idx", ("padding_idx>=0",)),
+    ("next", lambda value: value + 1, "padding_idx", ("padding_idx>=0",)),
+)
+#: Sites that do nothing with a padding_idx, and those whose tokens are given in lists.
+_NEVER = {
+    "padding_idx": ("embedding",),
+    "scale_grad_by_freq": ("embedding", "_embedding_bag", "_embedding_bag_forward_only"),
+}
+_NEVER |= {"indices": ("index", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate")}
+_NEVER |= {"mode": ("_embedding_bag_per_sample_weights_backward",)}
+
+
+class _Traced(Damage):
+    """A damage that sites have which read the argument; inductor leaves out a cast to a narrower dtype and back."""
+
+    def of(self, site: Site) -> bool:
+        """Whether a site has this damage."""
+        of, _, name = site.name.partition(".")
+        if (of == "lowering" and self.name.startswith("cast(")) or name in _NEVER.get(self.argument, ()):
+            return False
+        return super().of(site)
+
+
+#: What can't be for a damage to change anything: the gradient of a first row that is padding is zero.
+_FORBIDS: Mapping[str, tuple[str, ...]] = {
+    "zero(first)": ("padding_idx=0",),
+    "double(first)": ("padding_idx=0",),
+    "cast(bfloat16)": tuple(f"{name}_dtype=bfloat16" for name in ("weight", "self", "grad_output")),
+}
+
+
+def _made(name: str, change: Change, rows: int = 1) -> Damage:
+    return _Traced(name, planner=_of_result(change), rows=rows, forbids=_FORBIDS.get(name, ()), at=("traced",))
+
+
+TRACED_DAMAGES: Mapping[str, Damage] = {
+    each.name: each
+    for each in (
+        _made("zero(first)", partial(_first, partial(_times, 0))),
+        _made("zero(last)", partial(_last, partial(_times, 0))),
+        _made("zero(column)", _column),
+        _made("negate(last)", partial(_last, partial(_do, _ATEN.neg.default))),
+        _made("double(first)", partial(_first, partial(_times, 2))),
+        _made("nan(last)", partial(_last, partial(_times, torch.nan))),
+        _made("shift", _shift, 2),
+        _made("swap", _swap, 2),
+        _made("repeat(first)", _repeat, 2),
+        _made("cast(bfloat16)", partial(_through, torch.bfloat16)),
+        _made("double(all)", partial(_times, 2)),
+        *(
+            _Traced(
+                f"give({name}={word})",
+                give=partial(_given, name, change),
+                needs=tuple(each.format(name) for each in needs),
+                argument=name,
+            )
+            for word, change, names, needs in _GIVES
+            for name in names.split()
+        ),
+    )
+}

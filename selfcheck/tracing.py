@@ -1,0 +1,210 @@
+"""Faults of decompositions and lowerings: planted into torch's tables, executed in the modes that read these, and judged.
+
+A case is compiled anew for each fault.  Of a mode that compiles there are those cases alone for which a run makes a graph, the
+first of each signature: what the graph then does to the others of the signature is not asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_leaves
+
+from embcheck.core.item import PROFILES
+from embcheck.core.law import Family
+from embcheck.core.ledger import Ledger
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Unreachable
+from embcheck.engine.execution import Execution
+from embcheck.engine.reduce import size
+from embcheck.modes.lattice import FREE
+from embcheck.modes.mode import Mode, modes_of
+from selfcheck.aiming import ENOUGH
+from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipped
+from selfcheck.drawn import Fault
+from selfcheck.judging import LIMIT, UNJUDGED, DrawnResult, Judging
+from selfcheck.planting import Function, Planted, Sites
+from selfcheck.site import Call, Site
+from selfcheck.tensor_plans import differs
+from selfcheck.traced_sites import TRACED_SITES, forget_graphs, tables
+
+#: The families that make calls which modes change, and the modes that read the tables: with tensors, or as they compile.
+_FAMILIES = ("lookup", "gradient", "padding", "embedding_bag", "max_norm")
+_CALLING = ("decompositions", "core_decompositions", "inductor_decompositions")
+_COMPILING = ("aot_decomposed", "inductor", "inductor_no_grad", "inductor_static")
+#: What makes no other graph, of bags.
+_FREE = FREE | {"numel", "bags"}
+
+
+def deck(profile: str, seed: int, sites: Iterable[str]) -> tuple[list[Candidate], Ledger]:
+    """The cases of a run with ``--mode all`` that reach these sites, but for those that the ledger forbids to execute."""
+    lowers = all(site.startswith("lowering.") for site in sites)
+    made, found, seen = Candidates(shipped()), list[Candidate](), set[Any]()
+    for name in _FAMILIES:
+        family = made.families[name]
+        modes = [
+            mode for mode in modes_of(family, "all") if mode in (_COMPILING[1:] if lowers else _CALLING + _COMPILING)
+        ]
+        for item, case in every_case(family, PROFILES[profile], seed, tuple(modes)):
+            key = name, item.mode, _graph(case)
+            if item.mode not in ("inductor_static", *_CALLING) and key in seen:
+                continue
+            seen.add(key)
+            candidate = made.candidate(name, item.mode, case)
+            found += [] if candidate is None else [candidate]
+    return found, made.ledger
+
+
+def _graph(case: Any) -> Any:
+    """What makes another graph where sizes are dynamic: the signature, and which sizes are none or one."""
+    facts = case.facts()
+    sizes = [facts.get(name, 2) for name in ("num_embeddings", "embedding_dim", "numel", "bag_count")]
+    fixed = (f"{name}={value!r}" for name, value in case.axes.items() if name not in _FREE)
+    return tuple(fixed), tuple(min(each, 2) for each in (*sizes, *getattr(case, "shape", ())))
+
+
+class TracedSites(Sites):
+    """What stands in torch's tables for the operators of some sites."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__()
+        self._sites = [TRACED_SITES[name] for name in names]
+
+    def install(self) -> None:
+        """Replaces the tables' entries."""
+        self._wrap()
+
+    @contextmanager
+    def installed(self) -> Iterator[Sites]:
+        """All replaced, and put back."""
+        self.install()
+        with self._stack:
+            yield self
+
+    def _wrap(self) -> None:
+        import torch._functorch.config
+        import torch._inductor.config
+
+        # A graph of an earlier process, which was compiled without a fault, must not serve: the backward's, too, which is
+        # compiled when it is called.
+        self._stack.enter_context(torch._inductor.config.patch({"fx_graph_cache": False}))
+        self._stack.enter_context(torch._functorch.config.patch({"enable_autograd_cache": False}))
+        for site in self._sites:
+            for table in tables(site):
+                right = table.get(site.operator)
+                if right is not None:
+                    table[site.operator] = functools.wraps(right)(functools.partial(self._traced, site, right))
+                    self._stack.callback(table.__setitem__, site.operator, right)
+        self._stack.callback(forget_graphs)
+        forget_graphs()
+
+    def _traced(self, site: Site, right: Function, *given: Any, **named: Any) -> Any:
+        planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
+        if site.name in self._running or not (planted or site.name in self._watched) or _for_sizes((given, named)):
+            return right(*given, **named)
+        bound = site.signature.bind(*given, **named)
+        bound.apply_defaults()
+        told = Call(dict(bound.arguments), self._told(site, bound.arguments) or {})
+        self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(told.facts))
+        fault, damage = planted if planted is not None and planted[0].met(told.facts) else (None, None)
+        if fault is not None and damage is None:
+            raise Planted(str(fault))
+        self._running.add(site.name)
+        try:
+            if damage is None:
+                return right(*bound.args, **bound.kwargs)
+            bound.arguments.update(damage.given(told))
+            result = right(*bound.args, **bound.kwargs)
+            plan = damage.plan(site, told, result)
+            return result if plan is None else plan()
+        finally:
+            self._running.discard(site.name)
+
+
+def _for_sizes(given: Any) -> bool:
+    """Whether a call makes no graph: fake tensors that none records are asked for their sizes."""
+    from torch._subclasses.fake_tensor import FakeTensor
+    from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+    return any(isinstance(each, FakeTensor) for each in tree_leaves(given)) and get_proxy_mode() is None
+
+
+class TracedJudging(Judging):
+    """Judges cases of a deck while `TracedSites` are installed; a fault changes a case if the outcome is another."""
+
+    def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, sites: Sites) -> None:
+        super().__init__(candidates, ledger, sites)
+        self._made: Any = None
+        self._seen: list[Any] = []
+        self._right: dict[int, list[Any]] = {}
+
+    def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
+        """Judges the cases that a fault hits, the cheapest first, until a law sees it."""
+        found = DrawnResult(str(fault), "not reached", len(met))
+        order = sorted(met, key=lambda each: (self.candidates[each].mode.cost, size(self.candidates[each].case), each))
+        if not order:
+            return found
+        if not self._raising(fault, order):
+            return replace(found, status="inert", told=UNJUDGED)
+        started, differing = _used(), 0
+        for judged, position in enumerate(order, 1):
+            laws, failed = self._killers(fault, self.candidates[position])
+            differing += not laws and not _alike(self._seen, self._without(position))
+            found = replace(found, judged=judged, seconds=_used() - started, changed=differing,
+                            told=found.told or next(iter(failed.values()), ""))  # fmt: skip
+            if laws:
+                case = f"{self.candidates[position].mode.name}: {self.candidates[position].case!r}"
+                return replace(found, status="killed", laws=tuple(laws), case=case, changed=len(met))
+            if found.seconds > LIMIT:
+                return replace(found, status="survived" if differing else "time-out")
+        if differing:
+            return replace(found, status="unknown" if found.told else "survived")
+        return replace(found, status="equivalent" if len(order) >= ENOUGH else "inert", told="nothing changes")
+
+    def _without(self, position: int) -> list[Any]:
+        """What a case shows without a fault."""
+        if position not in self._right:
+            self.sites.plant(None)
+            self._judged(self.candidates[position])
+            self._right[position] = self._seen
+        return self._right[position]
+
+    def _judged(self, candidate: Candidate) -> Found:
+        if candidate.mode.name in _COMPILING and self._made != (candidate.case, self.sites.planted):
+            self._made = candidate.case, self.sites.planted
+            forget_graphs()
+        self.sites.forget()
+        self._seen = []
+        return self.made.judged(candidate, self._execute)
+
+    def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+        out = Execution()(family, mode, case)
+        if isinstance(out, Outcome):
+            self._seen.append((dict(out.seen), repr(out.error)))
+        return out
+
+
+def _used() -> float:
+    """Seconds of CPU time of this process and of the compilers that it started."""
+    return sum(os.times()[:4])
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two outcomes are the same by the oracle's equality."""
+    (left, form), (right, same) = tree_flatten(one), tree_flatten(other)
+    return form == same and all(map(_equal, left, right))
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if not isinstance(one, torch.Tensor):
+        return bool(one is other or repr(one) == repr(other))
+    one, other = one.detach().to_dense(), other.detach().to_dense()
+    return (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype) and not differs(
+        one, other
+    )
