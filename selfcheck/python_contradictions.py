@@ -50,7 +50,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),
-    *((f"{name}_dtype={dtype}", "takes_half") for name in ("X", "tensor") for dtype in ("float16", "bfloat16")),
+    *((f"tensor_dtype={dtype}", "takes_half") for dtype in ("float16", "bfloat16")),
     ("has_aux", "takes_aux"),
     ("has_aux=False", "takes_aux"),
     ("use_buffers", "takes_use_buffers"),
@@ -78,9 +78,9 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "nn.init.dirac_", ("tensor_rank>=3",)
     for name in ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"):
         yield f"nn.init.{name}", ("tensor_rank>=2",)
-    # There is no QR decomposition of half precision, nor a product of reflections, an exponential or a solution.
+    # There is no QR decomposition of half precision.
     yield "nn.init.orthogonal_", ("tensor_rank>=2", "takes_half=False")
-    yield "nn.utils.parametrizations._Orthogonal.forward", ("X_rank>=2", "takes_half=False")
+    yield "nn.utils.parametrizations._Orthogonal.forward", ("X_rank>=2",)
     # It has no such argument; a model that averages has, and keeps it.
     yield "func.hessian", ("takes_aux=False",)
     yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
