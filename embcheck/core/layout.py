@@ -35,7 +35,7 @@ FAR = ("far_rows", "farther_rows")
 #: what is inside.  For landmarks alone, since poison shows more.
 CROWDED = "crowded"
 
-#: The matrix of the last two axes is transposed, each of a batch by itself, as `Tensor.mT` makes it; of a matrix it is "transposed".
+#: Each matrix of a batch is transposed by itself, as `Tensor.mT` makes it; a matrix is "transposed".
 MATRICES_TRANSPOSED = "matrices_transposed"
 
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
@@ -107,7 +107,9 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "transposed":
             strides = tuple(reversed(row_major(tuple(reversed(shape)))))
         case "matrices_transposed":
-            *batch, one, other = row_major((*shape[:-2], *reversed(shape[-2:]))) if len(shape) > 1 else row_major((1, *shape))
+            *batch, one, other = (
+                row_major((*shape[:-2], *reversed(shape[-2:]))) if len(shape) > 1 else row_major((1, *shape))
+            )
             strides = (*batch, other, one)[-len(shape) :] if shape else ()
         case "column_slice":
             strides, offset = row_major(shape, pitch=3), GUARD + 1
@@ -132,7 +134,9 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "far_rows" | "farther_rows":
             strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
         case _:
-            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED, MATRICES_TRANSPOSED))}")
+            raise KeyError(
+                f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED, MATRICES_TRANSPOSED))}"
+            )
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
 

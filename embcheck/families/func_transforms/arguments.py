@@ -81,7 +81,9 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
     to_upstream, to_table = pull(one)
     again = pull(one)
     parts = torch.func.vjp(product, at.upstream, at.weight)[1]((one * 0, at.upstream))[1]
-    more = torch.func.vjp(lambda *given: product(*given[:2])[0] + given[2].sum(), at.upstream, at.weight, at.tangent)[1](one)
+    more = torch.func.vjp(lambda *given: product(*given[:2])[0] + given[2].sum(), at.upstream, at.weight, at.tangent)[
+        1
+    ](one)
     same = agree(to_table, again[1], parts, more[1]) and agree(to_upstream, again[0], value, more[0])
     return {"result": to_table, "value": value, "agrees": same and agree(total, product(at.upstream, at.weight)[0])}
 
@@ -94,7 +96,9 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     given, along = (nothing, at.weight), (at.upstream, at.tangent)
     value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
     both = torch.func.jvp(looked, given, along)[1]
-    more = torch.func.jvp(lambda *given: looked(*given[:2])[0] + given[2].sum(), (*given, nothing), (*along, nothing))[1]
+    more = torch.func.jvp(lambda *given: looked(*given[:2])[0] + given[2].sum(), (*given, nothing), (*along, nothing))[
+        1
+    ]
     same = agree(moved, both[0], more) and agree(value, beside)
     return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
 

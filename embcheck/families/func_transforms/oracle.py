@@ -162,4 +162,5 @@ WIDE = tuple(name for name in ORACLES if "jac" in name or "hessian" in name)
 SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments", "vjp_by_arguments")
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
-         "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
+         "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "jvp_by_arguments",
+         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip

@@ -54,7 +54,9 @@ def transformed(
     found = transform(look, at)
     seen = found if isinstance(found, dict) else {"result": found}
     result = seen["result"]
-    as_before = all(x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True))
+    as_before = all(
+        x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True)
+    )
     return {
         "surroundings": surroundings() == around,
         "plain": type(result) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(result),

@@ -67,7 +67,9 @@ def repair(case: TransformCase) -> TransformCase | None:
     changes["mapped"] = (mapped or ("indices",)) if case.transform in MAPPED else ()
     changes["mapped"] = ALL_MAPPED.get(case.transform, changes["mapped"])
     if case.transform not in MAPPED:
-        changes |= {"in_dim": 0, "out_dim": 0, "chunk": None} | ({"batch": 2} if case.transform != "stacked_layers" else {})
+        changes |= {"in_dim": 0, "out_dim": 0, "chunk": None} | (
+            {"batch": 2} if case.transform != "stacked_layers" else {}
+        )
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
     scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"

@@ -135,7 +135,9 @@ def repair(case: InitializerCase) -> InitializerCase:
     shape, changes = case.shape, dict[str, Any]()
     if case.fill in KERNELS and not 3 <= len(shape) <= 5:
         changes["shape"] = (4, 2, 3)
-    elif case.fill in MATRICES and (len(shape) != 2 or (0 in shape and INITIALIZERS[case.fill].function in programs.OTHERS)):
+    elif case.fill in MATRICES and (
+        len(shape) != 2 or (0 in shape and INITIALIZERS[case.fill].function in programs.OTHERS)
+    ):
         changes["shape"] = (3, 2)
     elif case.fill in FANNED and len(shape) < 2:
         changes["shape"] = (2, 3)

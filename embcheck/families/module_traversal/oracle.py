@@ -114,7 +114,9 @@ def as_converted(case: ModuleTraversalCase, slot: Slot) -> Shown:
     return shown._replace(dtype=wanted, key=shown.key if parameter else slot[1:3])
 
 
-def values(case: ModuleTraversalCase, change: Callable[[Slot, Any], Any] = lambda slot, numbers: numbers) -> dict[str, Any]:
+def values(
+    case: ModuleTraversalCase, change: Callable[[Slot, Any], Any] = lambda slot, numbers: numbers
+) -> dict[str, Any]:
     """Each name with the first name of its tensor, the dtype, requires_grad and the numbers, as they were changed."""
     named = sorted(slots(case), key=lambda slot: slot.path)
     first = {slot.tensor: slot.path for slot in reversed(named)}
@@ -150,7 +152,9 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
         tied = len(given) == len(once) > 1 and not twice
         # A module that has two names shows what it is given under both.
         showing = {
-            path: [slot.path for slot in every if slot[1:] == own[path][1:] or (tied and slot.tensor == own[path].tensor)]
+            path: [
+                slot.path for slot in every if slot[1:] == own[path][1:] or (tied and slot.tensor == own[path].tensor)
+            ]
             for path in given
         }
         negated = set().union(*showing.values())
@@ -170,7 +174,8 @@ def links(case: ModuleTraversalCase) -> list[list[Any]]:
         numbers = np.array(values_of(case, own[name]), np.float64)
         linked = [[True, True, (factor * numbers).tolist()] for factor in (2, 2, 4)]
         left = [
-            [True, True, values(case, lambda slot, n, by=by: n * factor_of(case, own, name, slot, by))] for by in (1, 4)
+            [True, True, values(case, lambda slot, n, by=by, name=name: n * factor_of(case, own, name, slot, by))]
+            for by in (1, 4)
         ]
         found.append([linked[0], left[0], *linked[1:], left[1]])
     return found
@@ -180,3 +185,16 @@ def factor_of(case: ModuleTraversalCase, own: dict[str, str], name: str, slot: S
     """By what a tensor was multiplied: by four once its links were left in it, that of the weight before that of the bias."""
     before = slot.tensor == own.get("weight") and name == "bias" and own["weight"] != own["bias"]
     return 4 if before else by if slot.tensor == own[name] else 1
+
+
+def holder(case: ModuleTraversalCase) -> dict[str, Any]:
+    """The values of a module whose weight and bias have the case's module as their link."""
+    own = {"weight": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "bias": [0.0, 1.0, 2.0]}
+    found: dict[str, Any] = {}
+    for name, numbers in own.items():
+        original = f"parametrizations.{name}.original"
+        found[original] = (original, "float32", True, numbers)
+        # Of its two names the bias is the first.
+        for path, (first, *told) in values(case).items():
+            found[f"parametrizations.{name}.0.{path}"] = (f"parametrizations.bias.0.{first}", *told)
+    return found

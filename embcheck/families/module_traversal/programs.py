@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.module_traversal.uses import averaged, called, parametrized
+from embcheck.families.module_traversal.uses import averaged, called, linked, parametrized
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -49,6 +49,7 @@ def traversed(
     seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
     seen |= {"averaged": averaged(model, turn % 2 == 1), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
+    seen["linked"] = linked(start()[0], turn)
     seen |= listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}

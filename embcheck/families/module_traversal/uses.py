@@ -24,9 +24,7 @@ def values(model: Module) -> dict[str, Any]:
     """Each name with the first name of its tensor, the dtype, requires_grad and the numbers."""
     named = sorted(held(model).items())
     first = {id(tensor): name for name, tensor in reversed(named)}
-    return {
-        name: (first[id(t)], str(t.dtype).removeprefix("torch."), t.requires_grad, t.tolist()) for name, t in named
-    }
+    return {name: (first[id(t)], str(t.dtype).removeprefix("torch."), t.requires_grad, t.tolist()) for name, t in named}
 
 
 def averaged(model: Module, use_buffers: bool) -> list[Any]:
@@ -105,4 +103,19 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
             parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
             seen.append([type(model) is kind, getattr(model, name) is original, values(model)])
         found.append(seen)
+    return found
+
+
+def linked(model: Module, turn: int) -> list[Any]:
+    """What another module shows, two times, once its weight and its bias have a whole module as their link."""
+    model.forward = lambda given: 2 * given
+    found = []
+    for again in range(2):
+        holder: Module = torch.nn.Module()
+        holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
+        holder.bias = torch.nn.Parameter(torch.arange(3.0))
+        for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
+            parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
+        modes = {part.training for part in model.modules()}
+        found.append([holder.weight.tolist(), holder.bias.tolist(), modes == {holder.training}, values(holder)])
     return found

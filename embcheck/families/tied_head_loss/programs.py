@@ -103,7 +103,9 @@ def likelihood(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Te
     return torch.nn.functional.nll_loss(receive(shares), wanted, **flags)
 
 
-def linear(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, **flags: Any) -> Tensor:
+def linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, **flags: Any
+) -> Tensor:
     """The loss that scores by itself."""
     rows, wanted = flat(hidden, targets)
     functional: Any = torch.nn.functional

@@ -35,13 +35,19 @@ _SIMPLE = {"targets": "index", "ignored": "nothing", "ignore": "default", "shape
 _RULES: tuple[Rule, ...] = (
     (lambda c: c.call in LIKELIHOODS, {"targets": "index", "label_smoothing": 0.0}),
     (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0, "earlier": 0}),
-    (lambda c: c.call not in ("cross_entropy", "likelihood"), {"received": "made", "classes_second": False, "earlier": 0}),
+    (
+        lambda c: c.call not in ("cross_entropy", "likelihood"),
+        {"received": "made", "classes_second": False, "earlier": 0},
+    ),
     (lambda c: len(c.shape) < 2, {"classes_second": False}),
     (lambda c: c.targets == "probability", {"ignored": "nothing", "ignore": "default"}),
     (lambda c: not c.exact, {"scale": 1}),
     (lambda c: c.numel > MANY, {"reduction": "mean", "layout": "contiguous"}),
     # So many terms of eight bits have no bound.
-    (lambda c: c.dtype == "bfloat16" and max(c.num_embeddings, c.numel * (c.numel <= MANY)) > 200, {"dtype": "float32"}),
+    (
+        lambda c: c.dtype == "bfloat16" and max(c.num_embeddings, c.numel * (c.numel <= MANY)) > 200,
+        {"dtype": "float32"},
+    ),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
 )
 
