@@ -43,6 +43,8 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.targets == "probability", {"ignored": "nothing", "ignore": "default"}),
     (lambda c: not c.exact, {"scale": 1}),
     (lambda c: c.numel > MANY, {"reduction": "mean", "layout": "contiguous"}),
+    # nll_loss of an image in another order of axes has no gradient: RuntimeError, grad_input must be contiguous.
+    (lambda c: c.call == "likelihood" and len(c.shape) > 2 and c.received == "transposed", {"received": "made"}),
     # So many terms of eight bits have no bound.
     (
         lambda c: c.dtype == "bfloat16" and max(c.num_embeddings, c.numel * (c.numel <= MANY)) > 200,
