@@ -37,7 +37,7 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
     to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
     gradient, value = grad(valued, argnums=-1, has_aux=True)(*given[:2])
-    total = [loss(*given), beside(loss)(*given)[1]]
+    total = [loss(*given), beside(loss)(*given)[1], beside(loss, argnums=1)(*given)[1], beside(loss, (0, 1))(*given)[1]]
     same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total)
     return {"result": to_table[0], "value": value, "agrees": same}
 

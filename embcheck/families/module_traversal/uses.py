@@ -27,6 +27,11 @@ def values(model: Module) -> dict[str, Any]:
     return {name: (first[id(t)], str(t.dtype).removeprefix("torch."), t.requires_grad, t.tolist()) for name, t in named}
 
 
+def marks(model: Module) -> list[Any]:
+    """What each module is besides its tensors."""
+    return [(getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training) for m in model.modules()]
+
+
 def averaged(model: Module, use_buffers: bool) -> list[Any]:
     """An average as it is made and after each of four updates, before which two was added to each Parameter, but for the first."""
     if not list(model.parameters()):  # which an update does not take
@@ -42,8 +47,7 @@ def averaged(model: Module, use_buffers: bool) -> list[Any]:
                 parameter.add_(2)
         for parameter in storages.values():
             parameter.sub_(8)
-    modes = [part.training for part in average.module.modules()] == [part.training for part in model.modules()]
-    return [found, int(average.n_averaged), modes]
+    return [found, int(average.n_averaged), marks(average.module) == marks(model)]
 
 
 def called(model: Module, turn: int) -> list[Any]:
@@ -88,7 +92,7 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
         def forward(self, given: Tensor) -> Tensor:
             return 2 * given
 
-    found = []
+    found, before = [], marks(model)
     for name in ("weight", "bias"):
         original, kind = model._parameters.get(name), type(model)
         if original is None:
@@ -101,7 +105,9 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
                 modes = all(link.training == model.training for link in model.parametrizations[name])
                 seen.append([kept, modes, getattr(model, name).tolist()])
             parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
-            seen.append([type(model) is kind, getattr(model, name) is original, values(model)])
+            seen.append(
+                [type(model) is kind and marks(model) == before, getattr(model, name) is original, values(model)]
+            )
         found.append(seen)
     return found
 
@@ -109,13 +115,13 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
 def linked(model: Module, turn: int) -> list[Any]:
     """What another module shows, two times, once its weight and its bias have a whole module as their link."""
     model.forward = lambda given: 2 * given
-    found = []
+    found, before = [], [mark[:2] for mark in marks(model)]
     for again in range(2):
         holder: Module = torch.nn.Module()
         holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
         holder.bias = torch.nn.Parameter(torch.arange(3.0))
         for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
             parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
-        modes = {part.training for part in model.modules()}
-        found.append([holder.weight.tolist(), holder.bias.tolist(), modes == {holder.training}, values(holder)])
+        same = marks(model) == [(*mark, holder.training) for mark in before]
+        found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
     return found
