@@ -247,7 +247,7 @@ def scope() -> Iterator[ModuleTraversalCase]:
     for seed, (tree, prefix, evaluating) in enumerate(itertools.product(TREES, PREFIXES, (False, True))):
         yield ModuleTraversalCase(tree, prefix, evaluating, seed=seed)
     for seed, (tree, convert, grads) in enumerate(itertools.product(TREES, CONVERSIONS, ("dense", "sparse"))):
-        how = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
+        how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
         yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
 
 

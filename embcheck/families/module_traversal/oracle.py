@@ -132,10 +132,11 @@ def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
     """An average of Parameters to which two was added before each update but the first, which copies: one more each time."""
     if not case.tensors("parameters", "", True, True):
         return []
-    return [
-        values(case, lambda slot, numbers, more=more: numbers + more * (kind(slot.tensor) == "parameters"))
-        for more in (0, 0, 1, 2, 3)
-    ]
+
+    def after(more: int) -> dict[str, Any]:
+        return values(case, lambda slot, numbers: numbers + more * (kind(slot.tensor) == "parameters"))
+
+    return [after(more) for more in (0, 0, 1, 2, 3)]
 
 
 def calls(case: ModuleTraversalCase) -> list[list[Any]]:
@@ -173,12 +174,14 @@ def links(case: ModuleTraversalCase) -> list[list[Any]]:
             continue
         numbers = np.array(values_of(case, own[name]), np.float64)
         linked = [[True, True, (factor * numbers).tolist()] for factor in (2, 2, 4)]
-        left = [
-            [True, True, values(case, lambda slot, n, by=by, name=name: n * factor_of(case, own, name, slot, by))]
-            for by in (1, 4)
-        ]
+        left = [[True, True, unlinked(case, own, name, by)] for by in (1, 4)]
         found.append([linked[0], left[0], *linked[1:], left[1]])
     return found
+
+
+def unlinked(case: ModuleTraversalCase, own: dict[str, str], name: str, by: int) -> dict[str, Any]:
+    """The module once the links of a name are removed."""
+    return values(case, lambda slot, numbers: numbers * factor_of(case, own, name, slot, by))
 
 
 def factor_of(case: ModuleTraversalCase, own: dict[str, str], name: str, slot: Slot, by: int) -> int:

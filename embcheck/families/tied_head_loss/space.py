@@ -119,6 +119,7 @@ def _covering() -> Iterator[TiedHeadLossCase]:
         chosen = {axis: values[k] for (axis, values), k in zip(COVERED.items(), row, strict=True)}
         rank, rows, columns, size = (chosen.pop(name) for name in ("rank", "rows", "columns", "size"))
         length = {"some": 1, "many": 1024 // (rows * columns) + 1, "none": 0}[size]
+        shape: tuple[int, ...]
         if rank == 1:
             classes, shape = 1024 * (size == "many") + columns, ()
         elif rank == 2:
