@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 #: Arguments that are one tensor.
 _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", "weight_v", "X")
 _FORMS = ("plain", "foreach", "fused")
+#: Arguments that are several, of which the first tells its rank, rows and columns.
+_LISTS = ("parameters", "tensors", "args", "primals")
 #: Optimizers whose step takes no sparse gradients; of these forms, of the others.
 _DENSE = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop", "adafactor", "muon")
 _DENSE_FORMS = ("sgd.fused", "adagrad.fused")
@@ -28,6 +30,9 @@ def _of_tensors() -> Iterator[tuple[str, str]]:
             yield f"{name}_layout={strides}", f"{name}_numel>=2"
         yield f"{name}_layout=transposed", f"{name}_rank>=2"
         yield f"{name}_layout=transposed", f"{name}_columns>=2"
+        # One row whose columns lie side by side is contiguous.
+        yield f"{name}_layout=rows_strided & {name}_rank<=2", f"{name}_rows>=2"
+        yield f"{name}_numel=1", f"{name}_rows=1 & {name}_columns=1"
         yield f"{name}_layout=rows_strided", f"{name}_rank>=2"
         yield f"{name}_layout=rows_strided", f"{name}_rows>=1"
 
@@ -48,6 +53,11 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),
+    *((f"tensor_dtype={dtype}", "takes_half") for dtype in ("float16", "bfloat16")),
+    ("has_aux", "takes_aux"),
+    ("has_aux=False", "takes_aux"),
+    ("use_buffers", "takes_use_buffers"),
+    ("use_buffers=False", "takes_use_buffers"),
 )
 
 #: Facts that are equal where a condition holds: a row is as long as it has columns.
@@ -55,7 +65,7 @@ PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
     (f"{name}_rank=1", f"{name}_{one}", f"{name}_{other}")
     for name in _TENSORS
     for one, other in (("rows", "numel"), ("columns", "numel"))
-)
+) + tuple((f"{name}_rank=1", f"{name}_rows", f"{name}_columns") for name in _LISTS)
 #: A fact that is never greater than another, of modules.
 PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (("frozen", "parameters"), ("grads", "parameters"))
 
@@ -66,6 +76,17 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "F.linear", ("weight_rank<=2",)
     yield "Embedding.from_pretrained", ("embeddings_rank=2",)
     yield "EmbeddingBag.from_pretrained", ("embeddings_rank=2",)
+    for name in ("eye_", "sparse_"):
+        yield f"nn.init.{name}", ("tensor_rank=2",)
+    yield "nn.init.dirac_", ("tensor_rank>=3",)
+    for name in ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"):
+        yield f"nn.init.{name}", ("tensor_rank>=2",)
+    # There is no QR decomposition of half precision.
+    yield "nn.init.orthogonal_", ("tensor_rank>=2", "takes_half=False")
+    yield "nn.utils.parametrizations._Orthogonal.forward", ("X_rank>=2",)
+    # It has no such argument; a model that averages has, and keeps it.
+    yield "func.hessian", ("takes_aux=False",)
+    yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
     # A Parameter is pickled without its gradient.
     yield "pickle.loads", ("grads=0",)
     for name in (*_DENSE, "sgd", "adagrad"):

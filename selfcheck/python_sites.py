@@ -220,11 +220,11 @@ _SITES = {
 def _sites(of: str) -> Iterable[Site]:
     """The sites of a set, each named as one writes it in a program."""
     for line in _SITES[of].strip().splitlines():
-        kind, module, *names = line.split()
+        told_kind, module, *names = line.split()
+        kind, _, writes = told_kind.partition(":")
         short = module.removeprefix("torch.").replace("nn.functional", "F")
         for name in names:
             label = name if name[0].isupper() else f"{short}.{name}"
-            kind, _, writes = kind.partition(":")
             yield Site(label, f"{module}:{name}", kind, writes, told)
     yield from STEPS
 

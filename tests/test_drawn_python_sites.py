@@ -165,6 +165,45 @@ def test_what_torch_refuses_is_not_drawn(site: str, condition: str, call: Callab
     assert not contradictory([condition.partition("=")[0] + "=2"], site)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "condition"),
+    [
+        ("eye_", (2, 2, 2), torch.float32, "tensor_rank=3"),
+        ("sparse_", (2,), torch.float32, "tensor_rank=1"),
+        ("dirac_", (2, 2), torch.float32, "tensor_rank=2"),
+        ("xavier_uniform_", (2,), torch.float32, "tensor_rank=1"),
+        ("xavier_normal_", (2,), torch.float32, "tensor_rank=1"),
+        ("kaiming_uniform_", (2,), torch.float32, "tensor_rank=1"),
+        ("kaiming_normal_", (2,), torch.float32, "tensor_rank=1"),
+        ("orthogonal_", (2,), torch.float32, "tensor_rank=1"),
+        ("orthogonal_", (2, 2), torch.float16, "tensor_dtype=float16"),
+        ("orthogonal_", (2, 2), torch.bfloat16, "tensor_dtype=bfloat16"),
+    ],
+)
+def test_what_an_initializer_refuses_is_not_drawn(
+    name: str, shape: tuple[int, ...], dtype: torch.dtype, condition: str
+) -> None:
+    more = (0.5,) if name == "sparse_" else ()
+    with pytest.raises((RuntimeError, ValueError)):
+        getattr(torch.nn.init, name)(torch.ones(shape, dtype=dtype), *more)
+    assert contradictory([condition], f"nn.init.{name}")
+    assert not contradictory([condition], "nn.init.uniform_")
+
+
+def test_a_vector_is_not_made_orthogonal() -> None:
+    with pytest.raises(ValueError, match="matrix"):
+        torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(2, 2), "bias")
+    assert contradictory(["X_rank=1"], "nn.utils.parametrizations._Orthogonal.forward")
+
+
+def test_an_argument_that_a_call_has_not_meets_no_condition() -> None:
+    for site, name in (("func.hessian", "has_aux"), ("AveragedModel.update_parameters", "use_buffers")):
+        assert name not in PYTHON_SITES[site].signature.parameters
+        assert contradictory([name], site)
+        assert contradictory([f"{name}=False"], site)
+    assert not contradictory(["use_buffers"], "AveragedModel.__init__")
+
+
 def test_a_pickled_parameter_has_no_gradient() -> None:
     layer = torch.nn.Embedding(2, 2)
     layer.weight.grad = torch.ones(2, 2)

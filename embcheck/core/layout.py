@@ -35,6 +35,9 @@ FAR = ("far_rows", "farther_rows")
 #: what is inside.  For landmarks alone, since poison shows more.
 CROWDED = "crowded"
 
+#: Each matrix of a batch is transposed by itself, as `Tensor.mT` makes it; a matrix is "transposed".
+MATRICES_TRANSPOSED = "matrices_transposed"
+
 #: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
 #: a sum over tokens.
 SHARED = ("equal_columns", "equal_rows")
@@ -96,7 +99,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED`.
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED` or `MATRICES_TRANSPOSED`.
     """
     offset = GUARD
     match layout:
@@ -104,6 +107,11 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides = row_major(shape)
         case "transposed":
             strides = tuple(reversed(row_major(tuple(reversed(shape)))))
+        case "matrices_transposed":
+            *batch, one, other = (
+                row_major((*shape[:-2], *reversed(shape[-2:]))) if len(shape) > 1 else row_major((1, *shape))
+            )
+            strides = (*batch, other, one)[-len(shape) :] if shape else ()
         case "column_slice":
             strides, offset = row_major(shape, pitch=3), GUARD + 1
         case "row_strided":
@@ -127,7 +135,9 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "far_rows" | "farther_rows":
             strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
         case _:
-            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED))}")
+            raise KeyError(
+                f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED, MATRICES_TRANSPOSED))}"
+            )
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
 

@@ -156,7 +156,7 @@ def initializer_fills_and_returns_its_tensor(case: InitializerCase, out: Outcome
 )
 def initializer_draws_from_given_generator(case: InitializerCase, out: Outcome) -> Finding:
     random = draws_alike(case) and case.size > 8
-    again = same(out.again, out.values.require())
+    again = every(same(out.again, out.values.require()), same(out.following_again, out.following.require()))
     if case.own_generator:
         again = every(again, is_true(out.undisturbed, "torch's own generator was used"))
     if random and np.array_equal(out.following.values, out.values.values):

@@ -65,7 +65,54 @@ def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome)
     must_cover={"shared_module"},
 )
 def apply_is_post_order(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    return every(same(out.applied, case.applied()), is_true(out.applied_to_itself, "apply() returned another module"))
+    return every(
+        same(out.applied, [case.applied()] * 4), is_true(out.applied_to_itself, "apply() returned another module")
+    )
+
+
+@law(
+    "AveragedModel copies a module with its ties and flags, averages every Parameter once and copies or averages buffers.",
+    source="torch.optim.swa_utils.AveragedModel: equal average, use_buffers",
+    must_cover={
+        "mixed",
+        "tree=everything",
+        "tree=view",
+        "grads=sparse",
+        "frozen",
+        "layout=transposed",
+        "shared_module",
+    },
+)
+def averaged_module_is_the_mean_of_its_parameters(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    averages = oracle.averages(case)
+    return same(out.averaged, [averages, 4, True] if averages else [])
+
+
+@law(
+    "torch.func.functional_call shows given tensors under every tied name, or with tie_weights=False under their own alone.",
+    source="torch.func.functional_call: tie_weights, strict",
+    must_cover={
+        "mixed",
+        "tree=everything",
+        "tree=view",
+        "grads=sparse",
+        "frozen",
+        "layout=transposed",
+        "shared_module",
+    },
+)
+def functional_call_shows_given_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return same(out.called, oracle.calls(case))
+
+
+@law(
+    "A parametrized Parameter of a module shows its links, keeps its ties, and is the same one once they are removed.",
+    source="torch.nn.utils.parametrize: register_parametrization, unsafe; remove_parametrizations, leave_parametrized",
+    must_cover={"mixed", "tree=everything", "tree=view", "grads=sparse", "frozen", "layout=transposed"},
+)
+def parametrized_module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    shown = [[[0.0, 2.0], [4.0, 6.0], [8.0, 10.0]], [0.0, 2.0, 4.0], True, oracle.holder(case)]
+    return every(same(out.parametrized, oracle.links(case)), same(out.linked, [shown, shown]))
 
 
 @law(

@@ -91,7 +91,10 @@ def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> F
 )
 def loss_has_documented_shape_and_dtype(case: TiedHeadLossCase, out: Outcome) -> Finding:
     return described(
-        out.value, shape=case.shape if case.reduction == "none" else (), dtype=case.dtype, requires_grad=True
+        out.value,
+        shape=case.shape if case.reduction == "none" else (),
+        dtype=case.dtype,
+        requires_grad=case.received != "frozen",
     )
 
 

@@ -31,6 +31,18 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
     return total
 
 
+def lying_as(grad: Tensor) -> Tensor:
+    """Zeros that lie in memory as a gradient does."""
+    return torch.zeros_like(grad.as_strided((grad.storage_offset() + span(grad),), (1,), 0)).as_strided(
+        grad.shape, grad.stride(), grad.storage_offset()
+    )
+
+
+def span(tensor: Tensor) -> int:
+    """How many elements lie between the first and the last, these included."""
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 def clipped(
     clip: Callable[..., Any],
     options: dict[str, Any],
@@ -41,9 +53,9 @@ def clipped(
     **grads: Tensor,
 ) -> dict[str, Any]:
     """``single`` is whether the first parameter is given by itself and not in a list, with one that has no gradient."""
+    members = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
-    members = [torch.nn.Parameter(torch.zeros_like(grad)) for grad in grads.values()]
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
     if poison:

@@ -37,7 +37,7 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
     to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
     gradient, value = grad(valued, argnums=-1, has_aux=True)(*given[:2])
-    total = [loss(*given), beside(loss)(*given)[1]]
+    total = [loss(*given), beside(loss)(*given)[1], beside(loss, argnums=1)(*given)[1], beside(loss, (0, 1))(*given)[1]]
     same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total)
     return {"result": to_table[0], "value": value, "agrees": same}
 
@@ -50,7 +50,7 @@ def looked_beside(look: Look, at: At) -> Any:
 def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
     """A Jacobian by the second of two arguments, which argnums name in several ways."""
 
-    looked, given = looked_beside(look, at), (at.upstream, at.weight)
+    looked, given, nothing = looked_beside(look, at), (at.upstream, at.weight), torch.zeros_like(at.tangent)
 
     def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return looked(sent, table), look(table, at.indices)
@@ -58,7 +58,18 @@ def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
     ways = [jacobian(looked, argnums)(*given) for argnums in (1, *last)]
     ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
     found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
-    return {"result": ways[0], "value": value, "agrees": agree(*ways, found)}
+    ways += [found, jacobian(lambda sent, table, more: looked(sent, table) + 0 * more.sum(), 1)(*given, nothing)]
+    return {"result": ways[0], "value": value, "agrees": agree(*ways)}
+
+
+def hessian_by_arguments(look: Look, at: At) -> Seen:
+    def loss(sent: Tensor, table: Tensor, *more: Tensor) -> Tensor:
+        return (sent * look(table, at.indices) ** 2).sum() + sum((each * 0).sum() for each in more)
+
+    hessian, given = torch.func.hessian, (at.upstream, at.weight)
+    # Of -1 it asks jacfwd, as jacfwd_from_the_end does.
+    ways = [hessian(loss, 1)(*given), hessian(loss, (0, 1))(*given)[1][1], hessian(loss, argnums=1)(*given, at.tangent)]
+    return {"result": ways[0], "agrees": agree(*ways)}
 
 
 def vjp_by_arguments(look: Look, at: At) -> Seen:
@@ -70,7 +81,10 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
     to_upstream, to_table = pull(one)
     again = pull(one)
     parts = torch.func.vjp(product, at.upstream, at.weight)[1]((one * 0, at.upstream))[1]
-    same = agree(to_table, again[1], parts) and agree(to_upstream, again[0], value)
+    more = torch.func.vjp(lambda *given: product(*given[:2])[0] + given[2].sum(), at.upstream, at.weight, at.tangent)[
+        1
+    ](one)
+    same = agree(to_table, again[1], parts, more[1]) and agree(to_upstream, again[0], value, more[0])
     return {"result": to_table, "value": value, "agrees": same and agree(total, product(at.upstream, at.weight)[0])}
 
 
@@ -78,17 +92,20 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     def looked(more: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
         return look(table, at.indices) + more, look(table, at.indices)
 
-    nothing = torch.zeros_like(at.upstream)
+    nothing = at.kept(torch.zeros_like(at.upstream))
     given, along = (nothing, at.weight), (at.upstream, at.tangent)
     value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
     both = torch.func.jvp(looked, given, along)[1]
-    same = agree(moved, both[0]) and agree(value, beside)
+    more = torch.func.jvp(lambda *given: looked(*given[:2])[0] + given[2].sum(), (*given, nothing), (*along, nothing))[
+        1
+    ]
+    same = agree(moved, both[0], more) and agree(value, beside)
     return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
 
 
 def stacked_layers(look: Look, at: At) -> Seen:
     rows, width = at.weight.shape
-    tables = (at.weight, at.tangent, -at.weight)
+    tables = (at.weight, at.tangent, -at.weight, -at.tangent, at.weight)[: at.samples]
     layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
     parameters, buffers = torch.func.stack_module_state(layers)
 
@@ -96,7 +113,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
         return torch.func.functional_call(layers[0], (given, buffers), (tokens,))
 
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
-    own = all(agree(layer.weight.detach(), table) for layer, table in zip(layers, tables, strict=True))
+    own = all(agree(layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
     return {"result": result, "agrees": own and parameters["weight"].is_leaf and parameters["weight"].requires_grad}
 
 
@@ -108,6 +125,7 @@ TRANSFORMS = programs.TRANSFORMS | named(
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight
         ),
+        "hessian_by_arguments": hessian_by_arguments,
         "vjp_by_arguments": vjp_by_arguments,
         "jvp_by_arguments": jvp_by_arguments,
         "stacked_layers": stacked_layers,

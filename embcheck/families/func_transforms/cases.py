@@ -48,6 +48,13 @@ class _TransformAxes(NamedTuple):
     layout: str = "contiguous"
     look: str = "functional"
     seed: int = 0
+    upstream_layout: str = "contiguous"
+    #: whether table and upstream gradient are plain, require grad, or are Parameters
+    given: str = "plain"
+    #: how often the transform was applied before, at other values
+    earlier: int = 0
+    #: how many samples vmap takes at a time
+    chunk: int | None = None
 
 
 class Sample(NamedTuple):
@@ -145,7 +152,7 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return {
             "weight": Input(self._laid("weight", self.format.encode(self.tables)), self.dtype, self.layout),
             "indices": Input(self._laid("indices", tokens), self.index_dtype),
-            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype),
+            "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype, self.upstream_layout),
             "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype),
         }
 

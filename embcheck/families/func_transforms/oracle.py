@@ -96,10 +96,16 @@ def curved(case: TransformCase, sample: Sample) -> Expected:
     return case.pull(sample, 2 * sample.upstream * sample.tangent[sample.tokens])
 
 
-def values_of_three(case: TransformCase, sample: Sample) -> Expected:
-    """The lookups in W, Ẇ and −W, shape ``(3, *indices.shape, D)``."""
-    (looked, _), (moved, _) = value(case, sample), pushed(case, sample)
-    return exact(np.stack([looked, moved, -looked]))
+def values_of_layers(case: TransformCase, sample: Sample) -> Expected:
+    """The lookups in W, Ẇ, −W, −Ẇ, …, shape ``(batch, *indices.shape, D)``."""
+    looked, moved = value(case, sample)[0], pushed(case, sample)[0]
+    return exact(np.stack([looked, moved, -looked, -moved, looked][: case.batch]))
+
+
+def signed(case: TransformCase) -> Expected:
+    """W[i] of the samples, of which every other one is negated."""
+    signs = iter(np.where(np.arange(len(case.samples)) % 2, -1.0, 1.0))
+    return stacked(lambda case, sample: exact(next(signs) * value(case, sample)[0]))(case)
 
 
 ORACLES: dict[str, Oracle] = {
@@ -108,14 +114,33 @@ ORACLES: dict[str, Oracle] = {
     "backward_twice": one(pushed_masked),
     **dict.fromkeys(("jacrev", "jacrev_by_arguments"), one(jacobian_masked)),
     **dict.fromkeys(("jacfwd", "jacfwd_by_arguments", "jacfwd_from_the_end"), one(jacobian)),
-    "stacked_layers": one(values_of_three),
-    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_by_names"), stacked(value)),
+    "stacked_layers": one(values_of_layers),
+    **dict.fromkeys(
+        ("vmap_value", "vmap_in_chunks", "vmap_by_names", "vmap_by_one_axis", "vmap_of_tables"), stacked(value)
+    ),
+    "vmap_of_signs": signed,
     "vmap_backward": to_tables,
     **dict.fromkeys(("vmap_of_grad", "vmap_of_vjp"), stacked(pulled)),
     "vmap_of_jvp": stacked(pushed),
     "vmap_of_jacrev": stacked(jacobian_masked),
-    "hessian": one(second),
+    **dict.fromkeys(("hessian", "hessian_by_arguments"), one(second)),
     **dict.fromkeys(("functional_hvp", "forward_over_reverse"), one(curved)),
+}
+
+
+#: Those that are called with a table, tokens or whole batches of them alone, so that all must be mapped, or the table alone.
+ALL_MAPPED = {"vmap_by_one_axis": ("weight", "indices"), "vmap_of_tables": ("weight",)}
+#: For each transform of torch.func those that apply it to what it may be given.
+APPLIED: dict[str, tuple[str, ...]] = {
+    "grad": ("grad", "grad_by_arguments"),
+    "grad_and_value": ("grad_and_value", "grad_by_arguments"),
+    "jacrev": ("jacrev", "jacrev_by_arguments"),
+    "jacfwd": ("jacfwd", "jacfwd_by_arguments", "jacfwd_from_the_end"),
+    "hessian": ("hessian", "hessian_by_arguments"),
+    "vjp": ("vjp", "vjp_by_arguments"),
+    "jvp": ("jvp", "jvp_by_arguments"),
+    "vmap": ("vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "vmap_value", "vmap_of_grad"),
+    "stack_module_state": ("stacked_layers",),
 }
 
 
@@ -127,11 +152,15 @@ def expected(case: TransformCase) -> Expected:
 #: Transforms that vmap maps over samples.
 MAPPED = tuple(name for name in ORACLES if "vmap" in name)
 #: Those whose result doesn't depend on the upstream gradient.
-WITHOUT_UPSTREAM = ("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_of_jvp", "vmap_of_jacrev")
+WITHOUT_UPSTREAM = (
+    *("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs"),
+    *("vmap_of_jvp", "vmap_of_jacrev"),
+)
 #: Those whose result has (V·D)² or N·D·V·D elements.
-WIDE = ("hessian", *(name for name in ORACLES if "jac" in name))
+WIDE = tuple(name for name in ORACLES if "jac" in name or "hessian" in name)
 #: Those that give a sparse gradient back.
 SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments", "vjp_by_arguments")
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
-         "jvp_by_arguments", "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
+         "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "jvp_by_arguments",
+         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip

@@ -20,7 +20,8 @@ Tensor = torch.Tensor
 Look = Callable[[Tensor, Tensor], Tensor]
 Seen = dict[str, Any]
 #: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
-#: (look_dims) and of the upstream gradient as well (all_dims); and where the result has them (out_dim).
+#: (look_dims) and of the upstream gradient as well (all_dims); where the result has them (out_dim), how many samples there
+#: are, and how many vmap takes at a time (chunk); kept makes of other tensors what weight and upstream are.
 At = Any
 #: Gives the derivative, or what is seen, of which the derivative is the ``result``.
 Transform = Callable[[Look, At], Any]
@@ -36,22 +37,46 @@ def transformed(
     rows: int,
     width: int,
     flags: dict[str, Any],
-    dims: tuple[int | None, ...],
-    out_dim: int,
+    axes: dict[str, Any],
+    kept: Callable[[Tensor], Tensor],
+    earlier: int,
 ) -> Seen:
+    """``earlier`` is how often the transform was applied before, at other values."""
     look = make(rows, width, weight.dtype, flags)
-    at = types.SimpleNamespace(weight=weight, indices=indices, upstream=upstream, tangent=tangent)
-    at.all_dims, at.look_dims, at.out_dim = dims, dims[:2], out_dim
+    given = (kept(weight), kept(upstream), tangent)
+    flagged = [x.requires_grad for x in given]
+    at = types.SimpleNamespace(weight=given[0], indices=indices, upstream=given[1], tangent=tangent, kept=kept, **axes)
+    other = types.SimpleNamespace(**{**vars(at), "weight": -2 * weight, "upstream": -upstream, "tangent": -tangent})
+    other.indices = indices.flip(tuple(range(indices.dim())))
     around = surroundings()
+    for _ in range(earlier):
+        transform(look, other)
     found = transform(look, at)
     seen = found if isinstance(found, dict) else {"result": found}
     result = seen["result"]
+    as_before = all(
+        x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True)
+    )
     return {
         "surroundings": surroundings() == around,
         "plain": type(result) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(result),
-        "inputs_as_before": not any(x.requires_grad or x.grad_fn is not None for x in (weight, upstream, tangent)),
+        "inputs_as_before": as_before,
         **seen,
+        # What is derived at a tensor that requires grad may have a graph.
+        "result": result.detach() if any(flagged) else result,
+        **({"value": seen["value"].detach()} if "value" in seen else {}),
     }
+
+
+#: What table and upstream gradient are.
+GIVEN: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "plain": lambda tensor: tensor,
+        "trains": lambda tensor: tensor.detach().requires_grad_(),
+        "parameter": torch.nn.Parameter,
+    },
+    "given_as_",
+)
 
 
 def in_table(look: Look, at: At) -> Callable[[Tensor], Tensor]:
@@ -117,9 +142,17 @@ def vmap_by_names(look: Look, at: At) -> Seen:
 
 def vmap_backward(look: Look, at: At) -> Any:
     table = at.weight.detach().requires_grad_()
-    losses = torch.vmap(weighted(look), at.all_dims)(table, at.indices, at.upstream)
+    losses = torch.vmap(weighted(look), at.all_dims, chunk_size=at.chunk)(table, at.indices, at.upstream.detach())
     losses.sum().backward()
     return table.grad
+
+
+def vmap_of_signs(look: Look, at: At) -> Any:
+    signs = at.kept(torch.tensor([(-1.0) ** sample for sample in range(at.samples)], dtype=at.weight.dtype))
+    call = torch.func.vmap(
+        lambda sign, table, tokens: sign * look(table, tokens), (0, *at.look_dims), at.out_dim, chunk_size=at.chunk
+    )
+    return call(signs, at.weight, at.indices)
 
 
 def pulled(look: Look) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
@@ -142,15 +175,24 @@ TRANSFORMS: dict[str, Transform] = named(
         "jacrev": lambda look, at: torch.func.jacrev(in_table(look, at))(at.weight),
         "jacfwd": lambda look, at: torch.func.jacfwd(in_table(look, at))(at.weight),
         # vmap.
-        "vmap_value": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices),
+        "vmap_value": lambda look, at: torch.func.vmap(look, at.look_dims, at.out_dim, chunk_size=at.chunk)(
+            at.weight, at.indices
+        ),
+        "vmap_by_one_axis": lambda look, at: torch.func.vmap(look, at.look_dims[0], at.out_dim, chunk_size=at.chunk)(
+            at.weight, at.indices
+        ),
+        "vmap_of_tables": lambda look, at: torch.func.vmap(
+            in_table(look, at), at.look_dims[0], at.out_dim, chunk_size=at.chunk
+        )(at.weight),
+        "vmap_of_signs": vmap_of_signs,
         "vmap_in_chunks": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)(
             at.weight, at.indices
         ),
         "vmap_by_names": vmap_by_names,
         "vmap_backward": vmap_backward,
-        "vmap_of_grad": lambda look, at: torch.vmap(torch.func.grad(weighted(look)), at.all_dims, at.out_dim)(
-            at.weight, at.indices, at.upstream
-        ),
+        "vmap_of_grad": lambda look, at: torch.func.vmap(
+            torch.func.grad(weighted(look)), at.all_dims, at.out_dim, chunk_size=at.chunk
+        )(at.weight, at.indices, at.upstream),
         "vmap_of_vjp": lambda look, at: torch.vmap(pulled(look), at.all_dims, at.out_dim)(
             at.weight, at.indices, at.upstream
         ),

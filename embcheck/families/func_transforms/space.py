@@ -8,13 +8,22 @@ from typing import Any
 
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS
-from embcheck.core.space import Space
+from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
+from embcheck.core.space import Space, covering_rows
 from embcheck.core.stream import Stream
 from embcheck.families.func_transforms.arguments import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
-from embcheck.families.func_transforms.oracle import DENSE, MAPPED, ORACLES, SPARSE, WIDE, WITHOUT_UPSTREAM
-from embcheck.families.func_transforms.programs import LOOKS, transformed
+from embcheck.families.func_transforms.oracle import (
+    ALL_MAPPED,
+    APPLIED,
+    DENSE,
+    MAPPED,
+    ORACLES,
+    SPARSE,
+    WIDE,
+    WITHOUT_UPSTREAM,
+)
+from embcheck.families.func_transforms.programs import GIVEN, LOOKS, transformed
 from embcheck.families.lookup import cases
 
 #: Every choice of what vmap maps over.
@@ -36,8 +45,15 @@ def plan(case: TransformCase) -> Plan:
         "rows": case.num_embeddings,
         "width": case.embedding_dim,
         "flags": flags,
-        "dims": case.dims,
-        "out_dim": case.out_dim,
+        "axes": {
+            "all_dims": case.dims,
+            "look_dims": case.dims[:2],
+            "out_dim": case.out_dim,
+            "chunk": case.chunk,
+            "samples": case.batch,
+        },
+        "kept": GIVEN[case.given],
+        "earlier": case.earlier,
     }
     return Plan(transformed, case.inputs(), options)
 
@@ -49,8 +65,11 @@ def repair(case: TransformCase) -> TransformCase | None:
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     mapped = tuple(p for p in PARTS if p in case.mapped and (p != "upstream" or case.transform not in WITHOUT_UPSTREAM))
     changes["mapped"] = (mapped or ("indices",)) if case.transform in MAPPED else ()
+    changes["mapped"] = ALL_MAPPED.get(case.transform, changes["mapped"])
     if case.transform not in MAPPED:
-        changes |= {"in_dim": 0, "out_dim": 0, "batch": 2}
+        changes |= {"in_dim": 0, "out_dim": 0, "chunk": None} | (
+            {"batch": 2} if case.transform != "stacked_layers" else {}
+        )
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
     scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
@@ -59,14 +78,21 @@ def repair(case: TransformCase) -> TransformCase | None:
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
         changes["sparse"] = False
     fitted = case.but(**changes)
-    rank = len(fitted.shape) + 1
+    if fitted.transform == "stacked_layers":
+        fitted = fitted.but(batch=min(fitted.batch, 5))
+    # One axis has to be that of both.
+    rank = min(len(fitted.shape) + 1, 3) if fitted.transform == "vmap_by_one_axis" else len(fitted.shape) + 1
     if not -rank <= fitted.in_dim < rank:
         fitted = fitted.but(in_dim=0)
     # Some look up in several ways, or not at all.
     if not fitted.lookup.numel or fitted.transform in ("stacked_layers", "vmap_by_names"):
         fitted = fitted.but(out_of_range=None)
+    if fitted.refused:
+        fitted = fitted.but(earlier=0)
+    if fitted.transform == "hessian_by_arguments" and not fitted.embedding_dim:
+        fitted = fitted.but(embedding_dim=1)  # without numbers jacfwd has no tangents: see the ledger
     wide = fitted.embedding_dim**2 * fitted.num_embeddings * max(fitted.numel, fitted.num_embeddings)
-    if fitted.transform in WIDE and wide > 1 << 14:
+    if fitted.transform in WIDE and wide > 1 << 17:
         fitted = fitted.but(transform="vjp", mapped=())
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
     if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):
@@ -97,6 +123,37 @@ def fixed_cases() -> Iterator[TransformCase]:
             dtype = ("float32", "float64")[(seed + position) % 2]
             padding = (None, rows - 1, 0)[(seed + position) % 3]
             yield TransformCase(rows, width, name, "uniform", (numel,), padding, mapped=mapped, dtype=dtype, seed=seed)
+    yield from _covering()
+
+
+#: Of each transform of torch.func any two of these meet, and of three most do.
+COVERED: dict[str, tuple[Any, ...]] = {
+    "num_embeddings": (1, 2, 3, 8, 17),
+    "embedding_dim": (1, 2, 7, 8, 17, 33, 70),
+    "shape": ((3,), (), (1,), (8,), (17, 2), (2, 3)),
+    "dtype": tuple(FORMATS),
+    "layout": ("contiguous", "transposed", "column_slice", "strided", MATRICES_TRANSPOSED),
+    "upstream_layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "given": tuple(GIVEN),
+    "earlier": (0, 1, 2, 3),
+}
+_MAPPING: dict[str, tuple[Any, ...]] = {
+    "in_dim": (0, 1, -1), "out_dim": (0, 1, -1), "chunk": (None, 1, 2), "batch": (2, 1, 3, 8, 17), "mapped": SUBSETS,
+}  # fmt: skip
+
+
+def _covering() -> Iterator[TransformCase]:
+    """Every transform of torch.func, at tables and upstream gradients of some sizes, and of more than a thousand elements."""
+    for position, (name, applied) in enumerate(APPLIED.items()):
+        axes = {"transform": applied, **COVERED, "many": (False, True), **(_MAPPING if name == "vmap" else {})}
+        if name == "stack_module_state":
+            axes["batch"] = (1, 2, 3, 5)
+        for seed, row in enumerate(covering_rows(list(map(len, axes.values())), 2, position, extra_rows=5).tolist()):
+            chosen = {axis: values[k] for (axis, values), k in zip(axes.items(), row, strict=True)}
+            if chosen.pop("many"):
+                many = ("num_embeddings", "embedding_dim")[seed % 2]
+                chosen[many] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1
+            yield TransformCase(**chosen, indices="uniform", seed=seed)
 
 
 def draw(draws: Stream) -> TransformCase | None:
@@ -110,8 +167,8 @@ def draw(draws: Stream) -> TransformCase | None:
 
 
 AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 5),
-    "embedding_dim": (2, 1, 3, 0),
+    "num_embeddings": (3, 1, 2, 5, 8, 17),
+    "embedding_dim": (2, 1, 3, 0, 7, 8, 17, 33),
     "transform": tuple(ORACLES),
     "indices": ("cycle", "uniform", "unequal", "late_padding", "ends", "padding"),
     "shape": SHAPES,
@@ -127,6 +184,10 @@ AXES: dict[str, tuple[Any, ...]] = {
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS[:-1],
     "look": tuple(LOOKS),
+    "upstream_layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "given": tuple(GIVEN),
+    "earlier": (0, 1, 2, 3),
+    "chunk": (None, 1, 2),
 }
 
 

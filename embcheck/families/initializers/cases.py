@@ -13,8 +13,8 @@ import numpy as np
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS
-from embcheck.core.space import Space
+from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
+from embcheck.core.space import Space, covering_rows
 from embcheck.families.construction.cases import Spread
 from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
@@ -36,6 +36,11 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
+#: Of each function any three of these meet: rank, rows, columns, how many numbers there are, dtype, layout, whether it trains.
+COVERED: tuple[tuple[Any, ...], ...] = (
+    (1, 2, 3), (1, 2, 3, 8, 17), (1, 2, 7, 8, 17, 33, 70), ("some", "many", "none"), tuple(FORMATS),
+    ("contiguous", "transposed", "column_slice", "strided", MATRICES_TRANSPOSED), (True, False),
+)  # fmt: skip
 
 
 class _FillingAxes(NamedTuple):
@@ -130,7 +135,9 @@ def repair(case: InitializerCase) -> InitializerCase:
     shape, changes = case.shape, dict[str, Any]()
     if case.fill in KERNELS and not 3 <= len(shape) <= 5:
         changes["shape"] = (4, 2, 3)
-    elif case.fill in MATRICES and (len(shape) != 2 or 0 in shape):
+    elif case.fill in MATRICES and (
+        len(shape) != 2 or (0 in shape and INITIALIZERS[case.fill].function in programs.OTHERS)
+    ):
         changes["shape"] = (3, 2)
     elif case.fill in FANNED and len(shape) < 2:
         changes["shape"] = (2, 3)
@@ -159,6 +166,35 @@ def scope() -> Iterator[InitializerCase]:
         yield repair(
             InitializerCase(fill, shape, tuple(FORMATS)[seed % 4], layout, bool(seed % 2), bool(seed % 3), seed=seed)
         )
+    yield from _covering()
+
+
+def _covering() -> Iterator[InitializerCase]:
+    """Every function with what it may be given, each of its fills in turn."""
+    functions: dict[str, list[str]] = {}
+    for fill, made in INITIALIZERS.items():
+        functions.setdefault(made.function, []).append(fill)
+    for position, fills in enumerate(functions.values()):
+        fewest = 3 if fills[0] in KERNELS else 2 if fills[0] in FANNED or fills[0] in MATRICES else 1
+        choices = (tuple(rank for rank in COVERED[0] if rank >= fewest), *COVERED[1:])
+        for seed, row in enumerate(covering_rows(list(map(len, choices)), 3, position, extra_rows=0).tolist()):
+            rank, rows, columns, size, dtype, layout, trains = (each[k] for each, k in zip(choices, row, strict=True))
+            shape = _shaped(rank, rows, columns, size, seed)
+            yield repair(InitializerCase(fills[seed % len(fills)], shape, dtype, layout, bool(seed % 2), trains, seed))
+
+
+def _shaped(rank: int, rows: int, columns: int, size: str, seed: int) -> tuple[int, ...]:
+    """A shape of some, more than a thousand or no numbers; of so many rows and columns as far as its rank allows."""
+    length = {"some": 1 + seed % 2, "many": 1024 // (rows * columns) + 1, "none": 0}[size]
+    match rank:
+        case 1:
+            return ({"some": columns, "many": 1024 + columns, "none": 0}[size],)
+        case 2 if size == "some":
+            return rows, columns
+        case 2:
+            return (rows, length * columns) if seed % 2 else (length * rows, columns)
+        case _:
+            return rows, length, columns
 
 
 def fixed_cases() -> Iterator[InitializerCase]:

@@ -50,6 +50,8 @@ def filled(
             generator.manual_seed(seed)
         fill(target, generator, *call)
         again = target.detach().clone()
+        fill(target, generator, *call)
+        following_again = target.detach().clone()
         drawn = None
         if sampler is not None:
             seeded(seed)
@@ -60,6 +62,7 @@ def filled(
         "values": values,
         "following": following,
         "again": again,
+        "following_again": following_again,
         "drawn": drawn,
         "returned": returned is target,
         "placed": kept,

@@ -225,6 +225,7 @@ def plan(case: ModuleTraversalCase) -> Plan:
         "nodes": tuple(case.parts.values()),
         "convert": CONVERSIONS[case.convert],
         **{name: case.axes[name] for name in ("frozen", "evaluating", "prefix", "swapped", "grads", "mixed")},
+        "turn": case.seed % 4,
     }
     return Plan(traversed, {"table": case.weight}, options)
 
@@ -243,10 +244,11 @@ AXES = values_of(ModuleTraversalCase)
 
 def scope() -> Iterator[ModuleTraversalCase]:
     """Every tree with every prefix and conversion, training or not."""
-    for tree, prefix, evaluating in itertools.product(TREES, PREFIXES, (False, True)):
-        yield ModuleTraversalCase(tree, prefix, evaluating)
-    for tree, convert, grads in itertools.product(TREES, CONVERSIONS, ("dense", "sparse")):
-        yield ModuleTraversalCase(tree, convert=convert, swapped=grads == "sparse", grads=grads, mixed=grads == "dense")
+    for seed, (tree, prefix, evaluating) in enumerate(itertools.product(TREES, PREFIXES, (False, True))):
+        yield ModuleTraversalCase(tree, prefix, evaluating, seed=seed)
+    for seed, (tree, convert, grads) in enumerate(itertools.product(TREES, CONVERSIONS, ("dense", "sparse"))):
+        how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
+        yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
 
 
 SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)

@@ -112,3 +112,92 @@ def as_converted(case: ModuleTraversalCase, slot: Slot) -> Shown:
         return as_built(case, slot)
     parameter = kind(slot.tensor) == "parameters"
     return shown._replace(dtype=wanted, key=shown.key if parameter else slot[1:3])
+
+
+def values(
+    case: ModuleTraversalCase, change: Callable[[Slot, Any], Any] = lambda slot, numbers: numbers
+) -> dict[str, Any]:
+    """Each name with the first name of its tensor, the dtype, requires_grad and the numbers, as they were changed."""
+    named = sorted(slots(case), key=lambda slot: slot.path)
+    first = {slot.tensor: slot.path for slot in reversed(named)}
+    found = {}
+    for slot in named:
+        trains = kind(slot.tensor) == "parameters" and slot.tensor not in case.frozen
+        numbers = np.asarray(change(slot, np.array(values_of(case, slot.tensor), np.float64))).tolist()
+        found[slot.path] = (first[slot.tensor], case.described(slot.tensor)[0], trains, numbers)
+    return found
+
+
+def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
+    """An average of Parameters to which two was added before each update but the first, which copies: one more each time."""
+    if not case.tensors("parameters", "", True, True):
+        return []
+
+    def after(more: int) -> dict[str, Any]:
+        return values(case, lambda slot, numbers: numbers + more * (kind(slot.tensor) == "parameters"))
+
+    return [after(more) for more in (0, 0, 1, 2, 3)]
+
+
+def calls(case: ModuleTraversalCase) -> list[list[Any]]:
+    """What each name showed in calls with all tensors negated, twice, and with the first and the last alone; and the gradient of
+    their sum, which a tensor has as often as it is shown."""
+    every = slots(case)
+    own = {slot.path: slot for slot in every}
+    once = [path for what in ("buffers", "parameters") for path, _ in case.tensors(what, "", True, True)]
+    paths = [node for _, node in case.modules("", False)]
+    twice = len(set(paths)) < len(paths)
+    numbers = {slot.path: np.array(values_of(case, slot.tensor), np.float64) for slot in every}
+    found = []
+    for given in (once, once, once[:1], once[-1:]):
+        tied = len(given) == len(once) > 1 and not twice
+        # A module that has two names shows what it is given under both.
+        showing = {
+            path: [
+                slot.path for slot in every if slot[1:] == own[path][1:] or (tied and slot.tensor == own[path].tensor)
+            ]
+            for path in given
+        }
+        negated = set().union(*showing.values())
+        shown = sorted((path, (-n if path in negated else n).tolist()) for path, n in numbers.items())
+        floating = [path for path in given if not own[path].tensor.startswith("integers")]
+        found.append([shown, {path: np.full(numbers[path].shape, len(showing[path])).tolist() for path in floating}])
+    return found
+
+
+def links(case: ModuleTraversalCase) -> list[list[Any]]:
+    """Of weight and bias: twice the numbers under one link and four times under two; and the module after either."""
+    found = []
+    own = {name: tensor for name, tensor in case.parts[case.root][2] if kind(tensor) == "parameters"}
+    for name in ("weight", "bias"):
+        if name not in own:
+            continue
+        numbers = np.array(values_of(case, own[name]), np.float64)
+        linked = [[True, True, (factor * numbers).tolist()] for factor in (2, 2, 4)]
+        left = [[True, True, unlinked(case, own, name, by)] for by in (1, 4)]
+        found.append([linked[0], left[0], *linked[1:], left[1]])
+    return found
+
+
+def unlinked(case: ModuleTraversalCase, own: dict[str, str], name: str, by: int) -> dict[str, Any]:
+    """The module once the links of a name are removed."""
+    return values(case, lambda slot, numbers: numbers * factor_of(case, own, name, slot, by))
+
+
+def factor_of(case: ModuleTraversalCase, own: dict[str, str], name: str, slot: Slot, by: int) -> int:
+    """By what a tensor was multiplied: by four once its links were left in it, that of the weight before that of the bias."""
+    before = slot.tensor == own.get("weight") and name == "bias" and own["weight"] != own["bias"]
+    return 4 if before else by if slot.tensor == own[name] else 1
+
+
+def holder(case: ModuleTraversalCase) -> dict[str, Any]:
+    """The values of a module whose weight and bias have the case's module as their link."""
+    own = {"weight": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "bias": [0.0, 1.0, 2.0]}
+    found: dict[str, Any] = {}
+    for name, numbers in own.items():
+        original = f"parametrizations.{name}.original"
+        found[original] = (original, "float32", True, numbers)
+        # Of its two names the bias is the first.
+        for path, (first, *told) in values(case).items():
+            found[f"parametrizations.{name}.0.{path}"] = (f"parametrizations.bias.0.{first}", *told)
+    return found

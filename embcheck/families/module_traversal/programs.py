@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.module_traversal.uses import averaged, called, linked, parametrized
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -29,6 +30,7 @@ def traversed(
     swapped: bool,
     grads: str,
     mixed: bool,
+    turn: int,
     table: Tensor,
 ) -> dict[str, Any]:
     def start() -> tuple[Module, dict[str, Any]]:
@@ -45,6 +47,9 @@ def traversed(
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen |= {"averaged": averaged(model, turn % 2 == 1), "called": called(model, turn)}
+    seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
+    seen["linked"] = linked(start()[0], turn)
     seen |= listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
@@ -118,7 +123,7 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         ]
 
     slices: list[Any] = [torch.nn.Sequential(*model.children())[start:] for start in (0, 1)]
-    visited: list[Any] = []
+    visits: list[list[Any]] = [[], [], [], []]
     parameters = model.named_parameters(remove_duplicate=False)
     buffers = model.named_buffers(remove_duplicate=False)
     return {
@@ -130,8 +135,8 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "children": plain(model.children()),
         "named_children": listed(model.named_children()),
         "sliced": [plain(part.append(model)) for part in slices],
-        "applied_to_itself": model.apply(visited.append) is model,
-        "applied": plain(visited),
+        "applied_to_itself": all(model.apply(visited.append) is model for visited in visits),
+        "applied": [plain(visited) for visited in visits],
         "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
         and all(model.get_parameter(name) is parameter for name, parameter in parameters)
         and all(model.get_buffer(name) is buffer for name, buffer in buffers),

@@ -8,7 +8,7 @@ from typing import Any
 
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
-from embcheck.core.space import Space
+from embcheck.core.space import Space, covering_rows
 from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
@@ -57,4 +57,24 @@ def scope() -> Iterator[ParametrizationCase]:
             yield repair(ParametrizationCase(kind, shape, AXES["side"][seed % 2], seed % 5 == 0, **axes, **own))
 
 
-SPACE = Space(ParametrizationCase, AXES, repair, scope, flags=("kind", "side", "dtype"), strength=2)
+#: Of what is normed, bounded or orthogonal any two of these meet, and of three most do.
+COVERED: dict[str, tuple[Any, ...]] = {
+    "rows": (1, 2, 3, 8, 17), "columns": (1, 2, 7, 8, 17, 33, 70), "frozen": (False, True), "evaluating": (False, True),
+    "dtype": ("float32", "float64", "float16", "bfloat16"), "dim": (0, 1, None), "side": ("embedding", "head"),
+    "layout": ("contiguous", "transposed", "offset", "column_slice", "strided"),
+}  # fmt: skip
+
+
+def fixed_cases() -> Iterator[ParametrizationCase]:
+    """Weights of some sizes; in half precision those whose numbers it holds, and what needs no decomposition."""
+    for position, kind in enumerate(("normed", "bounded", "orthogonalized")):
+        for seed, row in enumerate(covering_rows(list(map(len, COVERED.values())), 2, position, extra_rows=5).tolist()):
+            chosen = {axis: values[k] for (axis, values), k in zip(COVERED.items(), row, strict=True)}
+            shape = chosen.pop("rows"), chosen.pop("columns")
+            most = 2048 if chosen["dtype"] == "float16" else 256
+            if "16" in chosen["dtype"] and (kind == "orthogonalized" or shape[0] * shape[1] > most):
+                chosen["dtype"] = "float32"
+            yield repair(ParametrizationCase(kind, shape, **chosen, seed=seed))
+
+
+SPACE = Space(ParametrizationCase, AXES, repair, scope, fixed_cases, flags=("kind", "side", "dtype"), strength=2)

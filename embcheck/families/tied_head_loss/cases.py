@@ -16,7 +16,7 @@ from embcheck.core.axes import Axes, Input, cached_property
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import FORMATS, Floats, Format
-from embcheck.families.tied_head_loss.programs import LOSSES
+from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED
 
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
 TRANSCENDENTAL = 8
@@ -35,7 +35,7 @@ MISTAKES = ("target_beyond", "target_negative", "weights_short", "targets_fewer"
 class _PredictionAxes(NamedTuple):
     """The axes, simplest value first."""
 
-    num_embeddings: Annotated[int, (4, 3, 1, 7, 33)] = 4
+    num_embeddings: Annotated[int, (4, 3, 1, 7, 33, 2, 8, 17)] = 4
     embedding_dim: Annotated[int, (2, 1, 5, 0)] = 2
     shape: Annotated[tuple[int, ...], ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,))] = (3,)
     call: Annotated[str, tuple(LOSSES)] = "cross_entropy"
@@ -55,6 +55,12 @@ class _PredictionAxes(NamedTuple):
     layout: Annotated[str, ("contiguous", "transposed", "column_slice", "strided")] = "contiguous"
     mistake: str | None = None
     seed: int = 0
+    #: what the loss is given: logits as the head made them, as they lie otherwise, a Parameter, or what needs no gradient
+    received: Annotated[str, tuple(RECEIVED)] = "made"
+    #: whether the classes are the second axis of several, as of an image, and not the last one of a batch
+    classes_second: Annotated[bool, (False, True)] = False
+    #: how often the loss was computed before, of other logits
+    earlier: Annotated[int, (0, 1, 2, 3)] = 0
 
 
 class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]

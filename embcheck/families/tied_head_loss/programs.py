@@ -28,6 +28,8 @@ def in_parallel() -> Any:
 def predicted(
     loss: Loss,
     context: Callable[[], Any],
+    receive: Callable[[Tensor], Tensor],
+    earlier: int,
     padding_idx: int | None,
     flags: dict[str, Any],
     weight: Tensor,
@@ -36,14 +38,28 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias and the classes' weights, where there are any."""
+    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
+    cut: list[tuple[Tensor, Tensor]] = []
+
+    def received(logits: Tensor) -> Tensor:
+        cut.append((logits, receive(logits)))
+        return cut[-1][1]
+
+    flags = {**flags, "weight": fed.get("class_weights"), "receive": received}
     with context():
-        value = loss(hidden, table, bias, targets, weight=fed.get("class_weights"), **flags)
-        value.backward(upstream)
+        for _ in range(earlier):
+            loss(-2 * hidden.detach(), table, bias, targets, **flags)
+        cut.clear()
+        value = loss(hidden, table, bias, targets, **flags)
+        trained = value if value.requires_grad else loss(hidden, table, bias, targets, **{**flags, "receive": as_made})
+        trained.backward(upstream)
+    for logits, leaf in cut:
+        if leaf.is_leaf and leaf.grad is not None and logits is not leaf:
+            logits.backward(leaf.grad)
     return {
         "value": value,
         "weight_grad": table.grad,
@@ -66,18 +82,30 @@ def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
 
 
 def of_logits(
-    loss: Callable[..., Any], hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any
+    loss: Callable[..., Any], hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, second: bool, **flags: Any
 ) -> Tensor:
-    """A loss of what the head scores, in one batch."""
-    logits, wanted = flat(torch.nn.functional.linear(hidden, table, bias), targets)
+    """A loss of what the head scores, in one batch, or with the classes as the ``second`` axis."""
+    scores = torch.nn.functional.linear(hidden, table, bias)
+    if second and scores.dim() > 2:
+        whole = targets.dim() == scores.dim()
+        found: Tensor = loss(scores.movedim(-1, 1), targets.movedim(-1, 1) if whole else targets, **flags)
+        return found
+    logits, wanted = flat(scores, targets)
     return shaped(loss(logits, wanted, **flags), hidden)
 
 
-def likelihood(logits: Tensor, wanted: Tensor, **flags: Any) -> Tensor:
-    return torch.nn.functional.nll_loss(torch.nn.functional.log_softmax(logits, dim=-1), wanted, **flags)
+def entropy(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
+    return torch.nn.functional.cross_entropy(receive(logits), wanted, **flags)
 
 
-def linear(hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, **flags: Any) -> Tensor:
+def likelihood(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
+    shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1))
+    return torch.nn.functional.nll_loss(receive(shares), wanted, **flags)
+
+
+def linear(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, **flags: Any
+) -> Tensor:
     """The loss that scores by itself."""
     rows, wanted = flat(hidden, targets)
     functional: Any = torch.nn.functional
@@ -90,7 +118,7 @@ def chunks(targets: Tensor) -> Any:
     return modules.LinearCrossEntropyOptions(batch_chunk_size=2 if targets.numel() < 1000 else 64)
 
 
-def in_pieces(logits: Tensor, wanted: Tensor, **flags: Any) -> Any:
+def in_pieces(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any:
     """The classes are in pieces, of which this process has them all."""
     from torch.distributed.tensor import DTensor, Shard
 
@@ -103,9 +131,23 @@ def in_pieces(logits: Tensor, wanted: Tensor, **flags: Any) -> Any:
     return found.full_tensor()
 
 
+#: What a loss is given of logits: the same numbers.
+RECEIVED: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "made": lambda logits: logits,
+        "transposed": lambda logits: logits.mT.contiguous().mT if logits.dim() > 1 else logits,
+        "rows_strided": lambda logits: torch.cat([logits, logits], -1)[..., : logits.shape[-1]],
+        "strided": lambda logits: torch.stack([logits, logits], -1)[..., 0],
+        "offset": lambda logits: torch.cat([logits[:1], logits])[logits[:1].shape[0] :],
+        "parameter": lambda logits: torch.nn.Parameter(logits.detach()),
+        "frozen": lambda logits: logits.detach(),
+    },
+    "as_",
+)
+as_made = RECEIVED["made"]
 LOSSES: dict[str, Loss] = named(
     {
-        "cross_entropy": lambda *given, **flags: of_logits(torch.nn.functional.cross_entropy, *given, **flags),
+        "cross_entropy": lambda *given, **flags: of_logits(entropy, *given, **flags),
         "likelihood": lambda *given, **flags: of_logits(likelihood, *given, **flags),
         "linear": linear,
         "chunked": lambda *given, **flags: linear(*given, options=chunks(given[-1]), **flags),

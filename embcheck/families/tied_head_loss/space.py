@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
-from embcheck.core.space import Space
+from embcheck.core.space import Space, covering_rows
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import LOSSES, in_parallel, predicted
+from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "in_pieces")
@@ -22,8 +23,10 @@ def plan(case: TiedHeadLossCase) -> Plan:
     options = {
         "loss": LOSSES[case.call],
         "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
+        "receive": RECEIVED[case.received],
+        "earlier": case.earlier,
         "padding_idx": case.padding_idx,
-        "flags": case.flags(),
+        "flags": {**case.flags(), "second": case.classes_second},
     }
     return Plan(predicted, case.inputs(), options)
 
@@ -31,10 +34,22 @@ def plan(case: TiedHeadLossCase) -> Plan:
 _SIMPLE = {"targets": "index", "ignored": "nothing", "ignore": "default", "shape": (3,), "weighted": False}
 _RULES: tuple[Rule, ...] = (
     (lambda c: c.call in LIKELIHOODS, {"targets": "index", "label_smoothing": 0.0}),
-    (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0}),
+    (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0, "earlier": 0}),
+    (
+        lambda c: c.call not in ("cross_entropy", "likelihood"),
+        {"received": "made", "classes_second": False, "earlier": 0},
+    ),
+    (lambda c: len(c.shape) < 2, {"classes_second": False}),
     (lambda c: c.targets == "probability", {"ignored": "nothing", "ignore": "default"}),
     (lambda c: not c.exact, {"scale": 1}),
     (lambda c: c.numel > MANY, {"reduction": "mean", "layout": "contiguous"}),
+    # nll_loss of an image in another order of axes has no gradient: RuntimeError, grad_input must be contiguous.
+    (lambda c: c.call == "likelihood" and len(c.shape) > 2 and c.received == "transposed", {"received": "made"}),
+    # So many terms of eight bits have no bound.
+    (
+        lambda c: c.dtype == "bfloat16" and max(c.num_embeddings, c.numel * (c.numel <= MANY)) > 200,
+        {"dtype": "float32"},
+    ),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
 )
 
@@ -86,6 +101,34 @@ def _landmarks() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
         yield TiedHeadLossCase(call=call, mistake=mistake)
+    yield from _covering()
+
+
+#: Of what the two losses of logits are given any two of these meet, and of three most do.
+COVERED: dict[str, tuple[Any, ...]] = {
+    "call": ("cross_entropy", "likelihood"), "rank": (1, 2, 3), "rows": (1, 2, 3, 8, 17), "columns": (1, 2, 7, 8, 17, 33, 70),
+    "size": ("some", "some", "many", "none"), "dtype": AXES["dtype"], "received": tuple(RECEIVED), "earlier": (0, 1, 2, 3),
+    "reduction": AXES["reduction"], "weighted": (False, True), "ignore": IGNORE, "label_smoothing": (0.0, 0.25),
+    "targets": ("index", "index", "probability"), "bias": (False, True),
+}  # fmt: skip
+
+
+def _covering() -> Iterator[TiedHeadLossCase]:
+    """Logits, of so many rows and columns, some numbers of them or more than a thousand or none."""
+    for seed, row in enumerate(covering_rows(list(map(len, COVERED.values())), 2, 1, extra_rows=8).tolist()):
+        chosen = {axis: values[k] for (axis, values), k in zip(COVERED.items(), row, strict=True)}
+        rank, rows, columns, size = (chosen.pop(name) for name in ("rank", "rows", "columns", "size"))
+        length = {"some": 1, "many": 1024 // (rows * columns) + 1, "none": 0}[size]
+        shape: tuple[int, ...]
+        if rank == 1:
+            classes, shape = 1024 * (size == "many") + columns, ()
+        elif rank == 2:
+            wide = size == "many" and seed % 2
+            classes, shape = columns * (length if wide else 1), (rows if wide else rows * length,)
+        else:
+            classes, shape = max(2, length), (rows, columns if length else 0)
+        ignored = ("nothing", "some")[seed % 2]
+        yield TiedHeadLossCase(classes, 2, shape, **chosen, ignored=ignored, classes_second=True, seed=seed)
 
 
 _FLAGS = ("call", "reduction", "targets", "ignored")

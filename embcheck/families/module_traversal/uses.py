@@ -1,0 +1,127 @@
+"""Programs: a module is applied to, averaged, called with other tensors, and one of its Parameters is parametrized.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.utils import parametrize
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+
+
+def held(model: Module) -> dict[str, Tensor]:
+    """A module's tensors under all of their names, buffers first."""
+    return {**dict(model.named_buffers(remove_duplicate=False)), **dict(model.named_parameters(remove_duplicate=False))}
+
+
+def values(model: Module) -> dict[str, Any]:
+    """Each name with the first name of its tensor, the dtype, requires_grad and the numbers."""
+    named = sorted(held(model).items())
+    first = {id(tensor): name for name, tensor in reversed(named)}
+    return {name: (first[id(t)], str(t.dtype).removeprefix("torch."), t.requires_grad, t.tolist()) for name, t in named}
+
+
+def marks(model: Module) -> list[Any]:
+    """What each module is besides its tensors."""
+    return [(getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training) for m in model.modules()]
+
+
+def averaged(model: Module, use_buffers: bool) -> list[Any]:
+    """An average as it is made and after each of four updates, before which two was added to each Parameter, but for the first."""
+    if not list(model.parameters()):  # which an update does not take
+        return []
+    storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
+    average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+    found = [values(average.module)]
+    with torch.no_grad():
+        for _ in range(4):
+            average.update_parameters(model)
+            found.append(values(average.module))
+            for parameter in storages.values():
+                parameter.add_(2)
+        for parameter in storages.values():
+            parameter.sub_(8)
+    return [found, int(average.n_averaged), marks(average.module) == marks(model)]
+
+
+def called(model: Module, turn: int) -> list[Any]:
+    """Calls with negated tensors: all, in one and in two dictionaries, the first alone and the last alone, beginning at a turn;
+    what each name showed within the call, and the gradient of what was given."""
+    whole = [*model.named_buffers(), *model.named_parameters()]
+    half = len(whole) // 2
+    # Of a module that has two names functional_call loses what is tied: see the ledger.
+    twice = len(list(model.modules())) < len(list(model.named_modules(remove_duplicate=False)))
+    ways: list[Any] = [
+        ((dict(whole),), {"tie_weights": not twice, "strict": not twice}),
+        ((dict(whole[:half]), dict(whole[half:])), {"tie_weights": False} if twice else {}),
+        ((dict(whole[:1]),), {"tie_weights": False}),
+        ((dict(whole[-1:]),), {"tie_weights": False}),
+    ]
+    model.forward = lambda: held(model)
+    found: list[Any] = [None] * 4
+    for k in range(turn, turn + 4):
+        dictionaries, flags = ways[k % 4]
+        given = [{name: negated(tensor) for name, tensor in each.items()} for each in dictionaries]
+        seen = torch.func.functional_call(model, tuple(given) if len(given) > 1 else given[0], (), **flags)
+        total = sum((t.sum().double() for t in seen.values() if t.is_floating_point()), torch.zeros(()))
+        leaves = [t for each in given for t in each.values() if t.requires_grad]
+        if leaves:
+            total.backward(inputs=leaves)
+        gradients = {name: t.grad.tolist() for each in given for name, t in each.items() if t.grad is not None}
+        found[k % 4] = [sorted((name, t.tolist()) for name, t in seen.items()), gradients]
+    del model.forward
+    return found
+
+
+def negated(tensor: Tensor) -> Tensor:
+    made = -tensor.detach()
+    return made.requires_grad_() if made.is_floating_point() else made
+
+
+def parametrized(model: Module, unsafe: bool) -> list[Any]:
+    """Of weight and bias, where the module has them: what the name showed under one and two links x ↦ 2x, whether the original
+    stayed, and the module once they were removed, without and with what they made."""
+
+    class Doubled(torch.nn.Module):
+        def forward(self, given: Tensor) -> Tensor:
+            return 2 * given
+
+    found, before = [], marks(model)
+    for name in ("weight", "bias"):
+        original, kind = model._parameters.get(name), type(model)
+        if original is None:
+            continue
+        seen: list[Any] = []
+        for leave in (False, True):
+            for _ in range(1 + leave):
+                parametrize.register_parametrization(model, name, Doubled(), unsafe=unsafe)
+                kept = model.parametrizations[name].original is original
+                modes = all(link.training == model.training for link in model.parametrizations[name])
+                seen.append([kept, modes, getattr(model, name).tolist()])
+            parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
+            seen.append(
+                [type(model) is kind and marks(model) == before, getattr(model, name) is original, values(model)]
+            )
+        found.append(seen)
+    return found
+
+
+def linked(model: Module, turn: int) -> list[Any]:
+    """What another module shows, two times, once its weight and its bias have a whole module as their link."""
+    model.forward = lambda given: 2 * given
+    found, before = [], [mark[:2] for mark in marks(model)]
+    for again in range(2):
+        holder: Module = torch.nn.Module()
+        holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
+        holder.bias = torch.nn.Parameter(torch.arange(3.0))
+        for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
+            parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
+        same = marks(model) == [(*mark, holder.training) for mark in before]
+        found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
+    return found
