@@ -106,7 +106,7 @@ def functional_call_shows_given_tensors(case: ModuleTraversalCase, out: Outcome)
 
 
 @law(
-    "A parametrized Parameter of a module shows its links, keeps its ties, and is the same one once they are removed.",
+    "A parametrized Parameter shows its links, keeps its ties, and is the same one once they are removed.",
     source="torch.nn.utils.parametrize: register_parametrization, unsafe; remove_parametrizations, leave_parametrized",
     must_cover={"mixed", "tree=everything", "tree=view", "grads=sparse", "frozen", "layout=transposed"},
 )

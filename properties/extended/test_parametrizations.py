@@ -125,7 +125,7 @@ def is_deprecated(case: ParametrizationCase) -> bool:
     "deepcopy of a module with weight_norm or spectral_norm gives a module with equal weight.",
     source="copy.deepcopy of a Module; torch.optim.swa_utils.AveragedModel, which copies; pytorch#37322",
     when=lambda case: case.kind in ("normed", "bounded"),
-    must_cover={"kind=normed", "kind=bounded", "old", "frozen"},
+    must_cover={"kind=normed", "kind=bounded", "old & frozen & kind=bounded", "frozen"},
 )
 def deepcopy_keeps_normalized_or_pruned_weight(case: ParametrizationCase, out: Outcome) -> Finding:
     if is_deprecated(case) and out.copied.raw is None:
