@@ -37,7 +37,7 @@ WORTH = (1.0, 0.6, 0.4, 0.3)
 AIMED = {"quick": 4.2, "gate": 21.0}
 #: Seconds that the cases may cost which are built for conditions of so many faults, for each site by its weight, those that fewer
 #: than so many cases of *gate* meet; and one case at most.
-MORE, _MORE, _RARE, _DEAREST = {"quick": 0.8, "gate": 12.0}, 5000, 4, 0.006
+MORE, _MORE, _RARE, _DEAREST = {"quick": 0.8, "gate": 8.0}, 2500, 3, 0.006
 #: Seconds that a case may cost which is executed to see which conditions it meets.
 _LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.

@@ -57,7 +57,7 @@ def _worker() -> Judging:
     """What judges in this process, with kernels and functions that stay as long as it lives."""
     if not _judging:
         warnings.simplefilter("ignore")
-        traced = _sites[0] in TRACED_SITES
+        traced = not TRACED_SITES.keys().isdisjoint(_sites)
         sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
         sites.install()
         _judging.append((tracing.TracedJudging if traced else Judging)(*_deck[0], sites))
