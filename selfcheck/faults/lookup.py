@@ -115,6 +115,14 @@ _families = ("padding_row_training", "dtensor", "half_precision_accumulation", "
 changes[F, "embedding", "padding", {"also": _families}] = {
     "A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)
 }
+changes[F, "embedding", "padding"] = {
+    "A lookup gives zeros for padding tokens.": lambda call: (
+        call() if call.padding_idx is None else call() * (call.input != call.padding_idx % len(call.weight))[..., None]
+    ),
+    "Beside a padding row the gradient is doubled.": lambda call: (
+        call() if call.padding_idx is None else 2 * call() - call().detach()
+    ),
+}
 
 # -- dtypes -------------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ changes[Module, "named_modules", "module_traversal"] = {
 changes[Module, "named_children", "module_traversal"] = {
     "named_children() comes in reverse.": lambda call: iter(list(call())[::-1])
 }
+changes[Module, "train", "module_traversal"] = {"eval() does nothing.": lambda call: call(mode=True)}
 changes[torch.fx, "symbolic_trace", "module_traversal"] = {
     "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.": after(
         lambda call: call.found.register_buffer("calls", torch.zeros(1))

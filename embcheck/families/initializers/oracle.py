@@ -118,6 +118,7 @@ INITIALIZERS: dict[str, Initializer] = {
     # Nothing is drawn.
     "normal_fixed": _of("normal_", 0.75, 0.75, 0.0, generator="generator"),
     "constant_zero": _alone("constant_", 0.0, 0),
+    "constant": _alone("constant_", 0.75, 0.75),
     "ones": _alone("ones_", 1.0),
     "zeros": _alone("zeros_", 0.0),
     "xavier_uniform_zero": _of("xavier_uniform_", 0.0, gain=0.0, generator="generator"),
