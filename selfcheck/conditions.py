@@ -92,7 +92,20 @@ TABLE: Mapping[str, tuple[Term, ...]] = {
 }
 
 #: How often each site is drawn.
-WEIGHTS: Mapping[str, int] = dict(zip(TABLE, (5, 6, 3, 3, 4, 3, 4, 2, 2, 1, 1, 1), strict=True))
+WEIGHTS: Mapping[str, int] = {
+    "embedding": 5,
+    "embedding_dense_backward": 6,
+    "embedding_sparse_backward": 3,
+    "embedding_renorm_": 3,
+    "_embedding_bag": 4,
+    "_embedding_bag_forward_only": 3,
+    "_embedding_bag_dense_backward": 4,
+    "_embedding_bag_per_sample_weights_backward": 2,
+    "one_hot": 2,
+    "index_select": 1,
+    "mm": 1,
+    "addmm": 1,
+}
 
 # -- sites in Python ----------------------------------------------------------------------------------------------------
 # Written as that of the kernels from what real bugs looked like: ties (bugs.md 67 to 77), layouts that only look contiguous,

@@ -114,9 +114,9 @@ _GIVES: tuple[tuple[str, Change, str, tuple[str, ...]], ...] = (
 _NEVER = {
     "padding_idx": ("embedding",),
     "scale_grad_by_freq": ("embedding", "_embedding_bag", "_embedding_bag_forward_only"),
+    "indices": ("index", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate"),
+    "mode": ("_embedding_bag_per_sample_weights_backward",),
 }
-_NEVER |= {"indices": ("index", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate")}
-_NEVER |= {"mode": ("_embedding_bag_per_sample_weights_backward",)}
 
 
 class _Traced(Damage):

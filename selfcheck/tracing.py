@@ -7,7 +7,6 @@ first of each signature: what the graph then does to the others of the signature
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +27,7 @@ from embcheck.modes.mode import Mode, modes_of
 from selfcheck.aiming import ENOUGH
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipped
 from selfcheck.drawn import Fault
+from selfcheck.fault_runner import used
 from selfcheck.judging import LIMIT, UNJUDGED, DrawnResult, Judging
 from selfcheck.planting import Function, Planted, Sites
 from selfcheck.site import Call, Site
@@ -152,11 +152,11 @@ class TracedJudging(Judging):
             return found
         if not self._raising(fault, order):
             return replace(found, status="inert", told=UNJUDGED)
-        started, differing = _used(), 0
+        started, differing = used(), 0
         for judged, position in enumerate(order, 1):
             laws, failed = self._killers(fault, self.candidates[position])
             differing += not laws and not _alike(self._seen, self._without(position))
-            found = replace(found, judged=judged, seconds=_used() - started, changed=differing,
+            found = replace(found, judged=judged, seconds=used() - started, changed=differing,
                             told=found.told or next(iter(failed.values()), ""))  # fmt: skip
             if laws:
                 case = f"{self.candidates[position].mode.name}: {self.candidates[position].case!r}"
@@ -188,11 +188,6 @@ class TracedJudging(Judging):
         if isinstance(out, Outcome):
             self._seen.append((dict(out.seen), repr(out.error)))
         return out
-
-
-def _used() -> float:
-    """Seconds of CPU time of this process and of the compilers that it started."""
-    return sum(os.times()[:4])
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -19,8 +19,8 @@ from selfcheck.planting import Planted, Sites
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 
-#: Families of whose cases every so many are judged with damages, until each has broken a law; those that most of them break
-#: come first.  *quick* fills with no constant but zero, so that the cases of one family are *gate*'s.
+#: Families of whose cases of *quick* every so many are judged with damages, until each has broken a law; those that most of
+#: them break come first.
 JUDGED = {
     "construction": 12,
     "initializers": 1,
@@ -44,7 +44,7 @@ def test_every_damage_breaks_a_law_and_a_wrapped_function_none() -> None:
         watched = [fault for fault in every if fault.damage in left]
         if not watched:
             break
-        candidates, ledger = deck("gate" if family == "initializers" else "quick", 0, [family])
+        candidates, ledger = deck("quick", 0, [family])
         with Sites(fault.site for fault in watched).installed() as sites:
             judging = Judging(candidates[::stride], ledger, sites)
             record = judging.record(watched, range(len(judging.candidates)))

@@ -105,8 +105,7 @@ class Field:
         Raises:
             Missing: if nothing was observed.
         """
-        if self.raw is None:
-            self.require()
+        self.require()
         found = getattr(self.raw, name)
         if name == "shape":
             return tuple(found)

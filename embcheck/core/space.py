@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -129,6 +129,14 @@ def covering_rows(sizes: list[int], strength: int, seed: int, extra_rows: int = 
     that are packed with what these lack, their free places seeded.
     """
     return _covering_rows(tuple(sizes), strength, seed, extra_rows)
+
+
+def covering(
+    axes: Mapping[str, Sequence[Any]], strength: int, seed: int, extra_rows: int = 4
+) -> Iterator[dict[str, Any]]:
+    """The rows of `covering_rows` as values by the names of their axes."""
+    for row in covering_rows([len(values) for values in axes.values()], strength, seed, extra_rows).tolist():
+        yield {name: values[k] for (name, values), k in zip(axes.items(), row, strict=True)}
 
 
 @lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows

@@ -12,7 +12,6 @@ from embcheck.core.comparison import missing
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Missing, Outcome, Refused, Unobserved
 from embcheck.core.result import (
-    HOLDS,
     UNASKED,
     Difference,
     Holds,
@@ -66,7 +65,7 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
             result = _asked(law, case, out, exact)
         if refused and out.settings and law.judge is accepts:  # what must be refused leaves no setting changed, either
             result = _judged(law, case, out)
-        if result is HOLDS or (isinstance(result, Holds) and result.ratio is None):
+        if isinstance(result, Holds) and result.ratio is None:
             exact.add(law.name)
         results.append(result)
     return results

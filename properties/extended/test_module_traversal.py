@@ -70,18 +70,14 @@ def apply_is_post_order(case: ModuleTraversalCase, out: Outcome) -> Finding:
     )
 
 
+#: What a module that is used as a whole must have had.
+_OF_TENSORS = {"mixed", "tree=everything", "tree=view", "grads=sparse", "frozen", "layout=transposed"}
+
+
 @law(
     "AveragedModel copies a module with its ties and flags, averages every Parameter once and copies or averages buffers.",
     source="torch.optim.swa_utils.AveragedModel: equal average, use_buffers",
-    must_cover={
-        "mixed",
-        "tree=everything",
-        "tree=view",
-        "grads=sparse",
-        "frozen",
-        "layout=transposed",
-        "shared_module",
-    },
+    must_cover={*_OF_TENSORS, "shared_module"},
 )
 def averaged_module_is_the_mean_of_its_parameters(case: ModuleTraversalCase, out: Outcome) -> Finding:
     averages = oracle.averages(case)
@@ -91,15 +87,7 @@ def averaged_module_is_the_mean_of_its_parameters(case: ModuleTraversalCase, out
 @law(
     "torch.func.functional_call shows given tensors under every tied name, or with tie_weights=False under their own alone.",
     source="torch.func.functional_call: tie_weights, strict",
-    must_cover={
-        "mixed",
-        "tree=everything",
-        "tree=view",
-        "grads=sparse",
-        "frozen",
-        "layout=transposed",
-        "shared_module",
-    },
+    must_cover={*_OF_TENSORS, "shared_module"},
 )
 def functional_call_shows_given_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
     return same(out.called, oracle.calls(case))
@@ -108,7 +96,7 @@ def functional_call_shows_given_tensors(case: ModuleTraversalCase, out: Outcome)
 @law(
     "A parametrized Parameter shows its links, keeps its ties, and is the same one once they are removed.",
     source="torch.nn.utils.parametrize: register_parametrization, unsafe; remove_parametrizations, leave_parametrized",
-    must_cover={"mixed", "tree=everything", "tree=view", "grads=sparse", "frozen", "layout=transposed"},
+    must_cover=_OF_TENSORS,
 )
 def parametrized_module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     shown = [[[0.0, 2.0], [4.0, 6.0], [8.0, 10.0]], [0.0, 2.0, 4.0], True, oracle.holder(case)]
@@ -165,15 +153,7 @@ def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
 @law(
     "copy.deepcopy and pickle give the same parts, ties, values and flags in memory of their own, without gradients.",
     source="copy.deepcopy; pickle; nn.Parameter.__deepcopy__",
-    must_cover={
-        "mixed",
-        "tree=everything",
-        "tree=view",
-        "grads=sparse",
-        "frozen",
-        "layout=transposed",
-        "shared_module",
-    },
+    must_cover={*_OF_TENSORS, "shared_module"},
 )
 def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     forms = (oracle.as_copied, oracle.as_built)

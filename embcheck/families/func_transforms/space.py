@@ -9,7 +9,7 @@ from typing import Any
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
-from embcheck.core.space import Space, covering_rows
+from embcheck.core.space import Space, covering
 from embcheck.core.stream import Stream
 from embcheck.families.func_transforms.arguments import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
@@ -148,8 +148,7 @@ def _covering() -> Iterator[TransformCase]:
         axes = {"transform": applied, **COVERED, "many": (False, True), **(_MAPPING if name == "vmap" else {})}
         if name == "stack_module_state":
             axes["batch"] = (1, 2, 3, 5)
-        for seed, row in enumerate(covering_rows(list(map(len, axes.values())), 2, position, extra_rows=5).tolist()):
-            chosen = {axis: values[k] for (axis, values), k in zip(axes.items(), row, strict=True)}
+        for seed, chosen in enumerate(covering(axes, 2, position, extra_rows=5)):
             if chosen.pop("many"):
                 many = ("num_embeddings", "embedding_dim")[seed % 2]
                 chosen[many] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1

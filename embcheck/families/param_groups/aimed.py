@@ -55,10 +55,8 @@ def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) 
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
     own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
-        place, own = (
-            count - 1,
-            {"nesterov": flags.pop("nesterov")},
-        )  # which the constructor refuses, and a group does not
+        # The constructor refuses it, and a group does not.
+        place, own = count - 1, {"nesterov": flags.pop("nesterov")}
     groups = [_group(wish if each == place else Wish(draws), name, path) for each in range(count)]
     laid = _laid(wish, name, path)
     return ParamGroupsCase(

@@ -47,9 +47,8 @@ def plan(case: ParamGroupsCase) -> Plan:
         "optimizer": (case.optimizer, case.asked),
         "groups": tuple((names, own, int(place >= case.late)) for place, (names, own) in enumerate(case.groups)),
         "given": case.given,
-        "frozen": tuple(
-            range(len(case.members) if case.differentiable else case.frozen)
-        ),  # gradients are given by hand
+        # Those get their gradients by hand.
+        "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),
         "held": case.held,
         "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
         "interrupt": (programs.BREAKS[case.interrupt], case.at, before),

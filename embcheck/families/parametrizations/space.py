@@ -8,7 +8,7 @@ from typing import Any
 
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
-from embcheck.core.space import Space, covering_rows
+from embcheck.core.space import Space, covering
 from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
@@ -68,8 +68,7 @@ COVERED: dict[str, tuple[Any, ...]] = {
 def fixed_cases() -> Iterator[ParametrizationCase]:
     """Weights of some sizes; in half precision those whose numbers it holds, and what needs no decomposition."""
     for position, kind in enumerate(("normed", "bounded", "orthogonalized")):
-        for seed, row in enumerate(covering_rows(list(map(len, COVERED.values())), 2, position, extra_rows=5).tolist()):
-            chosen = {axis: values[k] for (axis, values), k in zip(COVERED.items(), row, strict=True)}
+        for seed, chosen in enumerate(covering(COVERED, 2, position, extra_rows=5)):
             shape = chosen.pop("rows"), chosen.pop("columns")
             most = 2048 if chosen["dtype"] == "float16" else 256
             if "16" in chosen["dtype"] and (kind == "orthogonalized" or shape[0] * shape[1] > most):

@@ -11,7 +11,7 @@ import torch
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
-from embcheck.core.space import Space, covering_rows
+from embcheck.core.space import Space, covering
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
 
@@ -115,8 +115,7 @@ COVERED: dict[str, tuple[Any, ...]] = {
 
 def _covering() -> Iterator[TiedHeadLossCase]:
     """Logits, of so many rows and columns, some numbers of them or more than a thousand or none."""
-    for seed, row in enumerate(covering_rows(list(map(len, COVERED.values())), 2, 1, extra_rows=8).tolist()):
-        chosen = {axis: values[k] for (axis, values), k in zip(COVERED.items(), row, strict=True)}
+    for seed, chosen in enumerate(covering(COVERED, 2, 1, extra_rows=8)):
         rank, rows, columns, size = (chosen.pop(name) for name in ("rank", "rows", "columns", "size"))
         length = {"some": 1, "many": 1024 // (rows * columns) + 1, "none": 0}[size]
         shape: tuple[int, ...]

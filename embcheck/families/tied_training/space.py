@@ -9,7 +9,7 @@ from typing import Any
 from embcheck.core import stream
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.space import Space, covering_rows
+from embcheck.core.space import Space, covering
 from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
@@ -185,11 +185,8 @@ def scope() -> Iterator[TiedTrainingCase]:
         axes: dict[str, tuple[Any, ...]] = {"bias": (False, True), "uses": ("both", "lookup")}
         axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items()}
         axes |= {"sparse": (False, True)} if kind.takes == {"dense", "sparse"} else {}
-        choices = list(axes.values())
-        rows = covering_rows([len(values) for values in choices], 3, stream.derive("flags", name)).tolist()
-        for position, row in enumerate(rows):
-            chosen: dict[str, Any] = {axis: values[k] for axis, values, k in zip(axes, choices, row, strict=True)}
-            yield repair(TiedTrainingCase(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**chosen))
+        for position, flags in enumerate(covering(axes, 3, stream.derive("flags", name))):
+            yield repair(TiedTrainingCase(name, steps=(3, 2, 4, 3, 1)[position % 5], seed=position).but(**flags))
     for steps, betas in itertools.product((6, 7, 8), (UNSET, (0.5, 0.99))):
         for flag in ("foreach", "differentiable", "decoupled_weight_decay", "maximize"):
             # With an eps that shows: only the rectified steps, from the sixth on, add it.
@@ -208,10 +205,8 @@ def _gone_on() -> Iterator[TiedTrainingCase]:
         axes: dict[str, tuple[Any, ...]] = {"dtype": ("float32", "float64"), "zero": ("to_none", "to_zeros")}
         axes |= {flag: (UNSET, *_two(values)) for flag, values in kind.flags.items() if flag != "capturable"}
         for axis, value in (("schedule", "step_lr"), ("event", "reloaded")):
-            rows = covering_rows([len(values) for values in axes.values()], 2, stream.derive(value, name)).tolist()
-            for position, row in enumerate(rows):
-                chosen = {flag: values[k] for (flag, values), k in zip(axes.items(), row, strict=True)}
-                yield repair(TiedTrainingCase(name, steps=4, seed=position).but(**chosen, **{axis: value}))
+            for position, flags in enumerate(covering(axes, 2, stream.derive(value, name))):
+                yield repair(TiedTrainingCase(name, steps=4, seed=position).but(**flags, **{axis: value}))
 
 
 def fixed_cases() -> Iterator[TiedTrainingCase]:
