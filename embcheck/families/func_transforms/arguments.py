@@ -147,7 +147,7 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
     seen, tables = {"made": [product(at.upstream, at.weight)], "value": [value]}, list[Tensor]()
     for count, aux in turned(at):
         call, given = asked(product, look, at, count, aux)
-        made, pull, *beside = torch.func.vjp(call, *given, has_aux=aux)  # type: ignore[misc]
+        made, pull, *beside = torch.func.vjp(call, *given, has_aux=aux)
         tables += [pull(ones)[0 if count == 1 else 1] for _ in range(2)]
         seen["made"].append(made)
         seen["value"] += [*beside, *([pull(ones)[0]] if count > 1 else [])]
@@ -164,10 +164,10 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     for count, aux in turned(at):
         call, given = asked(product, look, at, count, aux)
         along = (at.tangent,) if count == 1 else (torch.zeros_like(at.upstream), at.tangent, at.tangent)[:count]
-        made, pushed, *beside = torch.func.jvp(call, given, along, has_aux=aux)  # type: ignore[misc]
+        made, pushed, *beside = torch.func.jvp(call, given, along, has_aux=aux)
         for name, each in (("made", made), ("moved", pushed), *(("value", other) for other in beside)):
             seen[name].append(each)
-    result = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))[1]  # type: ignore[misc]
+    result = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))[1]
     return {"result": result, "value": seen["value"][1], "agrees": all(agree(at, *ways) for ways in seen.values())}
 
 

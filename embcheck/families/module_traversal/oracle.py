@@ -42,8 +42,7 @@ def values_of(case: ModuleTraversalCase, tensor: str) -> Any:
         return (np.arange(1200) % 97).reshape(shape).tolist()
     if tensor.startswith("scalar"):
         return 0.5
-    counts = tensor.startswith(("table", "p", "integers"))
-    return (np.arange(1, 1 + math.prod(shape)) if counts else np.ones(shape)).reshape(shape).tolist()
+    return np.arange(1, 1 + math.prod(shape)).reshape(shape).tolist()
 
 
 def slots(case: ModuleTraversalCase) -> list[Slot]:

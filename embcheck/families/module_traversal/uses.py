@@ -32,12 +32,14 @@ def marks(model: Module) -> list[Any]:
     return [(getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training) for m in model.modules()]
 
 
-def averaged(model: Module, use_buffers: bool) -> list[Any]:
-    """An average as it is made and after each of four updates, before which two was added to each Parameter, but for the first."""
+def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
+    """An average as it is made, after so many others ``before``, and after each of four updates, before which two was added to
+    each Parameter, but for the first."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
-    average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+    for _ in range(before + 1):
+        average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
     found = [values(average.module)]
     with torch.no_grad():
         for _ in range(4):
