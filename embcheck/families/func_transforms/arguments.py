@@ -30,11 +30,11 @@ _CALLED = 6
 
 
 def agree(at: At, *ways: Any) -> bool:
-    """Whether all are the same tensor, as numbers and in kind, with the same gradients by what requires grad."""
+    """Whether all are the same tensor, as numbers, in kind and in memory, with the same gradients by what requires grad."""
     dense = [way.to_dense() for way in ways]
     sums = [] if any(way.is_sparse for way in ways) else [gradients(at, way) for way in ways]
     return all(
-        type(a) is type(b) and a.dtype == b.dtype and a.layout == b.layout and torch.equal(x, dense[0])
+        type(a) is type(b) and (a.dtype, a.layout) == (b.dtype, b.layout) and torch.equal(x, dense[0])
         for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
     ) and all(torch.equal(a, b) for found in sums for a, b in zip(found, sums[0], strict=True))
 
