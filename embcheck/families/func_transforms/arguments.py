@@ -29,14 +29,20 @@ SPELLED: tuple[tuple[int, Any, bool], ...] = tuple(
 _CALLED = 6
 
 
-def agree(at: At, *ways: Any) -> bool:
-    """Whether all are the same tensor, as numbers, in kind and in memory, with the same gradients by what requires grad."""
+def agree(at: At, *ways: Any, lie: bool = False) -> bool:
+    """Whether all are the same tensor, as numbers and in kind, with the same gradients by what requires grad; and whether they
+    ``lie`` alike."""
     dense = [way.to_dense() for way in ways]
     sums = [] if any(way.is_sparse for way in ways) else [gradients(at, way) for way in ways]
-    return all(
-        type(a) is type(b) and (a.dtype, a.layout) == (b.dtype, b.layout) and torch.equal(x, dense[0])
-        for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
-    ) and all(torch.equal(a, b) for found in sums for a, b in zip(found, sums[0], strict=True))
+    lying = [each.is_contiguous() for each in dense if lie]
+    return (
+        all(
+            type(a) is type(b) and a.dtype == b.dtype and a.layout == b.layout and torch.equal(x, dense[0])
+            for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
+        )
+        and all(torch.equal(a, b) for found in sums for a, b in zip(found, sums[0], strict=True))
+        and lying == lying[:1] * len(lying)
+    )
 
 
 def gradients(at: At, way: Tensor) -> list[Tensor]:
@@ -95,7 +101,8 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
                 seen["loss"].append(total)
             seen["value"] += [beside] if way[2] else []
     result = torch.func.grad(loss, argnums=1)(at.upstream, at.weight)
-    return {"result": result, "value": seen["value"][-1], "agrees": all(agree(at, *ways) for ways in seen.values())}
+    same = all(agree(at, *ways, lie=True) for ways in seen.values())
+    return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
 def looked_beside(look: Look, at: At) -> Any:
@@ -151,7 +158,7 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
         tables += [pull(ones)[0 if count == 1 else 1] for _ in range(2)]
         seen["made"].append(made)
         seen["value"] += [*beside, *([pull(ones)[0]] if count > 1 else [])]
-    same = all(agree(at, *ways) for ways in (*seen.values(), tables))
+    same = agree(at, *seen["value"]) and all(agree(at, *ways, lie=True) for ways in (seen["made"], tables))
     return {"result": tables[0], "value": seen["value"][1], "agrees": same}
 
 
