@@ -32,6 +32,10 @@ def marks(model: Module) -> list[Any]:
     return [(getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training) for m in model.modules()]
 
 
+def strides(model: Module) -> list[tuple[int, ...]]:
+    return [tensor.stride() for tensor in held(model).values()]
+
+
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
     """An average as it is made, after so many others ``before``, and after each of four updates, before which two was added to
     each Parameter, but for the first."""
@@ -117,13 +121,13 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
 def linked(model: Module, turn: int) -> list[Any]:
     """What another module shows, two times, once its weight and its bias have a whole module as their link."""
     model.forward = lambda given: 2 * given
-    found, before = [], [mark[:2] for mark in marks(model)]
+    found, before, lying = [], [mark[:2] for mark in marks(model)], strides(model)
     for again in range(2):
         holder: Module = torch.nn.Module()
         holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
         holder.bias = torch.nn.Parameter(torch.arange(3.0))
         for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
             parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
-        same = marks(model) == [(*mark, holder.training) for mark in before]
+        same = marks(model) == [(*mark, holder.training) for mark in before] and strides(model) == lying
         found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
     return found
