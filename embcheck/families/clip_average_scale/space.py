@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.axes import Input
-from embcheck.core.format import FORMATS
+from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
+from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.clip_average_scale import programs
@@ -31,14 +32,12 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
         return Plan(programs.averaged, {"values": values}, options)
     if case.what == "vector":
-        fed = {name: Input(fmt.encode(case.part(name)), case.dtype, case.layout) for name in case.order}
+        fed = {name: _laid(case, case.part(name), case.dtype) for name in case.order}
         return Plan(programs.flattened, fed, {name: case.axes[name] for name in ("order", "twice", "frozen", "before")})
     if case.what == "scale":
         return Plan(programs.scaled, {}, _scaling(case))
     dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in case.grads}
-    fed = {
-        name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name], case.layout) for name, grad in case.grads.items()
-    }
+    fed = {name: _laid(case, grad, dtypes[name]) for name, grad in case.grads.items()}
     fed |= {"bare": Input(fmt.encode(np.ones(2)), case.dtype)} if case.bare else {}
     by_norm = programs.by_taken_norm if case.taken else programs.by_own_norm
     how = {"limit": case.limit, "kind": case.kind, "foreach": case.foreach}
@@ -48,6 +47,11 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         **{name: getattr(case, name) for name in ("single", "poison", "sparse", "frozen", "before")},
     }
     return Plan(programs.clipped, fed, options)
+
+
+def _laid(case: ClipAverageScaleCase, values: Floats, dtype: str) -> Input:
+    flat = case.layout == MATRICES_TRANSPOSED and values.ndim < 2
+    return Input(FORMATS[dtype].encode(values), dtype, "contiguous" if flat else case.layout)
 
 
 def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
@@ -88,7 +92,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "other_dtype": ("", "float64", "float32"),
     "single": (False, True),
     "taken": (False, True),
-    "layout": ("contiguous", "transposed", "column_slice", "strided", "offset"),
+    "layout": ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED),
     "shape": SHAPES,
     "frozen": (False, True),
     "bare": (True, False),

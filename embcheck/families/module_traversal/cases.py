@@ -195,6 +195,14 @@ def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
 
 
 AXES = values_of(ModuleTraversalCase)
+#: Trees of random cases.
+ALL = (*TREES, *DRAWN)
+
+
+def draw(draws: Stream, tree: str = "") -> ModuleTraversalCase | None:
+    """A random case, of some tree or of one that is drawn."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    return repair(ModuleTraversalCase(**chosen | {"tree": tree or draws.choice(ALL), "seed": draws.between(0, 255)}))
 
 
 def scope() -> Iterator[ModuleTraversalCase]:
@@ -205,9 +213,7 @@ def scope() -> Iterator[ModuleTraversalCase]:
         how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
         yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
     for seed, tree in enumerate(5 * list(DRAWN)):
-        draws = Stream(derive("a case of a tree that is drawn", seed), 16)
-        chosen = {name: draws.choice(values) for name, values in AXES.items()} | {"tree": tree, "seed": seed}
-        yield from filter(None, [repair(ModuleTraversalCase(**chosen))])
+        yield from filter(None, [draw(Stream(derive("a case of a tree that is drawn", seed), 16), tree)])
 
 
-SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)
+SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)

@@ -129,5 +129,6 @@ def linked(model: Module, turn: int) -> list[Any]:
         for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
             parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
         same = marks(model) == [(*mark, holder.training) for mark in before] and strides(model) == lying
+        same = same and all(holder.parametrizations[name].original.is_contiguous() for name in ("weight", "bias"))
         found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
     return found
