@@ -26,8 +26,10 @@ _NOTHING = {
     # Which mode is a word there.
     **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag", "EmbeddingBag."), ("give(mode=not)",)),
     "func.jvp": ("give(strict",),
-    # It gives a number, and that a vector.
-    "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride"),
+    # Weights of classes can't require grad.
+    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),
+    # It gives a number without a graph, and that a vector.
+    "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
     "LRScheduler.state_dict": ("shift", "repeat(", "clone("),

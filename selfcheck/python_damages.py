@@ -31,7 +31,20 @@ from selfcheck.tensor_plans import (
 )
 
 _VALUES = ("value", "transform")
-_NAMES = ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
+_NAMES = (
+    "",
+    "params_",
+    "data_",
+    "self_",
+    "weight_",
+    "tensor_",
+    "param_",
+    "input_",
+    "embeddings_",
+    "x_",
+    "weight_v_",
+    "X_",
+)
 
 # -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------
 

@@ -23,6 +23,14 @@ clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_app
 law = clip_average_scale.law
 
 
+def rounding(case: ClipAverageScaleCase) -> float:
+    """A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between, and a sum of squares in
+    it of so many terms."""
+    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
+    terms = 2 * case.elements * max(2.0**-53, min(2.0**-24, *(fmt.unit_roundoff for fmt in formats)))
+    return float(64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53) + terms)
+
+
 @law(
     "clip_grad_norm_ scales by max_norm/(norm + 1e-6) and never up; clip_grad_value_ clamps.",
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
@@ -30,11 +38,7 @@ law = clip_average_scale.law
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
-    # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
-    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
-    # And a sum of squares in float32 at least, of so many terms.
-    terms = 2 * case.elements * max(2.0**-53, min(2.0**-24, *(fmt.unit_roundoff for fmt in formats)))
-    share = 64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53) + terms
+    share = rounding(case)
     if case.what == "norm" and out.refused.raw:
         return same(out.refused, False)
     findings = []

@@ -62,8 +62,8 @@ class _AftercareAxes(NamedTuple):
     twice: bool = False
     #: whether one parameter is given by itself and not in a list
     single: bool = False
-    #: whether the norm was taken before
-    taken: bool = False
+    #: whether the norm was taken before, or of "leaves" and not of gradients
+    taken: Any = False
     #: how matrices lie in memory
     layout: str = "contiguous"
     #: how a scaler goes on as another, in every other step
@@ -106,14 +106,15 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def grads(self) -> dict[str, Floats]:
         """The gradients that there are."""
-        unit = 1 + 2.0**-40 if self.dtype == "float64" and self.other_dtype == "" else 1.0
-        return {name: self.times * unit * self.part(name) for name in (("a",) if self.single else self.order)}
+        return {name: self.times * self.part(name) for name in (("a",) if self.single else self.order)}
 
     def part(self, name: str) -> Floats:
-        """What is clipped or flattened by its name: the matrix of another shape has halves from -3 to 3."""
+        """What is clipped or flattened by its name, times what no narrower format holds: the matrix of another shape has halves
+        from -3 to 3."""
+        fine = 1.0 if self.other_dtype else 1.0 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(self.dtype, 0.0)
         if name != "a" or self.shape == (2, 2):
-            return PARTS[name]
-        return ((np.arange(math.prod(self.shape)) * 5 % 13 - 6) / 2).reshape(self.shape)
+            return fine * PARTS[name]
+        return fine * ((np.arange(math.prod(self.shape)) * 5 % 13 - 6) / 2).reshape(self.shape)
 
     @property
     def elements(self) -> int:

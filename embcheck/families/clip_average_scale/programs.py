@@ -53,11 +53,12 @@ def clipped(
     sparse: bool,
     frozen: bool,
     before: int,
+    leaves: bool,
     bare: Tensor | None = None,
     **grads: Tensor,
 ) -> dict[str, Any]:
     """``single`` is whether the first parameter is given by itself and not in a list, perhaps with one that has no gradient;
-    others are clipped ``before``."""
+    others are clipped ``before``, and the norm is taken of ``leaves`` with the gradients' values."""
     for _ in range(before):
         others = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
         for p, grad in zip(others, grads.values(), strict=True):
@@ -70,11 +71,12 @@ def clipped(
         p.grad = grad
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
-    kept = [p.grad for p in members]
+    kept: list[Any] = [p.grad for p in members]
+    values = [torch.nn.Parameter(grad.clone()) for grad in kept] if leaves else list(kept)
     copies = [p.grad.clone() for p in members if p.grad is not None]
     given: Any = members[0] if single else [*members, *([] if bare is None else [torch.nn.Parameter(bare)])]
     try:
-        total = clip(given, kept[0] if single else list(kept), **options)
+        total = clip(given, values[0] if single else values, **options)
     except RuntimeError as error:
         if not options["strict"] or isinstance(error, NotImplementedError):
             raise
@@ -203,16 +205,17 @@ def scaled(
         if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
+        last = step == len(steps) - 1  # what is refused counts as a call, too
         for each in optimizers if unscaled_first else ():
             scaler.unscale_(each)
-            if accepted(scaler.unscale_, each):
+            if last and accepted(scaler.unscale_, each):
                 taken.append("unscale_ after unscale_")
         if unscaled_first:
             unscaled = unscaled and (bad or weight.grad is None or torch.equal(weight.grad.to_dense(), due))
             unscaled = unscaled and (other.grad is None or bool((other.grad == 1).all()))
         for each in optimizers:
             stepped(scaler, each, filled)
-            calls = (scaler.unscale_, scaler.step)
+            calls = (scaler.unscale_, scaler.step) if last else ()
             taken += [f"{call.__name__} after step" for call in calls if accepted(call, each)]
         scaler.update()
         log["weights"].append(weight.detach().reshape(2).clone())
@@ -250,9 +253,10 @@ def multiplies(scaler: Any, number: Tensor) -> bool:
     """Whether a matrix is scaled, by itself and in a list, and its gradient."""
     matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0]], dtype=number.dtype)).requires_grad_()
     found = [scaler.scale(matrix), *scaler.scale([matrix[0], matrix])]
-    (gradient,) = torch.autograd.grad(found[0].sum(), matrix)
+    (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
     due = [each * scaler.get_scale() for each in (matrix, matrix[0], matrix)]
-    return all(map(torch.equal, found, due)) and bool((gradient == scaler.get_scale()).all())
+    times = torch.tensor([[3.0], [2.0]], dtype=number.dtype).expand(2, 3)  # the first row is scaled once more
+    return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
 
 
 def stepped(scaler: Any, optimizer: Any, filled: bool) -> None:

@@ -45,6 +45,7 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         "clip": programs.by_value if case.what == "value" else by_norm,
         "options": {**how, "strict": case.strict and case.what == "norm"},
         **{name: getattr(case, name) for name in ("single", "poison", "sparse", "frozen", "before")},
+        "leaves": case.taken == "leaves",
     }
     return Plan(programs.clipped, fed, options)
 
@@ -91,7 +92,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32", "float64", "bfloat16", "float16"),
     "other_dtype": ("", "float64", "float32"),
     "single": (False, True),
-    "taken": (False, True),
+    "taken": (False, True, "leaves"),
     "layout": ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED),
     "shape": SHAPES,
     "frozen": (False, True),
@@ -129,6 +130,7 @@ _RULES: tuple[Rule, ...] = (
         {"order": ("a", "b", "c"), "shape": (2, 2)},
     ),
     (lambda c: c.strict and c.times > 1, {"before": 0}),
+    (lambda c: c.taken == "leaves" and c.sparse, {"taken": True}),
     # Of nothing there is no greatest number, and a norm of no tensors is none of its dtype.
     (
         lambda c: c.what == "norm" and float(c.kind) == float("inf") and not all(map(np.size, c.grads.values())),

@@ -62,20 +62,24 @@ def spellings(at: At, *, aux: bool = True, negative: bool = True) -> list[tuple[
     return [fit[(at.turn + 5 * k) % len(fit)] for k in range(_CALLED)]
 
 
-def asked(function: Any, look: Look, at: At, count: int, aux: bool) -> tuple[Any, tuple[Tensor, ...]]:
-    """A function of upstream gradient and table as one of so many arguments, and these."""
+def asked(
+    function: Any, look: Look, at: At, count: int, aux: bool, *, large: bool = False
+) -> tuple[Any, tuple[Tensor, ...]]:
+    """A function of upstream gradient and table as one of so many arguments, and these, the third perhaps a large one."""
 
     def call(*given: Tensor) -> Any:
         sent, table = (at.upstream, *given) if count == 1 else given[:2]
         found = function(sent, table)
         return (found, look(table, at.indices)) if aux else found
 
-    return call, (at.weight,) if count == 1 else (at.upstream, at.weight, torch.zeros_like(at.tangent))[:count]
+    more = at.tangent.new_zeros(1100) if large else torch.zeros_like(at.tangent)
+    return call, (at.weight,) if count == 1 else (at.upstream, at.weight, more)[:count]
 
 
 def spelled(transform: Any, function: Any, look: Look, at: At, count: int, argnums: Any, aux: bool) -> Any:
     """What a transform of a function finds by the arguments' names, and what it finds beside."""
-    call, given = asked(function, look, at, count, aux)
+    derived = argnums if isinstance(argnums, tuple) else (argnums,)
+    call, given = asked(function, look, at, count, aux, large=at.turn % 2 == 1 and not {2, -1} & {*derived})
     names = ("table",) if count == 1 else ("upstream", "table", "more")[:count]
     found = transform(call, argnums=argnums, has_aux=True)(*given) if aux else transform(call, argnums)(*given)
     found, beside = found if aux or transform is torch.func.grad_and_value else (found, None)

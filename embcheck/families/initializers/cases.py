@@ -99,7 +99,7 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
                 made[(channel, channel, *middle)] = 1.0
         elif constant is None:
             return None
-        return made
+        return self.format.decode(self.format.encode(made))
 
     def weight_input(self) -> Input:
         """The tensor to fill: sevens, among them what no product with zero removes."""

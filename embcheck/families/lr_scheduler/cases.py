@@ -211,6 +211,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "again": ("state", "last_epoch"),
     "ahead": (0, 3, 13, 40, 121, 2),
     "before": (0, 1, 3),
+    "begun": (0, 1, 2, 3, 9),
 }
 
 

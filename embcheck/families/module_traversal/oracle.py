@@ -138,6 +138,14 @@ def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
     return [after(more) for more in (0, 0, 1, 2, 3)]
 
 
+def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:
+    """Whether a tensor lies row by row, or what is ``made`` of it element by element."""
+    _, shape, strides = case.described(tensor)
+    rows = np.zeros(shape, np.int8).strides
+    lying = preserved_strides(strides, shape) if made else strides
+    return all(length <= 1 or a == b for length, a, b in zip(shape, lying, rows, strict=True)) or 0 in shape
+
+
 def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     """What each name showed in calls with all tensors negated, twice, and with the first and the last alone; and the gradient of
     their sum, which a tensor has as often as it is shown."""
@@ -158,7 +166,10 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
             for path in given
         }
         negated = set().union(*showing.values())
-        shown = sorted((path, (-n if path in negated else n).tolist()) for path, n in numbers.items())
+        shown = sorted(
+            (path, dense(case, own[path].tensor, made=path in negated), (-n if path in negated else n).tolist())
+            for path, n in numbers.items()
+        )
         floating = [path for path in given if not own[path].tensor.startswith("integers")]
         found.append([shown, {path: np.full(numbers[path].shape, len(showing[path])).tolist() for path in floating}])
     return found

@@ -45,6 +45,8 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
     for _ in range(before + 1):
         average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
     found = [values(average.module)]
+    for parameter in average.parameters():
+        parameter.grad = torch.ones_like(parameter)
     with torch.no_grad():
         for _ in range(4):
             average.update_parameters(model)
@@ -53,7 +55,8 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
                 parameter.add_(2)
         for parameter in storages.values():
             parameter.sub_(8)
-    return [found, int(average.n_averaged), marks(average.module) == marks(model)]
+    graded = all(p.grad is not None and bool((p.grad == 1).all()) for p in average.parameters())
+    return [found, int(average.n_averaged), graded and marks(average.module) == marks(model)]
 
 
 def called(model: Module, turn: int) -> list[Any]:
@@ -80,7 +83,7 @@ def called(model: Module, turn: int) -> list[Any]:
         if leaves:
             total.backward(inputs=leaves)
         gradients = {name: t.grad.tolist() for each in given for name, t in each.items() if t.grad is not None}
-        found[k % 4] = [sorted((name, t.tolist()) for name, t in seen.items()), gradients]
+        found[k % 4] = [sorted((name, t.is_contiguous(), t.tolist()) for name, t in seen.items()), gradients]
     del model.forward
     return found
 
