@@ -99,7 +99,7 @@ class Damage(NamedTuple):
         """What a call in Python must meet: there is something to change, and it has a gradient or axes if these are."""
         found = list[str]()
         tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
-        writes = self.name.startswith(("skip(", "twice("))
+        writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
         if tensor and (self.spoil is not None or writes):
             found.append(f"{tensor}_numel>={self.rows}")
         if tensor in ("weight", "X") and self.name.endswith("(gradient)"):

@@ -5,6 +5,7 @@ Damages of rows are those of the kernels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -169,7 +170,9 @@ Change = Callable[[Any], Any]
 
 def _scaled(factor: int) -> Change:
     return lambda value: (
-        type(value)(factor * value) if isinstance(value, (int, float)) and type(value) is not bool and value else value
+        type(value)(factor * value)
+        if isinstance(value, (int, float)) and type(value) is not bool and value and math.isfinite(value)
+        else value
     )
 
 

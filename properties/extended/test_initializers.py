@@ -55,7 +55,7 @@ def initializer_values_follow_documented_distribution(case: InitializerCase, out
 @law(
     "Random torch.nn.init values are those that the tensor's own method draws from the same generator, up to rounding.",
     source="torch.nn.init: fill with values drawn from U(a, b) or N(mean, std²); Tensor.uniform_, normal_",
-    when=lambda case: draws_alike(case) and case.sampler is not None,
+    when=lambda case: case.size > 0 and case.sampler is not None,
     must_cover={"own_generator", "dtype=bfloat16", "layout=transposed", "rank=1", "many"},
 )
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
@@ -64,6 +64,8 @@ def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) ->
     values = np.asarray(out.drawn.values, np.float64)
     # A bound or a deviation, a product and a sum are rounded once on either side.
     limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
+    if case.fill in SPARSITY:  # of which some are set to zero
+        return within(out.values, np.where(out.values.values == 0, 0.0, values), limit)
     return within(out.values, values, limit)
 
 

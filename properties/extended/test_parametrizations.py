@@ -120,7 +120,8 @@ def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
     must_cover={"map=cayley", "map=householder", "wide", "square"},
 )
 def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase, out: Outcome) -> Finding:
-    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped))
+    again = same(out.repeated, [out.repeated.raw[0]] * 4)
+    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped), again)
 
 
 @law(

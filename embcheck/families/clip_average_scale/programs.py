@@ -252,10 +252,10 @@ def losses_of(
 def multiplies(scaler: Any, number: Tensor) -> bool:
     """Whether a matrix is scaled, by itself and in a list, and its gradient."""
     matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0]], dtype=number.dtype)).requires_grad_()
-    found = [scaler.scale(matrix), *scaler.scale([matrix[0], matrix])]
+    found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
     (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
-    due = [each * scaler.get_scale() for each in (matrix, matrix[0], matrix)]
-    times = torch.tensor([[3.0], [2.0]], dtype=number.dtype).expand(2, 3)  # the first row is scaled once more
+    due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]
+    times = torch.tensor([[0.0], [-1.0]], dtype=number.dtype).expand(2, 3)  # 1 - 2, and 1 more of the first row
     return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
 
 

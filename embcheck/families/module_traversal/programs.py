@@ -126,10 +126,10 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
     visits: list[list[Any]] = [[], [], [], []]
 
     def applied(visited: list[Any]) -> bool:
-        """Whether apply() gives the module, and leaves its tensors as they were."""
-        before = [(thing, thing.detach().clone()) for thing in (*model.parameters(), *model.buffers())]
-        itself = model.apply(visited.append) is model
-        return itself and all(torch.equal(thing, values) for thing, values in before)
+        """Whether apply() gives the module, and leaves its parts and gradients as they were."""
+        before, grads = pictured(model), [p.grad for p in model.parameters()]
+        itself = model.apply(visited.append) is model and pictured(model) == before
+        return itself and all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
 
     parameters = model.named_parameters(remove_duplicate=False)
     buffers = model.named_buffers(remove_duplicate=False)

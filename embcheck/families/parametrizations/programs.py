@@ -49,6 +49,13 @@ def learned(layer: Module, upstream: Tensor) -> Tensor:
     return found.detach().clone()
 
 
+def gradient_again(layer: Module, original: Tensor, upstream: Tensor) -> list[Any]:
+    """The weight and the gradient of its original, which has none then."""
+    found = [learned(layer, upstream).tolist(), None if original.grad is None else original.grad.tolist()]
+    original.grad = None
+    return found
+
+
 def relaid(original: Tensor, like: Tensor) -> None:
     """Has a Parameter lie in memory as another tensor of its shape does."""
     end = like.storage_offset() + 1 + sum((n - 1) * stride for n, stride in zip(like.shape, like.stride(), strict=True))
@@ -145,6 +152,7 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
             "trains": original.requires_grad,
+            "repeated": [gradient_again(layer, original, upstream) for _ in range(4)],
             "set": learned(layer, upstream),
             "strides": tuple(layer.weight.stride()),
         }
