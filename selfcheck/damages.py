@@ -19,9 +19,30 @@ Give = Callable[[Call], "dict[str, Any] | None"]
 #: every dtype holds zeros and ones, and what only refuses changes no result.
 _NOTHING = {
     "nn.init.": ("shift", "swap", "stale", "ulp(last)"),
-    **dict.fromkeys(("nn.init.ones_", "nn.init.eye_", "nn.init.dirac_"), ("cast(",)),
-    "nn.init.zeros_": ("cast(", "double(", "negate(", "zero("),
+    **dict.fromkeys(("nn.init.eye_", "nn.init.dirac_"), ("cast(",)),
+    "nn.init.ones_": ("cast(", "repeat("),
+    "nn.init.zeros_": ("cast(", "double(", "negate(", "zero(", "repeat("),
+    "nn.init.constant_": ("repeat(",),
+    # Which mode is a word there.
+    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag", "EmbeddingBag."), ("give(mode=not)",)),
     "func.jvp": ("give(strict",),
+    # Weights of classes can't require grad.
+    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),
+    # It gives a number without a graph, and that a vector.
+    "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
+    "nn.utils.parameters_to_vector": ("restride",),
+    # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
+    "LRScheduler.state_dict": ("shift", "repeat(", "clone("),
+    **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
+}
+#: Sites whose dictionaries hold no tensors, and the arguments without whose elements nothing comes out of others.
+_WITHOUT_TENSORS = ("Module.named_modules", "GradScaler.state_dict")
+_ELEMENTS = {
+    "nn.init.": "tensor",
+    **dict.fromkeys(("nn.utils.clip_grad_", "nn.utils.parameters_to_vector"), "parameters"),
+    "nn.utils.parametrizations._WeightNorm": "weight_v",
+    "nn.utils.parametrizations._SpectralNorm": "weight",
+    "nn.utils.parametrizations._Orthogonal": "X",
 }
 
 
@@ -51,8 +72,10 @@ class Damage(NamedTuple):
             return False
         if any(site.name.startswith(name) and self.name.startswith(begins) for name, begins in _NOTHING.items()):
             return False
-        if site.name == "Module.named_modules" and self.spoil is not None:
-            return False  # it lists no tensors
+        if site.name in _WITHOUT_TENSORS and self.spoil is not None:
+            return False
+        if site.name == "LRScheduler.state_dict" and self.name == "swap":
+            return False  # of one row
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
         return site.kind in self.at or site.name in self.at
@@ -64,12 +87,31 @@ class Damage(NamedTuple):
                 "numbers": ["groups>=2"],
                 "traced": [f"{site.rows}>=2"],
                 "written": [f"{site.writes}_numel>=2"] * (site.writes == "params"),
+                "optimizer": ["counts_first=False"],
             }.get(site.kind, [])
-            return [*self.needs, *(several if self.rows > 1 else [])]
+            return [*self.needs, *(several if self.rows > 1 else []), *self._of_python(site)]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
         return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._not_zero(site) if zeros else ()), *self.needs]
+
+    def _of_python(self, site: Site) -> list[str]:
+        """What a call in Python must meet: there is something to change, and it has a gradient or axes if these are."""
+        found = list[str]()
+        tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
+        writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
+        if tensor and (self.spoil is not None or writes):
+            found.append(f"{tensor}_numel>={self.rows}")
+        if tensor in ("weight", "X") and self.name.endswith("(gradient)"):
+            found.append(f"{tensor}_frozen=False")  # all else that goes in are buffers
+        if tensor in ("weight_v", "weight", "X") and self.name == "restride":
+            found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
+        if site.name in ("F.cross_entropy", "F.nll_loss"):
+            if self.name == "restride" or (self.spoil is not None and self.rows > 1):
+                found += ["reduction=none", f"input_rank>={3 if self.name == 'restride' else 2}"]
+            if site.name == "F.nll_loss" and self.name.endswith("(gradient)"):
+                found.append("input_frozen=False")
+        return found
 
     def _not_zero(self, site: Site) -> list[str]:
         """What says that what it changes is not zero, as a row that no token names and an empty bag are, nor the same in

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 #: Arguments that are one tensor.
 _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", "weight_v", "X")
+#: Optimizers whose states begin with a count of steps.
+COUNTING = ("Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")
 _FORMS = ("plain", "foreach", "fused")
 #: Arguments that are several, of which the first tells its rank, rows and columns.
 _LISTS = ("parameters", "tensors", "args", "primals")
@@ -37,9 +39,22 @@ def _of_tensors() -> Iterator[tuple[str, str]]:
         yield f"{name}_layout=rows_strided", f"{name}_rows>=1"
 
 
+def _of_lists() -> Iterator[tuple[str, str]]:
+    """What follows for several tensors: of one alone as for a tensor; their layout is that of the first that is not contiguous,
+    and their number of elements that of the largest."""
+    for name in _LISTS:
+        for strides in ("transposed", "rows_strided", "strided", "expanded"):
+            yield f"{name}_layout={strides}", f"{name}_numel>=2"
+        yield f"{name}_numel=1 & {name}<=1", f"{name}_rows=1 & {name}_columns=1"
+
+
 #: What follows from a condition.
 PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *_of_tensors(),
+    *_of_lists(),
+    # What argnums names is there.
+    ("argnums>=2", "args>=2"),
+    *((f"optimizer={name}", "counts_first") for name in COUNTING),
     ("tied", "parameters>=1"),
     ("sparse_grads", "grads>=1"),
     ("mixed", "parameters>=2"),
@@ -66,8 +81,12 @@ PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
     for name in _TENSORS
     for one, other in (("rows", "numel"), ("columns", "numel"))
 ) + tuple((f"{name}_rank=1", f"{name}_rows", f"{name}_columns") for name in _LISTS)
-#: A fact that is never greater than another, of modules.
-PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (("frozen", "parameters"), ("grads", "parameters"))
+#: A fact that is never greater than another, of modules and of optimizers.
+PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
+    ("frozen", "parameters"),
+    ("grads", "parameters"),
+    ("stepped", "params"),
+)
 
 
 def _given() -> Iterator[tuple[str, tuple[str, ...]]]:

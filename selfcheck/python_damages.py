@@ -5,6 +5,7 @@ Damages of rows are those of the kernels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -31,7 +32,20 @@ from selfcheck.tensor_plans import (
 )
 
 _VALUES = ("value", "transform")
-_NAMES = ("", "params_", "data_", "self_", "weight_", "tensor_", "param_", "input_", "embeddings_", "x_")
+_NAMES = (
+    "",
+    "params_",
+    "data_",
+    "self_",
+    "weight_",
+    "tensor_",
+    "param_",
+    "input_",
+    "embeddings_",
+    "x_",
+    "weight_v_",
+    "X_",
+)
 
 # -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------
 
@@ -156,7 +170,9 @@ Change = Callable[[Any], Any]
 
 def _scaled(factor: int) -> Change:
     return lambda value: (
-        type(value)(factor * value) if isinstance(value, (int, float)) and type(value) is not bool and value else value
+        type(value)(factor * value)
+        if isinstance(value, (int, float)) and type(value) is not bool and value and math.isfinite(value)
+        else value
     )
 
 

@@ -1,5 +1,6 @@
 """The cases that *gate* runs beside its deck for faults at Python's entries: of *full*'s those that faults change which too few of
-*gate*'s cases reach; and those that *full* runs beside its own for faults at the formulas of optimizers, which are built."""
+*gate*'s cases reach; and those that *full* runs beside its own: for faults at the formulas of optimizers cases that are built, for
+the other faults of extended random ones."""
 
 from __future__ import annotations
 
@@ -9,7 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embcheck.core import stream
 from embcheck.core.ledger import Ledger
+from embcheck.core.stream import Stream
+from embcheck.subject.collect import load_families
 from selfcheck import reach_steps, runner
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, faults
@@ -22,7 +26,7 @@ class Part(NamedTuple):
     """The faults of a set at some sites, and the families whose cases call many of these.
 
     Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs.  Others are ``built`` for the faults, of which there are so many.
+    families tell that a case costs, ``beside`` what a tier runs.  Others are ``built`` for the faults, of which there are so many.
     """
 
     of: str
@@ -33,6 +37,20 @@ class Part(NamedTuple):
     tier: str = "gate"
     drawn: int = 3000
     built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
+    beside: str = "gate"
+
+
+#: Families of whose random cases so many each are looked at.
+RANDOM = ("clip_average_scale",)
+_RANDOM = 1500
+
+
+def random_cases(faults: Sequence[Fault]) -> list[tuple[str, Any]]:
+    """Random cases of families, in which any values of their axes meet."""
+    every = load_families()
+    draws = [(name, Stream(stream.derive("entries", name, number), 64)) for name in RANDOM for number in range(_RANDOM)]
+    found = [(name, every[name].space.random(each)) for name, each in draws]
+    return [(name, case) for name, case in found if case is not None]
 
 
 PARTS = (
@@ -56,6 +74,17 @@ PARTS = (
         "full",
         8000,
         lambda faults: [("param_groups", case) for case in reach_steps.built(faults)],
+    ),
+    Part(
+        "extended",
+        frozenset(EXTENDED) - {site.name for site in STEPS},
+        RANDOM,
+        0,
+        1500.0,
+        "full",
+        6000,
+        random_cases,
+        "full",
     ),
 )
 #: The seed of the faults that are drawn.
@@ -84,7 +113,7 @@ def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
     wanted = [fault for fault in faults(part.drawn, _SEED, of=part.of) if fault.site in part.sites]
-    base, others = deck("gate", 0, part.families)[0], list[Candidate]()
+    base, others = deck(part.beside, 0, part.families)[0], list[Candidate]()
     made = Candidates(ledger)
     others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]
     for name in part.families if part.looked_at else ():
@@ -104,7 +133,9 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
                 had[fault] += 1
             else:
                 hits[position - len(base)].append(fault)
-    say(f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at")
+    say(
+        f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of {part.beside}; {len(others)} more are looked at"
+    )
     taken: list[int] = []
     add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)
     say(f"with {len(taken)} more {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from warm import python
 
 from embcheck.subject.examples import TiedModel
 from selfcheck.contradictions import contradictory
-from selfcheck.drawn import TABLES, Fault, damages, faults
+from selfcheck.drawn import TABLES, Fault, damages, faults, senseless
 from selfcheck.judging import Judging, deck
 from selfcheck.planting import Planted, Sites
+from selfcheck.python_contradictions import COUNTING
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
+from selfcheck.site import Call
 
 #: Families of whose cases of *quick* every so many are judged with damages, until each has broken a law; those that most of
 #: them break come first.
@@ -209,3 +213,65 @@ def test_a_pickled_parameter_has_no_gradient() -> None:
     layer.weight.grad = torch.ones(2, 2)
     assert pickle.loads(pickle.dumps(layer)).weight.grad is None
     assert contradictory(["grads>=1"], "pickle.loads")
+
+
+def test_an_optimizer_has_no_more_states_than_parameters_and_counts_its_steps_first() -> None:
+    for name in ("SGD", "Adafactor", "ASGD", *COUNTING):
+        leaves = [torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2)]
+        optimizer = getattr(torch.optim, name)(leaves, lr=0.1, **({"momentum": 0.5} if name == "SGD" else {}))
+        for leaf in leaves:
+            leaf.grad = torch.ones(2, 2)
+        optimizer.step()
+        states = [each for each in tree_leaves(list(optimizer.state.values())) if isinstance(each, torch.Tensor)]
+        assert len(optimizer.state) == len(leaves)
+        assert name not in COUNTING or states[0].dim() == 0
+    assert contradictory(["params=1", "stepped>=2"], "Optimizer.load_state_dict")
+    for name, drawn in (("NAdam", True), ("SGD", False)):
+        damage = PYTHON_DAMAGES["repeat(first)"]
+        assert senseless(PYTHON_SITES["Optimizer.load_state_dict"], f"optimizer={name}", damage) is drawn
+
+
+@pytest.mark.parametrize(
+    ("site", "result", "damage"),
+    [
+        ("nn.utils.get_total_norm", lambda: torch.nn.utils.get_total_norm([torch.nn.Parameter(torch.ones(3))]), "swap"),
+        ("nn.utils.get_total_norm", lambda: torch.nn.utils.get_total_norm([torch.nn.Parameter(torch.ones(3))]),
+         "zero(gradient)"),
+        ("nn.utils.parameters_to_vector", lambda: torch.nn.utils.parameters_to_vector([torch.ones(2, 2)]), "restride"),
+        ("GradScaler.state_dict", lambda: torch.amp.GradScaler("cpu").state_dict(), "zero(first)"),
+        ("GradScaler.state_dict", lambda: torch.amp.GradScaler("cpu").state_dict(), "clone(last)"),
+        ("Optimizer.state_dict", lambda: torch.optim.SGD([torch.ones(2)]).state_dict(), "clone(last)"),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_at_a_site_is_no_damage_of_it(site: str, result: Callable[[], Any], damage: str) -> None:
+    found = result()
+    assert PYTHON_DAMAGES[damage].plan(PYTHON_SITES[site], Call({}, {}), found) is None
+    assert damage not in {each.name for each in damages(site)}
+
+
+def test_numbers_of_one_element_and_argnums_are_as_many_as_there_are_arguments() -> None:
+    with pytest.raises((RuntimeError, ValueError, AssertionError, IndexError)):
+        torch.func.grad(torch.sum, argnums=(0, -1))(torch.ones(2))
+    with pytest.raises((RuntimeError, ValueError, AssertionError, IndexError)):
+        torch.func.grad(torch.sum, argnums=2)(torch.ones(2))
+    assert contradictory(["argnums>=2", "args=1"], "func.grad")
+    assert contradictory(["args_numel=1", "args_columns=17", "args=1"], "func.grad")
+    assert not contradictory(["args_numel=1", "args_columns=17", "args=2"], "func.grad")
+    assert contradictory(["parameters_layout=transposed", "parameters_numel=1"], "nn.utils.parameters_to_vector")
+
+
+def test_weights_of_classes_and_likelihoods_without_gradients_have_none() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    for loss in (F.nll_loss, F.cross_entropy):
+        with pytest.raises(RuntimeError, match="not differentiable"):
+            loss(torch.ones(2, 3), torch.tensor([0, 1]), weight)
+    assert not F.nll_loss(torch.ones(2, 3), torch.tensor([0, 1])).requires_grad
+    assert F.nll_loss(torch.ones(2, 3), torch.tensor([0, 1])).dim() == 0
+    assert F.nll_loss(torch.ones(2, 3), torch.tensor([0, 1]), reduction="none").dim() == 1
+    for site, condition, name in (
+        ("F.nll_loss", "input_frozen", "zero(gradient)"),
+        ("F.nll_loss", "reduction=mean", "restride"),
+        ("nn.init.uniform_", "tensor_numel=0", "nan(last)"),
+        ("nn.utils.parametrizations._Orthogonal.forward", "X_frozen", "double(gradient)"),
+    ):
+        assert senseless(PYTHON_SITES[site], condition, PYTHON_DAMAGES[name])

@@ -43,7 +43,9 @@ ONLY_IN_REGIONS = {
                              "mistake=limited_weighted_mean", "mistake=padding_zero_of_no_rows"],
     "bag_sum_and_mean_reduce_weighted_rows": ["entry=nested"],
     "vector_to_parameters_copies": [APPLIES],
-    "lr_scheduler_does_not_modify_loaded_state_dict": ["plan=cyclic", "plan=cyclic_halved", "plan=cyclic_of_groups"],
+    "lr_scheduler_does_not_modify_loaded_state_dict": [
+        *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups"),
+    ],
     "lr_scheduler_resumes_from_last_epoch": ["plan=step_each"],
     "parametrize_cached_does_not_mix_modules": ["copied"],
     "quantized_invalid_calls_raise": ["mistake=too_few_weights"],

@@ -23,6 +23,14 @@ clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_app
 law = clip_average_scale.law
 
 
+def rounding(case: ClipAverageScaleCase) -> float:
+    """A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between, and a sum of squares in
+    it of so many terms."""
+    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
+    terms = 2 * case.elements * max(2.0**-53, min(2.0**-24, *(fmt.unit_roundoff for fmt in formats)))
+    return float(64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53) + terms)
+
+
 @law(
     "clip_grad_norm_ scales by max_norm/(norm + 1e-6) and never up; clip_grad_value_ clamps.",
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
@@ -30,9 +38,7 @@ law = clip_average_scale.law
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
-    # A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between.
-    formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
-    share = 64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53)
+    share = rounding(case)
     if case.what == "norm" and out.refused.raw:
         return same(out.refused, False)
     findings = []
@@ -90,15 +96,18 @@ def averaged_integer_buffers_are_near_the_mean(case: ClipAverageScaleCase, out: 
     must_cover={"twice", "dtype=float64", "dtype=bfloat16"},
 )
 def parameters_to_vector_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
-    sizes = [PARTS[name].size for name in case.order] + [PARTS[case.order[0]].size] * case.twice
-    joined = np.concatenate([PARTS[name].reshape(-1) for name in (*case.order, *case.order[: case.twice])])
-    ends = np.cumsum(sizes)
-    dealt = [list(np.arange(1.0 + end - size, 1.0 + end)) for size, end in zip(sizes, ends, strict=True)]
-    if case.twice:  # what is listed twice has the numbers that it got last
+    parts = [case.part(name).reshape(-1) for name in (*case.order, *case.order[: case.twice])]
+    joined = np.concatenate(parts)
+    ends = np.cumsum([part.size for part in parts])
+    numbers = np.split(1.0 + np.arange(joined.size) % 97, ends[:-1])
+    dealt, gradients = [list(each) for each in numbers], [list(each) for each in numbers]
+    if case.twice:  # what is listed twice has the numbers that it got last, and the gradients of both
         dealt[0] = dealt[-1]
+        gradients[0] = gradients[-1] = list(numbers[0] + numbers[-1])
     return every(
         same(out.flat, joined),
-        same(out.tracked, True),
+        same(out.tracked, not case.frozen),
+        same(out.gradients, [None] * len(parts) if case.frozen else gradients),
         is_true(out.kept, "a parameter changed its shape, dtype or place in the graph"),
         same(out.parts, dealt),
     )
@@ -138,14 +147,18 @@ def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcom
 
 def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
-    after, _ = case.scales
-    weights, others = case.weights(case.bad), case.weights(() if case.beside == "ahead" else case.bad)
+    after, *_ = case.scales
+    weights, others = (
+        case.weights(case.bad, (case.unit, 2 * case.unit)),
+        case.weights(() if case.beside == "ahead" else case.bad),
+    )
     return every(
         same(out.scales, after),
         within(out.weights, *weights),
         within(out.others, *others) if case.beside else same(out.others, 8.0),
         same(out.losses, [1.0] * len(after)),
         is_true(out.unscaled, "a gradient was not unscaled"),
+        is_true(out.multiplied, "a matrix or its gradient was not scaled"),
     )
 
 
@@ -157,9 +170,10 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
 )
 def grad_scaler_state_dict_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}
-    state = {"scale": case.scales[0][-1], **wanted}
-    got = out.state.derived(f"{{name: {{}}.get(name) for name in {list(state)}}}")
-    return every(same(got, state), same(out.factors, list(wanted.values())))
+    after, _, good = case.scales
+    state = {"scale": after[-1], **wanted, "_growth_tracker": good}
+    got = out.states.derived(f"[{{name: each.get(name) for name in {list(state)}}} for each in {{}}]")
+    return every(same(got, [state] * 4), same(out.factors, list(wanted.values())))
 
 
 @law(
@@ -185,7 +199,7 @@ def nonfinite_norms_raise_if_asked(case: ClipAverageScaleCase, out: Outcome) -> 
 
 @law("Nothing but the documented tensors is written.", source="no side effects")
 def clipping_and_averaging_write_nothing_else(case: ClipAverageScaleCase, out: Outcome) -> Finding:
-    return unwritten(out, "a", "b", "c")
+    return unwritten(out, *PARTS)
 
 
 test_scope, test_product, test_random = clip_average_scale.tests()

@@ -7,7 +7,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.func_transforms.cases import TransformCase
-from embcheck.families.func_transforms.oracle import SPARSE, expected
+from embcheck.families.func_transforms.oracle import DERIVED, SPARSE, expected
 from embcheck.families.func_transforms.space import SPACE, plan
 
 transforms = Family("func_transforms", SPACE, plan, refused=lambda case: case.refused, cost=8.0, stride=9)
@@ -39,6 +39,22 @@ def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> 
 )
 def func_transform_value_equals_lookup(case: TransformCase, out: Outcome) -> Finding:
     return identical(out.value, case.value_bits) if "value" in out else UNASKED
+
+
+@transforms.law(
+    "What a transform returns at tensors that require grad has the gradients of W[i] or of Mᵀ G.",
+    source="torch.func: transforms compose with torch.autograd",
+    when=lambda case: case.given != "plain" and not case.refused,
+    must_cover={"given=parameter", "given=trains", "transform=grad_and_value", "transform=vmap_value"},
+)
+def func_transform_result_is_differentiated_further(case: TransformCase, out: Outcome) -> Finding:
+    findings = []
+    if "value_to_weight" in out:
+        findings.append(within(out.value_to_weight, *case.pull(case.samples[0], case.samples[0].upstream)))
+    leaf, oracle = DERIVED.get(case.transform, ("", expected))
+    if leaf in out:
+        findings.append(within(getattr(out, leaf), *oracle(case)))
+    return every(*findings) if findings else UNASKED
 
 
 @transforms.law(

@@ -100,6 +100,17 @@ def lr_scheduler_keeps_other_hyperparameters(case: LRSchedulerCase, out: Outcome
     return same(out.others, [others] * (case.steps + 1))
 
 
+@law(
+    "A group's learning rates are the same, bit for bit, with another group beside it that is as the last.",
+    source="torch.optim.lr_scheduler: the learning rate of each parameter group",
+    when=lambda case: not case.begun and case.again == "state",
+    must_cover={f"plan={name}" for name in PLANS} | {"two_groups", "tensor"},
+)
+def lr_scheduler_treats_groups_separately(case: LRSchedulerCase, out: Outcome) -> Finding:
+    rates = np.asarray(out.rates.values, np.float64)
+    return same(out.beside, np.concatenate([rates, rates[:, -1:]], axis=1))
+
+
 @law("get_last_lr() returns the learning rates of the param groups.", source="LRScheduler.get_last_lr, last_epoch")
 def get_last_lr_returns_param_group_learning_rates(case: LRSchedulerCase, out: Outcome) -> Finding:
     counts = case.epochs if not case.plan.startswith("chained") else out.epochs.raw

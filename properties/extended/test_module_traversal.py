@@ -66,7 +66,8 @@ def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome)
 )
 def apply_is_post_order(case: ModuleTraversalCase, out: Outcome) -> Finding:
     return every(
-        same(out.applied, [case.applied()] * 4), is_true(out.applied_to_itself, "apply() returned another module")
+        same(out.applied, [case.applied()] * 4),
+        is_true(out.applied_to_itself, "apply() returned another module or wrote"),
     )
 
 

@@ -69,6 +69,27 @@ def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, o
     )
 
 
+@law(
+    "spectral_norm gives the original the gradient of W/(uᵀWv), with u and v constant.",
+    source="the chain rule; Miyato et al. 2018, 2.3: gradients with respect to W",
+    when=lambda case: case.kind == "bounded" and not case.frozen,
+    must_cover={"old", "evaluating", "dim=1"},
+)
+def spectral_norm_gradient_follows_chain_rule(case: ParametrizationCase, out: Outcome) -> Finding:
+    grad, off = case.bounded_gradient(*(np.asarray(end.values, np.float64) for end in (out.u, out.v)))
+    return within(out.grad, grad, off) if np.isfinite(off).all() else UNASKED
+
+
+@law(
+    "A normed weight lies row by row, a bounded one as its original, an orthogonal one by its longer side.",
+    source="torch.Tensor.contiguous; element-wise operations keep the strides of what is dense",
+    when=lambda case: case.kind != "mapped" and min(case.shape) > 1,
+    must_cover={"old", "kind=normed", "kind=bounded", "kind=orthogonalized", "layout=transposed"},
+)
+def parametrized_weight_lies_as_documented(case: ParametrizationCase, out: Outcome) -> Finding:
+    return same(out.strides, case.strides)
+
+
 def orthogonality(case: ParametrizationCase) -> float:
     """How far an orthogonal matrix of n columns at most may be from it.
 
@@ -99,7 +120,8 @@ def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
     must_cover={"map=cayley", "map=householder", "wide", "square"},
 )
 def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase, out: Outcome) -> Finding:
-    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped))
+    again = same(out.repeated, [out.repeated.raw[0]] * 4)
+    return every(off_orthogonal(case, out.set), off_orthogonal(case, out.stepped), again)
 
 
 @law(

@@ -3,6 +3,7 @@ losses that are scaled."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,8 +62,8 @@ class _AftercareAxes(NamedTuple):
     twice: bool = False
     #: whether one parameter is given by itself and not in a list
     single: bool = False
-    #: whether the norm was taken before
-    taken: bool = False
+    #: whether the norm was taken before, or of "leaves" and not of gradients
+    taken: Any = False
     #: how matrices lie in memory
     layout: str = "contiguous"
     #: how a scaler goes on as another, in every other step
@@ -74,6 +75,11 @@ class _AftercareAxes(NamedTuple):
     #: or finite gradients of a token that comes twice add up to infinity
     initial: float = 8.0
     excess: str = "all"
+    #: the shape of the matrix, whether Parameters are frozen, whether one has no gradient, and how often it was done before
+    shape: tuple[int, ...] = (2, 2)
+    frozen: bool = False
+    bare: bool = True
+    before: int = 0
 
 
 class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
@@ -100,7 +106,20 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def grads(self) -> dict[str, Floats]:
         """The gradients that there are."""
-        return {name: self.times * np.array(grad) for name, grad in GRADS.items() if not self.single or name == "a"}
+        return {name: self.times * self.part(name) for name in (("a",) if self.single else self.order)}
+
+    def part(self, name: str) -> Floats:
+        """What is clipped or flattened by its name, times what no narrower format holds: the matrix of another shape has halves
+        from -3 to 3."""
+        fine = 1.0 if self.other_dtype else 1.0 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(self.dtype, 0.0)
+        if name != "a" or self.shape == (2, 2):
+            return fine * PARTS[name]
+        return fine * ((np.arange(math.prod(self.shape)) * 5 % 13 - 6) / 2).reshape(self.shape)
+
+    @property
+    def elements(self) -> int:
+        """How many numbers there are."""
+        return sum(grad.size for grad in self.grads.values())
 
     @property
     def total(self) -> float:
@@ -120,10 +139,10 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         return np.array(found)
 
     @property
-    def scales(self) -> tuple[list[float], list[float]]:
-        """The scale after each step, and that of each loss."""
+    def scales(self) -> tuple[list[float], list[float], int]:
+        """The scale after each step, that of each loss, and how many steps were taken since it grew."""
         scale, good = self.initial, 0
-        after, before = [], []
+        after, before = list[float](), list[float]()
         for step in range(self.steps):
             before.append(scale)
             good = 0 if step in self.bad else good + 1
@@ -132,7 +151,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             elif good == self.growth:
                 scale, good = scale * 4, 0
             after.append(scale)
-        return after, before
+        return after, before, good
 
     @property
     def scales_in_excess(self) -> list[float]:
@@ -145,11 +164,16 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         flags = dict(SCALED[self.optimizer]) | ({self.path: True} if self.path else {})
         return flags | ({"momentum": self.momentum} if self.momentum else {})
 
-    def weights(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
-        """Weights of 8 whose gradients are 1 after each step, those that are left out aside, and their bounds."""
-        fmt = FORMATS["float32"]
+    @property
+    def unit(self) -> float:
+        """By what losses are multiplied: in float64 a number that no float32 holds."""
+        return 1 + 2.0**-40 if self.dtype == "float64" else 1.0
+
+    def weights(self, bad: tuple[int, ...], grads: tuple[float, float] = (1.0, 1.0)) -> tuple[Floats, Floats]:
+        """Weights of 8 with these gradients after each step, those that are left out aside, and their bounds."""
+        fmt = FORMATS[self.dtype]
         flags = {**KINDS[self.optimizer].defaults, **self.flags}
-        ones = [None if step in bad else Rounded(np.ones((2, 1)), fmt) for step in range(self.steps)]
+        ones = [None if step in bad else Rounded(np.array(grads)[:, None], fmt) for step in range(self.steps)]
         rates = [float(flags["lr"])] * self.steps
         after = oracle.run(self.optimizer, flags, np.full((2, 1), 8.0), ones, rates, fmt)
         # Another order of evaluation rounds at most twice as often; what is dyadic and small is not rounded at all.

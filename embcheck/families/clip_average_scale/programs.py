@@ -33,6 +33,8 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
 
 def lying_as(grad: Tensor) -> Tensor:
     """Zeros that lie in memory as a gradient does."""
+    if not grad.numel():
+        return torch.zeros_like(grad)
     return torch.zeros_like(grad.as_strided((grad.storage_offset() + span(grad),), (1,), 0)).as_strided(
         grad.shape, grad.stride(), grad.storage_offset()
     )
@@ -49,26 +51,36 @@ def clipped(
     single: bool,
     poison: float,
     sparse: bool,
-    bare: Tensor,
+    frozen: bool,
+    before: int,
+    leaves: bool,
+    bare: Tensor | None = None,
     **grads: Tensor,
 ) -> dict[str, Any]:
-    """``single`` is whether the first parameter is given by itself and not in a list, with one that has no gradient."""
-    members = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
+    """``single`` is whether the first parameter is given by itself and not in a list, perhaps with one that has no gradient;
+    others are clipped ``before``, and the norm is taken of ``leaves`` with the gradients' values."""
+    for _ in range(before):
+        others = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
+        for p, grad in zip(others, grads.values(), strict=True):
+            p.grad = -grad
+        clip(others, [p.grad for p in others], **options)
+    members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
     if poison:
         members[1].grad[1] = poison  # type: ignore[index]
-    kept = [p.grad for p in members]
-    before = [p.grad.clone() for p in members if p.grad is not None]
-    given: Any = members[0] if single else [*members, torch.nn.Parameter(bare)]
+    kept: list[Any] = [p.grad for p in members]
+    values = [torch.nn.Parameter(grad.clone()) for grad in kept] if leaves else list(kept)
+    copies = [p.grad.clone() for p in members if p.grad is not None]
+    given: Any = members[0] if single else [*members, *([] if bare is None else [torch.nn.Parameter(bare)])]
     try:
-        total = clip(given, kept[0] if single else list(kept), **options)
+        total = clip(given, values[0] if single else values, **options)
     except RuntimeError as error:
         if not options["strict"] or isinstance(error, NotImplementedError):
             raise
-        pairs: Any = zip(kept, before, strict=True)
+        pairs: Any = zip(kept, copies, strict=True)
         same = all(torch.equal(a.to_dense().nan_to_num(), b.to_dense().nan_to_num()) for a, b in pairs)
         return {"refused": True, "same": same}
     return {
@@ -119,21 +131,27 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
     }
 
 
-def flattened(order: tuple[str, ...], twice: bool, **parts: Tensor) -> dict[str, Any]:
+def flattened(order: tuple[str, ...], twice: bool, frozen: bool, before: int, **parts: Tensor) -> dict[str, Any]:
     utils = torch.nn.utils
-    members = [torch.nn.Parameter(parts[name]) for name in order]
+    for _ in range(before):
+        utils.parameters_to_vector(torch.nn.Parameter(-parts[name], not frozen) for name in order)
+    members = [torch.nn.Parameter(parts[name], not frozen) for name in order]
     if twice:  # a tied parameter, as in list(embedding.parameters()) + list(head.parameters())
         members.append(members[0])
     marks = [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members]
     vector = utils.parameters_to_vector(iter(members))
     flat = vector.detach().clone()
-    dealt = torch.arange(1.0, 1 + flat.numel(), dtype=flat.dtype)
+    dealt = (1 + torch.arange(flat.numel()) % 97).to(flat.dtype)
+    if not frozen:
+        (vector * dealt).sum().backward()
+    gradients = [None if p.grad is None else p.grad.flatten().tolist() for p in members]
     utils.vector_to_parameters(dealt, iter(members))
     shares = [p.detach().flatten().tolist() for p in members]
     dealt.neg_()
     return {
         "flat": flat,
         "tracked": vector.requires_grad,
+        "gradients": gradients,
         "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
         "parts": shares,
         "copied": shares == [p.detach().flatten().tolist() for p in members],
@@ -160,9 +178,12 @@ def scaled(
     sparse: bool,
     filled: bool,
     carried: str,
+    dtype: str,
+    unit: float,
 ) -> dict[str, Any]:
     """``steps`` are whether gradients are infinite; ``how`` makes the scaler."""
-    members = {name: torch.nn.Parameter(torch.full((2, 1), 8.0)) for name in ("weight", "other")}
+    eight = torch.full((2, 1), 8.0, dtype=getattr(torch, dtype))
+    members = {name: torch.nn.Parameter(eight.clone()) for name in ("weight", "other")}
     weight, other = members.values()
     optimizers = [
         getattr(torch.optim, optimizer[0])([{"params": [members[name]]} for name in part], **optimizer[1])
@@ -171,27 +192,30 @@ def scaled(
     scaler = torch.amp.GradScaler("cpu", **how)
     log: dict[str, list[Any]] = {"weights": [], "others": [], "scales": [], "losses": []}
     taken: list[str] = []
-    unscaled = True
+    unscaled = multiplied = True
+    due = unit * torch.tensor([[1.0], [2.0]], dtype=eight.dtype)
     for step, bad in enumerate(steps):
         if carried and step % 2 == 0:
             scaler = carry(scaler, carried)
-        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse)
+        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse, unit)
+        multiplied = multiplied and multiplies(scaler, unit * eight)
         # Of a loss that is no number, or whose scaled one is none, nothing is told.
         told_by = not bad and bool(loss.isfinite() and larger.isfinite())
         log["losses"].append(float(larger) / (float(loss) * scaler.get_scale()) if told_by else 1.0)
         if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
+        last = step == len(steps) - 1  # what is refused counts as a call, too
         for each in optimizers if unscaled_first else ():
             scaler.unscale_(each)
-            if accepted(scaler.unscale_, each):
+            if last and accepted(scaler.unscale_, each):
                 taken.append("unscale_ after unscale_")
         if unscaled_first:
-            ones = [p.grad.to_dense() for p in (weight, other) if p.grad is not None]
-            unscaled = unscaled and all(bool((grad == 1).all()) for grad in ones[bad:])
+            unscaled = unscaled and (bad or weight.grad is None or torch.equal(weight.grad.to_dense(), due))
+            unscaled = unscaled and (other.grad is None or bool((other.grad == 1).all()))
         for each in optimizers:
             stepped(scaler, each, filled)
-            calls = (scaler.unscale_, scaler.step)
+            calls = (scaler.unscale_, scaler.step) if last else ()
             taken += [f"{call.__name__} after step" for call in calls if accepted(call, each)]
         scaler.update()
         log["weights"].append(weight.detach().reshape(2).clone())
@@ -204,20 +228,35 @@ def scaled(
         "scales": log["scales"],
         "losses": log["losses"],
         "unscaled": unscaled,
+        "multiplied": multiplied,
         "factors": [getattr(scaler, f"get_{name}")() for name in names],
-        "state": scaler.state_dict(),
+        "states": [scaler.state_dict() for _ in range(4)],
         "taken": taken,
     }
 
 
-def losses_of(weight: Tensor, optimizers: list[Any], scaler: Any, exceed: Any, sparse: bool) -> tuple[Tensor, Any]:
-    """A loss whose gradient is one, or is made to exceed, and the scaled one."""
+def losses_of(
+    weight: Tensor, optimizers: list[Any], scaler: Any, exceed: Any, sparse: bool, unit: float
+) -> tuple[Tensor, Any]:
+    """A loss whose gradients are one and two, or are made to exceed, and the scaled one."""
     for optimizer in optimizers:
         optimizer.zero_grad()
-    shares = torch.tensor([[0.25], [1.0], [0.75]])  # a row that comes twice has a gradient of one in all
+    # A row that comes twice has a gradient of one in all.
+    shares = unit * torch.tensor([[0.25], [2.0], [0.75]], dtype=weight.dtype)
+    due = unit * torch.tensor([[1.0], [2.0]], dtype=weight.dtype)
     found = torch.nn.functional.embedding(torch.tensor([0, 1, 0]), weight, sparse=sparse)
-    loss = (exceed(found) if exceed is not None else found * shares if sparse else weight).sum()
+    loss = (exceed(found) if exceed is not None else found * shares if sparse else weight * due).sum()
     return loss, scaler.scale(loss)
+
+
+def multiplies(scaler: Any, number: Tensor) -> bool:
+    """Whether a matrix is scaled, by itself and in a list, and its gradient."""
+    matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0]], dtype=number.dtype)).requires_grad_()
+    found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
+    (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
+    due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]
+    times = torch.tensor([[0.0], [-1.0]], dtype=number.dtype).expand(2, 3)  # 1 - 2, and 1 more of the first row
+    return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
 
 
 def stepped(scaler: Any, optimizer: Any, filled: bool) -> None:

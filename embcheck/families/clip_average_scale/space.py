@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.axes import Input
-from embcheck.core.format import FORMATS
+from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
+from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.clip_average_scale import programs
-from embcheck.families.clip_average_scale.cases import PARTS, SCALED, VALUES, ClipAverageScaleCase
+from embcheck.families.clip_average_scale.cases import SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 ORDERS = (("a", "b", "c"), ("a",), ("e",), ("a", "e", "b"), ("e", "c", "f", "a", "b"), ("c", "a", "e"), ("b", "c"))
+#: Of the matrix.
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (2, 2), (1, 1), (3, 1), (1, 7), (8, 7), (17, 33), (2, 3, 2), (1, 70), (33,), (8, 2, 17), (0, 7), (520, 2), (2,), (1,), (),
+)  # fmt: skip
 
 
 def plan(case: ClipAverageScaleCase) -> Plan:
@@ -27,23 +32,27 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
         return Plan(programs.averaged, {"values": values}, options)
     if case.what == "vector":
-        fed = {name: Input(fmt.encode(PARTS[name]), case.dtype, case.layout) for name in case.order}
-        return Plan(programs.flattened, fed, {"order": case.order, "twice": case.twice})
+        fed = {name: _laid(case, case.part(name), case.dtype) for name in case.order}
+        return Plan(programs.flattened, fed, {name: case.axes[name] for name in ("order", "twice", "frozen", "before")})
     if case.what == "scale":
         return Plan(programs.scaled, {}, _scaling(case))
     dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in case.grads}
-    fed = {
-        name: Input(FORMATS[dtypes[name]].encode(grad), dtypes[name], case.layout) for name, grad in case.grads.items()
-    }
-    fed["bare"] = Input(fmt.encode(np.ones(2)), case.dtype)
+    fed = {name: _laid(case, grad, dtypes[name]) for name, grad in case.grads.items()}
+    fed |= {"bare": Input(fmt.encode(np.ones(2)), case.dtype)} if case.bare else {}
     by_norm = programs.by_taken_norm if case.taken else programs.by_own_norm
     how = {"limit": case.limit, "kind": case.kind, "foreach": case.foreach}
     options = {
         "clip": programs.by_value if case.what == "value" else by_norm,
         "options": {**how, "strict": case.strict and case.what == "norm"},
-        **{name: getattr(case, name) for name in ("single", "poison", "sparse")},
+        **{name: getattr(case, name) for name in ("single", "poison", "sparse", "frozen", "before")},
+        "leaves": case.taken == "leaves",
     }
     return Plan(programs.clipped, fed, options)
+
+
+def _laid(case: ClipAverageScaleCase, values: Floats, dtype: str) -> Input:
+    flat = case.layout == MATRICES_TRANSPOSED and values.ndim < 2
+    return Input(FORMATS[dtype].encode(values), dtype, "contiguous" if flat else case.layout)
 
 
 def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
@@ -55,6 +64,8 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
         "steps": tuple(step in case.bad for step in range(case.steps)),
         "exceed": programs.EXCESSES[case.excess],
         "filled": case.path == "fused",
+        "dtype": case.dtype,
+        "unit": case.unit,
         **{name: getattr(case, name) for name in ("unscaled_first", "sparse", "carried")},
     }
 
@@ -81,19 +92,25 @@ AXES: dict[str, tuple[Any, ...]] = {
     "dtype": ("float32", "float64", "bfloat16", "float16"),
     "other_dtype": ("", "float64", "float32"),
     "single": (False, True),
-    "taken": (False, True),
-    "layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "taken": (False, True, "leaves"),
+    "layout": ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED),
+    "shape": SHAPES,
+    "frozen": (False, True),
+    "bare": (True, False),
+    "before": (0, 1, 2, 3),
     "carried": ("", "loaded", "copied"),
     "optimizer": tuple(SCALED),
     "path": ("", "foreach", "fused"),
     "momentum": (0.0, 0.5),
-    "initial": (8.0, 1.0, 4.0),
+    "initial": (8.0, 1.0, 4.0, 65536.0),
     "excess": tuple(programs.EXCESSES),
 }
 #: What each kind of case has of the axes that not all have.
 _OWN = {
     **dict.fromkeys(("single", "other_dtype"), ("norm", "value")),
     "taken": ("norm",),
+    **dict.fromkeys(("order", "shape", "frozen", "before"), ("norm", "value", "vector")),
+    "bare": ("norm", "value"),
     "layout": ("norm", "value", "vector"),
     **dict.fromkeys(("carried", "optimizer", "path", "momentum", "initial", "excess"), ("scale",)),
 }
@@ -106,6 +123,19 @@ def _is_wide(case: ClipAverageScaleCase) -> bool:
 
 #: A poison is only where it is refused: what is left of the gradients else is another law's.
 _RULES: tuple[Rule, ...] = (
+    (lambda c: c.what == "scale" and c.dtype not in ("float32", "float64"), {"dtype": "float32"}),
+    (lambda c: c.what == "scale" and c.dtype == "float64", {"excess": "all"}),
+    (
+        lambda c: c.poison or c.times > 1 or (c.what != "vector" and c.sparse),
+        {"order": ("a", "b", "c"), "shape": (2, 2)},
+    ),
+    (lambda c: c.strict and c.times > 1, {"before": 0}),
+    (lambda c: c.taken == "leaves" and c.sparse, {"taken": True}),
+    # Of nothing there is no greatest number, and a norm of no tensors is none of its dtype.
+    (
+        lambda c: c.what == "norm" and float(c.kind) == float("inf") and not all(map(np.size, c.grads.values())),
+        {"order": ("a", "b", "c"), "shape": (2, 2)},
+    ),
     (lambda c: c.poison and (c.single or not (c.what == "norm" and c.strict)), {"poison": 0.0}),
     (lambda c: c.what != "scale" and c.sparse, {"layout": "contiguous"}),
     # The powers of 60000 are none of float16's numbers, nor need they be.

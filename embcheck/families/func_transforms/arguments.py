@@ -13,33 +13,100 @@ from embcheck.core.registry import named
 from embcheck.families.func_transforms import programs
 from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor
 
+#: How arguments are given: how many, which of them argnums name, and whether more is handed through.  One is the table, two
+#: are upstream gradient and table, and a third changes nothing.
+SPELLED: tuple[tuple[int, Any, bool], ...] = tuple(
+    (count, argnums, aux)
+    for count, every in (
+        (1, (0, -1, (0,))),
+        (2, (1, -1, (0, 1), (1, 0), (1,), 0, -2)),
+        (3, (1, -2, (0, 1, 2), (2, 1), 0, -3, 2)),
+    )
+    for argnums in every
+    for aux in (False, True)
+)
+#: So many of them are called in a case.
+_CALLED = 6
 
-def agree(*ways: Any) -> bool:
-    """Whether all are the same tensor, as numbers and in kind."""
+
+def agree(at: At, *ways: Any, lie: bool = False) -> bool:
+    """Whether all are the same tensor, as numbers and in kind, with the same gradients by what requires grad; and whether they
+    ``lie`` alike."""
     dense = [way.to_dense() for way in ways]
-    return all(
-        type(a) is type(b) and a.dtype == b.dtype and a.layout == b.layout and torch.equal(x, dense[0])
-        for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
+    sums = [] if any(way.is_sparse for way in ways) else [gradients(at, way) for way in ways]
+    lying = [each.is_contiguous() for each in dense if lie]
+    return (
+        all(
+            type(a) is type(b) and a.dtype == b.dtype and a.layout == b.layout and torch.equal(x, dense[0])
+            for a, b, x in zip(ways, (ways[0],) * len(ways), dense, strict=True)
+        )
+        and all(torch.equal(a, b) for found in sums for a, b in zip(found, sums[0], strict=True))
+        and lying == lying[:1] * len(lying)
     )
 
 
+def gradients(at: At, way: Tensor) -> list[Tensor]:
+    """The gradients of a sum by table and upstream gradient, if these require grad and are ``twice`` derived exactly."""
+    leaves = [leaf for leaf in (at.weight, at.upstream) if leaf.requires_grad and at.twice]
+    if not (way.requires_grad and leaves):
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    found = torch.autograd.grad(way.sum(), leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+    return [each.to_dense() for each in found]
+
+
+def spellings(at: At, *, aux: bool = True, negative: bool = True) -> list[tuple[int, Any, bool]]:
+    """Some of the ways to give arguments, from a turn on: without aux where there is none, nor argnums from the end."""
+    fit = [(n, k, a) for n, k, a in SPELLED if (aux or not a) and (negative or isinstance(k, tuple) or k >= 0)]
+    if not at.upstream.numel():  # by nothing jacfwd has no tangents: see the ledger
+        fit = [(n, k, a) for n, k, a in fit if n == 1 or k in (1, (1,))]
+    return [fit[(at.turn + 5 * k) % len(fit)] for k in range(_CALLED)]
+
+
+def asked(
+    function: Any, look: Look, at: At, count: int, aux: bool, *, large: bool = False
+) -> tuple[Any, tuple[Tensor, ...]]:
+    """A function of upstream gradient and table as one of so many arguments, and these, the third perhaps a large one."""
+
+    def call(*given: Tensor) -> Any:
+        sent, table = (at.upstream, *given) if count == 1 else given[:2]
+        found = function(sent, table)
+        return (found, look(table, at.indices)) if aux else found
+
+    more = at.tangent.new_zeros(1100) if large else torch.zeros_like(at.tangent)
+    return call, (at.weight,) if count == 1 else (at.upstream, at.weight, more)[:count]
+
+
+def spelled(transform: Any, function: Any, look: Look, at: At, count: int, argnums: Any, aux: bool) -> Any:
+    """What a transform of a function finds by the arguments' names, and what it finds beside."""
+    derived = argnums if isinstance(argnums, tuple) else (argnums,)
+    call, given = asked(function, look, at, count, aux, large=at.turn % 2 == 1 and not {2, -1} & {*derived})
+    names = ("table",) if count == 1 else ("upstream", "table", "more")[:count]
+    found = transform(call, argnums=argnums, has_aux=True)(*given) if aux else transform(call, argnums)(*given)
+    found, beside = found if aux or transform is torch.func.grad_and_value else (found, None)
+    parts = [(argnums, found)] if isinstance(argnums, int) else zip(argnums, found, strict=True)
+    return [(names[k], part) for k, part in parts], beside
+
+
 def grad_by_arguments(look: Look, at: At) -> Seen:
-    def loss(sent: Tensor, table: Tensor, more: Tensor) -> Tensor:
-        return (look(table, at.indices) * sent).sum() + (more * 0).sum()
+    def loss(sent: Tensor, table: Tensor) -> Tensor:
+        return (look(table, at.indices) * sent).sum()
 
-    def valued(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        value = look(table, at.indices)
-        return (value * sent).sum(), value
-
-    grad, beside, given = torch.func.grad, torch.func.grad_and_value, (at.upstream, at.weight, at.tangent)
-    to_table = [grad(loss, argnums)(*given) for argnums in (1, -2)]
-    to_table += [grad(loss, argnums=(0, 1))(*given)[1], beside(loss, argnums=1)(*given)[0]]
-    to_table += [beside(valued, argnums=(0, 1), has_aux=True)(*given[:2])[0][1]]
-    to_upstream = [grad(loss)(*given), grad(loss, argnums=(1, 0))(*given)[1], grad(loss, argnums=-3)(*given)]
-    gradient, value = grad(valued, argnums=-1, has_aux=True)(*given[:2])
-    total = [loss(*given), beside(loss)(*given)[1], beside(loss, argnums=1)(*given)[1], beside(loss, (0, 1))(*given)[1]]
-    same = agree(*to_table, gradient) and agree(*to_upstream) and agree(*total)
-    return {"result": to_table[0], "value": value, "agrees": same}
+    leaves = [x if x.requires_grad else x.detach().requires_grad_() for x in (at.upstream, at.weight)]
+    to_upstream, to_table = torch.autograd.grad(loss(*leaves), leaves, create_graph=True)
+    seen = {"upstream": [to_upstream], "table": [to_table], "more": [torch.zeros_like(at.tangent)]}
+    seen |= {"loss": [loss(at.upstream, at.weight)], "value": [look(at.weight, at.indices)]}
+    for way in spellings(at):
+        for transform in (torch.func.grad, torch.func.grad_and_value):
+            parts, beside = spelled(transform, loss, look, at, *way)
+            for name, part in parts:
+                seen[name].append(part)
+            if transform is torch.func.grad_and_value:
+                total, beside = beside if way[2] else (beside, None)
+                seen["loss"].append(total)
+            seen["value"] += [beside] if way[2] else []
+    result = torch.func.grad(loss, argnums=1)(at.upstream, at.weight)
+    same = all(agree(at, *ways, lie=True) for ways in seen.values())
+    return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
 def looked_beside(look: Look, at: At) -> Any:
@@ -47,60 +114,72 @@ def looked_beside(look: Look, at: At) -> Any:
     return lambda beside, table: look(table, at.indices) + 0 * beside
 
 
-def by_arguments(jacobian: Any, look: Look, at: At, *last: int) -> Seen:
-    """A Jacobian by the second of two arguments, which argnums name in several ways."""
-
-    looked, given, nothing = looked_beside(look, at), (at.upstream, at.weight), torch.zeros_like(at.tangent)
-
-    def twice(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return looked(sent, table), look(table, at.indices)
-
-    ways = [jacobian(looked, argnums)(*given) for argnums in (1, *last)]
-    ways += [jacobian(looked, argnums=(0, 1))(*given)[1], jacobian(looked, argnums=(1, 0))(*given)[0]]
-    found, value = jacobian(twice, argnums=1, has_aux=True)(*given)
-    ways += [found, jacobian(lambda sent, table, more: looked(sent, table) + 0 * more.sum(), 1)(*given, nothing)]
-    return {"result": ways[0], "value": value, "agrees": agree(*ways)}
+def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
+    """A Jacobian by the second of two arguments, and those of upstream · W[i] by what argnums name in several ways."""
+    result = jacobian(looked_beside(look, at), 1)(at.upstream, at.weight)
+    value = look(at.weight, at.indices)
+    seen = {"table": [result * at.upstream[..., None, None]], "value": [value]}
+    seen |= {"upstream": [torch.diag(value.flatten()).reshape(2 * value.shape)]}
+    seen |= {"more": [torch.zeros((*value.shape, *at.tangent.shape), dtype=value.dtype)]}
+    for way in spellings(at, negative=negative):
+        parts, beside = spelled(jacobian, lambda sent, table: look(table, at.indices) * sent, look, at, *way)
+        for name, part in (*parts, *([("value", beside)] if way[2] else [])):
+            seen[name].append(part)
+    return {"result": result, "value": seen["value"][-1], "agrees": all(agree(at, *ways) for ways in seen.values())}
 
 
 def hessian_by_arguments(look: Look, at: At) -> Seen:
-    def loss(sent: Tensor, table: Tensor, *more: Tensor) -> Tensor:
-        return (sent * look(table, at.indices) ** 2).sum() + sum((each * 0).sum() for each in more)
+    def loss(sent: Tensor, table: Tensor) -> Tensor:
+        return (sent * look(table, at.indices) ** 2).sum()
 
-    hessian, given = torch.func.hessian, (at.upstream, at.weight)
-    # Of -1 it asks jacfwd, as jacfwd_from_the_end does.
-    ways = [hessian(loss, 1)(*given), hessian(loss, (0, 1))(*given)[1][1], hessian(loss, argnums=1)(*given, at.tangent)]
-    return {"result": ways[0], "agrees": agree(*ways)}
+    result = torch.func.hessian(loss, 1)(at.upstream, at.weight)
+    if not at.twice:
+        return {"result": result, "agrees": True}
+    ways = [result, torch.func.jacrev(torch.func.grad(loss, 1), 1)(at.upstream, at.weight)]
+    # Of argnums from the end it asks jacfwd, as jacfwd_from_the_end does.
+    for count, argnums, _ in spellings(at, aux=False, negative=False):
+        parts, _ = spelled(torch.func.hessian, loss, look, at, count, argnums, False)
+        one = isinstance(argnums, int)
+        ways += [part if one else part[k] for k, (name, part) in enumerate(parts) if name == "table"]
+    return {"result": result, "agrees": agree(at, *ways)}
+
+
+def turned(at: At) -> list[tuple[int, bool]]:
+    """How many arguments there are and whether more is handed through, from a turn on."""
+    every = [(count, aux) for count in (1, 2, 3) for aux in (False, True)]
+    return every[at.turn % 6 :] + every[: at.turn % 6]
 
 
 def vjp_by_arguments(look: Look, at: At) -> Seen:
-    def product(sent: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return (look(table, at.indices) * sent).sum(), look(table, at.indices)
+    def product(sent: Tensor, table: Tensor) -> Tensor:
+        return look(table, at.indices) * sent
 
-    one = torch.ones((), dtype=at.weight.dtype)
-    total, pull, value = torch.func.vjp(product, at.upstream, at.weight, has_aux=True)  # type: ignore[misc]
-    to_upstream, to_table = pull(one)
-    again = pull(one)
-    parts = torch.func.vjp(product, at.upstream, at.weight)[1]((one * 0, at.upstream))[1]
-    more = torch.func.vjp(lambda *given: product(*given[:2])[0] + given[2].sum(), at.upstream, at.weight, at.tangent)[
-        1
-    ](one)
-    same = agree(to_table, again[1], parts, more[1]) and agree(to_upstream, again[0], value, more[0])
-    return {"result": to_table, "value": value, "agrees": same and agree(total, product(at.upstream, at.weight)[0])}
+    value, ones = look(at.weight, at.indices), torch.ones_like(at.upstream)
+    seen, tables = {"made": [product(at.upstream, at.weight)], "value": [value]}, list[Tensor]()
+    for count, aux in turned(at):
+        call, given = asked(product, look, at, count, aux)
+        made, pull, *beside = torch.func.vjp(call, *given, has_aux=aux)
+        tables += [pull(ones)[0 if count == 1 else 1] for _ in range(2)]
+        seen["made"].append(made)
+        seen["value"] += [*beside, *([pull(ones)[0]] if count > 1 else [])]
+    same = agree(at, *seen["value"]) and all(agree(at, *ways, lie=True) for ways in (seen["made"], tables))
+    return {"result": tables[0], "value": seen["value"][1], "agrees": same}
 
 
 def jvp_by_arguments(look: Look, at: At) -> Seen:
-    def looked(more: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
-        return look(table, at.indices) + more, look(table, at.indices)
+    def product(sent: Tensor, table: Tensor) -> Tensor:
+        return look(table, at.indices) * sent
 
-    nothing = at.kept(torch.zeros_like(at.upstream))
-    given, along = (nothing, at.weight), (at.upstream, at.tangent)
-    value, moved, beside = torch.func.jvp(looked, given, along, has_aux=True)  # type: ignore[misc]
-    both = torch.func.jvp(looked, given, along)[1]
-    more = torch.func.jvp(lambda *given: looked(*given[:2])[0] + given[2].sum(), (*given, nothing), (*along, nothing))[
-        1
-    ]
-    same = agree(moved, both[0], more) and agree(value, beside)
-    return {"result": both[1], "value": value, "agrees": same and agree(moved - at.upstream, both[1])}
+    looked, moved = look(at.weight, at.indices), look(at.tangent, at.indices)
+    seen = {"made": [product(at.upstream, at.weight)], "moved": [moved * at.upstream], "value": [looked]}
+    for count, aux in turned(at):
+        call, given = asked(product, look, at, count, aux)
+        along = (at.tangent,) if count == 1 else (torch.zeros_like(at.upstream), at.tangent, at.tangent)[:count]
+        made, pushed, *beside = torch.func.jvp(call, given, along, has_aux=aux)
+        for name, each in (("made", made), ("moved", pushed), *(("value", other) for other in beside)):
+            seen[name].append(each)
+    result = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))[1]
+    return {"result": result, "value": seen["value"][1], "agrees": all(agree(at, *ways) for ways in seen.values())}
 
 
 def stacked_layers(look: Look, at: At) -> Seen:
@@ -113,15 +192,15 @@ def stacked_layers(look: Look, at: At) -> Seen:
         return torch.func.functional_call(layers[0], (given, buffers), (tokens,))
 
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
-    own = all(agree(layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
+    own = all(agree(at, layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
     return {"result": result, "agrees": own and parameters["weight"].is_leaf and parameters["weight"].requires_grad}
 
 
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
-        "jacrev_by_arguments": lambda look, at: by_arguments(torch.func.jacrev, look, at, -1),
-        "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at),
+        "jacrev_by_arguments": lambda look, at: by_arguments(torch.func.jacrev, look, at, negative=True),
+        "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at, negative=False),
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight
         ),

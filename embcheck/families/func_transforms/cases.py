@@ -118,8 +118,11 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return self._unit(0) * whole(shape, 3, "transform", "upstream", self.seed % 64)
 
     def _unit(self, odd: int) -> float:
-        """What no float32 holds three times; of tangents and upstream gradients one, for their products have to fit."""
-        return 2.0**24 + 1 if self.dtype == "float64" and self.seed % 2 == odd else 1.0
+        """What no narrower format holds three times, as far as sums are exact; of tangents and upstream gradients one, for their
+        products have to fit."""
+        fits = 18 * 257 * self.lookup.max_count * self.batch <= 1 << 24
+        unit = {"float64": 2.0**24 + 1, "float32": 257.0 if fits else 1.0}.get(self.dtype, 1.0)
+        return unit if self.seed % 2 == odd else 1.0
 
     @cached_property
     def samples(self) -> list[Sample]:

@@ -128,6 +128,29 @@ ORACLES: dict[str, Oracle] = {
 }
 
 
+def summed(case: TransformCase) -> Expected:
+    """The gradient of ΣW[i] by each table, or by the one table from all samples: Mᵀ 1."""
+    ones = [sample._replace(upstream=np.ones_like(sample.upstream)) for sample in case.samples]
+    values = [pulled(case, sample)[0] for sample in ones]
+    if "weight" not in case.mapped:
+        return exact(np.sum(values, axis=0))
+    return exact(np.stack(values, case.axis("weight") or 0))
+
+
+def unmasked(case: TransformCase) -> Expected:
+    """The gradient of ΣMᵀG by the upstream gradient: 1, and 0 at padding; of a Hessian twice as much."""
+    factor = 1.0 + ("hessian" in case.transform)
+    return exact(factor * (case.masked(case.samples[0]) * np.ones((1, case.embedding_dim))).reshape(*case.shape, -1))
+
+
+#: What is derived from the sum of a result, where that is not zero.
+DERIVED: dict[str, tuple[str, Oracle]] = {
+    **dict.fromkeys(("vmap_value", "vmap_in_chunks", "vmap_by_one_axis", "vmap_of_tables"), ("to_weight", summed)),
+    **dict.fromkeys(
+        ("grad", "grad_and_value", "vjp", "grad_by_arguments", "hessian", "hessian_by_arguments"),
+        ("to_upstream", unmasked),
+    ),
+}
 #: Those that are called with a table, tokens or whole batches of them alone, so that all must be mapped, or the table alone.
 ALL_MAPPED = {"vmap_by_one_axis": ("weight", "indices"), "vmap_of_tables": ("weight",)}
 #: For each transform of torch.func those that apply it to what it may be given.

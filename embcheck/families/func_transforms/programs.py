@@ -54,6 +54,7 @@ def transformed(
     found = transform(look, at)
     seen = found if isinstance(found, dict) else {"result": found}
     result = seen["result"]
+    further = derived(seen, *given[:2], axes["twice"]) if any(flagged) else {}
     as_before = all(
         x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True)
     )
@@ -65,7 +66,20 @@ def transformed(
         # What is derived at a tensor that requires grad may have a graph.
         "result": result.detach() if any(flagged) else result,
         **({"value": seen["value"].detach()} if "value" in seen else {}),
+        **further,
     }
+
+
+def derived(seen: Seen, weight: Tensor, upstream: Tensor, twice: bool) -> Seen:
+    """The gradients of the value, and of the sum of the result, as far as there are second derivatives."""
+    found = dict[str, Any]()
+    if "value" in seen:
+        loss = (seen["value"] * upstream.detach()).sum()
+        found["value_to_weight"] = torch.autograd.grad(loss, weight, retain_graph=True)[0].to_dense()
+    if twice and not seen["result"].is_sparse:
+        total = seen["result"].sum() + 0 * (weight.sum() + upstream.sum())
+        found |= zip(("to_weight", "to_upstream"), torch.autograd.grad(total, (weight, upstream)), strict=True)
+    return found
 
 
 #: What table and upstream gradient are.

@@ -51,6 +51,9 @@ def plan(case: TransformCase) -> Plan:
             "out_dim": case.out_dim,
             "chunk": case.chunk,
             "samples": case.batch,
+            "turn": case.seed,
+            # Counts make them round, and of no tokens there is no second derivative: see the ledger.
+            "twice": not case.scale_grad_by_freq and case.numel > 0,
         },
         "kept": GIVEN[case.given],
         "earlier": case.earlier,
@@ -74,7 +77,8 @@ def repair(case: TransformCase) -> TransformCase | None:
     ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
     scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
     changes["scale_grad_by_freq"] = scaled
-    batched = case.transform in MAPPED and case.transform in SPARSE and "weight" in changes["mapped"]
+    back = case.transform in SPARSE or case.given != "plain"
+    batched = case.transform in MAPPED and back and "weight" in changes["mapped"]
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
         changes["sparse"] = False
     fitted = case.but(**changes)

@@ -80,6 +80,8 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
     def sampler(self) -> tuple[str, float, float] | None:
         """The method of a tensor that draws the same numbers, and its arguments; None where there is none."""
         found = self.distribution
+        if self.fill in SPARSITY:
+            return "normal_", 0.0, 0.01
         if not isinstance(found, Spread) or INITIALIZERS[self.fill].function in programs.OTHERS:
             return None
         if found.uniform:
@@ -99,7 +101,7 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
                 made[(channel, channel, *middle)] = 1.0
         elif constant is None:
             return None
-        return made
+        return self.format.decode(self.format.encode(made))
 
     def weight_input(self) -> Input:
         """The tensor to fill: sevens, among them what no product with zero removes."""

@@ -38,20 +38,22 @@ def filled(
         target = torch.nn.Parameter(weight, requires_grad=trains)
         gradient = target.grad = torch.ones_like(target) if trains else None
         mark = (target.data_ptr(), target.stride(), target.dtype)
-        version, state = target._version, torch.get_rng_state()
+        version, state, before = target._version, torch.get_rng_state(), target.detach().clone()
+
+        def fill_again() -> Tensor:
+            target.detach().copy_(before)
+            fill(target, generator, *call)
+            return target.detach().clone()
+
         returned = fill(target, generator, *call)
         kept = (target.data_ptr(), target.stride(), target.dtype) == mark
         values = target.detach().clone()
         undisturbed = torch.equal(torch.get_rng_state(), state)
-        fill(target, generator, *call)
-        following = target.detach().clone()
+        following = fill_again()
         seeded(seed)
         if generator is not None:
             generator.manual_seed(seed)
-        fill(target, generator, *call)
-        again = target.detach().clone()
-        fill(target, generator, *call)
-        following_again = target.detach().clone()
+        again, following_again = fill_again(), fill_again()
         drawn = None
         if sampler is not None:
             seeded(seed)

@@ -145,11 +145,11 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         }
 
 
-def made_by(scheduler: Scheduler, groups: int) -> tuple[Any, ...]:
-    """What `programs.make` is given after the optimizer for a scheduler of so many groups."""
+def made_by(scheduler: Scheduler, groups: int, more: int = 0) -> tuple[Any, ...]:
+    """What `programs.make` is given after the optimizer for a scheduler of so many groups, and so many ``more`` as the last."""
 
     def of_groups(value: Any) -> Any:
-        return list(value[:groups]) if isinstance(value, tuple) else value
+        return [*value[:groups], *value[groups - 1 : groups] * more] if isinstance(value, tuple) else value
 
     parts = scheduler.kind in ("SequentialLR", "ChainedScheduler")
     arguments = scheduler.arguments if parts else tuple(map(of_groups, scheduler.arguments))
@@ -161,6 +161,7 @@ def plan(case: LRSchedulerCase) -> Plan:
     sgd = case.optimizer == "SGD"
     options = {
         "recipe": made_by(SCHEDULERS[case.plan], len(case.rates)),
+        "twice": made_by(SCHEDULERS[case.plan], len(case.rates), 1),
         "kind": case.optimizer,
         "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
         "groups": case.groups,
@@ -210,6 +211,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "again": ("state", "last_epoch"),
     "ahead": (0, 3, 13, 40, 121, 2),
     "before": (0, 1, 3),
+    "begun": (0, 1, 2, 3, 9),
 }
 
 

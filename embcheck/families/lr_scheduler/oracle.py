@@ -124,6 +124,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "averaging": made("SWALR", lambda base, e, g: _linear(base, 0.125, min(e / 4, 1.0)),
                        swa_lr=0.125, anneal_epochs=4, anneal_strategy="linear"),
     "cyclic": made("CyclicLR", _cycled(2, 2, (0.5, 1.5)), base_lr=0.5, max_lr=1.5, step_size_up=2, cycle_momentum=False),
+    "cyclic_fine": made("CyclicLR", _cycled(2, 2, (0.1, 0.7)), 0.1, 0.7, 2, 2, cycle_momentum=False),
     "cyclic_halved": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), shrink=0.5), 0.5, 1.5, 1, 3, "triangular2", base_momentum=0.25,
                            max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), shrink=0.5)),
     "one_cycle": made("OneCycleLR", _phased(_QUARTER, cosine, (0.25, 1.0, 0.25 / 16)), total=12, max_lr=1.0, total_steps=12,

@@ -76,6 +76,16 @@ def forgotten(scheduler: Any) -> list[str]:
     return [name for name, value in held.items() if name not in state or not alike(value, state[name])]
 
 
+def ending_twice(function: Any) -> Any:
+    """Functions of the epoch for one group more than others, the last one's again."""
+
+    def made(groups: int) -> Any:
+        found = function(groups - 1)
+        return [*found, found[-1]] if isinstance(found, list) else found
+
+    return made
+
+
 def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
     own = optimizer.param_groups
     return {
@@ -93,6 +103,7 @@ def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dic
 
 def scheduled(
     recipe: tuple[Any, ...],
+    twice: tuple[Any, ...],
     kind: str,
     defaults: dict[str, Any],
     groups: list[dict[str, Any]],
@@ -103,8 +114,9 @@ def scheduled(
     begun: int,
     given: list[tuple[Any, ...]],
 ) -> dict[str, Any]:
-    def build() -> Any:
-        made = [{"params": [torch.nn.Parameter(torch.ones(1))], **group} for group in groups]
+    def build(more: int = 0) -> Any:
+        wanted = [*groups, *groups[-1:] * more]
+        made = [{"params": [torch.nn.Parameter(torch.ones(1))], **group} for group in wanted]
         for group in made if tensor else ():
             group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
         return getattr(torch.optim, kind)(made, **defaults)
@@ -128,7 +140,17 @@ def scheduled(
         optimizer.step()
         scheduler.step(*arguments)
         seen.append(observe(optimizer, scheduler, groups))
+    tensors = [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups]
+    # The same once more, with a group beside that is as the last.
+    optimizer = build(1)
+    scheduler = make(optimizer, *twice[:3], *map(ending_twice, twice[3:]), last_epoch=begun - 1)
+    beside = [rates_of(optimizer)]
+    for arguments in given:
+        optimizer.step()
+        scheduler.step(*arguments)
+        beside.append(rates_of(optimizer))
     return {
+        "beside": torch.cat(beside),
         **{
             name: torch.tensor([each[name] for each in seen], dtype=torch.float64)
             for name in ("rates", "momenta", "told")
@@ -137,5 +159,5 @@ def scheduled(
         "returned": returned,
         "begun": first,
         "stays": [stays, alike(*states)] if states else None,
-        "tensors": [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups],
+        "tensors": tensors,
     }

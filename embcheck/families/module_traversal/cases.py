@@ -19,57 +19,12 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
 from embcheck.core.space import Space
+from embcheck.core.stream import Stream, derive
 from embcheck.families.module_traversal.programs import CONVERSIONS, Node, traversed
+from embcheck.families.module_traversal.trees import DRAWN, TREES
 
 Pairs = list[tuple[str, str]]
 
-_E: Node = ("e", "embedding", (("weight", "table"),), ())
-_H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())
-_P: Node = ("e", "padded", (("weight", "table"),), ())
-#: Models that everybody builds, and what may be shared in them.
-TREES: dict[str, tuple[Node, ...]] = {
-    "pair": (_E, _H, ("m", "module", (), (("embedding", "e"), ("head", "h")))),
-    "three": (
-        _E, _H, ("f", "embedding", (("weight", "table"),), ()),
-        ("m", "sequential", (), (("0", "e"), ("1", "h"), ("2", "f")))),
-    "shared_module": (_E, _H, ("m", "dict", (), (("source", "e"), ("target", "e"), ("head", "h")))),
-    "nested": (
-        _E, _H, ("inner", "sequential", (("scale", "p_scale"),), (("0", "e"),)),
-        ("outer", "list", (("mean", "mean"),), (("0", "inner"), ("1", "h"))),
-        ("m", "module", (("gain", "p_gain"), ("nothing", "none"), ("count", "integers"), ("rest", "rest_scratch")),
-         (("a", "outer"), ("b", "e"))),
-    ),
-    "shared_branch": (
-        _E, ("inner", "module", (("scale", "p_scale"), ("mean", "mean")), (("words", "e"),)),
-        ("left", "list", (), (("0", "inner"),)), ("right", "dict", (("mean", "mean"),), (("again", "inner"),)),
-        ("m", "module", (("first", "p_scale"), ("empty", "nobuffer")), (("left", "left"), ("right", "right"))),
-    ),
-    "buffers": (
-        ("m", "module",
-         (("a", "mean"), ("b", "mean"), ("c", "c_scratch"), ("n", "integers"), ("s", "scalar"), ("e", "nobuffer")), ()),
-    ),
-    "void": (
-        ("n", "module", (("a", "p_void"), ("b", "p_void_too"), ("c", "p_scale")), ()),
-        ("m", "module", (("a", "p_void_three"), ("b", "p_void"), ("gain", "p_gain"), ("mean", "mean"), ("rest", "rest_scratch")),
-         (("n", "n"),)),
-    ),
-    # What differs by itself, and all of it together: padding, bags, another dtype, many elements, a view of the table.
-    "padded": (("m", "padded", (("weight", "table"),), ()),),
-    "bag": (("m", "bag", (("weight", "table"),), ()),),
-    "vectors": (("m", "module", (("weight", "p_scale"), ("bias", "p_other"), ("mean", "mean")), ()),),
-    "view": (_E, ("m", "module", (("weight", "table"), ("bias", "p_row")), (("e", "e"),))),
-    "many": (_P, ("m", "sequential", (("bias", "p_many"),), (("0", "e"),))),
-    "bag_pair": (
-        ("b", "bag", (("weight", "table"),), ()), ("h", "linear", (("weight", "table"), ("bias", "p_other")), ()),
-        ("m", "list", (), (("0", "b"), ("1", "h"), ("2", "b"))),
-    ),
-    "everything": (
-        _P, _H, ("b", "bag", (("weight", "table_of_bag"),), ()),
-        ("inner", "sequential", (("other", "p_other"), ("many", "p_many")), (("0", "e"), ("1", "b"))),
-        ("m", "module", (("weight", "table"), ("bias", "p_bias"), ("row", "p_row"), ("mean", "mean")),
-         (("a", "inner"), ("again", "e"), ("head", "h"))),
-    ),
-}  # fmt: skip
 #: The class of a node, and its padding_idx and max_norm.
 CLASSES: dict[str, tuple[str, int | None, float | None]] = {
     "padded": ("Embedding", 1, 2.0), "bag": ("EmbeddingBag", 1, 2.0), "embedding": ("Embedding", None, None),
@@ -111,7 +66,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     @cached_property
     def parts(self) -> dict[str, Node]:
         """The nodes by name, the model last."""
-        return {node[0]: node for node in TREES[self.tree]}
+        return {node[0]: node for node in (TREES | DRAWN)[self.tree]}
 
     @property
     def root(self) -> str:
@@ -240,15 +195,25 @@ def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
 
 
 AXES = values_of(ModuleTraversalCase)
+#: Trees of random cases.
+ALL = (*TREES, *DRAWN)
+
+
+def draw(draws: Stream, tree: str = "") -> ModuleTraversalCase | None:
+    """A random case, of some tree or of one that is drawn."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    return repair(ModuleTraversalCase(**chosen | {"tree": tree or draws.choice(ALL), "seed": draws.between(0, 255)}))
 
 
 def scope() -> Iterator[ModuleTraversalCase]:
-    """Every tree with every prefix and conversion, training or not."""
+    """Every tree with every prefix and conversion, training or not; trees that are drawn with what is drawn for them."""
     for seed, (tree, prefix, evaluating) in enumerate(itertools.product(TREES, PREFIXES, (False, True))):
         yield ModuleTraversalCase(tree, prefix, evaluating, seed=seed)
     for seed, (tree, convert, grads) in enumerate(itertools.product(TREES, CONVERSIONS, ("dense", "sparse"))):
         how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
         yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
+    for seed, tree in enumerate(5 * list(DRAWN)):
+        yield from filter(None, [draw(Stream(derive("a case of a tree that is drawn", seed), 16), tree)])
 
 
-SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), strength=2)
+SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)

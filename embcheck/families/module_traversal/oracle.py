@@ -42,8 +42,7 @@ def values_of(case: ModuleTraversalCase, tensor: str) -> Any:
         return (np.arange(1200) % 97).reshape(shape).tolist()
     if tensor.startswith("scalar"):
         return 0.5
-    counts = tensor.startswith(("table", "p", "integers"))
-    return (np.arange(1, 1 + math.prod(shape)) if counts else np.ones(shape)).reshape(shape).tolist()
+    return np.arange(1, 1 + math.prod(shape)).reshape(shape).tolist()
 
 
 def slots(case: ModuleTraversalCase) -> list[Slot]:
@@ -139,6 +138,19 @@ def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
     return [after(more) for more in (0, 0, 1, 2, 3)]
 
 
+def fine(case: ModuleTraversalCase, tensor: str) -> float:
+    """By what a negated tensor is multiplied, too: no narrower format holds it."""
+    return 1 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(case.described(tensor)[0], 0.0)
+
+
+def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:
+    """Whether a tensor lies row by row, or what is ``made`` of it element by element."""
+    _, shape, strides = case.described(tensor)
+    rows = np.zeros(shape, np.int8).strides
+    lying = preserved_strides(strides, shape) if made else strides
+    return all(length <= 1 or a == b for length, a, b in zip(shape, lying, rows, strict=True)) or 0 in shape
+
+
 def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     """What each name showed in calls with all tensors negated, twice, and with the first and the last alone; and the gradient of
     their sum, which a tensor has as often as it is shown."""
@@ -159,7 +171,14 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
             for path in given
         }
         negated = set().union(*showing.values())
-        shown = sorted((path, (-n if path in negated else n).tolist()) for path, n in numbers.items())
+        shown = sorted(
+            (
+                path,
+                dense(case, own[path].tensor, made=path in negated),
+                (-n * fine(case, own[path].tensor) if path in negated else n).tolist(),
+            )
+            for path, n in numbers.items()
+        )
         floating = [path for path in given if not own[path].tensor.startswith("integers")]
         found.append([shown, {path: np.full(numbers[path].shape, len(showing[path])).tolist() for path in floating}])
     return found

@@ -47,7 +47,7 @@ def traversed(
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
-    seen |= {"averaged": averaged(model, turn % 2 == 1), "called": called(model, turn)}
+    seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
     seen |= listings(model, names, prefix)
@@ -124,6 +124,13 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
 
     slices: list[Any] = [torch.nn.Sequential(*model.children())[start:] for start in (0, 1)]
     visits: list[list[Any]] = [[], [], [], []]
+
+    def applied(visited: list[Any]) -> bool:
+        """Whether apply() gives the module, and leaves its parts and gradients as they were."""
+        before, grads = pictured(model), [p.grad for p in model.parameters()]
+        itself = model.apply(visited.append) is model and pictured(model) == before
+        return itself and all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
+
     parameters = model.named_parameters(remove_duplicate=False)
     buffers = model.named_buffers(remove_duplicate=False)
     return {
@@ -135,7 +142,7 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "children": plain(model.children()),
         "named_children": listed(model.named_children()),
         "sliced": [plain(part.append(model)) for part in slices],
-        "applied_to_itself": all(model.apply(visited.append) is model for visited in visits),
+        "applied_to_itself": all(map(applied, visits)),
         "applied": [plain(visited) for visited in visits],
         "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
         and all(model.get_parameter(name) is parameter for name, parameter in parameters)
@@ -266,7 +273,7 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
         return torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=dtype))
     if name.startswith("integers"):
         return torch.tensor([1, 2])
-    return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.ones(2, dtype=dtype)
+    return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.tensor([1.0, 2.0], dtype=dtype)
 
 
 def padded(kind: Any, table: Tensor) -> Module:

@@ -32,13 +32,21 @@ def marks(model: Module) -> list[Any]:
     return [(getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training) for m in model.modules()]
 
 
-def averaged(model: Module, use_buffers: bool) -> list[Any]:
-    """An average as it is made and after each of four updates, before which two was added to each Parameter, but for the first."""
+def strides(model: Module) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.stride() for name, tensor in held(model).items()}
+
+
+def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
+    """An average as it is made, after so many others ``before``, and after each of four updates, before which two was added to
+    each Parameter, but for the first."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
-    average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+    for _ in range(before + 1):
+        average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
     found = [values(average.module)]
+    for parameter in average.parameters():
+        parameter.grad = torch.ones_like(parameter)
     with torch.no_grad():
         for _ in range(4):
             average.update_parameters(model)
@@ -47,7 +55,8 @@ def averaged(model: Module, use_buffers: bool) -> list[Any]:
                 parameter.add_(2)
         for parameter in storages.values():
             parameter.sub_(8)
-    return [found, int(average.n_averaged), marks(average.module) == marks(model)]
+    graded = all(p.grad is not None and bool((p.grad == 1).all()) for p in average.parameters())
+    return [found, int(average.n_averaged), graded and marks(average.module) == marks(model)]
 
 
 def called(model: Module, turn: int) -> list[Any]:
@@ -74,13 +83,15 @@ def called(model: Module, turn: int) -> list[Any]:
         if leaves:
             total.backward(inputs=leaves)
         gradients = {name: t.grad.tolist() for each in given for name, t in each.items() if t.grad is not None}
-        found[k % 4] = [sorted((name, t.tolist()) for name, t in seen.items()), gradients]
+        found[k % 4] = [sorted((name, t.is_contiguous(), t.tolist()) for name, t in seen.items()), gradients]
     del model.forward
     return found
 
 
 def negated(tensor: Tensor) -> Tensor:
     made = -tensor.detach()
+    # Times what no narrower format holds.
+    made = made * {torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(made.dtype, 1)
     return made.requires_grad_() if made.is_floating_point() else made
 
 
@@ -94,7 +105,7 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
 
     found, before = [], marks(model)
     for name in ("weight", "bias"):
-        original, kind = model._parameters.get(name), type(model)
+        original, kind, lying = model._parameters.get(name), type(model), strides(model)
         if original is None:
             continue
         seen: list[Any] = []
@@ -106,7 +117,11 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
                 seen.append([kept, modes, getattr(model, name).tolist()])
             parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
             seen.append(
-                [type(model) is kind and marks(model) == before, getattr(model, name) is original, values(model)]
+                [
+                    type(model) is kind and marks(model) == before and (leave or strides(model) == lying),
+                    getattr(model, name) is original,
+                    values(model),
+                ]
             )
         found.append(seen)
     return found
@@ -115,13 +130,15 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
 def linked(model: Module, turn: int) -> list[Any]:
     """What another module shows, two times, once its weight and its bias have a whole module as their link."""
     model.forward = lambda given: 2 * given
-    found, before = [], [mark[:2] for mark in marks(model)]
+    found, before, lying = [], [mark[:2] for mark in marks(model)], strides(model)
     for again in range(2):
         holder: Module = torch.nn.Module()
         holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
         holder.bias = torch.nn.Parameter(torch.arange(3.0))
+        same = True
         for name in ("weight", "bias") if (turn + again) % 2 else ("bias", "weight"):
             parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
-        same = marks(model) == [(*mark, holder.training) for mark in before]
+            same = same and marks(model) == [(*mark, holder.training) for mark in before] and strides(model) == lying
+        same = same and all(holder.parametrizations[name].original.is_contiguous() for name in ("weight", "bias"))
         found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
     return found

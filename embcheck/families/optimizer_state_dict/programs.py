@@ -75,6 +75,7 @@ def resume(
             p.fill_(77.0)
     if warm:
         advance(other, pulls[-1], ())
+        other[2].load_state_dict(copied(other[2].state_dict()))
     halt(other, *halted[:2], False)
     seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
     seen |= compared(other, one)

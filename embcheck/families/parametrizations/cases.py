@@ -11,6 +11,7 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.layout import preserved_strides, view_of
 
 SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
 
@@ -162,6 +163,28 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         share = off / slack if slack > 0 else math.inf
         return value, np.abs(value) * (share + 4 * self.format.unit_roundoff)
 
+    def bounded_gradient(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
+        """dL/dW of W/σ with σ = uᵀWv: G/σ − (Σ G W) uvᵀ/σ², and its bound."""
+        sigma, unit = float(u @ self.matrix @ v), self.format.unit_roundoff
+        off = (sum(self.matrix.shape) + 4) * unit * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
+        share = off / (abs(sigma) - off) if off < abs(sigma) / 2 else math.inf
+        ends = np.outer(v, u) if self.dim == 1 else np.outer(u, v)
+        along, size = (
+            float((product).sum()) for product in (self.upstream * self.weight, np.abs(self.upstream * self.weight))
+        )
+        first, second = self.upstream / sigma, along * ends / sigma**2
+        terms = np.abs(first) + size * np.abs(ends) / sigma**2
+        return first - second, terms * (4 * share + (self.weight.size + 32) * unit)
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """How the weight lies: as its original if it is divided, column by column if it is wide and orthogonal, else by rows."""
+        if self.kind == "bounded":
+            rows, columns = preserved_strides(view_of(self.shape, self.layout).strides, self.shape)
+            return rows, columns
+        wide = self.kind == "orthogonalized" and self.shape[0] < self.shape[1]
+        return (1, self.shape[0]) if wide else (self.shape[1], 1)
+
     def mapped(self, values: Floats) -> Floats:
         """f of an original: 2x, and after two links 2x + 1."""
         return 2 * values + (self.links == 2)
@@ -178,8 +201,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
             "orthogonalized": {},
             "mapped": {"values": self.directions},
         }
-        upstream = {"upstream": self.upstream} if self.kind != "bounded" else {}
-        fed = {name: Input(self.format.encode(v), self.dtype) for name, v in (upstream | further[self.kind]).items()}
+        further[self.kind]["upstream"] = self.upstream
+        fed = {name: Input(self.format.encode(v), self.dtype) for name, v in further[self.kind].items()}
         return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:

@@ -49,6 +49,20 @@ def learned(layer: Module, upstream: Tensor) -> Tensor:
     return found.detach().clone()
 
 
+def gradient_again(layer: Module, original: Tensor, upstream: Tensor) -> list[Any]:
+    """The weight and the gradient of its original, which has none then."""
+    found = [learned(layer, upstream).tolist(), None if original.grad is None else original.grad.tolist()]
+    original.grad = None
+    return found
+
+
+def relaid(original: Tensor, like: Tensor) -> None:
+    """Has a Parameter lie in memory as another tensor of its shape does."""
+    end = like.storage_offset() + 1 + sum((n - 1) * stride for n, stride in zip(like.shape, like.stride(), strict=True))
+    laid = like.new_zeros(end).as_strided(like.shape, like.stride(), like.storage_offset())
+    original.data = laid.copy_(original.detach())
+
+
 def copied_value(layer: Module) -> Tensor | None:
     """What a deep copy of a layer uses as its weight; nothing if it can't be copied."""
     try:
@@ -80,7 +94,8 @@ def normed(
     with torch.no_grad():
         gain.copy_(gains)
         direction.copy_(directions)
-    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream)}
+    relaid(direction, weight)
+    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": tuple(layer.weight.stride())}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
         utils.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
@@ -99,6 +114,7 @@ def bounded(
     weight: Tensor,
     left: Tensor,
     right: Tensor,
+    upstream: Tensor,
 ) -> dict[str, Any]:
     layer, other = sides(weight, side, frozen)
     before = layer.weight
@@ -115,12 +131,13 @@ def bounded(
     seen: dict[str, Any] = {
         "kept": original is before and other.weight is before,
         "trains": original.requires_grad,
-        "set": now(layer),
+        "set": learned(layer, upstream),
         "u": u.clone(),
         "v": v.clone(),
+        "grad": None if original.grad is None else original.grad.clone(),
     }
     layer.eval()
-    seen |= {"evaluated": now(layer), "copied": copied_value(layer)}
+    seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
     return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
 
 
@@ -131,10 +148,13 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
         before = layer.weight
         utils.parametrizations.orthogonal(layer, orthogonal_map=map)
         original = layer.parametrizations.weight.original
+        relaid(original, weight)
         seen: dict[str, Any] = {
             "kept": original is before and other.weight is before,
             "trains": original.requires_grad,
+            "repeated": [gradient_again(layer, original, upstream) for _ in range(4)],
             "set": learned(layer, upstream),
+            "strides": tuple(layer.weight.stride()),
         }
         if original.grad is not None:
             torch.optim.SGD([original], lr=0.125).step()

@@ -247,7 +247,8 @@ class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
             found["bias"] = Input(fmt.encode(self.bias_values), self.dtype)
         short = self.mistake == "weights_short"
         if self.weighted or short:
-            found["class_weights"] = Input(fmt.encode(self.class_weights[: -1 if short else None]), self.dtype)
+            lie = "strided" if self.seed % 2 else "contiguous"
+            found["class_weights"] = Input(fmt.encode(self.class_weights[: -1 if short else None]), self.dtype, lie)
         return found
 
     def _targets(self) -> Input:

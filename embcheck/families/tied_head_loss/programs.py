@@ -137,6 +137,7 @@ RECEIVED: dict[str, Callable[[Tensor], Tensor]] = named(
         "made": lambda logits: logits,
         "transposed": lambda logits: logits.mT.contiguous().mT if logits.dim() > 1 else logits,
         "rows_strided": lambda logits: torch.cat([logits, logits], -1)[..., : logits.shape[-1]],
+        "behind": lambda logits: torch.cat([logits, logits], -1)[..., logits.shape[-1] :],
         "strided": lambda logits: torch.stack([logits, logits], -1)[..., 0],
         "offset": lambda logits: torch.cat([logits[:1], logits])[logits[:1].shape[0] :],
         "parameter": lambda logits: torch.nn.Parameter(logits.detach()),
