@@ -204,7 +204,7 @@ TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
     "decomposition._unsafe_index_put": ("self_layout=contiguous", "keeps_half=False", "accumulate"),
     "decomposition._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     "decomposition.masked_fill": ("keeps_half=False",),
-    "decomposition.index_select": ("self_rank=2", "index_rank=1"),
+    "decomposition.index_select": ("self_rank=2", "index_rank<=1"),
     "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
     "lowering.index": ("self_layout=contiguous",),
     "lowering.div": ("keeps_half=False",),

@@ -170,7 +170,7 @@ class TracedJudging(Judging):
     def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
         """Judges the cases that a fault hits, the cheapest first, until a law sees it."""
         found = DrawnResult(str(fault), "not reached", len(met))
-        order = sorted(met, key=lambda each: (self.candidates[each].mode.cost, size(self.candidates[each].case), each))
+        order = sorted(met, key=self._place)
         if not order:
             return found
         if not self._raising(fault, order):
@@ -189,6 +189,11 @@ class TracedJudging(Judging):
         if differing:
             return replace(found, status="unknown" if found.told else "survived")
         return replace(found, status="equivalent" if len(order) >= ENOUGH else "inert", told="nothing changes")
+
+    def _place(self, position: int) -> tuple[Any, ...]:
+        """What is judged first; code for what must be refused may read what lies behind a table, last."""
+        _, mode, _, case = self.candidates[position]
+        return case.refused, mode.cost, size(case), position
 
     def _without(self, position: int) -> list[Any]:
         """What a case shows without a fault."""
