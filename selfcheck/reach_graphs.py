@@ -43,7 +43,7 @@ class Part(NamedTuple):
     tried: int
 
 
-CALLED = Part("decompositions", "decomposition.", 3000, 2, 500.0, 100)
+CALLED = Part("decompositions", "decomposition.", 3000, 2, 500.0, 500)
 LOWERED = Part("inductor_static", "lowering.", 1400, 1, 270.0, 10)
 PARTS = (CALLED, LOWERED)
 _SEED = 20261126
@@ -187,7 +187,7 @@ def _hits(part: Part, chosen: range) -> list[tuple[str, Any, list[int]]]:
     for place in chosen:
         fault, turn = _wanted[place // part.turns], place % part.turns
         made = built(fault, turn, part.mode)
-        candidate = None if made is None else _fitted(*made, part.mode)
+        candidate = None if made is None else fitted(_candidates[0], *made, part.mode)
         if candidate is not None:
             calls, case = _recorders[0].of(candidate), candidate.case
             met = [k for k, each in enumerate(_wanted)
@@ -196,15 +196,15 @@ def _hits(part: Part, chosen: range) -> list[tuple[str, Any, list[int]]]:
     return found
 
 
-def _fitted(name: str, case: Any, mode: str) -> Candidate | None:
-    family = _candidates[0].families[name]
-    fitted = family.space.repair(case)
-    if fitted is None or MODES[mode].reason(fitted, family) is not None:
+def fitted(made: Candidates, name: str, case: Any, mode: str) -> Candidate | None:
+    """A case of a family made fit for a mode; None of one that it can't run, or that is large."""
+    family = made.families[name]
+    case = family.space.repair(case)
+    if case is None or MODES[mode].reason(case, family) is not None:
         return None
-    rows, width = fitted.num_embeddings, fitted.embedding_dim
-    if max(rows, fitted.numel) * width > _LARGEST:
+    if max(case.num_embeddings, case.numel) * case.embedding_dim > _LARGEST:
         return None
-    return _candidates[0].candidate(name, mode, fitted)
+    return made.candidate(name, mode, case)
 
 
 def _shows(fault: Fault, case: Any) -> bool:

@@ -161,16 +161,16 @@ _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output
 TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"{name}_rank=0", f"{name}_numel=1 & {name}_rows=1") for name in _TENSORS),
     *(
-        (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides in ('transposed', 'rows_strided'))}")
+        (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides == 'transposed')}")
         for name in ("indices", "grad_output")
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
     *((f"{name}_layout={strides}", f"{name}_rank>=2")
       for name in ("indices", "grad_output") for strides in ("transposed", "rows_strided")),
-    *((f"{name}_layout=transposed", f"{name}_columns>=2 & {name}_rows>=2") for name in ("self", "weight")),
+    *((f"{name}_layout=transposed", f"{name}_columns>=2") for name in ("self", "weight")),
     *((f"{name}_numel={numel}", f"{name}_rows<={numel}") for name in _TENSORS for numel in (1, 2)),
-    *((f"{text}_layout=rows_strided", f"{name}_rows>=2")  # of one row they are contiguous
-      for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
+    *((f"{text}_layout={strides}", f"{name}_rows>=2")  # one row is contiguous
+      for strides in ("transposed", "rows_strided") for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
     ("mode>0", "per_sample_weights=None"),  # which kernels call mean and max
     *((f"padding_idx{row}", f"weight_rows>={rows} & num_weights>={rows}") for row, rows in (("=1", 2), (">1", 3))),
     *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),

@@ -182,7 +182,9 @@ def wrong(site: str, facts: dict[str, Any]) -> list[str]:
     """What is said of a call that is not so; of counts, which are no numbers of a table's dtype, less is said."""
     half = facts["self_dtype"] in ("float16", "bfloat16")
     given = [
-        text for text in TRACED_GIVEN.get(site, ()) if not (not half if text == "keeps_half=False" else holds(text, facts))
+        text
+        for text in TRACED_GIVEN.get(site, ())
+        if not (not half if text == "keeps_half=False" else holds(text, facts))
     ]
     then = [
         f"{one}: {other}"

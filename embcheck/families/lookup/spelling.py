@@ -168,7 +168,7 @@ def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
 
 
-# Outside of graphs index_put adds up its gradient, and another operator's laws are another family's.
+# Its gradient is index_put's, of which no law outside of graphs speaks; inductor lowers it otherwise than the others.
 @_entry("indexed", flags=(), listed=False)
 def indexed(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     return weight, lambda indices: weight[indices]
