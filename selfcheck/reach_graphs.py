@@ -33,7 +33,7 @@ from selfcheck.tracing import TracedSites
 
 class Part(NamedTuple):
     """A mode, the sites whose calls its graphs make, of how many faults conditions are looked at, for each of which so many
-    cases are built, and how many cases are chosen."""
+    cases are built, and how many cases are chosen; of about how many a test sees that their calls contradict nothing."""
 
     mode: str
     sites: str
