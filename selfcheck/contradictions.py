@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from embcheck.core.facts import Condition, conditions
 from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
-from selfcheck.traced_sites import TRACED_EQUAL, TRACED_GIVEN, TRACED_IMPLIED
+from selfcheck.traced_sites import TRACED_EQUAL, TRACED_EQUAL_AT, TRACED_GIVEN, TRACED_IMPLIED
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -103,6 +103,7 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
     "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
+    **TRACED_EQUAL_AT,
 }
 
 #: A fact that is never greater than the product of two others.

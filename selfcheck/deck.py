@@ -1,5 +1,6 @@
 """Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json.
-`selfcheck.reach` adds aimed cases to them, and `selfcheck.reach_entries` some for faults at entries in Python.
+`selfcheck.reach` adds aimed cases to them, `selfcheck.reach_entries` some for faults at entries in Python, and
+`selfcheck.reach_graphs` some for faults of graphs.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -16,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -25,7 +27,7 @@ from embcheck.core.facts import closest
 from embcheck.core.law import Family
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import reach, reach_entries, runner
+from selfcheck import reach, reach_entries, reach_graphs, runner
 from selfcheck.by_hand import Worker, in_slots
 from selfcheck.candidates import Candidate, Candidates, shipped
 from selfcheck.drawn import faults as drawn_faults
@@ -240,6 +242,9 @@ def main(
         bool, typer.Option("--more", help="Only further aimed cases, beside those that there are.")
     ] = False,
     entries: Annotated[bool, typer.Option("--entries", help="Only cases for entries in Python, beside them.")] = False,
+    graphs: Annotated[
+        bool, typer.Option("--graphs", help="Only cases of modes that make graphs, in place of those that there are.")
+    ] = False,
     jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
 ) -> None:
     """Chooses the cases that quick and gate run, and writes them; what was chosen for other families stays."""
@@ -247,7 +252,7 @@ def main(
     for name in names or ():
         if name not in families:
             raise typer.BadParameter(f"no family {name!r}; {closest(name, families) or 'see `embcheck laws`'}")
-    alone = aimed or more or entries
+    alone = aimed or more or entries or graphs
     if not alone:
         wanted = names or list(families)
         found, measured = matrix(wanted, jobs)
@@ -258,6 +263,8 @@ def main(
     for asked, build in ((aimed, reach.aimed), (more, reach.more), (entries, reach_entries.more)):
         if asked or whole:
             keep_aimed(_apart(_built, build, jobs), families)
+    for part in reach_graphs.PARTS if graphs or whole else ():
+        keep_aimed(_apart(_built, partial(reach_graphs.more, part), jobs), families, mode=part.mode)
 
 
 if __name__ == "__main__":

@@ -130,8 +130,12 @@ class _Traced(Damage):
         return super().of(site)
 
 
-#: What can't be for a damage to change anything: the gradient of a first row that is padding is zero.
+#: What can't be for a damage to change anything: the gradient of a first row that is padding is zero, tokens of one row are all
+#: the same, and a single one occurs once.
+_ONE_ROW = ("weight_rows=1", "num_weights=1", "self_rows=1")
 _FORBIDS: Mapping[str, tuple[str, ...]] = {
+    **{f"give({name}={word})": _ONE_ROW for name in ("indices", "index") for word in ("shifted", "first")},
+    "give(scale_grad_by_freq=other)": ("indices_rank=0", "indices_numel=1"),
     "zero(first)": ("padding_idx=0",),
     "double(first)": ("padding_idx=0",),
     "cast(bfloat16)": tuple(f"{name}_dtype=bfloat16" for name in ("weight", "self", "grad_output")),
@@ -161,6 +165,7 @@ TRACED_DAMAGES: Mapping[str, Damage] = {
                 f"give({name}={word})",
                 give=partial(_given, name, change),
                 needs=tuple(each.format(name) for each in needs),
+                forbids=_FORBIDS.get(f"give({name}={word})", ()),
                 argument=name,
             )
             for word, change, names, needs in _GIVES

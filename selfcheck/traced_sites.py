@@ -161,31 +161,53 @@ _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output
 TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"{name}_rank=0", f"{name}_numel=1 & {name}_rows=1") for name in _TENSORS),
     *(
-        (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides in ('transposed', 'rows_strided'))}")
+        (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides == 'transposed')}")
         for name in ("indices", "grad_output")
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
     *((f"{name}_layout={strides}", f"{name}_rank>=2")
       for name in ("indices", "grad_output") for strides in ("transposed", "rows_strided")),
-    *((f"{name}_layout=transposed", f"{name}_columns>=2 & {name}_rows>=2") for name in ("self", "weight")),
-    *((f"mode={mode}", "per_sample_weights=None") for mode in (1, 2)),  # which kernels call mean and max
+    *((f"{name}_layout=transposed", f"{name}_columns>=2") for name in ("self", "weight")),
+    *((f"{name}_numel={numel}", f"{name}_rows<={numel}") for name in _TENSORS for numel in (1, 2)),
+    *((f"{text}_layout={strides}", f"{name}_rows>=2")  # one row is contiguous
+      for strides in ("transposed", "rows_strided") for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
+    ("mode>0", "per_sample_weights=None"),  # which kernels call mean and max
+    *((f"padding_idx{row}", f"weight_rows>={rows} & num_weights>={rows}") for row, rows in (("=1", 2), (">1", 3))),
     *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),
+    # The gradient of a table is summed from that of the rows, which has an axis more than the tokens, and what it is divided by
+    # from as many ones as there are tokens.
+    *((f"indices_rank={rank}", f"values_rank>={rank} & values_rank<={rank + 1}") for rank in range(4)),
+    *((f"values_rank={rank}", f"indices_rank>={rank - 1} & indices_rank<={rank}") for rank in range(1, 4)),
+    *((f"self_dtype={dtype} & indices_rank={rank}", f"values_rank={rank + 1}")
+      for dtype in ("float32", "float64") for rank in range(3)),
     *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
 )  # fmt: skip
-TRACED_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
-    (f"{name}_rank=1", f"{name}_{one}", f"{name}_numel") for name in _TENSORS for one in ("rows", "columns")
+TRACED_EQUAL: tuple[tuple[str, str, str], ...] = (
+    *((f"{name}_rank=1", f"{name}_{one}", f"{name}_numel") for name in _TENSORS for one in ("rows", "columns")),
+    *((f"indices_{several}", "grad_output_rows", "indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
+    *((f"values_rank={rank} & indices_rank={rank}", "self_rows", "self_columns") for rank in (1, 2)),
 )
+#: The same of each call of a site: a mask has as many axes as what it masks.
+TRACED_EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "decomposition.masked_fill": (("self_rank", "mask_rank"),),
+    **dict.fromkeys(
+        ("decomposition._unsafe_masked_index_put_accumulate", "lowering._unsafe_masked_index_put_accumulate"),
+        (("values_rank", "mask_rank"),),
+    ),
+}
 _BAG = ("indices_rank=1", "offsets_rank=1", "weight_rank=2")
 #: What is so of every call of a site.  A gradient in half precision is summed in single precision, into zeros that the
 #: decomposition makes; inductor's boxes do not say how they lie in memory.
 TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
     "decomposition.embedding": ("weight_rank=2",),
-    **{f"decomposition.{put}": ("self_layout=contiguous", "keeps_half=False")
-       for put in ("_unsafe_index_put", "_unsafe_masked_index_put_accumulate")},
+    # All that puts rows of lookups adds them.
+    "decomposition._unsafe_index_put": ("self_layout=contiguous", "keeps_half=False", "accumulate"),
+    "decomposition._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     "decomposition.masked_fill": ("keeps_half=False",),
-    "decomposition.index_select": ("self_rank=2", "index_rank=1"),
+    "decomposition.index_select": ("self_rank=2", "index_rank<=1"),
     "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
     "lowering.index": ("self_layout=contiguous",),
+    "lowering.div": ("keeps_half=False",),
     "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     **{f"lowering._embedding_bag{end}": (*_BAG, "weight_layout=contiguous")
        for end in ("", "_forward_only", "_per_sample_weights_backward")},

@@ -1,7 +1,7 @@
 """Faults of decompositions and lowerings: planted into torch's tables, executed in the modes that read these, and judged.
 
-A case is compiled anew for each fault.  Of a mode that compiles there are those cases alone for which a run makes a graph, the
-first of each signature: what the graph then does to the others of the signature is not asked.
+A case is compiled anew for each fault.  Of each mode there are the first case of each signature, for which a run makes a graph,
+and those that are aimed: what the graph then does to the others of the signature is not asked.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves
 
+from embcheck.core.deck import Choice, chosen
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
@@ -28,9 +29,10 @@ from selfcheck.aiming import ENOUGH
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipped
 from selfcheck.drawn import Fault
 from selfcheck.fault_runner import used
-from selfcheck.judging import LIMIT, UNJUDGED, DrawnResult, Judging
+from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record
+from selfcheck.lowered import without_code
 from selfcheck.planting import Function, Planted, Sites
-from selfcheck.site import Call, Site
+from selfcheck.site import Call, Facts, Site
 from selfcheck.tensor_plans import differs
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs, tables
 
@@ -38,6 +40,8 @@ from selfcheck.traced_sites import TRACED_SITES, forget_graphs, tables
 _FAMILIES = ("lookup", "gradient", "padding", "embedding_bag", "max_norm")
 _CALLING = ("decompositions", "core_decompositions", "inductor_decompositions")
 _COMPILING = ("aot_decomposed", "inductor", "inductor_no_grad", "inductor_static")
+#: Seconds for one fault, which is compiled for each case.
+_LIMIT = 60.0
 #: What makes no other graph, of bags.
 _FREE = FREE | {"numel", "bags"}
 
@@ -51,14 +55,19 @@ def deck(profile: str, seed: int, sites: Iterable[str]) -> tuple[list[Candidate]
         modes = [
             mode for mode in modes_of(family, "all") if mode in (_COMPILING[1:] if lowers else _CALLING + _COMPILING)
         ]
+        aimed = {(mode, case) for mode in modes for case in _aimed(family, mode)}
         for item, case in every_case(family, PROFILES[profile], seed, tuple(modes)):
             key = name, item.mode, _graph(case)
-            if item.mode not in ("inductor_static", *_CALLING) and key in seen:
+            if key in seen and (item.mode, case) not in aimed:
                 continue
             seen.add(key)
             candidate = made.candidate(name, item.mode, case)
             found += [] if candidate is None else [candidate]
     return found, made.ledger
+
+
+def _aimed(family: Family, mode: str) -> Iterator[Any]:
+    return (chosen(family, mode, "full") or Choice()).aimed_cases(family.space)
 
 
 def _graph(case: Any) -> Any:
@@ -111,7 +120,7 @@ class TracedSites(Sites):
         bound = site.signature.bind(*given, **named)
         bound.apply_defaults()
         told = Call(dict(bound.arguments), self._told(site, bound.arguments) or {})
-        self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(told.facts))
+        self._met(site, told.facts)
         fault, damage = planted if planted is not None and planted[0].met(told.facts) else (None, None)
         if fault is not None and damage is None:
             raise Planted(str(fault))
@@ -125,6 +134,10 @@ class TracedSites(Sites):
             return result if plan is None else plan()
         finally:
             self._running.discard(site.name)
+
+    def _met(self, site: Site, facts: Facts) -> None:
+        """Writes down what a call meets."""
+        self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(facts))
 
 
 def _for_sizes(given: Any) -> bool:
@@ -143,11 +156,21 @@ class TracedJudging(Judging):
         self._made: Any = None
         self._seen: list[Any] = []
         self._right: dict[int, list[Any]] = {}
+        self._recording = False
+
+    def record(self, faults: Sequence[Fault], chosen: Iterable[int]) -> Record:
+        """A clean run of some cases; of those that are compiled it is seen which calls are made, and no code is written."""
+        self._recording = True
+        try:
+            with without_code():
+                return super().record(faults, chosen)
+        finally:
+            self._recording = False
 
     def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
         """Judges the cases that a fault hits, the cheapest first, until a law sees it."""
         found = DrawnResult(str(fault), "not reached", len(met))
-        order = sorted(met, key=lambda each: (self.candidates[each].mode.cost, size(self.candidates[each].case), each))
+        order = sorted(met, key=self._place)
         if not order:
             return found
         if not self._raising(fault, order):
@@ -161,11 +184,16 @@ class TracedJudging(Judging):
             if laws:
                 case = f"{self.candidates[position].mode.name}: {self.candidates[position].case!r}"
                 return replace(found, status="killed", laws=tuple(laws), case=case, changed=len(met))
-            if found.seconds > LIMIT:
+            if found.seconds > _LIMIT:
                 return replace(found, status="survived" if differing else "time-out")
         if differing:
             return replace(found, status="unknown" if found.told else "survived")
         return replace(found, status="equivalent" if len(order) >= ENOUGH else "inert", told="nothing changes")
+
+    def _place(self, position: int) -> tuple[Any, ...]:
+        """What is judged first; code for what must be refused may read what lies behind a table, last."""
+        _, mode, _, case = self.candidates[position]
+        return case.refused, mode.cost, size(case), position
 
     def _without(self, position: int) -> list[Any]:
         """What a case shows without a fault."""
@@ -181,6 +209,9 @@ class TracedJudging(Judging):
             forget_graphs()
         self.sites.forget()
         self._seen = []
+        if self._recording and candidate.mode.name in _COMPILING:
+            self._execute(candidate.family, candidate.mode, candidate.fresh)
+            return {}, {}
         return self.made.judged(candidate, self._execute)
 
     def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:

@@ -8,14 +8,25 @@ from typing import Any
 import pytest
 import torch
 
+from embcheck.core.deck import Choice, chosen
+from embcheck.core.facts import conditions, holds
 from embcheck.core.item import PROFILES
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_modes
+from selfcheck import reach_graphs
 from selfcheck.candidates import Candidates, every_case, shipped
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damages, senseless
 from selfcheck.tensor_plans import differs
-from selfcheck.traced_sites import TRACED_SITES, facts, tables
+from selfcheck.traced_sites import (
+    TRACED_EQUAL,
+    TRACED_EQUAL_AT,
+    TRACED_GIVEN,
+    TRACED_IMPLIED,
+    TRACED_SITES,
+    facts,
+    tables,
+)
 from selfcheck.tracing import TracedJudging, TracedSites
 
 Tensor = torch.Tensor
@@ -147,9 +158,61 @@ def test_facts_are_told_of_tensors_and_lists_of_them() -> None:
     assert (told["padding_idx"], told["per_sample_weights"], told["mode"]) == (3, None, None)
 
 
+@pytest.mark.parametrize("part", reach_graphs.PARTS, ids=lambda part: part.mode)
+def test_calls_contradict_nothing(part: reach_graphs.Part) -> None:
+    """What is said to be so of every call, and to follow from a condition, holds for the calls of cases that *full* runs."""
+    load_modes()
+    if (lacking := MODES[part.mode].lacking()) is not None:
+        pytest.skip(lacking)
+    made, recorder, seen = Candidates(shipped()), reach_graphs.Recorder(), set[str]()
+    with recorder.installed():
+        for name in ("gradient", "embedding_bag"):
+            family = made.families[name]
+            aimed = list((chosen(family, part.mode, "full") or Choice()).aimed_cases(family.space))
+            for case in aimed[:: max(1, len(aimed) // part.tried)]:
+                candidate = made.candidate(name, part.mode, case)
+                for site, calls in {} if candidate is None else recorder.of(candidate).items():
+                    assert [words for facts in calls for words in wrong(site, facts)] == [], case
+                    seen.add(site)
+    wanted = {site for site in TRACED_SITES if site.startswith(part.sites)}
+    assert wanted - seen <= {"decomposition._unsafe_masked_index_put_accumulate"}
+
+
+def wrong(site: str, facts: dict[str, Any]) -> list[str]:
+    """What is said of a call that is not so; of counts, which are no numbers of a table's dtype, less is said."""
+    half = facts["self_dtype"] in ("float16", "bfloat16")
+    given = [
+        text
+        for text in TRACED_GIVEN.get(site, ())
+        if not (not half if text == "keeps_half=False" else holds(text, facts))
+    ]
+    then = [
+        f"{one}: {other}"
+        for one, other in TRACED_IMPLIED
+        if other != "keeps_half"
+        and holds(one, facts)
+        and not all(facts[each.fact] is None or each.holds(facts) for each in conditions(other))
+    ]
+    alike = [("earlier>=0", *pair) for pair in TRACED_EQUAL_AT.get(site, ())]
+    equal = [
+        f"{text}: {one}={other}"
+        for text, one, other in (*TRACED_EQUAL, *alike)
+        if holds(text, facts) and None not in (facts[one], facts[other]) and facts[one] != facts[other]
+    ]
+    return [*given, *then, *equal]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "line",
     [
+        "decomposition._unsafe_index_put  accumulate=False  ->  shift",
+        "decomposition.masked_fill  self_rank=1 & mask_rank=2  ->  shift",
+        "decomposition._unsafe_index_put  values_rank=3 & indices_rank=1  ->  shift",
+        "decomposition.embedding_dense_backward  indices_numel=2 & grad_output_rows=3  ->  shift",
+        "decomposition.embedding_dense_backward  indices_rank=0  ->  give(scale_grad_by_freq=other)",
+        "lowering.embedding  weight_rows=1  ->  give(indices=first)",
+        "lowering.embedding  indices_numel=1  ->  shift",
+        "lowering._embedding_bag  weight_rows=1 & padding_idx=1  ->  double(all)",
         "decomposition.masked_fill  self_dtype=float16  ->  shift",
         "decomposition.embedding_dense_backward  indices_rank=0 & grad_output_rank=2  ->  shift",
         "decomposition.embedding_dense_backward  padding_idx=0  ->  zero(first)",

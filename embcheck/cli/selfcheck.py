@@ -98,7 +98,7 @@ def _scored(
         from selfcheck.runner import score
     except ModuleNotFoundError:
         refuse("--drawn and --fault need a checkout of embcheck: their faults are not in the wheel")
-    profile = profile or ("full" if what[1] == "extended" else "gate")
+    profile = profile or ("full" if what[1] in ("extended", "graphs") else "gate")
     try:
         Settings(seed, profile).checked()
         faults = _faults(what, seed)

@@ -128,12 +128,21 @@ def forget_aimed(families: dict[str, Family], path: Path = KEPT) -> None:
     _write(data, path)
 
 
-def keep_aimed(tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Adds aimed cases, by tier and family, each in its first mode; what else was chosen stays."""
+def keep_aimed(
+    tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT, mode: str = ""
+) -> None:
+    """Adds aimed cases, by tier and family, each in its first mode; what else was chosen stays.
+
+    Of another ``mode`` they take the place of those that it has.
+    """
     data = dict(_kept())
     for name, kept in data.items():
         for tier, chosen_of in tiers.items():
-            parts = kept["modes"][families[name].modes[0]].setdefault(tier, {})
+            if mode:
+                kept["modes"].pop(mode, None)
+                if name not in chosen_of:
+                    continue
+            parts = kept["modes"].setdefault(mode or families[name].modes[0], {}).setdefault(tier, {})
             added = map(written_case, chosen_of.get(name, ()))
             aimed = {repr(case): case for case in [*parts.get("aimed", ()), *added]}
             parts |= {"aimed": [aimed[text] for text in sorted(aimed)]} if aimed else {}
@@ -158,7 +167,8 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, F
                 aimed = before.get(mode, {}).get(tier, {}).get("aimed")
                 if aimed:
                     tiers.setdefault(tier, {})["aimed"] = aimed
-        data[name] = {"of": digest(families[name]), "modes": told}
+        further = {mode: tiers for mode, tiers in before.items() if mode not in families[name].modes}
+        data[name] = {"of": digest(families[name]), "modes": told | further}
     _write(data, path)
 
 

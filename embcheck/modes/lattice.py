@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core import stream
+from embcheck.core import deck, stream
 from embcheck.core.item import Item, Profile
 from embcheck.core.law import Family
 from embcheck.core.pattern import STRAYS
@@ -58,13 +58,16 @@ Cases = Callable[[Family, Item, Profile, int], Iterator[Any]]
 
 
 def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CALM, **fixed: tuple[Any, ...]) -> Cases:
-    """``quick`` or ``gate`` signatures (four times as many in *deep*) with ``each`` cases, half of that in quick."""
+    """``quick`` or ``gate`` signatures (four times as many in *deep*) with ``each`` cases, half of that in quick; a
+    run longer than *gate* has besides what is aimed at conditions that these don't meet."""
 
     def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
         count = {"quick": quick, "gate": gate, "full": gate}.get(profile.name, 4 * gate)
         most = max(2, each // 2) if profile.name == "quick" else each
         for position, signature in enumerate(signatures(family, count, stream.derive(seed, item.label), fixed)):
             yield from _cases_of(family, signature, position, most, histories)
+        if not profile.deck:
+            yield from (deck.chosen(family, item.mode, "full") or deck.Choice()).aimed_cases(family.space)
 
     return cases
 

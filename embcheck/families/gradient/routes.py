@@ -15,7 +15,7 @@ from embcheck.families.lookup import cases
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS
 from embcheck.families.lookup.programs import ROUTES, Route, backward
 from embcheck.families.lookup.several import several, several_counted
-from embcheck.families.lookup.spelling import ENTRIES, flags_of
+from embcheck.families.lookup.spelling import ENTRIES, flags_of, spelled
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
 FUNCTIONAL_ROUTES = frozenset({"forward_mode", "vjp", "rows_of_a_leaf"})
@@ -28,7 +28,7 @@ AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
     "upstream_layout": UPSTREAM_LAYOUTS,
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
-    "entry": tuple(ENTRIES),
+    "entry": spelled(),
     "route": tuple(ROUTES),
     "history": tuple(HISTORIES),
     "threads": (1, 2),
@@ -61,8 +61,9 @@ def repair(case: LookupCase) -> LookupCase | None:
     if entry.product and fitted.num_embeddings * fitted.numel > 1 << 16:
         entry = ENTRIES["functional"]
         changes["entry"] = "functional"
-    if entry.product:
+    if not entry.flags:
         changes |= {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+    if entry.product:
         # A product with one_hot spreads what is not finite over a column.
         changes |= {"values": "fingerprint"} if fitted.values == "special" else {}
         changes |= {"upstream": "code"} if fitted.upstream in ("special", "tiny") else {}

@@ -13,7 +13,7 @@ from embcheck.families.lookup import cases
 from embcheck.families.lookup.aimed import aimed_gradient
 from embcheck.families.lookup.prior_calls import past_cases
 from embcheck.families.lookup.programs import ROUTES
-from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.lookup.spelling import spelled
 
 
 def scope() -> Iterator[LookupCase]:
@@ -26,10 +26,10 @@ def scope() -> Iterator[LookupCase]:
     shaped = (case for route in ROUTES for case in cases.shape_cases(route=route))
     fixtures: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
     sized = (case for fixed in fixtures for case in cases.size_cases(**fixed))
-    spelled = (case for entry in ENTRIES for case in cases.shape_cases(entry=entry))
+    by_entry = (case for entry in spelled() for case in cases.shape_cases(entry=entry))
     later = (case.but(**fixed) for fixed in fixtures for case in past_cases())
     alike = (case for fixed in fixtures for case in cases.coincident_cases(**fixed))
-    every = itertools.chain(plain, flagged, shaped, spelled, later, alike, sized)
+    every = itertools.chain(plain, flagged, shaped, by_entry, later, alike, sized)
     return (case for case in map(derivative.repair, every) if case)
 
 

@@ -13,7 +13,7 @@ from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.gradient import routes
 from embcheck.families.gradient_routes.programs import FURTHER
 from embcheck.families.lookup import cases
-from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.lookup.spelling import ENTRIES, spelled
 
 #: Routes that look up a part of the tokens at a time.
 PARTIAL = frozenset({"micro_batches", "token_by_token"})
@@ -61,7 +61,7 @@ def scope() -> Iterator[LookupCase]:
             yield from filter(None, [repair(case)])
     flags: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
     for position, route in enumerate(FURTHER):
-        for turn, entry in enumerate(ENTRIES):
+        for turn, entry in enumerate(spelled()):
             for fixed in flags:
                 dtype = AXES["dtype"][(position + turn) % 4]
                 padding = (None, 0, -1)[turn % 3]

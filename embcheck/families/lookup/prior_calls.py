@@ -15,7 +15,7 @@ import torch
 from embcheck.core.case import LookupCase
 from embcheck.core.registry import named
 from embcheck.families.lookup.programs import Call, History, Tensor
-from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.lookup.spelling import spelled
 
 # -- what came before, for a lookup and for a bag: whose offsets and per_sample_weights are the rest ----------------------
 
@@ -211,7 +211,7 @@ def past_cases() -> Iterator[LookupCase]:
     # A workspace may be kept for what is not small.
     tables = ((5, 2), (17, 9), (33, 8))
     shapes = ((4,), (2, 3), (), (1,), (2, 2, 2), (0,), (9,))
-    entries, dtypes = tuple(ENTRIES), ("float32", "float64", "float16", "bfloat16")
+    entries, dtypes = spelled(), ("float32", "float64", "float16", "bfloat16")
     patterns = ("uniform", "unequal", "descending", "same")
     for place, history in enumerate(LATER):
         for turn in range(3 * len(shapes)):

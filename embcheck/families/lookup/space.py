@@ -14,7 +14,7 @@ from embcheck.families.lookup.aimed import product_case
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.lookup.prior_calls import HISTORIES, LEARNING, PASTS, past_cases
 from embcheck.families.lookup.programs import forward
-from embcheck.families.lookup.spelling import ENTRIES, flags_of
+from embcheck.families.lookup.spelling import ENTRIES, flags_of, spelled
 
 
 def plan(case: LookupCase) -> Plan:
@@ -54,10 +54,10 @@ def repair(case: LookupCase) -> LookupCase | None:
 
 
 def scope() -> Iterator[LookupCase]:
-    every_entry = (case for entry in ENTRIES for case in table.shape_cases(entry=entry))
+    every_entry = (case for entry in spelled() for case in table.shape_cases(entry=entry))
     strays = (
         LookupCase(rows, 2, "cycle", shape, out_of_range=out_of_range, entry=entry, seed=seed)
-        for entry in ENTRIES
+        for entry in spelled()
         for rows in (1, 2, 3)
         for seed, shape in enumerate(((), (1,), (3,), (2, 2), (1, 2, 2)))
         for out_of_range in table.STRAY_AXIS[1:]
@@ -75,7 +75,7 @@ AXES = table.AXES | {
     "scale_grad_by_freq": (False, True),
     "sparse": (False, True),
     "requires_grad": (True, False),
-    "entry": tuple(ENTRIES),
+    "entry": spelled(),
     "history": tuple(HISTORIES),
     "threads": (1, 2),
     "out_of_range": table.STRAY_AXIS,

@@ -35,7 +35,7 @@ class Entry:
     leaf is a module's parameter, and whether that lies in the memory of the table that was given.
 
     One that is not torch's ``own`` refuses by any of `REFUSALS`, and looks up values: the sign of a zero and the payload
-    of a NaN are not promised by mathematics.
+    of a NaN are not promised by mathematics.  One that is not ``listed`` is no value of an axis.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Entry:
     module: bool = False
     aliases: bool = True
     own: bool = True
+    listed: bool = True
 
     def __post_init__(self) -> None:
         if self.product:
@@ -58,11 +59,22 @@ REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
 ENTRIES: dict[str, Entry] = {}
 
 
+def spelled() -> tuple[str, ...]:
+    """The spellings that are listed."""
+    return tuple(name for name, entry in ENTRIES.items() if entry.listed)
+
+
 def _entry(
-    name: str, *, flags: tuple[str, ...] = FLAGS, product: bool = False, module: bool = False, aliases: bool = True
+    name: str,
+    *,
+    flags: tuple[str, ...] = FLAGS,
+    product: bool = False,
+    module: bool = False,
+    aliases: bool = True,
+    listed: bool = True,
 ) -> Callable[[Build], Build]:
     def register(build: Build) -> Build:
-        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module, aliases)
+        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module, aliases, listed=listed)
         return build
 
     return register
@@ -154,6 +166,12 @@ def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     one_hot = torch.nn.functional.one_hot
     rows = weight.shape[0]
     return weight, lambda indices: torch.nn.functional.linear(one_hot(indices.long(), rows).to(weight.dtype), weight.T)
+
+
+# Its gradient is index_put's, of which no law outside of graphs speaks; inductor lowers it otherwise than the others.
+@_entry("indexed", flags=(), listed=False)
+def indexed(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
+    return weight, lambda indices: weight[indices]
 
 
 def is_looked_up(case: LookupCase, got: Field, explain: Callable[[Any], str] | None = None) -> Finding:

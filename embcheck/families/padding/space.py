@@ -10,7 +10,7 @@ from embcheck.core.space import Space
 from embcheck.families.gradient import routes
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.prior_calls import past_cases
-from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.lookup.spelling import ENTRIES, spelled
 
 #: Routes whose gradient is masked: all that go backward.
 ROUTES = tuple(route for route in routes.AXES["route"] if route != "forward_mode")
@@ -40,7 +40,7 @@ def scope() -> Iterator[LookupCase]:
 
 AXES = routes.AXES | {
     "padding_idx": tuple(name for name in cases.PADDINGS if name is not None),
-    "entry": tuple(name for name, entry in ENTRIES.items() if not entry.product),
+    "entry": tuple(name for name in spelled() if not ENTRIES[name].product),
     "route": ROUTES,
 }
 

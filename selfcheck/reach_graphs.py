@@ -1,0 +1,261 @@
+"""The cases that *full* runs in modes of decompositions and of inductor beside its own: built for conditions of drawn faults.
+
+Where sizes are constants each case is a graph of its own, so that a call has the sizes that are wished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from embcheck.core import stream
+from embcheck.core.case import LookupCase
+from embcheck.core.facts import conditions
+from embcheck.core.ledger import Ledger
+from embcheck.core.stream import Stream
+from embcheck.core.targets import Wish
+from embcheck.engine.execution import Execution
+from embcheck.families.lookup.aimed_tokens import attempts
+from embcheck.modes.mode import MODES
+from selfcheck.aiming import BUILDERS
+from selfcheck.candidates import Candidate, Candidates
+from selfcheck.drawn import Fault, damage_of, faults, site_of
+from selfcheck.lowered import without_code
+from selfcheck.reach import add
+from selfcheck.runner import forks
+from selfcheck.traced_sites import TRACED_SITES, forget_graphs
+from selfcheck.tracing import TracedSites
+
+
+class Part(NamedTuple):
+    """A mode, the sites whose calls its graphs make, of how many faults conditions are looked at, for each of which so many
+    cases are built, and how many cases are chosen; of about how many a test sees that their calls contradict nothing."""
+
+    mode: str
+    sites: str
+    drawn: int
+    turns: int
+    budget: float
+    tried: int
+
+
+CALLED = Part("decompositions", "decomposition.", 3000, 2, 500.0, 500)
+LOWERED = Part("inductor_static", "lowering.", 1400, 1, 270.0, 10)
+PARTS = (CALLED, LOWERED)
+_SEED = 20261126
+#: The kernel as for whose calls cases are built, for what comes of it in a graph: by default the gradient's.
+_KERNELS = {"embedding": "embedding", "index_select": "index_select"}
+#: The axes of a table and of tokens, in the words of those who build.
+_TABLE = {"dtype": "dtype", "rows": "num_embeddings", "columns": "embedding_dim", "layout": "layout"}
+_TOKENS = {"rank": "rank", "numel": "numel", "dtype": "index_dtype", "layout": "index_layout"}
+_UPSTREAM = {name: axis for name, axis in _TABLE.items() if name != "rows"}
+#: What may be wished of the padding: its place, and how many rows there are.
+_PLACES = {
+    "=-1": ("padding=none",), "=0": ("padding=first",), "=1": ("padding=last",),
+    ">=0": ("padding=first", "padding=last"), ">1": ("padding=last & num_embeddings>=3",),
+}  # fmt: skip
+#: Other facts that have other names, or are told otherwise.
+_NAMES = {
+    "num_weights": "num_embeddings", "offsets_rows": "bags", "mode=0": "mode=sum", "mode=1": "mode=mean", "mode=2": "mode=max",
+    "per_sample_weights=None": "per_sample_weights=False",
+}  # fmt: skip
+#: Sites that sum the rows of a table, and what must be so of the tokens for a damage to show there: a row that none names is zero.
+_SUMS = ("embedding_dense_backward", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate")
+_SHOWN = {
+    "(last)": ("last_row",), "(first)": ("first_row",), "swap": ("first_row",), "padding_idx=": ("padding_hit",),
+    "scale_grad_by_freq=": ("max_count>=2",),
+}  # fmt: skip
+#: No case has more elements.
+_LARGEST = 1 << 15
+
+
+# -- what is wished -----------------------------------------------------------------------------------------------------
+
+
+def wished(fault: Fault, turn: int) -> list[str]:
+    """What a case is to be whose calls a fault hits and changes, as far as those who build can be told."""
+    of, _, name = fault.site.partition(".")
+    asked = [fault.condition, *damage_of(fault.site, fault.damage).conditions(site_of(fault.site))]
+    made = ["scale_grad_by_freq"] if name == "div" else []
+    made += next((list(needed) for words, needed in _SHOWN.items() if words in fault.damage and name in _SUMS), [])
+    for text in " & ".join(asked).split(" & "):
+        fact, compared = _cut(text)
+        tensor, _, what = fact.rpartition("_")
+        if fact == "padding_idx":
+            places = _PLACES[compared]
+            made.append(places[turn % len(places)])
+        elif (
+            fact in {"earlier", "scale_grad_by_freq", "include_last_offset", "per_sample_weights"}
+            and text not in _NAMES
+        ):
+            made.append(text)
+        elif text in _NAMES or fact in _NAMES:
+            made.append(_NAMES.get(text) or _NAMES[fact] + compared)
+        elif tensor in {"indices", "index"} and name != "index" and what in _TOKENS:
+            made.append(_TOKENS[what] + compared)
+        elif what == "rank":  # of what has a column more than the tokens have axes
+            made.append(f"rank{compared[:-1]}{int(compared[-1]) - (tensor != 'indices')}")
+        elif what == "rows" and (
+            tensor in {"indices", "index", "values", "grad_output"} or name in {"masked_fill", "div"}
+        ):
+            made.append(f"numel{compared} & rank=1" if turn % 2 == 0 else f"numel{compared}")
+        elif what in _TABLE and not (what == "layout" and of == "lowering"):
+            made.append(_TABLE[what] + compared)
+    return made
+
+
+def _cut(text: str) -> tuple[str, str]:
+    place = next((k for k, character in enumerate(text) if character in "<>="), len(text))
+    return text[:place], text[place:]
+
+
+def built(fault: Fault, turn: int, mode: str) -> tuple[str, Any] | None:
+    """A case that is to meet a fault's condition in a mode, with its family; None if there is none."""
+    name = fault.site.partition(".")[2]
+    kernel = _KERNELS.get(name, name if name in BUILDERS else "embedding_dense_backward")
+    texts = [condition for text in wished(fault, turn) for condition in conditions(text)]
+    wish = Wish(Stream(stream.derive("graphs", str(fault), turn)), texts)
+    found = attempts(wish, lambda each: BUILDERS[kernel](each))
+    if found is None:
+        return None
+    family, case = found
+    if case.route == "several":
+        case = case.but(route="backward_call")
+    if "padding_idx=1" in fault.condition.split(" & "):
+        case = case.but(padding_idx=1)
+    if turn % 2 and family != "embedding_bag" and case.index_layout == case.upstream_layout == "contiguous":
+        case = case.but(shape=case.shape[-2:] + case.shape[:-2])  # the axes of one are behind the others
+    if mode == LOWERED.mode and family == "lookup":
+        family, case = "gradient", case.but(requires_grad=True)
+    if name == "index":
+        case = case.but(entry="indexed", padding_idx=None, scale_grad_by_freq=False, sparse=False, upstream="code")
+    if mode == LOWERED.mode:  # what was called alike before makes no other graph
+        longer = {"route": "two_shapes", "history": "fresh"} if turn % 2 else {"history": "once_longer"}
+        later = "earlier>=1" in fault.condition.split(" & ") and family == "gradient"
+        case = case.but(**(longer if later else {"history": "fresh"}))
+    return family, case
+
+
+# -- in the forks -------------------------------------------------------------------------------------------------------
+
+
+class Recorder(TracedSites):
+    """Writes down the facts of each call that makes a graph."""
+
+    def __init__(self) -> None:
+        super().__init__(TRACED_SITES)
+        self.calls: dict[str, list[dict[str, Any]]] = {}
+        self.plant(None)
+        self._watched = {site: [] for site in TRACED_SITES}
+
+    def _met(self, site: Any, facts: dict[str, Any]) -> None:
+        self.calls.setdefault(site.name, []).append(facts)
+
+    def of(self, candidate: Candidate) -> Mapping[str, list[dict[str, Any]]]:
+        """The facts of the calls of a case, by site; inductor writes no code for it."""
+        if candidate.mode.name == LOWERED.mode:
+            forget_graphs()
+        self.forget()
+        self.calls = {}
+        with without_code():
+            Execution()(candidate.family, candidate.mode, candidate.fresh)
+        return self.calls
+
+
+_recorders: list[Recorder] = []
+_wanted: list[Fault] = []
+_candidates: list[Candidates] = []
+
+
+class _Case(NamedTuple):
+    family: str
+    case: Any
+    cost: float = 1.0
+
+
+def _hits(part: Part, chosen: range) -> list[tuple[str, Any, list[int]]]:
+    """Cases for some of the faults that are wanted, with those whose conditions their calls meet."""
+    if not _recorders:
+        _recorders.append(Recorder())
+        _recorders[0].install()
+        torch.set_num_threads(1)
+    found = []
+    for place in chosen:
+        fault, turn = _wanted[place // part.turns], place % part.turns
+        made = built(fault, turn, part.mode)
+        candidate = None if made is None else fitted(_candidates[0], *made, part.mode)
+        if candidate is not None:
+            calls, case = _recorders[0].of(candidate), candidate.case
+            met = [k for k, each in enumerate(_wanted)
+                   if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
+            found.append((candidate.family.name, tuple(candidate.case), met))
+    return found
+
+
+def fitted(made: Candidates, name: str, case: Any, mode: str) -> Candidate | None:
+    """A case of a family made fit for a mode; None of one that it can't run, or that is large."""
+    family = made.families[name]
+    case = family.space.repair(case)
+    if case is None or MODES[mode].reason(case, family) is not None:
+        return None
+    if max(case.num_embeddings, case.numel) * case.embedding_dim > _LARGEST:
+        return None
+    return made.candidate(name, mode, case)
+
+
+def _shows(fault: Fault, case: Any) -> bool:
+    """Whether what a fault does to a row of a sum can show: a token names that row, and it is not padding."""
+    if fault.site.partition(".")[2] not in _SUMS or not isinstance(case, LookupCase) or not case.numel:
+        return True
+    if "padding_idx=" in fault.damage:
+        return bool(case.counts[case.padding_row]) if case.padding_row is not None else True
+    if "scale_grad_by_freq=" in fault.damage:
+        return bool(case.max_count > 1)
+    row = 0 if "(first)" in fault.damage else case.num_embeddings - 1 if "(last)" in fault.damage else None
+    return row is None or bool(case.counts[row] and case.padding_row != row)
+
+
+def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
+    if not fault.met(facts):
+        return False
+    asked = damage_of(fault.site, fault.damage).conditions(site_of(fault.site))
+    return Fault(fault.site, " & ".join(["earlier>=0", *asked]), fault.damage).met(facts)
+
+
+# -- in the process that forks ------------------------------------------------------------------------------------------
+
+
+def more(part: Part, jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
+    """For *full* and each family the cases that add most conditions of drawn faults.
+
+    To be called in a process that has computed nothing with torch by several threads.
+    """
+    _wanted[:] = list(_drawn(part))
+    _candidates[:] = [Candidates(ledger)]
+    cases, hits = list[_Case](), list[Any]()
+    count = len(_wanted) * part.turns
+    with forks(jobs) as pool:
+        for some in pool.map(partial(_hits, part), [range(k, count, 64) for k in range(64)]):
+            for family, axes, met in some:
+                cases.append(_Case(family, _candidates[0].families[family].space.case_type(*axes)))
+                hits.append(np.array(met, np.int32))
+    had, taken = np.zeros(len(_wanted), np.int64), list[int]()
+    say(f"{len(cases)} of {count} built; {np.mean(_counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
+    add(taken, cases, hits, had, part.budget)
+    say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
+    found: dict[str, list[Any]] = {}
+    for each in taken:
+        found.setdefault(cases[each].family, []).append(cases[each].case)
+    return {"full": found}
+
+
+def _drawn(part: Part) -> Iterator[Fault]:
+    return (each for each in faults(2 * part.drawn, _SEED, "", "graphs") if each.site.startswith(part.sites))
+
+
+def _counted(hits: Sequence[Any], size: int) -> Any:
+    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

@@ -1,0 +1,50 @@
+"""Cases that are built for faults of graphs meet the conditions, and modes run what is chosen of them in longer runs alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from embcheck.core.deck import Choice, chosen
+from embcheck.core.item import PROFILES, items_of
+from embcheck.engine.selection import cases
+from selfcheck import reach_graphs
+from selfcheck.candidates import Candidates, shipped
+from selfcheck.drawn import Fault
+
+LINES = (
+    "decomposition.embedding  weight_columns=17 & indices_rank=2 & indices_layout=transposed  ->  double(all)",
+    "decomposition.embedding_dense_backward  padding_idx>1 & num_weights>8 & scale_grad_by_freq  ->  zero(last)",
+    "decomposition.index_select  index_numel>64 & self_layout=rows_strided  ->  swap",
+    "decomposition.masked_fill  self_rank=3 & earlier>=1  ->  double(all)",
+    "decomposition._unsafe_index_put  self_rows=3 & values_rank=1  ->  double(all)",
+    "lowering.embedding  indices_numel>512 & weight_dtype=float64  ->  shift",
+    "lowering.index  self_columns=8 & indices_rank=3  ->  double(all)",
+    "lowering.div  self_rank=3  ->  double(all)",
+    "lowering._unsafe_masked_index_put_accumulate  self_columns=17 & mask_rank=2  ->  double(all)",
+    "lowering._embedding_bag  mode=2 & padding_idx=0 & offsets_rows>8  ->  double(all)",
+    "lowering._embedding_bag_forward_only  mode=1 & weight_rows=3  ->  double(all)",
+)
+
+
+def test_what_is_built_meets_conditions() -> None:
+    made, recorder = Candidates(shipped()), reach_graphs.Recorder()
+    left = []
+    with recorder.installed():
+        for line in LINES:
+            fault = Fault.of(line)
+            part = next(each for each in reach_graphs.PARTS if fault.site.startswith(each.sites))
+            found = (reach_graphs.built(fault, turn, part.mode) for turn in range(4))
+            fitted = (each and reach_graphs.fitted(made, *each, part.mode) for each in found)
+            if not any(any(map(fault.met, recorder.of(each).get(fault.site, ()))) for each in fitted if each):
+                left.append(line)
+    assert left == []
+
+
+@pytest.mark.parametrize("part", reach_graphs.PARTS, ids=lambda part: part.mode)
+def test_longer_runs_alone_run_what_is_aimed(part: reach_graphs.Part) -> None:
+    family = Candidates(shipped()).families["gradient"]
+    aimed = set((chosen(family, part.mode, "full") or Choice()).aimed_cases(family.space))
+    assert len(aimed) > 100
+    for name, whole in (("quick", False), ("full", True)):
+        (item,) = items_of(family, "product", PROFILES[name], (part.mode,))
+        assert aimed.issubset(cases(family, item, PROFILES[name], 0)) == whole
