@@ -23,11 +23,11 @@ from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Call
 
-#: Families of whose cases of *quick* every so many are judged with damages, until each has broken a law; those that most of
+#: Families of whose cases every so many are judged with damages, until each has broken a law; those that most of
 #: them break come first.
 JUDGED = {
     "construction": 12,
-    "initializers": 1,
+    "initializers": 3,
     "clip_average_scale": 2,
     "optimizer_state_dict": 1,
     "tied_training": 4,
@@ -48,7 +48,8 @@ def test_every_damage_breaks_a_law_and_a_wrapped_function_none() -> None:
         watched = [fault for fault in every if fault.damage in left]
         if not watched:
             break
-        candidates, ledger = deck("quick", 0, [family])
+        # Of the initializers quick has too few: none that fills with a number other than zero and one.
+        candidates, ledger = deck("gate" if family == "initializers" else "quick", 0, [family])
         with Sites(fault.site for fault in watched).installed() as sites:
             judging = Judging(candidates[::stride], ledger, sites)
             record = judging.record(watched, range(len(judging.candidates)))
