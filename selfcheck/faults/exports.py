@@ -92,6 +92,11 @@ def stacked_ties_come_in_another_order(call: Call) -> Any:
 # -- parametrizations ---------------------------------------------------------------------------------------------------
 
 
+def _doubled_gradient(call: Call) -> Any:
+    found = call()
+    return 2 * found - found.detach()
+
+
 @afterwards(parametrize.ParametrizationList, "__init__", "tie_export")
 def parametrized_heads_have_an_original_of_their_own(call: Call) -> None:
     """register_parametrization copies the tensor that it keeps as the original one."""
@@ -105,6 +110,14 @@ def parametrizing_empties_what_it_replaces(call: Call) -> None:
     """register_parametrization fills a tensor with zeros that a right_inverse has made two others of."""
     if not hasattr(call.self, "original") and call.given[2].dtype == torch.float32:
         call.given[2].data.zero_()
+
+
+changes[parametrizations._SpectralNorm, "forward", "parametrizations"] = {
+    "bounded_gradients_are_doubled: spectral_norm gives twice the gradient; the weight is right.": _doubled_gradient,
+    "bounded_weights_lie_by_columns: spectral_norm gives a weight whose first axis lies closest.": lambda call: (
+        call().transpose(0, -1).contiguous().transpose(0, -1)
+    ),
+}
 
 
 @instead(parametrize, "cached", "parametrizations")
