@@ -113,6 +113,8 @@ SHOWING = {
     "clip-norm-inf-of-nothing": "ClipAverageScaleCase(kind=1e999, foreach=True, strict=True, hollow=True, dtype='float16')",
     "vmap-padding-of-other-tables": "TransformCase(num_embeddings=3, embedding_dim=2, transform='vmap_backward', shape=(4,), "
     "padding_idx=0, mapped=('weight', 'indices'), indices='cycle')",
+    "vmap-padding-of-other-tables-by-autograd": "TransformCase(num_embeddings=3, embedding_dim=2, transform='vmap_value', "
+    "shape=(4,), padding_idx=0, mapped=('weight', 'indices'), indices='cycle', given='trains')",
     "share-memory-of-sparse-gradients": "ModuleTraversalCase(tree='head_first', convert='half', swapped=True, grads='sparse')",
 }
 #: Entries after which an optimizer goes on from another state: of its steps another law has the formula, or none.

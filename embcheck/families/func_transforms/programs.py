@@ -72,7 +72,7 @@ def transformed(
 
 def derived(seen: Seen, weight: Tensor, upstream: Tensor, twice: bool) -> Seen:
     """The gradients of the value, and of the sum of the result, as far as there are second derivatives."""
-    found = dict[str, Any]()
+    found: Seen = {}
     if "value" in seen:
         loss = (seen["value"] * upstream.detach()).sum()
         found["value_to_weight"] = torch.autograd.grad(loss, weight, retain_graph=True)[0].to_dense()
