@@ -5,7 +5,7 @@ Where sizes are constants each case is a graph of its own, so that a call has th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from embcheck.engine.execution import Execution
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.modes.mode import MODES
 from selfcheck.aiming import BUILDERS
+from selfcheck.calls import counted
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, damage_of, faults, site_of
 from selfcheck.lowered import without_code
@@ -244,7 +245,7 @@ def more(part: Part, jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str,
                 cases.append(_Case(family, _candidates[0].families[family].space.case_type(*axes)))
                 hits.append(np.array(met, np.int32))
     had, taken = np.zeros(len(_wanted), np.int64), list[int]()
-    say(f"{len(cases)} of {count} built; {np.mean(_counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
+    say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
     add(taken, cases, hits, had, part.budget)
     say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
     found: dict[str, list[Any]] = {}
@@ -255,7 +256,3 @@ def more(part: Part, jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str,
 
 def _drawn(part: Part) -> Iterator[Fault]:
     return (each for each in faults(2 * part.drawn, _SEED, "", "graphs") if each.site.startswith(part.sites))
-
-
-def _counted(hits: Sequence[Any], size: int) -> Any:
-    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

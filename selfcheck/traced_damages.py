@@ -130,9 +130,9 @@ class _Traced(Damage):
         return super().of(site)
 
 
+_ONE_ROW = ("weight_rows=1", "num_weights=1", "self_rows=1")
 #: What can't be for a damage to change anything: the gradient of a first row that is padding is zero, tokens of one row are all
 #: the same, and a single one occurs once.
-_ONE_ROW = ("weight_rows=1", "num_weights=1", "self_rows=1")
 _FORBIDS: Mapping[str, tuple[str, ...]] = {
     **{f"give({name}={word})": _ONE_ROW for name in ("indices", "index") for word in ("shifted", "first")},
     "give(scale_grad_by_freq=other)": ("indices_rank=0", "indices_numel=1"),

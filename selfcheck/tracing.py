@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves
 
-from embcheck.core.deck import Choice, chosen
+from embcheck.core.deck import aimed_cases
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
@@ -55,7 +55,7 @@ def deck(profile: str, seed: int, sites: Iterable[str]) -> tuple[list[Candidate]
         modes = [
             mode for mode in modes_of(family, "all") if mode in (_COMPILING[1:] if lowers else _CALLING + _COMPILING)
         ]
-        aimed = {(mode, case) for mode in modes for case in _aimed(family, mode)}
+        aimed = {(mode, case) for mode in modes for case in aimed_cases(family, mode)}
         for item, case in every_case(family, PROFILES[profile], seed, tuple(modes)):
             key = name, item.mode, _graph(case)
             if key in seen and (item.mode, case) not in aimed:
@@ -64,10 +64,6 @@ def deck(profile: str, seed: int, sites: Iterable[str]) -> tuple[list[Candidate]
             candidate = made.candidate(name, item.mode, case)
             found += [] if candidate is None else [candidate]
     return found, made.ledger
-
-
-def _aimed(family: Family, mode: str) -> Iterator[Any]:
-    return (chosen(family, mode, "full") or Choice()).aimed_cases(family.space)
 
 
 def _graph(case: Any) -> Any:

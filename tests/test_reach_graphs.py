@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embcheck.core.deck import Choice, chosen
+from embcheck.core.deck import aimed_cases
 from embcheck.core.item import PROFILES, items_of
 from embcheck.engine.selection import cases
 from selfcheck import reach_graphs
@@ -43,7 +43,7 @@ def test_what_is_built_meets_conditions() -> None:
 @pytest.mark.parametrize("part", reach_graphs.PARTS, ids=lambda part: part.mode)
 def test_longer_runs_alone_run_what_is_aimed(part: reach_graphs.Part) -> None:
     family = Candidates(shipped()).families["gradient"]
-    aimed = set((chosen(family, part.mode, "full") or Choice()).aimed_cases(family.space))
+    aimed = set(aimed_cases(family, part.mode))
     assert len(aimed) > 100
     for name, whole in (("quick", False), ("full", True)):
         (item,) = items_of(family, "product", PROFILES[name], (part.mode,))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.core.deck import Choice, chosen
+from embcheck.core.deck import aimed_cases
 from embcheck.core.facts import conditions, holds
 from embcheck.core.item import PROFILES
 from embcheck.modes.mode import MODES
@@ -168,7 +168,7 @@ def test_calls_contradict_nothing(part: reach_graphs.Part) -> None:
     with recorder.installed():
         for name in ("gradient", "embedding_bag"):
             family = made.families[name]
-            aimed = list((chosen(family, part.mode, "full") or Choice()).aimed_cases(family.space))
+            aimed = list(aimed_cases(family, part.mode))
             for case in aimed[:: max(1, len(aimed) // part.tried)]:
                 candidate = made.candidate(name, part.mode, case)
                 for site, calls in {} if candidate is None else recorder.of(candidate).items():
@@ -199,7 +199,7 @@ def wrong(site: str, facts: dict[str, Any]) -> list[str]:
         for text, one, other in (*TRACED_EQUAL, *alike)
         if holds(text, facts) and None not in (facts[one], facts[other]) and facts[one] != facts[other]
     ]
-    return [*given, *then, *equal]  # fmt: skip
+    return [*given, *then, *equal]
 
 
 @pytest.mark.parametrize(

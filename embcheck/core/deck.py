@@ -97,6 +97,11 @@ def chosen(family: Family, mode: str, tier: str) -> Choice | None:
     )
 
 
+def aimed_cases(family: Family, mode: str) -> Iterator[Any]:
+    """The aimed cases of a mode that *full* and *deep* run beside what they enumerate: those of all tiers."""
+    return (chosen(family, mode, "full") or Choice()).aimed_cases(family.space)
+
+
 def _read(where: Any) -> Any:
     """JSON's lists as tuples."""
     return tuple(map(_read, where)) if isinstance(where, list) else where
@@ -137,15 +142,14 @@ def keep_aimed(
     """
     data = dict(_kept())
     for name, kept in data.items():
+        if mode:
+            kept["modes"].pop(mode, None)
         for tier, chosen_of in tiers.items():
-            if mode:
-                kept["modes"].pop(mode, None)
-                if name not in chosen_of:
-                    continue
-            parts = kept["modes"].setdefault(mode or families[name].modes[0], {}).setdefault(tier, {})
-            added = map(written_case, chosen_of.get(name, ()))
-            aimed = {repr(case): case for case in [*parts.get("aimed", ()), *added]}
-            parts |= {"aimed": [aimed[text] for text in sorted(aimed)]} if aimed else {}
+            if name in chosen_of:
+                parts = kept["modes"].setdefault(mode or families[name].modes[0], {}).setdefault(tier, {})
+                cases = [*parts.get("aimed", ()), *map(written_case, chosen_of[name])]
+                aimed = {repr(case): case for case in cases}
+                parts["aimed"] = [aimed[text] for text in sorted(aimed)]
     _write(data, path)
 
 

@@ -42,6 +42,11 @@ class Format:
         return 2.0 ** (self.emin - self.precision + 1)
 
     @property
+    def fine(self) -> float:
+        """A number little above 1 that no narrower format holds, and whose small multiples are exact; 1 in half precision."""
+        return 1 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(self.name, 0.0)
+
+    @property
     def largest_integer(self) -> int:
         """2^p: integers up to here, and sums that stay below it, are exact."""
         return 1 << self.precision

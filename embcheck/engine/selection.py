@@ -80,7 +80,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
             if not first and profile.sparing:
                 covering = thinned(covering, _AFTER_FIRST, stream.derive(chosen, "cover"))
             # What gate aims at, since a longer run has what a shorter one has, and what is chosen for longer runs.
-            aims = () if profile.deck else (deck.chosen(family, item.mode, "full") or deck.Choice()).aimed_cases(space)
+            aims = () if profile.deck else deck.aimed_cases(family, item.mode)
             found = itertools.chain(space.product(gaps(mean, chosen)), covering, aims)
         case _:
             raise KeyError(f"no engine {item.engine!r}; there are {', '.join(ENGINES)}")

@@ -67,7 +67,7 @@ def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CA
         for position, signature in enumerate(signatures(family, count, stream.derive(seed, item.label), fixed)):
             yield from _cases_of(family, signature, position, most, histories)
         if not profile.deck:
-            yield from (deck.chosen(family, item.mode, "full") or deck.Choice()).aimed_cases(family.space)
+            yield from deck.aimed_cases(family, item.mode)
 
     return cases
 

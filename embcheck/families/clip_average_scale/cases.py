@@ -111,7 +111,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     def part(self, name: str) -> Floats:
         """What is clipped or flattened by its name, times what no narrower format holds: the matrix of another shape has halves
         from -3 to 3."""
-        fine = 1.0 if self.other_dtype else 1.0 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(self.dtype, 0.0)
+        fine = 1.0 if self.other_dtype else FORMATS[self.dtype].fine
         if name != "a" or self.shape == (2, 2):
             return fine * PARTS[name]
         return fine * ((np.arange(math.prod(self.shape)) * 5 % 13 - 6) / 2).reshape(self.shape)
@@ -167,7 +167,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     @property
     def unit(self) -> float:
         """By what losses are multiplied: in float64 a number that no float32 holds."""
-        return 1 + 2.0**-40 if self.dtype == "float64" else 1.0
+        return FORMATS["float64"].fine if self.dtype == "float64" else 1.0
 
     def weights(self, bad: tuple[int, ...], grads: tuple[float, float] = (1.0, 1.0)) -> tuple[Floats, Floats]:
         """Weights of 8 with these gradients after each step, those that are left out aside, and their bounds."""

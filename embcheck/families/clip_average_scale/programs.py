@@ -32,7 +32,7 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
 
 
 def lying_as(grad: Tensor) -> Tensor:
-    """Zeros that lie in memory as a gradient does."""
+    """Zeros that lie in memory as another tensor does."""
     if not grad.numel():
         return torch.zeros_like(grad)
     return torch.zeros_like(grad.as_strided((grad.storage_offset() + span(grad),), (1,), 0)).as_strided(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from embcheck.core.format import FORMATS
 from embcheck.core.layout import preserved_strides
 from embcheck.families.module_traversal.cases import CLASSES, DTYPES, ModuleTraversalCase, kind
 
@@ -140,7 +141,8 @@ def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
 
 def fine(case: ModuleTraversalCase, tensor: str) -> float:
     """By what a negated tensor is multiplied, too: no narrower format holds it."""
-    return 1 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(case.described(tensor)[0], 0.0)
+    dtype = case.described(tensor)[0]
+    return FORMATS[dtype].fine if dtype in FORMATS else 1.0
 
 
 def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:

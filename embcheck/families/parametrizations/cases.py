@@ -169,9 +169,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         off = (sum(self.matrix.shape) + 4) * unit * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
         share = off / (abs(sigma) - off) if off < abs(sigma) / 2 else math.inf
         ends = np.outer(v, u) if self.dim == 1 else np.outer(u, v)
-        along, size = (
-            float((product).sum()) for product in (self.upstream * self.weight, np.abs(self.upstream * self.weight))
-        )
+        products = self.upstream * self.weight
+        along, size = float(products.sum()), float(np.abs(products).sum())
         first, second = self.upstream / sigma, along * ends / sigma**2
         terms = np.abs(first) + size * np.abs(ends) / sigma**2
         return first - second, terms * (4 * share + (self.weight.size + 32) * unit)

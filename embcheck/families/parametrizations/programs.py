@@ -14,6 +14,8 @@ import torch
 from torch.nn import utils
 from torch.nn.utils import parametrize
 
+from embcheck.families.clip_average_scale.programs import lying_as
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -58,9 +60,7 @@ def gradient_again(layer: Module, original: Tensor, upstream: Tensor) -> list[An
 
 def relaid(original: Tensor, like: Tensor) -> None:
     """Has a Parameter lie in memory as another tensor of its shape does."""
-    end = like.storage_offset() + 1 + sum((n - 1) * stride for n, stride in zip(like.shape, like.stride(), strict=True))
-    laid = like.new_zeros(end).as_strided(like.shape, like.stride(), like.storage_offset())
-    original.data = laid.copy_(original.detach())
+    original.data = lying_as(like).copy_(original.detach())
 
 
 def copied_value(layer: Module) -> Tensor | None:
