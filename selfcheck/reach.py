@@ -22,39 +22,33 @@ from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS, renamed
 from selfcheck.calls import TEXTS, Calls, Hits, Wanted, calls_of, counted, drawn, met
 from selfcheck.candidates import Candidate, Candidates
-from selfcheck.conditions import WEIGHTS
 from selfcheck.contradictions import implied
 from selfcheck.judging import deck
 from selfcheck.runner import forks
 
 #: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
-_DRAWN, _SEED = 4000, 1
-#: So many cases are built in a round, each for the first of some conditions and as many of the others as fit; so many rounds.
-_BUILT, _OTHERS, _MERGED, _ROUNDS = 1536, 12, 4, 5
+_DRAWN, _SEED = 8000, 1
+#: So many cases are built in a round, each for the first of some conditions and as many of the others as fit, for conditions
+#: that fewer than ``_DUE`` cases meet; so many rounds.
+_BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 12, 4, 12, 5
 #: What the first, second … case that meets a condition is worth; with fewer a kill is thin.
-WORTH = (1.0, 0.6, 0.4, 0.3)
+WORTH = (1.0, 0.8, 0.7, 0.6)
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
-AIMED = {"quick": 4.2, "gate": 21.0}
-#: Seconds that the cases may cost which are built for conditions of so many faults, for each site by its weight, those that fewer
-#: than so many cases of *gate* meet; and one case at most.
-MORE, _MORE, _RARE, _DEAREST = {"quick": 0.8, "gate": 8.0}, 2500, 3, 0.006
+AIMED = {"quick": 4.4, "gate": 25.0}
 #: Seconds that a case may cost which is executed to see which conditions it meets.
 _LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.
 _SHARE = {"quick": 3, "gate": 12}
-#: Seconds that a case of a family costs, and for each element of what it reads and writes.  They are told, and not measured,
-#: so that the same cases are chosen everywhere.
-_EACH = {
-    "one_hot": 0.0006,
-    "lookup": 0.0008,
-    "gradient": 0.0011,
-    "embedding_bag": 0.0011,
-    "max_norm": 0.0015,
-    "conversion": 0.002,
+#: Seconds that a case of a family costs, what several calls add, and what each element does that it reads and writes.  They are
+#: told, and not measured, so that the same cases are chosen everywhere.
+_COSTS = {
+    "one_hot": (0.0004, 0.0008, 5e-8),
+    "lookup": (0.0006, 0.0, 7e-9),
+    "gradient": (0.0010, 0.0029, 1e-8),
+    "embedding_bag": (0.0013, 0.0034, 1e-8),
+    "max_norm": (0.0017, 0.0022, 2e-8),
+    "conversion": (0.0015, 0.0026, 4e-8),
 }
-#: And what several calls add.
-_SEVERAL = {"one_hot": 0.0007, "gradient": 0.002, "embedding_bag": 0.0024, "max_norm": 0.0013, "conversion": 0.0016}
-_ELEMENT = 3e-8
 
 
 class Built(NamedTuple):
@@ -67,8 +61,8 @@ class Built(NamedTuple):
     @property
     def cost(self) -> float:
         """About how many seconds of CPU time it takes."""
-        several = _SEVERAL.get(self.family, 0.0) if "several" in self.case else 0.0
-        return _EACH[self.family] + several + _ELEMENT * _elements(self.case.axes)
+        each, several, element = _COSTS[self.family]
+        return each + several * ("several" in self.case) + element * _elements(self.case.axes)
 
 
 def _elements(axes: Mapping[str, Any]) -> float:
@@ -153,7 +147,7 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
         say(f"{len(recorded)} cases of the decks are recorded")
         had = _SHARE["gate"] * counted(found["gate"], len(wanted))
         for number in range(_ROUNDS):
-            due = [int(position) for position in np.flatnonzero(had < len(WORTH))]
+            due = [int(position) for position in np.flatnonzero(had < _DUE)]
             draws.shuffle(due)
             due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
             tasks = list(_tasks(wanted, due, number))
@@ -166,59 +160,6 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
             had = had + counted(new, len(wanted))
             say(f"round {number}: {len(made)} of {len(tasks)} built; {_said(had)}")
     return found, cases, hits, wanted
-
-
-def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
-    """For each tier and family cases for conditions that too few cases of *gate* meet, each for several of these.
-
-    They are built to meet them and not run, which costs little: so there may be conditions of many more faults.
-    """
-    wanted = drawn(_SEED, _MORE)
-    _recording[:] = deck("gate", 0)[0]
-    _candidates[:] = [Candidates(ledger)]
-    with forks(jobs) as pool:
-        parts = [range(start, min(start + 256, len(_recording))) for start in range(0, len(_recording), 256)]
-        had = counted(met([each.calls for some in pool.map(_recorded, parts) for each in some], wanted), len(wanted))
-    say(f"{len(_recording)} cases; {_said(had)}")
-    rare = sorted((int(position) for position in np.flatnonzero(had < _RARE)), key=lambda position: int(had[position]))
-    found: dict[str, dict[str, list[Any]]] = {tier: {} for tier in MORE}
-    whole = sum(WEIGHTS.values())
-    left = {tier: {site: budget * weight / whole for site, weight in WEIGHTS.items()} for tier, budget in MORE.items()}
-    for site, texts, number in _grouped(wanted, rare):
-        made = _built_for(site, texts, number)
-        if made is not None and made.cost <= _DEAREST:
-            tier = next((tier for tier in MORE if left[tier][site] > 0), None)
-            if tier is not None:
-                left[tier][site] -= made.cost
-                found[tier].setdefault(made.family, []).append(made.case)
-    return found
-
-
-def _grouped(wanted: Sequence[Wanted], rare: Sequence[int]) -> Iterator[tuple[str, list[str], int]]:
-    """The texts of some conditions of a site that fit each other, and a number; each condition once."""
-    waiting: dict[str, list[list[str]]] = {}
-    for position in rare:
-        site, bits = wanted[position]
-        waiting.setdefault(site, []).append([TEXTS[site][bit] for bit in bits])
-    for site, left in waiting.items():
-        number = 0
-        while left:
-            texts, number = list(left.pop(0)), number + 1
-            fitting = 1
-            for others in left[:_OTHERS]:
-                if fitting < _MERGED and implied([*texts, *others], site) is not None:
-                    texts, fitting = [*texts, *others], fitting + 1
-                    left.remove(others)
-            yield site, texts, number
-
-
-def _built_for(site: str, texts: Sequence[str], number: int) -> Built | None:
-    """A case that is to meet some conditions, without its calls."""
-    wished = implied(texts, site)
-    wish = Wish(Stream(stream.derive("more", site, number)), renamed(site, wished or []))
-    built = attempts(wish, BUILDERS[site])
-    fitted = None if built is None else _candidates[0].families[built[0]].space.repair(built[1])
-    return None if built is None or fitted is None else Built(built[0], fitted, ())
 
 
 def _said(had: npt.NDArray[np.int64]) -> str:

@@ -134,7 +134,7 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and not trailing and max(case.num_embeddings, given.numel) * width <= SEVERAL
-    several = ordinary and may_be_several(wish, earlier) and not draws.chance(4)
+    several = ordinary and may_be_several(wish, earlier) and draws.chance(4)
     case = case.but(route="several") if several else case.but(history=_EARLIER[earlier])
     fitted = repair(case)
     if fitted is None or fitted.indices != case.indices or fitted.history != case.history:

@@ -111,6 +111,6 @@ SPACE = Space(
     draw=draw,
     smaller=smaller,
     aim=aimed_bag,
-    aims=3.0,
+    aims=4.5,
     strength=2,
 )

@@ -44,5 +44,5 @@ SPACE = Space(
     draw=lambda draws: derivative.repair(cases.threshold_case(draws, derivative.AXES)),
     smaller=cases.smaller_tables,
     aim=aimed_gradient,
-    aims=3.0,
+    aims=4.25,
 )

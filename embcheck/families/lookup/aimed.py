@@ -95,7 +95,7 @@ def lookup_case(
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and max(rows, numel) * width <= SEVERAL
-    several = ordinary and may_be_several(wish, earlier) and not draws.chance(4)
+    several = ordinary and may_be_several(wish, earlier) and draws.chance(4)
     case = case.but(route="several") if several else case.but(history=draws.choice(EARLIER[earlier]))
     if _fits(wish, case, case.upstream_values if backward else case.weight_values):
         return case

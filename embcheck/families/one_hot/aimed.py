@@ -30,5 +30,5 @@ def one_hot_case(wish: Wish) -> OneHotCase:
     most = LARGEST if wish.asks_any("numel", "num_classes", "num_embeddings") else USUAL
     if case.values * case.numel > most or not wish.met({"num_classes": case.width}):
         raise Unmet("num_classes")
-    several = case.history == "fresh" and case.values * case.numel <= USUAL and not wish.draws.chance(4)
+    several = case.history == "fresh" and case.values * case.numel <= USUAL and wish.draws.chance(4)
     return case.but(history="several") if several else case

@@ -174,6 +174,6 @@ SPACE = Space(
     draw=draw,
     smaller=smaller,
     aim=lambda wish: attempts(wish, one_hot_case),
-    aims=0.5,
+    aims=0.75,
     strength=2,
 )
