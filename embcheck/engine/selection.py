@@ -126,7 +126,7 @@ def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator
 def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
     """A slice of a mode beyond the family's own: of the cases that were chosen for its first mode one of so many as the item
     has parts; none if nothing was chosen."""
-    choice = deck.chosen(family, family.modes[0], profile.deck) or deck.Choice()
+    choice = deck.chosen(family, family.modes[0], profile.deck or "gate") or deck.Choice()
     found = itertools.chain(choice.small_cases(family.space), choice.product_cases(family.space, family.name, seed))
     # A graph is made for one size of the table, which several calls change.
     of_one_size = (case for case in found if "several" not in case)

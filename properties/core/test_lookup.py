@@ -54,7 +54,7 @@ def is_product(case: LookupCase) -> bool:
 @lookup.law(
     "The lookup returns the rows W[i], bit for bit.",
     source="nn.Embedding: a simple lookup table",
-    must_cover={"empty", "zero_width", "last_row", "numel>3072", "index_dtype=int32", "values=special", "repeated", "rank>=4",
+    must_cover={"empty", "zero_width", "last_row", "numel>32768 & index_dtype=int32", "values=special", "repeated", "rank>=4",
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "padding_hit", "num_embeddings>2000"},
     when=is_copy,
 )  # fmt: skip

@@ -20,6 +20,8 @@ from embcheck.families.lookup import cases
 DTYPES = tuple(name for name in sorted(STORAGE, key=("int64", "float32").count, reverse=True) if hasattr(torch, name))
 #: Origins of more than 2^31 rows or bytes.
 HUGE = ("tall", "mapped_tall")
+#: The dtypes of those that are not for every one.
+_ONLY = {"conjugated": ("complex64", "complex128"), "negated": ("float32", "float64")}
 
 
 def plan(case: StorageCase) -> Plan:
@@ -30,7 +32,7 @@ def repair(case: StorageCase) -> StorageCase | None:
     """The case with axes made to fit each other."""
     if case.num_embeddings == 0 and case.numel:
         return None
-    if min(case.num_embeddings, case.embedding_dim) == 0:
+    if min(case.num_embeddings, case.embedding_dim) == 0 or case.dtype not in _ONLY.get(case.origin, (case.dtype,)):
         return case.but(origin="plain")
     return case.but(index_dtype="int64") if case.origin in HUGE else case
 

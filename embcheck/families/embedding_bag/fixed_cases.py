@@ -85,7 +85,9 @@ def edges() -> Iterator[BagCase]:
     for seed, (count, mode) in enumerate(itertools.product(cases.EDGES, MODES)):
         weights = "small" if mode == "sum" and seed % 2 else None
         common: dict[str, Any] = {"weights": weights, "learns": "both" if weights else "table", "seed": seed}
-        yield BagCase(5, 1, mode, count, "singletons", seed // 3 % 2 == 1, indices="uniform", values="small", **common)
+        yield BagCase(5, 1, mode, count, "singletons", seed // 3 % 2 == 1, indices="uniform", values="small",
+                      padding_idx=(1, None)[seed % 2], index_dtype=("int64", "int32")[seed // 2 % 2],
+                      offset_dtype=("int64", "int32")[seed % 2], **common)  # fmt: skip
         yield BagCase(count, 1, mode, 6, "pairs", seed // 3 % 2 == 0, indices="ends", sparse=seed % 6 == 4, **common)
         yield BagCase(5, 1, mode, count, "one", indices="uniform", values="rare", route="value", seed=seed)
     # Rows that are wider than a block of any kernel, in products with which weights learn.

@@ -165,7 +165,10 @@ def fixed_cases(**fixed: Any) -> Iterator[LookupCase]:
                 seed=seed, **fixed,
             )  # fmt: skip
     for seed, shape in enumerate(shape for numel in EDGES for shape in ((1, numel), (numel, 1, 1))):
-        yield LookupCase(5, 1, "uniform", shape, (None, 1)[seed // 2 % 2], dtype=dtypes[seed % 2], seed=seed, **fixed)
+        yield LookupCase(
+            5, 1, "uniform", shape, (None, 1)[seed // 2 % 2], seed % 3 == 2, seed % 3 == 1, dtype=dtypes[seed % 2],
+            index_dtype=("int64", "int32")[(seed + 1) // 2 % 2], seed=seed, **fixed,
+        )  # fmt: skip
     for seed, (layout, shape) in enumerate(itertools.product(FAR, ((4,), (2, 2), ()))):
         yield LookupCase(3, 2, "permutation", shape, layout=layout, dtype=dtypes[seed % 4], seed=seed, **fixed)
         yield LookupCase(3, 2, "permutation", shape, upstream_layout=layout, dtype=dtypes[seed % 4], seed=seed, **fixed)

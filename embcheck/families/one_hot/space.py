@@ -114,6 +114,9 @@ def fixed_cases() -> Iterator[OneHotCase]:
         yield OneHotCase(3, "cycle", (2, 0), classes, entry=entry)
         for out_of_range in cases.STRAY_AXIS[1:]:
             yield OneHotCase(3, "cycle", (2, 2, 1), classes, out_of_range, entry=entry)
+    for seed, (numel, entry) in enumerate(itertools.product(cases.EDGES[1::2], DIRECT)):
+        # More tokens than 15 or 16 bits count.
+        yield OneHotCase(3, "uniform", (numel,), entry=entry, seed=seed)
     for seed, (values, entry) in enumerate(itertools.product(cases.EDGES, DIRECT)):
         # The first and the last class, whose numbers 15 or 16 bits count or don't.
         classes, long = ("exact", "omitted", "-1")[seed % 3], (2, *(1,) * (seed % 3))
