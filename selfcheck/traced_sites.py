@@ -181,7 +181,6 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"values_rank={rank}", f"indices_rank>={rank - 1} & indices_rank<={rank}") for rank in range(1, 4)),
     *((f"self_dtype={dtype} & indices_rank={rank}", f"values_rank={rank + 1}")
       for dtype in ("float32", "float64") for rank in range(3)),
-    *((f"mask_rank={rank + 1}", f"indices_rank={rank}") for rank in range(3)),
     *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
 )  # fmt: skip
 TRACED_EQUAL: tuple[tuple[str, str, str], ...] = (
@@ -205,13 +204,13 @@ TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
     "decomposition.embedding": ("weight_rank=2",),
     # All that puts rows of lookups adds them.
     "decomposition._unsafe_index_put": ("self_layout=contiguous", "keeps_half=False", "accumulate"),
-    "decomposition._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False", "values_rank>=1"),
+    "decomposition._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     "decomposition.masked_fill": ("keeps_half=False",),
     "decomposition.index_select": ("self_rank=2", "index_rank<=1"),
     "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
     "lowering.index": ("self_layout=contiguous",),
     "lowering.div": ("keeps_half=False",),
-    "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False", "values_rank>=1"),
+    "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
     **{f"lowering._embedding_bag{end}": (*_BAG, "weight_layout=contiguous")
        for end in ("", "_forward_only", "_per_sample_weights_backward")},
 }  # fmt: skip
