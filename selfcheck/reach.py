@@ -184,13 +184,20 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]
     return found
 
 
-def add(taken: list[int], cases: Sequence[Any], hits: Hits, had: npt.NDArray[np.int64], budget: float) -> None:
+def add(
+    taken: list[int],
+    cases: Sequence[Any],
+    hits: Hits,
+    had: npt.NDArray[np.int64],
+    budget: float,
+    worths: Sequence[float] = WORTH,
+) -> None:
     """Adds to what is taken, always what adds most for its cost, until a budget is spent."""
-    worth = np.array([*WORTH, 0.0])
+    worth = np.array([*worths, 0.0])
     costs: list[float] = [each.cost for each in cases]
 
     def gain(position: int) -> float:
-        return -float(worth[np.minimum(had[hits[position]], len(WORTH))].sum()) / costs[position]
+        return -float(worth[np.minimum(had[hits[position]], len(worths))].sum()) / costs[position]
 
     spent = sum(costs[each] for each in taken)
     heap = [(gain(position), position) for position in set(range(len(hits))).difference(taken)]

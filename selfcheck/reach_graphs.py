@@ -15,9 +15,10 @@ import torch
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
 from embcheck.core.facts import conditions
+from embcheck.core.layout import SHARED
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
-from embcheck.core.targets import Wish
+from embcheck.core.targets import Unmet, Wish
 from embcheck.engine.execution import Execution
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.modes.mode import MODES
@@ -34,7 +35,8 @@ from selfcheck.tracing import TracedSites
 
 class Part(NamedTuple):
     """A mode, the sites whose calls its graphs make, of how many faults conditions are looked at, for each of which so many
-    cases are built, and how many cases are chosen; of about how many a test sees that their calls contradict nothing."""
+    cases are built, and what those may cost that are chosen, each as many as it has calls;
+    of about how many a test sees that their calls contradict nothing."""
 
     mode: str
     sites: str
@@ -44,8 +46,8 @@ class Part(NamedTuple):
     tried: int
 
 
-CALLED = Part("decompositions", "decomposition.", 3000, 2, 500.0, 500)
-LOWERED = Part("inductor_static", "lowering.", 1400, 1, 270.0, 10)
+CALLED = Part("decompositions", "decomposition.", 3000, 2, 900.0, 500)
+LOWERED = Part("inductor_static", "lowering.", 1400, 1, 330.0, 10)
 PARTS = (CALLED, LOWERED)
 _SEED = 20261126
 #: The kernel as for whose calls cases are built, for what comes of it in a graph: by default the gradient's.
@@ -66,10 +68,16 @@ _NAMES = {
 }  # fmt: skip
 #: Sites that sum the rows of a table, and what must be so of the tokens for a damage to show there: a row that none names is zero.
 _SUMS = ("embedding_dense_backward", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate")
+#: Sites that change rows which were looked up.
+_OF_ROWS = ("masked_fill", "div")
 _SHOWN = {
     "(last)": ("last_row",), "(first)": ("first_row",), "swap": ("first_row",), "padding_idx=": ("padding_hit",),
     "scale_grad_by_freq=": ("max_count>=2",),
 }  # fmt: skip
+#: What the first and the second case that meets a condition is worth: each is sure to be judged, and makes a graph.
+_WORTH = (1.0, 0.3)
+#: What the builders lay no table or gradient as.
+_EXPANDED = "layout=expanded"
 #: No case has more elements.
 _LARGEST = 1 << 15
 
@@ -83,7 +91,14 @@ def wished(fault: Fault, turn: int) -> list[str]:
     asked = [fault.condition, *damage_of(fault.site, fault.damage).conditions(site_of(fault.site))]
     made = ["scale_grad_by_freq"] if name == "div" else []
     made += next((list(needed) for words, needed in _SHOWN.items() if words in fault.damage and name in _SUMS), [])
-    for text in " & ".join(asked).split(" & "):
+    if name == "masked_fill" and "_dtype" not in fault.condition:  # what is in half precision is copied before
+        made.append(("dtype=float32", "dtype=float64")[turn % 2])
+    made += ["rank>=1"] * (name == "index")  # by a tensor without axes a row is selected
+    made += ["include_last_offset=False"] * name.endswith("weights_backward")
+    # The gradient of a single row that is looked up is a row.
+    flat = ("indices_rank=0", "values_rank=1", "grad_output_rank=1", *["self_rank=1"] * (name in _OF_ROWS))
+    texts = " & ".join(asked).split(" & ")
+    for text in texts:
         fact, compared = _cut(text)
         tensor, _, what = fact.rpartition("_")
         if fact == "padding_idx":
@@ -100,10 +115,11 @@ def wished(fault: Fault, turn: int) -> list[str]:
             made.append(_TOKENS[what] + compared)
         elif what == "rank":  # of what has a column more than the tokens have axes
             made.append(f"rank{compared[:-1]}{int(compared[-1]) - (tensor != 'indices')}")
-        elif what == "rows" and (
-            tensor in {"indices", "index", "values", "grad_output"} or name in {"masked_fill", "div"}
-        ):
-            made.append(f"numel{compared} & rank=1" if turn % 2 == 0 else f"numel{compared}")
+        elif what == "rows" and (tensor in {"indices", "index", "values", "grad_output"} or name in _OF_ROWS):
+            plain = turn % 2 == 0 and "_rank" not in fault.condition
+            made.append(
+                f"numel{compared}" + " & rank=1" * plain if set(flat).isdisjoint(texts) else f"embedding_dim{compared}"
+            )
         elif what in _TABLE and not (what == "layout" and of == "lowering"):
             made.append(_TABLE[what] + compared)
     return made
@@ -118,27 +134,48 @@ def built(fault: Fault, turn: int, mode: str) -> tuple[str, Any] | None:
     """A case that is to meet a fault's condition in a mode, with its family; None if there is none."""
     name = fault.site.partition(".")[2]
     kernel = _KERNELS.get(name, name if name in BUILDERS else "embedding_dense_backward")
-    texts = [condition for text in wished(fault, turn) for condition in conditions(text)]
+    asked = wished(fault, turn)
+    later = "earlier>=1" in asked
+    texts = [condition for text in asked if text != _EXPANDED for condition in conditions(text)]
     wish = Wish(Stream(stream.derive("graphs", str(fault), turn)), texts)
-    found = attempts(wish, lambda each: BUILDERS[kernel](each))
+    found = attempts(wish, lambda each: _small(*BUILDERS[kernel](each)))
     if found is None:
         return None
     family, case = found
     if case.route == "several":
-        case = case.but(route="backward_call")
+        case = case.but(route="backward_call", history="once_alike" if later else "fresh")
     if "padding_idx=1" in fault.condition.split(" & "):
         case = case.but(padding_idx=1)
     if turn % 2 and family != "embedding_bag" and case.index_layout == case.upstream_layout == "contiguous":
         case = case.but(shape=case.shape[-2:] + case.shape[:-2])  # the axes of one are behind the others
     if mode == LOWERED.mode and family == "lookup":
-        family, case = "gradient", case.but(requires_grad=True)
+        family, case = "gradient", case.but(requires_grad=True, sparse=False)
+    if _EXPANDED in asked:
+        strides = SHARED[case.embedding_dim == 1 or turn % 2]
+        if kernel == "embedding_dense_backward":
+            case = case.but(upstream_layout=strides)
+        else:
+            family, case = "lookup", case.but(layout=strides)
     if name == "index":
         case = case.but(entry="indexed", padding_idx=None, scale_grad_by_freq=False, sparse=False, upstream="code")
     if mode == LOWERED.mode:  # what was called alike before makes no other graph
-        longer = {"route": "two_shapes", "history": "fresh"} if turn % 2 else {"history": "once_longer"}
-        later = "earlier>=1" in fault.condition.split(" & ") and family == "gradient"
-        case = case.but(**(longer if later else {"history": "fresh"}))
+        case = case.but(**_before(family, case, kernel) if later else {"history": "fresh"})
     return family, case
+
+
+def _small(family: str, case: Any) -> tuple[str, Any]:
+    if max(case.num_embeddings, case.numel) * case.embedding_dim > _LARGEST:
+        raise Unmet("elements")
+    return family, case
+
+
+def _before(family: str, case: Any, kernel: str) -> dict[str, str]:
+    """The axes that make calls of other sizes before the one that is judged, and before its derivative."""
+    if family == "embedding_bag":  # what stands behind the last bag must not be longer
+        return {"history": "other_shape" if case.include_last_offset else "once_longer"}
+    if case.shape:
+        return {"history": "once_longer"}
+    return {"route": "two_shapes", "history": "fresh"} if kernel == "embedding" else {"history": "longer_between"}
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
@@ -198,12 +235,10 @@ def _hits(part: Part, chosen: range) -> list[tuple[str, Any, list[int]]]:
 
 
 def fitted(made: Candidates, name: str, case: Any, mode: str) -> Candidate | None:
-    """A case of a family made fit for a mode; None of one that it can't run, or that is large."""
+    """A case of a family made fit for a mode; None of one that it can't run."""
     family = made.families[name]
     case = family.space.repair(case)
     if case is None or MODES[mode].reason(case, family) is not None:
-        return None
-    if max(case.num_embeddings, case.numel) * case.embedding_dim > _LARGEST:
         return None
     return made.candidate(name, mode, case)
 
@@ -242,11 +277,12 @@ def more(part: Part, jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str,
     with forks(jobs) as pool:
         for some in pool.map(partial(_hits, part), [range(k, count, 64) for k in range(64)]):
             for family, axes, met in some:
-                cases.append(_Case(family, _candidates[0].families[family].space.case_type(*axes)))
+                case: Any = _candidates[0].families[family].space.case_type(*axes)
+                cases.append(_Case(family, case, 1.0 + (case.history != "fresh" or case.route == "two_shapes")))
                 hits.append(np.array(met, np.int32))
     had, taken = np.zeros(len(_wanted), np.int64), list[int]()
     say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
-    add(taken, cases, hits, had, part.budget)
+    add(taken, cases, hits, had, part.budget, _WORTH)
     say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
     found: dict[str, list[Any]] = {}
     for each in taken:

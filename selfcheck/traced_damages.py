@@ -119,6 +119,10 @@ _NEVER = {
 }
 
 
+#: What rows are looked up in.
+_TABLES = {"embedding": "weight", "index_select": "self", "index": "self"}
+
+
 class _Traced(Damage):
     """A damage that sites have which read the argument; inductor leaves out a cast to a narrower dtype and back."""
 
@@ -128,6 +132,11 @@ class _Traced(Damage):
         if (of == "lowering" and self.name.startswith("cast(")) or name in _NEVER.get(self.argument, ()):
             return False
         return super().of(site)
+
+    def conditions(self, site: Site) -> list[str]:
+        """What a call must meet; rows that are looked up in a table of one row are all the same."""
+        table = _TABLES.get(site.name.partition(".")[2]) if self.rows > 1 else None
+        return [*super().conditions(site), *([f"{table}_rows>=2"] if table else ())]
 
 
 _ONE_ROW = ("weight_rows=1", "num_weights=1", "self_rows=1")

@@ -156,17 +156,18 @@ TEXTS: Mapping[str, tuple[str, int]] = {
     ),
 }
 
+_LAID = ("indices", "grad_output", "self", "weight")
 _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output", "offsets")
 #: What follows from a condition, what is equal where one holds, and what is never greater than another fact.
 TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"{name}_rank=0", f"{name}_numel=1 & {name}_rows=1") for name in _TENSORS),
     *(
         (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides == 'transposed')}")
-        for name in ("indices", "grad_output")
+        for name in _LAID
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
-    *((f"{name}_layout={strides}", f"{name}_rank>=2")
-      for name in ("indices", "grad_output") for strides in ("transposed", "rows_strided")),
+    *((f"{name}_layout={strides}", f"{name}_rank>=2") for name in _LAID for strides in ("transposed", "rows_strided")),
+    *((f"{name}_rank=2 & {name}_rows=1 & {name}_columns=1", f"{name}_layout=contiguous") for name in _LAID),
     *((f"{name}_layout=transposed", f"{name}_columns>=2") for name in ("self", "weight")),
     *((f"{name}_numel={numel}", f"{name}_rows<={numel}") for name in _TENSORS for numel in (1, 2)),
     *((f"{text}_layout={strides}", f"{name}_rows>=2")  # one row is contiguous
@@ -186,6 +187,7 @@ TRACED_EQUAL: tuple[tuple[str, str, str], ...] = (
     *((f"{name}_rank=1", f"{name}_{one}", f"{name}_numel") for name in _TENSORS for one in ("rows", "columns")),
     *((f"indices_{several}", "grad_output_rows", "indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
     *((f"values_rank={rank} & indices_rank={rank}", "self_rows", "self_columns") for rank in (1, 2)),
+    ("mask_rank=1 & indices_rank=0", "values_rows", "self_columns"),
 )
 #: The same of each call of a site: a mask has as many axes as what it masks.
 TRACED_EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {

@@ -13,6 +13,8 @@ from selfcheck.drawn import Fault
 
 LINES = (
     "decomposition.embedding  weight_columns=17 & indices_rank=2 & indices_layout=transposed  ->  double(all)",
+    "decomposition.embedding  weight_layout=expanded & weight_columns>32 & earlier>=1  ->  give(indices=shifted)",
+    "decomposition.masked_fill  self_layout=expanded & self_rank=2  ->  double(all)",
     "decomposition.embedding_dense_backward  padding_idx>1 & num_weights>8 & scale_grad_by_freq  ->  zero(last)",
     "decomposition.index_select  index_numel>64 & self_layout=rows_strided  ->  swap",
     "decomposition.masked_fill  self_rank=3 & earlier>=1  ->  double(all)",
@@ -21,6 +23,9 @@ LINES = (
     "lowering.index  self_columns=8 & indices_rank=3  ->  double(all)",
     "lowering.div  self_rank=3  ->  double(all)",
     "lowering._unsafe_masked_index_put_accumulate  self_columns=17 & mask_rank=2  ->  double(all)",
+    "lowering._unsafe_masked_index_put_accumulate  values_rank=1 & values_rows>2 & earlier>=1  ->  double(all)",
+    "lowering._embedding_bag_per_sample_weights_backward  earlier>=1 & weight_rows>64  ->  double(all)",
+    "lowering._embedding_bag_forward_only  earlier>=1 & include_last_offset  ->  double(all)",
     "lowering._embedding_bag  mode=2 & padding_idx=0 & offsets_rows>8  ->  double(all)",
     "lowering._embedding_bag_forward_only  mode=1 & weight_rows=3  ->  double(all)",
 )

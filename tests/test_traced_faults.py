@@ -218,6 +218,10 @@ def wrong(site: str, facts: dict[str, Any]) -> list[str]:
         "decomposition.embedding_dense_backward  padding_idx=0  ->  zero(first)",
         "lowering.embedding  indices_rows=1  ->  swap", "lowering._embedding_bag  mode=0  ->  give(mode=other)",
         "lowering.embedding  weight_layout=transposed  ->  shift",
+        "decomposition.index_select  self_rows=1  ->  swap", "lowering.embedding  weight_rows=1  ->  repeat(first)",
+        "decomposition.embedding  weight_rows=1 & weight_columns=1 & weight_layout=expanded  ->  double(all)",
+        "decomposition.masked_fill  self_rank=1 & self_layout=transposed  ->  double(all)",
+        "lowering._unsafe_masked_index_put_accumulate  mask_rank=1 & indices_rank=0 & values_rows=1 & self_columns=8  ->  shift",
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_not_drawn(line: str) -> None:

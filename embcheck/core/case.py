@@ -128,7 +128,8 @@ class LookupCase(Axes, _TableAxes):  # type: ignore[misc]
         """The table in storage, shape ``(num_embeddings, embedding_dim)``; do not write to it."""
         arguments = (self.num_embeddings, self.embedding_dim, self.dtype, self.values, self.seed % 16)
         small = self.num_embeddings * self.embedding_dim <= _CACHED
-        return (_kept_table if small else _table)(*arguments)
+        stored = (_kept_table if small else _table)(*arguments)
+        return self.format.encode(shared(self.format.decode(stored), self.layout)) if self.layout in SHARED else stored
 
     @cached_property
     def weight_values(self) -> Floats:

@@ -38,8 +38,8 @@ CROWDED = "crowded"
 #: Each matrix of a batch is transposed by itself, as `Tensor.mT` makes it; a matrix is "transposed".
 MATRICES_TRANSPOSED = "matrices_transposed"
 
-#: What only a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
-#: a sum over tokens.
+#: What a gradient is fed as: of stride 0 along a row, as behind a sum over columns, or from row to row, as behind
+#: a sum over tokens; and a table that does not learn, in cases that are aimed.
 SHARED = ("equal_columns", "equal_rows")
 UPSTREAM_LAYOUTS = (*LAYOUTS, *SHARED)
 

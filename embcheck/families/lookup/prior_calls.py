@@ -140,9 +140,11 @@ def gradient_held(leaf: Tensor, call: Call, indices: Tensor) -> Callable[[], boo
 def called(leaf: Tensor, call: Call, times: int, indices: Tensor, *rest: Any, twice_as_long: bool = False) -> None:
     """So many calls with other tokens, and their backward passes; the table is then as it was, whatever max_norm made of it."""
     kept = leaf.detach().clone()
-    given = torch.cat([indices, indices]) if twice_as_long and indices.dim() else indices
+    if twice_as_long and indices.dim():  # and so are the weights of a bag's samples, which stand behind its offsets
+        indices = torch.cat([indices, indices])
+        rest = (*rest[:1], *(each if each is None else torch.cat([each, each]) for each in rest[1:]))
     for ahead in range(times, 0, -1):
-        learn(leaf, call((given + ahead) % leaf.shape[0], *rest))
+        learn(leaf, call((indices + ahead) % leaf.shape[0], *rest))
     with torch.no_grad():
         leaf.copy_(kept)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from embcheck.core.case import LookupCase
 from embcheck.core.law import Plan
+from embcheck.core.layout import SHARED
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases as table
 from embcheck.families.lookup.aimed import product_case
@@ -47,6 +48,8 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes["history"] = "fresh"
     if fitted.layout == "expanded":
         changes |= {"values": "fingerprint", "layout": "column_slice"}
+    if fitted.layout in SHARED:  # which nothing can be written to
+        changes |= {"requires_grad": False, "history": "fresh" if fitted.history == "fresh" else "repeated"}
     sparse_scaled = fitted.sparse and fitted.scale_grad_by_freq  # has no backward
     if fitted.out_of_range is not None or fitted.num_embeddings == 0 or (sparse_scaled and fitted.history in LEARNING):
         changes["history"] = "fresh"
