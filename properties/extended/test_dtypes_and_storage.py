@@ -16,7 +16,8 @@ dtypes_and_storage = Family("dtypes_and_storage", SPACE, plan, cost=4.0, stride=
     "The lookup returns W[i] bit for bit, for a weight of any dtype and storage.",
     source="nn.Embedding: a simple lookup table",
     must_cover={"complex", "float8", "dtype=bool", "dtype=uint8", "dtype=int8", "dtype=int16", "dtype=int32", "empty", "zero_width",
-             "rank>=4", "origin=subclass", "origin=mapped_tall", "origin=shared", "origin=conjugated", "origin=negated", "index_dtype=int32", "last_row"},
+             "rank>=4", "origin=subclass", "origin=mapped_tall", "origin=shared", "origin=conjugated", "origin=negated",
+             "index_dtype=int32", "last_row"},
 )  # fmt: skip
 def lookup_copies_rows_of_any_dtype(case: StorageCase, out: Outcome) -> Finding:
     return identical(out.bits, case.expected)
