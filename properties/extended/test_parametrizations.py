@@ -81,12 +81,12 @@ def spectral_norm_gradient_follows_chain_rule(case: ParametrizationCase, out: Ou
 
 
 @law(
-    "A normed weight lies row by row, a bounded one as its original, an orthogonal one by its longer side.",
+    "A parametrized weight has the strides of the operations that compute it.",
     source="torch.Tensor.contiguous; element-wise operations keep the strides of what is dense",
     when=lambda case: case.kind != "mapped" and min(case.shape) > 1,
     must_cover={"old", "kind=normed", "kind=bounded", "kind=orthogonalized", "layout=transposed"},
 )
-def parametrized_weight_lies_as_documented(case: ParametrizationCase, out: Outcome) -> Finding:
+def parametrized_weight_has_expected_strides(case: ParametrizationCase, out: Outcome) -> Finding:
     return same(out.strides, case.strides)
 
 
