@@ -37,12 +37,15 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
-    """An average as it is made, after so many others ``before``, and after each of four updates, before which two was added to
+    """An average as it is made, after others of other numbers ``before``, twice as many, and after each of four updates, before which two was added to
     each Parameter, but for the first."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
-    for _ in range(before + 1):
+    for turn in range(2 * before + 1):
+        with torch.no_grad():
+            for parameter in storages.values() if turn else ():
+                parameter.neg_()
         average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
     found = [values(average.module)]
     for parameter in average.parameters():
@@ -90,8 +93,6 @@ def called(model: Module, turn: int) -> list[Any]:
 
 def negated(tensor: Tensor) -> Tensor:
     made = -tensor.detach()
-    # Times what no narrower format holds.
-    made = made * {torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(made.dtype, 1)
     return made.requires_grad_() if made.is_floating_point() else made
 
 
