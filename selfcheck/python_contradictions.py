@@ -50,8 +50,8 @@ def _of_lists() -> Iterator[tuple[str, str]]:
 
 #: Arguments that an optimizer has not.
 WITHOUT = {
-    **{name: ("amsgrad", "fused") for name in ("RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")},
-    **{name: ("amsgrad",) for name in ("SGD", "Adagrad")},
+    **dict.fromkeys(("RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"), ("amsgrad", "fused")),
+    **dict.fromkeys(("SGD", "Adagrad"), ("amsgrad",)),
     "SparseAdam": ("amsgrad", "fused", "foreach"),
 }
 #: What follows from a condition.

@@ -311,7 +311,9 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         logits = torch.randn(shape, requires_grad=True)
         loss = F.cross_entropy(logits, target, reduction="sum", label_smoothing=0.25)
         loss.backward()
-        assert loss == 0 and logits.grad is not None and not logits.grad.any()
+        assert loss == 0
+        assert logits.grad is not None
+        assert not logits.grad.any()
     assert torch.func.hessian(lambda x: (x**2).sum())(torch.zeros(0, 2)).numel() == 0
     for site, condition, name, nothing in (
         ("F.cross_entropy", "input_rank=2 & input_columns=1", "negate(last)", True),

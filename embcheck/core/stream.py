@@ -94,7 +94,7 @@ class Stream:
 ROWS, COLUMNS = (1, 2, 3, 8, 17), (1, 2, 7, 8, 17, 33, 70)
 
 
-def shape(draws: Stream, ranks: Sequence[int] = (1, 2, 3)) -> tuple[int, ...]:
+def shaped(draws: Stream, ranks: Sequence[int] = (1, 2, 3)) -> tuple[int, ...]:
     """A shape of so many axes, now and then of one element, of more than a thousand, or of none."""
     rank = draws.choice(ranks)
     lengths = {0: (), 1: ((*ROWS, *COLUMNS),), 2: (ROWS, COLUMNS)}.get(

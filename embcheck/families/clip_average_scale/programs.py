@@ -251,7 +251,7 @@ def losses_of(
 
 def multiplies(scaler: Any, number: Tensor) -> bool:
     """Whether a matrix is scaled, by itself and in a list, and its gradient."""
-    matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0]], dtype=number.dtype)).requires_grad_()
+    matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0 + 2.0**-12]], dtype=number.dtype)).requires_grad_()
     found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
     (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
     due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]

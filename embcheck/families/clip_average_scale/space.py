@@ -14,7 +14,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
-from embcheck.core.stream import Stream, shape
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.clip_average_scale import programs
 from embcheck.families.clip_average_scale.cases import SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
@@ -227,7 +227,7 @@ def draw(draws: Stream) -> ClipAverageScaleCase:
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     chosen |= {name: AXES[name][0] for name in ("sparse", "strict", "poison", "times") if not draws.chance(6)}
     chosen["order"] = draws.choice((chosen["order"], ("a",), ("a", "c"), ("a", "b", "c")))
-    return repair(ClipAverageScaleCase(**{**chosen, "shape": shape(draws)}))
+    return repair(ClipAverageScaleCase(**{**chosen, "shape": shaped(draws)}))
 
 
 SPACE = Space(ClipAverageScaleCase, AXES, repair, scope, flags=("what", "dtype"), draw=draw, strength=2)

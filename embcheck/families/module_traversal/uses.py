@@ -37,8 +37,8 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
-    """An average as it is made, after others of other numbers ``before``, twice as many, and after each of four updates, before which two was added to
-    each Parameter, but for the first."""
+    """An average as it is made, after twice as many of other numbers as come ``before``, and after each of four updates, before
+    which two was added to each Parameter, but for the first."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}

@@ -10,7 +10,7 @@ from typing import Any
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering
-from embcheck.core.stream import Stream, shape
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
@@ -85,7 +85,7 @@ def draw(draws: Stream) -> ParametrizationCase:
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     chosen |= {name: draws.choice(COVERED[name]) for name in ("dtype", "layout")}
     chosen["shape"] = tuple(
-        max(1, n) for n in shape(draws, (2, 2, 3) if chosen["kind"] == "orthogonalized" else (1, 2, 3))
+        max(1, n) for n in shaped(draws, (2, 2, 3) if chosen["kind"] == "orthogonalized" else (1, 2, 3))
     )
     chosen["dim"] = draws.choice((None, *range(len(chosen["shape"]))))
     return repair(_held(ParametrizationCase(**chosen, seed=draws.between(0, 255))))

@@ -12,7 +12,7 @@ from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space, covering
-from embcheck.core.stream import Stream, shape
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
 
@@ -135,7 +135,7 @@ def draw(draws: Stream) -> TiedHeadLossCase | None:
     """A random case; more often of the two losses of logits, and of logits of any shape."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     if not draws.chance(3):
-        *lengths, columns = shape(draws)
+        *lengths, columns = shaped(draws)
         rows, classes = (lengths[:1], columns) if len(lengths) < 2 else ([lengths[0], columns], lengths[1])
         chosen |= {"shape": tuple(rows), "num_embeddings": max(1, classes), "classes_second": True}
         chosen |= {
