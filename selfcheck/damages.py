@@ -115,13 +115,11 @@ class Damage(NamedTuple):
         if site.name in ("F.cross_entropy", "F.nll_loss"):
             if self.name == "restride" or (self.spoil is not None and self.rows > 1):
                 found += ["reduction=none", f"input_rank>={3 if self.name == 'restride' else 2}"]
-            if self.name.endswith("(gradient)"):
-                found += ["input_numel>=1", *(["input_frozen=False"] if site.name == "F.nll_loss" else [])]
-            # The likelihood of the only class there is, is one.
-            if site.name == "F.cross_entropy" and self.name.startswith(
-                ("double(", "negate(", "cast(", "zero(gradient)")
-            ):
-                found.append("of_one_class=False")
+            if site.name == "F.nll_loss" and self.name.endswith("(gradient)"):
+                found.append("input_frozen=False")
+            # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
+            if self.name.startswith(("double(", "negate(", "cast(", "zero(gradient)")):
+                found += ["input_numel>=1", *(["of_one_class=False"] if site.name == "F.cross_entropy" else [])]
         return found
 
     def _not_zero(self, site: Site) -> list[str]:

@@ -69,7 +69,7 @@ PARTS = (
 #: Of each of these families so many random cases are looked at, in which any values of their axes meet, and one of so many that
 #: *full* runs; for each site so many conditions by its weight, and what the cases may cost together.
 RANDOM = {
-    **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 3000),
+    **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
     **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
     **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
 }

@@ -95,12 +95,14 @@ ROWS, COLUMNS = (1, 2, 3, 8, 17), (1, 2, 7, 8, 17, 33, 70)
 
 
 def shaped(draws: Stream, ranks: Sequence[int] = (1, 2, 3)) -> tuple[int, ...]:
-    """A shape of so many axes, now and then of one element, of more than a thousand, or of none."""
+    """A shape of so many axes, now and then of one element, of more than a thousand, or of none, or with a square in front."""
     rank = draws.choice(ranks)
     lengths = {0: (), 1: ((*ROWS, *COLUMNS),), 2: (ROWS, COLUMNS)}.get(
         rank, (ROWS, *((1, 2, 3),) * (rank - 2), COLUMNS)
     )
     found = [draws.choice(each) for each in lengths]
+    if rank > 1 and draws.chance(4):
+        found[1] = found[0]
     if found and draws.chance(4):
         place = draws.between(0, rank - 1)
         found[place] *= draws.choice((0, 1024 // math.prod(found) + 1))

@@ -226,6 +226,7 @@ def draw(draws: Stream) -> ClipAverageScaleCase:
     """A random case; what goes with one shape alone is seldom."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     chosen |= {name: AXES[name][0] for name in ("sparse", "strict", "poison", "times") if not draws.chance(6)}
+    chosen["what"] = draws.choice(("norm", "norm", "value", "vector", "vector", *AXES["what"]))
     chosen["order"] = draws.choice((chosen["order"], ("a",), ("a", "c"), ("a", "b", "c")))
     return repair(ClipAverageScaleCase(**{**chosen, "shape": shaped(draws)}))
 

@@ -95,8 +95,8 @@ def _held(case: ParametrizationCase) -> ParametrizationCase:
     """In half precision those alone whose numbers it holds, and what needs no decomposition."""
     most = {"float16": 2048, "bfloat16": 256}.get(case.dtype, math.inf)
     numbers = math.prod(case.shape) * (8 if case.kind == "mapped" else 1)  # which doubles them
-    wide = case.kind == "orthogonalized" and most < math.inf
-    return case.but(dtype="float32") if wide or numbers > most else case
+    decomposed = case.kind == "orthogonalized" and most < math.inf
+    return case.but(dtype="float32") if decomposed or numbers > most else case
 
 
 SPACE = Space(
