@@ -29,7 +29,7 @@ class Part(NamedTuple):
     """The faults of a set at some sites, and the families whose cases call many of these.
 
     Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs, ``beside`` what a tier runs.  Others are ``built`` for the faults, of which there are so many.
+    families tell that a case costs, beside what *gate* runs.  Others are ``built`` for the faults, of which there are so many.
     """
 
     of: str
@@ -40,7 +40,6 @@ class Part(NamedTuple):
     tier: str = "gate"
     drawn: int = 3000
     built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
-    beside: str = "gate"
 
 
 PARTS = (
@@ -136,7 +135,7 @@ def _random_case(family: Family, number: int) -> Any:
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
     wanted = [fault for fault in faults(part.drawn, _SEED, of=part.of) if fault.site in part.sites]
-    base, others = deck(part.beside, 0, part.families)[0], list[Candidate]()
+    base, others = deck("gate", 0, part.families)[0], list[Candidate]()
     made = Candidates(ledger)
     others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]
     for name in part.families if part.looked_at else ():
@@ -157,7 +156,7 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
             else:
                 hits[position - len(base)].append(fault)
     say(
-        f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of {part.beside}; {len(others)} more are looked at"
+        f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at"
     )
     taken: list[int] = []
     add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)

@@ -87,6 +87,8 @@ def draw(draws: Stream) -> ParametrizationCase:
     chosen["shape"] = tuple(
         max(1, n) for n in shaped(draws, (2, 2, 3) if chosen["kind"] == "orthogonalized" else (1, 2, 3))
     )
+    if chosen["kind"] == "orthogonalized" and max(chosen["shape"]) > 100:  # whose decomposition is dear
+        chosen["shape"] = (*chosen["shape"][:-2], *draws.choice(((17, 70), (33, 33), (70, 17))))
     chosen["dim"] = draws.choice((None, *range(len(chosen["shape"]))))
     return repair(_held(ParametrizationCase(**chosen, seed=draws.between(0, 255))))
 
