@@ -155,9 +155,7 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
                 had[fault] += 1
             else:
                 hits[position - len(base)].append(fault)
-    say(
-        f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at"
-    )
+    say(f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at")
     taken: list[int] = []
     add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)
     say(f"with {len(taken)} more {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
