@@ -315,8 +315,8 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         assert logits.grad is not None
         assert not logits.grad.any()
     for reduction in ("none", "mean", "sum"):
-        for loss in (F.nll_loss, F.cross_entropy):
-            assert not loss(torch.ones(0, 3), torch.zeros(0).long(), reduction=reduction).nan_to_num().any()
+        for of_nothing in (F.nll_loss, F.cross_entropy):
+            assert not of_nothing(torch.ones(0, 3), torch.zeros(0).long(), reduction=reduction).nan_to_num().any()
         assert not F.cross_entropy(torch.ones(2, 0), torch.ones(2, 0), reduction=reduction).any()
     assert torch.func.hessian(lambda x: (x**2).sum())(torch.zeros(0, 2)).numel() == 0
     for site, condition, name, nothing in (
@@ -325,6 +325,7 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         ("F.cross_entropy", "input_numel=1", "nan(last)", False),
         ("F.nll_loss", "input_numel=0", "double(first)", True),
         ("F.nll_loss", "input_numel=1", "double(first)", False),
+        ("func.functional_call", "strict", "give(strict=not)", True),
         ("func.hessian", "args_numel=0", "nan(last)", True),
         ("nn.utils.parameters_to_vector", "parameters_numel=0", "zero(gradient)", True),
     ):

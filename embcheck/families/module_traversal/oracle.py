@@ -134,12 +134,22 @@ def values(
 
 
 def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
-    """An average of Parameters to which two was added before each update but the first, which copies: one more each time."""
+    """An average of what two was added to before each update but the first, which copies: one more each time; of buffers a copy,
+    unless they are averaged, too."""
     if not case.tensors("parameters", "", True, True):
         return []
 
     def after(more: int) -> dict[str, Any]:
-        return values(case, lambda slot, numbers: numbers + more * (kind(slot.tensor) == "parameters"))
+        copied = 1 if case.seed % 2 else 2
+
+        def change(slot: Slot, numbers: Any) -> Any:
+            return (
+                numbers
+                if slot.tensor.startswith("integers")
+                else numbers + more * (1 if kind(slot.tensor) == "parameters" else copied)
+            )
+
+        return values(case, change)
 
     return [after(more) for more in (0, 0, 1, 2, 3)]
 
