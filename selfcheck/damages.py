@@ -110,6 +110,8 @@ class Damage(NamedTuple):
             found.append(f"{tensor}_frozen=False")  # all else that goes in are buffers
         if site.name == "func.functional_call" and self.name == "give(strict=not)":
             found.append("strict=False")  # which else refuses what it is not given
+        if site.name == "Module.named_modules":  # which lists one part once, and a shared one twice
+            found += {"give(remove_duplicate=not)": ["shared_part"], "reverse": ["parts>=2"]}.get(self.name, [])
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")
         if tensor in ("weight_v", "weight", "X") and self.name == "restride":

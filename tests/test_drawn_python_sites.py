@@ -318,6 +318,9 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         for of_nothing in (F.nll_loss, F.cross_entropy):
             assert not of_nothing(torch.ones(0, 3), torch.zeros(0).long(), reduction=reduction).nan_to_num().any()
         assert not F.cross_entropy(torch.ones(2, 0), torch.ones(2, 0), reduction=reduction).nan_to_num().any()
+    plain, shared = torch.nn.Linear(1, 1), torch.nn.Sequential(*[torch.nn.Identity()] * 2)
+    counts = [len([*each.named_modules(remove_duplicate=once)]) for each in (plain, shared) for once in (True, False)]
+    assert counts == [1, 1, 2, 3]
     assert torch.func.hessian(lambda x: (x**2).sum())(torch.zeros(0, 2)).numel() == 0
     for site, condition, name, nothing in (
         ("F.cross_entropy", "input_rank=2 & input_columns=1", "negate(last)", True),
@@ -326,6 +329,8 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         ("F.nll_loss", "input_numel=0", "double(first)", True),
         ("F.nll_loss", "input_numel=1", "double(first)", False),
         ("func.functional_call", "strict", "give(strict=not)", True),
+        ("Module.named_modules", "parts=1", "reverse", True),
+        ("Module.named_modules", "shared_part=False", "give(remove_duplicate=not)", True),
         ("func.hessian", "args_numel=0", "nan(last)", True),
         ("nn.utils.parameters_to_vector", "parameters_numel=0", "zero(gradient)", True),
     ):
