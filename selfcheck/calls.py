@@ -5,7 +5,7 @@ A call meets a conjunction if it meets each of its texts, so every call is writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from random import Random
 from typing import Any
@@ -17,13 +17,14 @@ from embcheck.core.facts import conditions
 from embcheck.engine.execution import Execution
 from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
-from selfcheck.conditions import TABLE, WEIGHTS
+from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
 from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 
 #: The texts of each site, in the order of their bits.
 TEXTS: Mapping[str, tuple[str, ...]] = {
-    site: tuple(dict.fromkeys(text for term in terms for text in term.texts)) for site, terms in TABLE.items()
+    site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
+    for site, terms in {**TABLE, **PYTHON_TABLES["extended"]}.items()
 }
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
@@ -35,12 +36,12 @@ Wanted = tuple[str, tuple[int, ...]]
 
 
 class _Recorder(Sites):
-    """Kernels that write down the calls of every site."""
+    """Kernels, or functions of Python's, that write down the calls of every site."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(names)
         self.calls: list[tuple[str, bytes]] = []
-        self._watched = {site: [(0, None)] for site in SITES}  # type: ignore[list-item]
+        self._watched = {site: [(0, None)] for site in names or SITES}  # type: ignore[list-item]
 
     def _written_down(self, site: Any, told: Any, result: Any, again: Any) -> None:
         found = 0
@@ -51,7 +52,7 @@ class _Recorder(Sites):
 
 @cache
 def _facts(site: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(term.fact for term in TABLE[site]))
+    return tuple(dict.fromkeys(conditions(text)[0].fact for text in TEXTS[site]))
 
 
 @cache
@@ -67,10 +68,11 @@ def _bits(site: str, fact: str, value: Any) -> int:
 _recorders: list[_Recorder] = []
 
 
-def calls_of(candidate: Candidate) -> Calls:
-    """The calls of a case that are judged: after a history, which is not, the last one of each site."""
+def calls_of(candidate: Candidate, names: Sequence[str] = ()) -> Calls:
+    """The calls of a case that are judged, of kernels or of other sites, ever the same: after a history, which is not judged, the
+    last one of each."""
     if not _recorders:
-        _recorders.append(_Recorder())
+        _recorders.append(_Recorder(names))
         _recorders[0].install()
     recorder = _recorders[0]
     recorder.forget()
@@ -84,15 +86,16 @@ def calls_of(candidate: Candidate) -> Calls:
 # -- conditions ---------------------------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, times: int) -> list[Wanted]:
-    """Conditions of drawn faults, with what their damages need: the site, and the bits of their texts."""
+def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS) -> list[Wanted]:
+    """Conditions of drawn faults of a set, with what their damages need: the site, and the bits of their texts."""
     draws, found = Random(f"conditions of decks {seed}"), []
-    for site, weight in WEIGHTS.items():
+    for site, weight in weights.items():
         for turn in range(weight * times):
-            drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, "core")
+            drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
                 texts, damage = drawn_fault
-                needs = [text for text in damage.needs if text in TEXTS[site]]
+                rounds = of == "extended" and damage.name == "cast(float32)"  # what has more digits
+                needs = [t for t in TEXTS[site] if t in damage.needs or (rounds and t.endswith("dtype=float64"))]
                 found.append((site, tuple(sorted({TEXTS[site].index(text) for text in [*texts, *needs]}))))
     return found
 

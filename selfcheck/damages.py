@@ -31,6 +31,8 @@ _NOTHING = {
     # It gives a number without a graph, and that a vector.
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
+    # A copy has no gradients.
+    "AveragedModel.__init__": ("drop(gradient)",),
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
     "LRScheduler.state_dict": ("shift", "repeat(", "clone("),
     **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
@@ -102,8 +104,16 @@ class Damage(NamedTuple):
         writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
         if tensor and (self.spoil is not None or writes):
             found.append(f"{tensor}_numel>={self.rows}")
+        if tensor and self.name.endswith("(gradient)"):
+            found.append(f"{tensor}_numel>=1")
         if tensor in ("weight", "X") and self.name.endswith("(gradient)"):
             found.append(f"{tensor}_frozen=False")  # all else that goes in are buffers
+        if site.name == "func.functional_call" and self.name == "give(strict=not)":
+            found.append("strict=False")  # which else refuses what it is not given
+        if site.name == "Module.named_modules":  # which lists one part once, and a shared one twice
+            found += {"give(remove_duplicate=not)": ["shared_part"], "reverse": ["parts>=2"]}.get(self.name, [])
+        if site.name == "func.hessian" and self.give is None:
+            found.append("args_numel>=1")
         if tensor in ("weight_v", "weight", "X") and self.name == "restride":
             found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
         if site.name in ("F.cross_entropy", "F.nll_loss"):
@@ -111,6 +121,9 @@ class Damage(NamedTuple):
                 found += ["reduction=none", f"input_rank>={3 if self.name == 'restride' else 2}"]
             if site.name == "F.nll_loss" and self.name.endswith("(gradient)"):
                 found.append("input_frozen=False")
+            # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
+            if self.name.startswith(("double(", "negate(", "cast(", "zero(gradient)")):
+                found += ["input_numel>=1", *(["of_one_class=False"] if site.name == "F.cross_entropy" else [])]
         return found
 
     def _not_zero(self, site: Site) -> list[str]:

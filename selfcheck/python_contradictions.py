@@ -48,12 +48,23 @@ def _of_lists() -> Iterator[tuple[str, str]]:
         yield f"{name}_numel=1 & {name}<=1", f"{name}_rows=1 & {name}_columns=1"
 
 
+#: Arguments that an optimizer has not.
+WITHOUT = {
+    **dict.fromkeys(("RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam"), ("amsgrad", "fused")),
+    **dict.fromkeys(("SGD", "Adagrad"), ("amsgrad",)),
+    "SparseAdam": ("amsgrad", "fused", "foreach"),
+}
 #: What follows from a condition.
 PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *_of_tensors(),
     *_of_lists(),
     # What argnums names is there.
     ("argnums>=2", "args>=2"),
+    ("input_numel=1", "of_one_class"),
+    ("input_rank<=2 & input_columns=1", "of_one_class"),
+    # Arguments that optimizers have not, and those that exclude each other.
+    *((f"optimizer={name}", f"{flag}=False") for name, flags in WITHOUT.items() for flag in flags),
+    ("foreach", "fused=False"),
     *((f"optimizer={name}", "counts_first") for name in COUNTING),
     ("tied", "parameters>=1"),
     ("sparse_grads", "grads>=1"),
@@ -106,6 +117,8 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     # It has no such argument; a model that averages has, and keeps it.
     yield "func.hessian", ("takes_aux=False",)
     yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
+    # Those of a module are parts of it, beside their list and its dictionary.
+    yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
     # A Parameter is pickled without its gradient.
     yield "pickle.loads", ("grads=0",)
     for name in (*_DENSE, "sgd", "adagrad"):

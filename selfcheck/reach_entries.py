@@ -1,6 +1,6 @@
 """The cases that *gate* runs beside its deck for faults at Python's entries: of *full*'s those that faults change which too few of
 *gate*'s cases reach; and those that *full* runs beside its own: for faults at the formulas of optimizers cases that are built, for
-the other faults of extended random ones."""
+the conditions of other faults of extended random ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import stream
+from embcheck.core.deck import aimed_at
+from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
-from embcheck.subject.collect import load_families
 from selfcheck import reach_steps, runner
+from selfcheck.calls import Calls, calls_of, counted, drawn, met
 from selfcheck.candidates import Candidate, Candidates
+from selfcheck.conditions import PYTHON_WEIGHTS
 from selfcheck.drawn import Fault, faults
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
@@ -26,7 +29,7 @@ class Part(NamedTuple):
     """The faults of a set at some sites, and the families whose cases call many of these.
 
     Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs, ``beside`` what a tier runs.  Others are ``built`` for the faults, of which there are so many.
+    families tell that a case costs, beside what *gate* runs.  Others are ``built`` for the faults, of which there are so many.
     """
 
     of: str
@@ -37,20 +40,6 @@ class Part(NamedTuple):
     tier: str = "gate"
     drawn: int = 3000
     built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
-    beside: str = "gate"
-
-
-#: Families of whose random cases so many each are looked at.
-RANDOM = ("clip_average_scale",)
-_RANDOM = 1500
-
-
-def random_cases(faults: Sequence[Fault]) -> list[tuple[str, Any]]:
-    """Random cases of families, in which any values of their axes meet."""
-    every = load_families()
-    draws = [(name, Stream(stream.derive("entries", name, number), 64)) for name in RANDOM for number in range(_RANDOM)]
-    found = [(name, every[name].space.random(each)) for name, each in draws]
-    return [(name, case) for name, case in found if case is not None]
 
 
 PARTS = (
@@ -75,18 +64,16 @@ PARTS = (
         8000,
         lambda faults: [("param_groups", case) for case in reach_steps.built(faults)],
     ),
-    Part(
-        "extended",
-        frozenset(EXTENDED) - {site.name for site in STEPS},
-        RANDOM,
-        0,
-        1500.0,
-        "full",
-        6000,
-        random_cases,
-        "full",
-    ),
 )
+#: Of each of these families so many random cases are looked at, in which any values of their axes meet, and one of so many that
+#: *full* runs; for each site so many conditions by its weight, and what the cases may cost together.
+RANDOM = {
+    **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
+    **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
+    **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
+}
+_SHARE, _TIMES, _BUDGET = 8, 150, 20000.0
+_NAMES = sorted(set(EXTENDED) - {site.name for site in STEPS})
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 
@@ -108,12 +95,47 @@ def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
             chosen.setdefault(part.tier, {}).setdefault(each.family.name, []).append(each.case)
+    for each in _random(jobs, ledger, say):
+        chosen.setdefault("full", {}).setdefault(each.family.name, []).append(each.case)
     return chosen
+
+
+def _calls(part: range) -> list[Calls]:
+    return [calls_of(runner._deck[0][0][place], _NAMES) for place in part]
+
+
+def _random(jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
+    """Random cases whose calls meet conditions of faults, apart from formulas, that too few of *full*'s cases meet."""
+    wanted = drawn(_SEED, _TIMES, "extended", {name: PYTHON_WEIGHTS["extended"][name] for name in _NAMES})
+    made = Candidates(ledger)
+    built = (
+        (name, _random_case(made.families[name], number)) for name, many in RANDOM.items() for number in range(many)
+    )
+    others = [each for name, case in built if case is not None and (each := made.fitted(name, case)) is not None]
+    base = deck("full", 0, RANDOM)[0][::_SHARE]
+    runner._deck[:] = [([*base, *others], ledger)]
+    count = len(base) + len(others)
+    with runner.forks(jobs) as pool:
+        parts = pool.map(_calls, [range(start, min(start + 64, count)) for start in range(0, count, 64)])
+        hits = met([each for part in parts for each in part], wanted)
+    had = _SHARE * counted(hits[: len(base)], len(wanted))
+    say(f"{np.mean(had > 0):.1%} of {len(wanted)} conditions are met; {len(others)} random cases are looked at")
+    taken: list[int] = []
+    add(taken, [_Case(each) for each in others], hits[len(base) :], had, _BUDGET)
+    say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
+    return [others[each] for each in taken]
+
+
+def _random_case(family: Family, number: int) -> Any:
+    """A random case of a family; of one that can aim, every other one aimed at thresholds."""
+    if number % 2 and family.space.aim is not None:
+        return aimed_at(family.space, family.name, number, _SEED)
+    return family.space.random(Stream(stream.derive("entries", family.name, number), 64))
 
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
     wanted = [fault for fault in faults(part.drawn, _SEED, of=part.of) if fault.site in part.sites]
-    base, others = deck(part.beside, 0, part.families)[0], list[Candidate]()
+    base, others = deck("gate", 0, part.families)[0], list[Candidate]()
     made = Candidates(ledger)
     others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]
     for name in part.families if part.looked_at else ():
@@ -133,9 +155,7 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
                 had[fault] += 1
             else:
                 hits[position - len(base)].append(fault)
-    say(
-        f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of {part.beside}; {len(others)} more are looked at"
-    )
+    say(f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at")
     taken: list[int] = []
     add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)
     say(f"with {len(taken)} more {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")

@@ -18,7 +18,7 @@ from selfcheck.contradictions import contradictory
 from selfcheck.drawn import TABLES, Fault, damages, faults, senseless
 from selfcheck.judging import Judging, deck
 from selfcheck.planting import Planted, Sites
-from selfcheck.python_contradictions import COUNTING
+from selfcheck.python_contradictions import COUNTING, WITHOUT
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Call
@@ -276,3 +276,62 @@ def test_weights_of_classes_and_likelihoods_without_gradients_have_none() -> Non
         ("nn.utils.parametrizations._Orthogonal.forward", "X_frozen", "double(gradient)"),
     ):
         assert senseless(PYTHON_SITES[site], condition, PYTHON_DAMAGES[name])
+
+
+def test_an_optimizer_has_not_every_argument_and_takes_one_path() -> None:
+    leaves = [torch.nn.Parameter(torch.ones(2))]
+    for name, flags in WITHOUT.items():
+        assert not {*flags} & {*inspect.signature(getattr(torch.optim, name)).parameters}
+        assert all(contradictory([f"optimizer={name}", flag], "Optimizer.state_dict") for flag in flags)
+    for name in ("SGD", "Adam", "AdamW", "Adagrad"):
+        with pytest.raises(RuntimeError, match="cannot be"):
+            getattr(torch.optim, name)(leaves, lr=0.5, foreach=True, fused=True)
+        assert not contradictory([f"optimizer={name}", "fused"], "Optimizer.state_dict")
+    assert contradictory(["foreach", "fused"], "Optimizer.load_state_dict")
+
+
+def test_what_is_parametrized_has_parts_and_an_average_has_no_gradients() -> None:
+    site = "nn.utils.parametrize.remove_parametrizations"
+    layer = torch.nn.Module()
+    layer.weight = torch.nn.Parameter(torch.ones(2, 2))
+    with pytest.raises(ValueError, match="does not have a parametrization"):
+        torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    torch.nn.utils.parametrize.register_parametrization(layer, "weight", torch.nn.Identity())
+    assert len(list(layer.modules())) == 4
+    assert contradictory(["parts=1"], site)
+    assert not contradictory(["parts>3"], site)
+    model = torch.nn.Linear(2, 2)
+    model.weight.grad = torch.ones(2, 2)
+    assert [each.grad for each in torch.optim.swa_utils.AveragedModel(model).parameters()] == [None, None]
+    assert "drop(gradient)" not in {each.name for each in damages("AveragedModel.__init__")}
+
+
+def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
+    for shape, target in (((3, 1), torch.zeros(3).long()), ((1,), torch.tensor(0)), ((2, 1), torch.rand(2, 1))):
+        logits = torch.randn(shape, requires_grad=True)
+        loss = F.cross_entropy(logits, target, reduction="sum", label_smoothing=0.25)
+        loss.backward()
+        assert loss == 0
+        assert logits.grad is not None
+        assert not logits.grad.any()
+    for reduction in ("none", "mean", "sum"):
+        for of_nothing in (F.nll_loss, F.cross_entropy):
+            assert not of_nothing(torch.ones(0, 3), torch.zeros(0).long(), reduction=reduction).nan_to_num().any()
+        assert not F.cross_entropy(torch.ones(2, 0), torch.ones(2, 0), reduction=reduction).nan_to_num().any()
+    plain, shared = torch.nn.Linear(1, 1), torch.nn.Sequential(*[torch.nn.Identity()] * 2)
+    counts = [len([*each.named_modules(remove_duplicate=once)]) for each in (plain, shared) for once in (True, False)]
+    assert counts == [1, 1, 2, 3]
+    assert torch.func.hessian(lambda x: (x**2).sum())(torch.zeros(0, 2)).numel() == 0
+    for site, condition, name, nothing in (
+        ("F.cross_entropy", "input_rank=2 & input_columns=1", "negate(last)", True),
+        ("F.cross_entropy", "input_rank=3 & input_columns=1", "negate(last)", False),
+        ("F.cross_entropy", "input_numel=1", "nan(last)", False),
+        ("F.nll_loss", "input_numel=0", "double(first)", True),
+        ("F.nll_loss", "input_numel=1", "double(first)", False),
+        ("func.functional_call", "strict", "give(strict=not)", True),
+        ("Module.named_modules", "parts=1", "reverse", True),
+        ("Module.named_modules", "shared_part=False", "give(remove_duplicate=not)", True),
+        ("func.hessian", "args_numel=0", "nan(last)", True),
+        ("nn.utils.parameters_to_vector", "parameters_numel=0", "zero(gradient)", True),
+    ):
+        assert senseless(PYTHON_SITES[site], condition, PYTHON_DAMAGES[name]) is nothing

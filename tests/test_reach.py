@@ -14,6 +14,7 @@ from embcheck.core.ledger import Ledger
 from selfcheck import calls, reach
 from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, counted, drawn, met
 from selfcheck.candidates import Candidates
+from selfcheck.conditions import TABLE
 from selfcheck.reach import Built
 
 
@@ -62,7 +63,7 @@ def test_a_fact_has_the_bits_of_the_texts_that_it_meets() -> None:
 
 def test_conditions_that_take_part_are_of_the_table_with_what_damages_need() -> None:
     found = drawn(3, 4)
-    assert {site for site, _ in found} == set(TEXTS)
+    assert {site for site, _ in found} == set(TABLE)
     assert all(bits and max(bits) < len(TEXTS[site]) for site, bits in found)
     assert found == drawn(3, 4)
     assert found != drawn(4, 4)

@@ -8,6 +8,7 @@ Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), evaluated
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -87,6 +88,25 @@ class Stream:
     def between(self, low: int, high: int) -> int:
         """An integer in ``[low, high]``."""
         return low + self.word() % (high - low + 1)
+
+
+#: Lengths of axes, on both sides of what kernels look at.
+ROWS, COLUMNS = (1, 2, 3, 8, 17), (1, 2, 7, 8, 17, 33, 70)
+
+
+def shaped(draws: Stream, ranks: Sequence[int] = (1, 2, 3)) -> tuple[int, ...]:
+    """A shape of so many axes, now and then of one element, of more than a thousand, or of none, or with a square in front."""
+    rank = draws.choice(ranks)
+    lengths = {0: (), 1: ((*ROWS, *COLUMNS),), 2: (ROWS, COLUMNS)}.get(
+        rank, (ROWS, *((1, 2, 3),) * (rank - 2), COLUMNS)
+    )
+    found = [draws.choice(each) for each in lengths]
+    if rank > 1 and draws.chance(4):
+        found[1] = found[0]
+    if found and draws.chance(4):
+        place = draws.between(0, rank - 1)
+        found[place] *= draws.choice((0, 1024 // math.prod(found) + 1))
+    return (1,) * rank if draws.chance(16) else tuple(found)
 
 
 def shuffled(seed: int, values: Sequence[T]) -> list[T]:

@@ -62,7 +62,7 @@ def clipped(
     for _ in range(before):
         others = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
         for p, grad in zip(others, grads.values(), strict=True):
-            p.grad = -grad
+            p.grad = -2 * grad
         clip(others, [p.grad for p in others], **options)
     members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
@@ -206,6 +206,7 @@ def scaled(
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
         last = step == len(steps) - 1  # what is refused counts as a call, too
+        behind = [roomy(p) for p in members.values()]
         for each in optimizers if unscaled_first else ():
             scaler.unscale_(each)
             if last and accepted(scaler.unscale_, each):
@@ -213,6 +214,7 @@ def scaled(
         if unscaled_first:
             unscaled = unscaled and (bad or weight.grad is None or torch.equal(weight.grad.to_dense(), due))
             unscaled = unscaled and (other.grad is None or bool((other.grad == 1).all()))
+            unscaled = unscaled and not any(bool(rest.any()) for rest in behind)
         for each in optimizers:
             stepped(scaler, each, filled)
             calls = (scaler.unscale_, scaler.step) if last else ()
@@ -235,6 +237,15 @@ def scaled(
     }
 
 
+def roomy(p: Tensor) -> Tensor:
+    """Zeros that lie in memory behind a gradient, which is moved before them if it is dense."""
+    if p.grad is None or p.grad.is_sparse:
+        return torch.zeros(0)
+    room = torch.zeros(2, *p.shape, dtype=p.dtype)
+    p.grad = room[0].copy_(p.grad)
+    return room[1]
+
+
 def losses_of(
     weight: Tensor, optimizers: list[Any], scaler: Any, exceed: Any, sparse: bool, unit: float
 ) -> tuple[Tensor, Any]:
@@ -251,7 +262,9 @@ def losses_of(
 
 def multiplies(scaler: Any, number: Tensor) -> bool:
     """Whether a matrix is scaled, by itself and in a list, and its gradient."""
-    matrix = (number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0]], dtype=number.dtype)).requires_grad_()
+    matrix = (
+        number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0 + 2.0**-12]], dtype=number.dtype)
+    ).requires_grad_()
     found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
     (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
     due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]

@@ -14,6 +14,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.clip_average_scale import programs
 from embcheck.families.clip_average_scale.cases import SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
@@ -221,4 +222,13 @@ def repair(case: ClipAverageScaleCase) -> ClipAverageScaleCase:
     return fitted(case.but(**{name: default[name] for name, kinds in _OWN.items() if case.what not in kinds}), _RULES)
 
 
-SPACE = Space(ClipAverageScaleCase, AXES, repair, scope, flags=("what", "dtype"), strength=2)
+def draw(draws: Stream) -> ClipAverageScaleCase:
+    """A random case; what goes with one shape alone is seldom."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    chosen |= {name: AXES[name][0] for name in ("sparse", "strict", "poison", "times") if not draws.chance(6)}
+    chosen["what"] = draws.choice(("norm", "norm", "value", "vector", "vector", *AXES["what"]))
+    chosen["order"] = draws.choice((chosen["order"], ("a",), ("a", "c"), ("a", "b", "c")))
+    return repair(ClipAverageScaleCase(**{**chosen, "shape": shaped(draws)}))
+
+
+SPACE = Space(ClipAverageScaleCase, AXES, repair, scope, flags=("what", "dtype"), draw=draw, strength=2)

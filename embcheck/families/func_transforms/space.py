@@ -163,6 +163,13 @@ def draw(draws: Stream) -> TransformCase | None:
     """A random case of small to middling size."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     chosen |= {"transform": draws.choice(tuple(ORACLES)), "mapped": draws.choice(SUBSETS)}
+    if draws.chance(2):  # of torch.func, what it may be given
+        chosen |= {name: draws.choice(values) for name, values in (COVERED | _MAPPING).items()}
+        chosen |= {"transform": draws.choice(draws.choice(tuple(APPLIED.values()))), "indices": "uniform"}
+        if draws.chance(4):
+            many = draws.choice(("num_embeddings", "embedding_dim"))
+            chosen[many] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1
+        return repair(TransformCase(**chosen, seed=draws.between(0, 255)))
     rows, width = draws.choice(((33, 1), (129, 2), (3, 33), (2, 65), *itertools.product(range(1, 12), range(1, 9))))
     shape = cases.spread(draws.between(1, 12), draws) if draws.chance(2) else chosen["shape"]
     sizes = {"num_embeddings": rows, "embedding_dim": width, "shape": shape, "seed": draws.between(0, 255)}

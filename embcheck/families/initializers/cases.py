@@ -15,6 +15,7 @@ from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
 from embcheck.core.space import Space, covering_rows
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.construction.cases import Spread
 from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
@@ -213,4 +214,12 @@ def fixed_cases() -> Iterator[InitializerCase]:
         yield InitializerCase(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
 
 
-SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), strength=2)
+def draw(draws: Stream) -> InitializerCase:
+    """A random case, of a shape that its initializer takes."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    fill = chosen["fill"]
+    ranks = (3,) if fill in KERNELS else (2,) if fill in MATRICES else (2, 2, 3) if fill in FANNED else (1, 2, 3)
+    return repair(InitializerCase(**{**chosen, "shape": shaped(draws, ranks), "seed": draws.between(0, 255)}))
+
+
+SPACE = Space(InitializerCase, AXES, repair, scope, fixed_cases, flags=("fill", "dtype"), draw=draw, strength=2)

@@ -77,7 +77,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
     def weight(self) -> Input:
         """The table, three rows of two columns."""
         fmt = FORMATS[self.dtype]
-        return Input(fmt.encode(np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
+        return Input(fmt.encode(fmt.fine * np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
 
     def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""

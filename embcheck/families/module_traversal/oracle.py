@@ -37,13 +37,15 @@ class Shown(NamedTuple):
 
 
 def values_of(case: ModuleTraversalCase, tensor: str) -> Any:
-    """The numbers of a tensor, as a list."""
-    shape = case.described(tensor)[1]
+    """The numbers of a tensor, as a list: floating-point ones are multiples of one that no narrower format holds."""
+    dtype, shape, _ = case.described(tensor)
     if tensor == "p_many":
-        return (np.arange(1200) % 97).reshape(shape).tolist()
-    if tensor.startswith("scalar"):
-        return 0.5
-    return np.arange(1, 1 + math.prod(shape)).reshape(shape).tolist()
+        numbers = np.arange(1200) % 97
+    elif tensor.startswith("scalar"):
+        numbers = np.array([0.5])
+    else:
+        numbers = np.arange(1, 1 + math.prod(shape))
+    return (numbers * FORMATS[dtype].fine if dtype in FORMATS else numbers).reshape(shape).tolist()
 
 
 def slots(case: ModuleTraversalCase) -> list[Slot]:
@@ -110,8 +112,11 @@ def as_converted(case: ModuleTraversalCase, slot: Slot) -> Shown:
         wanted = "int64"
     if wanted == shown.dtype:
         return as_built(case, slot)
+    numbers = shown.values
+    if wanted in FORMATS:
+        numbers = FORMATS[wanted].decode(FORMATS[wanted].encode(numbers)).tolist()
     parameter = kind(slot.tensor) == "parameters"
-    return shown._replace(dtype=wanted, key=shown.key if parameter else slot[1:3])
+    return shown._replace(dtype=wanted, key=shown.key if parameter else slot[1:3], values=numbers)
 
 
 def values(
@@ -129,20 +134,24 @@ def values(
 
 
 def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
-    """An average of Parameters to which two was added before each update but the first, which copies: one more each time."""
+    """An average of what two was added to before each update but the first, which copies: one more each time; of buffers a copy,
+    unless they are averaged, too."""
     if not case.tensors("parameters", "", True, True):
         return []
 
     def after(more: int) -> dict[str, Any]:
-        return values(case, lambda slot, numbers: numbers + more * (kind(slot.tensor) == "parameters"))
+        copied = 1 if case.seed % 2 else 2
+
+        def change(slot: Slot, numbers: Any) -> Any:
+            return (
+                numbers
+                if slot.tensor.startswith("integers")
+                else numbers + more * (1 if kind(slot.tensor) == "parameters" else copied)
+            )
+
+        return values(case, change)
 
     return [after(more) for more in (0, 0, 1, 2, 3)]
-
-
-def fine(case: ModuleTraversalCase, tensor: str) -> float:
-    """By what a negated tensor is multiplied, too: no narrower format holds it."""
-    dtype = case.described(tensor)[0]
-    return FORMATS[dtype].fine if dtype in FORMATS else 1.0
 
 
 def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:
@@ -177,7 +186,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
             (
                 path,
                 dense(case, own[path].tensor, made=path in negated),
-                (-n * fine(case, own[path].tensor) if path in negated else n).tolist(),
+                (-n if path in negated else n).tolist(),
             )
             for path, n in numbers.items()
         )

@@ -126,7 +126,9 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
     visits: list[list[Any]] = [[], [], [], []]
 
     def applied(visited: list[Any]) -> bool:
-        """Whether apply() gives the module, and leaves its parts and gradients as they were."""
+        """Whether apply() gives the module, and leaves its parts and gradients as they were, which are others the next time."""
+        for p in model.parameters():
+            p.data.neg_()
         before, grads = pictured(model), [p.grad for p in model.parameters()]
         itself = model.apply(visited.append) is model and pictured(model) == before
         return itself and all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
@@ -265,15 +267,17 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
         return torch.nn.Parameter(torch.zeros((0, len(name)), dtype=dtype))
     if name == "p_row":  # a view of the table
         return torch.nn.Parameter(table.detach()[0])
-    if name == "p_many":
-        return torch.nn.Parameter((torch.arange(1200) % 97).to(dtype).reshape(40, 30))
-    if name == "p_other":
-        dtype = torch.float32 if dtype == torch.float64 else torch.float64
-    if name.startswith("p"):
-        return torch.nn.Parameter(torch.arange(1.0, 4.0, dtype=dtype))
     if name.startswith("integers"):
         return torch.tensor([1, 2])
-    return torch.tensor(0.5, dtype=dtype) if name.startswith("scalar") else torch.tensor([1.0, 2.0], dtype=dtype)
+    if name == "p_other":
+        dtype = torch.float32 if dtype == torch.float64 else torch.float64
+    # Times what no narrower format holds.
+    fine = torch.tensor({torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(dtype, 1.0), dtype=dtype)
+    if name == "p_many":
+        return torch.nn.Parameter(fine * (torch.arange(1200) % 97).reshape(40, 30))
+    if name.startswith("p"):
+        return torch.nn.Parameter(fine * torch.arange(1, 4))
+    return fine / 2 if name.startswith("scalar") else fine * torch.tensor([1, 2])
 
 
 def padded(kind: Any, table: Tensor) -> Module:

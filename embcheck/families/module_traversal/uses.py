@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -37,13 +38,19 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
-    """An average as it is made, after so many others ``before``, and after each of four updates, before which two was added to
-    each Parameter, but for the first."""
+    """An average as it is made, after twice as many of other numbers as come ``before``, and after each of four updates, before
+    which two was added to each number, but for the first; and whether each that was made is a copy."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
-    for _ in range(before + 1):
+    moved = [*storages.values(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
+    lying, same = strides(copy.deepcopy(model)), True
+    for turn in range(2 * before + 1):
+        with torch.no_grad():
+            for tensor in moved if turn else ():
+                tensor.neg_()
         average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
+        same = same and values(average.module) == values(model) and strides(average.module) == lying
     found = [values(average.module)]
     for parameter in average.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -51,12 +58,12 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
         for _ in range(4):
             average.update_parameters(model)
             found.append(values(average.module))
-            for parameter in storages.values():
-                parameter.add_(2)
-        for parameter in storages.values():
-            parameter.sub_(8)
+            for tensor in moved:
+                tensor.add_(2)
+        for tensor in moved:
+            tensor.sub_(8)
     graded = all(p.grad is not None and bool((p.grad == 1).all()) for p in average.parameters())
-    return [found, int(average.n_averaged), graded and marks(average.module) == marks(model)]
+    return [found, int(average.n_averaged), same and graded and marks(average.module) == marks(model)]
 
 
 def called(model: Module, turn: int) -> list[Any]:
@@ -90,8 +97,6 @@ def called(model: Module, turn: int) -> list[Any]:
 
 def negated(tensor: Tensor) -> Tensor:
     made = -tensor.detach()
-    # Times what no narrower format holds.
-    made = made * {torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(made.dtype, 1)
     return made.requires_grad_() if made.is_floating_point() else made
 
 

@@ -260,8 +260,8 @@ def differentiate(optimizer: Any, build: Function) -> Any:
 
 
 def reload(optimizer: Any, build: Function) -> Any:
-    """An optimizer loads its own state, twice."""
-    for _ in range(2):
+    """An optimizer loads its own state, some times."""
+    for _ in range(4):
         optimizer.load_state_dict(optimizer.state_dict())
     return optimizer
 

@@ -20,7 +20,7 @@ class _ParametrizationAxes(NamedTuple):
     """The axes, simplest value first; each kind looks at its own."""
 
     kind: Annotated[str, ("normed", "bounded", "orthogonalized", "mapped")] = "normed"
-    shape: Annotated[tuple[int, int], SHAPES] = (3, 2)
+    shape: Annotated[tuple[int, ...], SHAPES] = (3, 2)
     side: Annotated[str, ("embedding", "head")] = "embedding"
     frozen: Annotated[bool, (False, True)] = False
     #: by the function of torch.nn.utils, not by that of its parametrizations
@@ -72,9 +72,10 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return (code - 2).reshape(self.shape)
 
     @property
-    def others(self) -> int | None:
-        """The axis along which a norm is taken; None for all."""
-        return None if self.dim is None else 1 - self.dim % 2
+    def others(self) -> tuple[int, ...] | None:
+        """The axes along which a norm is taken; None for all."""
+        rank = len(self.shape)
+        return None if self.dim is None else tuple(axis for axis in range(rank) if axis != self.dim % rank)
 
     def norms(self, values: Floats) -> Floats:
         """The norms that ``dim`` keeps apart, in a shape that broadcasts."""
@@ -84,14 +85,13 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
     @property
     def gain_shape(self) -> tuple[int, ...]:
         """The shape of the gains."""
-        if self.dim is None:
-            return ()
-        return (self.shape[0], 1) if self.dim % 2 == 0 else (1, self.shape[1])
+        others = self.others
+        return () if others is None else tuple(1 if axis in others else n for axis, n in enumerate(self.shape))
 
     @property
     def terms(self) -> int:
         """How many squares are in a norm."""
-        return math.prod(self.shape) if self.others is None else self.shape[self.others]
+        return math.prod(n for axis, n in enumerate(self.shape) if self.others is None or axis in self.others)
 
     @cached_property
     def gains(self) -> Floats:
@@ -118,8 +118,9 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @property
     def matrix(self) -> Floats:
-        """The weight with ``dim`` in front."""
-        return self.weight.T if self.dim == 1 else self.weight
+        """The weight with ``dim`` in front, and the others as one; a vector is a row."""
+        dim = self.dim or 0
+        return np.moveaxis(self.weight, dim, 0).reshape(1 if len(self.shape) < 2 else self.shape[dim], -1)
 
     def unit(self, name: str, length: int) -> Floats:
         """A vector of length about 1, of positive numbers, as the format holds it."""
@@ -128,13 +129,15 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
-        """The vectors u and v with which a power iteration begins."""
+        """The vectors u and v with which a power iteration begins; of a vector there is none, and they are 1 and its direction."""
+        if len(self.shape) < 2:
+            return np.ones(1), self.format.decode(self.format.encode(self.weight / np.sqrt((self.weight**2).sum())))
         return self.unit("u", self.matrix.shape[0]), self.unit("v", self.matrix.shape[1])
 
     def iterated(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
         """u and v after the iterations of a call in training, each with the norm of its error."""
         (u, v), eu, ev = self.ends, 0.0, 0.0
-        for _ in range(0 if self.evaluating else self.iterations):
+        for _ in range(0 if self.evaluating or len(self.shape) < 2 else self.iterations):
             if self.old:
                 v, ev = self._half(self.matrix.T, u, eu)
             u, eu = self._half(self.matrix, v, ev)
@@ -168,7 +171,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         sigma, unit = float(u @ self.matrix @ v), self.format.unit_roundoff
         off = (sum(self.matrix.shape) + 4) * unit * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
         share = off / (abs(sigma) - off) if off < abs(sigma) / 2 else math.inf
-        ends = np.outer(v, u) if self.dim == 1 else np.outer(u, v)
+        moved = np.moveaxis(self.weight, self.dim, 0).shape
+        ends = np.moveaxis(np.outer(u, v).reshape(moved), 0, self.dim)
         products = self.upstream * self.weight
         along, size = float(products.sum()), float(np.abs(products).sum())
         first, second = self.upstream / sigma, along * ends / sigma**2
@@ -176,13 +180,12 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return first - second, terms * (4 * share + (self.weight.size + 32) * unit)
 
     @property
-    def strides(self) -> tuple[int, int]:
+    def strides(self) -> tuple[int, ...]:
         """How the weight lies: as its original if it is divided, column by column if it is wide and orthogonal, else by rows."""
         if self.kind == "bounded":
-            rows, columns = preserved_strides(view_of(self.shape, self.layout).strides, self.shape)
-            return rows, columns
+            return preserved_strides(view_of(self.shape, self.layout).strides, self.shape)
         wide = self.kind == "orthogonalized" and self.shape[0] < self.shape[1]
-        return (1, self.shape[0]) if wide else (self.shape[1], 1)
+        return (1, self.shape[0]) if wide else view_of(self.shape, "contiguous").strides
 
     def mapped(self, values: Floats) -> Floats:
         """f of an original: 2x, and after two links 2x + 1."""
@@ -206,11 +209,11 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major."""
-        square = self.shape[0] == self.shape[1]
+        square = self.shape[-2:-1] == self.shape[-1:]
         by_reflections = (self.map or ("", "householder")[not square]) == "householder"
         return {
             **self.axes,
-            "wide": self.shape[0] < self.shape[1],
+            "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],
             "square": square,
             "triangular": self.kind == "orthogonalized" and by_reflections,
             "column_major": self.layout == "transposed",

@@ -22,7 +22,16 @@ Module = Any
 
 
 def sides(weight: Tensor, side: str, frozen: bool) -> tuple[Module, Module]:
-    """The two layers of a tied pair, that of ``side`` first."""
+    """The two layers of a tied pair, that of ``side`` first; of a weight that is no matrix two modules that show it."""
+
+    class Shown(torch.nn.Module):
+        def forward(self) -> Any:
+            return self.weight
+
+    if weight.dim() != 2:
+        one, two = Shown(), Shown()
+        one.weight = two.weight = torch.nn.Parameter(weight, not frozen)
+        return one, two
     embedding: Module = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, _freeze=frozen)
     head: Module = torch.nn.Linear(weight.shape[1], weight.shape[0], False, dtype=weight.dtype)
     head.weight = embedding.weight
@@ -34,6 +43,9 @@ def used(layer: Module) -> Tensor:
     if isinstance(layer, torch.nn.Embedding):
         found: Tensor = layer(torch.arange(layer.num_embeddings))
         return found
+    if not isinstance(layer, torch.nn.Linear):
+        shown: Tensor = layer()
+        return shown
     images: Tensor = layer(torch.eye(layer.in_features, dtype=next(layer.parameters()).dtype))
     return images.t()
 
@@ -124,7 +136,10 @@ def bounded(
     else:
         utils.parametrizations.spectral_norm(layer, n_power_iterations=iterations, dim=dim)
         inner = layer.parametrizations.weight
-        original, u, v = inner.original, inner[0]._u, inner[0]._v
+        # A vector is divided by its norm.
+        original, u, v = (
+            (inner.original, left, right) if weight.dim() < 2 else (inner.original, inner[0]._u, inner[0]._v)
+        )
     u.copy_(left)
     v.copy_(right)
     layer.train(not evaluating)

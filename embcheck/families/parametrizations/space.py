@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
@@ -32,8 +34,13 @@ def repair(case: ParametrizationCase) -> ParametrizationCase:
     """The case with the axes that its kind has."""
     known = {*PROGRAMS[case.kind][1], *(("signs",) if case.kind == "normed" else ())}
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN - known}
-    if case.kind == "bounded" and case.dim not in (0, 1):
+    rank = len(case.shape)
+    if (case.kind == "bounded" and case.dim not in range(rank)) or (case.dim is not None and case.dim >= rank):
         changes["dim"] = 0
+    if case.kind == "bounded" and rank < 2:
+        changes["old"] = False  # which takes a vector for a column
+    if case.kind == "orthogonalized" and rank < 2:
+        changes["shape"] = (3, 2)
     return case.but(**changes)
 
 
@@ -66,14 +73,34 @@ COVERED: dict[str, tuple[Any, ...]] = {
 
 
 def fixed_cases() -> Iterator[ParametrizationCase]:
-    """Weights of some sizes; in half precision those whose numbers it holds, and what needs no decomposition."""
+    """Weights of some sizes."""
     for position, kind in enumerate(("normed", "bounded", "orthogonalized")):
         for seed, chosen in enumerate(covering(COVERED, 2, position, extra_rows=5)):
-            shape = chosen.pop("rows"), chosen.pop("columns")
-            most = 2048 if chosen["dtype"] == "float16" else 256
-            if "16" in chosen["dtype"] and (kind == "orthogonalized" or shape[0] * shape[1] > most):
-                chosen["dtype"] = "float32"
-            yield repair(ParametrizationCase(kind, shape, **chosen, seed=seed))
+            matrix = chosen.pop("rows"), chosen.pop("columns")
+            yield repair(_held(ParametrizationCase(kind, matrix, **chosen, seed=seed)))
 
 
-SPACE = Space(ParametrizationCase, AXES, repair, scope, fixed_cases, flags=("kind", "side", "dtype"), strength=2)
+def draw(draws: Stream) -> ParametrizationCase:
+    """A random case, of a weight of any rank."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    chosen |= {name: draws.choice(COVERED[name]) for name in ("dtype", "layout")}
+    chosen["shape"] = tuple(
+        max(1, n) for n in shaped(draws, (2, 2, 3) if chosen["kind"] == "orthogonalized" else (1, 2, 3))
+    )
+    if chosen["kind"] == "orthogonalized" and max(chosen["shape"]) > 100:  # whose decomposition is dear
+        chosen["shape"] = (*chosen["shape"][:-2], *draws.choice(((17, 70), (33, 33), (70, 17))))
+    chosen["dim"] = draws.choice((None, *range(len(chosen["shape"]))))
+    return repair(_held(ParametrizationCase(**chosen, seed=draws.between(0, 255))))
+
+
+def _held(case: ParametrizationCase) -> ParametrizationCase:
+    """In half precision those alone whose numbers it holds, and what needs no decomposition."""
+    most = {"float16": 2048, "bfloat16": 256}.get(case.dtype, math.inf)
+    numbers = math.prod(case.shape) * (8 if case.kind == "mapped" else 1)  # which doubles them
+    decomposed = case.kind == "orthogonalized" and most < math.inf
+    return case.but(dtype="float32") if decomposed or numbers > most else case
+
+
+SPACE = Space(
+    ParametrizationCase, AXES, repair, scope, fixed_cases, flags=("kind", "side", "dtype"), draw=draw, strength=2
+)

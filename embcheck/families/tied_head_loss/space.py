@@ -12,6 +12,7 @@ from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space, covering
+from embcheck.core.stream import Stream, shaped
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
 
@@ -130,5 +131,20 @@ def _covering() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(classes, 2, shape, **chosen, ignored=ignored, classes_second=True, seed=seed)
 
 
+def draw(draws: Stream) -> TiedHeadLossCase | None:
+    """A random case; more often of the two losses of logits, and of logits of any shape."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    if not draws.chance(3):
+        *lengths, columns = shaped(draws)
+        rows, classes = (lengths[:1], columns) if len(lengths) < 2 else ([lengths[0], columns], lengths[1])
+        chosen |= {"shape": tuple(rows), "num_embeddings": max(1, classes), "classes_second": True}
+        chosen |= {
+            "call": draws.choice(COVERED["call"]),
+            "embedding_dim": 2,
+            "label_smoothing": draws.choice((0.0, 0.25)),
+        }
+    return repair(TiedHeadLossCase(**chosen, seed=draws.between(0, 255)))
+
+
 _FLAGS = ("call", "reduction", "targets", "ignored")
-SPACE = Space(TiedHeadLossCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)
+SPACE = Space(TiedHeadLossCase, AXES, repair, scope, fixed_cases, _FLAGS, draw=draw, strength=2)
