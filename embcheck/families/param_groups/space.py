@@ -97,8 +97,9 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"held": False, "crosswise": False, "laid": ""}
     if case.laid:
         changes |= {"held": False, "crosswise": False}
-    if flags.get("nesterov") and case.optimizer == "SGD" and case.interrupt == "path" and not path:
-        changes["interrupt"] = "nothing"  # the path before it writes to the gradient: see the ledger
+    writes = flags.get("nesterov") and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
+    if case.interrupt == "path" and not path and (writes or flags.get("fused")):
+        changes["interrupt"] = "nothing"  # the path before it is foreach
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
