@@ -206,9 +206,11 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
         nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
-        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to)."""
+        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to), alone_in_chunk (some
+        chunk of vmap looks up one token)."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
+        chunk = 2 if self.transform == "vmap_in_chunks" else self.chunk or self.batch
         return {
             **looked,
             **self.axes,
@@ -220,4 +222,5 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
+            "alone_in_chunk": self.numel == 1 and (chunk == 1 or self.batch % chunk == 1),
         }
