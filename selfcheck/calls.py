@@ -69,8 +69,8 @@ _recorders: list[_Recorder] = []
 
 
 def calls_of(candidate: Candidate, names: Sequence[str] = ()) -> Calls:
-    """The calls of a case that are judged, of kernels or of other sites, ever the same: after a history, which is not judged, the
-    last one of each."""
+    """The calls of a case that are judged, of kernels or of the sites of these names, which are the same in all calls of a process:
+    after a history, which is not judged, the last call of each."""
     if not _recorders:
         _recorders.append(_Recorder(names))
         _recorders[0].install()

@@ -19,7 +19,7 @@ from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
 from embcheck.core.axes import Axes, Input, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
-from embcheck.core.layout import SHARED, shared
+from embcheck.core.layout import shared
 from embcheck.core.pattern import occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]
@@ -128,8 +128,7 @@ class LookupCase(Axes, _TableAxes):  # type: ignore[misc]
         """The table in storage, shape ``(num_embeddings, embedding_dim)``; do not write to it."""
         arguments = (self.num_embeddings, self.embedding_dim, self.dtype, self.values, self.seed % 16)
         small = self.num_embeddings * self.embedding_dim <= _CACHED
-        stored = (_kept_table if small else _table)(*arguments)
-        return self.format.encode(shared(self.format.decode(stored), self.layout)) if self.layout in SHARED else stored
+        return shared((_kept_table if small else _table)(*arguments), self.layout)
 
     @cached_property
     def weight_values(self) -> Floats:
@@ -158,10 +157,7 @@ class LookupCase(Axes, _TableAxes):  # type: ignore[misc]
     @cached_property
     def _sent(self) -> tuple[Floats, Array]:
         values, stored = _sent(self)
-        if self._upstream_laid not in SHARED:
-            return values, stored
-        values = shared(values, self._upstream_laid)
-        return values, self.format.encode(values)
+        return shared(values, self._upstream_laid), shared(stored, self._upstream_laid)
 
     @property
     def weight_input(self) -> Input:

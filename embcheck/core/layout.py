@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from embcheck.core.format import Array, Floats
+from embcheck.core.format import Array
+
+S = TypeVar("S", bound=np.generic)
 
 #: Elements of poison before and after every view.
 GUARD = 8
@@ -86,8 +88,8 @@ def preserved_strides(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple
     return tuple(result)
 
 
-def shared(values: Floats, layout: str) -> Floats:
-    """The values that a gradient of that layout can hold, from rows of any: shape ``(…, D)``."""
+def shared(values: npt.NDArray[S], layout: str) -> npt.NDArray[S]:
+    """The values, or their storage, that a tensor of that layout can hold, from rows of any: shape ``(…, D)``."""
     if not values.size or layout not in SHARED:
         return values
     first = values[..., :1] if layout == "equal_columns" else values[:1]

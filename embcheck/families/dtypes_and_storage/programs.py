@@ -60,7 +60,7 @@ ORIGINS: dict[str, Origin] = named(
         "subclass": lambda given: given.as_subclass(type("Tagged", (torch.Tensor,), {})),
         "shared": lambda given: given.clone().share_memory_(),
         # Views that are conjugated, or negated, when they are read.
-        "conjugated": lambda given: torch.resolve_conj(given.conj()).conj(),
+        "conjugated": lambda given: given.conj_physical().conj(),
         "negated": lambda given: torch.complex(torch.zeros_like(given), -given).conj().imag,
         "mapped_tall": mapped_tall,
         "tall": lambda given: given[:1].expand(2**31 + 9, given.shape[1]),

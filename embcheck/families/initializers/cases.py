@@ -110,7 +110,7 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: rank, elements, drawn, many (enough for statistics), strided_kernel (rank 3, not contiguous),
-        fanless (neither inputs nor outputs are added up)."""
+        fanless (fan_in and fan_out are 0)."""
         drawn = self.distribution is not None
         kernel = len(self.shape) > 2 and self.layout not in ("contiguous", "offset")
         return {

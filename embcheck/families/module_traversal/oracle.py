@@ -134,24 +134,16 @@ def values(
 
 
 def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
-    """An average of what two was added to before each update but the first, which copies: one more each time; of buffers a copy,
-    unless they are averaged, too."""
+    """What an average holds when it is made and after each update: two is added to the model before each but the first, which
+    copies.  So an average grows by one each time, and a buffer that is copied by two; integers stay."""
     if not case.tensors("parameters", "", True, True):
         return []
 
-    def after(more: int) -> dict[str, Any]:
-        copied = 1 if case.seed % 2 else 2
+    def growth(slot: Slot) -> int:
+        averaged = kind(slot.tensor) == "parameters" or case.seed % 2
+        return 0 if slot.tensor.startswith("integers") else 1 if averaged else 2
 
-        def change(slot: Slot, numbers: Any) -> Any:
-            return (
-                numbers
-                if slot.tensor.startswith("integers")
-                else numbers + more * (1 if kind(slot.tensor) == "parameters" else copied)
-            )
-
-        return values(case, change)
-
-    return [after(more) for more in (0, 0, 1, 2, 3)]
+    return [values(case, lambda slot, numbers: numbers + times * growth(slot)) for times in (0, 0, 1, 2, 3)]  # noqa: B023
 
 
 def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:

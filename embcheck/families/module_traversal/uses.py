@@ -38,8 +38,8 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
-    """An average as it is made, after twice as many of other numbers as come ``before``, and after each of four updates, before
-    which two was added to each number, but for the first; and whether each that was made is a copy."""
+    """An average as it is made and after each of four updates, between which two is added to each number; and whether each
+    average is a copy when it is made.  Twice ``before`` others are made first, of other numbers."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}

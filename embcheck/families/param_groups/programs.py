@@ -260,7 +260,7 @@ def differentiate(optimizer: Any, build: Function) -> Any:
 
 
 def reload(optimizer: Any, build: Function) -> Any:
-    """An optimizer loads its own state, some times."""
+    """An optimizer loads its own state, four times."""
     for _ in range(4):
         optimizer.load_state_dict(optimizer.state_dict())
     return optimizer
