@@ -28,8 +28,9 @@ def test_releases_by_name() -> None:
     for asked in ("2.x", "", "latest", "nightly", "/no/such/python"):
         with pytest.raises(UnknownRelease):
             Release(asked)
-    assert Release("2.4.1").requirement == ["torch==2.4.1"]
-    assert Release("nightly", "https://x").requirement == ["--prerelease=allow", "torch"]
+    assert Release("2.2.2").requirement == ["torch==2.2.2", "numpy<2"], "the numpy that it was built for"
+    assert Release("2.4.1").requirement == ["torch==2.4.1", "numpy"]
+    assert Release("nightly", "https://x").requirement == ["--prerelease=allow", "torch", "numpy"]
     assert Release(sys.executable).interpreter == Path(sys.executable)
     listed = ["2.10.0", "2.9.0", "2.9.1", "2.3.1", "2.4.1", "2.4.0", "2.11.0rc1", "nonsense", "2.9.1.post1"]
     assert last_patches(listed) == ["2.4.1", "2.9.1.post1", "2.10.0"]

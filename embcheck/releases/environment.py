@@ -31,6 +31,8 @@ from embcheck.engine.source import requirements
 _INSTALL = 1800.0
 #: Seconds of CPU time for importing torch, and as many in which it may use next to none: its files may be far away.
 _IMPORT = 300.0
+#: Before this release torch was built for numpy 1.
+_NUMPY_2 = Version("2.3")
 #: Our own dependency whose version must be the same everywhere: the random cases are drawn with it.
 _PINNED = "hypothesis"
 #: Where a distribution's module has another name.
@@ -91,7 +93,9 @@ class Release:
     @property
     def requirement(self) -> list[str]:
         """What uv is asked to install."""
-        return ["--prerelease=allow", "torch"] if self.asked == "nightly" else [f"torch=={self.asked}"]
+        if self.asked == "nightly":
+            return ["--prerelease=allow", "torch", "numpy"]
+        return [f"torch=={self.asked}", "numpy<2" if Version(self.asked) < _NUMPY_2 else "numpy"]
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ class Cache:
         index = ["--index-url", release.index] if release.index else []
         try:
             _uv("venv", "--python", self.python, str(folder))
-            _uv("pip", "install", "--python", str(python), *index, *release.requirement, "numpy")
+            _uv("pip", "install", "--python", str(python), *index, *release.requirement)
             _uv("pip", "install", "--python", str(python), *(self.needs or needs()))
         except ReleaseError:
             shutil.rmtree(folder, ignore_errors=True)  # gigabytes, of no use to anybody
