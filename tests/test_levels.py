@@ -110,6 +110,11 @@ def test_evidence_is_what_was_used(name: str, capability: str, kernels: dict[str
     assert all(said.startswith(words) and bool(said) == bool(words) for said, words in zip(found, told, strict=True))
 
 
+def test_older_releases_have_another_word_for_default(monkeypatch: Patch) -> None:
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "NO AVX")
+    assert not any(unproved(level("default"), machine.here.__wrapped__(), {}))
+
+
 EXAMPLE = Counterexample(
     "a", "f", "torch", "eager", "cpu", "LookupCase()", "value", "w", script="# law\nimport sys\n\nimport torch\n"
 )

@@ -174,7 +174,8 @@ def here(device: str = "cpu") -> Machine:
     blas = re.search(r"BLAS_INFO=(\w+)", config)
     proved = replace(
         seen(),
-        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        # Older releases call it otherwise.
+        cpu_capability=torch.backends.cpu.get_cpu_capability().replace("NO AVX", "DEFAULT"),
         onednn=onednn[1] if onednn else "",
         onednn_kernel=kernel("bfloat16"),
         blas=f"mkl {mkl[1]}" if mkl else blas[1] if blas else "",
