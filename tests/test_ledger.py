@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from packaging.specifiers import SpecifierSet
 
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, load, load_all
@@ -250,3 +252,11 @@ ELSEWHERE = [entry for entry in IN_FORCE if not entry.runs_in(running(""))]
 @pytest.mark.parametrize("entry", ELSEWHERE, ids=lambda entry: entry.name)
 def test_witnesses_of_other_modes_fail_as_their_entries_say(entry: Entry) -> None:
     assert look(entry).status in (Status.KNOWN, Status.NOT_APPLICABLE)  # the latter without a compiler
+
+
+def test_what_two_entries_say_of_different_releases_is_no_news_in_either() -> None:
+    shown = next(held for held in IN_FORCE if held.law == "one_hot_invalid_inputs_raise" and not held.machine)
+    other = replace(shown, name="other", torch=SpecifierSet("<1"))
+    assert look(other, ledger=Ledger(elsewhere=(other,))).status == Status.VIOLATED
+    assert look(other, ledger=Ledger((shown,), (other,))).status == Status.HOLDS
+    assert look(shown, ledger=Ledger((shown,), (other,))).status == Status.KNOWN

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from embcheck.core.law import Family, Law, ended
-from embcheck.core.ledger import SEEMS_FIXED, Entry, LedgerError
+from embcheck.core.ledger import SEEMS_FIXED, Entry, Ledger, LedgerError
 from embcheck.core.machine import Machine, conditions, here
 from embcheck.core.result import Difference, Violated
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
@@ -20,6 +20,8 @@ from embcheck.known.recorded import scripts
 from embcheck.modes.mode import MODES, modes_of
 from embcheck.record.store import example_of
 from embcheck.subject.collect import load_families
+
+_EMPTY = Ledger()
 
 
 def statement(entry: Entry) -> Statement:
@@ -35,7 +37,7 @@ def look(
     entry: Entry,
     device: str = "cpu",
     *,
-    in_force: bool = True,
+    ledger: Ledger = _EMPTY,
     surveyed: bool = False,
     strict: bool = False,
     machine: Machine | None = None,
@@ -45,8 +47,8 @@ def look(
     Once it no longer fails the entry is stale, which is *violated*; where releases are ``surveyed`` it *holds* here, and
     unless ``strict`` also where the entry was never measured: it seems fixed on this torch or this machine.
 
-    An entry that is not ``in_force``, for it speaks of other releases, is *violated* if it fails here too.  One that
-    speaks of other machines than this one is not applicable.
+    An entry that the ``ledger`` has for other releases is *violated* if it fails here too, unless one that is in force says so.
+    One that speaks of other machines than this one is not applicable.
     """
     machine = machine or here(device)
     unmet = machine.unmet(entry.machine)
@@ -54,9 +56,10 @@ def look(
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
-        found = _shown(entry, device, scripted=surveyed)
+        found = _shown(entry, device, ledger, scripted=surveyed)
     except LedgerError as error:
         return _verdict(entry, device, Status.VIOLATED, str(error))
+    in_force = entry not in ledger.elsewhere
     if found is not None:
         if in_force:
             return _verdict(entry, device, Status.KNOWN, found=found)
@@ -93,8 +96,10 @@ def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Co
     return replace(made, reasons=reasons, counterexamples=shown)
 
 
-def _shown(entry: Entry, device: str, *, scripted: bool) -> Counterexample | None:
+def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Counterexample | None:
     """The witness as a counterexample, or None if it no longer fails as the entry says; ``scripted`` if its script is read.
+
+    Of an entry for other releases it is none if another, which is in force, says that it fails so.
 
     Raises:
         LedgerError: if it is no case, or lies outside the entry's own region.
@@ -121,6 +126,8 @@ def _shown(entry: Entry, device: str, *, scripted: bool) -> Counterexample | Non
         for execute in (Execution(device), Execution(device, apart=True)):
             for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
                 for found in result.difference.apart() if isinstance(result, Violated) else ():
+                    if entry in ledger.elsewhere and ledger.find(law.name, mode, device, found, case) is not None:
+                        continue
                     if entry.excuses(found, case):
                         return _counterexample(family, law, mode, device, case, found, scripted)
     return None
@@ -135,5 +142,5 @@ def _counterexample(
 
 def script_of(entry: Entry) -> str:
     """The script of an entry: of its witness as the installed torch fails now, else of its cause, else empty."""
-    shown = _shown(entry, "cpu", scripted=True)
+    shown = _shown(entry, "cpu", _EMPTY, scripted=True)
     return shown.script if shown is not None else scripts().get(entry.cause, "")

@@ -308,10 +308,8 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[
         from embcheck.runner.run import Batch
 
         settings = settings_of(request.config)
-        ledger = ledger_of(request.config)
-        in_force = embcheck_entry in (*ledger.entries, *ledger.some_machines)
-        how = {"in_force": in_force, "surveyed": settings.witnesses == "all", "strict": settings.strict}
-        verdict = look(embcheck_entry, settings.device, machine=proved(request.config), **how)
+        how = {"surveyed": settings.witnesses == "all", "strict": settings.strict, "machine": proved(request.config)}
+        verdict = look(embcheck_entry, settings.device, ledger=ledger_of(request.config), **how)
         Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
         if verdict.status == Status.VIOLATED:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)
