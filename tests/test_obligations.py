@@ -180,6 +180,18 @@ def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyP
     assert settled(told)[silent.law].status == Status.NOT_APPLICABLE
 
 
+def test_nothing_is_owed_of_what_a_release_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = FAMILIES["padding"]
+    items = [Item("padding", "torch", "eager", engine) for engine in ("scope", "product")]
+    law = "padding_row_gets_no_gradient"
+    for why, status in (("this release has no float16", Status.HOLDS), ("it has no float16", Status.UNKNOWN)):
+        absent = lambda case, out, why=why: why if case.dtype == "float16" else None  # noqa: E731
+        monkeypatch.setattr(family, "not_applicable", absent)
+        verdicts = [each for item in items for each in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)]
+        assert ("dtype=float16" in settled(verdicts)[law].must_cover) is (status == Status.UNKNOWN)
+        assert settled(verdicts)[law].status == status
+
+
 def test_a_law_that_follows_from_another_says_so() -> None:
     family, item = FAMILIES["one_hot"], Item("one_hot", "torch", "eager", "scope")
     verdicts = {v.law: v for v in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)}

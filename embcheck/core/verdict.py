@@ -119,10 +119,11 @@ class Verdict:
 
     ``cases`` were judged, of which ``known`` fell under the ledger, and in ``implied`` of which the law was not evaluated,
     for it follows from another one that held exactly; ``worst`` is the largest error/bound ratio of a
-    law with a bound (None for an exact law); ``must_cover`` are the law's obligations and ``met`` those met; ``digest``
-    fingerprints the cases.  Of an item alone, ``part`` is its number of how many, and ``failing`` are the cases that
-    violate the law, by the kind of difference: the hexadecimal digits of a number, a bit for each case's place; ``shared`` has
-    what these cases have in common, if that was to be learned (see `embcheck.engine.common_facts`).
+    law with a bound (None for an exact law); ``must_cover`` are the law's obligations, without those whose cases this release
+    does not have, and ``met`` those met; ``digest`` fingerprints the cases.  Of an item alone, ``part`` is its number of how
+    many, and ``failing`` are the cases that violate the law, by the kind of difference: the hexadecimal digits of a number, a
+    bit for each case's place; ``shared`` has what these cases have in common, if that was to be learned (see
+    `embcheck.engine.common_facts`).
     """
 
     law: str
@@ -174,6 +175,7 @@ class Verdict:
             worst=max(ratios, default=None),
             seconds=self.seconds + other.seconds,
             reasons=tuple(dict.fromkeys(self.reasons + other.reasons)),
+            must_cover=tuple(sorted({*self.must_cover}.intersection(other.must_cover))),
             met=tuple(sorted({*self.met, *other.met})),
             digest=_mix(self.digest, other.digest),
             part="",

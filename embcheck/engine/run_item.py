@@ -152,7 +152,7 @@ def _verdict(tallies: Tallies, tally: Tally, item: Item, seconds: float, near: l
         worst=tally.worst,
         seconds=seconds / max(1, len(tallies.each)),
         reasons=tuple(reasons),
-        must_cover=tuple(sorted({APPLIES, *tally.law.must_cover})),
+        must_cover=tuple(sorted({APPLIES, *tally.law.must_cover} - tally.absent)),
         met=tuple(sorted(tally.met)),
         digest=_hexadecimal(tallies.digest),
         part=f"{item.part}/{item.parts}",

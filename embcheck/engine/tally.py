@@ -48,6 +48,7 @@ Excuses = list[tuple[Difference, Entry | None]]
 class Tally:
     """What one law has seen in an item; ``cases`` are those that were judged.
 
+    ``absent`` are obligations that cases meet which this release does not have.
     ``failing`` are the places in the item of the cases that violate it, by the kind of difference, each a bit;
     ``kinds`` has the first of these that did not fail in the former run, ``old`` the first that did.
     """
@@ -55,6 +56,7 @@ class Tally:
     law: Law
     missing: set[str]
     met: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
     cases: int = 0
     known: int = 0
     implied: int = 0
@@ -69,9 +71,16 @@ class Tally:
 
     def meet(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets."""
-        newly = {each for each in self.missing if each == APPLIES or (facts and holds(each, facts))}
+        newly = self._met_by(facts)
         self.missing -= newly
         self.met |= newly
+
+    def _met_by(self, facts: Mapping[str, Any]) -> set[str]:
+        return {each for each in self.missing if each == APPLIES or (facts and holds(each, facts))}
+
+    def lack(self, facts: Mapping[str, Any]) -> None:
+        """Notes the obligations that a case with these facts meets, which this release does not have."""
+        self.absent |= self._met_by(facts)
 
     def excuse(self, entry: Entry) -> None:
         """Counts a case that falls under an entry of the ledger."""
@@ -137,6 +146,8 @@ class Tallies:
         first = results[0]
         if isinstance(first, (NotApplicable, Unreachable, OracleFailed)) and all(each is first for each in results):
             self._count(self.accept, case, first)  # it is about the case, whichever law is asked
+            if isinstance(first, NotApplicable) and first.why.startswith("this release"):
+                self._lack(case)
             return
         told = self.cases < _ALL_TOLD or self.cases % 8 == 0
         facts: Mapping[str, Any] = {}
@@ -151,6 +162,13 @@ class Tallies:
             if tally.missing and (told or tally.law.refusal):
                 facts = facts or case.facts()
                 tally.meet(facts)
+
+    def _lack(self, case: Any) -> None:
+        """Of what this release does not have a law need not judge any case."""
+        refused = self.family.refused(case)
+        for tally in self._asked:
+            if tally.missing and tally.law.refusal == refused and tally.law.when(case):
+                tally.lack(case.facts())
 
     def _note(self, case: Any) -> None:
         """A further case of the item: its place, its name, its share in the fingerprint of all."""
