@@ -160,7 +160,10 @@ def _trials(cache: Cache, cells: list[Cell], step: Step) -> dict[Key, str]:
     by_name = {cell.name: cell for cell in cells}
     sides = [by_name[column.name] for column in (step.before, step.after)]
     told = {}
-    for change, script in [(c, s) for c in step.changes if (s := script_of(c))][:_TRIED]:
+    tried = [(c, s) for c in step.changes if (s := script_of(c))][:_TRIED]
+    if tried:
+        write_line(f"{step.before.name} and {step.after.name}: running {len(tried)} scripts of what changed")
+    for change, script in tried:
         outcomes = [
             f"{side.name} {try_script(script, side.environment, cache.folder / 'trials').value}"
             for side in sides
