@@ -58,6 +58,8 @@ def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outc
 )
 def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, out: Outcome) -> Finding:
     (u, u_off), (v, v_off) = case.iterated()
+    if not np.isfinite([u_off, v_off]).all():
+        return UNASKED  # a product within rounding of zero has no direction
     seen_u, seen_v = np.asarray(out.u.values, np.float64), np.asarray(out.v.values, np.float64)
     weight, off = case.divided(seen_u, seen_v)
     told = np.isfinite(off).all()  # else uᵀWv is within rounding of zero
