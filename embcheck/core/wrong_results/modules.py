@@ -109,11 +109,15 @@ def the_last_but_one_is_overwritten(got: Any, expected: Any) -> Any:
 
 @of_plain
 def no_parameter_any_more(got: Any, expected: Any) -> Any:
-    """A tensor that is no Parameter is refused where a Parameter is due, or its name is unknown to a checkpoint."""
+    """A tensor that is no Parameter is refused where a Parameter is due, its name is unknown to a checkpoint or taken already, or
+    no Parameter is found."""
     refused = (
         "raised TypeError: cannot assign 'torch.",
         "raised RuntimeError: Error(s) in loading state_dict for ",
         "raised AssertionError: param must be a Parameter",
+        "raised KeyError: \"attribute 'weight' already exists\"",
+        "raised ValueError: not enough values to unpack (expected at least 1, got 0)",
+        "raised ValueError: torch.cat(): expected a non-empty list of Tensors",
     )
     return isinstance(got, str) and got.startswith(refused)
 
