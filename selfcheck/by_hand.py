@@ -230,7 +230,8 @@ def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
         raise ValueError(str(error)) from error
 
     def matches(fault: Fault) -> bool:
-        return expression.evaluate(lambda word, /, **_: word in fault.name or word in (fault.family, *fault.also))
+        names = fault.name.lower()
+        return expression.evaluate(lambda word, /, **_: word.lower() in names or word in (fault.family, *fault.also))
 
     return [name for name, fault in faults.items() if matches(fault)]
 

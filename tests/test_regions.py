@@ -104,6 +104,7 @@ ANYTHING = {
     "fused-sgd-half-vectors": "a momentum is read from memory behind its buffer",
     "ensemble-of-tied-models-on-meta": "a product with a weight on meta is what memory contained",
     "functional-call-of-a-shared-module": "outputs and steps of a model that has two tables after any sequence of operations",
+    "functional-call-of-a-shared-module-changed-later": "the table and gradients of such a model, which are any as well",
     "rows-in-pieces-are-misread": "what a mask over another axis makes of rows depends on how DTensor shards each use",
 }
 #: Cases that show a wrong number, or one beside right ones, where the witness does not.

@@ -201,7 +201,7 @@ def test_which_side_departs() -> None:
     def departs(**more: Any) -> str:
         return next(line for line in lines(replace(EXAMPLE, **more)) if line.startswith("  departs "))
 
-    assert departs(elsewhere={}) == "  departs torch in vmap; no other mode was asked"
+    assert departs(elsewhere={}) == "  departs torch in vmap; no other mode was asked on this case"
     both = {"eager": "violated", "no_grad": "violated"}
     assert departs(elsewhere=both) == "  departs torch in vmap, eager, no_grad; every mode that was asked"
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}

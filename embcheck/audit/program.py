@@ -284,7 +284,7 @@ def step(model: Model, inputs: Inputs, optimizer: Any) -> None:
 def moved_row(build: Build, inputs: Inputs, table: str, row: int) -> list[str]:
     """What moves a row that no lookup trains: which of an AdamW step's parts."""
     movers = []
-    for words, decay in (("the head's gradient", 0.0), ("weight decay", 0.5)):
+    for words, decay in (("its gradient", 0.0), ("weight decay", 0.5)):
         model = build()
         before = named(model)[table][row].detach().clone()
         step(model, inputs, torch.optim.AdamW(model.parameters(), lr=2.0**-7, weight_decay=decay))

@@ -25,10 +25,11 @@ def explain(
     out = console()
     out.print(f"[bold]{found.name}[/bold]", highlight=False)
     out.print(found.sentence, markup=False)
+    judged = "some" if found.conditional else "all"
     rows = {
-        "family": f"{family.name}, in the modes {', '.join(found.modes or family.modes)}",
+        "family": f"{family.name}, in mode {', '.join(found.modes or family.modes)}",
         "source": found.source,
-        "applies": "to cases that must be refused" if found.refusal else "to cases that are accepted",
+        "applies": f"to {judged} cases that {'must be refused' if found.refusal else 'are accepted'}",
         "implied": f"by {found.implied_by}, where that holds exactly" if found.implied_by else "",
         "covers": ", ".join(sorted(found.must_cover)) or "nothing but a judged case",
         "example": repr(_example(family, found)),

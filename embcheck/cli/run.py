@@ -37,6 +37,12 @@ def run(
     for name, there in (("color", tuple(COLOURS)), ("format", FORMS)):
         if given[name] not in there:
             refuse(f"--{name} {given[name]!r}: expected {', '.join(there)}")
+    from _pytest.mark.expression import Expression  # what pytest's own -k is made of
+
+    try:
+        Expression.compile(given["select"])
+    except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
+        refuse(f"-k {given['select']!r}: {error.args[0]}")
     if given["cpu"]:
         from embcheck.cli.levels import sweep
 

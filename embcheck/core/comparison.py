@@ -62,11 +62,16 @@ def same(
     return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain, beside=beside)
 
 
-def identical(got: Field, expected: Field | npt.NDArray[Any], explain: Callable[[Any], str] | None = None) -> Finding:
-    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns, or an observation."""
+def identical(
+    got: Field, expected: Field | npt.NDArray[Any] | int, explain: Callable[[Any], str] | None = None
+) -> Finding:
+    """Bit for bit: sign of zero, NaN payload and subnormals included.  ``expected`` are bit patterns, one for all elements, or
+    an observation."""
     beside = expected if isinstance(expected, Field) else None
-    wanted: npt.NDArray[Any] = expected.bits if isinstance(expected, Field) else expected
     actual = got.bits
+    if isinstance(expected, int):
+        expected = np.full(actual.shape, expected)
+    wanted: npt.NDArray[Any] = expected.bits if isinstance(expected, Field) else expected
     if actual.shape != wanted.shape:
         return _shaped(got, actual, wanted, beside)
     agree = actual == wanted
@@ -211,7 +216,7 @@ def _unlike(got: Field, actual: Any, expected: Any, beside: Field | None) -> Dif
 def _shaped(got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], beside: Field | None) -> Difference:
     pair = tuple(actual.shape), tuple(expected.shape)
     other = f"{beside.path}.shape" if beside is not None else ""
-    return Difference("shape", f"{got.path}.shape", *pair, "another shape", beside=other)
+    return Difference("shape", f"{got.path}.shape", *pair, f"shape {pair[0]}, expected {pair[1]}", beside=other)
 
 
 def _in_bits(got: Field, position: tuple[int, ...], have: int, want: int) -> str:

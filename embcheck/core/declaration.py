@@ -200,7 +200,9 @@ def resolve(name: str, folder: Path | None = None) -> Any:
     try:
         found = resolve_name(place)
     except ModuleNotFoundError as error:
-        raise SubjectError(f"subject {place!r}: no module {error.name!r}") from None
+        name, _, factory = place.partition(":")
+        hint = f"; for a file write {Path(name).stem}:{factory}" if name.endswith(".py") else ""
+        raise SubjectError(f"subject {place!r}: no module {error.name!r}{hint}") from None
     except AttributeError:
         module, _, attribute = place.partition(":")
         raise SubjectError(f"subject {place!r}: module {module!r} has no {attribute!r}") from None

@@ -56,6 +56,11 @@ class Law:
     metadata: bool = False
     claim: Claimed | None = None
 
+    @property
+    def conditional(self) -> bool:
+        """Whether it speaks of some cases only."""
+        return self.when is not _always
+
 
 class Plan(NamedTuple):
     """What is executed for a case: ``program(**inputs as tensors, **options)``.

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from embcheck.core.declaration import subject_of
 from embcheck.core.law import Law
 from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.machine import conditions
@@ -43,7 +44,7 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
     of instead, in words; empty if there is none."""
     told, facts = [], case.facts()
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
-        if entry.speaks_of(law) and entry.where.keys() <= facts.keys():
+        if entry.speaks_of(law) and entry.where.keys() <= facts.keys() and entry.subject == subject_of(case):
             apart = list(_apart(ledger, entry, mode, device, found, case, facts))
             told.append((len(apart), entry.name, apart))
     if not told:

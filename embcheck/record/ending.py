@@ -41,12 +41,15 @@ def because(
     ``others`` are failed tests that are no laws; ``broken`` says why the record is cut off; ``kept`` are failures of earlier runs
     that are not fixed.
     """
+    settled = list(settled)
     failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
     if code == 1:
         new = [verdict for verdict in failing if verdict.key not in excused]
         return ", ".join(_faults(new, unaccounted, others) + _of_kept(sorted(kept))) or "a test failed that is no law"
     if code == 0 and failing:
         return "what is violated or unknown was so in the baseline, on the very same cases"
+    if code == 0 and settled and all(verdict.family == LEDGER for verdict in settled):
+        return "no law was judged; the witnesses of the ledger are as their entries say"
     if code == 2 and selected:
         return f"interrupted, after {selected - unaccounted:,} of {counted(selected, 'item')}"
     if code == 3 and broken:

@@ -55,7 +55,7 @@ def _departs(example: Counterexample) -> str:
     wrong = [mode for mode, word in asked.items() if word == VIOLATED]
     modes = ", ".join((example.mode, *example.other_modes, *wrong))
     if len(wrong) == len(asked):
-        beside = "every mode that was asked" if asked else "no other mode was asked"
+        beside = "every mode that was asked" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
     right = [mode for mode, word in asked.items() if word == HOLDS]
     told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []

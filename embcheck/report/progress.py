@@ -138,7 +138,7 @@ class Progress:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif empty:
             self.out.print(Text("embcheck: nothing was selected"))
-            for line in _modeless(config):
+            for line in (*_modeless(config), *_near(config)):
                 self.out.print(Text(f"embcheck: {line}"))
             self.out.print(Text(verdict_line(NOTHING, because(NOTHING)), "bold"))
         for line in self.errors:
@@ -156,6 +156,15 @@ class Progress:
             made = sarif if self.form == "sarif" else document
             told = made.of_session(run) if run is not None else made.of_nothing(NOTHING, because(NOTHING))
             print(document.text(told))
+
+
+def _near(config: pytest.Config) -> list[str]:
+    """The laws in whose names the text stands by which nothing was selected."""
+    from embcheck.subject.collect import load_families
+
+    text = config.option.keyword
+    names = [law.name for family in load_families().values() for law in family.laws if text and text in law.name]
+    return [f"-k takes whole names of laws; {text} is in {', '.join(names)}"] if names else []
 
 
 def _modeless(config: pytest.Config) -> list[str]:

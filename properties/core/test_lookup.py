@@ -121,11 +121,9 @@ def lookup_output_requires_grad_iff_weight_does(case: LookupCase, out: Outcome) 
     expected = case.requires_grad and out.makes_graph
     found = described(out.value, requires_grad=expected)
     if isinstance(found, Difference):
-        table = "the table does" if case.requires_grad else "the table does not"
-        lost = "requires no grad" if expected else "requires grad"
-        return replace(
-            found, words=f"the output {lost}, where {table}" + (": it would get no gradient" if expected else "")
-        )
+        where = "grad mode is off" if case.requires_grad else "the table does not"
+        words = "requires no grad, where the table does: it would get no gradient"
+        return replace(found, words=f"the output {words if expected else f'requires grad, where {where}'}")
     return every(found, described(out.value, is_leaf=not expected))
 
 

@@ -16,6 +16,8 @@ from embcheck.core.weight_map import MATHEMATICS
 
 #: How many elements of a row are shown.
 _SHOWN = 6
+#: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most.
+_ROUNDING = 2.0**-7
 
 
 def which_row(case: LookupCase) -> Callable[[Any], str]:
@@ -35,7 +37,7 @@ def _own(case: LookupCase) -> Callable[[Any], str]:
             if found:
                 return f"token {token} received row {found[0]}; {expected}"
             factor = factor_of(rows, weight[case.tokens], case.format)
-            if factor is None:
+            if factor is None or abs(factor - 1) < _ROUNDING:
                 return f"token {token} received {_shown(row)}, which is no row of the table; {expected}"
             meant = f" (if that is meant, declare scale={scale_of(factor, case.embedding_dim)})"
             hint = meant if is_subject(case.entry) else ""
