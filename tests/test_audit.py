@@ -153,7 +153,7 @@ def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     assert _earlier(path, facts) == []
     found = models([*kept, told("m:three", BUILT.law, Status.NOT_APPLICABLE)])
     assert closing(found) == (
-        "1 models, 1 judgements · 0 findings in 0 models · 0 unknown · 0 notes · 0.0 s of CPU a model in the median "
+        "1 model, 1 judgement · 0 findings in 0 models · 0 unknown · 0 notes · 0.0 s of CPU a model in the median "
         "· 1 not built"
     )
 

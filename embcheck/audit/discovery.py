@@ -134,7 +134,9 @@ def _is_table(thing: Any) -> bool:
 
 def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
     """The weight whose product with the hidden states are the logits."""
-    names = {id(parameter): name for name, parameter in reversed(list(named(model).items()))}
+    # Of a weight that is tied a name that is not the table's, if it has one.
+    listed = sorted(named(model).items(), key=lambda each: each[0] != facts.table)
+    names = {id(parameter): name for name, parameter in listed}
     calls, width = Calls(), 0
     try:
         with calls:

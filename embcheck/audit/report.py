@@ -10,6 +10,7 @@ from rich.text import Text
 from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, Advice, Model
 from embcheck.record.store import replay_command
+from embcheck.record.totals import counted
 from embcheck.report.style import STYLE, plain_table
 
 
@@ -62,10 +63,10 @@ def closing(audited: list[Model]) -> str:
     found, bad = sum(len(model.findings) for model in built), sum(bool(model.findings) for model in built)
     seconds = sorted(model.seconds for model in built)
     parts = [
-        f"{len(built)} models, {len(statuses)} judgements" if many else f"{len(statuses)} judgements",
-        f"{found} findings" + (f" in {bad} models" if many else ""),
+        f"{counted(len(built), 'model')}, " * many + counted(len(statuses), "judgement"),
+        counted(found, "finding") + f" in {counted(bad, 'model')}" * many,
         f"{unknown} unknown",
-        f"{sum(len(model.notes) for model in built)} notes",
+        counted(sum(len(model.notes) for model in built), "note"),
     ]
     if seconds:
         parts.append(f"{seconds[len(seconds) // 2]:.1f} s of CPU" + (" a model in the median" if many else ""))
