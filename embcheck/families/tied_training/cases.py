@@ -15,7 +15,7 @@ from embcheck.core.layout import view_of
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
-from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present
+from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
 from embcheck.families.tied_training.optimizers import UNSET
 
 #: Learning-rate schedules: what each is made with, and the rate of an epoch by its documentation.
@@ -162,7 +162,8 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
         due, multiple = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)], MULTIPLE
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
-            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns)
+            sent = sent_by(self) if self.is_sparse else None
+            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent)
             if exact is not None:
                 return np.stack(exact), np.zeros((self.steps, *self.shape))
         if self.is_sparse:

@@ -90,6 +90,15 @@ def gradients_of(case: Any) -> tuple[Floats, Floats]:
     return (np.cumsum(weight, 0), np.cumsum(bias, 0)) if case.zero == "never" else (weight + 0.0, bias + 0.0)
 
 
+def sent_by(case: Any) -> Floats:
+    """The magnitudes of all that the lookups of each step send to each row, together, shape ``(steps, V, D)``."""
+    data = case.data
+    one_hot = (data.tokens[:, :, None] == np.arange(case.shape[0])).astype(np.float64)
+    times = np.array(case.passes, np.float64)[:, None, None] * LOOKUPS.get(case.tie, 1)
+    sent: Floats = times * (one_hot.transpose(0, 2, 1) @ np.abs(data.below))
+    return np.cumsum(sent, 0) if case.zero == "never" else sent
+
+
 def present(gradient: Rounded, tokens: Any) -> Rounded:
     """A sparse gradient: NaN where no row is materialized."""
     absent = np.ones((len(gradient.value), 1), np.bool_)

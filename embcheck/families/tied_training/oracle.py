@@ -109,8 +109,12 @@ def exact_sgd(
     rates: list[float],
     fmt: Format,
     turns: int,
+    sent: Floats | None = None,
 ) -> list[Floats] | None:
     """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
+
+    What is ``sent``, shape ``(steps, V, D)``, are the magnitudes of a sparse gradient's duplicates together, which are added one
+    by one.
 
     With powers of two for every factor each value is an integer multiple of one unit.  If no sum of magnitudes
     exceeds 2^p units, no operation rounds, in whatever order.
@@ -127,7 +131,8 @@ def exact_sgd(
     for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
         if gradient is not None:
             turn = k % turns
-            g, magnitude = sign * gradient.value + decay * current, np.abs(gradient.value) + decay * size
+            g, magnitude = sign * gradient.value + decay * current, decay * size
+            magnitude = magnitude + (np.abs(gradient.value) if sent is None else sent[k])
             buffer = buffers[turn]
             if momentum:
                 first = buffer is None
