@@ -265,13 +265,14 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
         state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
         half_vector (one in half precision fills the shortest vector register, of eight numbers), all_beginnings (each
-        flag is set that a first step depends on)."""
+        flag is set that a first step depends on), zero_rate, plain_momentum (nesterov is off), in_bfloat16 (some are)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
             name: self.asked.get(name) or dict(self.own).get(name)
-            for name in ("nesterov", "foreach", "fused", "momentum")
+            for name in ("nesterov", "foreach", "fused", "momentum", "differentiable")
         }
+        set_to = {(name, value) for options in (self.asked, dict(self.own)) for name, value in options.items()}
         return {
             **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
             **flags,
@@ -281,6 +282,9 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "state_reloaded": self.interrupt in ("reloaded", "saved", "itself"),
             "not_single": any(member.dtype != "float32" for member in self.members),
             "one_starts_late": len(firsts) > 1,
+            "zero_rate": ("lr", 0) in set_to,
+            "plain_momentum": ("nesterov", False) in set_to,
+            "in_bfloat16": any(member.dtype == "bfloat16" for member in self.members),
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",

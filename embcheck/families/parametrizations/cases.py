@@ -113,7 +113,10 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         gain = (along / norm).reshape(self.gain_shape)
         gain_bound = (2 * self.terms + 32) * u * (size / norm).reshape(self.gain_shape)
         direction = self.gains / norm * (up - v * along / norm**2)
-        bound = (4 * self.terms + 64) * u * np.abs(self.gains / norm) * (np.abs(up) + np.abs(v) * size / norm**2)
+        share, part = np.abs(self.gains / norm), np.abs(v) * size / norm**2
+        # A square that the format may not hold makes a part vanish, and so does a quotient that is too small for it.
+        lost = np.where(norm**2 < 2.0**self.format.emax, self.format.smallest_subnormal * (1 + np.abs(v)), part)
+        bound = share * ((4 * self.terms + 64) * u * (np.abs(up) + part) + lost)
         return (gain, gain_bound), (direction, bound)
 
     @property
