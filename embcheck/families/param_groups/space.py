@@ -94,7 +94,7 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.setting == "nothing":
         changes["since"] = 0
     if sparse:
-        changes |= {"held": False, "crosswise": False, "laid": ""}
+        changes |= {"crosswise": False, "laid": ""}
     if case.laid:
         changes |= {"held": False, "crosswise": False}
     writes = flags.get("nesterov") and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
@@ -104,7 +104,7 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
-        changes["mix"] = case.mix if case.ranks == {2} else "pair"
+        changes["mix"] = case.mix if case.ranks == {2} or case.mix == "matrices" else "pair"
     if case.optimizer == "Muon":
         changes["mix"] = case.mix if case.ranks == {2} else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound
@@ -213,6 +213,7 @@ def _alone() -> Iterator[ParamGroupsCase]:
         if all(flag in KINDS[name].flags for flag, _ in flags) and (not sparse or "sparse" in KINDS[name].takes):
             grouping, absence = ("together", "each")[seed % 2], ABSENCES[seed % len(ABSENCES)]
             path = ("", "foreach")[seed // 2 % 2]
+            mix = "pair" if sparse and mix == "ranks" else mix  # of which the first has a gradient that is sparse
             yield ParamGroupsCase(name, mix, grouping, absence, path, flags, steps=6, sparse=sparse, seed=seed)
 
 
