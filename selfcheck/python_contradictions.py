@@ -66,6 +66,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"optimizer={name}", f"{flag}=False") for name, flags in WITHOUT.items() for flag in flags),
     ("foreach", "fused=False"),
     *((f"optimizer={name}", "counts_first") for name in COUNTING),
+    ("amsgrad", "counts_first"),
     ("tied", "parameters>=1"),
     ("sparse_grads", "grads>=1"),
     ("mixed", "parameters>=2"),
