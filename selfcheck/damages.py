@@ -114,6 +114,10 @@ class Damage(NamedTuple):
             found += {"give(remove_duplicate=not)": ["shared_part"], "reverse": ["parts>=2"]}.get(self.name, [])
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")
+        if site.name == "func.grad_and_value" and (self.rows > 1 or self.name == "restride"):
+            found.append("has_aux")  # else the value comes last, which is a number
+        if "_SpectralNorm" in site.name and self.name != "give(weight=memory)":
+            found.append("earlier>=1")  # what the first call gives, registration looks at for its shape and dtype alone
         if tensor in ("weight_v", "weight", "X") and self.name == "restride":
             found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
         if site.name in ("F.cross_entropy", "F.nll_loss"):

@@ -133,8 +133,8 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
     with torch.no_grad():
         result = optimizer.step(compute) if closure else optimizer.step()
     notes["returned"] &= result is loss
-    for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
-        stands = grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense())
+    for p, (grad, values), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
+        stands = grad is None or values is None or torch.equal(grad.to_dense(), values.to_dense())
         now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
         notes["kept"] &= p.grad is grad and stands and mark == now
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
