@@ -120,6 +120,8 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
     # Those of a module are parts of it, beside their list and its dictionary.
     yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
+    # It refuses others.
+    yield "sparse_adam.plain", ("grads_layout=sparse",)
     # A Parameter is pickled without its gradient.
     yield "pickle.loads", ("grads=0",)
     for name in (*_DENSE, "sgd", "adagrad"):
