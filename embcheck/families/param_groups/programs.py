@@ -6,7 +6,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -133,8 +132,8 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
     with torch.no_grad():
         result = optimizer.step(compute) if closure else optimizer.step()
     notes["returned"] &= result is loss
-    for p, (grad, values), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
-        stands = grad is None or values is None or torch.equal(grad.to_dense(), values.to_dense())
+    for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
+        stands = grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense())
         now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
         notes["kept"] &= p.grad is grad and stands and mark == now
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
@@ -263,7 +262,7 @@ def differentiate(optimizer: Any, build: Function) -> Any:
 def reload(optimizer: Any, build: Function) -> Any:
     """An optimizer, or in turn a new one, loads four states: its own with three, two and one thirds added to each tensor, then
     its own."""
-    own, parity = copy.deepcopy(optimizer.state_dict()), len(optimizer.state) % 2
+    own, parity = optimizer.state_dict(), len(optimizer.state) % 2
 
     def raised(value: Any, turn: int) -> Any:
         if not (turn and isinstance(value, Tensor)):
