@@ -26,6 +26,7 @@ _NOTHING = {
     # Which mode is a word there.
     **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag", "EmbeddingBag."), ("give(mode=not)",)),
     "func.jvp": ("give(strict",),
+    "sparse_adam.": ("spill(grads)",),  # which are sparse
     # Weights of classes can't require grad.
     **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),
     # It gives a number without a graph, and that a vector.
@@ -112,8 +113,14 @@ class Damage(NamedTuple):
             found.append("strict=False")  # which else refuses what it is not given
         if site.name == "Module.named_modules":  # which lists one part once, and a shared one twice
             found += {"give(remove_duplicate=not)": ["shared_part"], "reverse": ["parts>=2"]}.get(self.name, [])
+        if site.name.startswith("sgd.") and self.name == "skip(states)":
+            found.append("momentum>0")  # else there are none
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")
+        if site.name == "func.grad_and_value" and (self.rows > 1 or self.name == "restride"):
+            found.append("has_aux")  # else the value comes last, which is a number
+        if "_SpectralNorm" in site.name and self.name != "give(weight=memory)":
+            found.append("earlier>=1")  # what the first call gives, registration looks at for its shape and dtype alone
         if tensor in ("weight_v", "weight", "X") and self.name == "restride":
             found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
         if site.name in ("F.cross_entropy", "F.nll_loss"):

@@ -66,6 +66,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"optimizer={name}", f"{flag}=False") for name, flags in WITHOUT.items() for flag in flags),
     ("foreach", "fused=False"),
     *((f"optimizer={name}", "counts_first") for name in COUNTING),
+    ("amsgrad", "counts_first"),
     ("tied", "parameters>=1"),
     ("sparse_grads", "grads>=1"),
     ("mixed", "parameters>=2"),
@@ -119,6 +120,8 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
     # Those of a module are parts of it, beside their list and its dictionary.
     yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
+    # It refuses others.
+    yield "sparse_adam.plain", ("grads_layout=sparse",)
     # A Parameter is pickled without its gradient.
     yield "pickle.loads", ("grads=0",)
     for name in (*_DENSE, "sgd", "adagrad"):

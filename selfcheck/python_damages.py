@@ -45,6 +45,7 @@ _NAMES = (
     "x_",
     "weight_v_",
     "X_",
+    "outputs_",
 )
 
 # -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------

@@ -272,3 +272,21 @@ def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyP
     first, second = runner._run(tasks)
     assert (first.status, first.met, second.status) == ("unknown", 2, "killed")
     assert first.told == "embcheck raised ZeroDivisionError: division by zero"
+
+
+def test_what_registration_computes_of_a_norm_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    norm, calls = torch.nn.utils.parametrizations._SpectralNorm, list[int]()
+    forward = norm.forward
+
+    def weight() -> torch.Tensor:
+        torch.manual_seed(0)
+        return torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2)).weight.detach()
+
+    def first_doubled(self: torch.nn.Module, given: torch.Tensor) -> torch.Tensor:
+        calls.append(1 + (not calls))
+        return calls[-1] * forward(self, given)
+
+    before = weight()
+    monkeypatch.setattr(norm, "forward", first_doubled)
+    assert torch.equal(weight(), before)
+    assert calls == [2, 1]

@@ -151,6 +151,11 @@ def test_what_a_step_refuses_is_not_drawn(site: str) -> None:
     assert _steps(name, form, shape=(3,)) is not contradictory(["params_rank=1"], site)
 
 
+def test_sparse_adam_takes_sparse_gradients_alone() -> None:
+    assert not _steps("SparseAdam", "plain")
+    assert contradictory(["grads_layout=expanded"], "sparse_adam.plain")
+
+
 @pytest.mark.parametrize(
     ("site", "condition", "call"),
     [

@@ -130,6 +130,22 @@ def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase
 
 
 @law(
+    "An orthogonal weight equals the map of its original, and gives that its gradient.",
+    source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map, use_trivialization",
+    when=of("orthogonalized"),
+    must_cover={"map=cayley", "map=matrix_exp", "map=householder", "wide", "square"},
+)
+def orthogonal_weight_is_the_map_of_its_original(case: ParametrizationCase, out: Outcome) -> Finding:
+    base, moved = (np.asarray(each.values, np.float64) for each in (out.base, out.moved))
+    gradient, size = case.orthogonal_gradient(base)
+    return every(
+        same(out.set, case.tall(base[..., : min(case.shape[-2:])])),  # of −I
+        within(out.stepped, case.orthogonal(base, moved), orthogonality(case)),
+        UNASKED if case.frozen else within(out.grad, gradient, orthogonality(case) * size),
+    )
+
+
+@law(
     "The parametrized weight stays orthogonal when its original tensor shrinks, as under weight decay.",
     source="torch.nn.utils.parametrizations.orthogonal: the parametrized weight is orthogonal",
     when=of("orthogonalized"),

@@ -179,7 +179,8 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
         for name, each in (("made", made), ("moved", pushed), *(("value", other) for other in beside)):
             seen[name].append(each)
     result = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))[1]
-    return {"result": result, "value": seen["value"][1], "agrees": all(agree(at, *ways) for ways in seen.values())}
+    same = all(agree(at, *ways, lie=True) for ways in seen.values())
+    return {"result": result, "value": seen["value"][1], "agrees": same}
 
 
 def stacked_layers(look: Look, at: At) -> Seen:

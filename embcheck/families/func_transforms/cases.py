@@ -99,11 +99,11 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @cached_property
     def tables(self) -> Floats:
-        """The tables, shape ``(count, V, D)``: distinct integers up to 100, alternating in sign; in float64 times one that no
-        narrower format holds."""
+        """The tables, shape ``(count, V, D)``: distinct integers up to 100, alternating in sign, times one that no narrower format
+        holds."""
         shape = (self.count("weight"), self.num_embeddings, self.embedding_dim)
         number = np.arange(math.prod(shape), dtype=np.float64)
-        unit = 2.0**33 + 1 if self.dtype == "float64" else 1.0
+        unit = {"float64": 2.0**33 + 1, "float32": 257 / 256, "float16": 9 / 8}.get(self.dtype, 1.0)
         return (unit * (1 + number % 100) * np.where(number % 2, -1.0, 1.0)).reshape(shape)
 
     @cached_property

@@ -69,11 +69,16 @@ def from_last_epoch(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_
     return begin(optimizer, last_epoch=last_epoch), []
 
 
-def forgotten(scheduler: Any) -> list[str]:
-    """The attributes that a state lacks or has otherwise, but for the optimizer and what is packed in a way of its own."""
-    state, packed = scheduler.state_dict(), ("optimizer", "_scale_fn_ref", "lr_lambdas", "_schedulers", "anneal_func")
+def forgotten(scheduler: Any, state: dict[str, Any]) -> list[str]:
+    """The attributes that a state lacks or has otherwise, but for the optimizer and what is packed in a way of its own; and those
+    of each scheduler in it."""
+    packed = ("optimizer", "_scale_fn_ref", "lr_lambdas", "_schedulers", "anneal_func")
     held = {name: value for name, value in vars(scheduler).items() if name not in packed}
-    return [name for name, value in held.items() if name not in state or not alike(value, state[name])]
+    parts = zip(getattr(scheduler, "_schedulers", ()), state.get("_schedulers", ()), strict=True)
+    return [
+        *(name for name, value in held.items() if name not in state or not alike(value, state[name])),
+        *(name for part in parts for name in forgotten(*part)),
+    ]
 
 
 def ending_twice(function: Any) -> Any:
@@ -89,7 +94,7 @@ def ending_twice(function: Any) -> Any:
 def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dict[str, Any]:
     own = optimizer.param_groups
     return {
-        "forgotten": forgotten(scheduler),
+        "forgotten": forgotten(scheduler, scheduler.state_dict()),
         "rates": [float(group["lr"]) for group in own],
         "momenta": [float(group.get("betas", (group.get("momentum"),))[0]) for group in own],
         "told": [float(rate) for rate in scheduler.get_last_lr()],

@@ -46,11 +46,11 @@ def traversed(
     for name, parameter in list(model.named_parameters(recurse=False)):
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
-    seen: dict[str, Any] = {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen = listings(model, names, prefix)
+    seen |= {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
-    seen |= listings(model, names, prefix)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
     seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}

@@ -37,6 +37,11 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
     return {name: tensor.stride() for name, tensor in held(model).items()}
 
 
+def gradients_of(model: Module) -> set[int]:
+    """Which tensors the gradients of a module are."""
+    return {id(parameter.grad) for parameter in model.parameters()}
+
+
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
     """An average as it is made and after each of four updates, between which two is added to each number; and whether each
     average is a copy when it is made.  Twice ``before`` others are made first, of other numbers."""
@@ -51,19 +56,24 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
                 tensor.neg_()
         average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
         same = same and values(average.module) == values(model) and strides(average.module) == lying
-    found = [values(average.module)]
+    found, behind = [values(average.module)], list[Tensor]()
     for parameter in average.parameters():
         parameter.grad = torch.ones_like(parameter)
+        room = torch.zeros(parameter.numel() + 1, dtype=parameter.dtype)
+        parameter.data = room.as_strided(parameter.shape, parameter.stride()).copy_(parameter.detach())
+        behind.append(room[-1])
     with torch.no_grad():
         for _ in range(4):
             average.update_parameters(model)
             found.append(values(average.module))
+            same = same and strides(average.module) == lying
             for tensor in moved:
                 tensor.add_(2)
         for tensor in moved:
             tensor.sub_(8)
     graded = all(p.grad is not None and bool((p.grad == 1).all()) for p in average.parameters())
-    return [found, int(average.n_averaged), same and graded and marks(average.module) == marks(model)]
+    same = same and graded and not any(behind) and marks(average.module) == marks(model)
+    return [found, int(average.n_averaged), same]
 
 
 def called(model: Module, turn: int) -> list[Any]:
@@ -108,7 +118,7 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
         def forward(self, given: Tensor) -> Tensor:
             return 2 * given
 
-    found, before = [], marks(model)
+    found, before, gradients = [], marks(model), gradients_of(model)
     for name in ("weight", "bias"):
         original, kind, lying = model._parameters.get(name), type(model), strides(model)
         if original is None:
@@ -119,12 +129,13 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
                 parametrize.register_parametrization(model, name, Doubled(), unsafe=unsafe)
                 kept = model.parametrizations[name].original is original
                 modes = all(link.training == model.training for link in model.parametrizations[name])
+                kept = kept and gradients_of(model) == gradients
                 seen.append([kept, modes, getattr(model, name).tolist()])
             parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
             seen.append(
                 [
                     type(model) is kind and marks(model) == before and (leave or strides(model) == lying),
-                    getattr(model, name) is original,
+                    getattr(model, name) is original and gradients_of(model) == gradients,
                     values(model),
                 ]
             )
@@ -135,7 +146,7 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
 def linked(model: Module, turn: int) -> list[Any]:
     """What another module shows, two times, once its weight and its bias have a whole module as their link."""
     model.forward = lambda given: 2 * given
-    found, before, lying = [], [mark[:2] for mark in marks(model)], strides(model)
+    found, before, lying, gradients = [], [mark[:2] for mark in marks(model)], strides(model), gradients_of(model)
     for again in range(2):
         holder: Module = torch.nn.Module()
         holder.weight = torch.nn.Parameter(torch.arange(6.0).reshape(3, 2))
@@ -145,5 +156,6 @@ def linked(model: Module, turn: int) -> list[Any]:
             parametrize.register_parametrization(holder, name, model, unsafe=turn > 1)
             same = same and marks(model) == [(*mark, holder.training) for mark in before] and strides(model) == lying
         same = same and all(holder.parametrizations[name].original.is_contiguous() for name in ("weight", "bias"))
+        same = same and gradients_of(model) == gradients
         found.append([holder.weight.tolist(), holder.bias.tolist(), same, values(holder)])
     return found

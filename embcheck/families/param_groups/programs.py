@@ -13,7 +13,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.tie_preservation.operations import stored
-from embcheck.families.tied_training.training_steps import loaded
+from embcheck.families.tied_training.training_steps import loaded, restored
 
 Tensor = torch.Tensor
 Function = Callable[..., Any]
@@ -260,9 +260,19 @@ def differentiate(optimizer: Any, build: Function) -> Any:
 
 
 def reload(optimizer: Any, build: Function) -> Any:
-    """An optimizer loads its own state, four times."""
-    for _ in range(4):
-        optimizer.load_state_dict(optimizer.state_dict())
+    """An optimizer, or in turn a new one, loads four states: its own with three, two and one thirds added to each tensor, then
+    its own."""
+    own, parity = optimizer.state_dict(), len(optimizer.state) % 2
+
+    def raised(value: Any, turn: int) -> Any:
+        if not (turn and isinstance(value, Tensor)):
+            return value
+        return value.to(torch.promote_types(value.dtype, torch.float64)) + turn / 3
+
+    for turn in (3, 2, 1, 0):
+        entries = {p: {name: raised(value, turn) for name, value in each.items()} for p, each in own["state"].items()}
+        state = {**own, "state": entries}
+        optimizer = restored(optimizer, state) if turn % 2 == parity else loaded(optimizer, state, build)
     return optimizer
 
 

@@ -183,6 +183,43 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return first - second, terms * (4 * share + (self.weight.size + 32) * unit)
 
     @property
+    def reflects(self) -> bool:
+        """Whether an orthogonal weight is made by Householder's reflections, the default of what is not square."""
+        return (self.map or ("", "householder")[self.shape[-2:-1] != self.shape[-1:]]) == "householder"
+
+    def tall(self, values: Floats) -> Floats:
+        """Matrices, or their transposes where the weight is wide."""
+        return np.swapaxes(values, -1, -2) if self.shape[-2] < self.shape[-1] else values
+
+    def orthogonal(self, base: Floats, original: Floats) -> Floats:
+        """The base times the map of an original: of the skew matrix of its lower triangle, or of its columns' reflections."""
+        lower = self.tall(original)
+        rows, columns = lower.shape[-2:]
+        unit = np.eye(rows)
+        if self.reflects:
+            image = unit
+            for k in range(columns):
+                mirror = np.tril(lower, -1)[..., k, None] + unit[:, k, None]
+                shares = 2 / (mirror**2).sum(-2, keepdims=True)
+                image = image - shares * (image @ mirror) @ np.swapaxes(mirror, -1, -2)
+            signs = np.diagonal(lower, 0, -2, -1)[..., None, :]
+            return self.tall(base @ (image[..., :columns] * signs))
+        skew = _skew(np.tril(lower))
+        if self.map == "cayley":
+            return self.tall(base @ np.linalg.solve(unit - skew / 2, unit + skew / 2)[..., :columns])
+        rates, vectors = np.linalg.eigh(1j * skew)
+        image = ((vectors * np.exp(-1j * rates)[..., None, :]) @ np.conj(np.swapaxes(vectors, -1, -2))).real
+        return self.tall(base @ image[..., :columns])
+
+    def orthogonal_gradient(self, base: Floats) -> tuple[Floats, Floats]:
+        """dL/dX at X = −I, where each map is 1 and that of reflections twice as steep; and how large its terms are."""
+        up, turned, steep = self.tall(self.upstream), np.swapaxes(base, -1, -2), 1 + self.reflects
+        columns = up.shape[-1]
+        size = np.abs(turned) @ np.abs(up)
+        gradient = steep * np.tril(_skew(turned @ up), -1)[..., :columns]
+        return self.tall(gradient), self.tall(steep * np.full_like(gradient, 2 * size.max()))
+
+    @property
     def strides(self) -> tuple[int, ...]:
         """How the weight lies: as its original if it is divided, column by column if it is wide and orthogonal, else by rows."""
         if self.kind == "bounded":
@@ -212,12 +249,17 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major."""
-        square = self.shape[-2:-1] == self.shape[-1:]
-        by_reflections = (self.map or ("", "householder")[not square]) == "householder"
         return {
             **self.axes,
             "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],
-            "square": square,
-            "triangular": self.kind == "orthogonalized" and by_reflections,
+            "square": self.shape[-2:-1] == self.shape[-1:],
+            "triangular": self.kind == "orthogonalized" and self.reflects,
             "column_major": self.layout == "transposed",
         }
+
+
+def _skew(values: Floats) -> Floats:
+    """Tall matrices beside columns of zeros, less the transpose."""
+    square = np.zeros((*values.shape[:-1], values.shape[-2]))
+    square[..., : values.shape[-1]] = values
+    return square - np.swapaxes(square, -1, -2)

@@ -170,10 +170,12 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
             "repeated": [gradient_again(layer, original, upstream) for _ in range(4)],
             "set": learned(layer, upstream),
             "strides": tuple(layer.weight.stride()),
+            "base": layer.parametrizations.weight[0].base.clone(),
+            "grad": original.grad,
         }
         if original.grad is not None:
             torch.optim.SGD([original], lr=0.125).step()
-        seen["stepped"] = now(layer)
+        seen |= {"stepped": now(layer), "moved": original.detach().clone()}
         with torch.no_grad():
             original.mul_(0.9375)  # as weight decay does
         return seen | {"decayed": now(layer)}

@@ -227,8 +227,31 @@ def rate_halved(optimizer: Any, **given: Any) -> Any:
 def loaded(optimizer: Any, state: Any, build: Function) -> Any:
     """Another optimizer of the same groups, which loads a state."""
     fresh = build([{"params": group["params"]} for group in optimizer.param_groups], lr=8.0)
-    fresh.load_state_dict(state)
-    return fresh
+    return restored(fresh, state)
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal, NaNs too."""
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def restored(optimizer: Any, state: Any) -> Any:
+    """The optimizer once it has loaded a state, which it must then hold, perhaps in another dtype."""
+    kept = {
+        place: {name: value.clone() if isinstance(value, Tensor) else value for name, value in each.items()}
+        for place, each in state["state"].items()
+    }
+    optimizer.load_state_dict(state)
+    members = [p for group in optimizer.param_groups for p in group["params"]]
+    held = {place: optimizer.state[p] for place, p in enumerate(members) if p in optimizer.state}
+    if [*held] != sorted(kept) or any(each.keys() != kept[place].keys() for place, each in held.items()):
+        raise AssertionError("an optimizer that loaded a state holds other entries")
+    for place, each in held.items():
+        for name, value in each.items():
+            old = kept[place][name]
+            if not (alike(old.to(value.dtype), value) if isinstance(value, Tensor) else old == value):
+                raise AssertionError(f"an optimizer that loaded a state holds another {name}")
+    return optimizer
 
 
 def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
