@@ -265,7 +265,7 @@ def reload(optimizer: Any, build: Function) -> Any:
     own, parity = optimizer.state_dict(), len(optimizer.state) % 2
 
     def raised(value: Any, turn: int) -> Any:
-        if not (turn and isinstance(value, Tensor)):
+        if not (turn and isinstance(value, Tensor)) or value.is_sparse:
             return value
         return value.to(torch.promote_types(value.dtype, torch.float64)) + turn / 3
 

@@ -231,7 +231,8 @@ def loaded(optimizer: Any, state: Any, build: Function) -> Any:
 
 
 def alike(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal, NaNs too."""
+    """Whether two tensors are equal, NaNs too; an optimizer may hold sparse ones."""
+    one, other = one.to_dense(), other.to_dense()
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
