@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -275,16 +276,19 @@ def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyP
 
 
 def test_what_registration_computes_of_a_norm_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    norm, calls = torch.nn.utils.parametrizations._SpectralNorm, list[int]()
-    forward = norm.forward
+    norm: Any = torch.nn.utils.parametrizations._SpectralNorm
+    forward, calls = norm.forward, list[int]()
 
     def weight() -> torch.Tensor:
         torch.manual_seed(0)
-        return torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2)).weight.detach()
+        made: Any = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 2))
+        found: torch.Tensor = made.weight.detach()
+        return found
 
     def first_doubled(self: torch.nn.Module, given: torch.Tensor) -> torch.Tensor:
         calls.append(1 + (not calls))
-        return calls[-1] * forward(self, given)
+        found: torch.Tensor = calls[-1] * forward(self, given)
+        return found
 
     before = weight()
     monkeypatch.setattr(norm, "forward", first_doubled)
