@@ -32,17 +32,27 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
 
     If steps are to be differentiated, it does from the first rate of zero on.
     """
+    member = _member(seen)
+    if member >= 0:
+        decay = case.options(member)["weight_decay"]
+        return _only_idle(seen, case.weight(member), case.gradient(member), decay)
     reached = np.logical_or.accumulate([rate == 0 or not case.flags.get("differentiable") for rate in case.rates])
-    if not np.isnan(seen.got[seen.differ]).all() or seen.differ[~reached].any():
+    if seen.differ[~reached].any():
         return False
     if seen.got.shape[1:] not in (case.shape, case.shape[:1]):  # rows that never had a gradient
-        return True
+        return bool(np.isnan(seen.got[seen.differ]).all())
     start, sent = case.data.bias, case.gradients[1]
     if seen.got.ndim == 3:
         start, sent = case.data.weight, np.stack([due.value for due in case.due])
-    decayed = float(case.flags.get("weight_decay") or 0.0) * np.concatenate([start[None], seen.expected[:-1]])
+    return _only_idle(seen, start, sent, float(case.flags.get("weight_decay") or 0.0))
+
+
+def _only_idle(seen: Elements, start: Floats, sent: Floats, decay: float) -> bool:
+    """Whether NaN stands only where what was sent, with the decay of the weight or without, is about zero, now or before."""
+    decayed = decay * np.concatenate([start[None], seen.expected[:-1]])
     idle = np.minimum(np.abs(sent), np.minimum(np.abs(sent + decayed), np.abs(sent - decayed))) < _VANISHES
-    return not (seen.differ & ~np.logical_or.accumulate(idle, axis=0)).any()
+    where = np.logical_or.accumulate(idle, axis=0)
+    return bool(np.isnan(seen.got[seen.differ]).all()) and not (seen.differ & ~where).any()
 
 
 @instead
