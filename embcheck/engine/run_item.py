@@ -224,11 +224,11 @@ def _reduced(
     """The smallest case found, how it differs, and the other laws that it violates."""
     kind = found.kind
     accept, mode = tallies.accept.law.name, tallies.mode.name
-    raising = [each for each in tallies.ledger.entries if each.concerns(accept, mode, tallies.device)]
-    raising = [each for each in raising if not each.covers_case(case)]
+    known = (each for each in tallies.ledger.entries if each.concerns(accept, mode, tallies.device))
+    raising = [each for each in known if not each.covers_case(case)]
 
     def alike(smaller: Any) -> bool:
-        # Where torch is known to raise nothing is left to judge once this is mended.
+        # A case on which torch is known to raise could not show that this failure is fixed.
         return not any(each.covers_case(smaller) for each in raising) and tallies.fails(law, smaller, kind) is not None
 
     case = next((held for held in near if size(held) < size(case) and alike(held)), case)

@@ -40,7 +40,7 @@ def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Find
 
 def one_by_one(case: ParamGroupsCase) -> bool:
     """Whether foreach steps a dense gradient one by one, for a sparse one beside it, and together where it is alone."""
-    foreach = case.path == "foreach" or "foreach" in case.asked
+    foreach = case.path == "foreach" or bool(case.asked.get("foreach"))
     return foreach and case.sparse and len({len(each.shape) < 2 for each in case.members}) > 1
 
 

@@ -130,7 +130,7 @@ def orthogonal_parametrization_keeps_weight_orthogonal(case: ParametrizationCase
 
 
 @law(
-    "An orthogonal weight equals the map of its original, and gives that its gradient.",
+    "An orthogonal weight, and the gradient of its original, follow the documented map.",
     source="torch.nn.utils.parametrizations.orthogonal: orthogonal_map, use_trivialization",
     when=of("orthogonalized"),
     must_cover={"map=cayley", "map=matrix_exp", "map=householder", "wide", "square"},

@@ -32,6 +32,8 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
 
     If steps are to be differentiated, it does from the first rate of zero on.
     """
+    if not np.isnan(seen.got[seen.differ]).all():
+        return False
     member = _member(seen)
     if member >= 0:
         decay = case.options(member)["weight_decay"]
@@ -40,7 +42,7 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
     if seen.differ[~reached].any():
         return False
     if seen.got.shape[1:] not in (case.shape, case.shape[:1]):  # rows that never had a gradient
-        return bool(np.isnan(seen.got[seen.differ]).all())
+        return True
     start, sent = case.data.bias, case.gradients[1]
     if seen.got.ndim == 3:
         start, sent = case.data.weight, np.stack([due.value for due in case.due])
@@ -48,11 +50,10 @@ def no_number_without_a_gradient(case: Any, seen: Elements) -> Any:
 
 
 def _only_idle(seen: Elements, start: Floats, sent: Floats, decay: float) -> bool:
-    """Whether NaN stands only where what was sent, with the decay of the weight or without, is about zero, now or before."""
+    """Whether only those differ of which the gradient, with weight decay or without, is about zero, in this step or before."""
     decayed = decay * np.concatenate([start[None], seen.expected[:-1]])
     idle = np.minimum(np.abs(sent), np.minimum(np.abs(sent + decayed), np.abs(sent - decayed))) < _VANISHES
-    where = np.logical_or.accumulate(idle, axis=0)
-    return bool(np.isnan(seen.got[seen.differ]).all()) and not (seen.differ & ~where).any()
+    return not (seen.differ & ~np.logical_or.accumulate(idle, axis=0)).any()
 
 
 @instead
