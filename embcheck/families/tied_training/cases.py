@@ -163,7 +163,8 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         due, multiple = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)], MULTIPLE
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
             sent = sent_by(self) if self.is_sparse else None
-            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent)
+            part = FAINT if self.faint else 1.0
+            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent, part)
             if exact is not None:
                 return np.stack(exact), np.zeros((self.steps, *self.shape))
         if self.is_sparse:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.bound import Rounded
-from embcheck.core.format import Floats, Format
+from embcheck.core.format import FORMATS, Floats, Format
 
 Formula = Callable[["Memory", Rounded, Rounded, float, int], Rounded]
 
@@ -24,6 +24,8 @@ FORMULAS: dict[str, Formula] = {}
 # dozen operations at most, or, with differentiable=True, by the same operations on a float32 tensor.
 _DOUBLE_SCALARS = 16 * 2.0**-53
 _SINGLE_SCALARS = 16 * 2.0**-24
+#: The format of factors whose products double precision holds.
+_FACTOR = FORMATS["float32"]
 
 
 class Memory(dict[str, Rounded]):
@@ -110,18 +112,23 @@ def exact_sgd(
     fmt: Format,
     turns: int,
     sent: Floats | None = None,
+    part: float = 1.0,
 ) -> list[Floats] | None:
     """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
 
     What is ``sent``, shape ``(steps, V, D)``, are the magnitudes of a sparse gradient's duplicates together, which are added one
-    by one.
+    by one; each is a multiple of ``part``.
 
-    With powers of two for every factor each value is an integer multiple of one unit.  If no sum of magnitudes
-    exceeds 2^p units, no operation rounds, in whatever order.
+    If each factor fits the format, and each value and each product is an integer multiple of one unit of which no sum of
+    magnitudes exceeds 2^p, no operation rounds, in whatever order.  Double precision shows that only of products that it
+    holds, which are those of at most 24 and 29 bits.
     """
+    factors, precision = (
+        (fmt, fmt.precision) if fmt.precision <= _FACTOR.precision else (_FACTOR, 53 - _FACTOR.precision)
+    )
     momentum, keep = float(flags["momentum"]), 1.0 - flags["dampening"]
     decay, sign = float(flags["weight_decay"]), -1.0 if flags["maximize"] else 1.0
-    if any(representation(factor, fmt) for factor in (momentum, keep, decay, *rates)):
+    if any(representation(factor, factors) for factor in (momentum, keep, decay, *rates)):
         return None  # a factor that is rounded itself makes no product exact, whatever double precision gives
     buffers: list[Floats | None] = [None] * turns
     size = np.abs(weight)
@@ -131,22 +138,28 @@ def exact_sgd(
     for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
         if gradient is not None:
             turn = k % turns
+            finest.append(decay * current)
             g, magnitude = sign * gradient.value + decay * current, decay * size
             magnitude = magnitude + (np.abs(gradient.value) if sent is None else sent[k])
             buffer = buffers[turn]
             if momentum:
-                first = buffer is None
-                buffer = g if buffer is None else momentum * buffer + keep * g
-                sizes[turn] = magnitude if first else momentum * sizes[turn] + abs(keep) * magnitude
-                buffers[turn] = buffer
-                finest += [g, buffer]
+                products = [g] if buffer is None else [momentum * buffer, keep * g]
+                sizes[turn] = magnitude if buffer is None else momentum * sizes[turn] + abs(keep) * magnitude
+                buffers[turn] = buffer = sum(products[1:], products[0])
+                finest += [g, *products, buffer]
+                if flags["nesterov"]:
+                    finest.append(momentum * buffer)
                 g = g + momentum * buffer if flags["nesterov"] else buffer
                 magnitude = magnitude + momentum * sizes[turn] if flags["nesterov"] else sizes[turn]
             current, size = current - rate * g, size + rate * magnitude
             largest = max(largest, magnitude.max(initial=0.0), size.max(initial=0.0))
             finest += [g, rate * g, current]
+            if sent is not None:  # and of each duplicate by itself, in the buffer since the first step
+                carried = (momentum or 1.0) ** (k // turns) * (keep if momentum and k >= turns else 1.0)
+                nested = momentum if flags["nesterov"] and momentum else 1.0
+                finest += [np.full_like(weight, f * part * nested * carried) for f in (1.0, rate)]
         after.append(current)
-    unit = 2.0 ** (math.ceil(math.log2(largest)) - fmt.precision) if largest else 1.0
+    unit = 2.0 ** (math.ceil(math.log2(largest)) - precision) if largest else 1.0
     scaled = np.stack(finest) / unit
     return after if bool((scaled == np.rint(scaled)).all()) else None
 
