@@ -73,7 +73,8 @@ def bag_dense_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
     source="nn.EmbeddingBag: scale_grad_by_freq, sparse, padding_idx, per_sample_weights",
     must_cover={"mode=sum", "mode=mean", "scale_grad_by_freq", "sparse", "empty_bag", "padding_bag", "padding_hit", "weighted",
              "negative_padding", "repeated", "untouched_row", "unequal_lengths", "numel>1000", "embedding_dim>64",
-             "dtype=float16", "dtype=bfloat16", "dtype=float64", "learns=both"},
+             "dtype=float16", "dtype=bfloat16", "dtype=float64", "learns=both",
+             "upstream_layout=expanded & embedding_dim>32 & repeated", "upstream_layout=equal_rows & embedding_dim>32 & repeated"},
     when=lambda case: table_learns(case) and is_weighed(case),
     modes=GRAPH,
 )  # fmt: skip

@@ -67,7 +67,9 @@ def who_arrived(case: LookupCase) -> Any:
     must_cover={"empty", "last_row", "unequal_counts", "untouched_row", "num_embeddings>2000", "max_count>2048",
              "numel>32768 & index_dtype=int32", "numel>32768 & sparse", "numel>32768 & scale_grad_by_freq",
              "numel>32768 & padding_hit", "embedding_dim>128", "dtype=bfloat16", "dtype=float16",
-             "dtype=float64", "rank>=4", "negative_padding", "all_padding"},
+             "dtype=float64", "rank>=4", "negative_padding", "all_padding",
+             "upstream_layout=expanded & embedding_dim>32 & repeated", "upstream_layout=equal_rows & embedding_dim>32 & repeated",
+             "upstream_layout=equal_columns & embedding_dim>32 & repeated", "upstream_layout=expanded & numel>1000"},
     when=has_weight_grad,
 )  # fmt: skip
 def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:

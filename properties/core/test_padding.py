@@ -21,7 +21,13 @@ padding = Family("padding", SPACE, routes.plan, call="table", refused=routes.ref
 @padding.law(
     "The gradients of the other rows are those of a lookup without the padding tokens.",
     source="nn.Embedding: padding_idx",
-    must_cover={"padding_hit", "padding_absent", "repeated", "scale_grad_by_freq"},
+    must_cover={
+        "padding_hit",
+        "padding_absent",
+        "repeated",
+        "scale_grad_by_freq",
+        "upstream_layout=expanded & embedding_dim>32 & repeated & padding_hit",
+    },
     when=lambda case: case.num_embeddings > 1,
 )
 def other_rows_ignore_padding_tokens(case: LookupCase, out: Outcome) -> Finding:

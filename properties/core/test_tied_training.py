@@ -154,6 +154,7 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
     must_cover={"several_steps", "sparse_gradient"}
+    | {f"optimizer=SGD & sparse_gradient & foreach=True & zero={zeroing}" for zeroing in ("to_zeros", "model_to_zeros")}
     | {f"optimizer={name}&rows>1000&uses=lookup{path and f'&{path}=True'}" for name in oracle.FORMULAS for path in paths(name)},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (

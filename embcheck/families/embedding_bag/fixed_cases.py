@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from embcheck.core.format import FORMATS
-from embcheck.core.layout import CROWDED, FAR
+from embcheck.core.layout import CROWDED, FAR, SHARED
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, MODES, sized_case
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES
@@ -110,6 +110,13 @@ def edges() -> Iterator[BagCase]:
         for weights in (None, "small"):
             yield BagCase(3, 3, "sum", numel, bags, batch, indices="skewed", padding_idx=padding, dtype=dtype,
                           values="small", weights=weights)  # fmt: skip
+    sums = itertools.product(("expanded", *SHARED), ((33, 9), (129, 65)), MODES)
+    for seed, (layout, (width, numel), mode) in enumerate(sums):
+        # Upstream gradients of strides 0, as sums have.
+        weights = ("small", None)[seed // 3 % 2] if mode == "sum" else None
+        yield BagCase(5, width, mode, numel, "unequal", indices="skewed", padding_idx=(None, 1)[seed % 2], weights=weights,
+                      learns="both" if weights else "table", dtype=tuple(FORMATS)[seed % 4], upstream_layout=layout, seed=seed,
+                      sparse=mode != "max" and seed % 5 == 4)  # fmt: skip
     slices = itertools.product((4, 9, 18), ("int64", "int32"), (False, True), MODES)
     for seed, (numel, index_dtype, cut, mode) in enumerate(slices):
         # Slices of longer rows of tokens, of cuts and of weights.

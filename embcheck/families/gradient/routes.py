@@ -5,12 +5,14 @@ Shared by the families that take gradients of a table (gradient, padding).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from embcheck.core.case import LookupCase
+from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.layout import UPSTREAM_LAYOUTS
+from embcheck.core.layout import SHARED, UPSTREAM_LAYOUTS
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS
 from embcheck.families.lookup.programs import ROUTES, Route, backward
@@ -88,6 +90,19 @@ def repair(case: LookupCase) -> LookupCase | None:
     if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
         changes["history"] = "fresh"
     return fitted.but(**changes)
+
+
+def fixed_cases() -> Iterator[LookupCase]:
+    """Those of a lookup, and upstream gradients of strides 0, as sums have, of many columns or tokens."""
+    yield from cases.fixed_cases()
+    sizes = ((33, 17), (129, 257), (3, 1001))
+    for seed, (layout, (width, numel)) in enumerate(itertools.product(("expanded", *SHARED), sizes)):
+        for turn, dtype in enumerate(FORMATS):
+            k = seed + turn
+            yield LookupCase(
+                5, width, "unequal", ((numel,), (numel, 1))[k % 2], (None, 1, 0)[k % 3], scale_grad_by_freq=k % 4 == 1,
+                sparse=k % 4 == 3, dtype=dtype, upstream_layout=layout, upstream="code" if layout in SHARED else "ones", seed=k,
+            )  # fmt: skip
 
 
 def refused(case: LookupCase) -> bool:

@@ -38,7 +38,7 @@ SPACE = Space(
     derivative.AXES,
     derivative.repair,
     scope,
-    cases.fixed_cases,
+    derivative.fixed_cases,
     flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
     base={"shape": (2, 3)},
     draw=lambda draws: derivative.repair(cases.threshold_case(draws, derivative.AXES)),

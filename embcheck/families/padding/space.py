@@ -50,7 +50,7 @@ SPACE = Space(
     AXES,
     repair,
     scope,
-    cases.fixed_cases,
+    routes.fixed_cases,
     flags=("padding_idx", "scale_grad_by_freq", "sparse", "dtype", "index_dtype"),
     base={"shape": (2, 3)},
     draw=lambda draws: repair(cases.threshold_case(draws, AXES)),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import Absent
 from embcheck.families.tied_training.optimizers import refusals
 
 _NO_OPTIMIZER = re.compile(r"module 'torch\.optim' has no attribute '(\w+)'")
@@ -25,13 +26,13 @@ def lacking(out: Outcome) -> str | None:
     """
     text = str(out.error or "")
     if (found := _NO_OPTIMIZER.match(text)) and not hasattr(torch.optim, found[1]):
-        return f"this release has no torch.optim.{found[1]}"
+        return Absent(f"this release has no torch.optim.{found[1]}")
     found = _NO_FLAG.match(text)
     kind = getattr(torch.optim, found[1], None) if found else None
     if found and (kind is None or found[2] not in inspect.signature(kind).parameters):
-        return f"this release's {found[1]} has no {found[2]}"
+        return Absent(f"this release's {found[1]} has no {found[2]}")
     if text == _NO_NAMES and not _takes_names():
-        return "this release's optimizers take no named parameters"
+        return Absent("this release's optimizers take no named parameters")
     return None
 
 

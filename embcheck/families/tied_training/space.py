@@ -210,8 +210,8 @@ def _gone_on() -> Iterator[TiedTrainingCase]:
 
 
 def fixed_cases() -> Iterator[TiedTrainingCase]:
-    """What must be refused; the first steps of L-BFGS on gradients that are faint; an eps that half precision lacks; and
-    tables of many rows, few of which have a gradient."""
+    """What must be refused; the first steps of L-BFGS on gradients that are faint; an eps that half precision lacks; sparse
+    gradients that are set to zero; and tables of many rows, few of which have a gradient."""
     yield from _refusals()
     for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
         # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
@@ -221,6 +221,8 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
             # The default in half precision, where it is zero, and rows that no token names.
             chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
             yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
+    for zero, foreach in itertools.product(KEPT_GRADIENTS[:2], (True, False)):
+        yield repair(TiedTrainingCase("SGD", steps=3, uses="lookup", sparse=True, foreach=foreach, zero=zero))
     for name in KINDS:
         for path in paths(name):
             tall = TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1)
