@@ -24,7 +24,7 @@ def on_a_route(case: TieExportCase) -> bool:
     source="nn.Module.named_parameters; load_state_dict, to_empty, fx.GraphModule, torch.jit, torch.export.unflatten",
     when=on_a_route,
     must_cover={"structure=shared", "structure=head_first", "route=symbolic_pickled", "route=traced_saved", "route=unflattened",
-             "route=meta_emptied_swapping", "bias", "frozen"},
+             "route=exported_decomposed", "route=meta_emptied_swapping", "bias", "frozen"},
 )  # fmt: skip
 def export_keeps_tied_weight_one_parameter(case: TieExportCase, out: Outcome) -> Finding:
     return every(same(out.count, 1 + case.bias), same(out.objects, 1))

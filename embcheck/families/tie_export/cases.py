@@ -29,7 +29,7 @@ NAMES = {
 PREFIXES = {"compiled": "_orig_mod."}
 #: Routes whose model holds the same Parameters as the one that it was made of; others have their own.
 SAME = ("loaded", "assigned", "assigned_variables", "parametrized_and_back", "symbolic", "symbolic_transformed", "scripted",
-        "traced", "exported", "exported_strictly", "compiled")  # fmt: skip
+        "traced", "exported", "exported_decomposed", "exported_strictly", "compiled")  # fmt: skip
 #: What a parametrization makes of the weight, where that is exact.
 FACTORS = {"doubled": 2.0, "halved": 1.0}
 #: Those whose original tensor is the weight as it is, for they have no right_inverse, or one that changes nothing.

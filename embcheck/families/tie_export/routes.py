@@ -111,6 +111,7 @@ def compiled(model: Module, tokens: Tensor) -> Module:
 SLOW: dict[str, Passage] = named(
     {
         "exported": lambda model, tokens: program(model, tokens).module(),
+        "exported_decomposed": lambda model, tokens: program(model, tokens).run_decompositions().module(),
         "exported_strictly": lambda model, tokens: program(model, tokens, True).module(),
         "exported_saved": lambda model, tokens: stored(
             torch.export.save, torch.export.load, program(model, tokens)
