@@ -164,7 +164,7 @@ compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10
              'backend="eager", called without a graph.')  # fmt: skip
 compile_mode("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
              'backend="aot_eager", called without a graph: no backward is recorded.')  # fmt: skip
-compile_mode("inductor", compiled, inductor_backend, lattice(2, 6, 120), 60.0,
+compile_mode("inductor", compiled, inductor_backend, lattice(2, 8, 90), 60.0,
              'backend="inductor" and dynamic shapes.')  # fmt: skip
 compile_mode("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
              'backend="inductor" and dynamic shapes, called without a graph.')  # fmt: skip

@@ -94,6 +94,11 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
         rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
         found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
         turn += 1
+    for position, row in enumerate(found):
+        # The first four have every rank and every dtype, the first sixteen each rank with each dtype.
+        for name, place in (("rank", position), ("dtype", position + position // len(axes["rank"]))):
+            if name in axes:
+                row[name] = axes[name][place % len(axes[name])]
     for row, anchor in zip(found, _BAG_ANCHORS if "weights" in axes else _ANCHORS, strict=False):
         row.update({name: value for name, value in anchor.items() if value in axes.get(name, ())})
     return found[:count]
