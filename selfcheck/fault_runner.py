@@ -24,6 +24,7 @@ from embcheck.modes.mode import Mode
 from selfcheck.candidates import Candidate, Candidates, every_case, killers
 from selfcheck.fault import Fault
 from selfcheck.hits import Hit
+from selfcheck.traced_sites import forget_graphs
 
 #: For how many cases a run goes on after the kill, to see which other laws the fault violates.
 _AFTER_KILL = 64
@@ -76,6 +77,8 @@ class Planted:
         self._context: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Planted:
+        if self.fault.modes:  # graphs that are kept were made without it
+            forget_graphs()
         self._context = self.fault.plant()
         self._context.__enter__()
         return self
@@ -84,6 +87,8 @@ class Planted:
         context, self._context = self._context, None
         if context is not None:
             context.__exit__(None, None, None)
+            if self.fault.modes:
+                forget_graphs()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
