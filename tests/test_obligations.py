@@ -18,6 +18,7 @@ from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, Entry, load, read
 from embcheck.core.machine import here
+from embcheck.core.result import Absent
 from embcheck.core.verdict import APPLIES, Status, Verdict
 from embcheck.engine import obligations, selection
 from embcheck.engine.obligations import obliging_cases
@@ -184,7 +185,7 @@ def test_nothing_is_owed_of_what_a_release_does_not_have(monkeypatch: pytest.Mon
     family = FAMILIES["padding"]
     items = [Item("padding", "torch", "eager", engine) for engine in ("scope", "product")]
     law = "padding_row_gets_no_gradient"
-    for why, status in (("this release has no float16", Status.HOLDS), ("it has no float16", Status.UNKNOWN)):
+    for why, status in ((Absent("torch has no float16"), Status.HOLDS), ("it has no float16", Status.UNKNOWN)):
         absent = lambda case, out, why=why: why if case.dtype == "float16" else None  # noqa: E731
         monkeypatch.setattr(family, "not_applicable", absent)
         verdicts = [each for item in items for each in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)]

@@ -112,6 +112,10 @@ class Holds:
 HOLDS = Holds()
 
 
+class Absent(str):
+    """Why a case can't be asked where it is that this release of torch has not what it needs: no law owes such a case."""
+
+
 @dataclass(frozen=True)
 class NotApplicable:
     """The law says nothing about this case, or the case can't be asked; ``why`` says so in words.

@@ -15,6 +15,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import (
     HOLDS,
     UNASKED,
+    Absent,
     Difference,
     Holds,
     NotApplicable,
@@ -146,7 +147,7 @@ class Tallies:
         first = results[0]
         if isinstance(first, (NotApplicable, Unreachable, OracleFailed)) and all(each is first for each in results):
             self._count(self.accept, case, first)  # it is about the case, whichever law is asked
-            if isinstance(first, NotApplicable) and first.why.startswith("this release"):
+            if isinstance(first, NotApplicable) and isinstance(first.why, Absent):
                 self._lack(case)
             return
         told = self.cases < _ALL_TOLD or self.cases % 8 == 0

@@ -17,7 +17,7 @@ from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
 from embcheck.core.outcome import Field, Outcome
-from embcheck.core.result import HOLDS, UNASKED, Finding
+from embcheck.core.result import HOLDS, UNASKED, Absent, Finding
 from embcheck.core.term_counts import as_if, often
 from embcheck.families.embedding_bag import oracle as bag_oracle
 from embcheck.families.embedding_bag import space as bag_space
@@ -31,7 +31,7 @@ from embcheck.families.embedding_bag.space import SPACE
 def not_asked(case: BagCase, out: Outcome) -> str | None:
     """A release may refuse tokens of which no bag is made, as no document says what they are for, or lack nested tensors."""
     if isinstance(out.error, AttributeError) and "nested_tensor_from_jagged" in str(out.error):
-        return "this release has no jagged nested tensors"
+        return Absent("this release has no jagged nested tensors")
     unbagged = case.trailing and not len(case.lengths)
     refused = unbagged and isinstance(out.error, RuntimeError) and "offsets" in str(out.error)
     return "tokens without a bag are refused" if refused else None

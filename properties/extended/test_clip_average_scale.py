@@ -8,7 +8,7 @@ from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Difference, Finding, Holds
+from embcheck.core.result import Absent, Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
 from embcheck.families.clip_average_scale.space import SPACE, plan
 
@@ -16,7 +16,7 @@ from embcheck.families.clip_average_scale.space import SPACE, plan
 def lacking(out: Outcome) -> str | None:
     """Why a norm could not be taken."""
     absent = isinstance(out.error, AttributeError) and "'get_total_norm'" in str(out.error)
-    return "this release has no torch.nn.utils.get_total_norm" if absent else None
+    return Absent("this release has no torch.nn.utils.get_total_norm") if absent else None
 
 
 clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_applicable=lambda case, out: lacking(out))

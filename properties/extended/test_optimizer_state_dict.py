@@ -7,7 +7,7 @@ from typing import Any
 from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import UNASKED, Finding
+from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, SPACE, OptimizerStateDictCase, plan
 from embcheck.families.tied_training.installed import lacking
 
@@ -16,7 +16,7 @@ optimizer_state_dict = Family(
     SPACE,
     plan,
     cost=16.0,
-    not_applicable=lambda case, out: str(out.seen["lacking"]) if "lacking" in out else None,
+    not_applicable=lambda case, out: Absent(out.seen["lacking"]) if "lacking" in out else None,
     untaken=lacking,
 )
 law = optimizer_state_dict.law

@@ -9,7 +9,7 @@ import torch
 from embcheck.core.comparison import described, every, refuses, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import UNASKED, Finding
+from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.tied_head_loss import oracle
 from embcheck.families.tied_head_loss.cases import MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES
@@ -28,9 +28,9 @@ HERE = tuple(name for name in LOSSES if LATE.get(name, True))
 def lacking(out: Outcome) -> str | None:
     """Why a call is not there."""
     if isinstance(out.error, ImportError):
-        return "this release has no torch.distributed.tensor"
+        return Absent("this release has no torch.distributed.tensor")
     absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))
-    return "this release has no linear_cross_entropy, or none in chunks" if absent else None
+    return Absent("this release has no linear_cross_entropy, or none in chunks") if absent else None
 
 
 family = Family("tied_head_loss", SPACE, plan, refused=lambda case: case.mistake is not None, untaken=lacking, cost=6.0)

@@ -16,6 +16,7 @@ from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
 from embcheck.core.outcome import Outcome
+from embcheck.core.result import Absent
 from embcheck.core.space import Space
 from embcheck.families.dtensor.programs import APART, MADE, USES, sharded, tied_model
 
@@ -305,5 +306,5 @@ def unmade(out: Outcome) -> str | None:
     if text.startswith(APART):
         return APART
     if isinstance(out.error, ImportError) and "torch.distributed" in text:
-        return f"this release has none: {text.splitlines()[0][:80]}"
+        return Absent(f"this release has none: {text.splitlines()[0][:80]}")
     return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None
