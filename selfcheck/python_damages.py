@@ -46,6 +46,8 @@ _NAMES = (
     "weight_v_",
     "X_",
     "outputs_",
+    "args_",
+    "primals_",
 )
 
 # -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------

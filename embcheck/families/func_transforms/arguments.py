@@ -135,13 +135,23 @@ def hessian_by_arguments(look: Look, at: At) -> Seen:
     result = torch.func.hessian(loss, 1)(at.upstream, at.weight)
     if not at.twice:
         return {"result": result, "agrees": True}
-    ways = [result, torch.func.jacrev(torch.func.grad(loss, 1), 1)(at.upstream, at.weight)]
+    found = {
+        name: [torch.func.jacrev(torch.func.grad(loss, 1), place)(at.upstream, at.weight)]
+        for place, name in enumerate(("upstream", "table"))
+    }
+    found["table"].append(result)
     # Of argnums from the end it asks jacfwd, as jacfwd_from_the_end does.
     for count, argnums, _ in spellings(at, aux=False, negative=False):
         parts, _ = spelled(torch.func.hessian, loss, look, at, count, argnums, False)
-        one = isinstance(argnums, int)
-        ways += [part if one else part[k] for k, (name, part) in enumerate(parts) if name == "table"]
-    return {"result": result, "agrees": agree(at, *ways)}
+        # Of the table alone there is one block, of several arguments a row of blocks for each.
+        rows = {name: part for name, part in parts if name == "table"}
+        blocks = (
+            rows if isinstance(argnums, int) else zip((name for name, _ in parts), rows.get("table", ()), strict=False)
+        )
+        for name, block in dict(blocks).items():
+            if name in found:
+                found[name].append(block)
+    return {"result": result, "agrees": all(agree(at, *each) for each in found.values())}
 
 
 def turned(at: At) -> list[tuple[int, bool]]:

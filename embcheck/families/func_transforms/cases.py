@@ -17,6 +17,7 @@ from embcheck.core import bound
 from embcheck.core.axes import Axes, Input
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.layout import shared
 from embcheck.core.oracle import Expected, accumulate
 from embcheck.families.tied_training.data import whole
 
@@ -55,6 +56,8 @@ class _TransformAxes(NamedTuple):
     earlier: int = 0
     #: how many samples vmap takes at a time
     chunk: int | None = None
+    index_layout: str = "contiguous"
+    tangent_layout: str = "contiguous"
 
 
 class Sample(NamedTuple):
@@ -114,8 +117,9 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
     @cached_property
     def upstreams(self) -> Floats:
         """The upstream gradients, shape ``(count, n, D)``: ±1…±3, in float64 with an even seed times 2^24 + 1."""
-        shape = self.count("upstream"), self.numel, self.embedding_dim
-        return self._unit(0) * whole(shape, 3, "transform", "upstream", self.seed % 64)
+        count, width = self.count("upstream"), self.embedding_dim
+        sent = whole((count * self.numel, width), 3, "transform", "upstream", self.seed % 64)
+        return self._unit(0) * shared(sent, self.upstream_layout).reshape(count, self.numel, width)
 
     def _unit(self, odd: int) -> float:
         """What no narrower format holds three times, as far as sums are exact; of tangents and upstream gradients one, for their
@@ -154,9 +158,9 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
         return {
             "weight": Input(self._laid("weight", self.format.encode(self.tables)), self.dtype, self.layout),
-            "indices": Input(self._laid("indices", tokens), self.index_dtype),
+            "indices": Input(self._laid("indices", tokens), self.index_dtype, self.index_layout),
             "upstream": Input(self._laid("upstream", self.format.encode(upstream)), self.dtype, self.upstream_layout),
-            "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype),
+            "tangent": Input(self._laid("weight", self.format.encode(self.tangents)), self.dtype, self.tangent_layout),
         }
 
     def _laid(self, part: str, stacked: Array) -> Array:
@@ -203,11 +207,16 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         flat = self.lookup.tokens.reshape(self.batch, -1) + self.num_embeddings * np.arange(self.batch)[:, None]
         return bool(flat.min() >= 0 and flat.max() < self.batch * self.num_embeddings)
 
+    @property
+    def _upstream_overlaps(self) -> bool:
+        expanded = {"equal_rows": self.numel, "equal_columns": self.embedding_dim}.get(self.upstream_layout, 0)
+        return expanded > 1 and bool(self.numel and self.embedding_dim)
+
     def facts(self) -> dict[str, Any]:
         """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
         nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
         axes_by_name (vmap's axes, which differ, are told in another order than what they belong to), alone_in_chunk (some
-        chunk of vmap looks up one token)."""
+        chunk of vmap looks up one token), upstream_overlaps (elements of the upstream gradient share memory)."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
         chunk = 2 if self.transform == "vmap_in_chunks" else self.chunk or self.batch
@@ -222,5 +231,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
+            "upstream_overlaps": self._upstream_overlaps,
             "alone_in_chunk": self.numel == 1 and (chunk == 1 or self.batch % chunk == 1),
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
+from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED, SHARED
 from embcheck.core.space import Space, covering
 from embcheck.core.stream import Stream
 from embcheck.families.func_transforms.arguments import TRANSFORMS
@@ -30,6 +30,7 @@ from embcheck.families.lookup import cases
 SUBSETS = tuple(chosen for n in (1, 2, 3) for chosen in itertools.combinations(PARTS, n))
 
 
+_STRIDED = ("contiguous", "transposed", "column_slice", "strided")
 SHAPES = ((3,), (), (1,), (4,), (0,), (2, 3), (3, 1), (2, 2, 2), (2, 0))
 
 
@@ -93,6 +94,9 @@ def repair(case: TransformCase) -> TransformCase | None:
         fitted = fitted.but(out_of_range=None)
     if fitted.refused:
         fitted = fitted.but(earlier=0)
+    # What lies with strides of 0 is the same along these axes, of which no sample's may be one.
+    if fitted.upstream_layout in SHARED and "upstream" in fitted.mapped and fitted.in_dim:
+        fitted = fitted.but(upstream_layout="contiguous")
     if fitted.transform == "hessian_by_arguments" and not fitted.embedding_dim:
         fitted = fitted.but(embedding_dim=1)  # without numbers jacfwd has no tangents: see the ledger
     wide = fitted.embedding_dim**2 * fitted.num_embeddings * max(fitted.numel, fitted.num_embeddings)
@@ -136,8 +140,10 @@ COVERED: dict[str, tuple[Any, ...]] = {
     "embedding_dim": (1, 2, 7, 8, 17, 33, 70),
     "shape": ((3,), (), (1,), (8,), (17, 2), (2, 3)),
     "dtype": tuple(FORMATS),
-    "layout": ("contiguous", "transposed", "column_slice", "strided", MATRICES_TRANSPOSED),
-    "upstream_layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "layout": (*_STRIDED, MATRICES_TRANSPOSED),
+    "upstream_layout": (*_STRIDED, *SHARED),
+    "index_layout": _STRIDED,
+    "tangent_layout": _STRIDED,
     "given": tuple(GIVEN),
     "earlier": (0, 1, 2, 3),
 }
@@ -194,7 +200,9 @@ AXES: dict[str, tuple[Any, ...]] = {
     "index_dtype": ("int64", "int32"),
     "layout": LAYOUTS[:-1],
     "look": tuple(LOOKS),
-    "upstream_layout": ("contiguous", "transposed", "column_slice", "strided"),
+    "upstream_layout": (*_STRIDED, *SHARED),
+    "index_layout": _STRIDED,
+    "tangent_layout": _STRIDED,
     "given": tuple(GIVEN),
     "earlier": (0, 1, 2, 3),
     "chunk": (None, 1, 2),
