@@ -1,5 +1,5 @@
-# torch.func.jvp, jacfwd and hessian raise for an argument that is expanded: make_dual writes the tangent into a tensor that it laid as
-# the argument, whose elements share memory. vjp and jacrev give the derivative.
+# torch.func.jvp, jacfwd and hessian raise for an argument that is expanded: make_dual writes the tangent into a tensor
+# that it laid as the argument, whose elements share memory. vjp and jacrev give the derivative.
 import sys
 
 import torch
