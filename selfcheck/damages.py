@@ -189,8 +189,10 @@ def _through(dtype: torch.dtype) -> Spoil:
 
 
 def _ulp(call: Call, rows: Tensor) -> Tensor:
-    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[rows.element_size()]
-    rows.view(bits)[-1, -1] += 1
+    rows = rows.resolve_conj().resolve_neg()
+    numbers = torch.view_as_real(rows) if rows.is_complex() else rows
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[numbers.element_size()]
+    numbers.view(bits)[-1, -1] += 1
     return rows
 
 

@@ -99,7 +99,7 @@ class Judging:
             if broken or failed:
                 with self.sites.lifted():
                     broken, failed = self._judged(candidate)
-                found.wrong += [*(f"{law} on {candidate.case!r}" for law in broken), *failed.values()]
+                found.wrong += [*(f"{law} on {words}" for law, words in broken.items()), *failed.values()]
                 found.left_out += not (broken or failed)
                 continue
             for kept, seen in ((found.met, self.sites.met), (found.changed, self.sites.changed)):
