@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from embcheck.core.axes import parse
+from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES
 from embcheck.subject.collect import load_families
 from selfcheck import hits
 from selfcheck.candidates import Candidates, shipped
-from selfcheck.fault import load_faults
-from selfcheck.fault_runner import FaultRunner
+from selfcheck.fault import Fault, load_faults, patched
+from selfcheck.fault_runner import FaultRunner, Planted
 from selfcheck.hits import Hit
 
 FAULTS, KEPT, MADE = load_faults(), hits.load(), Candidates(shipped())
@@ -51,3 +56,24 @@ def test_each_fault_was_seen_by_its_families(name: str) -> None:
     faults = [each for each in FAULTS.values() if name in (each.family, *each.also) and not each.control]
     lacking = [each.name for each in faults if all(hit.family != name for hit in KEPT.get(each.name, ()))]
     assert not [each for each in lacking if FAULTS[each].applies()]
+
+
+def test_no_graph_that_was_made_without_a_fault_serves_with_it() -> None:
+    mode, backend = "aot_eager", importlib.import_module("torch._dynamo")
+
+    def spoiled(name: str) -> Any:
+        def compiled(graph: Any, example: Any) -> Any:
+            run = right(name)(graph, example)
+            return lambda *inputs: [2 * each for each in run(*inputs)]
+
+        return compiled
+
+    right = backend.lookup_backend
+    fault = Fault("doubled", "lookup", "", lambda: patched(backend, lookup_backend=spoiled), modes=(mode,))
+    candidate = MADE.candidate("lookup", mode, LookupCase(3, 2, requires_grad=False))
+    assert candidate is not None
+    for planted in (Planted(fault), Planted(replace(fault, modes=()))):
+        assert not any(MADE.judged(candidate))
+        with planted:
+            broken, failed = MADE.judged(candidate)
+        assert (not failed, "lookup_copies_rows" in broken) == (True, bool(planted.fault.modes))
