@@ -120,7 +120,12 @@ SHOWING = {
 }
 #: Entries after which an optimizer goes on from another state: of its steps another law has the formula, or none.
 OTHER_STEPS = {
-    *("nesterov-foreach-accumulates", "lbfgs-tensor-rate-aliased", "reload-casts-state"),
+    *(
+        "nesterov-foreach-accumulates",
+        "lbfgs-tensor-rate-aliased",
+        "lbfgs-tensor-rate-aliased-in-half",
+        "reload-casts-state",
+    ),
     "muon-divides-its-momentum-in-groups",
     *(
         "reload-casts-state-to-double",
