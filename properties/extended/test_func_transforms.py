@@ -17,7 +17,8 @@ transforms = Family("func_transforms", SPACE, plan, refused=lambda case: case.re
     "Gradients, tangents, Jacobians and Hessians of a lookup equal those of one_hot(i) @ W, also under vmap.",
     source="torch.func; torch.autograd.functional; torch.autograd.forward_ad",
     must_cover={"padding_hit", "maps_weight", "maps_indices", "maps_upstream", "repeated", "scale_grad_by_freq", "numel>3072",
-             "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1"},
+             "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1",
+             "index_layout=transposed & rank>=2", "tangent_layout=strided", "upstream_layout=equal_columns & embedding_dim>=2"},
 )  # fmt: skip
 def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -> Finding:
     return within(out.result, *expected(case))
@@ -27,7 +28,7 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
     "Equivalent transform calls with other argnums, has_aux, chunk_size or in_dims return the same result.",
     source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
     when=lambda case: not case.refused,
-    must_cover={"transform=jacrev_by_arguments"},
+    must_cover={"transform=jacrev_by_arguments", "transform=hessian_by_arguments"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ") if "agrees" in out else UNASKED
