@@ -24,7 +24,7 @@ _NOTHING = {
     "nn.init.zeros_": ("cast(", "double(", "negate(", "zero(", "repeat("),
     "nn.init.constant_": ("repeat(",),
     # Which mode is a word there.
-    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag", "EmbeddingBag."), ("give(mode=not)",)),
+    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),
     "func.jvp": ("give(strict",),
     "sparse_adam.": ("spill(grads)",),  # which are sparse
     # Weights of classes can't require grad.
@@ -32,8 +32,11 @@ _NOTHING = {
     # It gives a number without a graph, and that a vector.
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
-    # A copy has no gradients.
+    # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
     "AveragedModel.__init__": ("drop(gradient)",),
+    **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
+    "Linear.__init__": ("tie", "untie", "drop("),
+    "F.embedding": ("give(input=detached)",),  # of indices
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
     "LRScheduler.state_dict": ("shift", "repeat(", "clone("),
     **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
