@@ -143,14 +143,11 @@ def hessian_by_arguments(look: Look, at: At) -> Seen:
     # Of argnums from the end it asks jacfwd, as jacfwd_from_the_end does.
     for count, argnums, _ in spellings(at, aux=False, negative=False):
         parts, _ = spelled(torch.func.hessian, loss, look, at, count, argnums, False)
-        # Of the table alone there is one block, of several arguments a row of blocks for each.
-        rows = {name: part for name, part in parts if name == "table"}
-        blocks = (
-            rows if isinstance(argnums, int) else zip((name for name, _ in parts), rows.get("table", ()), strict=False)
-        )
-        for name, block in dict(blocks).items():
-            if name in found:
-                found[name].append(block)
+        names = [name for name, _ in parts]
+        for name, row in parts:
+            if name == "table":
+                for other, block in zip(names, [row] if isinstance(argnums, int) else row, strict=True):
+                    found.setdefault(other, []).append(block)
     return {"result": result, "agrees": all(agree(at, *each) for each in found.values())}
 
 

@@ -138,8 +138,9 @@ def exact_sgd(
     for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
         if gradient is not None:
             turn = k % turns
-            finest.append(decay * current)
-            g, magnitude = sign * gradient.value + decay * current, decay * size
+            penalty = decay * current
+            finest.append(penalty)
+            g, magnitude = sign * gradient.value + penalty, decay * size
             magnitude = magnitude + (np.abs(gradient.value) if sent is None else sent[k])
             buffer = buffers[turn]
             if momentum:
