@@ -16,7 +16,7 @@ from embcheck.core import stream
 from embcheck.core.item import PROFILES, Item, Profile
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Unreachable
+from embcheck.core.result import NotApplicable, Unreachable
 from embcheck.engine.crashes.patience import processor_time
 from embcheck.engine.execution import Execution
 from embcheck.engine.tally import named
@@ -99,7 +99,7 @@ class Planted:
         finally:
             self.__enter__()
 
-    def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+    def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         """Executes a case with the fault, in whichever process, while it is planted."""
         setup = (("selfcheck.fault:planting", self.fault.name),) if self._context is not None else ()
         return Execution(setup=setup)(family, mode, case)

@@ -20,7 +20,7 @@ from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Unreachable
+from embcheck.core.result import NotApplicable, Unreachable
 from embcheck.engine.execution import Execution
 from embcheck.engine.reduce import size
 from embcheck.modes.lattice import FREE
@@ -210,7 +210,7 @@ class TracedJudging(Judging):
             return {}, {}
         return self.made.judged(candidate, self._execute)
 
-    def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+    def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         out = Execution()(family, mode, case)
         if isinstance(out, Outcome):
             self._seen.append((dict(out.seen), repr(out.error)))

@@ -171,7 +171,7 @@ def elements_for_lookup(weight: Tensor, indices: Tensor, situation: str) -> Seen
 
 @experiment(dtypes=("float32",))
 def autocast(weight: Tensor, indices: Tensor) -> Seen:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(weight.device.type, dtype=torch.bfloat16):
         value = table(weight)(indices)
         product = torch.nn.functional.linear(value, weight)
     dtypes = [str(made.dtype).removeprefix("torch.") for made in (value, product)]

@@ -91,8 +91,9 @@ class Family:
     ``absent`` is the reason why a subject has none of its cases, ``outside`` why it has not a case, or a mode's cases;
     ``lives`` are modes in which a part of its cases is asked again by default.  Of what is enumerated every ``stride``-th
     case is run, but in *deep* all are.  A program that ``forks`` is executed in a fork of a process that has run nothing:
-    what a worker has done before, such as starting the threads of autograd, would be missing in its forks.  ``of`` is torch's
-    family of which a subject's was made, and ``bring`` gives what becomes of its cases.
+    what a worker has done before, such as starting the threads of autograd, would be missing in its forks.  ``only_cpu`` is the
+    reason why no other device can run its cases.  ``of`` is torch's family of which a subject's was made, and ``bring`` gives
+    what becomes of its cases.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Family:
     outside: Callable[[Any, str], str | None] = lambda case, mode: None
     lives: tuple[str, ...] = ()
     forks: bool = False
+    only_cpu: str = ""
     of: Family | None = None
     bring: Callable[[Iterable[Any]], Iterator[Any]] = iter
 

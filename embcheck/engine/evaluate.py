@@ -25,7 +25,7 @@ from embcheck.core.result import (
 from embcheck.modes.mode import Mode
 
 #: Executes a case of a family in a mode.
-Execute = Callable[[Family, Mode, Any], Outcome | Unreachable]
+Execute = Callable[[Family, Mode, Any], Outcome | NotApplicable | Unreachable]
 
 _REFUSAL = NotApplicable("the case must be refused, and the law speaks of cases that are accepted", counted=False)
 _ACCEPTED = NotApplicable("the case must be accepted, and the law speaks of refusals", counted=False)
@@ -42,7 +42,7 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
         if reason is not None:
             return [NotApplicable(reason)] * len(laws)
         out = execute(family, mode, case)
-        if isinstance(out, Unreachable):
+        if isinstance(out, (NotApplicable, Unreachable)):
             return [out] * len(laws)
         refused = family.refused(case)
         reason = family.untaken(out) or (None if refused else family.not_applicable(case, out))

@@ -118,7 +118,25 @@ def run(plan: Plan, mode: Mode, device: str = "cpu", *, finite: bool = False) ->
         except Exception as raised:
             error = released(raised)
     changed = settings.changed
-    return outcome(mode, seen, error=error, written=lambda: _written(fed), settings=changed, device=device)
+    where = _spelt(device)
+    return outcome(mode, seen, error=error, written=lambda: _written(fed), settings=changed, device=where)
+
+
+@lru_cache
+def _spelt(device: str) -> str:
+    """A device as its tensors spell it: ``cuda:0`` for ``cuda``."""
+    return str(torch.empty(0, device=device).device)
+
+
+def lost(out: Outcome) -> bool:
+    """Whether what a program raised leaves this process unable to use its device, as an assertion of a kernel does."""
+    if out.error is None or out.device == "cpu":
+        return False
+    try:
+        torch.zeros(1, device=out.device).cpu()
+    except RuntimeError:
+        return True
+    return False
 
 
 def released(error: BaseException) -> BaseException:

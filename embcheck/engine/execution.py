@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import builtins
+import os
 from dataclasses import dataclass
 from typing import Any
 
+from embcheck.core.facts import conditions
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome, ProcessDied
-from embcheck.core.result import Unreachable
+from embcheck.core.result import Absent, NotApplicable, Unreachable
 from embcheck.engine.crashes.isolate import NoAnswer, confined, elsewhere
-from embcheck.engine.execute import outcome, run, unpacked
+from embcheck.engine.execute import lost, outcome, run, unpacked
 from embcheck.modes.mode import Mode
+
+_ASSERTS = "it goes on after a refusal, and what a device asserts leaves its process unable to use it"
+#: What no device but the CPU can run, by a condition on a case's facts.
+_ONLY_CPU = {
+    "history=after_error": _ASSERTS,
+    "history=after_refusal": _ASSERTS,
+    "history=tokens_changed": _ASSERTS,
+    "origin=mapped_tall": "a mapped file is memory of the CPU",
+}
+
+
+def obstacle(family: Family, case: Any) -> str | None:
+    """Why a case can be executed on the CPU alone; None if it can be executed elsewhere, too."""
+    if family.only_cpu:
+        return family.only_cpu
+    facts = case.facts()
+    told = (
+        reason
+        for text, reason in _ONLY_CPU.items()
+        if all(each.fact in facts and each.holds(facts) for each in conditions(text))
+    )
+    return next(told, None)
 
 
 @dataclass(frozen=True)
@@ -28,17 +52,23 @@ class Execution:
     setup: tuple[tuple[str, str], ...] = ()
     finite: bool = False
 
-    def __call__(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+    def __call__(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         """The outcome, or why there is none.
 
-        On a device a case that must be refused is executed in a process of its own, for what a device asserts leaves its
-        process unable to use it.
+        What a device asserts leaves its process unable to use it.  So a case that must be refused is executed in a process of
+        its own there, and after any other that ends so this process ends, too.
         """
         on_cpu = self.device == "cpu"
         if on_cpu and (self.apart or family.forks):
             return self._forked(family, mode, case)
+        reason = None if on_cpu else obstacle(family, case)
+        if reason is not None:
+            return NotApplicable(Absent(f"on another device than the CPU: {reason}"))
         if on_cpu or not family.refused(case):
-            return run(family.plan(case), mode, self.device, finite=self.finite)
+            out = run(family.plan(case), mode, self.device, finite=self.finite)
+            if lost(out):
+                os.abort()
+            return out
         answer = confined(family.name, mode.name, repr(case), self.device)
         kind = getattr(builtins, answer["error"], RuntimeError)
         error = kind(answer["message"]) if answer["error"] else None

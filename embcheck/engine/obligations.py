@@ -123,10 +123,10 @@ def _may_hold(condition: str, case: Any) -> bool:
 
 
 def _concerning(family: Family) -> list[Entry]:
-    """The shipped entries that speak of a law of the family and of the mode in which the list is run, whatever torch or device
+    """The shipped entries that speak of a law of the family, of the mode in which the list is run and of the CPU, whatever torch
     they name."""
-    names = [law.name for law in family.laws]
-    return [each for each in shipped()[0] if each.runs_in(family.modes[:1]) and any(map(each.speaks_of, names))]
+    laws, mode = family.laws, family.modes[0]
+    return [each for each in shipped()[0] if any(each.concerns(law.name, mode, "cpu") for law in laws)]
 
 
 def _bars(entry: Entry, family: Family) -> bool:

@@ -205,7 +205,7 @@ def counterexample(
         except Exception as error:
             words += f"; not reduced, for embcheck raised {named(error)}"
     try:
-        program = script(tallies.family, tallies.mode, law, case, found)
+        program = script(tallies.family, tallies.mode, law, case, found, tallies.device)
     except Exception as error:
         words += f"; no script, for embcheck raised {named(error)}"
     where = law.name, item.family, item.subject, item.mode, tallies.device

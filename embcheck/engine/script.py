@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from embcheck.modes.mode import Mode
 
 
-def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -> str:
-    """The standalone program for a counterexample: the functions that its case picks, with its values as literals."""
+def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference, device: str = "cpu") -> str:
+    """The standalone program for a counterexample: the functions that its case picks, with its values as literals, which it
+    makes on the device."""
     plan = family.plan(case)
     memory, ends = found.path == "written", ends_the_process(found)
     reached, modules = _reached(plan, mode)
@@ -51,6 +52,7 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference) -
         "",
         *(in_a_child(found) if ends else []),
         f"torch.set_num_threads({plan.threads})",
+        *([f"torch.set_default_device({device!r})"] if device != "cpu" else []),
         *(line for name, given in plan.inputs.items() for line in input_lines(name, given, memory)),
         "",
         *sources,

@@ -140,6 +140,7 @@ class Tallies:
         entry = self.excuse(case)
         if entry is not None:
             self.accept.excuse(entry)
+            self._end(case)
             return
         if not self._laws:
             return
@@ -150,7 +151,7 @@ class Tallies:
             if isinstance(first, NotApplicable) and isinstance(first.why, Absent):
                 self._lack(case)
             return
-        told = self.cases < _ALL_TOLD or self.cases % 8 == 0
+        told, known = self.cases < _ALL_TOLD or self.cases % 8 == 0, self.accept.known
         facts: Mapping[str, Any] = {}
         for tally, result in zip(self._asked, results, strict=True):
             if result is HOLDS:  # nearly always: `_count` would take as long as many a law
@@ -163,6 +164,14 @@ class Tallies:
             if tally.missing and (told or tally.law.refusal):
                 facts = facts or case.facts()
                 tally.meet(facts)
+        if self.accept.known > known:
+            self._end(case)
+
+    def _end(self, case: Any) -> None:
+        """Of what is known to raise or to end the process no law need judge a case on another device than the CPU, for which
+        the cases that oblige are chosen."""
+        if self.device != "cpu":
+            self._lack(case)
 
     def _lack(self, case: Any) -> None:
         """Of what this release does not have a law need not judge any case."""
@@ -181,7 +190,7 @@ class Tallies:
         """The ledger's entry for which a case must not be executed at all, if there is one."""
         return next((entry for entry in self.excluded if entry.covers_case(case)), None)
 
-    def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
+    def _execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         why = self.before(self._name) if self.before is not None else None
         if why is not None:
             return Unreachable(f"{why}: {case!r}")

@@ -53,6 +53,8 @@ def look(
     machine = machine or here(device)
     unmet = machine.unmet(entry.machine)
     reason = f"not applicable here: it speaks of machines with {unmet}" if unmet else lacking(entry)
+    if not fnmatchcase(device, entry.device):
+        reason = f"not applicable here: it speaks of device {entry.device}"
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
@@ -119,7 +121,7 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
         laws = [law for law in family.laws if entry.concerns(law.name, mode, device)]
         if entry.excluded and laws:
             # Of a witness, which is small, a few seconds say as much as a profile's limit.
-            answer = examine(family.name, mode, repr(case), limit=5.0, seconds=0)
+            answer = examine(family.name, mode, repr(case), device=device, limit=5.0, seconds=0)
             if answer["symptom"]:
                 return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
         # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
@@ -136,7 +138,7 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
 def _counterexample(
     family: Family, law: Law, mode: str, device: str, case: Any, found: Difference, scripted: bool
 ) -> Counterexample:
-    program = script(family, MODES[mode], law, case, found) if scripted else ""
+    program = script(family, MODES[mode], law, case, found, device) if scripted else ""
     return example_of(law.name, family.name, "torch", mode, device, repr(case), found, script=program)
 
 

@@ -80,7 +80,7 @@ def script_saved(layer: torch.nn.Module) -> Any:
     file = io.BytesIO()
     torch.jit.save(torch.jit.script(layer.requires_grad_(False)), file)
     file.seek(0)
-    loaded = torch.jit.load(file, map_location="cpu")
+    loaded = torch.jit.load(file, map_location=torch.empty(0).device)
     if any(parameter.requires_grad for parameter in loaded.parameters()):
         raise AssertionError("a frozen parameter came back as one that learns")
     for parameter, learns in zip(loaded.parameters(), learning, strict=True):

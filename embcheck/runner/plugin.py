@@ -269,7 +269,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         settings = settings_of(config)
         profile = PROFILES[settings.profile]
         family = FAMILIES[embcheck_item.family]
-        watched = Watched(config, request.node.nodeid, embcheck_item.label, profile.limit)
+        watched = Watched(config, request.node.nodeid, embcheck_item.label, settings.device, profile.limit)
         with watched as (before, probe):
             verdicts = run_item(
                 family,

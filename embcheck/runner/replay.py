@@ -27,7 +27,7 @@ from embcheck.subject.collect import load_families
 def replay(record: Mapping[str, Any]) -> Replayed:
     """Evaluates a recorded failure's law on its case again."""
     try:
-        Settings(device=record["device"]).checked()
+        device = Settings(device=record["device"]).checked().device
         family, mode, law, case = _found(record)
     except UsageError as error:
         return Replayed(ERROR, str(error))
@@ -36,17 +36,16 @@ def replay(record: Mapping[str, Any]) -> Replayed:
     reason = family.absent or mode.lacking()
     if reason:
         return Replayed(ERROR, f"it can't be run here: {reason}")
-    if record["device"] == "cpu":
-        # In a child first: what took a worker down must not take this process down.
-        try:
-            symptom = examine(family.name, mode.name, repr(case), seconds=0)["symptom"]
-        except NoAnswer as error:
-            return Replayed(ERROR, str(error))
-        if symptom and law.judge is accepts:
-            return failed(record, symptom, symptom)
-        if symptom:
-            return Replayed(ERROR, f"the program ends its process: {symptom}; this law has nothing to look at")
-    return state_of(record, evaluate(family, mode, case, [law], Execution(record["device"]))[0])
+    # In a child first: what took a worker down must not take this process down.
+    try:
+        symptom = examine(family.name, mode.name, repr(case), device=device, seconds=0)["symptom"]
+    except NoAnswer as error:
+        return Replayed(ERROR, str(error))
+    if symptom and law.judge is accepts:
+        return failed(record, symptom, symptom)
+    if symptom:
+        return Replayed(ERROR, f"the program ends its process: {symptom}; this law has nothing to look at")
+    return state_of(record, evaluate(family, mode, case, [law], Execution(device))[0])
 
 
 def state_of(record: Mapping[str, Any], result: Result) -> Replayed:

@@ -36,6 +36,8 @@ def usable(device: str) -> bool:
     """Whether the installed torch can use a device beyond the CPU."""
     if device.partition(":")[0] != "cuda":
         return False
+    # Asked of the driver itself, CUDA would forbid this process' forks to use it.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     import torch
 
     return torch.cuda.is_available()

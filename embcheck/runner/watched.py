@@ -26,8 +26,8 @@ def is_worker(config: pytest.Config) -> bool:
 class Watched:
     """While an item runs in a worker: the crash slot is filled, and what is written for a moment lies in the run's folder."""
 
-    def __init__(self, config: pytest.Config, nodeid: str, label: str, limit: float) -> None:
-        self.config, self.nodeid, self.label, self.limit = config, nodeid, label, limit
+    def __init__(self, config: pytest.Config, nodeid: str, label: str, device: str, limit: float) -> None:
+        self.config, self.nodeid, self.label, self.device, self.limit = config, nodeid, label, device, limit
         self._left = ExitStack()
 
     def __enter__(self) -> tuple[Callable[[bytes], str | None] | None, Probe | None]:
@@ -66,7 +66,7 @@ class Watched:
 
         def tried(cases: list[Any]) -> list[str | None]:
             slot.running(b"")  # what forks use while they are tried is not the time of the case that was judged last
-            return probe(family, mode, self.limit, cases)
+            return probe(family, mode, self.device, self.limit, cases)
 
         return before, tried if crashing else None
 

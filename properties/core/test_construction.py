@@ -50,7 +50,7 @@ def embedding_weight_is_a_parameter(case: ConstructionCase, out: Outcome) -> Fin
             out.weight,
             shape=(case.num_embeddings, case.embedding_dim),
             dtype=CASTS.get(case.act, case.dtype),
-            device="meta" if case.make == "meta" else "cpu",
+            device="meta" if case.make == "meta" else out.device,
             is_leaf=True,
             layout="strided",
         ),

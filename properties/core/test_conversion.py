@@ -73,7 +73,7 @@ def converted_weight_has_transposed_shape(case: ConversionCase, out: Outcome) ->
     return every(
         same(out.leaf.meta("shape"), case.memory_shape[::-1]),
         same(out.leaf.meta("dtype"), case.dtype),
-        same(out.leaf.meta("device"), "cpu"),
+        same(out.leaf.meta("device"), out.device),
         same(out.leaf.meta("layout"), "strided"),
     )
 

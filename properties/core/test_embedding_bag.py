@@ -92,7 +92,7 @@ def bag_weight_gradient_sums_upstream_per_row(case: BagCase, out: Outcome) -> Fi
 def bag_duplicate_gradient_rows_are_not_coalesced(case: BagCase, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse"):
         return UNASKED
-    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    rows = out.weight_grad.meta("_indices").values[0]
     return HOLDS if (np.diff(rows) > 0).all() else same(out.weight_grad.meta("is_coalesced"), False)
 
 

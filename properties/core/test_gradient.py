@@ -135,7 +135,7 @@ def duplicate_gradient_rows_are_not_coalesced(case: LookupCase, out: Outcome) ->
 def sparse_gradient_stores_whole_rows(case: LookupCase, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
         return UNASKED
-    rows = np.asarray(out.weight_grad.meta("_indices").raw)[0]
+    rows = out.weight_grad.meta("_indices").values[0]
     ascending = bool((np.diff(rows) > 0).all())
     return every(
         described(out.weight_grad, sparse_dim=1, dense_dim=1),

@@ -46,13 +46,13 @@ def strides_are_told(case: OneHotCase) -> bool:
 
 
 @one_hot.law(
-    "F.one_hot returns a contiguous int64 CPU tensor that does not require grad.",
+    "F.one_hot returns a contiguous int64 tensor on the indices' device that does not require grad.",
     source="F.one_hot: Returns LongTensor",
 )
 def one_hot_returns_a_long_tensor(case: OneHotCase, out: Outcome) -> Finding:
     return every(
         is_true(out.plain, "the output is no plain Tensor"),
-        described(out.value, dtype="int64", device="cpu", layout="strided", requires_grad=False, is_leaf=True),
+        described(out.value, dtype="int64", device=out.device, layout="strided", requires_grad=False, is_leaf=True),
         described(out.value, stride=row_major((*case.shape, case.width)), _is_view=False)
         if strides_are_told(case)
         else UNASKED,

@@ -20,7 +20,9 @@ PAGES = (
 for name in (*PROGRAMS, *PAGES):
     importlib.import_module(f"embcheck.claims.{name}")
 
-tutorial_claims = Family("tutorial_claims", claim_space(), plan, cost=6.0)
+tutorial_claims = Family(
+    "tutorial_claims", claim_space(), plan, cost=6.0, only_cpu="the tutorials' programs make tensors there"
+)
 
 for made in CLAIMS.values():
     add_law(tutorial_claims, made)

@@ -6,7 +6,7 @@ from embcheck.core.comparison import refuses, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
-from embcheck.families.dtensor.cases import SPACE, DTensorCase, no_ranks, plan, unmade
+from embcheck.families.dtensor.cases import SPACE, DTensorCase, plan, unmade
 
 family = Family(
     "dtensor",
@@ -16,7 +16,7 @@ family = Family(
     cost=400.0,
     forks=True,
     stride=2,
-    not_applicable=no_ranks,
+    only_cpu="the ranks talk to each other by gloo",
     untaken=unmade,
 )
 law = family.law

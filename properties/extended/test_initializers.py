@@ -21,7 +21,7 @@ from embcheck.families.initializers.oracle import (
     drawn_from,
 )
 
-initializers = Family("initializers", SPACE, plan, cost=8.0)
+initializers = Family("initializers", SPACE, plan, cost=8.0, only_cpu="the generators that are compared are the CPU's")
 law = initializers.law
 
 

@@ -8,7 +8,14 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
 from embcheck.families.quantized_embedding.cases import MISTAKES, SPACE, QuantizedCase, plan
 
-narrow = Family("quantized_embedding", SPACE, plan, refused=lambda case: case.refused, cost=8.0)
+narrow = Family(
+    "quantized_embedding",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=8.0,
+    only_cpu="torch quantizes embeddings there alone",
+)
 
 
 @narrow.law(

@@ -40,14 +40,13 @@ def verdict_of_crash(
     unknown = Verdict(f"{family}_is_accepted", family, subject, mode, engine, Status.UNKNOWN, device, cases=1)
     seconds = 0.0 if any(name == family for name, _ in known) else _REDUCTION
     try:
-        answer = examine(family, mode, running.case, limit=limit, seconds=seconds, ledgers=ledgers)
+        answer = examine(family, mode, running.case, device=device, limit=limit, seconds=seconds, ledgers=ledgers)
     except RuntimeError as error:
         told = f"the worker died, and what it died of can't be told alone ({error}): {case_of(running.case)!r}"
         return replace(unknown, reasons=(told,))
     kind, law = answer["symptom"], answer["law"]
     if kind is None:
-        where = "" if device == "cpu" else " on the CPU"
-        told = f"the worker that judged a case died, or came to no end; alone{where} that comes back: {answer['first']}"
+        told = f"the worker that judged a case died, or came to no end; alone that comes back: {answer['first']}"
         return replace(unknown, law=law, reasons=(told,))
     held = known.get((family, kind))
     if held is not None:

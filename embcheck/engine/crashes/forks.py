@@ -26,20 +26,24 @@ from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.crashes.patience import Patience, symptom_of
 from embcheck.engine.crashes.slot import case_of
-from embcheck.engine.execute import packed, run
+from embcheck.engine.execute import lost, packed, run
+from embcheck.engine.execution import obstacle
 from embcheck.engine.reduce import reduce_case
 from embcheck.engine.script import script
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 
 
-def symptom(family: Any, mode: Any, cases: list[Any], limit: float) -> str | None:
-    """How executing cases in one fork ends: ``crash SIGSEGV``, ``hang``, or None if it comes back."""
+def symptom(family: Any, mode: Any, cases: list[Any], device: str, limit: float) -> str | None:
+    """How executing cases on a device in one fork ends: ``crash SIGSEGV``, ``hang``, or None if it comes back."""
 
     def work() -> bytes:
         silenced()
         for case in cases:
-            run(family.plan(case), mode)
+            if device != "cpu" and (family.refused(case) or obstacle(family, case)):
+                continue  # which are not executed by a process that goes on
+            if lost(run(family.plan(case), mode, device)):
+                os.abort()
         return b""
 
     return sent_by(work, limit)[1] or None
@@ -108,36 +112,37 @@ def _answer(request: dict[str, Any]) -> Any:
         return None
     family, mode = load_families()[request["family"]], MODES[request["mode"]]
     limit = float(request["limit"])
+    device = request.get("device", "cpu")
     if "refusal" in request:
-        return ended_on(family, mode, parse(request["refusal"]), request["device"], limit)
+        return ended_on(family, mode, parse(request["refusal"]), device, limit)
     if "outcome" in request:
         return outcome(family, mode, parse(request["outcome"]), request["setup"], limit)
     if "cases" in request:
         cases = [parse(text) for text in request["cases"]]
-        if symptom(family, mode, cases, 2 * limit) is None:
+        if symptom(family, mode, cases, device, 2 * limit) is None:
             return [None] * len(cases)
         symptoms: list[str | None] = []
         for dangerous in cases:
-            symptoms.append(symptom(family, mode, [dangerous], limit))
+            symptoms.append(symptom(family, mode, [dangerous], device, limit))
             if symptoms[-1] == "hang":
                 break  # each further one would cost as long
         return symptoms
     case: Any = parse(request["case"]) if "case" in request else case_of(bytes.fromhex(request["slot"]))
     first = repr(case)
-    found = symptom(family, mode, [case], limit)
+    found = symptom(family, mode, [case], device, limit)
     if found is not None and request["seconds"]:
         ledger = load_all(request["ledgers"], torch.__version__, date.today())
-        excluded = ledger.excludes([law.name for law in family.laws], mode.name, "cpu")
+        excluded = ledger.excludes([law.name for law in family.laws], mode.name, device)
 
         def alike(smaller: Any) -> bool:
             known = any(entry.covers_case(smaller) for entry in excluded)
-            return not known and symptom(family, mode, [smaller], limit) == found
+            return not known and symptom(family, mode, [smaller], device, limit) == found
 
         case, _ = reduce_case(case, family.space, alike, seconds=request["seconds"])
     law = next(law for law in family.laws if law.judge is accepts)
     difference = ended(found or "crash", f"no end within {limit:g} s of CPU time" if found == "hang" else "")
     told = {"symptom": found, "first": first, "case": repr(case), "law": law.name, "words": difference.words}
-    return told | {"script": script(family, mode, law, case, difference)}
+    return told | {"script": script(family, mode, law, case, difference, device)}
 
 
 def answer_all(requests: Iterable[str], answers: TextIO) -> None:

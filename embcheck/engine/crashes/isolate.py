@@ -133,9 +133,9 @@ def ready() -> None:
     _ask("", "", 0.0, ready=True)
 
 
-def probe(family: str, mode: str, limit: float, cases: list[Any]) -> list[str | None]:
+def probe(family: str, mode: str, device: str, limit: float, cases: list[Any]) -> list[str | None]:
     """The symptom of each case, up to the first that hangs."""
-    answer: list[str | None] = _ask(family, mode, limit, cases=[repr(case) for case in cases])
+    answer: list[str | None] = _ask(family, mode, limit, device=device, cases=[repr(case) for case in cases])
     return answer
 
 
@@ -165,6 +165,7 @@ def examine(
     mode: str,
     case: str | bytes,
     *,
+    device: str = "cpu",
     limit: float = 30.0,
     seconds: float = 20.0,
     ledgers: Sequence[Path] = (SHIPPED,),
@@ -174,5 +175,7 @@ def examine(
     The case is given as it prints, or as a slot holds it.  What the ledger excludes is no smaller case.
     """
     given = {"case": case} if isinstance(case, str) else {"slot": case.hex()}
-    answer: dict[str, Any] = _ask(family, mode, limit, **given, seconds=seconds, ledgers=[*map(str, ledgers)])
+    answer: dict[str, Any] = _ask(
+        family, mode, limit, **given, device=device, seconds=seconds, ledgers=[*map(str, ledgers)]
+    )
     return answer

@@ -189,7 +189,7 @@ def scaled(
         getattr(torch.optim, optimizer[0])([{"params": [members[name]]} for name in part], **optimizer[1])
         for part in parts
     ]
-    scaler = torch.amp.GradScaler("cpu", **how)
+    scaler = torch.amp.GradScaler(eight.device.type, **how)
     log: dict[str, list[Any]] = {"weights": [], "others": [], "scales": [], "losses": []}
     taken: list[str] = []
     unscaled = multiplied = True
@@ -310,6 +310,6 @@ def carry(scaler: Any, carried: str) -> Any:
     if carried == "copied":
         return pickle.loads(pickle.dumps(scaler))
     how: dict[str, Any] = {"growth_factor": 3.0, "backoff_factor": 0.25, "growth_interval": 7}
-    fresh = torch.amp.GradScaler("cpu", init_scale=2.0, **how)
+    fresh = torch.amp.GradScaler(torch.empty(0).device.type, init_scale=2.0, **how)
     fresh.load_state_dict(scaler.state_dict())
     return fresh

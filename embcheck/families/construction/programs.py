@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
-from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.programs import random_state, surroundings
 
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
@@ -40,7 +40,7 @@ def constructed(
         around = surroundings()
         layer = make(*given)
         drew = surroundings()[5] != around[5]
-        ended = torch.get_rng_state()
+        ended = random_state()
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
@@ -53,7 +53,7 @@ def constructed(
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
-        once = torch.equal(torch.get_rng_state(), ended)
+        once = torch.equal(random_state(), ended)
         seen = act(layer, weight)
     after = layer.weight.detach()
     return {
@@ -150,19 +150,19 @@ DRAWN: dict[str, Make] = named(
             num_embeddings=sizes[0], embedding_dim=sizes[1], dtype=dtype, **flags
         ),
         "positional": lambda kind, sizes, weight, flags, dtype: kind(
-            *sizes, *in_order(kind, flags, None, False), "cpu", dtype
+            *sizes, *in_order(kind, flags, None, False), weight.device, dtype
         ),
         "frozen": lambda kind, sizes, weight, flags, dtype: kind(
-            *sizes, _freeze=True, device=torch.device("cpu"), dtype=dtype, **flags
+            *sizes, _freeze=True, device=weight.device, dtype=dtype, **flags
         ),
         "by_default_dtype": by_default_dtype,
         "without_grad": without_grad,
         "skipped": lambda kind, sizes, weight, flags, dtype: filled(
-            torch.nn.utils.skip_init(kind, *sizes, dtype=dtype, **flags)
+            torch.nn.utils.skip_init(kind, *sizes, device=weight.device, dtype=dtype, **flags)
         ),
         "meta": lambda kind, sizes, weight, flags, dtype: kind(*sizes, device="meta", dtype=dtype, **flags),
         "meta_emptied": lambda kind, sizes, weight, flags, dtype: filled(
-            on_meta(kind, sizes, flags, dtype).to_empty(device="cpu")
+            on_meta(kind, sizes, flags, dtype).to_empty(device=weight.device)
         ),
     }
 )

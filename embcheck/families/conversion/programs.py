@@ -97,7 +97,7 @@ def learned(
         x = torch.nn.functional.one_hot(other.long(), source.weight.shape[0]).to(source.weight.dtype)
     version = source.weight._version
     for _ in range(passes):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
             value = call(x)
         outputs, upstreams = [value], [upstream]
         if together:

@@ -12,6 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
+from embcheck.families.lookup.programs import random_state, reset_random_state
 
 Tensor = torch.Tensor
 
@@ -23,12 +24,12 @@ def initialised(
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         layer = torch.nn.Embedding(rows, width, padding_idx, dtype=getattr(torch, dtype))
-        start = torch.get_rng_state()
+        start = random_state()
         version, parameter, memory = layer.weight._version, layer.weight, layer.weight.data_ptr()
         returned = initialise(layer.weight)
         moved = layer.weight._version > version
         values = layer.weight.detach().clone()
-        torch.set_rng_state(start)
+        reset_random_state(start)
         initialise(layer.weight)
         again = layer.weight.detach().clone()
         initialise(layer.weight)

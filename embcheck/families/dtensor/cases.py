@@ -295,11 +295,6 @@ def draw(draws: stream.Stream) -> DTensorCase:
 SPACE = Space(DTensorCase, AXES, repair, scope, fixed_cases, flags=("ranks", "table"), draw=draw, strength=1)
 
 
-def no_ranks(case: object, out: Outcome) -> str | None:
-    """Why an outcome can't be judged: forks can't use a device that is in use."""
-    return None if out.device == "cpu" else "ranks are forks, which can't use a device that this process uses"
-
-
 def unmade(out: Outcome) -> str | None:
     """What this release or this machine lacks."""
     text = str(out.error or "")

@@ -10,7 +10,7 @@ import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.programs import Seen, further, layer_of
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor, random_state
 
 
 @further
@@ -45,13 +45,13 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         mask = torch.nn.functional.dropout(torch.ones_like(rows), 0.5)
         return rows * mask, mask
 
-    with torch.random.fork_rng(devices=()):
+    with torch.random.fork_rng([leaf.device] if leaf.is_cuda else []):
         torch.manual_seed(7)
         value, mask = torch.utils.checkpoint.checkpoint(rows_and_mask, indices, use_reentrant=False)
         torch.rand(3)
-        before = torch.random.get_rng_state()
+        before = random_state()
         value.backward(upstream)
-        kept = torch.equal(before, torch.random.get_rng_state())
+        kept = torch.equal(before, random_state())
     return {"weight_grad": leaf.grad, "mask": mask.detach(), "kept": kept}
 
 
@@ -123,7 +123,8 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
     grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
-    alike = torch.equal(grad.to_dense().nan_to_num(), again.to_dense().nan_to_num())
+    parts = [(each._indices(), each._values()) if each.is_sparse else (each,) for each in (grad, again)]
+    alike = all(torch.equal(*(part.nan_to_num() for part in pair)) for pair in zip(*parts, strict=True))
     return {"weight_grad": grad, "kept": alike and zeros.shape == other.shape and not zeros.any().item()}
 
 

@@ -74,9 +74,9 @@ def backward(
 
     def rebuild(table: Tensor) -> Call:
         # A layer that is built draws its first weights, which is not the lookup's doing.
-        drawn = torch.get_rng_state()
+        drawn = random_state()
         again = build(table, **flags)[1]
-        torch.set_rng_state(drawn)
+        reset_random_state(drawn)
         return again
 
     around = surroundings()
@@ -92,8 +92,17 @@ def surroundings() -> tuple[Any, ...]:
         torch.get_default_dtype(),
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
-        torch.get_rng_state().numpy().tobytes(),
+        random_state().numpy().tobytes(),
     )
+
+
+def random_state() -> Tensor:
+    """The state of the generator from which tensors are drawn on the default device."""
+    return torch.cuda.get_rng_state() if torch.empty(0).is_cuda else torch.get_rng_state()
+
+
+def reset_random_state(state: Tensor) -> None:
+    (torch.cuda.set_rng_state if torch.empty(0).is_cuda else torch.set_rng_state)(state)
 
 
 _route = into(ROUTES)

@@ -335,10 +335,10 @@ CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
         "half": lambda model: model.half(),
         "bfloat16": lambda model: model.bfloat16(),
         "to_double": lambda model: model.to(torch.float64),
-        "to_single": lambda model: model.to(device="cpu", dtype=torch.float32),
+        "to_single": lambda model: model.to(device=torch.empty(0).device, dtype=torch.float32),
         "type_double": lambda model: model.type(torch.float64),
         "to_like": lambda model: model.to(torch.zeros(1, dtype=torch.bfloat16)),
-        "to_half": lambda model: model.to("cpu", torch.float16),
+        "to_half": lambda model: model.to(torch.empty(0).device, torch.float16),
     },
     "as_",
 )

@@ -123,7 +123,8 @@ def passed(
     left = [p for p in before if p.is_leaf and not any(p is mine for mine in parameters)]
     seen["strayed"] = sum(p.grad is not None for p in left)
     if all(parameter.is_leaf for parameter in parameters):
-        torch.optim.SGD(other.parameters(), lr=0.5).step()
+        # Parameters may share memory: see `embcheck.families.tie_preservation.programs`.
+        torch.optim.SGD(other.parameters(), lr=0.5, foreach=False).step()
     with torch.no_grad():
         seen["stepped"] = other(tokens).clone()
         seen["left"] = model(tokens).clone()
@@ -201,7 +202,7 @@ def stacked(
 
     models = [filled(structure, padding, frozen, factor * weight, bias) for factor in (1, -2, 3)]
     params, buffers = torch.func.stack_module_state(models)
-    base = copy.deepcopy(models[0]).to(device)
+    base = copy.deepcopy(models[0]).to("meta" if device == "meta" else weight.device)
 
     def call(p: dict[str, Tensor], b: dict[str, Tensor]) -> Any:
         return torch.func.functional_call(base, (p, b), (tokens,))

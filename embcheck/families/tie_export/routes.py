@@ -33,7 +33,7 @@ def stored(save: Callable[..., Any], load: Callable[..., Any], thing: Any) -> An
 
 
 def emptied(model: Module) -> Module:
-    return loading(blank(model, "meta").to_empty(device="cpu"), model.state_dict())
+    return loading(blank(model, "meta").to_empty(device=model.head.weight.device), model.state_dict())
 
 
 def variables(model: Module) -> dict[str, Tensor]:

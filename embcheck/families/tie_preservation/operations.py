@@ -56,8 +56,8 @@ def called_functionally(model: Module, embedding: Module, head: Module) -> Modul
     other = torch.zeros_like(head.weight)
     torch.func.functional_call(chain, {"0.weight": other}, (tokens,))
     try:  # What is raised inside leaves nothing replaced either.
-        torch.func.functional_call(chain, {"0.weight": other}, (tokens + len(embedding.weight),))
-    except (IndexError, RuntimeError):
+        torch.func.functional_call(chain, {"0.weight": other}, (tokens.double(),))
+    except RuntimeError:
         pass
     names = [name for name, _ in chain.named_parameters()]
     stacked, _ = torch.func.stack_module_state([chain, chain])
@@ -123,6 +123,10 @@ def without_memory(model: Module, empty: Callable[[Module], Module]) -> Module:
     model.zero_grad()
     kept = clones(model)
     return loading(empty(model), kept)
+
+
+def through_meta(model: Module, device: torch.device) -> Module:
+    return without_memory(model, lambda given: given.to("meta").to_empty(device=device))
 
 
 def tied(model: Module, side: Module, weight: Tensor) -> Module:
@@ -217,7 +221,7 @@ def accumulated(model: Module, embedding: Module, head: Module) -> Module:
 OPERATIONS: dict[str, Entry] = {
     # The tie stays.
     "nothing": Entry(lambda m, e, h: m),
-    "moved": Entry(lambda m, e, h: m.to("cpu")),
+    "moved": Entry(lambda m, e, h: m.to(e.weight.device)),
     "called_functionally": Entry(called_functionally),
     "called_by_name": Entry(called_by_name, effects.is_called_by_name),
     "shared": Entry(lambda m, e, h: m.share_memory()),
@@ -255,10 +259,7 @@ OPERATIONS: dict[str, Entry] = {
         effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
     ),
     "normed": Entry(normed, effects.norms_head),
-    "through_meta": Entry(
-        lambda m, e, h: without_memory(m, lambda given: given.to("meta").to_empty(device="cpu")),
-        effects.replaces(renewed),
-    ),
+    "through_meta": Entry(lambda m, e, h: through_meta(m, e.weight.device), effects.replaces(renewed)),
     # It is made again.
     "retied": Entry(lambda m, e, h: tied(m, h, e.weight), effects.puts(HEAD, lambda state: state.slots[EMBEDDING])),
     "retied_back": Entry(
@@ -273,7 +274,9 @@ OPERATIONS: dict[str, Entry] = {
     "as_half": Entry(lambda m, e, h: m.half(), effects.casts("float16")),
     "to_float32": Entry(lambda m, e, h: m.to(torch.float32), effects.casts("float32")),
     "double_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: m.double()), effects.casts("float64")),
-    "emptied": Entry(lambda m, e, h: without_memory(m, lambda given: given.to_empty(device="cpu")), effects.empties),
+    "emptied": Entry(
+        lambda m, e, h: without_memory(m, lambda given: given.to_empty(device=e.weight.device)), effects.empties
+    ),
     "loaded_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: loading(m, clones(m))), forgets_gradients),
     "doubled": Entry(doubled, lambda state: state.slots[EMBEDDING].memory.scale(2.0)),
     "data_assigned": Entry(data_assigned, effects.doubles_data),
@@ -284,7 +287,8 @@ OPERATIONS: dict[str, Entry] = {
     "swapped": Entry(swapped, effects.swaps_doubled),
     "pruned": Entry(pruned, effects.prunes),
     "stepped": Entry(
-        lambda m, e, h: after(m, torch.optim.SGD(graded(m, e, h).parameters(), lr=1.0).step()), effects.steps
+        lambda m, e, h: after(m, torch.optim.SGD(graded(m, e, h).parameters(), lr=1.0, foreach=False).step()),
+        effects.steps,
     ),
     "stepped_adam": Entry(stepped_adam, effects.moves_by_one),
     "stepped_sparse_adam": Entry(

@@ -100,7 +100,8 @@ def learned(model: Module, table: Module, out: Module, given: dict[str, Tensor])
     grads = [p.grad for _, p in named]
     seen |= {"grads_gone": gone, **collected(grads, out.weight.dtype)}
     if any(grad is not None for grad in grads):
-        torch.optim.SGD(model.parameters(), lr=0.5).step()
+        # Parameters may share memory: all at once, as is the default on a device, they would be written at the same time.
+        torch.optim.SGD(model.parameters(), lr=0.5, foreach=False).step()
     return seen | {"stepped": joined(named)}
 
 

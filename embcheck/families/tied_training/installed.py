@@ -16,6 +16,7 @@ from embcheck.families.tied_training.optimizers import refusals
 
 _NO_OPTIMIZER = re.compile(r"module 'torch\.optim' has no attribute '(\w+)'")
 _NO_FLAG = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
+_NO_FUSED = "`fused=True` requires all the params to be floating point Tensors of supported devices"
 _NO_NAMES = "optimizer can only optimize Tensors, but one of the params is tuple"
 
 
@@ -33,6 +34,8 @@ def lacking(out: Outcome) -> str | None:
         return Absent(f"this release's {found[1]} has no {found[2]}")
     if text == _NO_NAMES and not _takes_names():
         return Absent("this release's optimizers take no named parameters")
+    if out.device != "cpu" and text.startswith(_NO_FUSED):
+        return Absent("this release fuses no such optimizer on this device")
     return None
 
 
