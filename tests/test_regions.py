@@ -106,6 +106,13 @@ ANYTHING = {
     "functional-call-of-a-shared-module": "outputs and steps of a model that has two tables after any sequence of operations",
     "functional-call-of-a-shared-module-changed-later": "the table and gradients of such a model, which are any as well",
     "rows-in-pieces-are-misread": "what a mask over another axis makes of rows depends on how DTensor shards each use",
+    "cuda-renorm-takes-strides-for-widths": "rows are scaled by a norm of what lies between them, too",
+    "cuda-renorm-of-slices-beside": "as above",
+    "cuda-renorm-takes-powers-of-negative-numbers": "rows are scaled by any factor, or not",
+    "cuda-renorm-scales-repeatedly": "rows are scaled as often as threads meet",
+    "cuda-sparse-step-ignores-strides": "other elements and what lies between them are changed",
+    "cuda-weight-norm-in-single": "weights and gradients of any case, off by 3e-8",
+    "cuda-average-of-modules-in-single": "averages of any tree, off by 3e-8",
 }
 #: Cases that show a wrong number, or one beside right ones, where the witness does not.
 SHOWING = {

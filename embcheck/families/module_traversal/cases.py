@@ -150,9 +150,11 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        several_children, passing (a buffer is not persistent)."""
+        several_children, passing (a buffer is not persistent), integers (a buffer holds some), in_double (a
+        Parameter is float64)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
+        buffers = [tensor for _, tensor in self.tensors("buffers", "", True, True)]
         return {
             **{name: value for name, value in self.axes.items() if name != "frozen"},
             "frozen": bool(self.frozen),
@@ -161,7 +163,9 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             "shared_tensor": len(set(names)) < len(names),
             "swaps": self.swapped and self.convert != "nothing" and not set(names) <= set(self.frozen),
             "deep": any(path.count(".") > 1 for path, _ in self.modules("", False)),
-            "passing": any(name.endswith("scratch") for _, name in self.tensors("buffers", "", True, True)),
+            "passing": any(name.endswith("scratch") for name in buffers),
+            "integers": any(name.startswith("integers") for name in buffers),
+            "in_double": any(self.described(name)[0] == "float64" for name in names),
         }
 
 

@@ -1,0 +1,15 @@
+# On CUDA max_norm scales a row that occurs in several sequences of a batch several times: tokens are sorted within
+# each sequence alone before repeated ones are dropped.
+import sys
+
+import torch
+
+sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
+
+weight = torch.full((1, 1), 8.0, device="cuda")
+torch.nn.functional.embedding(torch.zeros(4096, 1, dtype=torch.int64, device="cuda"), weight, max_norm=1.0)
+got = "1" if abs(weight.item() - 1) < 1e-5 else "less" if 0 <= weight.item() < 1 else str(weight.item())
+expected = "1"
+wrong = "less"
+print("got", got, "expected", expected)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)
