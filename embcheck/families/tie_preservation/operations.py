@@ -125,7 +125,7 @@ def without_memory(model: Module, empty: Callable[[Module], Module]) -> Module:
     return loading(empty(model), kept)
 
 
-def through_meta(model: Module, device: torch.device) -> Module:
+def moved_by_meta(model: Module, device: torch.device) -> Module:
     return without_memory(model, lambda given: given.to("meta").to_empty(device=device))
 
 
@@ -259,7 +259,7 @@ OPERATIONS: dict[str, Entry] = {
         effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
     ),
     "normed": Entry(normed, effects.norms_head),
-    "through_meta": Entry(lambda m, e, h: through_meta(m, e.weight.device), effects.replaces(renewed)),
+    "through_meta": Entry(lambda m, e, h: moved_by_meta(m, e.weight.device), effects.replaces(renewed)),
     # It is made again.
     "retied": Entry(lambda m, e, h: tied(m, h, e.weight), effects.puts(HEAD, lambda state: state.slots[EMBEDDING])),
     "retied_back": Entry(
