@@ -134,7 +134,8 @@ def _is_class(value: Any, *packages: str) -> bool:
 #: Modules that come with torch; others are imported by their names.
 COME_WITH_TORCH = frozenset({
     "torch",     "torch.amp", "torch.autograd", "torch.autograd.forward_ad", "torch.autograd.functional", "torch.autograd.graph",
-    "torch.autograd.profiler", "torch.cuda", "torch.distributed", "torch.func", "torch.jit", "torch.nested", "torch.nn", "torch.nn.functional",
+    "torch.autograd.profiler", "torch.cuda", "torch.distributed", "torch.func", "torch.jit", "torch.nested", "torch.nn",
+    "torch.nn.functional",
     "torch.nn.init", "torch.nn.modules", "torch.nn.modules.module", "torch.nn.parameter", "torch.nn.utils",
     "torch.nn.utils.parametrizations", "torch.nn.utils.parametrize", "torch.nn.utils.rnn", "torch.nn.utils.stateless",
     "torch.optim", "torch.optim.lr_scheduler", "torch.optim.optimizer", "torch.overrides", "torch.random", "torch.serialization",
