@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -105,6 +106,11 @@ class Known:
         return self.tried.get(cause.name, Tried(""))
 
     @property
+    def elsewhere(self) -> int:
+        """The number of causes of which no entry speaks of the CPU."""
+        return sum(not any(fnmatchcase("cpu", entry.device) for entry in self.of(cause)) for cause in self.causes)
+
+    @property
     def ordered(self) -> list[Cause]:
         """The causes, the most severe first."""
         return by_severity(self.causes)
@@ -129,7 +135,7 @@ def index(known: Known) -> str:
         "# What torch gets wrong",
         _MADE,
         "embcheck tests embeddings, and what models with them rely on, against their mathematical definition. It found "
-        f"{len(known.causes)} bugs of torch on CPUs. Each has a page with a script of a dozen "
+        f"{len(known.causes)} bugs of torch, {known.elsewhere} of them on CUDA alone. Each has a page with a script of a dozen "
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
@@ -243,6 +249,7 @@ def _entry(entry: Entry, found: Recorded) -> str:
     shown = [
         f"- **tried in** {seen}" + (f"; the entry is for {inline(str(entry.torch))}" if str(entry.torch) else ""),
         f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
+        f"- **device** `{entry.device}`" if entry.device != "*" else "",
     ]
     internal = [
         f"- **law** {law}" + (f", in the modes `{entry.mode}`" if entry.mode != "*" else ""),
