@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import pytest
@@ -156,12 +157,19 @@ def pairs_of(space: Space, case: Any) -> Iterator[Any]:
     return itertools.combinations(told, 2)
 
 
+@lru_cache(maxsize=256)
+def others(space: Space, seed: int) -> list[dict[str, Any]]:
+    draws = Stream(seed)
+    return [
+        {name: axis[0] if turn == 0 else draws.choice(axis) for name, axis in space.axes.items()}
+        for turn in range(TRIES)
+    ]
+
+
 def possible(space: Space, pair: Any) -> bool:
     """Whether some case has both values, the other axes as they come."""
     values = {name: next(v for v in space.axes[name] if repr(v) == told) for name, told in pair}
-    draws = Stream(len(repr(pair)))
-    for turn in range(TRIES):
-        other = {name: axis[0] if turn == 0 else draws.choice(axis) for name, axis in space.axes.items()}
+    for other in others(space, len(repr(pair))):
         case = space.repair(space.case_type(**{**other, **values}))
         if case is not None and all(repr(getattr(case, name)) == told for name, told in pair):
             return True

@@ -51,9 +51,10 @@ def same(
     wanted = np.asarray(expected)
     if actual.shape != wanted.shape and wanted.ndim:
         return _shaped(got, actual, wanted, beside)
-    agree = actual == wanted
-    if agree.all():
+    differ = actual != wanted
+    if not np.count_nonzero(differ):  # which takes half as long as `any`
         return HOLDS
+    agree = ~differ
     if actual.dtype.kind in "fc":
         agree |= np.isnan(actual) & np.isnan(wanted)
         if agree.all():
@@ -74,14 +75,15 @@ def identical(
     wanted: npt.NDArray[Any] = expected.bits if isinstance(expected, Field) else expected
     if actual.shape != wanted.shape:
         return _shaped(got, actual, wanted, beside)
-    agree = actual == wanted
-    if agree.all():
+    differ = actual != wanted
+    if not np.count_nonzero(differ):
         return HOLDS
+    agree = ~differ
     found = _where(got, actual, wanted, agree, "bits", None, beside=beside)
     position = _first(agree)
     kind = kind_of("bits", got.values[position].item(), None)
     words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(wanted[position]))
-    elements = Elements(got.values, wanted, ~agree, got.place, beside.place if beside is not None else "")
+    elements = Elements(got.values, wanted, differ, got.place, beside.place if beside is not None else "")
     pair = int(actual[position]), int(wanted[position])
     return Difference(kind, found.path, *pair, words, bits=True, elements=elements, beside=found.beside)
 
@@ -101,12 +103,13 @@ def within(
     actual: npt.NDArray[Any] = got.values
     if actual.shape != wanted.shape:
         return _shaped(got, actual, wanted, beside)
-    if (actual == wanted).all():  # as most are: then no bound matters
+    differ = actual != wanted
+    if not np.count_nonzero(differ):  # as most are: then no bound matters
         return HOLDS
     limit = np.broadcast_to(np.asarray(bound, np.float64), wanted.shape)
     with np.errstate(invalid="ignore"):
         error = np.abs(actual - wanted)
-        alike = (actual == wanted) | (np.isnan(actual) & np.isnan(wanted))
+        alike = ~differ | (np.isnan(actual) & np.isnan(wanted))
     agree = alike | (error <= limit)
     if not agree.all():
         agree |= _overflown(got, actual, wanted, limit)

@@ -87,6 +87,8 @@ def case_of(case_type: Any, written: Sequence[Any]) -> Any:
 def chosen(family: Family, mode: str, tier: str) -> Choice | None:
     """What a tier, ``quick`` or ``gate``, runs of a family, or what ``full`` is given beside what it enumerates; None if nothing
     was chosen, or its axes are others since."""
+    if family.of is not None:
+        return None  # the axes of a subject's are its own
     kept = _kept().get(family.name, {})
     if kept.get("of") != digest(family) or mode not in kept["modes"]:
         return None

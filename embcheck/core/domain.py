@@ -129,7 +129,7 @@ class Domain:
             return f"{what} of {getattr(case, axis)}: dtypes={_written(chosen)} is declared"
         if self.ranks is not None and _rank(case) not in self.ranks:
             return f"indices of rank {_rank(case)}: ranks={_written(self.ranks)} is declared"
-        if not all(self.admits(axis, getattr(case, axis, None)) for axis in _FINITE):
+        if self.finite and not all(self.admits(axis, getattr(case, axis, None)) for axis in _FINITE):
             return "NaN and infinity: finite=True is declared"
         return next((self.refuses(flag, getattr(case, flag)) for flag in self._wrong_flags(case)), None)
 

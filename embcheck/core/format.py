@@ -8,6 +8,7 @@ conversion, a shift with round-to-nearest-even, is written out here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -31,22 +32,22 @@ class Format:
     storage: np.dtype[np.generic]
     bits: np.dtype[np.signedinteger]
 
-    @property
+    @cached_property
     def unit_roundoff(self) -> float:
         """u = 2^-p: the largest relative error of one rounding to nearest."""
         return 2.0**-self.precision
 
-    @property
+    @cached_property
     def smallest_subnormal(self) -> float:
         """η: the spacing of the numbers below the smallest normal one."""
         return 2.0 ** (self.emin - self.precision + 1)
 
-    @property
+    @cached_property
     def fine(self) -> float:
         """A number little above 1 that no narrower format holds, and whose small multiples are exact; 1 in half precision."""
         return 1 + {"float64": 2.0**-40, "float32": 2.0**-12}.get(self.name, 0.0)
 
-    @property
+    @cached_property
     def largest_integer(self) -> int:
         """2^p: integers up to here, and sums that stay below it, are exact."""
         return 1 << self.precision

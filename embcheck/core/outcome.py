@@ -105,7 +105,8 @@ class Field:
         Raises:
             Missing: if nothing was observed.
         """
-        self.require()
+        if self.raw is None:
+            self.require()
         found = getattr(self.raw, name)
         if name == "shape":
             return tuple(found)

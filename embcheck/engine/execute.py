@@ -88,7 +88,7 @@ def read(tensor: torch.Tensor) -> Array:
         dense = np.zeros(tuple(tensor.shape), np.float64)
         np.add.at(dense, tensor._indices()[0].cpu().numpy(), fmt.decode(read(tensor._values())))
         return fmt.encode(dense)
-    if tensor.device.type not in ("cpu", "meta"):
+    if not (tensor.is_cpu or tensor.is_meta):
         tensor = tensor.cpu()
     carrier = _READ_AS.get(tensor.dtype)
     return (tensor if carrier is None else tensor.view(carrier)).numpy()

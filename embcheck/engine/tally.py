@@ -72,16 +72,16 @@ class Tally:
 
     def meet(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets."""
-        newly = self._met_by(facts)
-        self.missing -= newly
-        self.met |= newly
+        if newly := self._met_by(facts):
+            self.missing.difference_update(newly)
+            self.met.update(newly)
 
-    def _met_by(self, facts: Mapping[str, Any]) -> set[str]:
-        return {each for each in self.missing if each == APPLIES or (facts and holds(each, facts))}
+    def _met_by(self, facts: Mapping[str, Any]) -> list[str]:
+        return [each for each in self.missing if each == APPLIES or (facts and holds(each, facts))]
 
     def lack(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets, which this release does not have."""
-        self.absent |= self._met_by(facts)
+        self.absent.update(self._met_by(facts))
 
     def excuse(self, entry: Entry) -> None:
         """Counts a case that falls under an entry of the ledger."""
@@ -152,18 +152,13 @@ class Tallies:
                 self._lack(case)
             return
         told, known = self.cases < _ALL_TOLD or self.cases % 8 == 0, self.accept.known
-        facts: Mapping[str, Any] = {}
         for tally, result in zip(self._asked, results, strict=True):
             if result is HOLDS:  # nearly always: `_count` would take as long as many a law
                 tally.cases += 1
             elif result is UNASKED or not self._count(tally, case, result):
                 continue
-            if not tally.missing or (isinstance(result, Holds) and result.loose):
-                continue
-            tally.meet({})
-            if tally.missing and (told or tally.law.refusal):
-                facts = facts or case.facts()
-                tally.meet(facts)
+            if tally.missing and not (isinstance(result, Holds) and result.loose):
+                tally.meet(case.facts() if told or tally.law.refusal else {})
         if self.accept.known > known:
             self._end(case)
 

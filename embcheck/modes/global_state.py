@@ -24,7 +24,7 @@ _HOOKS = [*COMMON_HOOKS.values()]
 def _precision() -> str:
     """How products may be rounded; of a program that has set it by the other of torch's two ways, in a word."""
     try:
-        return torch.get_float32_matmul_precision()
+        return torch._C._get_float32_matmul_precision()
     except RuntimeError:  # which it raises where both ways were mixed
         return "mixed"
 

@@ -40,6 +40,9 @@ _IMPORTED = (
 #: What a few cases of a whole run import besides: compilers, exports and derivatives forwards.
 _IMPORTED_BY_SOME = ("functorch.compile", "torch.export", "torch._decomp.decompositions_for_jvp")
 
+#: By this numpy's BLAS has one thread: others spin, which takes several times as long as what an oracle multiplies.
+_THREADS = "GOTO_NUM_THREADS"
+
 
 class ForkServer:
     """The server of a run, as a plug-in of pytest: workers are its forks.  It imports less for one that is not ``whole``."""
@@ -78,7 +81,8 @@ def start(listener: socket.socket, modules: Sequence[str]) -> subprocess.Popen[b
     """Starts the process that is the server."""
     descriptor = listener.fileno()
     command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
-    return subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
+    return subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
 
 
 def python_of(config: Any) -> Sequence[str]:
@@ -93,6 +97,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controlling process decides what becomes of an interrupted run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    os.environ.pop(_THREADS, None)  # numpy has read it, and torch may have a BLAS of its own
     gc.disable()  # what is imported stays: to look there for garbage takes a quarter of the time
     from embcheck.subject.collect import load_families
 

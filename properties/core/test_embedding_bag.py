@@ -180,8 +180,7 @@ def per_sample_weights_gradient_is_row_dot_upstream(case: BagCase, out: Outcome)
     value, limit = bag_oracle.sample_gradient(case, times(case))
     if case.trailing:
         return within(out.sample_grad[: case.numel], value[: case.numel], limit[: case.numel])
-    shape = case.inputs()["sample_weights"].stored.shape
-    expected = value.reshape(shape), limit.reshape(shape)
+    expected = value.reshape(case.tokens_shape), limit.reshape(case.tokens_shape)
     return every(*(within(grad, *expected) for grad in [out.sample_grad, *out.along_first_axis("other_sample_grad")]))
 
 
@@ -212,8 +211,7 @@ def bag_gradients_have_input_metadata(case: BagCase, out: Outcome) -> Finding:
     else:
         findings.append(same(out.weight_grad, None))
     if samples_learn(case):
-        samples = case.inputs()["sample_weights"].stored.shape
-        findings.append(described(out.sample_grad, shape=samples, dtype=case.dtype, is_sparse=False))
+        findings.append(described(out.sample_grad, shape=case.tokens_shape, dtype=case.dtype, is_sparse=False))
     else:
         findings.append(same(out.sample_grad, None))
     return every(*findings)

@@ -36,9 +36,9 @@ def on(*routes: str) -> Any:
 def who_arrived(case: LookupCase) -> Any:
     """Says of the first row that is wrong what it holds, and which token would explain that."""
     times = TIMES.get(case.route, 1)
-    expected, limit = oracle.weight_gradient(case, times)
 
     def explain(actual: Any) -> str:
+        expected, limit = oracle.weight_gradient(case, times)
         with np.errstate(invalid="ignore"):
             wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
             row = int(wrong[0]) if len(wrong) else 0

@@ -225,6 +225,12 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             starts = np.array(several[self.seed % len(several)], np.int64)
         return starts.astype(np.int64)
 
+    @property
+    def tokens_shape(self) -> tuple[int, ...]:
+        """The shape of the tokens as they are fed, and of their weights."""
+        bags = len(self.lengths)
+        return (bags, self.numel // bags if bags else 3) if self.batch else (len(self.tokens),)
+
     def inputs(self) -> dict[str, Input]:
         """What is fed: weight, indices, upstream, and where given offsets and sample_weights."""
         tokens = self.tokens
@@ -233,10 +239,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             name = self.mistake.removeprefix("late_").removeprefix("stray_")
             place = self.seed % self.numel if self.mistake in STRAYS else -1
             tokens[place] = stray_of(name, self.num_embeddings, self.index_dtype)
-        shape = (
-            (len(self.lengths), self.numel // len(self.lengths) if len(self.lengths) else 3) if self.batch else (-1,)
-        )
-        stored = tokens.astype(self.index_dtype).reshape(shape)
+        stored = tokens.astype(self.index_dtype).reshape(self.tokens_shape)
         upstream = self.format.encode(self.upstream_values)
         fed = {
             "weight": Input(self.table_stored, self.dtype, self.layout),
@@ -247,7 +250,7 @@ class BagCase(Axes, _BagAxes):  # type: ignore[misc]
             offsets = self.offsets.astype(self.offset_dtype)
             fed["offsets"] = Input(offsets, self.offset_dtype, _fitting(self.offset_layout, offsets))
         if self.weights is not None:
-            samples = self.format.encode(self.sample_values).reshape(stored.shape)
+            samples = self.format.encode(self.sample_values).reshape(self.tokens_shape)
             fed["sample_weights"] = Input(samples, self.dtype, _fitting(self.weights_layout, samples))
         return fed
 

@@ -28,6 +28,8 @@ def _limit(
 
     ``reach`` is how large a partial result may get, where that is more than ``magnitude`` (a sum before its division).
     """
+    if exact is not False and np.all(exact):
+        return np.zeros(magnitude.shape)
     reach = magnitude if reach is None else reach
     u = fmt.unit_roundoff + 2.0**-53
     with np.errstate(invalid="ignore"):

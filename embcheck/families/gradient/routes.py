@@ -40,11 +40,12 @@ AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
 def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
     """The backward program of a case, on its route."""
     entry = ENTRIES[case.entry]
-    routes = {**routes, "several": several_counted if case.scale_grad_by_freq else several}
     options = {
         "build": entry.build,
         "history": PASTS[case.history],
-        "route": routes[case.route],
+        "route": (several_counted if case.scale_grad_by_freq else several)
+        if case.route == "several"
+        else routes[case.route],
         "flags": flags_of(case, entry),
     }
     inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}
