@@ -168,8 +168,8 @@ class _Range:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left."""
-        return self.least > self.most or len(self.exact) > 1
+        """Whether nothing is left; None is no number."""
+        return self.least > self.most or len(self.exact) > 1 or ("None" in self.exact and self.least > 0)
 
 
 def _text(condition: Condition) -> str:

@@ -23,6 +23,7 @@ from embcheck.families.initializers.oracle import (
     FANNED,
     INITIALIZERS,
     KERNELS,
+    LAYERS,
     MATRICES,
     ORTHOGONAL,
     SPARSITY,
@@ -103,6 +104,15 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
         elif constant is None:
             return None
         return self.format.decode(self.format.encode(made))
+
+    @property
+    def layer(self) -> list[Any]:
+        """What the layer is like whose first values are taken: each Parameter, and that it trains."""
+        if self.fill not in LAYERS:
+            return []
+        width = self.shape if self.fill != "linear_bias" else (self.size, 4)
+        made = {"weight": width} | ({"bias": width[:1]} if self.fill in ("linear_weight", "linear_bias") else {})
+        return [*((name, shape, self.dtype, True, True) for name, shape in made.items()), True]
 
     def weight_input(self) -> Input:
         """The tensor to fill: sevens, among them what no product with zero removes."""
