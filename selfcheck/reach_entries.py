@@ -28,8 +28,8 @@ from selfcheck.reach import add
 class Part(NamedTuple):
     """The faults of a set at some sites, and the families whose cases call many of these.
 
-    Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs, beside what *gate* runs.  Others are ``built`` for the faults, of which there are so many.
+    Of each family about so many of *full*'s cases are ``looked_at``, and so many ``random`` ones; what is chosen may cost
+    ``budget`` together beside what *gate* runs, in lookups.  Others are ``built`` for the faults, of which there are so many.
     """
 
     of: str
@@ -39,11 +39,31 @@ class Part(NamedTuple):
     budget: float
     tier: str = "gate"
     drawn: int = 3000
+    random: int = 0
     built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
 
 
+_FORMULAS = frozenset(site.name for site in STEPS)
+
+
+def _built_steps(faults: Sequence[Fault]) -> Sequence[tuple[str, Any]]:
+    return [("param_groups", case) for case in reach_steps.built(faults)]
+
+
 PARTS = (
-    Part("core", frozenset(ENTRIES), ("module_traversal", "param_groups", "construction", "parameter"), 300, 900.0),
+    Part(
+        "core",
+        frozenset(ENTRIES) - _FORMULAS,
+        (
+            *("module_traversal", "construction", "parameter", "initializers", "tie_preservation", "load_state_dict"),
+            *("conversion", "lookup", "embedding_bag", "max_norm", "tied_training"),
+        ),
+        400,
+        1500.0,
+        drawn=8000,
+        random=1000,
+    ),
+    Part("core", _FORMULAS, ("param_groups",), 0, 1500.0, drawn=20000, built=_built_steps),
     Part(
         "extended",
         frozenset(EXTENDED),
@@ -56,13 +76,13 @@ PARTS = (
     ),
     Part(
         "extended",
-        frozenset(site.name for site in STEPS),
+        _FORMULAS,
         ("param_groups",),
         0,
         8000.0,
         "full",
         8000,
-        lambda faults: [("param_groups", case) for case in reach_steps.built(faults)],
+        built=_built_steps,
     ),
 )
 #: Of each of these families so many random cases are looked at, in which any values of their axes meet, and one of so many that
@@ -74,6 +94,7 @@ RANDOM = {
 }
 _SHARE, _TIMES, _BUDGET = 8, 150, 20000.0
 _NAMES = sorted(set(EXTENDED) - {site.name for site in STEPS})
+_COSTS = {"module_traversal": 34.0, "initializers": 1.5, "construction": 1.5, "parameter": 2.0, "load_state_dict": 1.5}
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 
@@ -83,7 +104,8 @@ class _Case(NamedTuple):
 
     @property
     def cost(self) -> float:
-        return self.candidate.family.cost
+        """In lookups; that of modules with parts is told too low, and that of small tensors too high."""
+        return _COSTS.get(self.candidate.family.name, self.candidate.family.cost)
 
 
 def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
@@ -143,6 +165,8 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
         others += [
             each for each in every[:: 1 + len(every) // part.looked_at] if each.mode.name == each.family.modes[0]
         ]
+        random = (made.fitted(name, case) for k in range(part.random) if (case := _random_case(made.families[name], k)))
+        others += filter(None, random)
     runner._deck[:] = [([*base, *others], ledger)]
     runner._sites[:] = sorted({fault.site for fault in wanted})
     found = runner._recorded(

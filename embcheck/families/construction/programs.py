@@ -44,7 +44,7 @@ def constructed(
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
-        others = [make(*given) for _ in range(2)]
+        others = [make(*given[:2], -weight.detach(), *given[3:]), make(*given)]
         next_one = others[0].weight.detach()
         seeded(seed)
         others.append(make(*given))

@@ -12,7 +12,16 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.module_traversal.uses import averaged, called, linked, parametrized
+from embcheck.families.module_traversal.uses import (
+    averaged,
+    called,
+    gradient_flags,
+    gradients_of,
+    keeps,
+    linked,
+    modes,
+    parametrized,
+)
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -47,7 +56,7 @@ def traversed(
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
-    seen |= {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model), "loads": loaded(model)}
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
@@ -80,8 +89,21 @@ def pictured(model: Module) -> dict[str, list[Any]]:
     }
 
 
+def shallow(model: Module) -> list[bool]:
+    """Of four shallow copies whether each shows what the model does, whose numbers are others each time, with its gradients."""
+    import copy
+
+    found = []
+    for _ in range(4):
+        for p in model.parameters():
+            p.data.neg_()
+        before, other = (pictured(model), gradients_of(model)), copy.copy(model)
+        found.append((pictured(other), gradients_of(other)) == before)
+    return found
+
+
 def copied(model: Module) -> list[Any]:
-    """A deep copy and an unpickled one, whether a gradient came with it, and whether it has memory of the model's."""
+    """A deep copy and three that are unpickled, whether a gradient came along, and whether it has memory of the model's."""
     import copy
     import pickle
 
@@ -89,7 +111,8 @@ def copied(model: Module) -> list[Any]:
         places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
         return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
 
-    return [told(copy.deepcopy(model)), told(pickle.loads(pickle.dumps(model)))]
+    data = pickle.dumps(model)
+    return [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(3))]
 
 
 def loaded(model: Module) -> list[Any]:
@@ -174,37 +197,14 @@ def state_forms(model: Module, prefix: str) -> dict[str, Any]:
     }
 
 
-def modes(model: Module, evaluating: bool) -> list[list[bool]]:
-    """The modes of all modules, and after train() was given the other mode."""
-    told = [module.training for module in model.modules()]
-    return [told, [module.training for module in model.train(evaluating).modules()]]
-
-
-def gradient_flags(model: Module) -> list[list[bool]]:
-    """What requires_grad_ and zero_grad make of every Parameter."""
-    one = torch.ones((), requires_grad=True)
-    model.zero_grad(set_to_none=False)
-    emptied = [p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]
-    for p in model.parameters():
-        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
-    thawed = [p.requires_grad for p in model.requires_grad_().parameters()]
-    trains = [p.requires_grad for p in model.requires_grad_(False).parameters()]
-    kept = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
-    model.zero_grad(set_to_none=False)
-    grads = [p.grad for p in model.parameters()]
-    zeroed = [g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads]
-    for _ in range(2):
-        model.zero_grad()
-    return [thawed, trains, kept, zeroed, [p.grad is None for p in model.parameters()], emptied]
-
-
 def converted(model: Module, made: dict[str, Any], convert: Callable[[Module], Module]) -> dict[str, Any]:
-    """All tensors and gradients after a conversion."""
+    """All tensors and gradients after a conversion, which is repeated twice."""
     names = {id(thing): name for name, thing in made.items()}
     itself = convert(model) is model
+    kept = [keeps(model, lambda: convert(model)) for _ in range(2)]
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     return {
-        "converted_itself": itself,
+        "converted_itself": itself and all(kept),
         "converted_gradients": [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads],
         "converted": pictured(model),
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],

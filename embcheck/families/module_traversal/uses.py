@@ -1,4 +1,4 @@
-"""Programs: a module is applied to, averaged, called with other tensors, and one of its Parameters is parametrized.
+"""Programs: a module is told how to learn, averaged, called with other tensors, and one of its Parameters is parametrized.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -6,6 +6,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,6 +41,44 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 def gradients_of(model: Module) -> set[int]:
     """Which tensors the gradients of a module are."""
     return {id(parameter.grad) for parameter in model.parameters()}
+
+
+def keeps(model: Module, call: Callable[[], Any]) -> bool:
+    """Whether a call keeps the numbers of the Parameters, which are others than those before."""
+    for p in model.parameters():
+        p.data.neg_()
+    before = [p.tolist() for p in model.parameters()]
+    call()
+    return [p.tolist() for p in model.parameters()] == before
+
+
+def modes(model: Module, evaluating: bool) -> list[list[bool]]:
+    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, two times."""
+    told = [module.training for module in model.modules()]
+    kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
+    return [told, [module.training for module in model.modules()], kept]
+
+
+def gradient_flags(model: Module) -> list[list[bool]]:
+    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers."""
+    one = torch.ones((), requires_grad=True)
+    still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
+    found = [[p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
+    for flag in ((), (False,), (True,), (False,)):
+        still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
+        found.append([p.requires_grad for p in model.parameters()])
+    found.append([p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()])
+    still.append(keeps(model, lambda: model.zero_grad(set_to_none=False)))
+    grads = [p.grad for p in model.parameters()]
+    found.append([g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads])
+    for _ in range(2):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        still.append(keeps(model, model.zero_grad))
+        found.append([p.grad is None for p in model.parameters()])
+    return [*found, still]
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
