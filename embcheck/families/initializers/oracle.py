@@ -131,6 +131,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
     "sparse_half": _of("sparse_", None, sparsity=0.5),
     "linear_without_bias": _alone("linear_without_bias", _of_linear),
+    "normal_narrow": _of("normal_", Spread(0.0, 0.5, False), std=0.5),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
 SPARSITY = {"sparse_half": 0.5}
