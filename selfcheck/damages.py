@@ -33,7 +33,7 @@ _NOTHING = {
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
     # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
-    "AveragedModel.__init__": ("drop(gradient)",),
+    **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
     **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
     # A conversion rounds what was there before as it did.
     **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),

@@ -52,6 +52,8 @@ def _built_steps(faults: Sequence[Fault]) -> Sequence[tuple[str, Any]]:
 
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
+    # Of others that make layers and fill tables few judge what they hold.
+    Part({"core": 30000}, frozenset(("Linear.__init__", "nn.init.normal_")), ("initializers",), 2000, 150.0),
     Part(
         {"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=_built_steps
     ),

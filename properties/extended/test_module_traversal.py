@@ -172,13 +172,14 @@ def shallow_copy_shares_parameters_and_gradients(case: ModuleTraversalCase, out:
 
 
 @law(
-    "load_state_dict() restores every persistent tensor of a copy, tie by tie, or with assign=True name by name.",
+    "load_state_dict() restores every persistent tensor, tie by tie, with its gradient, or with assign=True name by name.",
     source="nn.Module.load_state_dict: assign; register_buffer: persistent",
     must_cover={"mixed", "tree=everything", "passing", "frozen", "layout=transposed", "shared_module"},
 )
 def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    forms = (oracle.as_loaded, oracle.as_assigned)
-    return same(out.loads, [[oracle.picture(case, form), []] for form in forms])
+    # What is assigned is a new Parameter.
+    forms = {oracle.as_loaded: True, oracle.as_assigned: not (case.grads and names(case))}
+    return same(out.loads, [[oracle.picture(case, form), [], kept] for form, kept in forms.items()])
 
 
 @law(

@@ -220,6 +220,11 @@ def fixed_cases() -> Iterator[InitializerCase]:
     yield InitializerCase("linear_weight", (512, 257), seed=1)
     for fill in SPARSITY:
         yield InitializerCase(fill, (40, 200), seed=2)
+    lengths = (1, 2, 3, 9)
+    for seed, (shape, dtype, fill) in enumerate(
+        itertools.product(itertools.product(lengths, lengths), FORMATS, ("linear_weight", "linear_without_bias"))
+    ):
+        yield InitializerCase(fill, shape, dtype, seed=seed)
     for seed, (fill, shape) in enumerate(itertools.product(ORTHOGONAL, ((4, 4), (2, 6), (6, 2), (3, 2, 5), (1, 4)))):
         yield InitializerCase(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
 

@@ -116,7 +116,7 @@ def copied(model: Module) -> list[Any]:
 
 
 def loaded(model: Module) -> list[Any]:
-    """A copy that has zeros loads the state, copied or assigned; and what it says of the keys."""
+    """A copy that has zeros loads the state, copied or assigned; what it says of the keys, and whether it keeps its gradients."""
     import copy
 
     found = []
@@ -124,8 +124,11 @@ def loaded(model: Module) -> list[Any]:
         other = copy.deepcopy(model)
         for thing in (*other.parameters(), *other.buffers()):
             thing.data.zero_()
+        for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
+            mine.grad = theirs.grad
         said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
-        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys]])
+        kept = gradients_of(other) == gradients_of(model)
+        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys], kept])
     return found
 
 
