@@ -102,6 +102,8 @@ DRAWN = (
         4,
         1500.0,
     ),
+    # Of others that make tables few judge what they hold.
+    Drawn("core", "gate", {"construction": 6000}, 1, 200.0),
     Drawn(
         "extended",
         "full",

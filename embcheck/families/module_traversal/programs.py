@@ -15,12 +15,16 @@ from embcheck.core.registry import named
 from embcheck.families.module_traversal.uses import (
     averaged,
     called,
+    copied,
+    dtype_of,
     gradient_flags,
-    gradients_of,
     keeps,
     linked,
+    loaded,
     modes,
     parametrized,
+    pictured,
+    shallow,
 )
 
 Tensor = torch.Tensor
@@ -66,70 +70,6 @@ def traversed(
     seen["hooks"] = called_after(built(nodes, frozen, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table)[0])
     return seen
-
-
-def dtype_of(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def pictured(model: Module) -> dict[str, list[Any]]:
-    """A module's tensors under all of their names, each with the place of its first name, and its modules."""
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    things = [id(thing) for _, thing in named]
-    return {
-        "names": [(name, things.index(id(thing))) for name, thing in named],
-        "kinds": [
-            (dtype_of(t), tuple(t.shape), t.stride(), t.requires_grad, t.is_leaf, type(t).__name__) for _, t in named
-        ],
-        "values": [thing.tolist() for _, thing in named],
-        "modules": [
-            (path, type(m).__name__, getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training)
-            for path, m in model.named_modules(remove_duplicate=False)
-        ],
-    }
-
-
-def shallow(model: Module) -> list[bool]:
-    """Of four shallow copies whether each shows what the model does, whose numbers are others each time, with its gradients."""
-    import copy
-
-    found = []
-    for _ in range(4):
-        for p in model.parameters():
-            p.data.neg_()
-        before, other = (pictured(model), gradients_of(model)), copy.copy(model)
-        found.append((pictured(other), gradients_of(other)) == before)
-    return found
-
-
-def copied(model: Module) -> list[Any]:
-    """A deep copy and three that are unpickled, whether a gradient came along, and whether it has memory of the model's."""
-    import copy
-    import pickle
-
-    def told(other: Module) -> list[Any]:
-        places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
-        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
-
-    data = pickle.dumps(model)
-    return [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(3))]
-
-
-def loaded(model: Module) -> list[Any]:
-    """A copy that has zeros loads the state, copied or assigned; what it says of the keys, and whether it keeps its gradients."""
-    import copy
-
-    found = []
-    for assign in (False, True):
-        other = copy.deepcopy(model)
-        for thing in (*other.parameters(), *other.buffers()):
-            thing.data.zero_()
-        for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
-            mine.grad = theirs.grad
-        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
-        kept = gradients_of(other) == gradients_of(model)
-        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys], kept])
-    return found
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:

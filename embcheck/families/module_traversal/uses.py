@@ -1,4 +1,4 @@
-"""Programs: a module is told how to learn, averaged, called with other tensors, and one of its Parameters is parametrized.
+"""Programs: a module is copied, loaded, told how to learn, averaged and called, and one of its Parameters is parametrized.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -41,6 +41,74 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 def gradients_of(model: Module) -> set[int]:
     """Which tensors the gradients of a module are."""
     return {id(parameter.grad) for parameter in model.parameters()}
+
+
+def dtype_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def pictured(model: Module) -> dict[str, list[Any]]:
+    """A module's tensors under all of their names, each with the place of its first name, and its modules."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    things = [id(thing) for _, thing in named]
+    return {
+        "names": [(name, things.index(id(thing))) for name, thing in named],
+        "kinds": [
+            (dtype_of(t), tuple(t.shape), t.stride(), t.requires_grad, t.is_leaf, type(t).__name__) for _, t in named
+        ],
+        "values": [thing.tolist() for _, thing in named],
+        "modules": [
+            (path, type(m).__name__, getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training)
+            for path, m in model.named_modules(remove_duplicate=False)
+        ],
+    }
+
+
+def shallow(model: Module) -> list[bool]:
+    """Of four shallow copies whether each shows what the model does, whose numbers are others each time, with its gradients."""
+    found = []
+    for _ in range(4):
+        for p in model.parameters():
+            p.data.neg_()
+        before, other = (pictured(model), gradients_of(model)), copy.copy(model)
+        found.append((pictured(other), gradients_of(other)) == before)
+    return found
+
+
+def copied(model: Module) -> list[Any]:
+    """A deep copy and two that are unpickled, whether a gradient came along, and whether it has memory of the model's; and whether
+    both give the same again of other numbers."""
+    import pickle
+
+    def told(other: Module) -> list[Any]:
+        places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
+        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
+
+    data = pickle.dumps(model)
+    found = [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(2))]
+    for turn in range(2):
+        for p in model.parameters():
+            p.data.neg_()
+        if not turn:
+            again = [
+                values(other) == values(model) for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)))
+            ]
+    return [*found, *again]
+
+
+def loaded(model: Module) -> list[Any]:
+    """A copy that has zeros loads the state, copied or assigned; what it says of the keys, and whether it keeps its gradients."""
+    found = []
+    for assign in (False, True):
+        other = copy.deepcopy(model)
+        for thing in (*other.parameters(), *other.buffers()):
+            thing.data.zero_()
+        for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
+            mine.grad = theirs.grad
+        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
+        kept = gradients_of(other) == gradients_of(model)
+        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys], kept])
+    return found
 
 
 def keeps(model: Module, call: Callable[[], Any]) -> bool:
