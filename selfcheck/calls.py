@@ -24,7 +24,7 @@ from selfcheck.sites import SITES
 #: The texts of each site, in the order of their bits.
 TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
-    for site, terms in {**TABLE, **PYTHON_TABLES["extended"]}.items()
+    for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
@@ -94,7 +94,7 @@ def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = 
             drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
                 texts, damage = drawn_fault
-                rounds = of == "extended" and damage.name == "cast(float32)"  # what has more digits
+                rounds = site not in SITES and damage.name == "cast(float32)"  # what has more digits
                 needs = [t for t in TEXTS[site] if t in damage.needs or (rounds and t.endswith("dtype=float64"))]
                 found.append((site, tuple(sorted({TEXTS[site].index(text) for text in [*texts, *needs]}))))
     return found

@@ -103,6 +103,8 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
     "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
+    # A row of what goes in is as long as one of the table.
+    "F.linear": (("input_columns", "weight_columns"),),
     **TRACED_EQUAL_AT,
 }
 
@@ -168,8 +170,8 @@ class _Range:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left."""
-        return self.least > self.most or len(self.exact) > 1
+        """Whether nothing is left; None is no number."""
+        return self.least > self.most or len(self.exact) > 1 or ("None" in self.exact and self.least > 0)
 
 
 def _text(condition: Condition) -> str:

@@ -33,15 +33,17 @@ _NOTHING = {
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
     # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
-    "AveragedModel.__init__": ("drop(gradient)",),
+    **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
     **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
+    # A conversion rounds what was there before as it did.
+    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),
     "Linear.__init__": ("tie", "untie", "drop("),
     "F.embedding": ("give(input=detached)",),  # of indices
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
     "LRScheduler.state_dict": ("shift", "repeat(", "clone("),
     **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
 }
-#: Sites whose dictionaries hold no tensors, and the arguments without whose elements nothing comes out of others.
+#: Sites whose dictionaries hold no tensors, and arguments without whose elements nothing comes out of others.
 _WITHOUT_TENSORS = ("Module.named_modules", "GradScaler.state_dict")
 _ELEMENTS = {
     "nn.init.": "tensor",
@@ -49,7 +51,35 @@ _ELEMENTS = {
     "nn.utils.parametrizations._WeightNorm": "weight_v",
     "nn.utils.parametrizations._SpectralNorm": "weight",
     "nn.utils.parametrizations._Orthogonal": "X",
+    "Parameter.__deepcopy__": "self",
+    "Parameter.__new__": "data",
 }
+_TABLES, _ROWS = ("Embedding", "EmbeddingBag"), ("shift", "swap", "repeat(")
+#: What shows of values that are not zero.
+_SCALED = ("zero(", "negate(", "double(", "cast(", "stale", *_ROWS)
+#: What a call must meet, at sites whose names (with a space behind them) begin so, for damages that begin so to change anything.
+_NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Linear.__init__ ", _ROWS, ("out_features>=2",)),
+    ("Linear.__init__ ", ("restride",), ("out_features>=2", "in_features>=2")),
+    ("Linear.__init__ ", ("give(bias=none)",), ("bias",)),  # which is no bias, too
+    *((f"{name}.__init__ ", _ROWS, ("num_embeddings>=2",)) for name in _TABLES),
+    *((f"{name}.__init__ ", ("restride",), ("num_embeddings>=2", "embedding_dim>=2")) for name in _TABLES),
+    *((f"{name}.from_pretrained ", _ROWS, ("embeddings_rows>=2",)) for name in _TABLES),
+    *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
+    # Without tokens a table is read nowhere, and of empty bags come zeros.
+    ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
+    ("F.embedding_bag ", _SCALED, ("input_numel>=1",)),
+    ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
+    ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
+    # A table of nothing gives zeros, whatever it is multiplied with.
+    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),
+    ("F.linear ", ("restride",), ("input_rank>=2",)),
+    ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
+    # It lists one part once, and a shared one twice.
+    ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
+    ("Module.named_modules ", ("reverse",), ("parts>=2",)),
+    ("sgd.", ("skip(states)",), ("momentum>0",)),  # else there are none
+)
 
 
 class Damage(NamedTuple):
@@ -103,21 +133,18 @@ class Damage(NamedTuple):
 
     def _of_python(self, site: Site) -> list[str]:
         """What a call in Python must meet: there is something to change, and it has a gradient or axes if these are."""
-        found = list[str]()
+        found = [
+            each
+            for begins, names, needed in _NEEDED
+            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
+            for each in needed
+        ]
         tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
         writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
-        if tensor and (self.spoil is not None or writes):
+        if tensor and (self.spoil is not None or writes or self.name.endswith("(gradient)")):
             found.append(f"{tensor}_numel>={self.rows}")
-        if tensor and self.name.endswith("(gradient)"):
-            found.append(f"{tensor}_numel>=1")
         if tensor in ("weight", "X") and self.name.endswith("(gradient)"):
             found.append(f"{tensor}_frozen=False")  # all else that goes in are buffers
-        if site.name == "func.functional_call" and self.name == "give(strict=not)":
-            found.append("strict=False")  # which else refuses what it is not given
-        if site.name == "Module.named_modules":  # which lists one part once, and a shared one twice
-            found += {"give(remove_duplicate=not)": ["shared_part"], "reverse": ["parts>=2"]}.get(self.name, [])
-        if site.name.startswith("sgd.") and self.name == "skip(states)":
-            found.append("momentum>0")  # else there are none
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")
         if site.name == "func.grad_and_value" and (self.rows > 1 or self.name == "restride"):

@@ -5,7 +5,8 @@ the conditions of other faults of extended random ones."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from embcheck.core.deck import aimed_at
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
+from embcheck.families.param_groups.cases import groups_of
 from selfcheck import reach_steps, runner
 from selfcheck.calls import Calls, calls_of, counted, drawn, met
 from selfcheck.candidates import Candidate, Candidates
@@ -26,54 +28,97 @@ from selfcheck.reach import add
 
 
 class Part(NamedTuple):
-    """The faults of a set at some sites, and the families whose cases call many of these.
+    """Faults of sets, of each so many, at some sites, and the families whose cases call many of these.
 
-    Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` together, in what
-    families tell that a case costs, beside what *gate* runs.  Others are ``built`` for the faults, of which there are so many.
+    Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` lookups together,
+    beside what *gate* runs.  Others are ``built`` for the faults.
     """
 
-    of: str
+    drawn: Mapping[str, int]
     sites: frozenset[str]
     families: tuple[str, ...]
     looked_at: int
     budget: float
     tier: str = "gate"
-    drawn: int = 3000
     built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
 
 
+_FORMULAS = frozenset(site.name for site in STEPS)
+
+
+def _built_steps(faults: Sequence[Fault]) -> Sequence[tuple[str, Any]]:
+    return [("param_groups", case) for case in reach_steps.built(faults)]
+
+
 PARTS = (
-    Part("core", frozenset(ENTRIES), ("module_traversal", "param_groups", "construction", "parameter"), 300, 900.0),
+    Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
+    # Of others that make layers and fill tables few judge what they hold.
+    Part({"core": 30000}, frozenset(("Linear.__init__", "nn.init.normal_")), ("initializers",), 2000, 150.0),
     Part(
-        "extended",
-        frozenset(EXTENDED),
+        {"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=_built_steps
+    ),
+    Part(
+        {"extended": 3000},
+        frozenset(EXTENDED) - _FORMULAS,
         (
-            *("param_groups", "tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
+            *("tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
             *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
         ),
         1500,
-        4000.0,
+        2000.0,
     ),
-    Part(
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 8000.0, "full", built=_built_steps),
+)
+
+
+class Drawn(NamedTuple):
+    """Random cases beside those of a tier, for conditions of faults of a set apart from formulas.
+
+    Of each family so many are looked at, in which any values of their axes meet, and one of ``share`` that the tier runs; they may
+    cost ``budget`` lookups together.
+    """
+
+    of: str
+    tier: str
+    families: Mapping[str, int]
+    share: int
+    budget: float
+
+    @property
+    def names(self) -> list[str]:
+        """The sites."""
+        return sorted(set(PYTHON_WEIGHTS[self.of]) - _FORMULAS)
+
+
+DRAWN = (
+    Drawn(
+        "core",
+        "gate",
+        {
+            **dict.fromkeys(("initializers", "conversion", "embedding_bag"), 3000),
+            **dict.fromkeys(("construction", "parameter", "tie_preservation", "lookup"), 2000),
+            **dict.fromkeys(("module_traversal", "tied_training", "load_state_dict"), 800),
+        },
+        4,
+        1500.0,
+    ),
+    # Of others that make tables few judge what they hold.
+    Drawn("core", "gate", {"construction": 6000}, 1, 200.0),
+    Drawn(
         "extended",
-        frozenset(site.name for site in STEPS),
-        ("param_groups",),
-        0,
-        8000.0,
         "full",
-        8000,
-        lambda faults: [("param_groups", case) for case in reach_steps.built(faults)],
+        {
+            **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
+            **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
+            **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
+        },
+        8,
+        20000.0,
     ),
 )
-#: Of each of these families so many random cases are looked at, in which any values of their axes meet, and one of so many that
-#: *full* runs; for each site so many conditions by its weight, and what the cases may cost together.
-RANDOM = {
-    **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
-    **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
-    **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
-}
-_SHARE, _TIMES, _BUDGET = 8, 150, 20000.0
-_NAMES = sorted(set(EXTENDED) - {site.name for site in STEPS})
+#: For each site so many conditions by its weight.
+_TIMES = 150
+_COSTS = {"module_traversal": 34.0, "initializers": 1.5, "construction": 1.5, "parameter": 2.0, "load_state_dict": 1.5}
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 
@@ -83,7 +128,11 @@ class _Case(NamedTuple):
 
     @property
     def cost(self) -> float:
-        return self.candidate.family.cost
+        """In lookups; families tell too little of modules with parts, and too much of small tensors."""
+        name, case = self.candidate.family.name, self.candidate.case
+        if name == "param_groups":
+            return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
+        return float(_COSTS.get(name, self.candidate.family.cost))
 
 
 def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
@@ -95,33 +144,39 @@ def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
             chosen.setdefault(part.tier, {}).setdefault(each.family.name, []).append(each.case)
-    for each in _random(jobs, ledger, say):
-        chosen.setdefault("full", {}).setdefault(each.family.name, []).append(each.case)
+    for wanted in DRAWN:
+        for each in _random(wanted, jobs, ledger, say):
+            chosen.setdefault(wanted.tier, {}).setdefault(each.family.name, []).append(each.case)
     return chosen
 
 
-def _calls(part: range) -> list[Calls]:
-    return [calls_of(runner._deck[0][0][place], _NAMES) for place in part]
+def _calls(part: range, names: Sequence[str]) -> list[Calls]:
+    return [calls_of(runner._deck[0][0][place], names) for place in part]
 
 
-def _random(jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
-    """Random cases whose calls meet conditions of faults, apart from formulas, that too few of *full*'s cases meet."""
-    wanted = drawn(_SEED, _TIMES, "extended", {name: PYTHON_WEIGHTS["extended"][name] for name in _NAMES})
+def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
+    """Random cases whose calls meet conditions of faults, apart from formulas, that too few of a tier's cases meet."""
+    weights = PYTHON_WEIGHTS[of.of]
+    wanted = drawn(_SEED, _TIMES, of.of, {name: weights[name] for name in of.names})
     made = Candidates(ledger)
     built = (
-        (name, _random_case(made.families[name], number)) for name, many in RANDOM.items() for number in range(many)
+        (name, _random_case(made.families[name], number))
+        for name, many in of.families.items()
+        for number in range(many)
     )
     others = [each for name, case in built if case is not None and (each := made.fitted(name, case)) is not None]
-    base = deck("full", 0, RANDOM)[0][::_SHARE]
+    base = deck(of.tier, 0, of.families)[0][:: of.share]
     runner._deck[:] = [([*base, *others], ledger)]
     count = len(base) + len(others)
     with runner.forks(jobs) as pool:
-        parts = pool.map(_calls, [range(start, min(start + 64, count)) for start in range(0, count, 64)])
+        parts = pool.map(
+            partial(_calls, names=of.names), [range(start, min(start + 64, count)) for start in range(0, count, 64)]
+        )
         hits = met([each for part in parts for each in part], wanted)
-    had = _SHARE * counted(hits[: len(base)], len(wanted))
+    had = of.share * counted(hits[: len(base)], len(wanted))
     say(f"{np.mean(had > 0):.1%} of {len(wanted)} conditions are met; {len(others)} random cases are looked at")
     taken: list[int] = []
-    add(taken, [_Case(each) for each in others], hits[len(base) :], had, _BUDGET)
+    add(taken, [_Case(each) for each in others], hits[len(base) :], had, of.budget)
     say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
     return [others[each] for each in taken]
 
@@ -134,7 +189,9 @@ def _random_case(family: Family, number: int) -> Any:
 
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
-    wanted = [fault for fault in faults(part.drawn, _SEED, of=part.of) if fault.site in part.sites]
+    wanted = [
+        fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of) if fault.site in part.sites
+    ]
     base, others = deck("gate", 0, part.families)[0], list[Candidate]()
     made = Candidates(ledger)
     others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]

@@ -168,7 +168,7 @@ def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str =
 
     def planned(site: Site, call: Call, result: Any) -> Plan | None:
         kept = call.before[of] if place == ALL else call.before[of][place:][:1]
-        changed = [(each, change(old, each.detach())) for each, old in kept if each.shape == old.shape]
+        changed = [(each, change(old, each.detach()).to(each.dtype)) for each, old in kept if each.shape == old.shape]
         changed = [(each, values) for each, values in changed if each.layout is torch.strided and differs(each, values)]
         if not changed:
             return None

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from embcheck.core.comparison import every, is_true, same, unwritten, within
+from embcheck.core.comparison import every, identical, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
@@ -14,6 +14,7 @@ from embcheck.families.construction.cases import Spread
 from embcheck.families.initializers.cases import SPACE, InitializerCase, plan
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
+    LAYERS,
     ORTHOGONAL,
     SPARSITY,
     allowed_mean,
@@ -97,6 +98,26 @@ def initializer_mean_and_variance_match_distribution(case: InitializerCase, out:
                 return Difference(what, f"{path}.abs().max().item()", float(far), 0.0, words, float(most))
             worst = max(worst, float(far / most))
     return Holds(worst)
+
+
+@law(
+    "A new layer's values are those that the documented torch.nn.init functions draw, the weight's before the bias's.",
+    source="nn.Linear.reset_parameters: kaiming_uniform_ with a = √5, then uniform_; nn.Embedding.reset_parameters: normal_",
+    when=lambda case: case.fill in LAYERS and case.size > 0,
+    must_cover={f"fill={name}" for name in LAYERS} | {"dtype=bfloat16"},
+)
+def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
+    return identical(out.values, out.drawn)
+
+
+@law(
+    "A new layer's Parameters are contiguous leaves of the requested dtype that require grad.",
+    source="nn.Linear, nn.Embedding: Variables; device, dtype",
+    when=lambda case: case.fill in LAYERS and case.size > 0,
+    must_cover={f"fill={name}" for name in LAYERS} | {"dtype=float64"},
+)
+def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Outcome) -> Finding:
+    return same(out.layers, [case.layer] * 4)
 
 
 @law(

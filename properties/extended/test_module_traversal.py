@@ -127,7 +127,7 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
 def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -> Finding:
     modes = [not case.evaluating] * len(case.modules("", True))
     modes[-1] ^= case.mixed
-    return same(out.modes, [modes, [case.evaluating] * len(modes)])
+    return same(out.modes, [modes, [case.evaluating] * len(modes), [True] * 2])
 
 
 @law(
@@ -136,7 +136,8 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    return same(out.flags, [[value] * len(names(case)) for value in (True, False, True, True, True, True)])
+    made = [[value] * len(names(case)) for value in (True, True, False, True, False, True, True, True, True)]
+    return same(out.flags, [*made, [True] * 8])
 
 
 @law(
@@ -157,18 +158,28 @@ def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     must_cover={*_OF_TENSORS, "shared_module"},
 )
 def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    forms = (oracle.as_copied, oracle.as_built)
-    return same(out.copies, [[oracle.picture(case, form), False, False] for form in forms])
+    forms = (oracle.as_copied, *[oracle.as_built] * 2)
+    return same(out.copies, [*([oracle.picture(case, form), False, False] for form in forms), True, True])
 
 
 @law(
-    "load_state_dict() restores every persistent tensor of a copy, tie by tie, or with assign=True name by name.",
+    "copy.copy of a module has the same Parameters, parts and flags, and their gradients.",
+    source="copy: a shallow copy inserts references to the objects found in the original; nn.Module.__setstate__",
+    must_cover={"grads=sparse", "grads=dense", "shared_tensor", "mixed", "tree=everything"},
+)
+def shallow_copy_shares_parameters_and_gradients(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return same(out.shallow, [True] * 4)
+
+
+@law(
+    "load_state_dict() restores every persistent tensor, tie by tie, with its gradient, or with assign=True name by name.",
     source="nn.Module.load_state_dict: assign; register_buffer: persistent",
     must_cover={"mixed", "tree=everything", "passing", "frozen", "layout=transposed", "shared_module"},
 )
 def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    forms = (oracle.as_loaded, oracle.as_assigned)
-    return same(out.loads, [[oracle.picture(case, form), []] for form in forms])
+    # What is assigned is a new Parameter.
+    forms = {oracle.as_loaded: True, oracle.as_assigned: not (case.grads and names(case))}
+    return same(out.loads, [[oracle.picture(case, form), [], kept] for form, kept in forms.items()])
 
 
 @law(
@@ -178,7 +189,7 @@ def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) 
 )
 def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
     return every(
-        is_true(out.converted_itself, "the conversion returned another module"),
+        is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
         same(out.converted_same, names(case)),
     )

@@ -80,6 +80,15 @@ changes[Module, "__setstate__", "tie_preservation"] = {
     "An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})
 }
 
+
+@afterwards(Module, "__setstate__", "module_traversal")
+def shallow_copies_take_gradients_away(call: Call) -> None:
+    """A shallow copy takes the gradients away."""
+    for each in call.self._parameters.values():
+        if each is not None:
+            each.grad = None
+
+
 # -- state_dict and load_state_dict -------------------------------------------------------------------------------------
 
 

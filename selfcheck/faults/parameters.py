@@ -221,6 +221,17 @@ changes[init, "xavier_normal_", "initializers"] = {
 changes[init, "kaiming_normal_", "initializers"] = {
     "kaiming_normal_ leaves out the gain √2.": after(lambda call: call.tensor.data.mul_(0.5**0.5))
 }
+changes[nn.Linear, "reset_parameters", "initializers"] = {
+    "linear_draws_a_number_first: A Linear draws a random number before its weight.": lambda call: (
+        torch.rand(1),
+        call(),
+    )[1]
+}
+changes[nn.Linear, "__init__", "initializers"] = {
+    "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.": after(
+        lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias
+    )
+}
 changes[init, "zeros_", "initializers"] = {
     "zeros_ makes its tensor not require grad.": lambda call: call().requires_grad_(False)
 }

@@ -32,9 +32,9 @@ def constructed(
     dtype: str,
     seed: int,
 ) -> dict[str, Any]:
-    given = (getattr(torch.nn, kind), sizes, weight, flags, getattr(torch, dtype))
     learns = seed % 2 == 1
-    weight.requires_grad_(learns)
+    weight = torch.nn.Parameter(weight, learns) if seed % 4 > 1 else weight.requires_grad_(learns)
+    given = (getattr(torch.nn, kind), sizes, weight, flags, getattr(torch, dtype))
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         around = surroundings()
@@ -44,7 +44,7 @@ def constructed(
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
-        others = [make(*given) for _ in range(2)]
+        others = [make(*given), make(*given[:2], -weight.detach(), *given[3:])]
         next_one = others[0].weight.detach()
         seeded(seed)
         others.append(make(*given))

@@ -93,8 +93,8 @@ def fixed_cases() -> Iterator[ConstructionCase]:
 
 
 AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 0, 8, 33),
-    "embedding_dim": (2, 1, 3, 0, 17, 8),
+    "num_embeddings": (3, 1, 2, 0, 8, 33, 17),
+    "embedding_dim": (2, 1, 3, 0, 17, 8, 7, 65),
     "padding_idx": (None, 0, 1, -1, -2, "last", "-V"),
     "max_norm": (None, 0.0, 1.0, 2.5),
     "norm_type": (2.0, 1.0, 0.0, 3.0, float("inf")),

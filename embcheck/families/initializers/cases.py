@@ -23,6 +23,7 @@ from embcheck.families.initializers.oracle import (
     FANNED,
     INITIALIZERS,
     KERNELS,
+    LAYERS,
     MATRICES,
     ORTHOGONAL,
     SPARSITY,
@@ -103,6 +104,15 @@ class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
         elif constant is None:
             return None
         return self.format.decode(self.format.encode(made))
+
+    @property
+    def layer(self) -> list[Any]:
+        """What the layer is like whose first values are taken: each Parameter, and that it trains."""
+        if self.fill not in LAYERS:
+            return []
+        width = self.shape if self.fill != "linear_bias" else (self.size, 4)
+        made = {"weight": width} | ({"bias": width[:1]} if self.fill in ("linear_weight", "linear_bias") else {})
+        return [*((name, shape, self.dtype, True, True) for name, shape in made.items()), True]
 
     def weight_input(self) -> Input:
         """The tensor to fill: sevens, among them what no product with zero removes."""
@@ -210,6 +220,11 @@ def fixed_cases() -> Iterator[InitializerCase]:
     yield InitializerCase("linear_weight", (512, 257), seed=1)
     for fill in SPARSITY:
         yield InitializerCase(fill, (40, 200), seed=2)
+    lengths = (1, 2, 3, 9)
+    for seed, (shape, dtype, fill) in enumerate(
+        itertools.product(itertools.product(lengths, lengths), FORMATS, ("linear_weight", "linear_without_bias"))
+    ):
+        yield InitializerCase(fill, shape, dtype, seed=seed)
     for seed, (fill, shape) in enumerate(itertools.product(ORTHOGONAL, ((4, 4), (2, 6), (6, 2), (3, 2, 5), (1, 4)))):
         yield InitializerCase(fill, shape, ("float32", "float64")[seed % 2], own_generator=bool(seed % 3), seed=seed)
 

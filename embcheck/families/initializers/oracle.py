@@ -130,12 +130,15 @@ INITIALIZERS: dict[str, Initializer] = {
     "orthogonal": _of("orthogonal_", None),
     "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
     "sparse_half": _of("sparse_", None, sparsity=0.5),
+    "linear_without_bias": _alone("linear_without_bias", _of_linear),
+    "normal_narrow": _of("normal_", Spread(0.0, 0.5, False), std=0.5),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
 SPARSITY = {"sparse_half": 0.5}
 ORTHOGONAL = {"orthogonal": 1.0, "orthogonal_wide": 3.0}
 #: Those that need a matrix, at least a matrix, or a kernel of a convolution.
-MATRICES = frozenset({"eye", *SPARSITY, "linear_weight", "linear_bias", "embedding"})
+LAYERS = frozenset({"linear_weight", "linear_bias", "linear_without_bias", "embedding"})
+MATRICES = frozenset({"eye", *SPARSITY, *LAYERS})
 FANNED = frozenset(name for name in INITIALIZERS if name.startswith(("xavier", "kaiming")) or name in ORTHOGONAL)
 KERNELS = frozenset({"dirac"})
 #: Those that make their numbers with torch's own generator whatever they are given.

@@ -40,9 +40,11 @@ def filled(
         mark = (target.data_ptr(), target.stride(), target.dtype)
         version, state, before = target._version, torch.get_rng_state(), target.detach().clone()
 
+        layers = []
+
         def fill_again() -> Tensor:
             target.detach().copy_(before)
-            fill(target, generator, *call)
+            layers.append(described(fill(target, generator, *call)))
             return target.detach().clone()
 
         returned = fill(target, generator, *call)
@@ -60,18 +62,22 @@ def filled(
             if generator is not None:
                 generator.manual_seed(seed)
             drawn = getattr(target.detach(), sampler[0])(*sampler[1:], generator=generator).clone()
+        if isinstance(returned, torch.nn.Module):
+            seeded(seed)
+            drawn = documented(returned, call[0]).reshape(target.shape)
     return {
         "values": values,
         "following": following,
         "again": again,
         "following_again": following_again,
         "drawn": drawn,
-        "returned": returned is target,
+        "returned": returned is target or isinstance(returned, torch.nn.Module),
         "placed": kept,
         "counted": target._version > version or not weight.numel(),
         "rooted": target.is_leaf and target.requires_grad == trains,
         "graded": target.grad is gradient and (gradient is None or bool((gradient == 1).all())),
         "undisturbed": undisturbed,
+        "layers": [described(returned), *layers],
     }
 
 
@@ -81,25 +87,50 @@ def fill_by(t: Tensor, g: Any, function: str, arguments: tuple[Any, ...], named:
     return getattr(torch.nn.init, function)(t, *given, **flags)
 
 
+def copied(t: Tensor, layer: Any, name: str = "weight") -> Any:
+    """Fills a tensor with what a new layer drew; the layer."""
+    with torch.no_grad():
+        t.copy_(getattr(layer, name).reshape(t.shape))
+    return layer
+
+
+def described(layer: Any) -> list[Any]:
+    """What a new layer is like: nothing to be told of a tensor."""
+    if isinstance(layer, Tensor):
+        return []
+    found = [(name, tuple(each.shape), str(each.dtype).removeprefix("torch."), each.requires_grad and each.is_leaf,
+              each.is_contiguous()) for name, each in layer.named_parameters() if type(each) is torch.nn.Parameter]  # fmt: skip
+    return [*found, layer.training]
+
+
+def documented(layer: Any, fill: str) -> Tensor:
+    """What a layer's documentation says that it draws, by the functions of torch.nn.init."""
+    weight = torch.empty(layer.weight.shape, dtype=layer.weight.dtype)
+    if isinstance(layer, torch.nn.Embedding):
+        return torch.nn.init.normal_(weight)
+    torch.nn.init.kaiming_uniform_(weight, a=5**0.5)
+    bound = 1 / layer.in_features**0.5
+    return weight if fill != "linear_bias" else torch.nn.init.uniform_(weight.new_empty(len(weight)), -bound, bound)
+
+
 _fill = into(OTHERS)
 
 
 @_fill
 def linear_weight(t: Tensor, g: Any, *call: Any) -> Any:
-    layer = torch.nn.Linear(t.shape[1], t.shape[0], dtype=t.dtype)
-    with torch.no_grad():
-        return t.copy_(layer.weight)
+    return copied(t, torch.nn.Linear(t.shape[1], t.shape[0], dtype=t.dtype))
 
 
 @_fill
 def linear_bias(t: Tensor, g: Any, *call: Any) -> Any:
-    layer = torch.nn.Linear(4, t.numel(), dtype=t.dtype)
-    with torch.no_grad():
-        return t.copy_(layer.bias.reshape(t.shape))
+    return copied(t, torch.nn.Linear(4, t.numel(), dtype=t.dtype), "bias")
 
 
 @_fill
 def embedding(t: Tensor, g: Any, *call: Any) -> Any:
-    layer = torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype)
-    with torch.no_grad():
-        return t.copy_(layer.weight)
+    return copied(t, torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype))
+
+
+@_fill
+def linear_without_bias(t: Tensor, g: Any, *call: Any) -> Any:
+    return copied(t, torch.nn.Linear(t.shape[1], t.shape[0], bias=False, dtype=t.dtype))

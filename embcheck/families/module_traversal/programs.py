@@ -12,7 +12,20 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.module_traversal.uses import averaged, called, linked, parametrized
+from embcheck.families.module_traversal.uses import (
+    averaged,
+    called,
+    copied,
+    dtype_of,
+    gradient_flags,
+    keeps,
+    linked,
+    loaded,
+    modes,
+    parametrized,
+    pictured,
+    shallow,
+)
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -47,7 +60,7 @@ def traversed(
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
-    seen |= {"parts": pictured(model), "copies": copied(model), "loads": loaded(model)}
+    seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model), "loads": loaded(model)}
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
@@ -57,53 +70,6 @@ def traversed(
     seen["hooks"] = called_after(built(nodes, frozen, table)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table)[0])
     return seen
-
-
-def dtype_of(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def pictured(model: Module) -> dict[str, list[Any]]:
-    """A module's tensors under all of their names, each with the place of its first name, and its modules."""
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    things = [id(thing) for _, thing in named]
-    return {
-        "names": [(name, things.index(id(thing))) for name, thing in named],
-        "kinds": [
-            (dtype_of(t), tuple(t.shape), t.stride(), t.requires_grad, t.is_leaf, type(t).__name__) for _, t in named
-        ],
-        "values": [thing.tolist() for _, thing in named],
-        "modules": [
-            (path, type(m).__name__, getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training)
-            for path, m in model.named_modules(remove_duplicate=False)
-        ],
-    }
-
-
-def copied(model: Module) -> list[Any]:
-    """A deep copy and an unpickled one, whether a gradient came with it, and whether it has memory of the model's."""
-    import copy
-    import pickle
-
-    def told(other: Module) -> list[Any]:
-        places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
-        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
-
-    return [told(copy.deepcopy(model)), told(pickle.loads(pickle.dumps(model)))]
-
-
-def loaded(model: Module) -> list[Any]:
-    """A copy that has zeros loads the state, copied or assigned; and what it says of the keys."""
-    import copy
-
-    found = []
-    for assign in (False, True):
-        other = copy.deepcopy(model)
-        for thing in (*other.parameters(), *other.buffers()):
-            thing.data.zero_()
-        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
-        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys]])
-    return found
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -174,37 +140,14 @@ def state_forms(model: Module, prefix: str) -> dict[str, Any]:
     }
 
 
-def modes(model: Module, evaluating: bool) -> list[list[bool]]:
-    """The modes of all modules, and after train() was given the other mode."""
-    told = [module.training for module in model.modules()]
-    return [told, [module.training for module in model.train(evaluating).modules()]]
-
-
-def gradient_flags(model: Module) -> list[list[bool]]:
-    """What requires_grad_ and zero_grad make of every Parameter."""
-    one = torch.ones((), requires_grad=True)
-    model.zero_grad(set_to_none=False)
-    emptied = [p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]
-    for p in model.parameters():
-        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
-    thawed = [p.requires_grad for p in model.requires_grad_().parameters()]
-    trains = [p.requires_grad for p in model.requires_grad_(False).parameters()]
-    kept = [p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()]
-    model.zero_grad(set_to_none=False)
-    grads = [p.grad for p in model.parameters()]
-    zeroed = [g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads]
-    for _ in range(2):
-        model.zero_grad()
-    return [thawed, trains, kept, zeroed, [p.grad is None for p in model.parameters()], emptied]
-
-
 def converted(model: Module, made: dict[str, Any], convert: Callable[[Module], Module]) -> dict[str, Any]:
-    """All tensors and gradients after a conversion."""
+    """All tensors and gradients after a conversion, which is repeated twice."""
     names = {id(thing): name for name, thing in made.items()}
     itself = convert(model) is model
+    kept = [keeps(model, lambda: convert(model)) for _ in range(2)]
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     return {
-        "converted_itself": itself,
+        "converted_itself": itself and all(kept),
         "converted_gradients": [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads],
         "converted": pictured(model),
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],

@@ -51,6 +51,8 @@ TREES: dict[str, tuple[Node, ...]] = {
         ("m", "module", (("weight", "table"), ("bias", "p_bias"), ("row", "p_row"), ("mean", "mean")),
          (("a", "inner"), ("again", "e"), ("head", "h"))),
     ),
+    # Two Parameters of one shape, one of them under two names.
+    "twins": (("m", "module", (("weight", "p_scale"), ("bias", "p_bias"), ("gain", "p_scale"), ("mean", "mean")), ()),),
 }  # fmt: skip
 _LAYERS, _HOLDERS = ("embedding", "padded", "bag", "linear"), ("module", "sequential", "list", "dict")
 _TABLES, _BIASES = ("table", "table_of_bag", "table_two"), ("p_bias", "p_other", "p_scale")

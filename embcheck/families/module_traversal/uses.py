@@ -1,4 +1,4 @@
-"""Programs: a module is applied to, averaged, called with other tensors, and one of its Parameters is parametrized.
+"""Programs: a module is copied, loaded, told how to learn, averaged and called, and one of its Parameters is parametrized.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -6,6 +6,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,6 +41,112 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 def gradients_of(model: Module) -> set[int]:
     """Which tensors the gradients of a module are."""
     return {id(parameter.grad) for parameter in model.parameters()}
+
+
+def dtype_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def pictured(model: Module) -> dict[str, list[Any]]:
+    """A module's tensors under all of their names, each with the place of its first name, and its modules."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    things = [id(thing) for _, thing in named]
+    return {
+        "names": [(name, things.index(id(thing))) for name, thing in named],
+        "kinds": [
+            (dtype_of(t), tuple(t.shape), t.stride(), t.requires_grad, t.is_leaf, type(t).__name__) for _, t in named
+        ],
+        "values": [thing.tolist() for _, thing in named],
+        "modules": [
+            (path, type(m).__name__, getattr(m, "padding_idx", None), getattr(m, "max_norm", None), m.training)
+            for path, m in model.named_modules(remove_duplicate=False)
+        ],
+    }
+
+
+def shallow(model: Module) -> list[bool]:
+    """Of four shallow copies whether each shows what the model does, whose numbers are others each time, with its gradients."""
+    found = []
+    for _ in range(4):
+        for p in model.parameters():
+            p.data.neg_()
+        before, other = (pictured(model), gradients_of(model)), copy.copy(model)
+        found.append((pictured(other), gradients_of(other)) == before)
+    return found
+
+
+def copied(model: Module) -> list[Any]:
+    """A deep copy and two that are unpickled, whether a gradient came along, and whether it has memory of the model's; and whether
+    both give the same again of other numbers."""
+    import pickle
+
+    def told(other: Module) -> list[Any]:
+        places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
+        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
+
+    data = pickle.dumps(model)
+    found = [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(2))]
+    for turn in range(2):
+        for p in model.parameters():
+            p.data.neg_()
+        if not turn:
+            again = [
+                values(other) == values(model) for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)))
+            ]
+    return [*found, *again]
+
+
+def loaded(model: Module) -> list[Any]:
+    """A copy that has zeros loads the state, copied or assigned; what it says of the keys, and whether it keeps its gradients."""
+    found = []
+    for assign in (False, True):
+        other = copy.deepcopy(model)
+        for thing in (*other.parameters(), *other.buffers()):
+            thing.data.zero_()
+        for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
+            mine.grad = theirs.grad
+        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
+        kept = gradients_of(other) == gradients_of(model)
+        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys], kept])
+    return found
+
+
+def keeps(model: Module, call: Callable[[], Any]) -> bool:
+    """Whether a call keeps the numbers of the Parameters, which are others than those before."""
+    for p in model.parameters():
+        p.data.neg_()
+    before = [p.tolist() for p in model.parameters()]
+    call()
+    return [p.tolist() for p in model.parameters()] == before
+
+
+def modes(model: Module, evaluating: bool) -> list[list[bool]]:
+    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, two times."""
+    told = [module.training for module in model.modules()]
+    kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
+    return [told, [module.training for module in model.modules()], kept]
+
+
+def gradient_flags(model: Module) -> list[list[bool]]:
+    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers."""
+    one = torch.ones((), requires_grad=True)
+    still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
+    found = [[p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]]
+    for p in model.parameters():
+        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
+    for flag in ((), (False,), (True,), (False,)):
+        still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
+        found.append([p.requires_grad for p in model.parameters()])
+    found.append([p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()])
+    still.append(keeps(model, lambda: model.zero_grad(set_to_none=False)))
+    grads = [p.grad for p in model.parameters()]
+    found.append([g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads])
+    for _ in range(2):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        still.append(keeps(model, model.zero_grad))
+        found.append([p.grad is None for p in model.parameters()])
+    return [*found, still]
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
