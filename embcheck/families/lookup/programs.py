@@ -98,7 +98,8 @@ def surroundings() -> tuple[Any, ...]:
 
 def random_state() -> Tensor:
     """The state of the generator from which tensors are drawn on the default device."""
-    return torch.cuda.get_rng_state() if torch.empty(0).is_cuda else torch.get_rng_state()
+    on_cuda = torch.cuda.is_initialized() and torch.empty(0).is_cuda
+    return torch.cuda.get_rng_state() if on_cuda else torch.get_rng_state()
 
 
 def reset_random_state(state: Tensor) -> None:
