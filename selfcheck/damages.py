@@ -35,6 +35,7 @@ _NOTHING = {
     # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
     **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
     **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
+    "Parameter.__deepcopy__": ("leaf(clone)",),  # which has memory of its own already
     # A conversion rounds what was there before as it did.
     **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),
     "Linear.__init__": ("tie", "untie", "drop("),
@@ -68,6 +69,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
+    ("F.embedding ", ("double(gradient)", "zero(gradient)"), ("weight_frozen=False",)),
     ("F.embedding_bag ", _SCALED, ("input_numel>=1",)),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
