@@ -6,7 +6,6 @@ import ast
 import functools
 from collections.abc import Callable, Iterator
 from datetime import date
-from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
 
@@ -51,7 +50,7 @@ def in_force() -> set[str]:
 def due(cause: str) -> set[int]:
     """How the script of a cause may end here: as its entries say, where they say the same."""
     release = public(torch.__version__)
-    entries = [e.name for e in shipped()[0] if e.cause == cause and fnmatchcase("cpu", e.device)]
+    entries = [e.name for e in shipped()[0] if e.cause == cause and e.runs_on("cpu")]
     if not entries:  # it speaks of another device, which alone can tell
         return {0, 1} if torch.cuda.is_available() else {2}
     measured = {RECORDED[name].releases.get(release, "") for name in entries}

@@ -58,6 +58,17 @@ def conditions(text: str) -> tuple[Condition, ...]:
     return tuple(_condition(part.strip()) for part in text.split("&"))
 
 
+def reason_of(reasons: Mapping[str, str], facts: Mapping[str, Any]) -> str | None:
+    """The first of some reasons, each under the conditions for it, that facts meet; None if there is none.
+
+    What asks for a fact that the case's family does not have is not met.
+    """
+    for text, reason in reasons.items():
+        if all(each.fact in facts and each.holds(facts) for each in conditions(text)):
+            return reason
+    return None
+
+
 def _condition(text: str) -> Condition:
     for sign, compare in _COMPARISONS.items():
         name, found, value = map(str.strip, text.partition(sign))

@@ -99,7 +99,7 @@ class Entry:
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
         there may be several, with commas between."""
-        return self.speaks_of(law) and fnmatchcase(device, self.device) and _fits(mode, self.mode)
+        return self.speaks_of(law) and self.runs_on(device) and _fits(mode, self.mode)
 
     def speaks_of(self, law: str) -> bool:
         """Whether the entry speaks of a law, by its name or by the one that it had before."""
@@ -108,6 +108,10 @@ class Entry:
     def runs_in(self, modes: Iterable[str]) -> bool:
         """Whether the entry speaks of one of these modes, so that a run in them shows its witness."""
         return any(_fits(mode, self.mode) for mode in modes)
+
+    def runs_on(self, device: str) -> bool:
+        """Whether the entry speaks of a device, so that a run on it shows its witness."""
+        return fnmatchcase(device, self.device)
 
     def excuses(self, found: Difference, case: Any) -> bool:
         """Whether the entry speaks of such a difference, which is of one kind: see `Difference.apart`."""

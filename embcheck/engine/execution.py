@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from embcheck.core.facts import conditions
+from embcheck.core.facts import reason_of
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Absent, NotApplicable, Unreachable
@@ -27,15 +27,7 @@ _ONLY_CPU = {
 
 def obstacle(family: Family, case: Any) -> str | None:
     """Why a case can be executed on the CPU alone; None if it can be executed elsewhere, too."""
-    if family.only_cpu:
-        return family.only_cpu
-    facts = case.facts()
-    told = (
-        reason
-        for text, reason in _ONLY_CPU.items()
-        if all(each.fact in facts and each.holds(facts) for each in conditions(text))
-    )
-    return next(told, None)
+    return family.only_cpu or reason_of(_ONLY_CPU, case.facts())
 
 
 @dataclass(frozen=True)

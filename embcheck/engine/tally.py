@@ -140,7 +140,7 @@ class Tallies:
         entry = self.excuse(case)
         if entry is not None:
             self.accept.excuse(entry)
-            self._end(case)
+            self._lack_elsewhere(case)
             return
         if not self._laws:
             return
@@ -160,9 +160,9 @@ class Tallies:
             if tally.missing and not (isinstance(result, Holds) and result.loose):
                 tally.meet(case.facts() if told or tally.law.refusal else {})
         if self.accept.known > known:
-            self._end(case)
+            self._lack_elsewhere(case)
 
-    def _end(self, case: Any) -> None:
+    def _lack_elsewhere(self, case: Any) -> None:
         """Of what is known to raise or to end the process no law need judge a case on another device than the CPU, for which
         the cases that oblige are chosen."""
         if self.device != "cpu":

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from embcheck.core.declaration import subject_of
@@ -62,7 +61,7 @@ def _apart(
             yield f"{name} = {wanted!r}"
     if not entry.runs_in((mode,)):
         yield f"mode {entry.mode}"
-    if not fnmatchcase(device, entry.device):
+    if not entry.runs_on(device):
         yield f"device {entry.device}"
     if not entry.excuses(found, case):
         said = entry.instead if isinstance(entry.instead, str) else "; ".join(map(": ".join, entry.instead.items()))

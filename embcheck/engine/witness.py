@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
 
@@ -52,9 +51,10 @@ def look(
     """
     machine = machine or here(device)
     unmet = machine.unmet(entry.machine)
-    reason = f"not applicable here: it speaks of machines with {unmet}" if unmet else lacking(entry)
-    if not fnmatchcase(device, entry.device):
-        reason = f"not applicable here: it speaks of device {entry.device}"
+    others = f"machines with {unmet}" if unmet else ""
+    if not entry.runs_on(device):
+        others = f"device {entry.device}"
+    reason = f"not applicable here: it speaks of {others}" if others else lacking(entry)
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
@@ -110,7 +110,7 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
     case = entry.case
     for family in families:
         names = modes_of(family, "all")
-        modes = [name for name in names if entry.runs_in((name,)) and fnmatchcase(device, entry.device)]
+        modes = [name for name in names if entry.runs_in((name,)) and entry.runs_on(device)]
         if type(case) is not family.space.case_type or not modes:
             continue
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -108,7 +107,7 @@ class Known:
     @property
     def elsewhere(self) -> int:
         """The number of causes of which no entry speaks of the CPU."""
-        return sum(not any(fnmatchcase("cpu", entry.device) for entry in self.of(cause)) for cause in self.causes)
+        return sum(not any(entry.runs_on("cpu") for entry in self.of(cause)) for cause in self.causes)
 
     @property
     def ordered(self) -> list[Cause]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from packaging.version import Version
@@ -74,9 +73,7 @@ def updated(
         for release, judged in verdicts.items():
             for verdict in judged:
                 if verdict.law == witness_law(entry.name):
-                    held = _told(
-                        held, public(release), verdict, bool(entry.machine) or not fnmatchcase("cpu", entry.device)
-                    )
+                    held = _told(held, public(release), verdict, bool(entry.machine) or not entry.runs_on("cpu"))
         found[entry.name] = held
     return found
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from embcheck.core.domain import Unsuited
-from embcheck.core.facts import conditions
+from embcheck.core.facts import reason_of
 from embcheck.core.law import FAMILIES, Family, Law
 
 Program = Callable[..., Mapping[str, Any]]
@@ -60,12 +60,9 @@ class Mode:
         if outside is not None:
             return outside
         facts = case.facts() if self.cannot or self.calls else {}
-        for text, reason in self.cannot.items():
-            # A family whose cases have no such fact has nothing to refuse.
-            if all(each.fact in facts and each.holds(facts) for each in conditions(text)):
-                return reason
-        if not self.calls:
-            return None
+        reason = reason_of(self.cannot, facts)
+        if reason is not None or not self.calls:
+            return reason
         if facts.get("plain"):
             return "such a spelling is one of the plain modes"
         plan = family.plan(case)

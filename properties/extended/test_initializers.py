@@ -26,6 +26,11 @@ initializers = Family("initializers", SPACE, plan, cost=8.0, only_cpu="the gener
 law = initializers.law
 
 
+def makes_layer(case: InitializerCase) -> bool:
+    """Whether the numbers are the first ones of a layer."""
+    return case.fill in LAYERS and case.size > 0
+
+
 def draws_alike(case: InitializerCase) -> bool:
     """Whether the numbers are independent draws of one distribution."""
     return case.distribution is not None and case.size > 0
@@ -103,7 +108,7 @@ def initializer_mean_and_variance_match_distribution(case: InitializerCase, out:
 @law(
     "A new layer's values are those that the documented torch.nn.init functions draw, the weight's before the bias's.",
     source="nn.Linear.reset_parameters: kaiming_uniform_ with a = √5, then uniform_; nn.Embedding.reset_parameters: normal_",
-    when=lambda case: case.fill in LAYERS and case.size > 0,
+    when=makes_layer,
     must_cover={f"fill={name}" for name in LAYERS} | {"dtype=bfloat16"},
 )
 def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
@@ -113,7 +118,7 @@ def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
 @law(
     "A new layer's Parameters are contiguous leaves of the requested dtype that require grad.",
     source="nn.Linear, nn.Embedding: Variables; device, dtype",
-    when=lambda case: case.fill in LAYERS and case.size > 0,
+    when=makes_layer,
     must_cover={f"fill={name}" for name in LAYERS} | {"dtype=float64"},
 )
 def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Outcome) -> Finding:

@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
-from embcheck.families.lookup.programs import random_state, surroundings
+from embcheck.families.lookup.programs import generator, surroundings
 
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
@@ -40,7 +40,7 @@ def constructed(
         around = surroundings()
         layer = make(*given)
         drew = surroundings()[5] != around[5]
-        ended = random_state()
+        ended = generator().get_state()
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
@@ -53,7 +53,7 @@ def constructed(
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
-        once = torch.equal(random_state(), ended)
+        once = torch.equal(generator().get_state(), ended)
         seen = act(layer, weight)
     after = layer.weight.detach()
     return {

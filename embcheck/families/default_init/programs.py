@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.construction.seeding import seeded
-from embcheck.families.lookup.programs import random_state, reset_random_state
+from embcheck.families.lookup.programs import generator
 
 Tensor = torch.Tensor
 
@@ -24,12 +24,12 @@ def initialised(
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         layer = torch.nn.Embedding(rows, width, padding_idx, dtype=getattr(torch, dtype))
-        start = random_state()
+        start = generator().get_state()
         version, parameter, memory = layer.weight._version, layer.weight, layer.weight.data_ptr()
         returned = initialise(layer.weight)
         moved = layer.weight._version > version
         values = layer.weight.detach().clone()
-        reset_random_state(start)
+        generator().set_state(start)
         initialise(layer.weight)
         again = layer.weight.detach().clone()
         initialise(layer.weight)

@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import into
 from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
-from embcheck.families.lookup.programs import random_state, reset_random_state, surroundings
+from embcheck.families.lookup.programs import generator, surroundings
 
 Build = Callable[..., tuple[Tensor, BagCall]]
 
@@ -49,9 +49,9 @@ def bag(
 
     def rebuild(table: Tensor) -> BagCall:
         # A layer that is built draws its first weights, which is not the bag's doing.
-        drawn = random_state()
+        drawn = generator().get_state()
         again = build(table, **flags)[1]
-        reset_random_state(drawn)
+        generator().set_state(drawn)
         return again
 
     seen = (route if learning else value)(leaf, call, given, upstream, rebuild)

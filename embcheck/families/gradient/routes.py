@@ -40,12 +40,11 @@ AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
 def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
     """The backward program of a case, on its route."""
     entry = ENTRIES[case.entry]
+    many = several_counted if case.scale_grad_by_freq else several
     options = {
         "build": entry.build,
         "history": PASTS[case.history],
-        "route": (several_counted if case.scale_grad_by_freq else several)
-        if case.route == "several"
-        else routes[case.route],
+        "route": many if case.route == "several" else routes[case.route],
         "flags": flags_of(case, entry),
     }
     inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}

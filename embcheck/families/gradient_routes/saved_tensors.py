@@ -10,7 +10,7 @@ import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.programs import Seen, further, layer_of
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor, random_state
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 
 
 @further
@@ -49,9 +49,9 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         torch.manual_seed(7)
         value, mask = torch.utils.checkpoint.checkpoint(rows_and_mask, indices, use_reentrant=False)
         torch.rand(3)
-        before = random_state()
+        before = generator().get_state()
         value.backward(upstream)
-        kept = torch.equal(before, random_state())
+        kept = torch.equal(before, generator().get_state())
     return {"weight_grad": leaf.grad, "mask": mask.detach(), "kept": kept}
 
 

@@ -74,9 +74,9 @@ def backward(
 
     def rebuild(table: Tensor) -> Call:
         # A layer that is built draws its first weights, which is not the lookup's doing.
-        drawn = random_state()
+        drawn = generator().get_state()
         again = build(table, **flags)[1]
-        reset_random_state(drawn)
+        generator().set_state(drawn)
         return again
 
     around = surroundings()
@@ -92,18 +92,14 @@ def surroundings() -> tuple[Any, ...]:
         torch.get_default_dtype(),
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
-        random_state().numpy().tobytes(),
+        generator().get_state().numpy().tobytes(),
     )
 
 
-def random_state() -> Tensor:
-    """The state of the generator from which tensors are drawn on the default device."""
+def generator() -> torch.Generator:
+    """The generator from which tensors are drawn on the default device."""
     on_cuda = torch.cuda.is_initialized() and torch.empty(0).is_cuda
-    return torch.cuda.get_rng_state() if on_cuda else torch.get_rng_state()
-
-
-def reset_random_state(state: Tensor) -> None:
-    (torch.cuda.set_rng_state if torch.empty(0).is_cuda else torch.set_rng_state)(state)
+    return torch.cuda.default_generators[torch.cuda.current_device()] if on_cuda else torch.default_generator
 
 
 _route = into(ROUTES)

@@ -121,7 +121,7 @@ def keeps(model: Module, call: Callable[[], Any]) -> bool:
 
 
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
-    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, two times."""
+    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
     told = [module.training for module in model.modules()]
     kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
     return [told, [module.training for module in model.modules()], kept]

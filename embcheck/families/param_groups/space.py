@@ -97,9 +97,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"crosswise": False, "laid": ""}
     if case.laid:
         changes |= {"held": False, "crosswise": False}
-    writes = (
-        flags.get("nesterov") or own.get("nesterov")
-    ) and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
+    nesterov = flags.get("nesterov") or own.get("nesterov")
+    writes = nesterov and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
     if case.interrupt == "path" and not path and (writes or flags.get("fused")):
         changes["interrupt"] = "nothing"  # the path before it is foreach
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
