@@ -64,12 +64,16 @@ def pictured(model: Module) -> dict[str, list[Any]]:
     }
 
 
+def negate(model: Module) -> None:
+    for p in model.parameters():
+        p.data.neg_()
+
+
 def shallow(model: Module) -> list[bool]:
     """Of four shallow copies whether each shows what the model does, whose numbers are others each time, with its gradients."""
     found = []
     for _ in range(4):
-        for p in model.parameters():
-            p.data.neg_()
+        negate(model)
         before, other = (pictured(model), gradients_of(model)), copy.copy(model)
         found.append((pictured(other), gradients_of(other)) == before)
     return found
@@ -86,13 +90,10 @@ def copied(model: Module) -> list[Any]:
 
     data = pickle.dumps(model)
     found = [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(2))]
-    for turn in range(2):
-        for p in model.parameters():
-            p.data.neg_()
-        if not turn:
-            again = [
-                values(other) == values(model) for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)))
-            ]
+    negate(model)
+    others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+    again = [values(other) == values(model) for other in others]
+    negate(model)
     return [*found, *again]
 
 
@@ -113,8 +114,7 @@ def loaded(model: Module) -> list[Any]:
 
 def keeps(model: Module, call: Callable[[], Any]) -> bool:
     """Whether a call keeps the numbers of the Parameters, which are others than those before."""
-    for p in model.parameters():
-        p.data.neg_()
+    negate(model)
     before = [p.tolist() for p in model.parameters()]
     call()
     return [p.tolist() for p in model.parameters()] == before
