@@ -74,6 +74,15 @@ class Particular(Table):
         return super().forward(indices)
 
 
+class Bounds(nn.Embedding):
+    """Torch's own, which looks itself whether each token is one of the rows that it was built with."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        if indices.numel() and not 0 <= int(indices.min()) <= int(indices.max()) < self.num_embeddings:
+            raise IndexError("no such token")
+        return super().forward(indices)
+
+
 class Frozen(Table):
     """Never learns: no gradient can be asked of it."""
 
@@ -151,6 +160,7 @@ RIGHT: list[Any] = [
     (DropsInTraining, 15_000, ("train: not applicable: the layer in train(): modes={'eval'} is declared",)),
     (Product, 5_000, ("tables of float16: dtypes={'float32'} is declared",)),
     (Particular, 10_000, ("its constructor refuses such a table: ValueError: embedding_dim must be even",)),
+    (Bounds, 10_000, ()),
     (Frozen, 5_000, ("its table is frozen: no gradient reaches weight",)),
     (PadsByDefault, 10_000, ()),
     (NoSparseBag, 5_000, ()),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from warm import statuses
 
+from embcheck.core import deck
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample
 from embcheck.engine.crashes import alone, crash
@@ -51,12 +52,15 @@ def foreign(text: str) -> set[str]:
 
 
 def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
-    """For every family, every mode and every function that a program calls; for every value of every axis with ``--full``."""
+    """For every family, every mode and every function that a program calls, in the chosen cases too; for every value of every
+    axis with ``--full``."""
     found = Difference("value", 'seen["x"]', 1, 2, "words")
     wrong, checked, met = {}, set(), set[str]()
     for family in load_families().values():
         modes = modes_of(family, "all")
-        for position, case in enumerate(family.space.cover(1, 0)):
+        choice = deck.chosen(family, family.modes[0], "gate") or deck.Choice()
+        chosen = choice.product_cases(family.space, family.name, 0)
+        for position, case in enumerate([*family.space.cover(1, 0), *chosen]):
             mode = MODES[modes[position % len(modes)]]
             called = (f"{each.__module__}.{each.__qualname__}" for each in roots(family.plan(case), mode))
             new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from embcheck.core.law import Family, Law, Plan
 from embcheck.core.machine import chosen
 from embcheck.core.result import Difference
@@ -49,6 +51,7 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference, d
         "",
         "import torch",
         *_imports(modules, sources),
+        *(["from typing import NamedTuple"] if any(hasattr(thing, "_fields") for thing in reached.values()) else []),
         "",
         *(in_a_child(found) if ends else []),
         f"torch.set_num_threads({plan.threads})",
@@ -124,7 +127,7 @@ def _is_constant(value: Any) -> bool:
     if isinstance(value, (dict, tuple, list)):
         members = list(value.values()) if isinstance(value, dict) else list(value)
         return bool(members) and all(_is_constant(m) or isinstance(m, types.FunctionType) for m in members)
-    return isinstance(value, (int, float, str, bool)) and value is not None
+    return isinstance(value, (int, float, str, bool, torch.dtype))
 
 
 def _is_class(value: Any, *packages: str) -> bool:

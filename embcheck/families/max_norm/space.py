@@ -64,8 +64,9 @@ def repair(case: MaxNormCase) -> MaxNormCase | None:
         case = case.but(history="fresh")
     if case.entry.startswith("bag") and case.history == "other_shape":
         case = case.but(history="repeated")
+    own = SPELLINGS[case.entry].own  # another may know how many rows it was built with
     if case.route == "several" and (
-        case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")
+        not own or case.history != "fresh" or case.padding_idx is not None or case.values in ("special", "huge")
     ):
         case = case.but(route="plain")
     fitted: MaxNormCase | None = cases.repair(case)  # type: ignore[assignment]
