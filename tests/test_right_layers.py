@@ -128,6 +128,18 @@ class NoSparseBag(nn.EmbeddingBag):
         super().__init__(num_embeddings, embedding_dim, mode=mode)
 
 
+@embcheck.declare("bag")
+class SumBag(nn.Module):
+    """Sums rows, and takes nothing behind the offsets."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
+
+    def forward(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
+        return functional.embedding_bag(indices, self.weight, offsets, mode="sum")
+
+
 class Decoder(nn.Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -164,6 +176,7 @@ RIGHT: list[Any] = [
     (Frozen, 5_000, ("its table is frozen: no gradient reaches weight",)),
     (PadsByDefault, 10_000, ()),
     (NoSparseBag, 5_000, ()),
+    (SumBag, 2_000, ()),
     (TiedFromTheFront, 1_000, ("sparse=True: ValueError: dense, and", "padding_idx=-1: ValueError: dense, and")),
     (local(), 1_000, ()),
     (copied, 1_000, ()),
@@ -225,6 +238,15 @@ class Dropping(DropsInTraining):
     """Without the declaration."""
 
 
+@embcheck.declare("tied")
+class Normed(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(num_embeddings, embedding_dim), nn.LayerNorm(embedding_dim)
+        self.head = nn.Linear(embedding_dim, num_embeddings)
+        self.head.weight = self.embedding.weight
+
+
 class Stumbles(Flagged):
     """Whether that is a limit or a mistake nobody can tell."""
 
@@ -255,6 +277,7 @@ class PadsAlways(Flagged):
         ),
         (Noisy, r"two equal calls differ; declare random=True"),
         (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
+        (Normed, r"it has parameters beside the pair's \(norm\.bias, norm\.weight\): embcheck audit takes any model"),
         (Stumbles, r'sparse=True is refused: TypeError: unsupported .*declare lacks=\{"sparse": "why"\}'),
         (RefusesAll, r"can't be built as \(num_embeddings, .*: ValueError: never"),
         (lambda count: None, "can't be built as"),

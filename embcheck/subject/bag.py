@@ -34,6 +34,15 @@ class Bagging(torch.nn.Module):
         return self.layer(indices) if offsets is None else self.layer(indices, offsets)
 
 
+def takes_samples(layer: torch.nn.Module) -> bool:
+    """Whether a layer can be called with something behind the indices and the offsets."""
+    try:
+        inspect.signature(layer.forward).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
+
+
 def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of bags on a layer ``(indices, offsets, per_sample_weights)`` with one table."""
     builder = builder_of(factory, declared, FLAGS, torch.nn.EmbeddingBag)
@@ -48,7 +57,7 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     build.script = builder.script(ending) + inspect.getsource(Bagging)  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build
     defaults = {flag: BagCase._field_defaults[flag] for flag in FLAGS if flag not in builder.taken}
-    if "per_sample_weights" in declared.lacks:
+    if "per_sample_weights" in declared.lacks or not takes_samples(builder.layer(*builder.size, {})):
         defaults |= {"weights": None}
     if not learns(builder):
         defaults |= {"learns": "none"}

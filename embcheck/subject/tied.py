@@ -64,17 +64,8 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
     lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
     plain = fixed(declared, {**lacking, **own})
-    expected = {f"{declared.table}.weight", f"{declared.head}.weight", *([f"{declared.head}.bias"] if biased else ())}
     if head.weight is not model.get_submodule(declared.table).weight:
         yield from _untied(declared, name)
-        return
-    further = {key for key, _ in model.named_parameters(remove_duplicate=False)} - expected
-    if further:  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
-        reason = (
-            f"it has parameters beside the pair's ({', '.join(sorted(further)[:3])}): embcheck audit takes any model"
-        )
-        yield absent(FAMILIES["tied_training"], reason)
-        yield absent(FAMILIES["tie_preservation"], reason)
         return
 
     # What an optimizer refuses says nothing of the model.
