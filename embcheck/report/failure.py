@@ -20,10 +20,25 @@ SHOWN = 2
 OLD = "   (in the baseline too)"
 
 
-def chosen(examples: Iterable[Counterexample]) -> list[Counterexample]:
-    """The examples to show: of each law the ones with the shortest cases."""
-    groups = grouped(examples, lambda example: example.law).values()
-    return [example for group in groups for example in sorted(group, key=lambda e: len(e.case))[:SHOWN]]
+def chosen(examples: Iterable[Counterexample]) -> tuple[list[Counterexample], list[Counterexample]]:
+    """The examples to show whole, and those to name in a line.
+
+    Of each law the one with the shortest case is shown, unless that case violates a law as well that is shown: most likely by
+    the same cause.
+    """
+    ranked = [sorted(group, key=lambda e: len(e.case))[:SHOWN] for group in grouped(examples, lambda e: e.law).values()]
+    whole: list[Counterexample] = []
+    for first in sorted((first for first, *_ in ranked), key=lambda first: len(first.also)):
+        if {example.law for example in whole}.isdisjoint(first.also):
+            whole.append(first)
+    kept = [example for group in ranked for example in group]
+    return [e for e in kept if e in whole], [e for e in kept if e not in whole]
+
+
+def further(example: Counterexample, store: Path | None = None) -> str:
+    """A violation that is not shown whole, in a line."""
+    again = f"   {replay_command(example.id, store)}" if store else ""
+    return f"violated, too: {example.law} in {example.mode}: {example.words}{again}"
 
 
 def parts(

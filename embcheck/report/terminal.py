@@ -20,7 +20,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Ver
 from embcheck.record.compare import across
 from embcheck.record.ending import verdict_line
 from embcheck.record.totals import Totals, counted, grouped
-from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, lines, more_reasons
+from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_reasons
 from embcheck.report.grid import cost_table, grids
 from embcheck.report.screen import cost_table as family_costs
 from embcheck.report.screen import family_table, slowest_line
@@ -39,8 +39,11 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
         for line in machine_lines(session)[headed:]:
             out.print(Text(line))
         _tables(session, out, verbosity)
-    for example in chosen(session.examples):
+    shown, others = chosen(session.examples)
+    for example in shown:
         out.print(failure(example, session.store, session.record.laws))
+    for example in others:
+        out.print(Text(further(example, session.store)))
     for text in undecided(session.settled, session.excused):
         out.print(text)
     for text in seem_fixed(session.settled, every=verbosity > 0):

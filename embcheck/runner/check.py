@@ -26,7 +26,7 @@ from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item
 from embcheck.record.totals import Totals, grouped
-from embcheck.report.failure import SHOWN, chosen, lines, more_reasons
+from embcheck.report.failure import SHOWN, chosen, further, lines, more_reasons
 from embcheck.runner.preflight import rehearse
 from embcheck.runner.run import examples_of, unjudged
 from embcheck.subject.activation import adapted
@@ -168,7 +168,8 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
     if not bad:
         return
     laws = {law.law: law for family in load_families().values() for law in statements(family)}
-    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in chosen(examples_of(bad))]
+    whole, others = chosen(examples_of(bad))
+    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in whole] + [further(e) for e in others]
     for verdict in bad:
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
