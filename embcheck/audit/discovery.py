@@ -16,6 +16,8 @@ from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
 from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, named, same, weighted_loss
 
+#: The modules that look up rows of a table of theirs.
+LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 #: The number of ids that are fed where a factory gives no inputs.
 _LENGTH = 8
 
@@ -98,7 +100,7 @@ def inputs_of(given: Inputs | None, facts: Facts) -> Inputs:
 def _tables(model: Model, facts: Facts) -> None:
     """Every nn.Embedding, and which of them holds the tokens."""
     paths = {id(module): path for path, module in reversed(list(model.named_modules(remove_duplicate=False)))}
-    tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
+    tables = [m for m in model.modules() if isinstance(m, LOOKUPS)]
     facts.tables = [paths[id(module)] for module in tables]
     facts.padded = [paths[id(m)] for m in tables if isinstance(m.padding_idx, int) and m.weight.device.type != "meta"]
     table: Any = None

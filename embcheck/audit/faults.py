@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import Parameter, init
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding, embedding_bag, linear
 
 from embcheck.audit.right import RIGHT
 from embcheck.audit.specimen import Specimen, Untied, after, derived
@@ -127,6 +127,10 @@ def writing_into_ids(self: Any, ids: Any) -> Any:
     return self.table(ids)
 
 
+def without_padding(self: Any, input_ids: Any) -> Any:
+    return self.logits(self.table(input_ids) + embedding_bag(input_ids % 16, self.bags.weight)[:, None])
+
+
 def normalising(self: Any, ids: Any) -> Any:
     with torch.no_grad():
         self.table.weight.div_(self.table.weight.norm(dim=1, keepdim=True).clamp(min=1e-3))
@@ -174,6 +178,17 @@ plant(  # a table of segments, which has a padding row too, of which the lookup 
     finish=lambda self: setattr(self, "segments", nn.Embedding(3, 8, padding_idx=0)),
     look_up=lambda self, ids: self.table(ids) + embedding((ids > 8).long(), self.segments.weight),
 )  # fmt: skip
+plant(
+    "BagForgetsItsPadding", LOOKED_UP, RIGHT["MeansOfBags"],
+    forward=without_padding,
+)  # fmt: skip
+plant_after(
+    "finish",
+    "PaddingOfBagsInitialised",
+    "padding row is not zero",
+    lambda self: init.normal_(self.bags.weight),
+    RIGHT["MeansOfBags"],
+)
 plant("PaddingInitialised", "padding row is not zero", Untied, finish=drawn_again)
 plant("ScaleOnIdsOnly", "inputs_embeds differ", look_up=lambda self, ids: self.table(ids) * 8**0.5)
 plant("WritesIntoItsInput", "input is changed", look_up=writing_into_ids)

@@ -223,8 +223,8 @@ class Uses(torch.overrides.TorchFunctionMode):
             return out
         place, one, held = read[0]
         name, alone = getattr(func, "__name__", str(func)), len(read) == 1 and one.dim() == 2
-        if alone and (ids := rows_asked(name, place, given)) is not None:
-            self.lookups.append(use := {"ids": ids.detach() % one.shape[0], "held": held})
+        if alone and (asked := rows_asked(name, place, given, kwargs)) is not None:
+            self.lookups.append(use := {"held": held, **asked})
             if self.step:
                 out = out + self.step * wave(out, 2.3)
         elif alone and name in ("linear", "matmul", "__matmul__", "mm") and place == 1 and out.requires_grad:
@@ -249,7 +249,7 @@ class Uses(torch.overrides.TorchFunctionMode):
     def row_asked(self, row: int) -> bool:
         """Whether a lookup asked for a row of the weight."""
         mine = self.elements(self.weight)[row]
-        return any(bool(torch.isin(use["held"][use["ids"].reshape(-1)], mine).any()) for use in self.lookups)
+        return any(bool(torch.isin(use["held"][use["ids"]], mine).any()) for use in self.lookups)
 
     def summed(self, padding: int | None) -> tuple[torch.Tensor, ...]:
         """What all uses give the weight, without the padding row's lookups; the sum of absolute values; the terms."""
@@ -258,8 +258,8 @@ class Uses(torch.overrides.TorchFunctionMode):
         for use in [use for use in self.lookups + self.products if "grad" in use]:
             held, y = use["held"], use["grad"].double()
             if "ids" in use:
-                held = held[use["ids"].reshape(-1)]
-                given = y.reshape(held.shape) * ~torch.isin(held, fixed)
+                held = held[use["ids"]]
+                given = y.reshape(-1, y.shape[-1])[use["bags"]] * use["factors"][:, None] * ~torch.isin(held, fixed)
                 parts = given, given.abs(), torch.ones_like(given)
             else:
                 x, y = use["x"].double().reshape(-1, use["x"].shape[-1]), y.reshape(-1, y.shape[-1])
@@ -269,11 +269,43 @@ class Uses(torch.overrides.TorchFunctionMode):
         return tuple(each[mine] for each in sums)
 
 
-def rows_asked(name: str, place: int, given: list[Any]) -> torch.Tensor | None:
-    """The ids of a lookup in whatever spelling; None if the operator is none."""
+def rows_asked(name: str, place: int, given: list[Any], flags: dict[str, Any]) -> dict[str, Any] | None:
+    """What a lookup in whatever spelling, or a sum or mean of lookups, asks for; None if the operator is neither.
+
+    ``ids`` are the tokens, ``bags`` the rows of the output to which each contributes, ``factors`` what its gradient is
+    multiplied with.
+    """
+    spellings = {("embedding", 1): 0, ("__getitem__", 0): 1, ("index_select", 0): 2, ("embedding_bag", 1): 0}
+    ids = given[spellings[name, place]] if (name, place) in spellings else None
+    if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
+        return None
     if name == "index_select" and given[1] != 0:
         return None
-    at = {("embedding", 1): 0, ("__getitem__", 0): 1, ("index_select", 0): 2}.get((name, place))
-    ids = None if at is None else given[at]
-    whole = isinstance(ids, torch.Tensor) and ids.dtype in (torch.int8, torch.int16, torch.int32, torch.int64)
-    return ids.long() if ids is not None and whole else None
+    tokens = ids.detach().reshape(-1).long() % given[place].shape[0]
+    if name == "embedding_bag":
+        return bags_asked(ids, tokens, **flags)
+    factors = torch.ones(len(tokens), dtype=torch.float64)
+    if flags.get("scale_grad_by_freq"):
+        factors /= tokens.bincount()[tokens]
+    return {"ids": tokens, "bags": torch.arange(len(tokens)), "factors": factors}
+
+
+def bags_asked(ids: torch.Tensor, tokens: torch.Tensor, offsets: Any, **flags: Any) -> dict[str, Any] | None:
+    """What a sum or mean asks for, as `rows_asked` says it; None for a maximum, and for what torch is known to get wrong: a
+    division by counts, and tokens behind the last offset."""
+    places, factors = torch.arange(len(tokens)), torch.ones(len(tokens), dtype=torch.float64)
+    if ids.dim() == 2:
+        bags, count = places // max(ids.shape[1], 1), ids.shape[0]
+    else:
+        bags = torch.searchsorted(offsets.long(), places, right=True) - 1
+        count = len(offsets) - flags["include_last_offset"]
+    if flags["mode"] == "max" or flags["scale_grad_by_freq"] or bool((bags >= count).any()):
+        return None
+    if flags["padding_idx"] is not None:
+        factors *= tokens != flags["padding_idx"]
+    if flags["per_sample_weights"] is not None:
+        factors *= flags["per_sample_weights"].detach().reshape(-1)
+    if flags["mode"] == "mean":
+        sizes = torch.zeros(count, dtype=torch.float64).index_add_(0, bags, factors)
+        factors /= sizes[bags].clamp(min=1)
+    return {"ids": tokens, "bags": bags, "factors": factors}

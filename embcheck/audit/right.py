@@ -33,12 +33,30 @@ def gated_by_sign(self: Any, ids: Any) -> Any:
     return rows * torch.sign(embedding(ids, self.table.weight.detach())) + self.table(ids)
 
 
+def with_bags(self: Any) -> None:
+    self.bags = nn.EmbeddingBag(16, 8, mode="mean", padding_idx=1)
+
+
+def by_bags(self: Any, input_ids: Any) -> Any:
+    return self.logits(self.table(input_ids) + self.bags(input_ids % 16)[:, None])
+
+
 #: By name: the class that it derives from, and the methods that are other ones.
 _METHODS: dict[str, tuple[type[Specimen], dict[str, Any]]] = {
     # The head is the table without the padding row.
     "FirstRowLeftOut": (Specimen, {"logits": lambda self, hidden: hidden @ self.table.weight[1:].T}),
     # A forward pass rescales the rows that it looks up, as max_norm promises.
     "RowsRescaled": (Specimen, {"make_table": lambda self: nn.Embedding(self.config.vocab_size, 8, max_norm=1.0)}),
+    # The gradient of each row is divided by how often it was looked up.
+    "DividedByFrequency": (
+        Untied,
+        {"make_table": lambda self: nn.Embedding(self.config.vocab_size, 8, 2, scale_grad_by_freq=True)},
+    ),
+    # The mean of rows of a small table, those of padding left out, is added to each.
+    "MeansOfBags": (
+        Untied,
+        {"finish": with_bags, "forward": by_bags},
+    ),
     # It is returned in training mode, with dropout.
     "TrainedByDropout": (Specimen, {"finish": with_dropout, "logits": lambda self, x: self.head(self.dropout(x))}),
     # In eval mode the head computes with a copy of its weight, which train() and a resize throw away.

@@ -17,8 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from embcheck.core.law import Family, Law, Plan
 from embcheck.core.machine import chosen
 from embcheck.core.result import Difference
@@ -127,7 +125,8 @@ def _is_constant(value: Any) -> bool:
     if isinstance(value, (dict, tuple, list)):
         members = list(value.values()) if isinstance(value, dict) else list(value)
         return bool(members) and all(_is_constant(m) or isinstance(m, types.FunctionType) for m in members)
-    return isinstance(value, (int, float, str, bool, torch.dtype))
+    kind = type(value)
+    return isinstance(value, (int, float, str, bool)) or (kind.__module__, kind.__name__) == ("torch", "dtype")
 
 
 def _is_class(value: Any, *packages: str) -> bool:

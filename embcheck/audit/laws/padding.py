@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from embcheck.audit.discovery import LOOKUPS
 from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
 from embcheck.audit.laws.values import NO_TABLE
 from embcheck.audit.program import Inputs, answer, moved_row, named, partition
@@ -93,7 +94,7 @@ def _other_tables(subject: Subject) -> dict[str, int]:
     looked_up = {id(model.get_submodule(path).weight) for path in subject.facts.tables}
     said: dict[str, set[int | None]] = {}
     for module in model.modules():
-        if isinstance(module, torch.nn.Embedding) and id(module.weight) in looked_up & set(names):
+        if isinstance(module, LOOKUPS) and id(module.weight) in looked_up & set(names):
             said.setdefault(names[id(module.weight)], set()).add(module.padding_idx)
     others = {name: rows.pop() for name, rows in said.items() if len(rows) == 1 and parameters[name].requires_grad}
     table = first.get(subject.facts.table)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, Undecided, audit_law
-from embcheck.audit.program import named, one_memory_one_parameter, reads_only_parameters, same, tied_as_declared
+from embcheck.audit.program import (
+    memory,
+    named,
+    one_memory_one_parameter,
+    reads_only_parameters,
+    same,
+    tied_as_declared,
+)
 from embcheck.audit.subject import Subject
 
 
@@ -55,7 +62,7 @@ def _undeclared(subject: Subject) -> Result:
     facts = subject.facts
     parameters = named(subject.fresh(varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
-    if table is None or head is None or table is head or head.dim() != 2:
+    if table is None or head is None or head.dim() != 2 or memory(table) == memory(head):
         return []
     if not any(same(table.detach(), copy) for copy in (head.detach(), head.detach().T)):
         return []

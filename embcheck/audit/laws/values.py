@@ -86,7 +86,7 @@ def _other_readers(subject: Subject) -> str:
 #: Nodes of a graph through which a followed lookup or product reaches a weight.
 _FOLLOWED = {
     *("EmbeddingBackward0", "MmBackward0", "AddmmBackward0", "TBackward0", "PermuteBackward0", "TransposeBackward0"),
-    *("IndexBackward0", "IndexSelectBackward0", "SliceBackward0"),
+    *("IndexBackward0", "IndexSelectBackward0", "SliceBackward0", "EmbeddingBagBackward0"),
     *("NumpyTBackward0", "BmmBackward0", "ViewBackward0", "UnsafeViewBackward0", "LinearBackward0", "ExpandBackward0"),
 }
 
@@ -107,8 +107,6 @@ def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     facts = subject.need(forward="", table=NO_TABLE, untrained="")
     model = subject.fresh()
     weight = subject.learning(model)
-    if getattr(model.get_submodule(facts.path), "scale_grad_by_freq", False):
-        raise NotApplicable("scale_grad_by_freq divides the gradient on purpose")
     unknown = sorted(_readers(call(model, subject.inputs).grad_fn, weight) - _FOLLOWED)
     if unknown:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
