@@ -200,7 +200,8 @@ def test_a_right_layer_is_accepted(layer: Any, cases: int, said: tuple[str, ...]
     if isinstance(layer, type) and declaration_of(layer).kind == "table":
         # One that has parameters beside its table is evaluated, copied, pickled and loaded, too.
         lives = {verdict.mode for verdict in verdicts if verdict.status >= Status.HOLDS}
-        assert lives == {"eager", "eval", "serving", "deepcopy", "pickle", "state_dict"}
+        few = {"to_dtype"} if layer is Frozen else set()  # of whose cases one in forty may be special, or in float64
+        assert lives | few == {"eager", "eval", "serving", "deepcopy", "pickle", "state_dict", "to_dtype"}
 
 
 class TwoSizes(Table):

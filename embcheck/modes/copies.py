@@ -74,9 +74,8 @@ add_mode("state_dict_assign", _ASSIGNED, reloaded, True, **_COPY | {"aliases": T
 _WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
 
-@build_mode("to_dtype", through, calls=BOTH, rebuilds=True, cannot=MODULE | _WIDENED, aliases=False)
+@build_mode("to_dtype", through, **_COPY | {"cannot": MODULE | _WIDENED})
 def widened(layer: Module) -> Module:
     """layer.to(torch.float64).to(dtype): exact, for every smaller number is one of float64."""
-    (table,) = layer.parameters()
-    dtype = table.dtype
+    dtype = next(layer.parameters()).dtype
     return layer.to(torch.float64).to(dtype)

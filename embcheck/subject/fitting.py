@@ -35,7 +35,7 @@ def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -
 
 #: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
 #: layer has.  A declaration of evaluation alone adds the one that it excludes, which says so.
-LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict")
+LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict", "to_dtype")
 
 
 @dataclass(frozen=True)
