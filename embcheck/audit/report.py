@@ -19,7 +19,7 @@ def show(model: Model, out: Console, store: Path, *, whole: bool = True) -> None
     if whole:
         out.print(Text(f"{model.subject}  {model.description}", style="bold"))
         table = plain_table("law", "verdict")
-        table.add_column("remark")
+        table.add_column("remark", no_wrap=True, overflow="ellipsis")
         for one in model.judged:
             why = one.reasons[0] if one.status == Status.NOT_APPLICABLE else ""
             variant = "" if one.mode == AS_BUILT else f" ({one.mode})"
