@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 
 from rich.console import Console
 from rich.text import Text
@@ -13,15 +14,17 @@ from embcheck.record.store import replay_command
 from embcheck.record.totals import counted
 from embcheck.report.style import STYLE, plain_table
 
+#: Letters of a remark in the table; why the model could not be run is told whole below.
+_REMARK = 80
+
 
 def show(model: Model, out: Console, store: Path, *, whole: bool = True) -> None:
     """Everything about one model; unless ``whole`` only what was found."""
     if whole:
         out.print(Text(f"{model.subject}  {model.description}", style="bold"))
-        table = plain_table("law", "verdict")
-        table.add_column("remark", no_wrap=True, overflow="ellipsis")
+        table = plain_table("law", "verdict", "remark")
         for one in model.judged:
-            why = one.reasons[0] if one.status == Status.NOT_APPLICABLE else ""
+            why = shorten(one.reasons[0], _REMARK, placeholder=" …") if one.status == Status.NOT_APPLICABLE else ""
             variant = "" if one.mode == AS_BUILT else f" ({one.mode})"
             table.add_row(one.law + variant, Text(one.status.word, STYLE[one.status]), why)
         out.print(table)
