@@ -70,18 +70,15 @@ class Tally:
     unknown: dict[str, None] = field(default_factory=dict)
     not_applicable: dict[str, int] = field(default_factory=dict)
 
-    def meet(self, facts: Mapping[str, Any]) -> None:
-        """Notes the obligations that a case with these facts meets."""
-        if newly := self._met_by(facts):
-            self.missing.difference_update(newly)
-            self.met.update(newly)
-
-    def _met_by(self, facts: Mapping[str, Any]) -> list[str]:
-        return [each for each in self.missing if each == APPLIES or (facts and holds(each, facts))]
+    def meet(self, obligations: set[str]) -> None:
+        """Notes which of some obligations are met by a case that was judged."""
+        if newly := self.missing & obligations:
+            self.missing -= newly
+            self.met |= newly
 
     def lack(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets, which this release does not have."""
-        self.absent.update(self._met_by(facts))
+        self.absent |= {APPLIES} & self.missing | met_by(facts, self.missing)
 
     def excuse(self, entry: Entry) -> None:
         """Counts a case that falls under an entry of the ledger."""
@@ -151,16 +148,26 @@ class Tallies:
             if isinstance(first, NotApplicable) and isinstance(first.why, Absent):
                 self._lack(case)
             return
-        told, known = self.cases < _ALL_TOLD or self.cases % 8 == 0, self.accept.known
+        known, waiting = self.accept.known, list[Tally]()
         for tally, result in zip(self._asked, results, strict=True):
             if result is HOLDS:  # nearly always: `_count` would take as long as many a law
                 tally.cases += 1
             elif result is UNASKED or not self._count(tally, case, result):
                 continue
             if tally.missing and not (isinstance(result, Holds) and result.loose):
-                tally.meet(case.facts() if told or tally.law.refusal else {})
+                waiting.append(tally)
+        if waiting:
+            self._meet(waiting, case)
         if self.accept.known > known:
             self._lack_elsewhere(case)
+
+    def _meet(self, judged: list[Tally], case: Any) -> None:
+        """Notes which obligations a case meets of laws that judged it; each is asked of its facts once."""
+        met = {APPLIES}
+        if self.cases < _ALL_TOLD or self.cases % 8 == 0 or self.family.refused(case):
+            met |= met_by(case.facts(), set().union(*(tally.missing for tally in judged)))
+        for tally in judged:
+            tally.meet(met)
 
     def _lack_elsewhere(self, case: Any) -> None:
         """Of what is known to raise or to end the process no law need judge a case on another device than the CPU, for which
@@ -296,6 +303,11 @@ class Tallies:
         if symptom is not None:
             return [Unreachable(f"it ends the process: {symptom}")] * len(laws)
         return evaluate(self.family, mode or self.mode, case, laws, self._execution)
+
+
+def met_by(facts: Mapping[str, Any], obligations: set[str]) -> set[str]:
+    """Those of some obligations that a case with these facts meets."""
+    return {each for each in obligations if each != APPLIES and holds(each, facts)}
 
 
 def _by_machine(told: Excuses) -> bool:
