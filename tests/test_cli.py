@@ -56,17 +56,30 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
     [
         ("run --profile fast", "no profile 'fast'; there are quick, gate, full, deep"),
         ("run --device gpu", "no device 'gpu' to check; there are cpu"),
+        ("run --cpu doesnotexist", "no CPU level 'doesnotexist'"),
         ("run --law lookup_copies_row", "no law 'lookup_copies_row'; did you mean lookup_copies_rows"),
         ("run --workers many", "expected auto or a number"),
+        *((f"run -n {wrong}", "expected auto or a number") for wrong in ("²", "")),
+        ("run --shard ²/²", "no shard '²/²'"),
         ("run --sed 1", "No such option"),
         ("run --seed one", "Invalid value for '--seed'"),
+        ("run --color red", "--color 'red': expected auto, always, never"),
         ("replay 000000", "no failure '000000'"),
+        ("releases 2.13.0 -n ²", "--workers auto or a number of at least 1"),
+        ("claims -k nosuchclaim", "no claim contains 'nosuchclaim'"),
+        ("claims --show full.sparce", "no claim 'full.sparce'; did you mean full.sparse"),
+        ("claims --seed x", "Invalid value for '--seed'"),
+        ("claims -k detach --report /dev/null/x", "can't write the report"),
         ("selfcheck -k state_has_scartch", "close are state_has_scratch"),
+        ("selfcheck --drawn -1", "expected --drawn N"),
+        ("selfcheck --site mm", "expected --drawn N"),
+        ("selfcheck --drawn 3 --site nn", "no site 'nn'"),
+        ("selfcheck --fault x", "is no fault"),
     ],
 )
 def test_bad_input_gets_one_clear_line(words: str, said: str, command: Command) -> None:
-    done = command(*words.split())
-    assert done.code == (5 if words.startswith("selfcheck") else 4)
+    done = command(*words.split(" "))
+    assert done.code == (5 if " -k nosuch" in words or " -k state" in words else 4)
     assert said in done.out + done.err
     assert len((done.out + done.err).strip().splitlines()) == 1
 
