@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from command import Command, Said
 
 from embcheck.cli.main import main
 from embcheck.core.item import PROFILES
 from embcheck.core.space import Space
 from embcheck.subject.collect import load_families
+from selfcheck.planting import Sites
 
 HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
@@ -77,6 +80,22 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Said(ended.value.code, *capsys.readouterr())
 
     return said
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch's while a test runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def kernels() -> Iterator[Sites]:
+    """The sites of drawn faults, wrapped."""
+    with Sites().installed() as found:
+        yield found
 
 
 @pytest.fixture

@@ -94,23 +94,15 @@ def met(law: str, *found: tuple[str, str], variant: str = AS_BUILT, **more: Any)
     ("judged", "also"),
     [
         ([met("the_tie_is_as_declared", ("tie is missing", "head.weight"))], {"tie is missing": []}),
-        (
-            [met("growing", ("padding_idx changes", "table")), met("shrinking", ("padding_idx changes", "table"))],
-            {"padding_idx changes": ["shrinking"]},
-        ),
-        (
-            [
-                met("growing_keeps_the_old_rows", ("alias is made", "b"), ("old rows change", "a"), variant=FLIPPED),
-                met("a_resized_checkpoint_restores_the_model", ("load is refused", ""), variant=FLIPPED),
-            ],
-            {"alias is made": ["a_resized_checkpoint_restores_the_model"]},
-        ),
-        (
-            [met("a_step", ("copy stays behind", "table")), met("a_copy", ("copy does not follow", "table"))],
-            {"copy stays behind": ["a_copy"]},
-        ),
+        ([met("growing", ("padding_idx changes", "table")), met("shrinking", ("padding_idx changes", "table"))],
+         {"padding_idx changes": ["shrinking"]}),
+        ([met("growing_keeps_the_old_rows", ("alias is made", "b"), ("old rows change", "a"), variant=FLIPPED),
+          met("a_resized_checkpoint_restores_the_model", ("load is refused", ""), variant=FLIPPED)],
+         {"alias is made": ["a_resized_checkpoint_restores_the_model"]}),
+        ([met("a_step", ("copy stays behind", "table")), met("a_copy", ("copy does not follow", "table"))],
+         {"copy stays behind": ["a_copy"]}),
     ],
-)
+)  # fmt: skip
 def test_one_root_cause_is_one_finding(judged: list[Judged], also: dict[str, list[str]]) -> None:
     found = causes(judged)
     assert {cause.finding.kind: cause.also for cause in found} == also
@@ -165,14 +157,9 @@ class _Config:
     model_type = "made-up"
 
     def __init__(self, **more: Any) -> None:
-        self.vocab_size = 50_000
-        self.num_hidden_layers = 32
-        self.layer_types = ["full", "sliding"] * 16
-        self.eos_token_id = 49_999
-        self.pad_token_id = None
-        self.hidden_dropout = 0.1
-        self.use_cache = True
-        vars(self).update(more)
+        layers = {"num_hidden_layers": 32, "layer_types": ["full", "sliding"] * 16, "hidden_dropout": 0.1}
+        tokens = {"vocab_size": 50_000, "eos_token_id": 49_999, "pad_token_id": None}
+        vars(self).update(layers | tokens | {"use_cache": True} | more)
 
 
 class _Part:
@@ -181,10 +168,8 @@ class _Part:
     model_type = "made-up-part"
 
     def __init__(self, num_key_value_heads: int = 8) -> None:
-        self.num_key_value_heads = num_key_value_heads
-        self.depths = (3, 3, 8)
-        self.num_filters = 32
-        self.hash_vocab = 500_000
+        self.num_key_value_heads, self.num_filters = num_key_value_heads, 32
+        self.depths, self.hash_vocab = (3, 3, 8), 500_000
 
     def to_dict(self) -> dict[str, Any]:
         return vars(self)

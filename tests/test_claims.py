@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +32,7 @@ FAULTS = {name: fault for name, fault in load_faults().items() if fault.family =
 SLOW = {"race", "trained_pair"}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
 
 
 def turned(experiments: set[str], sought: set[str]) -> set[str]:
@@ -158,20 +149,6 @@ def test_command(tmp_path: Path, command: Command) -> None:
     law = next(verdict for verdict in record.verdicts if verdict.law == "conversion_detach_copies_is_refuted")
     assert law.status == Status.HOLDS
     assert any("shares True" in reason for reason in law.reasons)
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("-k", "no such claim"), 5, "no claim contains 'no such claim'"),
-        (("--show", "full.sparce"), 4, "no claim 'full.sparce'; did you mean full.sparse"),
-        (("--seed", "x"), 4, "Invalid value for '--seed'"),
-        (("-k", "detach", "--report", "/dev/null/x"), 4, "can't write the report"),
-    ],
-)
-def test_bad_input(words: tuple[str, ...], code: int, said: str, command: Command) -> None:
-    done = command("claims", *words)
-    assert (done.code, said in done.err, "Traceback" in done.err) == (code, True, False)
 
 
 def test_violation_exits_with_one_and_is_kept(tmp_path: Path, command: Command, monkeypatch: Patch) -> None:

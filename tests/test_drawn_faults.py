@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,12 +19,6 @@ from selfcheck.planting import Planted, Sites
 from selfcheck.sites import SITES
 
 Tensor = torch.Tensor
-
-
-@pytest.fixture
-def kernels() -> Iterator[Sites]:
-    with Sites().installed() as found:
-        yield found
 
 
 def seen(dtype: torch.dtype, mode: str, samples: bool, **flags: bool) -> list[Tensor]:

@@ -68,20 +68,3 @@ sys.argv[1:1] = ["selfcheck"]
 from embcheck.cli.main import main
 main()
 """
-
-
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (["--drawn", "-1"], "expected --drawn N"), (["--site", "mm"], "expected --drawn N"),
-        (["--drawn", "3", "--site", "nn"], "no site 'nn'"), (["--fault", "x"], "is no fault"),
-    ],
-)  # fmt: skip
-def test_wrong_options_are_refused(given: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from typer.testing import CliRunner
-
-    from embcheck.cli.main import app
-
-    result = CliRunner().invoke(app, ["selfcheck", *given])
-    assert result.exit_code == 4
-    assert words in result.output

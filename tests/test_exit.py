@@ -16,18 +16,10 @@ from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
-from embcheck.runner.run import Batch, Settings, UsageError, shard_of
+from embcheck.runner.run import Batch, Settings
 
 EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", id="c7f3a1")
 VIOLATED = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
-
-
-@pytest.mark.parametrize("words", ["run -n ²", "run --shard ²/²", "releases 2.13.0 -n ²", "run -n "])
-def test_what_only_looks_like_a_number_is_refused(words: str, command: Command) -> None:
-    done = command(*words.split(" "))
-    assert (done.code, done.err.count("\n")) == (4, 1)
-    with pytest.raises(UsageError):
-        shard_of("²/²")
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from warm import eventually
 
 from embcheck.runner import fork_client
 from embcheck.runner.fork_server import ForkServer
@@ -74,7 +74,4 @@ def test_forks_end_with_their_server(server: ForkServer) -> None:
     server.__exit__()
     assert client.wait(60) in (0, -signal.SIGPIPE)
     client.stdout.close()
-    end = time.monotonic() + 60
-    while Path(f"/proc/{fork}").exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{fork}").exists()
+    assert eventually(lambda: not Path(f"/proc/{fork}").exists(), 60)

@@ -23,8 +23,6 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parent.parent
-
-
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WORKFLOWS = sorted((ROOT / "ci").rglob("*.yml"))
 #: The action in an example for other repositories, who put in the owner and the commit.
@@ -148,17 +146,12 @@ def test_an_installed_torch_is_never_replaced(tmp_path: Path, version: str, full
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
     pretended_torch(site, version)
     (site / "pip").symlink_to(Path(pip.__file__).parent)  # to make one takes seconds
-    environment = {
-        **os.environ,
-        "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    environment.pop("PYTHONPATH", None)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     for number, command in enumerate(install.split(" && ")):
         report = tmp_path / f"{number}.json"
-        subprocess.run(
-            ["bash", "-ec", f"{command} --report {report}"], cwd=ROOT, env=environment, check=True, timeout=3600
-        )
+        words = ["bash", "-ec", f"{command} --report {report}"]
+        subprocess.run(words, cwd=ROOT, env=environment, check=True, timeout=3600)
         installed = [each["metadata"]["name"] for each in json.loads(report.read_text())["install"]]
         assert installed
         assert "torch" not in installed

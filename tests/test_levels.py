@@ -193,11 +193,6 @@ def test_a_process_without_an_answer_is_unknown(monkeypatch: Patch) -> None:
     assert [(v.status, v.device) for v in swept.verdicts] == [(Status.UNKNOWN, "cpu at lowest")]
 
 
-def test_an_unknown_level_is_refused_in_one_line(command: Command) -> None:
-    done = command("run", "--cpu", "doesnotexist")
-    assert (done.code, "no CPU level 'doesnotexist'" in done.err) == (4, True), done
-
-
 def test_each_level_that_there_is_runs_by_itself(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     """In processes of its own, into a folder of its own; the exit code is the worst, and what was not proved is no pass."""
     asked: list[Any] = []

@@ -78,7 +78,6 @@ def listed(names: Iterable[str]) -> str:
 
 
 def test_what_is_counted_is_there() -> None:
-
     text = " ".join(README.split())
     assert f"tests {len(every_claim())} claims of five" in text
     assert f"plants {len(PLANTED)} faults into a model" in text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,12 +39,6 @@ LIMITED = MaxNormCase(4, 3, "cycle", (4,), max_norm=1.0, values="mixed", route="
 LINEAR = ConversionCase(5, 4, "to_linear", "permutation", (5,), company="several", dtype="float64", values="wide")
 #: So many calls each of these has.
 CALLS = len(FACTORS) + 2
-
-
-@pytest.fixture
-def kernels() -> Iterator[Sites]:
-    with Sites().installed() as found:
-        yield found
 
 
 def broken(kernels: Sites, family: str, case: Any, fault: Fault | None = None) -> list[str]:
