@@ -28,9 +28,7 @@ def test_throughput_ends_in_json() -> None:
 @pytest.mark.parametrize("family", ["lookup", "gradient", "padding"])
 def test_the_raw_loop_knows_every_case(family: str) -> None:
     space = load_families()[family].space
-    cases: list[LookupCase] = [
-        case for case in (*space.scope(), *map(space.repair, space.fixed_cases())) if case is not None
-    ]
+    cases: list[LookupCase] = [*filter(None, (*space.scope(), *map(space.repair, space.fixed_cases())))]
     spelled = {(case.entry, case.route, case.history, case.layout, case.out_of_range): case for case in cases}
     assert len(spelled) > 20
     for case in spelled.values():

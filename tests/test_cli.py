@@ -117,19 +117,13 @@ def test_a_law_selects_its_family_and_is_shown_when_it_is_violated(tmp_path: Pat
     """Without the ledger a known bug is a violation."""
     (tmp_path / "none.toml").touch()
     law, family = "half_precision_gradient_counts_repeated_tokens", "half_precision_accumulation"
-    done = embcheck(
-        "run", "--profile", "quick", "-k", law, "--only-ledger", tmp_path / "none.toml", *HERE, cwd=tmp_path
-    )
+    done = embcheck("run", *SMALL[:2], "-k", law, "--only-ledger", tmp_path / "none.toml", *HERE, cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert done.returncode == 1, done.stdout
-    early = [
-        place for place, line in enumerate(lines) if line.startswith(f"violated: {law} in eager, AccumulationCase(")
-    ]
+    early = [n for n, line in enumerate(lines) if line.startswith(f"violated: {law} in eager, AccumulationCase(")]
     assert len(early) == 1
     assert early[0] < next(place for place, line in enumerate(lines) if line.startswith("family"))
-    assert [line.split()[0] for line in lines if line.startswith(("half_precision_accumulation ", "gradient "))] == [
-        family
-    ]
+    assert [line.split()[0] for line in lines if line.startswith((f"{family} ", "gradient "))] == [family]
 
 
 def test_nothing_selected(full: bool) -> None:

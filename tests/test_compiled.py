@@ -152,10 +152,7 @@ def test_a_graph_that_is_kept_gives_no_saved_tensor_away(name: str, route: str) 
     config = torch._functorch.config
     family, case = FAMILIES["gradient"], LookupCase(num_embeddings=2, embedding_dim=2, shape=(3,), entry="linear")
     laws = [law for law in family.laws if law.name == "weight_gradient_sums_upstream_per_row"]
-    for each in (
-        case,
-        case.but(route=route),
-    ):  # what the first compiles gives tensors away, and must not serve the second
+    for each in (case, case.but(route=route)):  # what is compiled first gives tensors away, and must not serve again
         (found,) = evaluate(family, MODES[name], each, laws, Execution())
         assert isinstance(found, Holds)
     assert config.donated_buffer

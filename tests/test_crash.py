@@ -115,9 +115,7 @@ class Machine:
         return self.now
 
 
-@pytest.mark.parametrize(
-    ("share", "expected"), [(1.0, 31), (2.0, 16), (0.1, 301), (0.02, 1501), (0.0, 60), (0.001, 60)]
-)
+@pytest.mark.parametrize(("share", "expected"), [(1, 31), (2, 16), (0.1, 301), (0.02, 1501), (0, 60), (0.001, 60)])
 def test_a_loaded_machine_takes_longer_and_hangs_no_sooner(share: float, expected: float, monkeypatch: Patch) -> None:
     assert Machine(monkeypatch, share).hangs_after(limit=30.0, idle=60.0) == expected
 

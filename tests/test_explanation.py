@@ -25,10 +25,11 @@ from selfcheck.forms import spoiled as kernel_spoiled
 from selfcheck.site import Call
 
 Tensor = torch.Tensor
+Planted = AbstractContextManager[None]
 functional = torch.nn.functional
 
 
-def told(name: str, case: Any, planted: AbstractContextManager[None]) -> str:
+def told(name: str, case: Any, planted: Planted) -> str:
     """What a law says of a case, while a fault is planted; without it the law holds."""
     family = next(each for each in load_families().values() if name in [law.name for law in each.laws])
     law = next(law for law in family.laws if law.name == name)
@@ -48,7 +49,7 @@ def told(name: str, case: Any, planted: AbstractContextManager[None]) -> str:
 damaged = partial(kernel_spoiled, "embedding_dense_backward")
 
 
-def arrived(row: int, *positions: int) -> AbstractContextManager[None]:
+def arrived(row: int, *positions: int) -> Planted:
     """A backward pass that adds the gradient of these tokens to a row; a negative position, less one, takes it away."""
 
     def damage(call: Call, gradient: Tensor) -> Tensor:
@@ -84,9 +85,7 @@ PADDED = SCATTERED.but(padding_idx=1)
          "dW[0] = {}: as if the gradient of token 0 had arrived 4 times, not twice"),
     ],
 )  # fmt: skip
-def test_a_gradient_says_which_token_did_it(
-    case: LookupCase, planted: AbstractContextManager[None], words: str
-) -> None:
+def test_a_gradient_says_which_token_did_it(case: LookupCase, planted: Planted, words: str) -> None:
     said = told("weight_gradient_sums_upstream_per_row", case, planted)
     head, numbers = words.split("{}")
     assert said.startswith(head)
@@ -110,7 +109,7 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 # -- bags: which row was added -----------------------------------------------------------------------------------
 
 
-def bag_plus(bag: int, row: int, times: int = 1) -> AbstractContextManager[None]:
+def bag_plus(bag: int, row: int, times: int = 1) -> Planted:
     """Bags of which one has a row added so many times more."""
     original = functional.embedding_bag
 
@@ -140,7 +139,7 @@ BAGS = BagCase(4, 2, bags=(3, 1), indices=(0, 1, 1, 2))
         (BAGS.but(weights="small"), bag_plus(0, 0), ""),
     ],
 )
-def test_a_bag_says_which_row_did_it(case: BagCase, planted: AbstractContextManager[None], words: str) -> None:
+def test_a_bag_says_which_row_did_it(case: BagCase, planted: Planted, words: str) -> None:
     said = told("bag_sum_and_mean_reduce_weighted_rows", case, planted)
     wrong = 1 if "row 3" in words else 0
     assert said.startswith(f"bag {wrong} of rows {[2] if wrong else [0, 1, 1]} is [")
@@ -164,7 +163,7 @@ def test_only_what_alone_explains_a_sum_is_told() -> None:
 # -- tables that are rescaled ------------------------------------------------------------------------------------
 
 
-def written(change: Callable[[Tensor], Any]) -> AbstractContextManager[None]:
+def written(change: Callable[[Tensor], Any]) -> Planted:
     """Lookups that write to their table, beside what they should."""
     original = functional.embedding
 

@@ -71,9 +71,7 @@ def test_the_lowest_python_is_the_one_that_is_tried() -> None:
 
 def test_what_a_workflow_runs_is_named_by_its_commit() -> None:
     """A tag can be moved; what stands here was looked up in the action's own repository."""
-    used = [
-        (path.name, word) for path in WORKFLOWS for word in re.findall(r"^[ -]+uses: (.*)$", path.read_text(), re.M)
-    ]
+    used = [(path.name, word) for path in WORKFLOWS for word in re.findall("^[ -]+uses: (.*)$", path.read_text(), re.M)]
     assert len(used) > 10
     for name, word in used:
         assert word in ("./ci/action", ELSEWHERE) or re.fullmatch(

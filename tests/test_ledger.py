@@ -34,6 +34,7 @@ where = { sparse = true }
 witness = "LookupCase(num_embeddings=2, embedding_dim=1, sparse=True)"
 reason = "it is so"
 """
+AMX = 'machine = { onednn_kernel = "*amx*" }\n'
 CAUSE = """
 [cause.lookup-odd]
 title = "A lookup is odd."
@@ -65,9 +66,7 @@ def test_an_entry_has_what_the_file_says(tmp_path: Path) -> None:
 def test_a_second_ledger_adds_and_no_name_is_in_both(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
     mine.write_text(ENTRY + 'name = "mine"\n')
-    other.write_text(
-        ENTRY + 'name = "other"\ntorch = "<2"\n' + ENTRY + 'name = "amx"\nmachine = { onednn_kernel = "*amx*" }\n'
-    )
+    other.write_text(f'{ENTRY}name = "other"\ntorch = "<2"\n{ENTRY}name = "amx"\n{AMX}')
     shipped, both = load(SHIPPED, "2.13.0", TODAY), load_all([SHIPPED, mine, other, mine], "2.13.0", TODAY)
     assert [entry.name for entry in both.entries] == [*(entry.name for entry in shipped.entries), "mine"]
     assert [entry.name for entry in both.elsewhere] == [*(entry.name for entry in shipped.elsewhere), "other"]
@@ -173,9 +172,6 @@ def test_an_entry_expires_the_day_after_and_only_where_it_is_in_force(tmp_path: 
     with pytest.raises(LedgerError, match="expired"):
         loaded(tmp_path, text, today=date(2026, 1, 2))
     assert not loaded(tmp_path, text, "2.15.0", date(2026, 1, 2)).entries, "of no concern on this release"
-
-
-AMX = 'machine = { onednn_kernel = "*amx*" }\n'
 
 
 def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:

@@ -21,9 +21,7 @@ from embcheck.record.store import keep
 from embcheck.runner.run import Settings
 from embcheck.runner.session import Session
 
-EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "≠", id="c7f3a1"
-)
+EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "≠", id="c7f3a1")
 VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
 HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13"}}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
@@ -117,11 +115,7 @@ def file_of(*lines: Any) -> bytes:
 
 MALFORMED = [
     *(
-        (
-            file_of(*((HEADER,) if number else ()), spoilt(FULL[number], place)),
-            f", line {2 if number else 1}: ",
-            "expected",
-        )
+        (file_of(*(HEADER,)[:number], spoilt(FULL[number], place)), f", line {2 if number else 1}: ", "expected")
         for number, place in EACH
     ),
     *((file_of(first, *WHOLE[1:]), ", line 1: ", said) for first, said in HEADERS),
@@ -133,9 +127,7 @@ MALFORMED = [
 @pytest.mark.parametrize(
     ("content", "place", "said"), MALFORMED, ids=[*map(str, EACH), *(said for *_, said in MALFORMED[len(EACH) :])]
 )
-def test_it_is_refused_with_one_line_that_names_the_place(
-    content: bytes, place: str, said: str, tmp_path: Path
-) -> None:
+def test_it_is_refused_with_a_line_that_names_the_place(content: bytes, place: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
     with pytest.raises(RecordError) as refused:
         read(tmp_path)

@@ -81,9 +81,7 @@ def test_most_entries_are_tried() -> None:
     assert all(entry.kind != "*" for entry in read(SHIPPED))
 
 
-@pytest.mark.parametrize(
-    "entry", [entry for entry in LEDGER.entries if entry.name in SHOWN], ids=lambda entry: entry.name
-)
+@pytest.mark.parametrize("entry", [e for e in LEDGER.entries if e.name in SHOWN], ids=lambda entry: entry.name)
 def test_a_second_fault_is_seen_in_a_region(entry: Entry) -> None:
     family, case = SHOWN[entry.name], entry.case
     mine = {law.name for law in family.laws if entry.speaks_of(law.name)}
@@ -128,19 +126,9 @@ SHOWING = {
 }
 #: Entries after which an optimizer goes on from another state: of its steps another law has the formula, or none.
 OTHER_STEPS = {
-    *(
-        "nesterov-foreach-accumulates",
-        "lbfgs-tensor-rate-aliased",
-        "lbfgs-tensor-rate-aliased-in-half",
-        "reload-casts-state",
-    ),
-    "muon-divides-its-momentum-in-groups",
-    *(
-        "reload-casts-state-to-double",
-        "plateau-shared-tensor-rate",
-        "dcp-reading-steps-the-optimizer",
-        "dcp-read-state-is-a-step-ahead",
-    ),
+    *("nesterov-foreach-accumulates", "lbfgs-tensor-rate-aliased", "lbfgs-tensor-rate-aliased-in-half"),
+    *("muon-divides-its-momentum-in-groups", "reload-casts-state", "reload-casts-state-to-double"),
+    *("plateau-shared-tensor-rate", "dcp-reading-steps-the-optimizer", "dcp-read-state-is-a-step-ahead"),
     *("dcp-thawed-parameters-start-anew", "converted-checkpoint-starts-anew", "dcp-empty-state-resumed-by-places"),
 }
 
@@ -198,6 +186,9 @@ def otherwise(found: Difference) -> Iterator[Difference]:
         yield replace(found, elements=found.elements._replace(place=re.sub(r"\d+", member, place)))
 
 
+WORDS = "a second fault"
+
+
 def other_values(value: Any) -> list[Any]:
     """Other values of the same sort."""
     if isinstance(value, bool):
@@ -205,10 +196,8 @@ def other_values(value: Any) -> list[Any]:
     if isinstance(value, int):
         return [value + 1000, -1000]
     if isinstance(value, str):
-        return [value + " and a second fault", "a second fault"]
-    return [type(value)([*value, each]) for each in (1000, "a second fault")] + [
-        type(value)("a second fault" for _ in value)
-    ]
+        return [f"{value} and {WORDS}", WORDS]
+    return [type(value)([*value, 1000]), type(value)([*value, WORDS]), type(value)(WORDS for _ in value)]
 
 
 TRIED = [entry for entry in LEDGER.entries if entry.name in SHOWN and numeric(entry) and not entry.excluded]
@@ -223,9 +212,7 @@ def test_a_second_fault_of_the_same_kind_is_no_known_one(entry: Entry) -> None:
     for each in told:
         if free(entry, observation(each)) or determined(each):
             continue
-        assert not all(is_known(entry.instead, case, other) for other in otherwise(each)), (
-            f"whatever comes out as {each.path}"
-        )
+        assert not all(is_known(entry.instead, case, other) for other in otherwise(each)), f"anything as {each.path}"
 
 
 def free(entry: Entry, name: str) -> bool:
@@ -243,9 +230,7 @@ def determined(found: Difference) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "entry", [entry for entry in TRIED if isinstance(entry.instead, dict)], ids=lambda entry: entry.name
-)
+@pytest.mark.parametrize("entry", [e for e in TRIED if isinstance(e.instead, dict)], ids=lambda entry: entry.name)
 def test_what_is_known_of_one_observation_is_not_known_of_another(entry: Entry) -> None:
     if "*" in entry.instead:
         return

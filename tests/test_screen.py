@@ -60,15 +60,13 @@ def witness(number: int, status: Status = Status.KNOWN, *reasons: str) -> Verdic
     return Verdict(name, LEDGER, "torch", "eager", "witness", status, cases=1, known=1, reasons=reasons)
 
 
-def run_of(
-    folder: Path | None = None, *further: Verdict, families: tuple[str, ...] = tuple(FAMILIES)
-) -> session.Session:
+def run_of(folder: Path | None = None, *more: Verdict, families: tuple[str, ...] = tuple(FAMILIES)) -> session.Session:
     """A session that has the verdicts of whole families, of the witnesses, and some more."""
     config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2))
     made = session.Session(config, Settings(report=folder))
     for name in families:
         made.take(Batch(f"{name}/torch/eager/scope/0", 1, verdicts_of(name), statements(FAMILIES[name])))
-    for verdict in (*(witness(number) for number in range(WITNESSES)), *further):
+    for verdict in (*(witness(number) for number in range(WITNESSES)), *more):
         made.take(Batch(verdict.law, 2, [verdict]))
     return made
 

@@ -30,6 +30,7 @@ from selfcheck.fault import patched
 
 modules = torch.nn.modules.module
 optimizers = sys.modules["torch.optim.optimizer"]
+deterministic, memory = torch.use_deterministic_algorithms, torch.utils.deterministic
 
 CHANGES: dict[str, Callable[[], Any]] = {
     "torch.is_grad_enabled()": lambda: torch.set_grad_enabled(False),
@@ -37,12 +38,8 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "str(torch.get_default_device())": lambda: torch.set_default_device("meta"),
     "torch.is_anomaly_enabled()": lambda: torch.autograd.set_detect_anomaly(True),
     "torch.are_deterministic_algorithms_enabled()": lambda: torch.use_deterministic_algorithms(True),
-    "torch.is_deterministic_algorithms_warn_only_enabled()": lambda: torch.use_deterministic_algorithms(
-        True, warn_only=True
-    ),
-    "torch.utils.deterministic.fill_uninitialized_memory": lambda: setattr(
-        torch.utils.deterministic, "fill_uninitialized_memory", False
-    ),
+    "torch.is_deterministic_algorithms_warn_only_enabled()": lambda: deterministic(True, warn_only=True),
+    "torch.utils.deterministic.fill_uninitialized_memory": lambda: setattr(memory, "fill_uninitialized_memory", False),
     "torch.get_num_threads()": lambda: torch.set_num_threads(3),
     "torch.get_float32_matmul_precision()": lambda: torch.set_float32_matmul_precision("medium"),
     "float('1e-310') * 1.0 == 0": lambda: torch.set_flush_denormal(True),

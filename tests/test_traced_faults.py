@@ -178,20 +178,18 @@ def test_calls_contradict_nothing(part: reach_graphs.Part) -> None:
     assert wanted - seen <= {"decomposition._unsafe_masked_index_put_accumulate"}
 
 
+HALF = "keeps_half=False"
+
+
 def wrong(site: str, facts: dict[str, Any]) -> list[str]:
     """What is said of a call that is not so; of counts, which are no numbers of a table's dtype, less is said."""
     half = facts["self_dtype"] in ("float16", "bfloat16")
-    given = [
-        text
-        for text in TRACED_GIVEN.get(site, ())
-        if not (not half if text == "keeps_half=False" else holds(text, facts))
-    ]
+    given = [text for text in TRACED_GIVEN.get(site, ()) if not (not half if text == HALF else holds(text, facts))]
+    implied = (pair for pair in TRACED_IMPLIED if pair[1] != "keeps_half" and holds(pair[0], facts))
     then = [
         f"{one}: {other}"
-        for one, other in TRACED_IMPLIED
-        if other != "keeps_half"
-        and holds(one, facts)
-        and not all(facts[each.fact] is None or each.holds(facts) for each in conditions(other))
+        for one, other in implied
+        if not all(facts[each.fact] is None or each.holds(facts) for each in conditions(other))
     ]
     alike = [("earlier>=0", *pair) for pair in TRACED_EQUAL_AT.get(site, ())]
     equal = [
