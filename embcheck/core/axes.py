@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 from embcheck.core import aliases
-from embcheck.core.format import Array
+from embcheck.core.format import FORMATS, Array, Format
 
 C = TypeVar("C", bound="Axes")
 
@@ -59,6 +59,8 @@ class Axes(tuple[Any, ...]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if not hasattr(cls, "_fields"):
+            return  # what several kinds of case have in common
         cls._places = {name: place for place, name in enumerate(cls._fields)}
         if "facts" in vars(cls):
             cls.facts = _computed_once(cls.facts)  # type: ignore[method-assign, assignment]
@@ -100,6 +102,15 @@ class Axes(tuple[Any, ...]):
     def facts(self) -> dict[str, Any]:
         """What obligations and ledger regions may speak of: the axes, and what follows from them."""
         return self.axes
+
+
+class OfDtype(Axes):
+    """What a case can do that has a dtype."""
+
+    @cached_property
+    def format(self) -> Format:
+        """The number format of the dtype."""
+        return FORMATS[self.dtype]  # type: ignore[attr-defined]
 
 
 def _computed_once(facts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from embcheck.core import stream
 from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
-from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.core.layout import shared
@@ -65,13 +65,8 @@ class _TableAxes(NamedTuple):
     seed: int = 0
 
 
-class LookupCase(Axes, _TableAxes):  # type: ignore[misc]
+class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
     """A lookup of ``shape`` tokens in a table of ``num_embeddings`` rows and ``embedding_dim`` columns."""
-
-    @cached_property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @cached_property
     def numel(self) -> int:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.format import Floats, Format
 
 #: The probability that a correct generator fails one statistical law on one case.  Some hundred cases are judged in a
 #: run, so that a run fails wrongly with a probability below 1e-9.
@@ -46,13 +46,8 @@ class _ConstructionAxes(NamedTuple):
     seed: int = 0
 
 
-class ConstructionCase(Axes, _ConstructionAxes):  # type: ignore[misc]
+class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
     """A table of ``num_embeddings`` rows and ``embedding_dim`` columns that is made, and what is done to it."""
-
-    @property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @cached_property
     def table(self) -> LookupCase:
@@ -209,7 +204,7 @@ class _InitialAxes(NamedTuple):
     seed: int = 0
 
 
-class InitialCase(Axes, _InitialAxes):  # type: ignore[misc]
+class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
     """A table whose first values are drawn by an initialisation."""
 
     @property
@@ -254,13 +249,8 @@ class _PaddingStepAxes(NamedTuple):
     seed: int = 0
 
 
-class PaddingStepCase(Axes, _PaddingStepAxes):  # type: ignore[misc]
+class PaddingStepCase(OfDtype, _PaddingStepAxes):  # type: ignore[misc]
     """Steps of an optimizer on a table with padding; with ``head`` its weight is tied to an output layer's."""
-
-    @property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @property
     def padding_row(self) -> int:

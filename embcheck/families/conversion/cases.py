@@ -14,7 +14,7 @@ import numpy as np
 
 from embcheck.core import oracle, stream
 from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
@@ -69,7 +69,7 @@ class _ConversionAxes(NamedTuple):
     threads: int = 1
 
 
-class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
+class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
     """A table that becomes a linear layer's weight, or the other way round."""
 
     @property
@@ -92,11 +92,6 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
             upstream_layout=self.upstream_layout, values=self.values, seed=self.seed,
             upstream="ones" if self.upstream_layout == "expanded" else "code",
         )  # fmt: skip
-
-    @property
-    def format(self) -> Format:
-        """The number format of the parameters."""
-        return FORMATS[self.dtype]
 
     @property
     def computed(self) -> Format:

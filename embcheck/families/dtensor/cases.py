@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input, values_of
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.axes import Input, OfDtype, values_of
+from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
 from embcheck.core.outcome import Outcome
@@ -60,12 +60,8 @@ class _DTensorAxes(NamedTuple):
     seed: int = 0
 
 
-class DTensorCase(Axes, _DTensorAxes):  # type: ignore[misc]
+class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
     """A table and tokens, each in one piece or in pieces; what is computed from them does not depend on that."""
-
-    @property
-    def format(self) -> Format:
-        return FORMATS[self.dtype]
 
     @property
     def numel(self) -> int:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.case import LookupCase, coded
-from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.format import Array, Floats
 from embcheck.core.layout import shared
 from embcheck.core.pattern import stray_of
 from embcheck.families.embedding_bag.kernel_paths import facts_of
@@ -78,13 +78,8 @@ class _BagAxes(NamedTuple):
     seed: int = 0
 
 
-class BagCase(Axes, _BagAxes):  # type: ignore[misc]
+class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
     """``numel`` tokens in bags (and ``trailing`` ones behind them), of a table that is ``num_embeddings`` × ``embedding_dim``."""
-
-    @cached_property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.axes import Input, OfDtype
+from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
 from embcheck.core.space import Space, covering_rows
@@ -57,13 +57,8 @@ class _FillingAxes(NamedTuple):
     seed: int = 0
 
 
-class InitializerCase(Axes, _FillingAxes):  # type: ignore[misc]
+class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
     """A tensor that is filled."""
-
-    @property
-    def format(self) -> Format:
-        """The number format."""
-        return FORMATS[self.dtype]
 
     @property
     def size(self) -> int:

@@ -10,9 +10,9 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input, values_of
+from embcheck.core.axes import Input, OfDtype, values_of
 from embcheck.core.case import LookupCase
-from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.format import FORMATS, Array, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
@@ -40,12 +40,8 @@ class _ParameterAxes(NamedTuple):
     seed: int = 0
 
 
-class ParameterCase(Axes, _ParameterAxes):  # type: ignore[misc]
+class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
     """A Parameter of a tensor of ``shape``."""
-
-    @property
-    def format(self) -> Format:
-        return FORMATS[self.dtype]
 
     @cached_property
     def stored(self) -> Array:

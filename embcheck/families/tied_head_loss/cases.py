@@ -12,10 +12,10 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input, cached_property
+from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.format import Floats
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED
 
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
@@ -63,13 +63,8 @@ class _PredictionAxes(NamedTuple):
     earlier: Annotated[int, (0, 1, 2, 3)] = 0
 
 
-class TiedHeadLossCase(Axes, _PredictionAxes):  # type: ignore[misc]
+class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
     """Tokens that are looked up, logits from the same table, and a loss."""
-
-    @property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @property
     def numel(self) -> int:
