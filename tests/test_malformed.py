@@ -127,7 +127,9 @@ MALFORMED = [
 @pytest.mark.parametrize(
     ("content", "place", "said"), MALFORMED, ids=[*map(str, EACH), *(said for *_, said in MALFORMED[len(EACH) :])]
 )
-def test_it_is_refused_with_a_line_that_names_the_place(content: bytes, place: str, said: str, tmp_path: Path) -> None:
+def test_it_is_refused_with_one_line_that_names_the_place(
+    content: bytes, place: str, said: str, tmp_path: Path
+) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
     with pytest.raises(RecordError) as refused:
         read(tmp_path)
