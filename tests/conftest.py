@@ -8,17 +8,18 @@ from functools import cache
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 from command import Command, Said
 
 from embcheck.cli.main import main
 from embcheck.core.item import PROFILES
 from embcheck.core.space import Space
 from embcheck.subject.collect import load_families
-from selfcheck.planting import Sites
+
+if TYPE_CHECKING:
+    from selfcheck.planting import Sites
 
 HERE = Path(__file__).parent
 #: Files whose tests share what takes seconds to make: forks of one process, a run, a process for scripts.  One worker of
@@ -85,6 +86,8 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """One thread of torch's while a test runs."""
+    import torch  # which takes seconds: the process that starts the workers does without
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -94,6 +97,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def kernels() -> Iterator[Sites]:
     """The sites of drawn faults, wrapped."""
+    from selfcheck.planting import Sites
+
     with Sites().installed() as found:
         yield found
 
