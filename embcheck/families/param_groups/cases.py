@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import whole
+from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
 
 
@@ -255,7 +255,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         rates = [float(flags["lr"])] * self.steps
-        exact = oracle.exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        exact = exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
