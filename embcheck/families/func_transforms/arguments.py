@@ -5,6 +5,7 @@ Each program takes one derivative in several ways that must agree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,6 +44,12 @@ def agree(at: At, *ways: Any, lie: bool = False) -> bool:
         and all(torch.equal(a, b) for found in sums for a, b in zip(found, sums[0], strict=True))
         and lying == lying[:1] * len(lying)
     )
+
+
+def lie_alike(*every: Sequence[Tensor]) -> bool:
+    """Whether of each of several the tensors lie alike, for all of one column there is more than one way."""
+    wide = [ways for ways in every if ways and ways[0].shape[-1:] > (1,)]
+    return all(len({way.is_contiguous() for way in ways}) == 1 for ways in wide)
 
 
 def gradients(at: At, way: Tensor) -> list[Tensor]:
@@ -127,7 +134,10 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
         parts, beside = spelled(jacobian, lambda sent, table: look(table, at.indices) * sent, look, at, *way)
         for name, part in (*parts, *([("value", beside)] if way[2] else [])):
             seen[name].append(part)
-    return {"result": result, "value": seen["value"][-1], "agrees": all(agree(at, *ways) for ways in seen.values())}
+    # The first of each are products.
+    own = [ways[1:] for ways in seen.values()] + [[result, *seen["table"][1:]]]
+    same = all(agree(at, *ways) for ways in seen.values()) and lie_alike(*own)
+    return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
 def hessian_by_arguments(look: Look, at: At) -> Seen:
@@ -150,7 +160,9 @@ def hessian_by_arguments(look: Look, at: At) -> Seen:
             if name == "table":
                 for other, block in zip(names, [row] if isinstance(argnums, int) else row, strict=True):
                     found.setdefault(other, []).append(block)
-    return {"result": result, "agrees": all(agree(at, *each) for each in found.values())}
+    # The first of each is a Jacobian of a gradient, and lies in its own way.
+    same = all(agree(at, *ways) for ways in found.values()) and lie_alike(*(ways[1:] for ways in found.values()))
+    return {"result": result, "agrees": same}
 
 
 def turned(at: At) -> list[tuple[int, bool]]:
