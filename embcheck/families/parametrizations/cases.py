@@ -55,15 +55,22 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         values: Floats = (order * signs).reshape(shape)
         return values
 
+    @property
+    def _unit(self) -> float:
+        """What no narrower format holds; of what is decomposed, and where numbers are many, 1."""
+        many = 2 * 257 * math.prod(self.shape) >= 1 << 24
+        plain = self.kind == "orthogonalized" or (many and self.dtype == "float32")
+        return 1.0 if plain else {"float64": 2.0**33 + 1, "float32": 257 / 256}.get(self.dtype, 1.0)
+
     @cached_property
     def weight(self) -> Floats:
         """The weight at first."""
-        return self._mixed("weight", self.shape)
+        return self._unit * self._mixed("weight", self.shape)
 
     @cached_property
     def directions(self) -> Floats:
         """What is put in the place of the directions, or of the original."""
-        return self._mixed("directions", self.shape)
+        return self._unit * self._mixed("directions", self.shape)
 
     @cached_property
     def upstream(self) -> Floats:
