@@ -166,7 +166,8 @@ def test_sparse_adam_counts_a_step_before_it_is_taken(monkeypatch: pytest.Monkey
     leaf.grad = torch.ones(3, 2).to_sparse(1)
     torch.optim.SparseAdam([leaf]).step()
     assert counted == [[1]]
-    assert contradictory(["step=0"], "sparse_adam.plain") and not contradictory(["step=1"], "sparse_adam.plain")
+    assert contradictory(["step=0"], "sparse_adam.plain")
+    assert not contradictory(["step=1"], "sparse_adam.plain")
 
 
 @pytest.mark.parametrize(
