@@ -97,8 +97,8 @@ def written(groups: tuple[tuple[Member, ...], ...]) -> str:
 LAID = ("", "strided", "rows", "expanded")
 #: Of which dtype the real and the imaginary part are.
 PARTS = {"complex64": "float32", "complex128": "float64"}
-#: What a format holds three times and no narrower one does.
-_FINE = {"float64": 1 + 2.0**-24, "float32": 1 + 2.0**-8, "float16": 1 + 2.0**-8}
+#: What float16 holds three times and bfloat16 does not.
+_FINE_HALF = 1 + 2.0**-8
 #: How the members are listed: which of them make a group, one of them perhaps after the first step.
 GROUPINGS = ("together", "each", "late", "reversed")
 #: Whether a member, of which there is a last one, lacks a gradient in a step.
@@ -216,9 +216,13 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return 1 if place >= self.late else 0
 
     def weight(self, member: int) -> Floats:
-        """The values at first: integers ±1…±3, of every other member times a number that no narrower format holds."""
-        fine = _FINE.get(self.format(member).name, 1.0) if (self.seed + member) % 2 else 1.0
-        return fine * self._small("weight", member, self.members[member].parts, 3)
+        """The values at first: integers ±1…±3; for odd seeds times what no narrower format holds.
+
+        For even ones weight decay cancels some gradients.
+        """
+        fmt = self.format(member)
+        fine = _FINE_HALF if fmt.name == "float16" else fmt.fine
+        return (fine if self.seed % 2 else 1.0) * self._small("weight", member, self.members[member].parts, 3)
 
     def gradient(self, member: int) -> Floats:
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""

@@ -57,10 +57,9 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @property
     def _unit(self) -> float:
-        """What no narrower format holds; of what is decomposed, and where numbers are many, 1."""
-        many = 2 * 257 * math.prod(self.shape) >= 1 << 24
-        plain = self.kind == "orthogonalized" or (many and self.dtype == "float32")
-        return 1.0 if plain else {"float64": 2.0**33 + 1, "float32": 257 / 256}.get(self.dtype, 1.0)
+        """What no narrower format holds, as far as twice the largest number is exact; of what is decomposed 1."""
+        exact = 2 * math.prod(self.shape) < (1 << 10 if self.dtype == "float32" else 1 << 12)
+        return self.format.fine if exact and self.kind != "orthogonalized" else 1.0
 
     @cached_property
     def weight(self) -> Floats:
