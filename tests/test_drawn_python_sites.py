@@ -156,6 +156,20 @@ def test_sparse_adam_takes_sparse_gradients_alone() -> None:
     assert contradictory(["grads_layout=expanded"], "sparse_adam.plain")
 
 
+def test_sparse_adam_counts_a_step_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[list[int]] = []
+    monkeypatch.setattr(
+        "torch.optim._functional.sparse_adam",
+        lambda params, grads, averages, squares, steps, **flags: counted.append(steps),
+    )
+    leaf = torch.nn.Parameter(torch.ones(3, 2))
+    leaf.grad = torch.ones(3, 2).to_sparse(1)
+    torch.optim.SparseAdam([leaf]).step()
+    assert counted == [[1]]
+    assert contradictory(["step=0"], "sparse_adam.plain")
+    assert not contradictory(["step=1"], "sparse_adam.plain")
+
+
 @pytest.mark.parametrize(
     ("site", "condition", "call"),
     [

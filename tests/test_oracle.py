@@ -15,7 +15,7 @@ from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.pattern import PATTERNS
 from embcheck.core.stream import derive, words
-from embcheck.families.tied_training.oracle import exact_sgd
+from embcheck.families.tied_training.exact import exact_sgd
 
 Table = list[list[Fraction]]
 

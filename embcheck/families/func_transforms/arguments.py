@@ -5,6 +5,7 @@ Each program takes one derivative in several ways that must agree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,6 +46,12 @@ def agree(at: At, *ways: Any, lie: bool = False) -> bool:
     )
 
 
+def lie_alike(*every: Sequence[Tensor]) -> bool:
+    """Whether of each of several the tensors lie alike, for all of one column there is more than one way."""
+    wide = [ways for ways in every if ways and ways[0].shape[-1:] > (1,)]
+    return all(len({way.is_contiguous() for way in ways}) == 1 for ways in wide)
+
+
 def gradients(at: At, way: Tensor) -> list[Tensor]:
     """The gradients of a sum by table and upstream gradient, if these require grad and are ``twice`` derived exactly."""
     leaves = [leaf for leaf in (at.weight, at.upstream) if leaf.requires_grad and at.twice]
@@ -55,11 +62,13 @@ def gradients(at: At, way: Tensor) -> list[Tensor]:
 
 
 def spellings(at: At, *, aux: bool = True, negative: bool = True) -> list[tuple[int, Any, bool]]:
-    """Some of the ways to give arguments, from a turn on: without aux where there is none, nor argnums from the end."""
+    """Some of the ways to give arguments, from a turn on, the last by both: without aux where there is none, nor argnums from the
+    end."""
     fit = [(n, k, a) for n, k, a in SPELLED if (aux or not a) and (negative or isinstance(k, tuple) or k >= 0)]
     if not at.upstream.numel():  # by nothing jacfwd has no tangents: see the ledger
         fit = [(n, k, a) for n, k, a in fit if n == 1 or k in (1, (1,))]
-    return [fit[(at.turn + 5 * k) % len(fit)] for k in range(_CALLED)]
+    last = [(n, k, a) for n, k, a in fit if n == 2 and isinstance(k, tuple) and len(k) == 2] or fit
+    return [*(fit[(at.turn + 5 * k) % len(fit)] for k in range(_CALLED - 1)), last[at.turn % len(last)]]
 
 
 def asked(
@@ -125,7 +134,10 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
         parts, beside = spelled(jacobian, lambda sent, table: look(table, at.indices) * sent, look, at, *way)
         for name, part in (*parts, *([("value", beside)] if way[2] else [])):
             seen[name].append(part)
-    return {"result": result, "value": seen["value"][-1], "agrees": all(agree(at, *ways) for ways in seen.values())}
+    # The first of each are products.
+    own = [ways[1:] for ways in seen.values()] + [[result, *seen["table"][1:]]]
+    same = all(agree(at, *ways) for ways in seen.values()) and lie_alike(*own)
+    return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
 def hessian_by_arguments(look: Look, at: At) -> Seen:
@@ -148,7 +160,9 @@ def hessian_by_arguments(look: Look, at: At) -> Seen:
             if name == "table":
                 for other, block in zip(names, [row] if isinstance(argnums, int) else row, strict=True):
                     found.setdefault(other, []).append(block)
-    return {"result": result, "agrees": all(agree(at, *each) for each in found.values())}
+    # The first of each is a Jacobian of a gradient, and lies in its own way.
+    same = all(agree(at, *ways) for ways in found.values()) and lie_alike(*(ways[1:] for ways in found.values()))
+    return {"result": result, "agrees": same}
 
 
 def turned(at: At) -> list[tuple[int, bool]]:

@@ -96,6 +96,12 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         """Whether a token lies outside the table."""
         return self.lookup.refused
 
+    @property
+    def twice(self) -> bool:
+        """Whether second derivatives are exact, and there are any: counts make them round, and of no tokens there are none (see the
+        ledger)."""
+        return not self.scale_grad_by_freq and self.numel > 0
+
     def count(self, part: str) -> int:
         """How many there are of a part: one for each sample, or one for all."""
         return self.batch if part in self.mapped else 1
@@ -208,15 +214,17 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return bool(flat.min() >= 0 and flat.max() < self.batch * self.num_embeddings)
 
     @property
-    def _upstream_overlaps(self) -> bool:
+    def _primal_overlaps(self) -> bool:
+        forward = ("jvp_by_arguments", "jacfwd_by_arguments", *(["hessian_by_arguments"] if self.twice else []))
         expanded = {"equal_rows": self.numel, "equal_columns": self.embedding_dim}.get(self.upstream_layout, 0)
-        return expanded > 1 and bool(self.numel and self.embedding_dim)
+        return self.transform in forward and expanded > 1 and bool(self.numel and self.embedding_dim)
 
     def facts(self) -> dict[str, Any]:
         """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
         nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
         axes_by_name (vmap's axes, which differ, are told in another order than what they belong to), alone_in_chunk (some
-        chunk of vmap looks up one token), upstream_overlaps (elements of the upstream gradient share memory)."""
+        chunk of vmap looks up one token), primal_overlaps (forward mode differentiates by the upstream gradient, whose elements
+        share memory)."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
         chunk = 2 if self.transform == "vmap_in_chunks" else self.chunk or self.batch
@@ -231,6 +239,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
             "nothing_counted": looked["empty"] or looked["all_padding"],
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
-            "upstream_overlaps": self._upstream_overlaps,
+            "primal_overlaps": self._primal_overlaps,
             "alone_in_chunk": self.numel == 1 and (chunk == 1 or self.batch % chunk == 1),
         }

@@ -41,7 +41,7 @@ def transformed(
     kept: Callable[[Tensor], Tensor],
     earlier: int,
 ) -> Seen:
-    """``earlier`` is how often the transform was applied before, at other values."""
+    """``earlier`` is how often the transform was applied before, at first at other values."""
     look = make(rows, width, weight.dtype, flags)
     given = (kept(weight), kept(upstream), tangent)
     flagged = [x.requires_grad for x in given]
@@ -49,11 +49,12 @@ def transformed(
     other = types.SimpleNamespace(**{**vars(at), "weight": -2 * weight, "upstream": -upstream, "tangent": -tangent})
     other.indices = indices.flip(tuple(range(indices.dim())))
     around = surroundings()
-    for _ in range(earlier):
-        transform(look, other)
-    found = transform(look, at)
-    seen = found if isinstance(found, dict) else {"result": found}
+    before = [told(transform(look, at if turn else other)) for turn in range(earlier)]
+    seen = told(transform(look, at))
     result = seen["result"]
+    if before and (earlier > 1 or "agrees" in seen):
+        repeated = all(torch.equal(each["result"].to_dense(), result.to_dense()) for each in before[1:])
+        seen["agrees"] = repeated and all(each.get("agrees", True) for each in (*before, seen))
     further = derived(seen, *given[:2], axes["twice"]) if any(flagged) else {}
     as_before = all(
         x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True)
@@ -68,6 +69,11 @@ def transformed(
         **({"value": seen["value"].detach()} if "value" in seen else {}),
         **further,
     }
+
+
+def told(found: Any) -> Seen:
+    """What is seen of what a transform gave."""
+    return found if isinstance(found, dict) else {"result": found}
 
 
 def derived(seen: Seen, weight: Tensor, upstream: Tensor, twice: bool) -> Seen:

@@ -53,8 +53,7 @@ def plan(case: TransformCase) -> Plan:
             "chunk": case.chunk,
             "samples": case.batch,
             "turn": case.seed,
-            # Counts make them round, and of no tokens there is no second derivative: see the ledger.
-            "twice": not case.scale_grad_by_freq and case.numel > 0,
+            "twice": case.twice,
         },
         "kept": GIVEN[case.given],
         "earlier": case.earlier,

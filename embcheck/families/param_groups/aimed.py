@@ -117,9 +117,9 @@ def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...
         Unmet: if this draw comes to none.
     """
     draws = wish.draws
-    matrices = name == "Muon" or "dense" not in KINDS[name].takes
+    ranks = (2,) if name == "Muon" else (1, 2, 2, 3, 0) if "dense" in KINDS[name].takes else (2, 2, 3)
     for _ in range(_SHAPES):
-        rank = draws.choice((2,) if matrices else (1, 2, 2, 3, 0))
+        rank = draws.choice(ranks)
         lengths = {0: (), 1: (LENGTHS,), 2: (ROWS, COLUMNS), 3: (ROWS, (1, 2, 3), COLUMNS)}[rank]
         shape = tuple(draws.choice(each) for each in lengths)
         if shape and wish.asks("params_numel") and draws.chance(4):

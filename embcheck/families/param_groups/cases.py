@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import whole
+from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
 
 
@@ -97,6 +97,8 @@ def written(groups: tuple[tuple[Member, ...], ...]) -> str:
 LAID = ("", "strided", "rows", "expanded")
 #: Of which dtype the real and the imaginary part are.
 PARTS = {"complex64": "float32", "complex128": "float64"}
+#: What float16 holds three times and bfloat16 does not.
+_FINE_HALF = 1 + 2.0**-8
 #: How the members are listed: which of them make a group, one of them perhaps after the first step.
 GROUPINGS = ("together", "each", "late", "reversed")
 #: Whether a member, of which there is a last one, lacks a gradient in a step.
@@ -214,8 +216,13 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return 1 if place >= self.late else 0
 
     def weight(self, member: int) -> Floats:
-        """The values at first: integers ±1…±3."""
-        return self._small("weight", member, self.members[member].parts, 3)
+        """The values at first: integers ±1…±3; for odd seeds times what no narrower format holds.
+
+        For even ones weight decay cancels some gradients.
+        """
+        fmt = self.format(member)
+        fine = _FINE_HALF if fmt.name == "float16" else fmt.fine
+        return (fine if self.seed % 2 else 1.0) * self._small("weight", member, self.members[member].parts, 3)
 
     def gradient(self, member: int) -> Floats:
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
@@ -255,7 +262,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         rates = [float(flags["lr"])] * self.steps
-        exact = oracle.exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        exact = exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):

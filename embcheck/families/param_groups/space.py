@@ -105,7 +105,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
     if case.optimizer == "SparseAdam":
-        changes["mix"] = case.mix if case.ranks == {2} or case.mix == "matrices" else "pair"
+        # Without dense dimensions a sparse gradient goes astray: see the ledger.
+        changes["mix"] = case.mix if min(case.ranks, default=0) > 1 or case.mix == "matrices" else "pair"
     if case.optimizer == "Muon":
         changes["mix"] = case.mix if case.ranks == {2} else "matrices"
         changes["flags"] = tuple({"ns_steps": 1, **flags}.items())  # of five there is no bound

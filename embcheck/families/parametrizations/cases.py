@@ -55,15 +55,21 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         values: Floats = (order * signs).reshape(shape)
         return values
 
+    @property
+    def _unit(self) -> float:
+        """What no narrower format holds, as far as twice the largest number is exact; of what is decomposed 1."""
+        exact = 2 * math.prod(self.shape) < (1 << 10 if self.dtype == "float32" else 1 << 12)
+        return self.format.fine if exact and self.kind != "orthogonalized" else 1.0
+
     @cached_property
     def weight(self) -> Floats:
         """The weight at first."""
-        return self._mixed("weight", self.shape)
+        return self._unit * self._mixed("weight", self.shape)
 
     @cached_property
     def directions(self) -> Floats:
         """What is put in the place of the directions, or of the original."""
-        return self._mixed("directions", self.shape)
+        return self._unit * self._mixed("directions", self.shape)
 
     @cached_property
     def upstream(self) -> Floats:

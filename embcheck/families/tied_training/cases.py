@@ -16,6 +16,7 @@ from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers as optimizer
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
+from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import UNSET
 
 #: Learning-rate schedules: what each is made with, and the rate of an epoch by its documentation.
@@ -164,7 +165,7 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
             sent = sent_by(self) if self.is_sparse else None
             part = FAINT if self.faint else 1.0
-            exact = oracle.exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent, part)
+            exact = exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent, part)
             if exact is not None:
                 return np.stack(exact), np.zeros((self.steps, *self.shape))
         if self.is_sparse:

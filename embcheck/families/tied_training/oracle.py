@@ -6,7 +6,6 @@ embedding_dim)``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.bound import Rounded
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.format import Floats, Format
 
 Formula = Callable[["Memory", Rounded, Rounded, float, int], Rounded]
 
@@ -24,8 +23,6 @@ FORMULAS: dict[str, Formula] = {}
 # dozen operations at most, or, with differentiable=True, by the same operations on a float32 tensor.
 _DOUBLE_SCALARS = 16 * 2.0**-53
 _SINGLE_SCALARS = 16 * 2.0**-24
-#: The format of factors whose products double precision holds.
-_FACTOR = FORMATS["float32"]
 
 
 class Memory(dict[str, Rounded]):
@@ -72,7 +69,7 @@ def run(
     flags: Mapping[str, Any],
     weight: Floats,
     gradients: Sequence[Rounded | None],
-    rates: list[float],
+    rates: Sequence[float],
     fmt: Format,
     turns: int = 1,
     tensor_hyperparameters: bool = False,
@@ -85,14 +82,25 @@ def run(
     """
     single = tensor_hyperparameters or bool(flags.get("differentiable"))
     memories = [Memory(flags, fmt, single=single) for _ in range(turns)]
-    counts = [0] * turns
-    current, after = Rounded(weight, fmt), []
-    sign = -1.0 if flags.get("maximize") else 1.0
+    return stepped(FORMULAS[name], memories, Rounded(weight, fmt), gradients, rates)
+
+
+def stepped(
+    formula: Formula,
+    memories: Sequence[Memory],
+    current: Rounded,
+    gradients: Sequence[Rounded | None],
+    rates: Sequence[float],
+) -> list[Rounded]:
+    """The weights after each step, by optimizers in turn."""
+    counts, after = [0] * len(memories), []
     for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
         if gradient is not None:
-            counts[k % turns] += 1
-            signed = Rounded(sign * gradient.value, fmt, gradient.error)
-            current = FORMULAS[name](memories[k % turns], current, signed, rate, counts[k % turns])
+            turn = k % len(memories)
+            counts[turn] += 1
+            memory = memories[turn]
+            signed = -gradient if memory.flags.get("maximize") else gradient
+            current = formula(memory, current, signed, rate, counts[turn])
         after.append(current)
     return after
 
@@ -102,67 +110,6 @@ def bounded(run: list[Rounded], multiple: float) -> tuple[Floats, Floats]:
     errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in run])
     with np.errstate(over="ignore"):
         return np.stack([each.value for each in run]), multiple * np.nan_to_num(errors, nan=np.inf)
-
-
-def exact_sgd(
-    flags: Mapping[str, Any],
-    weight: Floats,
-    gradients: list[Rounded | None],
-    rates: list[float],
-    fmt: Format,
-    turns: int,
-    sent: Floats | None = None,
-    part: float = 1.0,
-) -> list[Floats] | None:
-    """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
-
-    What is ``sent``, shape ``(steps, V, D)``, are the magnitudes of a sparse gradient's duplicates together, which are added one
-    by one; each is a multiple of ``part``.
-
-    If each factor fits the format, and each value and each product is an integer multiple of one unit of which no sum of
-    magnitudes exceeds 2^p, no operation rounds, in whatever order.  Double precision shows that only of products that it
-    holds, which are those of at most 24 and 29 bits.
-    """
-    factors, precision = (
-        (fmt, fmt.precision) if fmt.precision <= _FACTOR.precision else (_FACTOR, 53 - _FACTOR.precision)
-    )
-    momentum, keep = float(flags["momentum"]), 1.0 - flags["dampening"]
-    decay, sign = float(flags["weight_decay"]), -1.0 if flags["maximize"] else 1.0
-    if any(representation(factor, factors) for factor in (momentum, keep, decay, *rates)):
-        return None  # a factor that is rounded itself makes no product exact, whatever double precision gives
-    buffers: list[Floats | None] = [None] * turns
-    size = np.abs(weight)
-    sizes = [np.zeros_like(weight) for _ in range(turns)]
-    largest, after, current = size.max(initial=0.0), [], weight
-    finest = [current]
-    for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
-        if gradient is not None:
-            turn = k % turns
-            penalty = decay * current
-            finest.append(penalty)
-            g, magnitude = sign * gradient.value + penalty, decay * size
-            magnitude = magnitude + (np.abs(gradient.value) if sent is None else sent[k])
-            buffer = buffers[turn]
-            if momentum:
-                products = [g] if buffer is None else [momentum * buffer, keep * g]
-                sizes[turn] = magnitude if buffer is None else momentum * sizes[turn] + abs(keep) * magnitude
-                buffers[turn] = buffer = sum(products[1:], products[0])
-                finest += [g, *products, buffer]
-                if flags["nesterov"]:
-                    finest.append(momentum * buffer)
-                g = g + momentum * buffer if flags["nesterov"] else buffer
-                magnitude = magnitude + momentum * sizes[turn] if flags["nesterov"] else sizes[turn]
-            current, size = current - rate * g, size + rate * magnitude
-            largest = max(largest, magnitude.max(initial=0.0), size.max(initial=0.0))
-            finest += [g, rate * g, current]
-            if sent is not None:  # and of each duplicate by itself, in the buffer since the first step
-                carried = (momentum or 1.0) ** (k // turns) * (keep if momentum and k >= turns else 1.0)
-                nested = momentum if flags["nesterov"] and momentum else 1.0
-                finest += [np.full_like(weight, f * part * nested * carried) for f in (1.0, rate)]
-        after.append(current)
-    unit = 2.0 ** (math.ceil(math.log2(largest)) - precision) if largest else 1.0
-    scaled = np.stack(finest) / unit
-    return after if bool((scaled == np.rint(scaled)).all()) else None
 
 
 def decayed(memory: Memory, weight: Rounded, gradient: Rounded) -> Rounded:
