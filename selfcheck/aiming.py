@@ -21,8 +21,8 @@ from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.max_norm.aimed import renorm_case
 from embcheck.families.one_hot.aimed import one_hot_case
 from selfcheck.contradictions import implied
-from selfcheck.damages import DAMAGES
 from selfcheck.drawn import Fault
+from selfcheck.kernel_damages import DAMAGES
 from selfcheck.sites import SITES
 
 #: So many built calls have to meet a condition before a fault that changes none of them is equivalent.

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from embcheck.core.facts import holds, named, require
 from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, terms
 from selfcheck.contradictions import contradictory
-from selfcheck.damages import DAMAGES, Damage
+from selfcheck.damages import Damage
+from selfcheck.kernel_damages import DAMAGES
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Site
