@@ -1,6 +1,6 @@
-"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json.
-`selfcheck.reach` adds aimed cases to them, `selfcheck.reach_entries` some for faults at entries in Python, and
-`selfcheck.reach_graphs` some for faults of graphs.
+"""Chooses the cases that *quick* and *gate* enumerate, and what is aimed beside them: ``python -m selfcheck.deck`` makes
+embcheck/core/deck.json anew, in the order of `AIMED`.  With families it chooses what is enumerated of these, with ``--only`` what
+one kind of aimed cases has; all else stays as it is.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -10,7 +10,6 @@ other seeds, measure the choice.  *quick* is chosen first, and *gate* adds to it
 from __future__ import annotations
 
 import hashlib
-import heapq
 import itertools
 import sys
 import time
@@ -22,12 +21,11 @@ from typing import Annotated, Any
 
 import typer
 
-from embcheck.core.deck import Choice, forget_aimed, keep, keep_aimed
+from embcheck.core.deck import Choice, forget, keep, keep_aimed
 from embcheck.core.facts import closest
-from embcheck.core.law import Family
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import reach, reach_entries, reach_graphs, runner
+from selfcheck import greedy, reach, reach_entries, reach_graphs, runner
 from selfcheck.by_hand import Worker, in_slots
 from selfcheck.candidates import Candidate, Candidates, shipped
 from selfcheck.drawn import faults as drawn_faults
@@ -45,6 +43,11 @@ _KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5), "drawn": (0.5, 0.25, 0.12)
 _PAIRS = {True: 12.0, False: 3.0}
 #: No case is cheaper than this, seconds.
 _LEAST = 0.0003
+
+#: The kinds of aimed cases in the order in which they are chosen, each beside those before it, with what chooses them.
+AIMED: Mapping[str, Callable[..., reach.Aimed]] = {
+    "kernels": reach.aimed, "entries": reach_entries.more, "graphs": reach_graphs.more,
+}  # fmt: skip
 
 Feature = Hashable
 
@@ -134,19 +137,18 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
         if each is not None:
             keys.append((name, position))
             deck.append(each)
-    runner._deck[:] = [(deck, made.ledger)]
-    record = runner._recorded(drawn_faults(_DRAWN, _SEED), len(deck), jobs, lambda doing, done, total: None)
+    record = runner.clean_run(drawn_faults(_DRAWN, _SEED), (deck, made.ledger), jobs)
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
-def _built(build: Any, jobs: int) -> dict[str, dict[str, list[Any]]]:
-    """Runs in a worker: the aimed cases that a function builds, by tier and family."""
+def _built(name: str, jobs: int) -> reach.Aimed:
+    """Runs in a worker: the aimed cases of a kind, chosen beside what is enumerated and the kinds before it."""
     import torch
     import torch._dynamo
 
     torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Any]]] = build(jobs, shipped(), _say)
-    return found
+    forget(list(AIMED)[list(AIMED).index(name) :])
+    return AIMED[name](jobs, shipped(), _say)
 
 
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
@@ -169,34 +171,23 @@ def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) ->
 def choose(
     found: Matrix, measured: Mapping[str, Measured], names: Iterable[str], budget: float, taken: set[tuple[str, int]]
 ) -> float:
-    """Adds cases to those taken, always the one that adds most for its cost, until a budget is spent; what is spent.
-
-    What a case adds only falls as others are taken, so that a case is looked at again only once it comes up.
-    """
+    """Adds cases of some families to those taken, until a budget is spent; what is spent on these families."""
     had: Counter[Feature] = Counter()
-    keys = [
-        (name, position) for name in names for position, s in enumerate(measured[name].seconds) if s != float("inf")
-    ]
-    spent = 0.0
-    for key in keys:
-        if key in taken:
-            had.update(found.features.get(key, ()))
-            spent += measured[key[0]].seconds[key[1]]
-    cost = {key: max(_LEAST, measured[key[0]].seconds[key[1]]) for key in keys}
-    heap = [(-found.gain(key, had) / cost[key], key) for key in keys if key not in taken]
-    heapq.heapify(heap)
-    while heap and spent < budget:
-        _, key = heapq.heappop(heap)
-        now = -found.gain(key, had) / cost[key]
-        if now >= 0:
-            continue
-        if heap and now > heap[0][0] + 1e-12:
-            heapq.heappush(heap, (now, key))
-            continue
+    costs = {
+        (name, position): max(_LEAST, seconds)
+        for name in names
+        for position, seconds in enumerate(measured[name].seconds)
+        if seconds != float("inf")
+    }
+
+    def take(key: tuple[str, int]) -> None:
         taken.add(key)
-        had.update(found.features[key])
-        spent += cost[key]
-    return spent
+        had.update(found.features.get(key, ()))
+
+    already = taken & costs.keys()
+    for key in already:
+        take(key)
+    return greedy.choose(costs, already, partial(found.gain, had=had), take, budget)
 
 
 def chosen(
@@ -234,34 +225,24 @@ def _say(line: str) -> None:
 
 def main(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FAMILY", help="Families, whose aimed cases stay; all by default."),
+        list[str] | None, typer.Argument(metavar="FAMILY", help="Families, of which what is enumerated is chosen.")
     ] = None,
-    aimed: Annotated[bool, typer.Option("--aimed", help="Only what is aimed, anew.")] = False,
-    entries: Annotated[bool, typer.Option("--entries", help="Only cases for entries in Python, beside them.")] = False,
-    graphs: Annotated[
-        bool, typer.Option("--graphs", help="Only cases of modes that make graphs, in place of those that there are.")
-    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="KIND", help=f"Aimed cases alone: {', '.join(AIMED)}.")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
 ) -> None:
-    """Chooses the cases that quick and gate run, and writes them; what was chosen for other families stays."""
-    families: dict[str, Family] = dict(load_families())
-    for name in names or ():
-        if name not in families:
-            raise typer.BadParameter(f"no family {name!r}; {closest(name, families) or 'see `embcheck laws`'}")
-    alone = aimed or entries or graphs
-    if not alone:
+    """Chooses the cases of all profiles anew, or some of them, and writes them; what else was chosen stays."""
+    families = load_families()
+    for given, known in ((names, families), (only, AIMED)):
+        for name in given or ():
+            if name not in known:
+                raise typer.BadParameter(f"no {name!r}; {closest(name, known) or 'there are ' + ', '.join(known)}")
+    if names or not only:
         wanted = names or list(families)
-        found, measured = matrix(wanted, jobs)
-        keep(chosen(wanted, found, measured), families)
-    whole = not alone and not names
-    if aimed or whole:
-        forget_aimed(families)
-    for asked, build in ((aimed, reach.aimed), (entries, reach_entries.more)):
-        if asked or whole:
-            keep_aimed(_apart(_built, build, jobs), families)
-    for part in reach_graphs.PARTS if graphs or whole else ():
-        keep_aimed(_apart(_built, partial(reach_graphs.more, part), jobs), families, mode=part.mode)
+        keep(chosen(wanted, *matrix(wanted, jobs)), families)
+    for name in AIMED if not (names or only) else only or ():
+        keep_aimed(name, _apart(_built, name, jobs))
 
 
 if __name__ == "__main__":

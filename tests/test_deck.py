@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from embcheck.core import deck
 from embcheck.core.axes import parse
+from embcheck.core.case import LookupCase
 from embcheck.core.counts import ORDERS, Counts, tokens_of, told
 from embcheck.core.deck import Choice
 from embcheck.core.facts import conditions
@@ -24,6 +27,7 @@ from embcheck.engine.obligations import obliging_cases
 from embcheck.families.lookup.aimed import WIDTHS
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families, load_modes
+from selfcheck import deck as command
 from selfcheck.deck import Matrix, choose, takes_part
 from selfcheck.pool import Measured
 
@@ -136,16 +140,69 @@ def test_gate_has_a_slice_of_the_cases_in_modes_that_compile() -> None:
             assert chosen.issuperset(cases)
 
 
-def test_what_is_aimed_stays_where_a_family_is_chosen_anew(tmp_path: Path) -> None:
-    file = tmp_path / "deck.json"
-    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES, file)
-    kept, before = (json.loads(path.read_text()) for path in (file, deck.KEPT))
-    for tier in ("quick", "gate"):
-        aimed = before["gradient"]["modes"]["eager"][tier]["aimed"]
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of what is chosen, in its place."""
+    monkeypatch.setattr(deck, "KEPT", Path(shutil.copy(deck.KEPT, tmp_path)))
+    deck._kept.cache_clear()
+    yield deck.KEPT
+    deck._kept.cache_clear()
+
+
+def test_what_is_aimed_stays_where_a_family_is_chosen_anew(file: Path) -> None:
+    before = json.loads(file.read_text())
+    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES)
+    kept = json.loads(file.read_text())
+    for mode, tier, kind in (
+        ("eager", "quick", "kernels"),
+        ("eager", "gate", "kernels"),
+        ("decompositions", "full", "graphs"),
+    ):
+        aimed = before["gradient"]["modes"][mode][tier][kind]
         assert aimed
-        assert kept["gradient"]["modes"]["eager"][tier]["aimed"] == aimed
+        assert kept["gradient"]["modes"][mode][tier][kind] == aimed
     assert kept["gradient"]["modes"]["eager"]["gate"]["rows"] == ["01"]
     assert kept["lookup"] == before["lookup"]
+
+
+def test_what_is_kept_is_read() -> None:
+    kept = json.loads(deck.KEPT.read_text())
+    parts = {
+        part for each in kept.values() for tiers in each["modes"].values() for parts in tiers.values() for part in parts
+    }
+    assert parts <= {"small", "product", "rows", *deck.AIMED}
+
+
+@pytest.mark.parametrize("given", [{"names": ["lookup"]}, *({"only": [kind]} for kind in deck.AIMED), {}])
+def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
+    given: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(names: list[str], *measured: Any) -> Any:
+        return {name: {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}} for name in names}
+
+    def at(mode: str) -> Any:
+        # What is chosen depends on what was chosen before.
+        known = [len(list(deck.aimed_cases(FAMILIES["lookup"], each))) for each in ("eager", "decompositions")]
+        return lambda *told: {
+            ("lookup", mode, "full"): [LookupCase(3 + sum(known), 2, shape=(n,)) for n in range(len(mode))]
+        }
+
+    def at_once(work: Any, *told: Any) -> Any:
+        done = work(*told)
+        deck._kept.cache_clear()  # as in a process of its own
+        return done
+
+    assert tuple(command.AIMED) == deck.AIMED
+    monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
+    monkeypatch.setattr(command, "chosen", rows)
+    monkeypatch.setattr(command, "_apart", at_once)
+    modes = zip(deck.AIMED, ("eager", "eager", "decompositions"), strict=True)
+    monkeypatch.setattr(command, "AIMED", {kind: lambda *told, mode=mode: at(mode)(*told) for kind, mode in modes})
+    command.main()
+    whole = file.read_text()
+    assert len(json.loads(whole)["lookup"]["modes"]["eager"]["full"]) == 2
+    command.main(**given)
+    assert file.read_text() == whole
 
 
 # -- aimed cases ------------------------------------------------------------------------------------------------------

@@ -104,13 +104,10 @@ def test_a_line_says_the_whole_fault(of: str) -> None:
 _OF_THREE = """
 import torch
 from selfcheck import runner
-from selfcheck.drawn import Fault
 torch.set_num_threads(1)
 every = runner.load_families()
 runner.load_families = lambda: {name: every[name] for name in ("lr_scheduler", "initializers", "quantized_embedding")}
-faults = [Fault.of(f"{site}  earlier>=0  ->  double(first)") for site in ("StepLR.get_lr", "nn.init.xavier_uniform_")]
-runner._sites[:] = [fault.site for fault in faults]
-print(*runner.families_of(faults, 2))
+print(*runner.families_of(("StepLR.get_lr", "nn.init.xavier_uniform_"), 2))
 """
 
 
