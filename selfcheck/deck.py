@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
@@ -118,19 +119,21 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
     """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    worker = Worker()
-    try:
-        return worker.asked(3600.0, work, *given)
-    finally:
-        worker.close()
+    with closing(Worker()) as worker:
+        return worker.asked(3600.0, _with_one_thread, work, *given)
 
 
-def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
-    """Runs in a worker: the cases that each drawn fault changes."""
+def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
+    """Runs in a worker."""
     import torch
     import torch._dynamo
 
     torch.set_num_threads(1)
+    return work(*given)
+
+
+def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
+    """Runs in a worker: the cases that each drawn fault changes."""
     made, keys, deck = Candidates(shipped()), list[tuple[str, int]](), list[Candidate]()
     for name, position, place in candidates(names, measured):
         each = made.candidate(name, place.mode, place.case)
@@ -143,10 +146,6 @@ def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> d
 
 def _built(name: str, jobs: int) -> reach.Aimed:
     """Runs in a worker: the aimed cases of a kind, chosen beside what is enumerated and the kinds before it."""
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(1)
     forget(list(AIMED)[list(AIMED).index(name) :])
     return AIMED[name](jobs, shipped(), _say)
 

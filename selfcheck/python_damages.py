@@ -21,6 +21,7 @@ from selfcheck.tensor_plans import (
     Plan,
     Planner,
     as_returned,
+    doing,
     gradient_into_parameter,
     of_gradient,
     of_leaf,
@@ -53,7 +54,7 @@ def of_module(choose: Callable[[nn.Module, Names, Call], Plan | None]) -> Planne
         parts = [(part, part._parameters) for part in module.modules()]
         names = [(part, name, each) for part, held in parts for name, each in held.items() if each is not None]
         done = choose(module, names, call)
-        return None if done is None else lambda: (done(), result)[1]
+        return None if done is None else doing(done, result)
 
     return planned
 
@@ -150,7 +151,7 @@ def cloned(pairs: Pairs) -> Pairs | None:
 def forgotten(site: Site, call: Call, result: Any) -> Plan | None:
     """What an optimizer keeps of its last Parameter is lost."""
     kept = call.given["self"].state
-    return (lambda: (kept.pop(list(kept)[-1]), result)[1]) if kept else None
+    return doing(lambda: kept.pop(list(kept)[-1]), result) if kept else None
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------------

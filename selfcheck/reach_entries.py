@@ -79,7 +79,6 @@ class Drawn(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The sites."""
         return sorted(set(PYTHON_WEIGHTS[self.of]) - _FORMULAS)
 
 

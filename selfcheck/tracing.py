@@ -122,7 +122,6 @@ class TracedSites(Sites):
             self._running.discard(site.name)
 
     def _met(self, site: Site, facts: Facts) -> None:
-        """Writes down what a call meets."""
         self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(facts))
 
 
