@@ -28,7 +28,7 @@ from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import greedy, reach, reach_entries, reach_graphs, runner
 from selfcheck.by_hand import Worker, in_slots
-from selfcheck.candidates import Candidate, Candidates, shipped
+from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
@@ -134,13 +134,9 @@ def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
 
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
     """Runs in a worker: the cases that each drawn fault changes."""
-    made, keys, deck = Candidates(shipped()), list[tuple[str, int]](), list[Candidate]()
-    for name, position, place in candidates(names, measured):
-        each = made.candidate(name, place.mode, place.case)
-        if each is not None:
-            keys.append((name, position))
-            deck.append(each)
-    record = runner.clean_run(drawn_faults(_DRAWN, _SEED), (deck, made.ledger), jobs)
+    judged = {key: each for key, (_, each) in candidates(names, measured).items() if each is not None}
+    keys = list(judged)
+    record = runner.clean_run(drawn_faults(_DRAWN, _SEED), ([*judged.values()], shipped()), jobs)
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
@@ -153,9 +149,9 @@ def _built(name: str, jobs: int) -> reach.Aimed:
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
     for name in names:
         met: dict[tuple[str, int], list[Feature]] = {}
-        for _, position, place in candidates([name], measured):
+        for key, (place, _) in candidates([name], measured).items():
             values = [(axis, repr(value)) for axis, value in place.case.axes.items() if axis != "seed"]
-            met[name, position] = [(name, place.mode, hash(pair)) for pair in itertools.combinations(values, 2)]
+            met[key] = [(name, place.mode, hash(pair)) for pair in itertools.combinations(values, 2)]
         count = Counter(itertools.chain.from_iterable(met.values()))
         # What only one case of the pool has is a value of its own, such as an exact list of indices.
         shared = {pair for pair, times in count.items() if times > 1}
@@ -193,7 +189,7 @@ def chosen(
     names: list[str], found: Matrix, measured: Mapping[str, Measured]
 ) -> dict[str, dict[str, dict[str, Choice]]]:
     """What each tier runs, by family and mode; some of the families have their share of the budget."""
-    places = {(name, position): place for name, position, place in candidates(names, measured)}
+    places = {key: place for key, (place, _) in candidates(names, measured).items()}
     taken = {key for key, place in places.items() if place.part == "obliging"}
     tiers: dict[tuple[str, int], str] = {}
     for tier, budgets in BUDGETS.items():

@@ -22,7 +22,6 @@ from embcheck.core.stream import Stream
 from embcheck.core.targets import Unmet, Wish
 from embcheck.engine.execution import Execution
 from embcheck.families.lookup.aimed_tokens import attempts
-from embcheck.modes.mode import MODES
 from selfcheck.aiming import BUILDERS
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, damage_of, faults, site_of
@@ -217,22 +216,13 @@ def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
         torch.set_num_threads(1)
     fault, turn = _wanted[place // part.turns], place % part.turns
     made = built(fault, turn, part.mode)
-    candidate = None if made is None else fitted(_candidates[0], *made, part.mode)
+    candidate = None if made is None else _candidates[0].fitted(*made, part.mode)
     if candidate is None:
         return None
     calls, case = _recorders[0].of(candidate), candidate.case
     met = [k for k, each in enumerate(_wanted)
            if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
     return candidate.family.name, tuple(case), met
-
-
-def fitted(made: Candidates, name: str, case: Any, mode: str) -> Candidate | None:
-    """A case of a family made fit for a mode; None of one that it can't run."""
-    family = made.families[name]
-    case = family.space.repair(case)
-    if case is None or MODES[mode].reason(case, family) is not None:
-        return None
-    return made.candidate(name, mode, case)
 
 
 def _shows(fault: Fault, case: Any) -> bool:
