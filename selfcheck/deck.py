@@ -1,6 +1,6 @@
 """Chooses the cases that *quick* and *gate* enumerate, and what is aimed beside them: ``python -m selfcheck.deck`` makes
-embcheck/core/deck.json anew, in the order of `AIMED`.  With families it chooses what is enumerated of these, with ``--only`` what
-one kind of aimed cases has; all else stays as it is.
+embcheck/core/deck.json anew, in the order of `AIMED`.  With families it chooses what is enumerated of these, as
+many cases as they have, with ``--only`` what one kind of aimed cases has; all else stays as it is.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import sys
 import time
 from collections import Counter, defaultdict
@@ -22,7 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embcheck.core.deck import Choice, forget, keep, keep_aimed
+from embcheck.core.deck import Choice, enumerated, forget, keep, keep_aimed
 from embcheck.core.facts import closest
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
@@ -164,9 +165,14 @@ def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) ->
 
 
 def choose(
-    found: Matrix, measured: Mapping[str, Measured], names: Iterable[str], budget: float, taken: set[tuple[str, int]]
+    found: Matrix,
+    measured: Mapping[str, Measured],
+    names: Iterable[str],
+    budget: float,
+    taken: set[tuple[str, int]],
+    most: float = math.inf,
 ) -> float:
-    """Adds cases of some families to those taken, until a budget is spent; what is spent on these families."""
+    """Adds cases of some families to those taken, until a budget is spent or so many are added; what is spent on these families."""
     had: Counter[Feature] = Counter()
     costs = {
         (name, position): max(_LEAST, seconds)
@@ -182,23 +188,33 @@ def choose(
     already = taken & costs.keys()
     for key in already:
         take(key)
-    return greedy.choose(costs, already, partial(found.gain, had=had), take, budget)
+    return greedy.choose(costs, already, partial(found.gain, had=had), take, budget, most)
 
 
 def chosen(
     names: list[str], found: Matrix, measured: Mapping[str, Measured]
 ) -> dict[str, dict[str, dict[str, Choice]]]:
-    """What each tier runs, by family and mode; some of the families have their share of the budget."""
+    """What each tier runs, by family and mode.
+
+    The whole spends its budgets.  Of some families each has as many cases as it had, which is what the whole gave it; one of which
+    nothing is chosen yet has its share of the budget.
+    """
     places = {key: place for key, (place, _) in candidates(names, measured).items()}
     taken = {key for key, place in places.items() if place.part == "obliging"}
     tiers: dict[tuple[str, int], str] = {}
+    every = {core: [name for name in load_families() if (name in CORE) == core] for core in (True, False)}
     for tier, budgets in BUDGETS.items():
         before = set(taken)
-        for budget, core in zip(budgets, (True, False), strict=True):
-            concerned = [name for name in names if (name in CORE) == core]
-            share = len(concerned) / sum((name in CORE) == core for name in load_families())
-            spent = choose(found, measured, concerned, share * budget, taken)
-            _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
+        for budget, (core, families) in zip(budgets, every.items(), strict=True):
+            if set(names).issuperset(families):
+                spent = choose(found, measured, families, budget, taken)
+                _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
+                continue
+            for name in [each for each in families if each in names]:
+                had = enumerated(name, tier)
+                limits = (budget / len(families), taken) if had is None else (math.inf, taken, had)
+                spent = choose(found, measured, [name], *limits)
+                _say(f"{tier} {name}: {spent:.1f} s")
         tiers.update(dict.fromkeys(taken - before, tier))
     made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for (name, position), tier in tiers.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,16 +16,22 @@ Hits = Sequence[npt.NDArray[np.int32]]
 
 
 def choose(
-    costs: Mapping[K, float], taken: Collection[K], gain: Callable[[K], float], take: Callable[[K], None], budget: float
+    costs: Mapping[K, float],
+    taken: Collection[K],
+    gain: Callable[[K], float],
+    take: Callable[[K], None],
+    budget: float,
+    most: float = math.inf,
 ) -> float:
-    """Takes what is not taken yet, always what adds most for its cost, until a budget is spent; what is spent, with what was taken.
+    """Takes what is not taken yet, always what adds most for its cost, until a budget is spent or so many are taken; what is spent,
+    with what was taken.
 
     What each adds only falls as others are taken, so that it is looked at again only once it comes up.
     """
     spent = sum(costs[key] for key in taken)
     heap = [(-gain(key) / costs[key], key) for key in costs.keys() - taken]
     heapq.heapify(heap)
-    while heap and spent < budget:
+    while heap and spent < budget and most > 0:
         _, key = heapq.heappop(heap)
         now = -gain(key) / costs[key]
         if heap and now > heap[0][0]:
@@ -32,6 +39,7 @@ def choose(
         elif now < 0:
             take(key)
             spent += costs[key]
+            most -= 1
     return spent
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from embcheck.core.facts import conditions
 from embcheck.core.item import PROFILES, all_items, items_of
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Unmet, Wish
+from embcheck.core.tiers import CORE
 from embcheck.engine import selection
 from embcheck.engine.obligations import obliging_cases
 from embcheck.families.lookup.aimed import WIDTHS
@@ -29,7 +31,7 @@ from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families, load_modes
 from selfcheck import deck as command
 from selfcheck.deck import Matrix, choose, takes_part
-from selfcheck.pool import Measured
+from selfcheck.pool import Measured, Place
 
 FAMILIES = load_families()
 #: Families that aim.
@@ -104,6 +106,28 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
     assert spent == pytest.approx(0.007)
     assert choose(found, measured, ["family"], 1.0, taken) == pytest.approx(0.017)
     assert taken == {("family", 2), ("family", 3), ("family", 1)}
+
+
+@pytest.mark.parametrize("name", ["lr_scheduler", "one_hot"])
+def test_a_family_that_is_chosen_anew_has_as_many_cases_as_the_whole_command_gave_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever what is obliged costs, and whatever its cases cost now; another has its share of the seconds."""
+    places: dict[Any, Any] = {
+        (name, k): (Place("eager", "obliging" if k < 9 else "small", (k,), None), None) for k in range(3000)
+    }
+    monkeypatch.setattr(command, "candidates", lambda names, measured: places)
+    found = Matrix()
+    for key in places:
+        found.add(key, key, (1.0,))
+    for seconds in (1e-3, 50.0):
+        made = command.chosen([name], found, {name: Measured([seconds] * len(places))})[name]["eager"]
+        for tier in ("quick", "gate"):
+            assert len(made[tier].small) == deck.enumerated(name, tier)
+    monkeypatch.setattr(command, "enumerated", lambda name, tier: None)
+    made = command.chosen([name], found, {name: Measured([1e-3] * len(places))})[name]["eager"]
+    share = sum(each in CORE for each in FAMILIES) if name in CORE else sum(each not in CORE for each in FAMILIES)
+    assert len(made["quick"].small) == math.ceil(1000 * command.BUDGETS["quick"][name not in CORE] / share - 1e-6) - 9
 
 
 def test_half_of_the_faults_take_part() -> None:

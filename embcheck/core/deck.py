@@ -128,6 +128,15 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
+def enumerated(name: str, tier: str) -> int | None:
+    """How many cases a tier has of a family beside those of the tier before and those that are aimed, whatever its axes were then;
+    None if nothing was chosen of it."""
+    kept = _kept().get(name)
+    if kept is None:
+        return None
+    return sum(len(tiers.get(tier, {}).get(part, ())) for tiers in kept["modes"].values() for part in _ENUMERATED)
+
+
 def forget(aimed: Iterable[str]) -> None:
     """Takes aimed cases out of what this process knows; what is written stays."""
     for kept in _kept().values():
