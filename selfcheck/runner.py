@@ -94,10 +94,6 @@ def _one(task: Task) -> DrawnResult:
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def _untold(doing: str, done: int, total: int) -> None:
-    """Progress that nobody is told of."""
-
-
 def forks(jobs: int) -> ProcessPoolExecutor:
     """Processes that are forks of this one, which must have computed nothing with torch by several threads."""
     return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=_silenced)
@@ -108,7 +104,7 @@ def score(
     profile: str,
     seed: int,
     jobs: int,
-    progress: Progress = _untold,
+    progress: Progress = lambda *told: None,
     families: Iterable[str] = (),
 ) -> Score:
     """Plants faults on the cases of a profile and a seed.
@@ -158,7 +154,7 @@ def families_of(sites: Sequence[str], jobs: int) -> tuple[str, ...]:
     return tuple(name for name in every if name in called)
 
 
-def clean_run(faults: Sequence[Fault], judged: Deck, jobs: int, progress: Progress = _untold) -> Record:
+def clean_run(faults: Sequence[Fault], judged: Deck, jobs: int, progress: Progress = lambda *told: None) -> Record:
     """What the cases of a deck show without a fault, and which of these faults would hit and change them."""
     _deck[:], _sites[:] = [judged], sorted({fault.site for fault in faults})
     count = len(judged[0])
