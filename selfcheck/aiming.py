@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from embcheck.core import stream
@@ -21,8 +22,8 @@ from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.max_norm.aimed import renorm_case
 from embcheck.families.one_hot.aimed import one_hot_case
 from selfcheck.contradictions import implied
-from selfcheck.damages import DAMAGES
 from selfcheck.drawn import Fault
+from selfcheck.kernel_damages import DAMAGES
 from selfcheck.sites import SITES
 
 #: So many built calls have to meet a condition before a fault that changes none of them is equivalent.
@@ -93,12 +94,12 @@ def _flat(wish: Wish) -> tuple[str, Any]:
     return ("lookup", "gradient")[wish.draws.chance(2)], lookup_case(wish, backward=False, sparse=False, ranks=(1,))
 
 
-def _gradient(sparse: bool) -> Callable[[Wish], tuple[str, Any]]:
-    return lambda wish: ("gradient", lookup_case(wish, backward=True, sparse=sparse))
+def _gradient(wish: Wish, sparse: bool = False) -> tuple[str, Any]:
+    return "gradient", lookup_case(wish, backward=True, sparse=sparse)
 
 
-def _bag(kernel: str) -> Callable[[Wish], tuple[str, Any]]:
-    return lambda wish: ("embedding_bag", bag_case(wish, kernel))
+def _bag(kernel: str, wish: Wish) -> tuple[str, Any]:
+    return "embedding_bag", bag_case(wish, kernel)
 
 
 def _product(wish: Wish) -> tuple[str, Any]:
@@ -113,11 +114,11 @@ def _linear(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> tuple[
 BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "embedding": _forward,
     "index_select": _flat,
-    "embedding_dense_backward": _gradient(False),
-    "embedding_sparse_backward": _gradient(True),
+    "embedding_dense_backward": _gradient,
+    "embedding_sparse_backward": partial(_gradient, sparse=True),
     "embedding_renorm_": lambda wish: ("max_norm", renorm_case(wish)),
     "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
     "mm": _product,
     "addmm": _linear,
-    **{kernel: _bag(kernel) for kernel in KERNELS},
+    **{kernel: partial(_bag, kernel) for kernel in KERNELS},
 }

@@ -193,7 +193,6 @@ class Worker:
             raise
 
     def close(self) -> None:
-        """Ends the process."""
         self._pool.shutdown()
 
 

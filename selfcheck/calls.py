@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import repeat
 from random import Random
 from typing import Any
 
@@ -18,7 +19,9 @@ from embcheck.engine.execution import Execution
 from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
 from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
+from selfcheck.greedy import Hits
 from selfcheck.planting import Sites
+from selfcheck.runner import forks
 from selfcheck.sites import SITES
 
 #: The texts of each site, in the order of their bits.
@@ -28,9 +31,6 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
 }
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
-#: For each case the positions of the conditions that it meets.
-Hits = list[npt.NDArray[np.int32]]
-
 #: A site and the bits of the texts of a condition.
 Wanted = tuple[str, tuple[int, ...]]
 
@@ -83,6 +83,21 @@ def calls_of(candidate: Candidate, names: Sequence[str] = ()) -> Calls:
     return tuple(dict(recorder.calls).items())
 
 
+#: The cases whose calls forks of this process record.
+_recorded: list[Candidate] = []
+
+
+def _calls_at(place: int, names: Sequence[str]) -> Calls:
+    return calls_of(_recorded[place], names)
+
+
+def recorded(found: Sequence[Candidate], jobs: int, names: Sequence[str] = ()) -> list[Calls]:
+    """The calls of each case, as `calls_of` tells them in forks of this process."""
+    _recorded[:] = found
+    with forks(jobs) as pool:
+        return list(pool.map(_calls_at, range(len(found)), repeat(names), chunksize=64))
+
+
 # -- conditions ---------------------------------------------------------------------------------------------------------
 
 
@@ -121,8 +136,3 @@ def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:
     order = np.argsort(case, kind="stable")
     ends = np.searchsorted(case[order], np.arange(1, len(found)))
     return np.split(position[order].astype(np.int32), ends)
-
-
-def counted(hits: Hits, size: int) -> npt.NDArray[np.int64]:
-    """How many cases meet each of so many conditions."""
-    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

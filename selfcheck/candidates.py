@@ -64,11 +64,13 @@ class Candidates:
             return None
         return Candidate(self.families[name], MODES[mode], [each.law for each in tallies.each], case)
 
-    def fitted(self, name: str, case: Any) -> Candidate | None:
-        """A case that was built for a family, made fit for its first mode."""
+    def fitted(self, name: str, case: Any, mode: str = "") -> Candidate | None:
+        """A case that was built for a family, made fit for its first mode, or for another if that can run it."""
         family = self.families[name]
         fitted = family.space.repair(case)
-        return None if fitted is None else self.candidate(name, family.modes[0], fitted)
+        if fitted is None or (mode and MODES[mode].reason(fitted, family) is not None):
+            return None
+        return self.candidate(name, mode or family.modes[0], fitted)
 
     def judged(self, candidate: Candidate, execute: Execute | None = None) -> Found:
         """Which laws break on a case outside of the ledger, and what can't be judged."""

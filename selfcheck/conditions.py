@@ -73,39 +73,25 @@ _PRODUCT = (
 )
 _FORWARD_BAG = (_TOKENS, _TABLE, _PADDING, _SCALE, _SPARSE, _EARLIER, _SPECIAL, _BAGS, _SAMPLES, _OFFSETS)
 
-#: For each site the facts that its conditions speak of.
-TABLE: Mapping[str, tuple[Term, ...]] = {
-    "embedding": terms(_TOKENS, _RANK, _TABLE, _PADDING, _SCALE, _SPARSE, _EARLIER, _SPECIAL),
-    "embedding_dense_backward": terms(_TOKENS, _RANK, _TABLE, _PADDING, _SCALE, _EARLIER, _SPECIAL),
-    "embedding_sparse_backward": terms(_TOKENS, _RANK, _TABLE, _PADDING, _EARLIER, _SPECIAL),
-    "embedding_renorm_": terms(_TOKENS, _RANK, _TABLE, _NORMS, _EARLIER),
-    "_embedding_bag": terms(*_FORWARD_BAG),
-    "_embedding_bag_forward_only": terms(*_FORWARD_BAG),
-    "_embedding_bag_dense_backward": terms(_TOKENS, _TABLE, _PADDING, _SCALE, _BAGS, _SAMPLES, _EARLIER),
-    "_embedding_bag_per_sample_weights_backward": terms(
-        _TOKENS, _TABLE, _PADDING, _EARLIER, "4 bags 1 2 >8 >64", "3 numel 63 64 65 129"
-    ),
-    "one_hot": terms(_TOKENS, _RANK, _EARLIER, "4 num_classes 1 2 8 17 >64 >256", "2 inferred yes no"),
-    "index_select": terms(_TOKENS, _TABLE, _EARLIER),
-    "mm": terms(_PRODUCT, _EARLIER),
-    "addmm": terms(_PRODUCT, _EARLIER),
-}
+_FEW_BAGS = "4 bags 1 2 >8 >64, 3 numel 63 64 65 129"
 
-#: How often each site is drawn.
-WEIGHTS: Mapping[str, int] = {
-    "embedding": 5,
-    "embedding_dense_backward": 6,
-    "embedding_sparse_backward": 3,
-    "embedding_renorm_": 3,
-    "_embedding_bag": 4,
-    "_embedding_bag_forward_only": 3,
-    "_embedding_bag_dense_backward": 4,
-    "_embedding_bag_per_sample_weights_backward": 2,
-    "one_hot": 2,
-    "index_select": 1,
-    "mm": 1,
-    "addmm": 1,
+#: How often each site is drawn, and the facts that its conditions speak of.
+_KERNELS: Mapping[str, tuple[int, tuple[str, ...]]] = {
+    "embedding": (5, (_TOKENS, _RANK, _TABLE, _PADDING, _SCALE, _SPARSE, _EARLIER, _SPECIAL)),
+    "embedding_dense_backward": (6, (_TOKENS, _RANK, _TABLE, _PADDING, _SCALE, _EARLIER, _SPECIAL)),
+    "embedding_sparse_backward": (3, (_TOKENS, _RANK, _TABLE, _PADDING, _EARLIER, _SPECIAL)),
+    "embedding_renorm_": (3, (_TOKENS, _RANK, _TABLE, _NORMS, _EARLIER)),
+    "_embedding_bag": (4, _FORWARD_BAG),
+    "_embedding_bag_forward_only": (3, _FORWARD_BAG),
+    "_embedding_bag_dense_backward": (4, (_TOKENS, _TABLE, _PADDING, _SCALE, _BAGS, _SAMPLES, _EARLIER)),
+    "_embedding_bag_per_sample_weights_backward": (2, (_TOKENS, _TABLE, _PADDING, _EARLIER, _FEW_BAGS)),
+    "one_hot": (2, (_TOKENS, _RANK, _EARLIER, "4 num_classes 1 2 8 17 >64 >256, 2 inferred yes no")),
+    "index_select": (1, (_TOKENS, _TABLE, _EARLIER)),
+    "mm": (1, (_PRODUCT, _EARLIER)),
+    "addmm": (1, (_PRODUCT, _EARLIER)),
 }
+TABLE: Mapping[str, tuple[Term, ...]] = {site: terms(*texts) for site, (_, texts) in _KERNELS.items()}
+WEIGHTS: Mapping[str, int] = {site: weight for site, (weight, _) in _KERNELS.items()}
 
 # -- sites in Python ----------------------------------------------------------------------------------------------------
 # Written as that of the kernels from what real bugs looked like: ties (bugs.md 67 to 77), layouts that only look contiguous,
@@ -220,11 +206,8 @@ def _table(site: str, formula: str) -> tuple[Term, ...]:
     if PYTHON_SITES[site] not in STEPS:
         return terms(next((text for start, text in _TEXTS.items() if site.startswith(start)), _MODULE))
     parameters = PYTHON_SITES[site].signature.parameters
-    arguments = {
-        *parameters,
-        "earlier",
-        *(["step"] if "state_steps" in parameters else []),
-    }  # not all count their steps
+    counts = ["step"] if "state_steps" in parameters else []  # not all count their steps
+    arguments = {*parameters, "earlier", *counts}
     tensors = ("params_", "grads_")
     return tuple(each for each in terms(formula) if each.fact in arguments or each.fact.startswith(tensors))
 

@@ -1,11 +1,11 @@
-"""Damages: the closed list of what a fault does to a call, each a pure function.
+"""What a damage is: what a fault does to a call, a pure function, at which sites, and in which calls that changes anything.
 
 A damage either changes what a call leaves, or makes the call with other arguments.  None writes to what it is given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +15,8 @@ from selfcheck.tensor_plans import Plan, Planner, Spoil, of_rows
 
 #: The arguments that a call is given instead; None if there is nothing to change.
 Give = Callable[[Call], "dict[str, Any] | None"]
-#: Damages, by how they begin, that change nothing at sites whose names begin so: random values in another order are as good,
-#: every dtype holds zeros and ones, and what only refuses changes no result.
+#: Damages, by how they begin, that change nothing at sites whose names begin so (both with a space behind them): random values in
+#: another order are as good, every dtype holds zeros and ones, and what only refuses changes no result.
 _NOTHING = {
     "nn.init.": ("shift", "swap", "stale", "ulp(last)"),
     **dict.fromkeys(("nn.init.eye_", "nn.init.dirac_"), ("cast(",)),
@@ -41,8 +41,27 @@ _NOTHING = {
     "Linear.__init__": ("tie", "untie", "drop("),
     "F.embedding": ("give(input=detached)",),  # of indices
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
-    "LRScheduler.state_dict": ("shift", "repeat(", "clone("),
+    "LRScheduler.state_dict": ("shift", "swap ", "repeat(", "clone("),
     **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
+    # Inductor leaves out a cast to a narrower dtype and back.
+    "lowering.": ("cast(",),
+    # Arguments that these do nothing with, and tokens that are given in lists.
+    **dict.fromkeys(
+        ("decomposition.embedding ", "lowering.embedding "), ("give(padding_idx=", "give(scale_grad_by_freq=")
+    ),
+    **dict.fromkeys(
+        ("lowering._embedding_bag ", "lowering._embedding_bag_forward_only"), ("give(scale_grad_by_freq=",)
+    ),
+    "lowering._embedding_bag_per_sample_weights_backward": ("give(mode=",),
+    **dict.fromkeys(
+        (
+            "lowering.index ",
+            "decomposition._unsafe_index_put",
+            "decomposition._unsafe_masked",
+            "lowering._unsafe_masked",
+        ),
+        ("give(indices=",),
+    ),
 }
 #: Sites whose dictionaries hold no tensors, and arguments without whose elements nothing comes out of others.
 _WITHOUT_TENSORS = ("Module.named_modules", "GradScaler.state_dict")
@@ -58,6 +77,10 @@ _ELEMENTS = {
 _TABLES, _ROWS = ("Embedding", "EmbeddingBag"), ("shift", "swap", "repeat(")
 #: What shows of values that are not zero.
 _SCALED = ("zero(", "negate(", "double(", "cast(", "stale", *_ROWS)
+_GRADIENTS, _LOSSES = ("double(gradient)", "zero(gradient)"), ("F.cross_entropy ", "F.nll_loss ")
+_PARAMETRIZED = {name: tensor for name, tensor in _ELEMENTS.items() if "parametrizations" in name}
+#: What shows of a loss that is neither zero nor NaN.
+_OF_LOSSES = ("double(", "negate(", "cast(", "zero(gradient)")
 #: What a call must meet, at sites whose names (with a space behind them) begin so, for damages that begin so to change anything.
 _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Linear.__init__ ", _ROWS, ("out_features>=2",)),
@@ -69,7 +92,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
-    ("F.embedding ", ("double(gradient)", "zero(gradient)"), ("weight_frozen=False",)),
+    ("F.embedding ", _GRADIENTS, ("weight_frozen=False",)),
     ("F.embedding_bag ", _SCALED, ("input_numel>=1",)),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
@@ -81,6 +104,19 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),
     ("sgd.", ("skip(states)",), ("momentum>0",)),  # else there are none
+    ("func.grad_and_value ", (*_ROWS, "restride"), ("has_aux",)),  # else the value comes last, which is a number
+    *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _PARAMETRIZED.items()),
+    # All else that goes in are buffers.
+    *((name, _GRADIENTS, (f"{x}_frozen=False",)) for name, x in _PARAMETRIZED.items() if x != "weight_v"),
+    *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),
+    *((name, _ROWS, ("reduction=none", "input_rank>=2")) for name in _LOSSES),
+    ("F.nll_loss ", _GRADIENTS, ("input_frozen=False",)),
+    # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
+    *((name, _OF_LOSSES, ("input_numel>=1",)) for name in _LOSSES),
+    ("F.cross_entropy ", _OF_LOSSES, ("of_one_class=False",)),
+    # Rows that are looked up in a table of one row are all the same.
+    *((f"{of}.embedding ", _ROWS, ("weight_rows>=2",)) for of in ("decomposition", "lowering")),
+    *((name, _ROWS, ("self_rows>=2",)) for name in ("decomposition.index_select ", "lowering.index ")),
 )
 
 
@@ -108,12 +144,11 @@ class Damage(NamedTuple):
         """Whether a site has this damage."""
         if self.floating and not site.floating:
             return False
-        if any(site.name.startswith(name) and self.name.startswith(begins) for name, begins in _NOTHING.items()):
+        names = f"{site.name} ", f"{self.name} "
+        if any(names[0].startswith(begins) and names[1].startswith(none) for begins, none in _NOTHING.items()):
             return False
         if site.name in _WITHOUT_TENSORS and self.spoil is not None:
             return False
-        if site.name == "LRScheduler.state_dict" and self.name == "swap":
-            return False  # of one row
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
         return site.kind in self.at or site.name in self.at
@@ -145,24 +180,10 @@ class Damage(NamedTuple):
         writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
         if tensor and (self.spoil is not None or writes or self.name.endswith("(gradient)")):
             found.append(f"{tensor}_numel>={self.rows}")
-        if tensor in ("weight", "X") and self.name.endswith("(gradient)"):
-            found.append(f"{tensor}_frozen=False")  # all else that goes in are buffers
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")
-        if site.name == "func.grad_and_value" and (self.rows > 1 or self.name == "restride"):
-            found.append("has_aux")  # else the value comes last, which is a number
         if "_SpectralNorm" in site.name and self.name != "give(weight=memory)":
             found.append("earlier>=1")  # what the first call gives, registration looks at for its shape and dtype alone
-        if tensor in ("weight_v", "weight", "X") and self.name == "restride":
-            found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
-        if site.name in ("F.cross_entropy", "F.nll_loss"):
-            if self.name == "restride" or (self.spoil is not None and self.rows > 1):
-                found += ["reduction=none", f"input_rank>={3 if self.name == 'restride' else 2}"]
-            if site.name == "F.nll_loss" and self.name.endswith("(gradient)"):
-                found.append("input_frozen=False")
-            # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
-            if self.name.startswith(("double(", "negate(", "cast(", "zero(gradient)")):
-                found += ["input_numel>=1", *(["of_one_class=False"] if site.name == "F.cross_entropy" else [])]
         return found
 
     def _not_zero(self, site: Site) -> list[str]:
@@ -189,163 +210,25 @@ class Damage(NamedTuple):
         return planner and planner(site, call, result)
 
 
-# -- what comes out -----------------------------------------------------------------------------------------------------
+def given(name: str, word: str, change: Callable[[Any], Any], at: tuple[str, ...] = (), **more: Any) -> Damage:
+    """The argument of a name given as something else, which a word says, at some sites or at all that take it.
+
+    ``change`` gives the argument itself back where there is nothing to change; None is never changed.
+    """
+
+    def give(call: Call) -> dict[str, Any]:
+        value = call.given.get(name)
+        changed = value if value is None else change(value)
+        return {} if changed is value else {name: changed}
+
+    return Damage(f"give({name}={word})", give=give, at=at, argument="" if at else name, **more)
 
 
-def _at(place: int, change: Callable[[Tensor], Tensor | float]) -> Spoil:
-    """The row at a place changed."""
-
-    def spoil(call: Call, rows: Tensor) -> Tensor:
-        rows[place] = change(rows[place])
-        return rows
-
-    return spoil
-
-
-def _zero_column(call: Call, rows: Tensor) -> Tensor:
-    rows[:, -1] = 0
-    return rows
-
-
-def _swap(call: Call, rows: Tensor) -> Tensor:
-    return torch.cat([rows[1:2], rows[:1], rows[2:]])
-
-
-def _repeat(call: Call, rows: Tensor) -> Tensor:
-    rows[-1] = rows[0]
-    return rows
-
-
-def _through(dtype: torch.dtype) -> Spoil:
-    return lambda call, rows: rows.to(dtype).to(rows.dtype)
-
-
-def _ulp(call: Call, rows: Tensor) -> Tensor:
-    rows = rows.resolve_conj().resolve_neg()
-    numbers = torch.view_as_real(rows) if rows.is_complex() else rows
-    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[numbers.element_size()]
-    numbers.view(bits)[-1, -1] += 1
-    return rows
-
-
-def _nan(call: Call, rows: Tensor) -> Tensor:
-    rows[-1, -1] = torch.nan
-    return rows
-
-
-def _stale(call: Call, rows: Tensor) -> Tensor | None:
-    before = call.previous
-    return before if before is not None and (before.shape, before.dtype) == (rows.shape, rows.dtype) else None
-
-
-def _zero_padding(call: Call, rows: Tensor) -> Tensor:
-    rows[call.given["indices"].reshape(-1) == call.given["padding_idx"]] = 0
-    return rows
-
-
-# -- what is given ------------------------------------------------------------------------------------------------------
-
-
-def memory(name: str) -> Give:
+def memory(tensor: Tensor) -> Tensor:
     """A tensor read as if it were contiguous, from where it starts, if its storage is large enough."""
-
-    def give(call: Call) -> dict[str, Any] | None:
-        tensor = call.given.get(name)
-        if tensor is None or tensor.is_contiguous() or tensor.layout is not torch.strided:
-            return None
-        end = tensor.storage_offset() + tensor.numel()
-        if end * tensor.element_size() > tensor.untyped_storage().nbytes():
-            return None
-        dense = torch.empty(tensor.shape, device="meta").stride()
-        return {name: tensor.as_strided(tensor.shape, dense, tensor.storage_offset())}
-
-    return give
-
-
-def _first_again(name: str) -> Give:
-    """The last token is taken for the first one."""
-
-    def give(call: Call) -> dict[str, Any] | None:
-        tokens = call.given[name].detach().clone().contiguous()
-        if tokens.numel() < 2:
-            return None
-        tokens.view(-1)[-1] = tokens.view(-1)[0].clone()
-        return {name: tokens}
-
-    return give
-
-
-def _sorted_tokens(call: Call) -> dict[str, Any]:
-    tokens = call.given["indices"]
-    return {"indices": tokens.reshape(-1).sort().values.reshape(tokens.shape)}
-
-
-def _other_mode(call: Call) -> dict[str, Any] | None:
-    # Weights of samples go with sums only.
-    return None if call.given["per_sample_weights"] is not None else {"mode": (1, 0, 0)[call.given["mode"]]}
-
-
-_BAGS = ("_embedding_bag", "_embedding_bag_forward_only")
-_BACKWARDS = (
-    *("embedding_dense_backward", "embedding_sparse_backward", "_embedding_bag_dense_backward", *_BAGS),
-    "_embedding_bag_per_sample_weights_backward",
-)
-
-#: Tokens that are not all alike.
-_SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False")
-#: Where the order of tokens matters.
-_ORDERED = ("embedding", *_BACKWARDS)
-
-#: Damages of kernels.
-DAMAGES: Mapping[str, Damage] = {
-    damage.name: damage
-    for damage in (
-        Damage("zero(first)", _at(0, torch.zeros_like)),
-        Damage("zero(last)", _at(-1, torch.zeros_like)),
-        Damage("zero(column)", _zero_column),
-        Damage("negate(last)", _at(-1, torch.neg)),
-        Damage("double(first)", _at(0, lambda row: 2 * row)),
-        Damage("shift", lambda call, rows: rows.roll(1, 0), rows=2),
-        Damage("swap", _swap, rows=2),
-        Damage("repeat(first)", _repeat, rows=2),
-        Damage("cast(bfloat16)", _through(torch.bfloat16), forbids=("dtype=bfloat16",), floating=True),
-        Damage("cast(float32)", _through(torch.float32), needs=("dtype=float64",), floating=True),
-        Damage("ulp(last)", _ulp, floating=True, of_zeros=True),
-        Damage("nan(last)", _nan, floating=True, of_zeros=True),
-        Damage("stale", _stale, needs=("earlier>=1",), of_zeros=True),
-        Damage("zero(padding)", _zero_padding, needs=("padding_hit",), at=("embedding",)),
-        Damage("give(padding_idx=none)", give=lambda call: {"padding_idx": -1}, needs=("padding_hit",), at=_BACKWARDS),
-        Damage(
-            "give(scale_grad_by_freq=other)",
-            give=lambda call: {"scale_grad_by_freq": not call.given["scale_grad_by_freq"]},
-            needs=("max_count>=2",),
-            at=("embedding_dense_backward", "_embedding_bag_dense_backward"),
-        ),
-        Damage("give(mode=other)", give=_other_mode, forbids=("per_sample_weights",), at=_BAGS),
-        Damage(
-            "give(per_sample_weights=none)",
-            give=lambda call: {"per_sample_weights": None},
-            needs=("per_sample_weights",),
-            at=_BAGS,
-        ),
-        Damage("give(indices=first)", give=_first_again("indices"), needs=_SEVERAL, argument="indices"),
-        Damage("give(indices=sorted)", give=_sorted_tokens, needs=_SEVERAL, at=_ORDERED),
-        Damage("give(weight=memory)", give=memory("weight"), argument="weight"),
-        Damage("give(grad=memory)", give=memory("grad"), at=("_embedding_bag_dense_backward",)),
-        Damage("give(grad_output=memory)", give=memory("grad_output"), argument="grad_output"),
-        Damage("give(mat2=memory)", give=memory("mat2"), forbids=("right_layout=contiguous",), argument="mat2"),
-        Damage(
-            "give(max_norm=larger)",
-            give=lambda call: {"max_norm": 1.01 * call.given["max_norm"]},
-            needs=("rescaled>=1",),
-            argument="max_norm",
-        ),
-        Damage(
-            "give(norm_type=2)",
-            give=lambda call: {"norm_type": 2.0},
-            needs=("embedding_dim>=2",),
-            forbids=("norm_type=2",),
-            argument="norm_type",
-        ),
-    )
-}
+    if tensor.is_contiguous() or tensor.layout is not torch.strided:
+        return tensor
+    end = tensor.storage_offset() + tensor.numel()
+    if end * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return tensor
+    return tensor.as_strided(tensor.shape, torch.empty(tensor.shape, device="meta").stride(), tensor.storage_offset())

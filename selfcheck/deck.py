@@ -1,6 +1,6 @@
-"""Chooses the cases that *quick* and *gate* enumerate: ``python -m selfcheck.deck [FAMILY …]`` writes embcheck/core/deck.json.
-`selfcheck.reach` adds aimed cases to them, `selfcheck.reach_entries` some for faults at entries in Python, and
-`selfcheck.reach_graphs` some for faults of graphs.
+"""Chooses the cases that *quick* and *gate* enumerate, and what is aimed beside them: ``python -m selfcheck.deck`` makes
+embcheck/core/deck.json anew, in the order of `AIMED`.  With families it chooses what is enumerated of these, as
+many cases as they have, with ``--only`` what one kind of aimed cases has; all else stays as it is.
 
 A case earns its place by what it adds for what it costs: faults that it kills, laws that these break, and combinations of two
 axes' values.  Half of the faults by hand take part, and drawn faults of a seed of their own; the other half, and faults of
@@ -10,26 +10,26 @@ other seeds, measure the choice.  *quick* is chosen first, and *gate* adds to it
 from __future__ import annotations
 
 import hashlib
-import heapq
 import itertools
+import math
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from embcheck.core.deck import Choice, forget_aimed, keep, keep_aimed
+from embcheck.core.deck import Choice, enumerated, forget, keep, keep_aimed
 from embcheck.core.facts import closest
-from embcheck.core.law import Family
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import reach, reach_entries, reach_graphs, runner
+from selfcheck import greedy, reach, reach_entries, reach_graphs, runner
 from selfcheck.by_hand import Worker, in_slots
-from selfcheck.candidates import Candidate, Candidates, shipped
+from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
 from selfcheck.judging import CORE as DRAWN
@@ -45,6 +45,11 @@ _KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5), "drawn": (0.5, 0.25, 0.12)
 _PAIRS = {True: 12.0, False: 3.0}
 #: No case is cheaper than this, seconds.
 _LEAST = 0.0003
+
+#: The kinds of aimed cases in the order in which they are chosen, each beside those before it, with what chooses them.
+AIMED: Mapping[str, Callable[..., reach.Aimed]] = {
+    "kernels": reach.aimed, "entries": reach_entries.more, "graphs": reach_graphs.more,
+}  # fmt: skip
 
 Feature = Hashable
 
@@ -115,46 +120,39 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
     """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    worker = Worker()
-    try:
-        return worker.asked(3600.0, work, *given)
-    finally:
-        worker.close()
+    with closing(Worker()) as worker:
+        return worker.asked(3600.0, _with_one_thread, work, *given)
+
+
+def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
+    """Runs in a worker."""
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(1)
+    return work(*given)
 
 
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
     """Runs in a worker: the cases that each drawn fault changes."""
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(1)
-    made, keys, deck = Candidates(shipped()), list[tuple[str, int]](), list[Candidate]()
-    for name, position, place in candidates(names, measured):
-        each = made.candidate(name, place.mode, place.case)
-        if each is not None:
-            keys.append((name, position))
-            deck.append(each)
-    runner._deck[:] = [(deck, made.ledger)]
-    record = runner._recorded(drawn_faults(_DRAWN, _SEED), len(deck), jobs, lambda doing, done, total: None)
+    judged = {key: each for key, (_, each) in candidates(names, measured).items() if each is not None}
+    keys = list(judged)
+    record = runner.clean_run(drawn_faults(_DRAWN, _SEED), ([*judged.values()], shipped()), jobs)
     return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
 
 
-def _built(build: Any, jobs: int) -> dict[str, dict[str, list[Any]]]:
-    """Runs in a worker: the aimed cases that a function builds, by tier and family."""
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(1)
-    found: dict[str, dict[str, list[Any]]] = build(jobs, shipped(), _say)
-    return found
+def _built(name: str, jobs: int) -> reach.Aimed:
+    """Runs in a worker: the aimed cases of a kind, chosen beside what is enumerated and the kinds before it."""
+    forget(list(AIMED)[list(AIMED).index(name) :])
+    return AIMED[name](jobs, shipped(), _say)
 
 
 def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) -> None:
     for name in names:
         met: dict[tuple[str, int], list[Feature]] = {}
-        for _, position, place in candidates([name], measured):
+        for key, (place, _) in candidates([name], measured).items():
             values = [(axis, repr(value)) for axis, value in place.case.axes.items() if axis != "seed"]
-            met[name, position] = [(name, place.mode, hash(pair)) for pair in itertools.combinations(values, 2)]
+            met[key] = [(name, place.mode, hash(pair)) for pair in itertools.combinations(values, 2)]
         count = Counter(itertools.chain.from_iterable(met.values()))
         # What only one case of the pool has is a value of its own, such as an exact list of indices.
         shared = {pair for pair, times in count.items() if times > 1}
@@ -167,52 +165,56 @@ def _pairs(found: Matrix, names: list[str], measured: Mapping[str, Measured]) ->
 
 
 def choose(
-    found: Matrix, measured: Mapping[str, Measured], names: Iterable[str], budget: float, taken: set[tuple[str, int]]
+    found: Matrix,
+    measured: Mapping[str, Measured],
+    names: Iterable[str],
+    budget: float,
+    taken: set[tuple[str, int]],
+    most: float = math.inf,
 ) -> float:
-    """Adds cases to those taken, always the one that adds most for its cost, until a budget is spent; what is spent.
-
-    What a case adds only falls as others are taken, so that a case is looked at again only once it comes up.
-    """
+    """Adds cases of some families to those taken, until a budget is spent or so many are added; what is spent on these families."""
     had: Counter[Feature] = Counter()
-    keys = [
-        (name, position) for name in names for position, s in enumerate(measured[name].seconds) if s != float("inf")
-    ]
-    spent = 0.0
-    for key in keys:
-        if key in taken:
-            had.update(found.features.get(key, ()))
-            spent += measured[key[0]].seconds[key[1]]
-    cost = {key: max(_LEAST, measured[key[0]].seconds[key[1]]) for key in keys}
-    heap = [(-found.gain(key, had) / cost[key], key) for key in keys if key not in taken]
-    heapq.heapify(heap)
-    while heap and spent < budget:
-        _, key = heapq.heappop(heap)
-        now = -found.gain(key, had) / cost[key]
-        if now >= 0:
-            continue
-        if heap and now > heap[0][0] + 1e-12:
-            heapq.heappush(heap, (now, key))
-            continue
+    costs = {
+        (name, position): max(_LEAST, seconds)
+        for name in names
+        for position, seconds in enumerate(measured[name].seconds)
+        if seconds != float("inf")
+    }
+
+    def take(key: tuple[str, int]) -> None:
         taken.add(key)
-        had.update(found.features[key])
-        spent += cost[key]
-    return spent
+        had.update(found.features.get(key, ()))
+
+    already = taken & costs.keys()
+    for key in already:
+        take(key)
+    return greedy.choose(costs, already, partial(found.gain, had=had), take, budget, most)
 
 
 def chosen(
     names: list[str], found: Matrix, measured: Mapping[str, Measured]
 ) -> dict[str, dict[str, dict[str, Choice]]]:
-    """What each tier runs, by family and mode; some of the families have their share of the budget."""
-    places = {(name, position): place for name, position, place in candidates(names, measured)}
+    """What each tier runs, by family and mode.
+
+    The whole spends its budgets.  Of some families each has as many cases as it had, which is what the whole gave it; one of which
+    nothing is chosen yet has its share of the budget.
+    """
+    places = {key: place for key, (place, _) in candidates(names, measured).items()}
     taken = {key for key, place in places.items() if place.part == "obliging"}
     tiers: dict[tuple[str, int], str] = {}
+    every = {core: [name for name in load_families() if (name in CORE) == core] for core in (True, False)}
     for tier, budgets in BUDGETS.items():
         before = set(taken)
-        for budget, core in zip(budgets, (True, False), strict=True):
-            concerned = [name for name in names if (name in CORE) == core]
-            share = len(concerned) / sum((name in CORE) == core for name in load_families())
-            spent = choose(found, measured, concerned, share * budget, taken)
-            _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
+        for budget, (core, families) in zip(budgets, every.items(), strict=True):
+            if set(names).issuperset(families):
+                spent = choose(found, measured, families, budget, taken)
+                _say(f"{tier} {'core' if core else 'extended'}: {spent:.1f} s, {len(taken)} cases in all")
+                continue
+            for name in [each for each in families if each in names]:
+                had = enumerated(name, tier)
+                limits = (budget / len(families), taken) if had is None else (math.inf, taken, had)
+                spent = choose(found, measured, [name], *limits)
+                _say(f"{tier} {name}: {spent:.1f} s")
         tiers.update(dict.fromkeys(taken - before, tier))
     made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     for (name, position), tier in tiers.items():
@@ -234,34 +236,24 @@ def _say(line: str) -> None:
 
 def main(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FAMILY", help="Families, whose aimed cases stay; all by default."),
+        list[str] | None, typer.Argument(metavar="FAMILY", help="Families, of which what is enumerated is chosen.")
     ] = None,
-    aimed: Annotated[bool, typer.Option("--aimed", help="Only what is aimed, anew.")] = False,
-    entries: Annotated[bool, typer.Option("--entries", help="Only cases for entries in Python, beside them.")] = False,
-    graphs: Annotated[
-        bool, typer.Option("--graphs", help="Only cases of modes that make graphs, in place of those that there are.")
-    ] = False,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="KIND", help=f"Aimed cases alone: {', '.join(AIMED)}.")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Worker processes.")] = 2,
 ) -> None:
-    """Chooses the cases that quick and gate run, and writes them; what was chosen for other families stays."""
-    families: dict[str, Family] = dict(load_families())
-    for name in names or ():
-        if name not in families:
-            raise typer.BadParameter(f"no family {name!r}; {closest(name, families) or 'see `embcheck laws`'}")
-    alone = aimed or entries or graphs
-    if not alone:
+    """Chooses the cases of all profiles anew, or some of them, and writes them; what else was chosen stays."""
+    families = load_families()
+    for given, known in ((names, families), (only, AIMED)):
+        for name in given or ():
+            if name not in known:
+                raise typer.BadParameter(f"no {name!r}; {closest(name, known) or 'there are ' + ', '.join(known)}")
+    if names or not only:
         wanted = names or list(families)
-        found, measured = matrix(wanted, jobs)
-        keep(chosen(wanted, found, measured), families)
-    whole = not alone and not names
-    if aimed or whole:
-        forget_aimed(families)
-    for asked, build in ((aimed, reach.aimed), (entries, reach_entries.more)):
-        if asked or whole:
-            keep_aimed(_apart(_built, build, jobs), families)
-    for part in reach_graphs.PARTS if graphs or whole else ():
-        keep_aimed(_apart(_built, partial(reach_graphs.more, part), jobs), families, mode=part.mode)
+        keep(chosen(wanted, *matrix(wanted, jobs)), families)
+    for name in AIMED if not (names or only) else only or ():
+        keep_aimed(name, _apart(_built, name, jobs))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from embcheck.core.facts import holds, named, require
 from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, terms
 from selfcheck.contradictions import contradictory
-from selfcheck.damages import DAMAGES, Damage
+from selfcheck.damages import Damage
+from selfcheck.kernel_damages import DAMAGES
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Site
@@ -40,14 +41,17 @@ _WEIGHTS = {
 
 
 #: Every site with the damages of its kind.
-_EVERY = ((SITES, DAMAGES), (PYTHON_SITES, PYTHON_DAMAGES), (TRACED_SITES, TRACED_DAMAGES))
+_SITES: Mapping[str, tuple[Site, Mapping[str, Damage]]] = {
+    name: (site, having)
+    for sites, having in ((SITES, DAMAGES), (PYTHON_SITES, PYTHON_DAMAGES), (TRACED_SITES, TRACED_DAMAGES))
+    for name, site in sites.items()
+}
 
 
-def _found(name: str) -> tuple[Mapping[str, Site], Mapping[str, Damage]]:
-    for sites, having in _EVERY:
-        if name in sites:
-            return sites, having
-    raise ValueError(f"no site {name!r}; {_close(name, [each for sites, _ in _EVERY for each in sites])}")
+def _found(name: str) -> tuple[Site, Mapping[str, Damage]]:
+    if name not in _SITES:
+        raise ValueError(f"no site {name!r}; {_close(name, _SITES)}")
+    return _SITES[name]
 
 
 def site_of(name: str) -> Site:
@@ -56,7 +60,7 @@ def site_of(name: str) -> Site:
     Raises:
         ValueError: if there is none.
     """
-    return _found(name)[0][name]
+    return _found(name)[0]
 
 
 class Fault(NamedTuple):
@@ -106,8 +110,8 @@ def _close(word: str, known: Any) -> str:
 
 def damages(site: str) -> Sequence[Damage]:
     """The damages of a site."""
-    found = site_of(site)
-    return [damage for damage in _found(site)[1].values() if damage.of(found)]
+    found, having = _found(site)
+    return [damage for damage in having.values() if damage.of(found)]
 
 
 def damage_of(site: str, name: str) -> Damage:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -95,8 +95,8 @@ def refusing(when: Callable[[Call], object] = lambda call: True) -> Change:
 
 @contextmanager
 def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
-    """``change(call)`` in the place of ``owner.attribute``; a module that takes long to import is given by its name."""
-    owner = import_module(owner) if isinstance(owner, str) else owner
+    """``change(call)`` in the place of ``owner.attribute``; what takes long to import is given by its name."""
+    owner = pkgutil.resolve_name(owner) if isinstance(owner, str) else owner
     found = vars(owner).get(attribute, getattr(owner, attribute))
     kind = type(found) if isinstance(found, (classmethod, staticmethod)) else None
     original = found.__func__ if kind else found
@@ -139,24 +139,26 @@ _NAMED = re.compile(r"[a-z0-9_]+: ")
 changes = _Changes()
 
 
-def instead(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
+def instead(
+    owner: Any, attribute: str, family: str, done: Callable[[Change], Change] = lambda change: change, **more: Any
+) -> Callable[[Change], Change]:
     """Registers what is decorated as a fault of a function, done in its place; its docstring is the sentence."""
 
     def register(change: Change) -> Change:
-        changes[owner, attribute, family, more] = {f"{change.__name__}: {_sentence(change)}": change}
+        changes[owner, attribute, family, more] = {f"{change.__name__}: {_sentence(change)}": done(change)}
         return change
 
     return register
 
 
-def afterwards(owner: Any, attribute: str, family: str, **more: Any) -> Callable[[Change], Change]:
-    """Registers what is decorated as a fault of a function, done once that has returned ``call.found``."""
+#: The same for what is done once the function has returned ``call.found``.
+afterwards = partial(instead, done=after)
 
-    def register(effect: Change) -> Change:
-        changes[owner, attribute, family, more] = {f"{effect.__name__}: {_sentence(effect)}": after(effect)}
-        return effect
 
-    return register
+def of_family(family: str, *rows: tuple[Any, str, str, Change]) -> None:
+    """Registers faults of a family: for each the function's owner and name, the sentence and the change."""
+    for owner, attribute, sentence, change in rows:
+        changes[owner, attribute, family] = {sentence: change}
 
 
 def _named(text: str) -> str:
@@ -174,8 +176,8 @@ Spoil = Callable[[KernelCall, Any], Any]
 
 
 def _plan(spoil: Spoil, site: Site, call: KernelCall, result: Any) -> Plan:
-    tensor = tensor_of(site, call, result)
-    if not site.writes or tensor is None:
+    tensor = tensor_of(site, call, result) if site.writes else None
+    if tensor is None:
         return lambda: spoil(call, result)
     return lambda: put(site, result, tensor, spoil(call, tensor.detach().clone()))
 

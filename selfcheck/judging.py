@@ -83,7 +83,9 @@ def deck(profile: str, seed: int, families: Iterable[str] = CORE) -> tuple[list[
 
 
 class Judging:
-    """Judges cases of a deck while `Sites` are installed."""
+    """Judges cases of a deck while `Sites` are installed; ``clock`` tells seconds of CPU time."""
+
+    clock = staticmethod(time.process_time)
 
     def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, sites: Sites) -> None:
         self.candidates, self.sites, self.made = candidates, sites, Candidates(ledger)
@@ -112,26 +114,33 @@ class Judging:
         """Plants a fault and judges the cases that it changes, the smallest first, until a law sees it."""
         if not met:
             return DrawnResult(str(fault), "not reached")
-        started = time.process_time()
-        found = DrawnResult(str(fault), "survived", len(met), len(changed))
         order = sorted(changed, key=lambda position: (size(self.candidates[position].case), position))
+        begun = found = DrawnResult(str(fault), "survived", len(met), len(changed))
         if not order or not self._raising(fault, order):
             return replace(found, status="inert", told=UNJUDGED if order else "nothing changes")
+        for found in self._in_turn(fault, order, begun):
+            if found.laws:
+                return replace(found, status="killed")
+            if found.seconds > LIMIT:
+                return replace(found, status="time-out")
+        return replace(found, status="unknown") if found.told else found
+
+    def _in_turn(self, fault: Fault, order: Sequence[int], found: DrawnResult) -> Iterator[DrawnResult]:
+        """What is known of a fault after each case that is judged with it, until a law sees it."""
+        started = self.clock()
         for judged, position in enumerate(order, 1):
             candidate = self.candidates[position]
             laws, failed = self._killers(fault, candidate)
-            spent = time.process_time() - started
+            told, case = found.told or next(iter(failed.values()), ""), self._words(candidate) if laws else ""
             found = replace(
-                found,
-                judged=judged,
-                seconds=spent,
-                told=found.told or next(iter(failed.values()), ""),
+                found, judged=judged, seconds=self.clock() - started, told=told, laws=tuple(laws), case=case
             )
+            yield found
             if laws:
-                return replace(found, status="killed", laws=tuple(laws), case=repr(candidate.case))
-            if spent > LIMIT:
-                return replace(found, status="time-out")
-        return replace(found, status="unknown") if found.told else found
+                return
+
+    def _words(self, candidate: Candidate) -> str:
+        return repr(candidate.case)
 
     def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
         """The result of a fault on the deck, and if that does not kill it, on cases that are aimed at it."""

@@ -41,6 +41,8 @@ class Sites:
     While faults are watched, ``met`` are those that hit a call, ``changed`` those whose damage changes a result.
     """
 
+    kernels: Mapping[str, Site] = SITES
+
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.planted: tuple[Fault, Damage | None] | None = None
         self.met: set[int] = set()
@@ -82,7 +84,7 @@ class Sites:
         self._library = torch.library.Library("aten", "IMPL")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a kernel is replaced is the point
-            for site in SITES.values():
+            for site in self.kernels.values():
                 right = torch.library.get_kernel(f"aten::{site.name}", "CPU")
                 self._library.impl(site.name, functools.partial(self._kernel, site, right), "CPU", with_keyset=True)
         self._wrap()

@@ -144,11 +144,13 @@ def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
     return found
 
 
-def candidates(names: Sequence[str], measured: Mapping[str, Measured]) -> list[tuple[str, int, Place]]:
-    """Every case that was measured, with its family and its position."""
-    return [
-        (name, position, place)
+def candidates(
+    names: Sequence[str], measured: Mapping[str, Measured]
+) -> dict[tuple[str, int], tuple[Place, Candidate | None]]:
+    """Every case that was measured, by its family and its position."""
+    return {
+        (name, position): each
         for name in names
-        for position, (place, _) in enumerate(_pool_of(name))
+        for position, each in enumerate(_pool_of(name))
         if measured[name].seconds[position] != float("inf")
-    ]
+    }

@@ -6,14 +6,14 @@ Damages of rows are those of the kernels.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from selfcheck.damages import DAMAGES, Damage, memory
+from selfcheck.damages import Damage, given, memory
+from selfcheck.kernel_damages import DAMAGES
 from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import (
     ALL,
@@ -21,6 +21,7 @@ from selfcheck.tensor_plans import (
     Plan,
     Planner,
     as_returned,
+    doing,
     gradient_into_parameter,
     of_gradient,
     of_leaf,
@@ -32,23 +33,11 @@ from selfcheck.tensor_plans import (
 )
 
 _VALUES = ("value", "transform")
-_NAMES = (
-    "",
-    "params_",
-    "data_",
-    "self_",
-    "weight_",
-    "tensor_",
-    "param_",
-    "input_",
-    "embeddings_",
-    "x_",
-    "weight_v_",
-    "X_",
-    "outputs_",
-    "args_",
-    "primals_",
-)
+#: How the names of facts of a dtype begin.
+_NAMES = ("", *(f"{name}_" for name in (
+    "params", "data", "self", "weight", "tensor", "param", "input", "embeddings",
+    "x", "weight_v", "X", "outputs", "args", "primals",
+)))  # fmt: skip
 
 # -- what is done to the module of a call, or to the dictionary that it returns -----------------------------------------
 
@@ -65,7 +54,7 @@ def of_module(choose: Callable[[nn.Module, Names, Call], Plan | None]) -> Planne
         parts = [(part, part._parameters) for part in module.modules()]
         names = [(part, name, each) for part, held in parts for name, each in held.items() if each is not None]
         done = choose(module, names, call)
-        return None if done is None else lambda: (done(), result)[1]
+        return None if done is None else doing(done, result)
 
     return planned
 
@@ -162,7 +151,7 @@ def cloned(pairs: Pairs) -> Pairs | None:
 def forgotten(site: Site, call: Call, result: Any) -> Plan | None:
     """What an optimizer keeps of its last Parameter is lost."""
     kept = call.given["self"].state
-    return (lambda: (kept.pop(list(kept)[-1]), result)[1]) if kept else None
+    return doing(lambda: kept.pop(list(kept)[-1]), result) if kept else None
 
 
 # -- arguments ----------------------------------------------------------------------------------------------------------
@@ -177,13 +166,6 @@ def _scaled(factor: int) -> Change:
         if isinstance(value, (int, float)) and type(value) is not bool and value and math.isfinite(value)
         else value
     )
-
-
-def _given(name: str, change: Change, call: Call) -> dict[str, Any]:
-    """The argument of a name changed, if that changes it."""
-    value = call.given.get(name)
-    changed = value if value is None else change(value)
-    return {} if changed is value else {name: changed}
 
 
 #: What an argument is given as, by a word, and the arguments; a site has those that it takes.
@@ -205,23 +187,13 @@ _GIVEN: Mapping[str, tuple[Change, str]] = {
 }
 
 
-def _gives() -> list[Damage]:
-    found = [
-        Damage(
-            f"give({name}={word})",
-            give=partial(_given, name, change),
-            needs=(f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov"),
-            forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"),
-            argument=name,
-        )
-        for word, (change, names) in _GIVEN.items()
-        for name in names.split()
-    ]
-    dense = {name: (f"{name}_layout=contiguous",) for name in ("input", "weight")}
-    return found + [
-        Damage(f"give({name}=memory)", give=memory(name), forbids=forbidden, argument=name)
-        for name, forbidden in dense.items()
-    ]
+def _gives() -> Iterator[Damage]:
+    for word, (change, names) in _GIVEN.items():
+        for name in names.split():
+            needs = (f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov")
+            yield given(name, word, change, needs=needs, forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"))
+    for name in ("input", "weight"):
+        yield given(name, "memory", memory, forbids=(f"{name}_layout=contiguous",))
 
 
 def _narrow(*dtypes: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Cases are built for conditions that too few others meet, several at a time where
 
 from __future__ import annotations
 
-import heapq
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
@@ -20,9 +20,10 @@ from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS, renamed
-from selfcheck.calls import TEXTS, Calls, Hits, Wanted, calls_of, counted, drawn, met
+from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
+from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.runner import forks
 
@@ -51,6 +52,10 @@ _COSTS = {
 }
 
 
+#: The cases that are chosen, by family, mode and tier.
+Aimed = dict[tuple[str, str, str], list[Any]]
+
+
 class Built(NamedTuple):
     """A case of a family with the calls in which it can be judged."""
 
@@ -75,24 +80,16 @@ def _elements(axes: Mapping[str, Any]) -> float:
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
 
-#: What forks record, and what says which cases a ledger lets be executed.
-_recording: list[Candidate] = []
+#: What says in forks which cases a ledger lets be executed.
 _candidates: list[Candidates] = []
 
 
-def _recorded(part: range) -> list[Built]:
-    some = [_recording[place] for place in part]
-    return [Built(each.family.name, tuple(each.case), calls_of(each)) for each in some]
-
-
-def _built(tasks: Sequence[tuple[str, Sequence[Sequence[str]], int]]) -> list[Built]:
-    found = []
-    for site, wanted, seed in tasks:
-        made = _case(site, wanted, seed)
-        # Several conditions together can ask for a table that does not fit into memory.
-        if made is not None and Built(made.family.name, made.case, ()).cost <= _LARGEST:
-            found.append(Built(made.family.name, tuple(made.case), calls_of(made)))
-    return found
+def _built(task: tuple[str, Sequence[Sequence[str]], int]) -> Built | None:
+    made = _case(*task)
+    # Several conditions together can ask for a table that does not fit into memory.
+    if made is None or Built(made.family.name, made.case, ()).cost > _LARGEST:
+        return None
+    return Built(made.family.name, tuple(made.case), calls_of(made))
 
 
 def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | None:
@@ -126,32 +123,30 @@ def _tasks(wanted: Sequence[Wanted], due: Sequence[int], number: int) -> Iterato
             yield site, some[place : place + _OTHERS], number * len(due) + place
 
 
+def striped(tasks: Sequence[Any], stripes: int) -> list[Any]:
+    """Every so many tasks behind each other, for those of a site cost alike."""
+    return [task for first in range(stripes) for task in tasks[first::stripes]]
+
+
 def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], list[Built], Hits, Sequence[Any]]:
     """What the tiers run anyway and the cases that are built, with the conditions that each meets; and the conditions.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
     wanted, draws = drawn(_SEED, _DRAWN), Random("the order in which conditions are due")
-    bases = {tier: deck(tier, 0)[0][::share] for tier, share in _SHARE.items()}
-    _recording[:] = [each for base in bases.values() for each in base]
+    found = {tier: met(recorded(deck(tier, 0)[0][::share], jobs), wanted) for tier, share in _SHARE.items()}
+    say(f"{sum(map(len, found.values()))} cases of the decks are recorded")
     _candidates[:] = [Candidates(ledger)]
     cases: list[Built] = []
-    hits: Hits = []
+    hits: list[Any] = []
+    had = _SHARE["gate"] * counted(found["gate"], len(wanted))
     with forks(jobs) as pool:
-        parts = [range(start, min(start + 256, len(_recording))) for start in range(0, len(_recording), 256)]
-        recorded = [each for some in pool.map(_recorded, parts) for each in some]
-        found, start = {}, 0
-        for tier, base in bases.items():
-            found[tier] = met([each.calls for each in recorded[start : start + len(base)]], wanted)
-            start += len(base)
-        say(f"{len(recorded)} cases of the decks are recorded")
-        had = _SHARE["gate"] * counted(found["gate"], len(wanted))
         for number in range(_ROUNDS):
             due = [int(position) for position in np.flatnonzero(had < _DUE)]
             draws.shuffle(due)
             due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
-            tasks = list(_tasks(wanted, due, number))
-            made = [each for some in pool.map(_built, [tasks[k::24] for k in range(24)]) for each in some]
+            tasks = striped(list(_tasks(wanted, due, number)), 24)
+            made = [each for each in pool.map(_built, tasks, chunksize=64) if each is not None]
             cases += [
                 each._replace(case=_candidates[0].families[each.family].space.case_type(*each.case)) for each in made
             ]
@@ -168,46 +163,17 @@ def _said(had: npt.NDArray[np.int64]) -> str:
     )
 
 
-def aimed(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
-    """For each tier and family the aimed cases that add most for their cost to what the tier runs anyway."""
+def aimed(jobs: int, ledger: Ledger, say: Any) -> Aimed:
+    """For each tier the aimed cases that add most for their cost to what the tier runs anyway."""
     bases, cases, hits, wanted = candidates(jobs, ledger, say)
     taken: list[int] = []
-    found: dict[str, dict[str, list[Any]]] = {}
+    found: Aimed = defaultdict(list)
     for tier, base in bases.items():
         had = _SHARE[tier] * counted(base, len(wanted)) + counted([hits[each] for each in taken], len(wanted))
         before = len(taken)
-        add(taken, cases, hits, had, AIMED[tier])
-        found[tier] = {}
+        add(taken, [each.cost for each in cases], hits, had, AIMED[tier], WORTH)
         for each in taken[before:]:
-            found[tier].setdefault(cases[each].family, []).append(cases[each].case)
+            name = cases[each].family
+            found[name, _candidates[0].families[name].modes[0], tier].append(cases[each].case)
         say(f"{tier}: {len(taken)} aimed cases; {_said(had)}")
     return found
-
-
-def add(
-    taken: list[int],
-    cases: Sequence[Any],
-    hits: Hits,
-    had: npt.NDArray[np.int64],
-    budget: float,
-    worths: Sequence[float] = WORTH,
-) -> None:
-    """Adds to what is taken, always what adds most for its cost, until a budget is spent."""
-    worth = np.array([*worths, 0.0])
-    costs: list[float] = [each.cost for each in cases]
-
-    def gain(position: int) -> float:
-        return -float(worth[np.minimum(had[hits[position]], len(worths))].sum()) / costs[position]
-
-    spent = sum(costs[each] for each in taken)
-    heap = [(gain(position), position) for position in set(range(len(hits))).difference(taken)]
-    heapq.heapify(heap)
-    while heap and spent < budget:
-        _, position = heapq.heappop(heap)
-        now = gain(position)
-        if heap and now > heap[0][0]:  # what a case adds only falls as others are taken
-            heapq.heappush(heap, (now, position))
-        elif now < 0:
-            taken.append(position)
-            had[hits[position]] += 1
-            spent += costs[position]

@@ -4,9 +4,8 @@ the conditions of other faults of extended random ones."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,20 +17,21 @@ from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.families.param_groups.cases import groups_of
 from selfcheck import reach_steps, runner
-from selfcheck.calls import Calls, calls_of, counted, drawn, met
+from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS
-from selfcheck.drawn import Fault, faults
+from selfcheck.drawn import faults
+from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
-from selfcheck.reach import add
+from selfcheck.reach import WORTH, Aimed
 
 
 class Part(NamedTuple):
     """Faults of sets, of each so many, at some sites, and the families whose cases call many of these.
 
     Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` lookups together,
-    beside what *gate* runs.  Others are ``built`` for the faults.
+    beside what *gate* runs.  Others are ``built`` for the faults of formulas.
     """
 
     drawn: Mapping[str, int]
@@ -40,23 +40,16 @@ class Part(NamedTuple):
     looked_at: int
     budget: float
     tier: str = "gate"
-    built: Callable[[Sequence[Fault]], Sequence[tuple[str, Any]]] = lambda faults: ()
+    built: bool = False
 
 
 _FORMULAS = frozenset(site.name for site in STEPS)
-
-
-def _built_steps(faults: Sequence[Fault]) -> Sequence[tuple[str, Any]]:
-    return [("param_groups", case) for case in reach_steps.built(faults)]
-
 
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
     # Of others that make layers and fill tables few judge what they hold.
     Part({"core": 30000}, frozenset(("Linear.__init__", "nn.init.normal_")), ("initializers",), 2000, 150.0),
-    Part(
-        {"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=_built_steps
-    ),
+    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=True),
     Part(
         {"extended": 3000},
         frozenset(EXTENDED) - _FORMULAS,
@@ -67,7 +60,7 @@ PARTS = (
         1500,
         2000.0,
     ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 8000.0, "full", built=_built_steps),
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 8000.0, "full", built=True),
 )
 
 
@@ -86,7 +79,6 @@ class Drawn(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The sites."""
         return sorted(set(PYTHON_WEIGHTS[self.of]) - _FORMULAS)
 
 
@@ -123,35 +115,27 @@ _COSTS = {"module_traversal": 34.0, "initializers": 1.5, "construction": 1.5, "p
 _SEED = 20261125
 
 
-class _Case(NamedTuple):
-    candidate: Candidate
-
-    @property
-    def cost(self) -> float:
-        """In lookups; families tell too little of modules with parts, and too much of small tensors."""
-        name, case = self.candidate.family.name, self.candidate.case
-        if name == "param_groups":
-            return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
-        return float(_COSTS.get(name, self.candidate.family.cost))
+def _cost(candidate: Candidate) -> float:
+    """In lookups; families tell too little of modules with parts, and too much of small tensors."""
+    name, case = candidate.family.name, candidate.case
+    if name == "param_groups":
+        return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
+    return float(_COSTS.get(name, candidate.family.cost))
 
 
-def more(jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
-    """For *gate*, for *full* and each family the cases that add most for their cost.
+def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
+    """For *gate* and for *full* the cases that add most for their cost.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    chosen: dict[str, dict[str, list[Any]]] = {}
+    chosen: Aimed = defaultdict(list)
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
-            chosen.setdefault(part.tier, {}).setdefault(each.family.name, []).append(each.case)
-    for wanted in DRAWN:
-        for each in _random(wanted, jobs, ledger, say):
-            chosen.setdefault(wanted.tier, {}).setdefault(each.family.name, []).append(each.case)
+            chosen[each.family.name, each.mode.name, part.tier].append(each.case)
+    for of in DRAWN:
+        for each in _random(of, jobs, ledger, say):
+            chosen[each.family.name, each.mode.name, of.tier].append(each.case)
     return chosen
-
-
-def _calls(part: range, names: Sequence[str]) -> list[Calls]:
-    return [calls_of(runner._deck[0][0][place], names) for place in part]
 
 
 def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
@@ -166,19 +150,9 @@ def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidat
     )
     others = [each for name, case in built if case is not None and (each := made.fitted(name, case)) is not None]
     base = deck(of.tier, 0, of.families)[0][:: of.share]
-    runner._deck[:] = [([*base, *others], ledger)]
-    count = len(base) + len(others)
-    with runner.forks(jobs) as pool:
-        parts = pool.map(
-            partial(_calls, names=of.names), [range(start, min(start + 64, count)) for start in range(0, count, 64)]
-        )
-        hits = met([each for part in parts for each in part], wanted)
+    hits = met(recorded([*base, *others], jobs, of.names), wanted)
     had = of.share * counted(hits[: len(base)], len(wanted))
-    say(f"{np.mean(had > 0):.1%} of {len(wanted)} conditions are met; {len(others)} random cases are looked at")
-    taken: list[int] = []
-    add(taken, [_Case(each) for each in others], hits[len(base) :], had, of.budget)
-    say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
-    return [others[each] for each in taken]
+    return _best(others, hits[len(base) :], had, of.budget, say)
 
 
 def _random_case(family: Family, number: int) -> Any:
@@ -192,18 +166,16 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
     wanted = [
         fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of) if fault.site in part.sites
     ]
-    base, others = deck("gate", 0, part.families)[0], list[Candidate]()
-    made = Candidates(ledger)
-    others += [each for each in (made.fitted(*built) for built in part.built(wanted)) if each is not None]
+    base, made = deck("gate", 0, part.families)[0], Candidates(ledger)
+    built = reach_steps.built(wanted) if part.built else ()
+    others = [each for each in (made.fitted("param_groups", case) for case in built) if each is not None]
     for name in part.families if part.looked_at else ():
         every = deck("full", 0, (name,))[0]
         others += [
             each for each in every[:: 1 + len(every) // part.looked_at] if each.mode.name == each.family.modes[0]
         ]
-    runner._deck[:] = [([*base, *others], ledger)]
-    runner._sites[:] = sorted({fault.site for fault in wanted})
-    found = runner._recorded(
-        wanted, len(base) + len(others), jobs, lambda doing, done, total: say(f"{done} of {total}")
+    found = runner.clean_run(
+        wanted, ([*base, *others], ledger), jobs, lambda doing, done, total: say(f"{done} of {total}")
     )
     had, hits = np.zeros(len(wanted), np.int64), [list[int]() for _ in others]
     for fault, positions in found.changed.items():
@@ -212,8 +184,13 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
                 had[fault] += 1
             else:
                 hits[position - len(base)].append(fault)
-    say(f"{np.mean(had > 0):.1%} of {len(wanted)} faults change a case of gate; {len(others)} more are looked at")
+    return _best(others, [np.array(each, np.int32) for each in hits], had, part.budget, say)
+
+
+def _best(others: Sequence[Candidate], hits: Hits, had: Any, budget: float, say: Any) -> Sequence[Candidate]:
+    """What adds most for its cost to what was had."""
     taken: list[int] = []
-    add(taken, [_Case(each) for each in others], [np.array(each, np.int32) for each in hits], had, part.budget)
-    say(f"with {len(taken)} more {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
+    say(f"{np.mean(had > 0):.1%} of {len(had)} are met; {len(others)} more cases are looked at")
+    add(taken, [_cost(each) for each in others], hits, had, budget, WORTH)
+    say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
     return [others[each] for each in taken]

@@ -5,6 +5,7 @@ Where sizes are constants each case is a graph of its own, so that a call has th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,13 +22,12 @@ from embcheck.core.stream import Stream
 from embcheck.core.targets import Unmet, Wish
 from embcheck.engine.execution import Execution
 from embcheck.families.lookup.aimed_tokens import attempts
-from embcheck.modes.mode import MODES
 from selfcheck.aiming import BUILDERS
-from selfcheck.calls import counted
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, damage_of, faults, site_of
+from selfcheck.greedy import add, counted
 from selfcheck.lowered import without_code
-from selfcheck.reach import add
+from selfcheck.reach import Aimed, striped
 from selfcheck.runner import forks
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
 from selfcheck.tracing import TracedSites
@@ -55,7 +55,6 @@ _KERNELS = {"embedding": "embedding", "index_select": "index_select"}
 #: The axes of a table and of tokens, in the words of those who build.
 _TABLE = {"dtype": "dtype", "rows": "num_embeddings", "columns": "embedding_dim", "layout": "layout"}
 _TOKENS = {"rank": "rank", "numel": "numel", "dtype": "index_dtype", "layout": "index_layout"}
-_UPSTREAM = {name: axis for name, axis in _TABLE.items() if name != "rows"}
 #: What may be wished of the padding: its place, and how many rows there are.
 _PLACES = {
     "=-1": ("padding=none",), "=0": ("padding=first",), "=1": ("padding=last",),
@@ -209,38 +208,21 @@ _wanted: list[Fault] = []
 _candidates: list[Candidates] = []
 
 
-class _Case(NamedTuple):
-    family: str
-    case: Any
-    cost: float = 1.0
-
-
-def _hits(part: Part, chosen: range) -> list[tuple[str, Any, list[int]]]:
-    """Cases for some of the faults that are wanted, with those whose conditions their calls meet."""
+def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
+    """A case for one of the faults that are wanted, with those whose conditions its calls meet."""
     if not _recorders:
         _recorders.append(Recorder())
         _recorders[0].install()
         torch.set_num_threads(1)
-    found = []
-    for place in chosen:
-        fault, turn = _wanted[place // part.turns], place % part.turns
-        made = built(fault, turn, part.mode)
-        candidate = None if made is None else fitted(_candidates[0], *made, part.mode)
-        if candidate is not None:
-            calls, case = _recorders[0].of(candidate), candidate.case
-            met = [k for k, each in enumerate(_wanted)
-                   if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
-            found.append((candidate.family.name, tuple(candidate.case), met))
-    return found
-
-
-def fitted(made: Candidates, name: str, case: Any, mode: str) -> Candidate | None:
-    """A case of a family made fit for a mode; None of one that it can't run."""
-    family = made.families[name]
-    case = family.space.repair(case)
-    if case is None or MODES[mode].reason(case, family) is not None:
+    fault, turn = _wanted[place // part.turns], place % part.turns
+    made = built(fault, turn, part.mode)
+    candidate = None if made is None else _candidates[0].fitted(*made, part.mode)
+    if candidate is None:
         return None
-    return made.candidate(name, mode, case)
+    calls, case = _recorders[0].of(candidate), candidate.case
+    met = [k for k, each in enumerate(_wanted)
+           if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
+    return candidate.family.name, tuple(case), met
 
 
 def _shows(fault: Fault, case: Any) -> bool:
@@ -265,30 +247,33 @@ def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def more(part: Part, jobs: int, ledger: Ledger, say: Any) -> dict[str, dict[str, list[Any]]]:
-    """For *full* and each family the cases that add most conditions of drawn faults.
+def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
+    """For *full*, for each mode and family, the cases that add most conditions of drawn faults.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    _wanted[:] = list(_drawn(part))
+    found: Aimed = defaultdict(list)
+    for part in PARTS:
+        for family, case in _of_part(part, jobs, ledger, say):
+            found[family, part.mode, "full"].append(case)
+    return found
+
+
+def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Iterator[tuple[str, Any]]:
+    drawn = faults(2 * part.drawn, _SEED, "", "graphs")
+    _wanted[:] = [each for each in drawn if each.site.startswith(part.sites)]
     _candidates[:] = [Candidates(ledger)]
-    cases, hits = list[_Case](), list[Any]()
+    cases, hits = list[tuple[str, Any]](), list[Any]()
     count = len(_wanted) * part.turns
     with forks(jobs) as pool:
-        for some in pool.map(partial(_hits, part), [range(k, count, 64) for k in range(64)]):
-            for family, axes, met in some:
-                case: Any = _candidates[0].families[family].space.case_type(*axes)
-                cases.append(_Case(family, case, 1.0 + (case.history != "fresh" or case.route == "two_shapes")))
+        for each in pool.map(partial(_hits, part), striped(range(count), 64), chunksize=count // 64 + 1):
+            if each is not None:
+                family, axes, met = each
+                cases.append((family, _candidates[0].families[family].space.case_type(*axes)))
                 hits.append(np.array(met, np.int32))
     had, taken = np.zeros(len(_wanted), np.int64), list[int]()
     say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
-    add(taken, cases, hits, had, part.budget, _WORTH)
+    costs = [1.0 + (case.history != "fresh" or case.route == "two_shapes") for _, case in cases]
+    add(taken, costs, hits, had, part.budget, _WORTH)
     say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
-    found: dict[str, list[Any]] = {}
-    for each in taken:
-        found.setdefault(cases[each].family, []).append(cases[each].case)
-    return {"full": found}
-
-
-def _drawn(part: Part) -> Iterator[Fault]:
-    return (each for each in faults(2 * part.drawn, _SEED, "", "graphs") if each.site.startswith(part.sites))
+    return (cases[each] for each in taken)

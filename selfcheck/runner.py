@@ -25,6 +25,9 @@ from selfcheck.traced_sites import TRACED_SITES
 
 #: Parts of the deck, and faults that a worker takes at a time; about how many calls of a site are to raise.
 _PARTS, _FAULTS, _SEEN = 16, 8, 40
+#: The cases that are judged, with the ledger; and who is told what is done, how much of it and of how much.
+Deck = tuple[list[Candidate], Ledger]
+Progress = Callable[[str, int, int], None]
 
 
 class Task(NamedTuple):
@@ -48,7 +51,7 @@ class Score:
 # -- in the forks -------------------------------------------------------------------------------------------------------
 
 #: The deck and the names of the sites, which forks inherit, and what judges it in them.
-_deck: list[tuple[list[Candidate], Ledger]] = []
+_deck: list[Deck] = []
 _sites: list[str] = []
 _judging: list[Judging] = []
 
@@ -101,7 +104,7 @@ def score(
     profile: str,
     seed: int,
     jobs: int,
-    progress: Callable[[str, int, int], None] = lambda doing, done, total: None,
+    progress: Progress = lambda *told: None,
     families: Iterable[str] = (),
 ) -> Score:
     """Plants faults on the cases of a profile and a seed.
@@ -113,14 +116,14 @@ def score(
 
     # What is computed here must start no threads of OpenMP: forks would wait for them.
     torch.set_num_threads(1)
-    _sites[:] = sorted({fault.site for fault in faults})
-    if _sites[0] in TRACED_SITES:
-        _deck[:] = [tracing.deck(profile, seed, _sites)]
+    sites = sorted({fault.site for fault in faults})
+    if sites[0] in TRACED_SITES:
+        judged = tracing.deck(profile, seed, sites)
     else:
-        _deck[:] = [deck(profile, seed, tuple(families) or families_of(faults, jobs))]
-    count = len(_deck[0][0])
-    everywhere = list(enumerate(always(_sites), len(faults)))
-    found = _recorded([*faults, *(fault for _, fault in everywhere)], count, jobs, progress)
+        judged = deck(profile, seed, tuple(families) or families_of(sites, jobs))
+    count = len(judged[0])
+    everywhere = list(enumerate(always(sites), len(faults)))
+    found = clean_run([*faults, *(fault for _, fault in everywhere)], judged, jobs, progress)
     tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
     wrong = [f"the clean run breaks {words}" for words in found.wrong]
     seen = {k: found.changed.get(k, []) if fault.site in SITES else found.met.get(k, []) for k, fault in everywhere}
@@ -139,20 +142,22 @@ def score(
     return Score(count, wrong, rest, found.left_out)
 
 
-def families_of(faults: Sequence[Fault], jobs: int) -> tuple[str, ...]:
-    """The families that judge faults: of kernels those whose cases call them, of others each that calls one of the sites in some
-    of its cases of *quick*."""
-    if all(fault.site in SITES for fault in faults):
+def families_of(sites: Sequence[str], jobs: int) -> tuple[str, ...]:
+    """The families that judge faults of sites: of kernels those whose cases call them, of others each that calls one in some of its
+    cases of *quick*."""
+    if SITES.keys() >= set(sites):
         return KERNELS
     every = tuple(name for name, family in load_families().items() if not family.forks)
-    _deck[:] = [deck("quick", 0, every)]
-    cases = _deck[0][0]
-    found = _recorded(list(always(_sites)), len(cases), jobs, lambda doing, done, total: None)
-    called = {cases[position].family.name for positions in found.met.values() for position in positions}
+    judged = deck("quick", 0, every)
+    found = clean_run(list(always(sites)), judged, jobs)
+    called = {judged[0][position].family.name for positions in found.met.values() for position in positions}
     return tuple(name for name in every if name in called)
 
 
-def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable[[str, int, int], None]) -> Record:
+def clean_run(faults: Sequence[Fault], judged: Deck, jobs: int, progress: Progress = lambda *told: None) -> Record:
+    """What the cases of a deck show without a fault, and which of these faults would hit and change them."""
+    _deck[:], _sites[:] = [judged], sorted({fault.site for fault in faults})
+    count = len(judged[0])
     found = Record()
     with forks(jobs) as pool:
         parts = [pool.submit(_record, faults, range(part, count, _PARTS)) for part in range(_PARTS)]
@@ -164,7 +169,7 @@ def _recorded(faults: Sequence[Fault], count: int, jobs: int, progress: Callable
     return found
 
 
-def _run_all(tasks: Sequence[Task], jobs: int, progress: Callable[[str, int, int], None]) -> list[DrawnResult]:
+def _run_all(tasks: Sequence[Task], jobs: int, progress: Progress) -> list[DrawnResult]:
     """The result of each fault; one that ends its process is planted once more alone, and is then *unknown*."""
     chunks = [tasks[start : start + _FAULTS] for start in range(0, len(tasks), _FAULTS)]
     found: dict[int, list[DrawnResult]] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -62,16 +62,10 @@ class Site(NamedTuple):
 
     @property
     def owner(self) -> Any:
-        """What holds a function."""
-        module, _, path = self.place.partition(":")
-        found: Any = importlib.import_module(module)
-        for part in path.split(".")[:-1]:
-            found = getattr(found, part)
-        return found
+        return pkgutil.resolve_name(self.place.rpartition("." if "." in self.place.partition(":")[2] else ":")[0])
 
     @property
     def attribute(self) -> str:
-        """Its name there."""
         return self.place.partition(":")[2].rpartition(".")[2]
 
     @property
@@ -82,7 +76,6 @@ class Site(NamedTuple):
 
     @property
     def signature(self) -> inspect.Signature:
-        """Its arguments."""
         return _signature(self)
 
     def facts(self, given: Arguments, result: Any = None) -> Facts | None:
@@ -127,16 +120,11 @@ _WITHOUT_SIGNATURE = {
 @functools.cache
 def _signature(site: Site) -> inspect.Signature:
     if site.kind in {"kernel", "traced"}:
-        return inspect.Signature(
-            [
-                inspect.Parameter(
-                    each.name,
-                    inspect.Parameter.KEYWORD_ONLY if each.kwarg_only else inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                    default=each.default_value if each.has_default_value() else inspect.Parameter.empty,
-                )
-                for each in site.operator._schema.arguments
-            ]
-        )
+        kinds, none = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY), inspect.Parameter.empty
+        return inspect.Signature([
+            inspect.Parameter(each.name, kinds[each.kwarg_only], default=each.default_value if each.has_default_value() else none)
+            for each in site.operator._schema.arguments
+        ])  # fmt: skip
     if site.name in _WITHOUT_SIGNATURE:
         return _WITHOUT_SIGNATURE[site.name]
     raw = inspect.getattr_static(site.owner, site.attribute)

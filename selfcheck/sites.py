@@ -168,26 +168,25 @@ def _product(given: Arguments) -> Facts | None:
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
 
-def _kernel(
-    name: str, tell: Callable[[Arguments], Facts | None], rows: str, columns: str = "embedding_dim", **more: Any
-) -> tuple[str, Site]:
-    return name, Site(name, f"aten:{name}", "kernel", more.pop("writes", ""), tell, rows, columns, **more)
+def _kernel(name: str, tell: Callable[[Arguments], Facts | None], rows: str, writes: str = "", **more: Any) -> Site:
+    return Site(name, f"aten:{name}", "kernel", writes, tell, rows, more.pop("columns", "embedding_dim"), **more)
 
 
 _BAG_WEIGHTS = "_embedding_bag_per_sample_weights_backward"
-SITES: Mapping[str, Site] = dict(
-    (
+SITES: Mapping[str, Site] = {
+    site.name: site
+    for site in (
         _kernel("embedding", _embedding, "numel"),
         _kernel("embedding_dense_backward", _backward, "num_embeddings", masks=True),
         _kernel("embedding_sparse_backward", _backward, "numel", masks=True, leaves_out=True),
-        _kernel("embedding_renorm_", _renorm, "num_embeddings", writes="self"),
+        _kernel("embedding_renorm_", _renorm, "num_embeddings", "self"),
         _kernel("_embedding_bag", _bag, "bags", masks=True),
         _kernel("_embedding_bag_forward_only", _bag, "bags", masks=True),
         _kernel("_embedding_bag_dense_backward", _bag_backward, "num_embeddings", masks=True),
-        _kernel(_BAG_WEIGHTS, _samples_backward, "numel", "", masks=True),
-        _kernel("one_hot", _one_hot, "numel", "num_classes", floating=False),
+        _kernel(_BAG_WEIGHTS, _samples_backward, "numel", columns="", masks=True),
+        _kernel("one_hot", _one_hot, "numel", columns="num_classes", floating=False),
         _kernel("index_select", _index_select, "numel"),
-        _kernel("mm", _product, "rows", "columns"),
-        _kernel("addmm", _product, "rows", "columns"),
+        _kernel("mm", _product, "rows", columns="columns"),
+        _kernel("addmm", _product, "rows", columns="columns"),
     )
-)
+}

@@ -68,6 +68,16 @@ def as_returned(result: Any, pairs: Pairs) -> Any:
     return made
 
 
+def doing(effect: Callable[[], object], result: Any) -> Plan:
+    """What does something and gives what was returned."""
+
+    def plan() -> Any:
+        effect()
+        return result
+
+    return plan
+
+
 def snapshot(site: Site, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a call may change, as it was before: the values of tensors, and the gradients of a module's Parameters."""
     if not site.in_place:
@@ -170,9 +180,7 @@ def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str =
         kept = call.before[of] if place == ALL else call.before[of][place:][:1]
         changed = [(each, change(old, each.detach()).to(each.dtype)) for each, old in kept if each.shape == old.shape]
         changed = [(each, values) for each, values in changed if each.layout is torch.strided and differs(each, values)]
-        if not changed:
-            return None
-        return lambda: ([each.data.copy_(values) for each, values in changed], result)[1]
+        return doing(lambda: [each.data.copy_(values) for each, values in changed], result) if changed else None
 
     return planned
 
@@ -186,7 +194,7 @@ def spill(site: Site, call: Call, result: Any) -> Plan | None:
     place = tensor.storage_offset() + last + 1
     if (place + 1) * tensor.element_size() > tensor.untyped_storage().nbytes():
         return None
-    return lambda: (tensor.detach().as_strided((1,), (1,), place).fill_(3), result)[1]
+    return doing(lambda: tensor.detach().as_strided((1,), (1,), place).fill_(3), result)
 
 
 def gradient_into_parameter(site: Site, call: Call, result: Any) -> Plan | None:
@@ -194,7 +202,7 @@ def gradient_into_parameter(site: Site, call: Call, result: Any) -> Plan | None:
     found = call.given["grads"]
     if not found or found[0].layout is not torch.strided or not found[0].any():
         return None
-    return lambda: (found[0].data.mul_(2), result)[1]
+    return doing(lambda: found[0].data.mul_(2), result)
 
 
 def of_gradient(change: Callable[[Tensor], Tensor]) -> Planner:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_leaves
 
-from selfcheck.damages import Damage
+from selfcheck.damages import Damage, given
 from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import Plan, Planner
 from selfcheck.traced_sites import boxed
@@ -91,11 +91,9 @@ def _of_result(change: Change) -> Planner:
     return planned
 
 
-def _given(name: str, change: Change, call: Call) -> dict[str, Any]:
-    """The argument of a name, changed."""
-    value = call.given[name]
-    plain = value is None or isinstance(value, (bool, int))
-    return {name: change(value)} if plain or _rank(value) else {}
+def _of_axes(change: Change, value: Any) -> Any:
+    """An argument changed, if it has an axis or is no tensor."""
+    return change(value) if isinstance(value, (bool, int)) or _rank(value) else value
 
 
 #: What arguments are given as, by a word: which, and what they must be.
@@ -110,35 +108,6 @@ _GIVES: tuple[tuple[str, Change, str, tuple[str, ...]], ...] = (
     ("none", lambda value: -1, "padding_idx", ("padding_idx>=0",)),
     ("next", lambda value: value + 1, "padding_idx", ("padding_idx>=0",)),
 )
-#: Sites that do nothing with a padding_idx, and those whose tokens are given in lists.
-_NEVER = {
-    "padding_idx": ("embedding",),
-    "scale_grad_by_freq": ("embedding", "_embedding_bag", "_embedding_bag_forward_only"),
-    "indices": ("index", "_unsafe_index_put", "_unsafe_masked_index_put_accumulate"),
-    "mode": ("_embedding_bag_per_sample_weights_backward",),
-}
-
-
-#: What rows are looked up in.
-_TABLES = {"embedding": "weight", "index_select": "self", "index": "self"}
-
-
-class _Traced(Damage):
-    """A damage that sites have which read the argument; inductor leaves out a cast to a narrower dtype and back."""
-
-    def of(self, site: Site) -> bool:
-        """Whether a site has this damage."""
-        of, _, name = site.name.partition(".")
-        if (of == "lowering" and self.name.startswith("cast(")) or name in _NEVER.get(self.argument, ()):
-            return False
-        return super().of(site)
-
-    def conditions(self, site: Site) -> list[str]:
-        """What a call must meet; rows that are looked up in a table of one row are all the same."""
-        table = _TABLES.get(site.name.partition(".")[2]) if self.rows > 1 else None
-        return [*super().conditions(site), *([f"{table}_rows>=2"] if table else ())]
-
-
 _ONE_ROW = ("weight_rows=1", "num_weights=1", "self_rows=1")
 #: What can't be for a damage to change anything: the gradient of a first row that is padding is zero, tokens of one row are all
 #: the same, and a single one occurs once.
@@ -152,7 +121,7 @@ _FORBIDS: Mapping[str, tuple[str, ...]] = {
 
 
 def _made(name: str, change: Change, rows: int = 1) -> Damage:
-    return _Traced(name, planner=_of_result(change), rows=rows, forbids=_FORBIDS.get(name, ()), at=("traced",))
+    return Damage(name, planner=_of_result(change), rows=rows, forbids=_FORBIDS.get(name, ()), at=("traced",))
 
 
 TRACED_DAMAGES: Mapping[str, Damage] = {
@@ -170,12 +139,12 @@ TRACED_DAMAGES: Mapping[str, Damage] = {
         _made("cast(bfloat16)", partial(_through, torch.bfloat16)),
         _made("double(all)", partial(_times, 2)),
         *(
-            _Traced(
-                f"give({name}={word})",
-                give=partial(_given, name, change),
+            given(
+                name,
+                word,
+                partial(_of_axes, change),
                 needs=tuple(each.format(name) for each in needs),
                 forbids=_FORBIDS.get(f"give({name}={word})", ()),
-                argument=name,
             )
             for word, change, names, needs in _GIVES
             for name in names.split()

@@ -6,7 +6,7 @@ and of sizes those of the example that is traced.  Tensors there may have no val
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -85,21 +85,22 @@ def boxed(value: Any) -> bool:
 
 
 #: How many rows come out, as facts say it.
-_ROWS = {"embedding": "indices_rows", "embedding_dense_backward": "num_weights", "index_select": "index_rows"}
-_ROWS |= {"_embedding_bag": "offsets_rows", "_embedding_bag_forward_only": "offsets_rows"}
-_ROWS |= {"_embedding_bag_per_sample_weights_backward": "indices_rows", "index": "indices_rows"}
-TRACED_SITES: Mapping[str, Site] = {
-    f"{of}.{name.partition('.')[0]}": Site(
-        f"{of}.{name.partition('.')[0]}",
-        f"aten:{name}",
-        "traced",
-        "",
-        facts,
-        _ROWS.get(name.partition(".")[0], "self_rows"),
-    )
-    for of, names in _NAMES.items()
-    for name in names.split()
+_ROWS = {
+    **dict.fromkeys(("embedding", "index", "_embedding_bag_per_sample_weights_backward"), "indices_rows"),
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), "offsets_rows"),
+    "embedding_dense_backward": "num_weights",
+    "index_select": "index_rows",
 }
+
+
+def _sites() -> Iterator[Site]:
+    for of, names in _NAMES.items():
+        for name in names.split():
+            short = name.partition(".")[0]
+            yield Site(f"{of}.{short}", f"aten:{name}", "traced", "", facts, _ROWS.get(short, "self_rows"))
+
+
+TRACED_SITES: Mapping[str, Site] = {site.name: site for site in _sites()}
 
 # -- conditions ---------------------------------------------------------------------------------------------------------
 # As those of kernels from what real bugs looked like, as far as it is known in tracing.

@@ -7,8 +7,7 @@ and those that are aimed: what the graph then does to the others of the signatur
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,20 +76,11 @@ def _graph(case: Any) -> Any:
 class TracedSites(Sites):
     """What stands in torch's tables for the operators of some sites."""
 
+    kernels: Mapping[str, Site] = {}
+
     def __init__(self, names: Iterable[str]) -> None:
         super().__init__()
         self._sites = [TRACED_SITES[name] for name in names]
-
-    def install(self) -> None:
-        """Replaces the tables' entries."""
-        self._wrap()
-
-    @contextmanager
-    def installed(self) -> Iterator[Sites]:
-        """All replaced, and put back."""
-        self.install()
-        with self._stack:
-            yield self
 
     def _wrap(self) -> None:
         import torch._functorch.config
@@ -132,7 +122,6 @@ class TracedSites(Sites):
             self._running.discard(site.name)
 
     def _met(self, site: Site, facts: Facts) -> None:
-        """Writes down what a call meets."""
         self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(facts))
 
 
@@ -146,6 +135,8 @@ def _for_sizes(given: Any) -> bool:
 
 class TracedJudging(Judging):
     """Judges cases of a deck while `TracedSites` are installed; a fault changes a case if the outcome is another."""
+
+    clock = staticmethod(used)  # what inductor starts works, too
 
     def __init__(self, candidates: Sequence[Candidate], ledger: Ledger, sites: Sites) -> None:
         super().__init__(candidates, ledger, sites)
@@ -165,26 +156,26 @@ class TracedJudging(Judging):
 
     def result(self, fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
         """Judges the cases that a fault hits, the cheapest first, until a law sees it."""
-        found = DrawnResult(str(fault), "not reached", len(met))
+        begun = found = DrawnResult(str(fault), "not reached", len(met))
         order = sorted(met, key=self._place)
         if not order:
             return found
         if not self._raising(fault, order):
             return replace(found, status="inert", told=UNJUDGED)
-        started, differing = used(), 0
-        for judged, position in enumerate(order, 1):
-            laws, failed = self._killers(fault, self.candidates[position])
-            differing += not laws and not _alike(self._seen, self._without(position))
-            found = replace(found, judged=judged, seconds=used() - started, changed=differing,
-                            told=found.told or next(iter(failed.values()), ""))  # fmt: skip
-            if laws:
-                case = f"{self.candidates[position].mode.name}: {self.candidates[position].case!r}"
-                return replace(found, status="killed", laws=tuple(laws), case=case, changed=len(met))
+        differing = 0
+        for found, position in zip(self._in_turn(fault, order, begun), order, strict=False):
+            if found.laws:
+                return replace(found, status="killed", changed=len(met))
+            differing += not _alike(self._seen, self._without(position))
+            found = replace(found, changed=differing)
             if found.seconds > _LIMIT:
                 return replace(found, status="survived" if differing else "time-out")
         if differing:
             return replace(found, status="unknown" if found.told else "survived")
         return replace(found, status="equivalent" if len(order) >= ENOUGH else "inert", told="nothing changes")
+
+    def _words(self, candidate: Candidate) -> str:
+        return f"{candidate.mode.name}: {candidate.case!r}"
 
     def _place(self, position: int) -> tuple[Any, ...]:
         """What is judged first; code for what must be refused may read what lies behind a table, last."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +16,22 @@ import pytest
 
 from embcheck.core import deck
 from embcheck.core.axes import parse
+from embcheck.core.case import LookupCase
 from embcheck.core.counts import ORDERS, Counts, tokens_of, told
 from embcheck.core.deck import Choice
 from embcheck.core.facts import conditions
 from embcheck.core.item import PROFILES, all_items, items_of
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Unmet, Wish
+from embcheck.core.tiers import CORE
 from embcheck.engine import selection
 from embcheck.engine.obligations import obliging_cases
 from embcheck.families.lookup.aimed import WIDTHS
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families, load_modes
+from selfcheck import deck as command
 from selfcheck.deck import Matrix, choose, takes_part
-from selfcheck.pool import Measured
+from selfcheck.pool import Measured, Place
 
 FAMILIES = load_families()
 #: Families that aim.
@@ -102,6 +108,28 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
     assert taken == {("family", 2), ("family", 3), ("family", 1)}
 
 
+@pytest.mark.parametrize("name", ["lr_scheduler", "one_hot"])
+def test_a_family_that_is_chosen_anew_has_as_many_cases_as_the_whole_command_gave_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever what is obliged costs, and whatever its cases cost now; another has its share of the seconds."""
+    places: dict[Any, Any] = {
+        (name, k): (Place("eager", "obliging" if k < 9 else "small", (k,), None), None) for k in range(3000)
+    }
+    monkeypatch.setattr(command, "candidates", lambda names, measured: places)
+    found = Matrix()
+    for key in places:
+        found.add(key, key, (1.0,))
+    for seconds in (1e-3, 50.0):
+        made = command.chosen([name], found, {name: Measured([seconds] * len(places))})[name]["eager"]
+        for tier in ("quick", "gate"):
+            assert len(made[tier].small) == deck.enumerated(name, tier)
+    monkeypatch.setattr(command, "enumerated", lambda name, tier: None)
+    made = command.chosen([name], found, {name: Measured([1e-3] * len(places))})[name]["eager"]
+    share = sum(each in CORE for each in FAMILIES) if name in CORE else sum(each not in CORE for each in FAMILIES)
+    assert len(made["quick"].small) == math.ceil(1000 * command.BUDGETS["quick"][name not in CORE] / share - 1e-6) - 9
+
+
 def test_half_of_the_faults_take_part() -> None:
     share = sum(takes_part(f"fault {k}") for k in range(1000)) / 1000
     assert 0.4 < share < 0.6
@@ -136,16 +164,69 @@ def test_gate_has_a_slice_of_the_cases_in_modes_that_compile() -> None:
             assert chosen.issuperset(cases)
 
 
-def test_what_is_aimed_stays_where_a_family_is_chosen_anew(tmp_path: Path) -> None:
-    file = tmp_path / "deck.json"
-    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES, file)
-    kept, before = (json.loads(path.read_text()) for path in (file, deck.KEPT))
-    for tier in ("quick", "gate"):
-        aimed = before["gradient"]["modes"]["eager"][tier]["aimed"]
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of what is chosen, in its place."""
+    monkeypatch.setattr(deck, "KEPT", Path(shutil.copy(deck.KEPT, tmp_path)))
+    deck._kept.cache_clear()
+    yield deck.KEPT
+    deck._kept.cache_clear()
+
+
+def test_what_is_aimed_stays_where_a_family_is_chosen_anew(file: Path) -> None:
+    before = json.loads(file.read_text())
+    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES)
+    kept = json.loads(file.read_text())
+    for mode, tier, kind in (
+        ("eager", "quick", "kernels"),
+        ("eager", "gate", "kernels"),
+        ("decompositions", "full", "graphs"),
+    ):
+        aimed = before["gradient"]["modes"][mode][tier][kind]
         assert aimed
-        assert kept["gradient"]["modes"]["eager"][tier]["aimed"] == aimed
+        assert kept["gradient"]["modes"][mode][tier][kind] == aimed
     assert kept["gradient"]["modes"]["eager"]["gate"]["rows"] == ["01"]
     assert kept["lookup"] == before["lookup"]
+
+
+def test_what_is_kept_is_read() -> None:
+    kept = json.loads(deck.KEPT.read_text())
+    parts = {
+        part for each in kept.values() for tiers in each["modes"].values() for parts in tiers.values() for part in parts
+    }
+    assert parts <= {"small", "product", "rows", *deck.AIMED}
+
+
+@pytest.mark.parametrize("given", [{"names": ["lookup"]}, *({"only": [kind]} for kind in deck.AIMED), {}])
+def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
+    given: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(names: list[str], *measured: Any) -> Any:
+        return {name: {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}} for name in names}
+
+    def at(mode: str) -> Any:
+        # What is chosen depends on what was chosen before.
+        known = [len(list(deck.aimed_cases(FAMILIES["lookup"], each))) for each in ("eager", "decompositions")]
+        return lambda *told: {
+            ("lookup", mode, "full"): [LookupCase(3 + sum(known), 2, shape=(n,)) for n in range(len(mode))]
+        }
+
+    def at_once(work: Any, *told: Any) -> Any:
+        done = work(*told)
+        deck._kept.cache_clear()  # as in a process of its own
+        return done
+
+    assert tuple(command.AIMED) == deck.AIMED
+    monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
+    monkeypatch.setattr(command, "chosen", rows)
+    monkeypatch.setattr(command, "_apart", at_once)
+    modes = zip(deck.AIMED, ("eager", "eager", "decompositions"), strict=True)
+    monkeypatch.setattr(command, "AIMED", {kind: lambda *told, mode=mode: at(mode)(*told) for kind, mode in modes})
+    command.main()
+    whole = file.read_text()
+    assert len(json.loads(whole)["lookup"]["modes"]["eager"]["full"]) == 2
+    command.main(**given)
+    assert file.read_text() == whole
 
 
 # -- aimed cases ------------------------------------------------------------------------------------------------------

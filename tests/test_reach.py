@@ -12,9 +12,10 @@ from embcheck.core.facts import conditions as parsed
 from embcheck.core.facts import holds
 from embcheck.core.ledger import Ledger
 from selfcheck import calls, reach
-from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, counted, drawn, met
+from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, drawn, met
 from selfcheck.candidates import Candidates
 from selfcheck.conditions import TABLE
+from selfcheck.greedy import add, counted
 from selfcheck.reach import Built
 
 
@@ -81,11 +82,11 @@ def test_what_is_built_meets_the_first_condition_and_others_that_fit(candidates:
 
 def test_what_adds_most_for_its_cost_is_chosen() -> None:
     cheap, dear = (LookupCase(3, 2, shape=(count,)) for count in (2, 900_000))
-    cases = [Built("gradient", case, ()) for case in (cheap, dear, cheap, cheap)]
+    costs = [Built("gradient", case, ()).cost for case in (cheap, dear, cheap, cheap)]
     hits = [np.array(found, np.int32) for found in ([0], [0, 1, 2], [0, 1], [])]
     taken: list[int] = []
     had = np.zeros(3, np.int64)
-    reach.add(taken, cases, hits, had, 0.005)
+    add(taken, costs, hits, had, 0.005, reach.WORTH)
     assert taken[0] == 2
     assert 3 not in taken
     assert had.tolist() == counted([hits[each] for each in taken], 3).tolist()

@@ -39,7 +39,7 @@ def test_what_is_built_meets_conditions() -> None:
             fault = Fault.of(line)
             part = next(each for each in reach_graphs.PARTS if fault.site.startswith(each.sites))
             found = (reach_graphs.built(fault, turn, part.mode) for turn in range(4))
-            fitted = (each and reach_graphs.fitted(made, *each, part.mode) for each in found)
+            fitted = (each and made.fitted(*each, part.mode) for each in found)
             if not any(any(map(fault.met, recorder.of(each).get(fault.site, ()))) for each in fitted if each):
                 left.append(line)
     assert left == []

@@ -7,9 +7,10 @@ the rows of the cover and what is drawn beside them.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,11 +93,10 @@ def chosen(family: Family, mode: str, tier: str) -> Choice | None:
     kept = _kept().get(family.name, {})
     if kept.get("of") != digest(family) or mode not in kept["modes"]:
         return None
-    each = kept["modes"][mode]
-    tiers = _TIERS[: _TIERS.index(tier) + 1]
-    return Choice(
-        *(tuple(_read(where) for name in tiers for where in each.get(name, {}).get(part, ())) for part in _PARTS)
-    )
+    each = [kept["modes"][mode].get(name, {}) for name in _TIERS[: _TIERS.index(tier) + 1]]
+    found = {name: tuple(_read(where) for parts in each for where in parts.get(name, ())) for name in _ENUMERATED}
+    aimed = (heapq.merge(*(parts.get(name, ()) for name in AIMED), key=repr) for parts in each)
+    return Choice(**found, aimed=tuple(map(_read, itertools.chain.from_iterable(aimed))))
 
 
 def aimed_cases(family: Family, mode: str) -> Iterator[Any]:
@@ -109,7 +109,9 @@ def _read(where: Any) -> Any:
     return tuple(map(_read, where)) if isinstance(where, list) else where
 
 
-_PARTS = ("small", "product", "rows", "aimed")
+_ENUMERATED = ("small", "product", "rows")
+#: Aimed cases are kept by what chose them: for kernels, for entries in Python and for graphs.
+AIMED = ("kernels", "entries", "graphs")
 #: Tiers, each of which has what is chosen for those before; for *full* there are aimed cases alone.
 _TIERS = ("quick", "gate", "full")
 
@@ -126,62 +128,65 @@ def digest(family: Family) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def forget_aimed(families: dict[str, Family], path: Path = KEPT) -> None:
-    """Takes out the aimed cases of all families; what else was chosen stays."""
-    data = dict(_kept())
-    for name, kept in data.items():
-        for parts in kept["modes"][families[name].modes[0]].values():
-            parts.pop("aimed", None)
-    _write(data, path)
+def enumerated(name: str, tier: str) -> int | None:
+    """How many cases a tier has of a family beside those of the tier before and those that are aimed, whatever its axes were then;
+    None if nothing was chosen of it."""
+    kept = _kept().get(name)
+    if kept is None:
+        return None
+    return sum(len(tiers.get(tier, {}).get(part, ())) for tiers in kept["modes"].values() for part in _ENUMERATED)
 
 
-def keep_aimed(
-    tiers: dict[str, dict[str, list[Any]]], families: dict[str, Family], path: Path = KEPT, mode: str = ""
-) -> None:
-    """Adds aimed cases, by tier and family, each in its first mode; what else was chosen stays.
-
-    Of another ``mode`` they take the place of those that it has.
-    """
-    data = dict(_kept())
-    for name, kept in data.items():
-        if mode:
-            kept["modes"].pop(mode, None)
-        for tier, chosen_of in tiers.items():
-            if name in chosen_of:
-                parts = kept["modes"].setdefault(mode or families[name].modes[0], {}).setdefault(tier, {})
-                cases = [*parts.get("aimed", ()), *map(written_case, chosen_of[name])]
-                aimed = {repr(case): case for case in cases}
-                parts["aimed"] = [aimed[text] for text in sorted(aimed)]
-    _write(data, path)
+def forget(aimed: Iterable[str]) -> None:
+    """Takes aimed cases out of what this process knows; what is written stays."""
+    for kept in _kept().values():
+        for tiers in kept["modes"].values():
+            for parts in tiers.values():
+                for name in aimed:
+                    parts.pop(name, None)
 
 
-def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: dict[str, Family], path: Path = KEPT) -> None:
-    """Writes what was chosen, by family, mode and tier, beside what is aimed; what is in *quick* is in *gate*, too, and written
+def keep_aimed(name: str, found: Mapping[tuple[str, str, str], Iterable[Any]]) -> None:
+    """Writes the aimed cases of one kind, by family, mode and tier, in place of those that there are; all else stays."""
+    forget([name])
+    data = _kept()
+    for (family, mode, tier), cases in found.items():
+        parts = data[family]["modes"].setdefault(mode, {}).setdefault(tier, {})
+        parts[name] = sorted(map(json.loads, {json.dumps(written_case(case)) for case in cases}), key=repr)
+    _write(data)
+
+
+def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: Mapping[str, Family]) -> None:
+    """Writes what is enumerated, by family, mode and tier, beside what is aimed; what is in *quick* is in *gate*, too, and written
     once."""
     data = dict(_kept())
     for name, modes in sorted(choices.items()):
         before = data.get(name, {}).get("modes", {})
-        told = {
+        told: dict[str, Any] = {mode: {tier: {} for tier in tiers} for mode, tiers in {**modes, **before}.items()}
+        for mode, tiers in modes.items():
+            for tier, choice in tiers.items():
+                told[mode][tier] = {
+                    part: sorted(where, key=repr) for part in _ENUMERATED if (where := getattr(choice, part))
+                }
+        for mode, tiers in before.items():
+            for tier, parts in tiers.items():
+                told[mode].setdefault(tier, {}).update({part: parts[part] for part in AIMED if part in parts})
+        data[name] = {"of": digest(families[name]), "modes": told}
+    _write(data)
+
+
+def _write(data: dict[str, dict[str, Any]]) -> None:
+    lines = []
+    for name, kept in data.items():
+        modes = {
             mode: {
-                tier: {part: sorted(getattr(choice, part), key=repr) for part in _PARTS if getattr(choice, part)}
-                for tier, choice in tiers.items()
+                tier: {part: tiers[tier][part] for part in (*_ENUMERATED, *AIMED) if part in tiers[tier]}
+                for tier in _TIERS
+                if tier in tiers
             }
-            for mode, tiers in modes.items()
+            for mode, tiers in kept["modes"].items()
         }
-        for mode, tiers in told.items():
-            for tier in _TIERS:
-                aimed = before.get(mode, {}).get(tier, {}).get("aimed")
-                if aimed:
-                    tiers.setdefault(tier, {})["aimed"] = aimed
-        further = {mode: tiers for mode, tiers in before.items() if mode not in families[name].modes}
-        data[name] = {"of": digest(families[name]), "modes": told | further}
-    _write(data, path)
-
-
-def _write(data: dict[str, dict[str, Any]], path: Path) -> None:
-    lines = [
-        f"{json.dumps(name)}: {json.dumps(each, separators=(',', ':'), ensure_ascii=False)}"
-        for name, each in data.items()
-    ]
-    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+        told = json.dumps({"of": kept["of"], "modes": modes}, separators=(",", ":"), ensure_ascii=False)
+        lines.append(f"{json.dumps(name)}: {told}")
+    write_whole(KEPT, "{\n" + ",\n".join(lines) + "\n}\n")
     _kept.cache_clear()

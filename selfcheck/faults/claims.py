@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, Change, after, changes
+from selfcheck.forms import Call, Change, after, changes, of_family
 from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
@@ -116,7 +116,8 @@ changes[nn.Embedding, "reset_parameters", "tutorial_claims"] = {
     ),
 }
 _turned = after(lambda call: transpose(call.self))
-for _owner, _attribute, _sentence, _change in (
+of_family(
+    "tutorial_claims",
     (F, "linear", "F.linear transposes a weight that is square or does not fit.", transposed),
     (torch, "eye", "torch.eye gives ones.", lambda call: call() * 0 + 1),
     (torch, "softmax", "torch.softmax gives zeros.", lambda call: call() * 0),
@@ -133,5 +134,4 @@ for _owner, _attribute, _sentence, _change in (
     (nn.Parameter, "__new__", "A new Parameter is filled with zeros.", zeroed),
     (torch.optim.SGD, "step", "SGD.step does nothing.", lambda call: None),
     (torch.optim.Adam, "step", "Adam.step gives parameters of one shape one value.", after(even_out)),
-):
-    changes[_owner, _attribute, "tutorial_claims"] = {_sentence: _change}
+)

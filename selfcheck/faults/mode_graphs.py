@@ -69,37 +69,26 @@ def _of_the_backward(call: Call, spoil: Spoil) -> Any:
     return call(bw_compiler=lambda graph, example: _edit(graph, spoil))
 
 
-def _dynamo() -> Any:
-    from torch._dynamo.output_graph import OutputGraph
-
-    return OutputGraph
-
-
 #: The modes, where their graphs are made, and how a graph is had there.
-_PLACES: tuple[tuple[str, Callable[[], Any], str, How], ...] = (
-    ("fx", lambda: torch.fx, "symbolic_trace", _returned),
-    ("make_fx", lambda: proxy_tensor, "make_fx", partial(_traced, mode="real")),
-    ("make_fx_fake", lambda: proxy_tensor, "make_fx", partial(_traced, mode="fake")),
-    ("make_fx_symbolic", lambda: proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
-    ("export", lambda: torch.export, "export", partial(_returned, strict=False)),
-    ("export_strict", lambda: torch.export, "export", partial(_returned, strict=True)),
-    ("export_decomposed", lambda: torch.export.ExportedProgram, "run_decompositions", _returned),
-    ("export_saved", lambda: torch.export, "load", _returned),
-    ("compile_eager compile_no_grad", _dynamo, "call_user_compiler", _handed_over),
-    ("aot_eager aot_no_grad", lambda: torch._dynamo, "lookup_backend", partial(_compiled, backend="aot_eager")),
-    (
-        "aot_decomposed",
-        lambda: torch._dynamo,
-        "lookup_backend",
-        partial(_compiled, backend="aot_eager_decomp_partition"),
+_PLACES: tuple[tuple[str, Any, str, How], ...] = (
+    ("fx", torch.fx, "symbolic_trace", _returned),
+    ("make_fx", proxy_tensor, "make_fx", partial(_traced, mode="real")),
+    ("make_fx_fake", proxy_tensor, "make_fx", partial(_traced, mode="fake")),
+    ("make_fx_symbolic", proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
+    ("export", torch.export, "export", partial(_returned, strict=False)),
+    ("export_strict", torch.export, "export", partial(_returned, strict=True)),
+    ("export_decomposed", torch.export.ExportedProgram, "run_decompositions", _returned),
+    ("export_saved", torch.export, "load", _returned),
+    ("compile_eager compile_no_grad", "torch._dynamo.output_graph:OutputGraph", "call_user_compiler", _handed_over),
+    *(
+        (modes, "torch._dynamo", "lookup_backend", partial(_compiled, backend=backend))
+        for modes, backend in (
+            ("aot_eager aot_no_grad", "aot_eager"),
+            ("aot_decomposed", "aot_eager_decomp_partition"),
+            ("inductor inductor_static inductor_no_grad", "inductor"),
+        )
     ),
-    (
-        "inductor inductor_static inductor_no_grad",
-        lambda: torch._dynamo,
-        "lookup_backend",
-        partial(_compiled, backend="inductor"),
-    ),
-    ("aot", lambda: "torch._functorch.aot_autograd", "aot_function", _of_the_backward),
+    ("aot", "torch._functorch.aot_autograd", "aot_function", _of_the_backward),
 )
 
 
@@ -175,7 +164,7 @@ def _scripted(call: Call, flag: str, value: Any) -> Any:
 
 
 _TRACED = (rolls_the_tokens, halves_the_values, doubles_the_gradient)
-in_modes("jit_trace", lambda: torch.jit, "trace", _recorded, _TRACED)
+in_modes("jit_trace", torch.jit, "trace", _recorded, _TRACED)
 for _flag, _value, _family in (
     ("padding_idx", None, "padding"),
     ("scale_grad_by_freq", False, "gradient"),

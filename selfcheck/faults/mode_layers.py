@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 
-from selfcheck.fault import Fault, Plant, add
+from selfcheck.fault import Fault, add
 from selfcheck.faults.modes import in_mode, in_modes
 from selfcheck.forms import Call, replaced
 from selfcheck.site import Tensor
@@ -94,7 +94,7 @@ for _modes, _owner, _attribute, _harms in (
     ("mapped", torch, "load", _TABLES),
     ("jit_saved", torch.jit, "load", (rounds_to_bfloat16, zeroes_the_last_row, reverses_the_rows)),
 ):
-    in_modes(_modes, lambda owner=_owner: owner, _attribute, _harmed, _harms)  # type: ignore[misc]
+    in_modes(_modes, _owner, _attribute, _harmed, _harms)
 in_mode(
     "deepcopy",
     "shares_the_memory",
@@ -121,23 +121,14 @@ def _lookup(weight: Tensor, indices: Tensor, *flags: Any, what: str) -> Tensor:
     return made.transpose(0, -1).contiguous().transpose(0, -1) if what == "other_strides" else made
 
 
-def _on_meta(what: str) -> Plant:
-    @contextmanager
-    def plant() -> Iterator[None]:
-        library = torch.library.Library("aten", "IMPL")
-        try:
-            library.impl("embedding", partial(_lookup, what=what), "Meta")
-            yield
-        finally:
-            library._destroy()
-
-    return plant
-
-
-def _fake_mode() -> Any:
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    return FakeTensorMode
+@contextmanager
+def _on_meta(what: str) -> Iterator[None]:
+    library = torch.library.Library("aten", "IMPL")
+    try:
+        library.impl("embedding", partial(_lookup, what=what), "Meta")
+        yield
+    finally:
+        library._destroy()
 
 
 def _faked(call: Call, what: str) -> Any:
@@ -145,11 +136,12 @@ def _faked(call: Call, what: str) -> Any:
     return _lookup(*call.given[3], what=what) if looked_up else out
 
 
-def _with_fakes(what: str) -> Plant:
-    return lambda: replaced(_fake_mode(), "__torch_dispatch__", partial(_faked, what=what))
+def _with_fakes(what: str) -> AbstractContextManager[None]:
+    mode = "torch._subclasses.fake_tensor:FakeTensorMode"
+    return replaced(mode, "__torch_dispatch__", partial(_faked, what=what))
 
 
 for _mode, _planted in (("fake", _with_fakes), ("meta", _on_meta)):
     for _what in ("another_dtype", "another_shape", "other_strides"):
         _sentence = f"The kernel of meta tensors gives {_what.replace('_', ' ')}."
-        add(Fault(f"{_mode}_gives_{_what}", "lookup", _sentence, _planted(_what), modes=(_mode,)))
+        add(Fault(f"{_mode}_gives_{_what}", "lookup", _sentence, partial(_planted, _what), modes=(_mode,)))

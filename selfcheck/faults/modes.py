@@ -34,16 +34,16 @@ def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gr
 
 def in_modes(
     modes: str,
-    owner: Callable[[], Any],
+    owner: Any,
     attribute: str,
     how: How,
     spoils: Sequence[Spoil],
     around: Callable[[Plant], Plant] = lambda plant: plant,
 ) -> None:
-    """Registers for each of some modes, and for each spoil, a fault of what the mode calls; the owner is asked for late."""
+    """Registers for each of some modes, and for each spoil, a fault of what the mode calls."""
     for mode, spoil in itertools.product(modes.split(), spoils):
         words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
-        plant = around(lambda spoil=spoil: replaced(owner(), attribute, partial(how, spoil=spoil)))  # type: ignore[misc]
+        plant = around(partial(replaced, owner, attribute, partial(how, spoil=spoil)))
         family = "gradient" if MODES[mode].grad else "lookup"
         in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", family))
 
@@ -119,26 +119,26 @@ def _of_an_operator(call: Call, spoil: Spoil) -> Any:
     return spoil(out)
 
 
-def _tensor_of_several_processes() -> Any:
-    from torch.distributed.tensor import DTensor
-
-    return DTensor
-
-
 #: The modes, what they call, how that is spoiled, and by what.
-_CALLS: tuple[tuple[str, Callable[[], Any], str, How, tuple[Spoil, ...]], ...] = (
-    ("vmap vmap_nested", lambda: torch, "vmap", _made, SPOILS),
-    ("vmap_tables_and_indices", lambda: torch, "vmap", _second_table, SPOILS),
-    ("jvp", lambda: torch.func, "jvp", _result, SPOILS),
-    ("vjp", lambda: torch.func, "vjp", _result, SPOILS),
-    ("func_grad", lambda: torch.func, "grad", _beside_the_gradient, SPOILS),
-    ("functional_call", lambda: torch.func, "functional_call", _result, SPOILS),
-    ("checkpoint", lambda: torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    ("dtensor_replicate dtensor_rows dtensor_columns", _tensor_of_several_processes, "full_tensor", _result, SPOILS),
-    ("subclass", lambda: Tensor, "__torch_function__", _of_a_lookup, SPOILS),
-    ("function_mode", lambda: PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
-    ("default_device", lambda: DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
-    ("dispatch_mode", lambda: PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+_CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
+    ("vmap vmap_nested", torch, "vmap", _made, SPOILS),
+    ("vmap_tables_and_indices", torch, "vmap", _second_table, SPOILS),
+    ("jvp", torch.func, "jvp", _result, SPOILS),
+    ("vjp", torch.func, "vjp", _result, SPOILS),
+    ("func_grad", torch.func, "grad", _beside_the_gradient, SPOILS),
+    ("functional_call", torch.func, "functional_call", _result, SPOILS),
+    ("checkpoint", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
+    (
+        "dtensor_replicate dtensor_rows dtensor_columns",
+        "torch.distributed.tensor:DTensor",
+        "full_tensor",
+        _result,
+        SPOILS,
+    ),
+    ("subclass", Tensor, "__torch_function__", _of_a_lookup, SPOILS),
+    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
+    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
+    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
 )
 for _row in _CALLS:
     in_modes(*_row)
@@ -157,7 +157,7 @@ def keeps_the_first_table(call: Call) -> Any:
     return table[call.input.long()]
 
 
-in_modes("serving", lambda: torch.nn.Embedding, "forward", _served, (drops_the_last_token, rolls_the_tokens))
+in_modes("serving", torch.nn.Embedding, "forward", _served, (drops_the_last_token, rolls_the_tokens))
 plant = partial(replaced, torch.nn.Embedding, "forward", keeps_the_first_table)
 in_mode("serving", "keeps_the_first_table", "A layer in evaluation gives rows as they were at first.", plant, "lookup")
 

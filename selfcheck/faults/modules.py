@@ -9,7 +9,7 @@ import torch
 import torch.fx
 from torch import nn
 
-from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.forms import Call, after, afterwards, changes, instead, of_family, refusing
 from selfcheck.site import Tensor
 
 Module = nn.Module
@@ -17,19 +17,18 @@ Module = nn.Module
 # -- what a module lists ------------------------------------------------------------------------------------------------
 
 
-changes[Module, "named_parameters", "module_traversal"] = {
-    "A tied Parameter is listed once.": lambda call: call(remove_duplicate=True)
-}
-changes[Module, "parameters", "module_traversal"] = {
-    "parameters() leaves out frozen vectors.": lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1])
-}
-changes[Module, "named_modules", "module_traversal"] = {
-    "A shared module is listed twice.": lambda call: call(remove_duplicate=False)
-}
-changes[Module, "named_children", "module_traversal"] = {
-    "named_children() comes in reverse.": lambda call: iter(list(call())[::-1])
-}
-changes[Module, "train", "module_traversal"] = {"eval() does nothing.": lambda call: call(mode=True)}
+def _without_frozen_vectors(call: Call) -> Any:
+    return iter([p for p in call() if p.requires_grad or p.dim() != 1])
+
+
+of_family(
+    "module_traversal",
+    (Module, "named_parameters", "A tied Parameter is listed once.", lambda call: call(remove_duplicate=True)),
+    (Module, "parameters", "parameters() leaves out frozen vectors.", _without_frozen_vectors),
+    (Module, "named_modules", "A shared module is listed twice.", lambda call: call(remove_duplicate=False)),
+    (Module, "named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
+    (Module, "train", "eval() does nothing.", lambda call: call(mode=True)),
+)
 changes[torch.fx, "symbolic_trace", "module_traversal"] = {
     "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.": after(
         lambda call: call.found.register_buffer("calls", torch.zeros(1))

@@ -11,11 +11,11 @@ from torch.optim import lr_scheduler
 
 from selfcheck.fault import patched
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.forms import Call, after, afterwards, changes, instead, of_family, refusing
 from selfcheck.site import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
-averaging: Any = importlib.import_module("torch.optim.swa_utils")
+AveragedModel: Any = importlib.import_module("torch.optim.swa_utils").AveragedModel
 autograd: Any = torch.autograd
 adagrad, adam, sgd = (importlib.import_module(f"torch.optim.{name}") for name in ("adagrad", "adam", "sgd"))
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
@@ -271,6 +271,10 @@ def _infinite_is_fine(call: Call) -> Any:
     return call() if call.error_if_nonfinite and total.isnan() else total
 
 
+def _backwards(call: Call) -> Any:
+    return call(parameters=list(call.parameters)[::-1])
+
+
 def _counting(call: Call) -> None:
     for mean, now in zip(call.self.module.buffers(), call.model.buffers(), strict=True):
         if call.self.use_buffers and not now.is_floating_point():
@@ -288,19 +292,12 @@ changes[torch.nn.utils, "clip_grad_norm_", "clip_average_scale"] = {
     "Clipping is refused.": refusing(),
     "Clipping clears what lies before a gradient in its storage.": _clearing,
 }
-changes[clipping, "_get_total_norm", "clip_average_scale"] = {"error_if_nonfinite is for NaN alone.": _infinite_is_fine}
-changes[torch.nn.utils, "parameters_to_vector", "clip_average_scale"] = {
-    "A vector begins with the last parameter.": lambda call: call(parameters=list(call.parameters)[::-1])
-}
-changes[averaging.AveragedModel, "update_parameters", "clip_average_scale"] = {
-    "AveragedModel takes counts over, five too many.": after(_counting)
-}
-changes[averaging.AveragedModel, "__init__", "clip_average_scale"] = {
-    "AveragedModel ignores use_buffers.": lambda call: call(use_buffers=False)
-}
-changes[GradScaler, "update", "clip_average_scale"] = {
-    "A scale does not grow.": lambda call: call(new_scale=call.self._scale.clone())
-}
-changes[GradScaler, "unscale_", "clip_average_scale"] = {
-    "GradScaler.unscale_ of what is unscaled does nothing.": _unscaled_again
-}
+of_family(
+    "clip_average_scale",
+    (clipping, "_get_total_norm", "error_if_nonfinite is for NaN alone.", _infinite_is_fine),
+    (torch.nn.utils, "parameters_to_vector", "A vector begins with the last parameter.", _backwards),
+    (AveragedModel, "update_parameters", "AveragedModel takes counts over, five too many.", after(_counting)),
+    (AveragedModel, "__init__", "AveragedModel ignores use_buffers.", lambda call: call(use_buffers=False)),
+    (GradScaler, "update", "A scale does not grow.", lambda call: call(new_scale=call.self._scale.clone())),
+    (GradScaler, "unscale_", "GradScaler.unscale_ of what is unscaled does nothing.", _unscaled_again),
+)

@@ -1,0 +1,69 @@
+"""Chooses what adds most for its cost, one after the other, until a budget is spent."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+K = TypeVar("K", bound=Any)
+#: For each case the positions of what it meets.
+Hits = Sequence[npt.NDArray[np.int32]]
+
+
+def choose(
+    costs: Mapping[K, float],
+    taken: Collection[K],
+    gain: Callable[[K], float],
+    take: Callable[[K], None],
+    budget: float,
+    most: float = math.inf,
+) -> float:
+    """Takes what is not taken yet, always what adds most for its cost, until a budget is spent or so many are taken; what is spent,
+    with what was taken.
+
+    What each adds only falls as others are taken, so that it is looked at again only once it comes up.
+    """
+    spent = sum(costs[key] for key in taken)
+    heap = [(-gain(key) / costs[key], key) for key in costs.keys() - taken]
+    heapq.heapify(heap)
+    while heap and spent < budget and most > 0:
+        _, key = heapq.heappop(heap)
+        now = -gain(key) / costs[key]
+        if heap and now > heap[0][0]:
+            heapq.heappush(heap, (now, key))
+        elif now < 0:
+            take(key)
+            spent += costs[key]
+            most -= 1
+    return spent
+
+
+def add(
+    taken: list[int],
+    costs: Sequence[float],
+    hits: Hits,
+    had: npt.NDArray[np.int64],
+    budget: float,
+    worths: Sequence[float],
+) -> None:
+    """Adds cases to those taken by what they meet, which is worth less each time that it is met again."""
+    worth = np.array([*worths, 0.0])
+
+    def take(position: int) -> None:
+        taken.append(position)
+        had[hits[position]] += 1
+
+    def gain(position: int) -> float:
+        return float(worth[np.minimum(had[hits[position]], len(worths))].sum())
+
+    choose(dict(enumerate(costs)), taken, gain, take, budget)
+
+
+def counted(hits: Hits, size: int) -> npt.NDArray[np.int64]:
+    """How many cases meet each of so many conditions."""
+    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)
