@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,3 +80,26 @@ def exchanged(case: Any, seen: Elements) -> Any:
     """The numbers that are due, in other places."""
     due = seen.expected if seen.expected.dtype.kind == "f" else decoded(FORMATS["float64"], seen)
     return np.array_equal(np.sort(seen.got, axis=None), np.sort(due, axis=None), equal_nan=True)
+
+
+#: Between which norms of one matrix torch.matrix_exp takes a polynomial of degree 8.
+DEGREE_8 = {
+    "float32": (5.116619363445086e-02, 5.800524627688768e-01),
+    "float64": (3.397168839976962e-04, 4.991228871115323e-02),
+}
+
+
+@of_elements
+def an_exponential_of_degree_8(case: Any, seen: Elements) -> Any:
+    """No further off than matrix_exp's polynomial of degree 8, whose coefficient x7 has one factor x3 too few, and its rounding.
+
+    By Bader, Blanes and Casas 2019 it is I + A + y2 A2 + (x3 A2 + A4)(x4 I + x5 A + x6 A2 + x7 A4) with A4 = A2 (x1 A + x2 A2);
+    norms of these for the largest norm of A bound what x7 changes.
+    """
+    root, x3 = math.sqrt(177), 2 / 3
+    x1, x2 = x3 * (1 + root) / 88, x3 * (1 + root) / 352
+    norm = DEGREE_8[case.dtype][1]
+    fourth = norm**2 * (x1 * norm + x2 * norm**2)
+    changed = (89 - root) / 5040 * (1 / x3**2 - 1 / x3) * (x3 * norm**2 + fourth) * fourth
+    limit = changed + 64 * max(case.shape) ** 2 * case.format.unit_roundoff
+    return (np.abs(seen.got - seen.expected) <= limit).all()

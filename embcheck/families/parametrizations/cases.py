@@ -12,6 +12,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Axes, Input
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.core.layout import preserved_strides, view_of
+from embcheck.core.wrong_results.numbers import DEGREE_8
 
 SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
 
@@ -118,6 +119,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         size = np.abs(up * v).sum(self.others, keepdims=True)
         gain = (along / norm).reshape(self.gain_shape)
         gain_bound = (2 * self.terms + 32) * u * (size / norm).reshape(self.gain_shape)
+        # A sum that the format may not hold is infinite.
+        gain_bound = np.where(size.reshape(self.gain_shape) < 2.0**self.format.emax, gain_bound, np.inf)
         direction = self.gains / norm * (up - v * along / norm**2)
         share, part = np.abs(self.gains / norm), np.abs(v) * size / norm**2
         # A square that the format may not hold makes a part vanish, and so does a quotient that is too small for it.
@@ -193,6 +196,23 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         """Whether an orthogonal weight is made by Householder's reflections, the default of what is not square."""
         return (self.map or ("", "householder")[self.shape[-2:-1] != self.shape[-1:]]) == "householder"
 
+    @property
+    def by_degree_8(self) -> bool:
+        """Whether torch.matrix_exp may take its polynomial of degree 8: of one matrix that has such a norm after a step.
+
+        Where the weight is not square, the gradient depends on random columns.
+        """
+        exponential = self.kind == "orthogonalized" and not self.reflects and self.map != "cayley"
+        if not exponential or self.frozen or math.prod(self.shape[:-2]) != 1:
+            return False
+        if self.shape[-2] != self.shape[-1]:
+            return True
+        base, triangle = np.linalg.qr(self.weight)
+        base = base * np.sign(np.diagonal(triangle, 0, -2, -1))[..., None, :]
+        norm = 0.125 * np.abs(_skew(self.orthogonal_gradient(base)[0])).sum(-2).max(initial=0.0)
+        least, most = DEGREE_8[self.dtype]
+        return any(least < share * norm <= most for share in (1.0, 0.9375))
+
     def tall(self, values: Floats) -> Floats:
         """Matrices, or their transposes where the weight is wide."""
         return np.swapaxes(values, -1, -2) if self.shape[-2] < self.shape[-1] else values
@@ -254,13 +274,15 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major."""
+        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major,
+        by_degree_8 (an exponential may be that polynomial, for which one matrix has such a norm after a step)."""
         return {
             **self.axes,
             "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],
             "square": self.shape[-2:-1] == self.shape[-1:],
             "triangular": self.kind == "orthogonalized" and self.reflects,
             "column_major": self.layout == "transposed",
+            "by_degree_8": self.by_degree_8,
         }
 
 
