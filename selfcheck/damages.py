@@ -23,12 +23,10 @@ _NOTHING = {
     "nn.init.ones_": ("cast(", "repeat("),
     "nn.init.zeros_": ("cast(", "double(", "negate(", "zero(", "repeat("),
     "nn.init.constant_": ("repeat(",),
-    # Which mode is a word there.
-    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),
+    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),  # which is a word there
     "func.jvp": ("give(strict",),
     "sparse_adam.": ("spill(grads)",),  # which are sparse
-    # Weights of classes can't require grad.
-    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),
+    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),  # which can't require grad
     # It gives a number without a graph, and that a vector.
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
@@ -36,8 +34,7 @@ _NOTHING = {
     **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
     **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
     "Parameter.__deepcopy__": ("leaf(clone)",),  # which has memory of its own already
-    # A conversion rounds what was there before as it did.
-    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),
+    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),  # which rounds what was there before as it did
     "Linear.__init__": ("tie", "untie", "drop("),
     "F.embedding": ("give(input=detached)",),  # of indices
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
@@ -70,12 +67,13 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
     ("F.embedding ", ("double(gradient)", "zero(gradient)"), ("weight_frozen=False",)),
-    ("F.embedding_bag ", _SCALED, ("input_numel>=1",)),
+    ("F.embedding_bag ", _SCALED, ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
-    # A table of nothing gives zeros, whatever it is multiplied with.
-    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),
+    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),  # a table of nothing gives zeros
     ("F.linear ", ("restride",), ("input_rank>=2",)),
+    ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
+    ("radam.", ("give(eps=double)",), ("step>=5",)),  # up to the fifth step it divides by nothing, whatever beta2 is
     ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
     # It lists one part once, and a shared one twice.
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
@@ -153,7 +151,7 @@ class Damage(NamedTuple):
             found.append("has_aux")  # else the value comes last, which is a number
         if "_SpectralNorm" in site.name and self.name != "give(weight=memory)":
             found.append("earlier>=1")  # what the first call gives, registration looks at for its shape and dtype alone
-        if tensor in ("weight_v", "weight", "X") and self.name == "restride":
+        if tensor in ("weight_v", "weight", "X", "self", "data") and self.name == "restride":
             found += [f"{tensor}_rank>=2", f"{tensor}_columns>=2", f"{tensor}_numel>=4"]
         if site.name in ("F.cross_entropy", "F.nll_loss"):
             if self.name == "restride" or (self.spoil is not None and self.rows > 1):

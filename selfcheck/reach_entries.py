@@ -44,10 +44,12 @@ class Part(NamedTuple):
 
 
 _FORMULAS = frozenset(site.name for site in STEPS)
+#: So many other faults ask for the parameters of further groups of a case that is built for one.
+_OTHERS = 2
 
 
 def _built_steps(faults: Sequence[Fault]) -> Sequence[tuple[str, Any]]:
-    return [("param_groups", case) for case in reach_steps.built(faults)]
+    return [("param_groups", case) for case in reach_steps.built(faults, others=_OTHERS)]
 
 
 PARTS = (
@@ -96,11 +98,12 @@ DRAWN = (
         "gate",
         {
             **dict.fromkeys(("initializers", "conversion", "embedding_bag"), 3000),
-            **dict.fromkeys(("construction", "parameter", "tie_preservation", "lookup"), 2000),
-            **dict.fromkeys(("module_traversal", "tied_training", "load_state_dict"), 800),
+            **dict.fromkeys(("construction", "tie_preservation", "lookup", "module_traversal"), 2000),
+            **dict.fromkeys(("tied_training", "load_state_dict"), 800),
+            "parameter": 4000,
         },
         4,
-        1500.0,
+        3500.0,
     ),
     # Of others that make tables few judge what they hold.
     Drawn("core", "gate", {"construction": 6000}, 1, 200.0),
@@ -118,7 +121,7 @@ DRAWN = (
 )
 #: For each site so many conditions by its weight.
 _TIMES = 150
-_COSTS = {"module_traversal": 34.0, "initializers": 1.5, "construction": 1.5, "parameter": 2.0, "load_state_dict": 1.5}
+_COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 

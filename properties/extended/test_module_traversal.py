@@ -201,6 +201,7 @@ def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcom
         is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
         same(out.converted_same, names(case)),
+        same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in names(case)]),
     )
 
 

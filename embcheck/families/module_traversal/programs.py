@@ -75,7 +75,7 @@ def traversed(
         "modes": modes(model, evaluating),
     }
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
-    seen["hooks"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
+    seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
     return seen
 
@@ -187,8 +187,10 @@ def traced(model: Module) -> tuple[list[str], bool]:
     return sorted(module.state_dict()), same
 
 
-def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:
-    """Which hooks of the Parameters are called by backward passes after a conversion."""
+def called_after(
+    model: Module, convert: Callable[[Module], Module], swapped: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Which hooks of the Parameters are called by backward passes after a conversion, and the dtypes that it left."""
     calls: list[tuple[str, str]] = []
     for name, p in model.named_parameters():
         if p.requires_grad:
@@ -202,7 +204,7 @@ def called_after(model: Module, convert: Callable[[Module], Module], swapped: bo
     for p in model.parameters():
         if p.requires_grad:
             p.sum().backward()
-    return calls
+    return calls, [dtype_of(p) for p in model.parameters()]
 
 
 #: Of Parameters that are larger than a table, their shapes.

@@ -178,8 +178,10 @@ FLAGS: list[tuple[bool, ...]] = [(), (False,), (False,), (True,)]
 def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
     """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers."""
     one, parameters = torch.ones((), requires_grad=True), list(model.parameters())
+    had = [p.grad is not None for p in parameters]
     still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
-    found = [[p.grad is None or not p.grad.to_dense().any() for p in parameters]]
+    grads = [p.grad for p in parameters]
+    found = [[(g is not None and not g.to_dense().any()) == has for g, has in zip(grads, had, strict=True)]]
     given_gradients(model, sparse)
     for k in range(4):
         flag = FLAGS[(k + turn) % 4]
@@ -210,7 +212,8 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
     moved = [*storages.values(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
-    lying, same = strides(copy.deepcopy(model)), True
+    twin = copy.deepcopy(model)
+    lying, same = strides(twin), values(twin) == values(model)
     for turn in range(2 * before + 1):
         with torch.no_grad():
             for tensor in moved if turn else ():

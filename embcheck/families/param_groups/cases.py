@@ -214,8 +214,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return 1 if place >= self.late else 0
 
     def weight(self, member: int) -> Floats:
-        """The values at first: integers ±1…±3."""
-        return self._small("weight", member, self.members[member].parts, 3)
+        """The values at first: integers ±1…±3, in single and double precision times what no narrower format holds."""
+        fmt = self.format(member)
+        fine = fmt.fine if fmt.name in ("float32", "float64") else 1.0
+        return fine * self._small("weight", member, self.members[member].parts, 3)
 
     def gradient(self, member: int) -> Floats:
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""

@@ -111,8 +111,8 @@ def elements(tensor: Tensor) -> Tensor:
     return tensor.as_strided((1,), (1,), tensor.storage_offset()) if one else tensor
 
 
-def copied_again(leaf: Tensor) -> list[bool]:
-    """Of three deep copies in a list whether each is one Parameter with the numbers, which are others each time."""
+def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
+    """Of three deep copies in a list whether each is one Parameter with these strides and the numbers, others each time."""
     import copy
 
     found = []
@@ -142,7 +142,7 @@ def copied(leaf: Tensor) -> dict[str, Any]:
             and (not leaf.numel() or other.data_ptr() != leaf.data_ptr())
         )
         seen[f"{name}_strides"] = other.stride()
-    return seen | {"copied_again": copied_again(leaf)}
+    return seen | {"copied_again": copied_again(leaf, seen["deepcopied_strides"])}
 
 
 def graded(data: Tensor) -> Tensor:
