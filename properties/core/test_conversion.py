@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.core import oracle
 from embcheck.core.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -191,6 +192,23 @@ def converted_bias_gradient_sums_upstream(case: ConversionCase, out: Outcome) ->
 )
 def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.input_grad, case.input_gradient)
+
+
+@law(
+    "F.linear with a vector as weight gives its inner product with each row of the input, and both gradients.",
+    source="torch.nn.functional.linear: weight has shape (in_features)",
+    when=lambda case: case.by_row,
+    must_cover={"rank=0", "rank=3", "input=dense", "dtype=bfloat16", "passes=2", "trainable", "layout=transposed"},
+)
+def linear_with_a_vector_is_the_inner_product(case: ConversionCase, out: Outcome) -> Finding:
+    row, sent, fmt = case.lookup.weight_values[:, :1], case.upstream_values[:, :1], case.format
+    whole = (*case.shape, case.num_embeddings)
+    given = [each.reshape(whole) for each in oracle.product(sent, row.T, fmt)] if case.trainable else None
+    return every(
+        within(out.row_value, *(each.reshape(case.shape) for each in oracle.product(case.input_values, row, fmt))),
+        within(out.row_grad, *(each[0] for each in oracle.product(sent.T, case.input_values, fmt))),
+        gradient(out.row_input_grad, given and (given[0], given[1])),
+    )
 
 
 @law(

@@ -13,18 +13,20 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.module_traversal.changes import (
+    emptied,
+    given_gradients,
+    gradient_flags,
+    keeps,
+    loaded,
+    modes,
+)
 from embcheck.families.module_traversal.uses import (
     averaged,
     called,
     copied,
     dtype_of,
-    emptied,
-    given_gradients,
-    gradient_flags,
-    keeps,
     linked,
-    loaded,
-    modes,
     parametrized,
     pictured,
     shallow,
