@@ -33,6 +33,11 @@ def exactly(got: Field, expected: Expected) -> Finding:
     return within(got, *expected)
 
 
+def shaped(expected: Expected, shape: tuple[int, ...]) -> Expected:
+    """Numbers and their bounds in a shape."""
+    return expected[0].reshape(shape), expected[1].reshape(shape)
+
+
 def gradient(got: Field, expected: Expected | None) -> Finding:
     """A gradient that was collected, or none."""
     if expected is None or got.raw is None:
@@ -201,13 +206,18 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
     must_cover={"rank=0", "rank=3", "input=dense", "dtype=bfloat16", "passes=2", "trainable", "layout=transposed"},
 )
 def linear_with_a_vector_is_the_inner_product(case: ConversionCase, out: Outcome) -> Finding:
-    row, sent, fmt = case.lookup.weight_values[:, :1], case.upstream_values[:, :1], case.format
-    whole = (*case.shape, case.num_embeddings)
-    given = [each.reshape(whole) for each in oracle.product(sent, row.T, fmt)] if case.trainable else None
+    row, sent, given, fmt = (
+        case.lookup.weight_values[:, :1],
+        case.upstream_values[:, :1],
+        case.input_values,
+        case.format,
+    )
+    sizes = case.num_embeddings, *case.shape
+    input_grad = shaped(oracle.product(sent, row.T, fmt), (*sizes[1:], sizes[0])) if case.trainable else None
     return every(
-        within(out.row_value, *(each.reshape(case.shape) for each in oracle.product(case.input_values, row, fmt))),
-        within(out.row_grad, *(each[0] for each in oracle.product(sent.T, case.input_values, fmt))),
-        gradient(out.row_input_grad, given and (given[0], given[1])),
+        exactly(out.row_value, shaped(oracle.product(given, row, fmt), case.shape)),
+        exactly(out.row_grad, shaped(oracle.product(sent.T, given, fmt), sizes[:1])),
+        gradient(out.row_input_grad, input_grad),
     )
 
 

@@ -1,4 +1,4 @@
-"""Programs: a module is loaded, emptied, told how to learn and in which mode to be.
+"""Programs: a module is loaded, emptied, converted, told how to learn and in which mode to be.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.module_traversal.uses import negate, pictured
+from embcheck.families.module_traversal.uses import dtype_of, negate, pictured
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -122,3 +122,23 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         given_gradients(model, sparse)
     still.append(keeps(model, lambda: model.requires_grad_(False)))
     return [*found, still]
+
+
+def called_after(
+    model: Module, convert: Callable[[Module], Module], swapped: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Which hooks of the Parameters are called by backward passes after a conversion, and the dtypes that it left."""
+    calls: list[tuple[str, str]] = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
+            p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
+    torch.__future__.set_swap_module_params_on_conversion(swapped)
+    try:
+        convert(model)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    for p in model.parameters():
+        if p.requires_grad:
+            p.sum().backward()
+    return calls, [dtype_of(p) for p in model.parameters()]

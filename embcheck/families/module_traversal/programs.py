@@ -14,6 +14,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.module_traversal.changes import (
+    called_after,
     emptied,
     given_gradients,
     gradient_flags,
@@ -66,7 +67,7 @@ def traversed(
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
     seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model)}
-    seen |= {"emptied": emptied(start(lying_as(table))[0])}
+    seen |= {} if turn % 2 else {"emptied": emptied(start(lying_as(table))[0])}
     seen["loads"] = loaded(model, lambda: start(lying_as(table))[0], turn)
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
@@ -78,6 +79,7 @@ def traversed(
     }
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
+    seen |= {"emptied": emptied(start(lying_as(table))[0])} if turn % 2 else {}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
     return seen
 
@@ -187,26 +189,6 @@ def traced(model: Module) -> tuple[list[str], bool]:
     held = [dict(each.named_parameters()) | dict(each.named_buffers()) for each in (root, module)]
     same = all(held[1].get(name) is thing for name, thing in held[0].items())
     return sorted(module.state_dict()), same
-
-
-def called_after(
-    model: Module, convert: Callable[[Module], Module], swapped: bool
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Which hooks of the Parameters are called by backward passes after a conversion, and the dtypes that it left."""
-    calls: list[tuple[str, str]] = []
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
-            p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
-    torch.__future__.set_swap_module_params_on_conversion(swapped)
-    try:
-        convert(model)
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-    for p in model.parameters():
-        if p.requires_grad:
-            p.sum().backward()
-    return calls, [dtype_of(p) for p in model.parameters()]
 
 
 #: Of Parameters that are larger than a table, their shapes.

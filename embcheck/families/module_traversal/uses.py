@@ -6,7 +6,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
