@@ -90,12 +90,12 @@ def modes(model: Module, evaluating: bool) -> list[list[bool]]:
     return [told, [module.training for module in model.modules()], kept]
 
 
-#: What requires_grad_ is told in turn, from one of them on; between two calls the first Parameter learns or not.
-FLAGS: list[tuple[bool, ...]] = [(), (False,), (False,), (True,)]
-
-
 def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
-    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers."""
+    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers.
+
+    Calls of requires_grad_ begin at a turn; before every other one requires_grad of the first Parameter is the other.
+    """
+    told: list[tuple[bool, ...]] = [(), (False,), (False,), (True,)]
     one, parameters = torch.ones((), requires_grad=True), list(model.parameters())
     had = [p.grad is not None for p in parameters]
     still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
@@ -103,7 +103,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
     found = [[(g is not None and not g.to_dense().any()) == has for g, has in zip(grads, had, strict=True)]]
     given_gradients(model, sparse)
     for k in range(4):
-        flag = FLAGS[(k + turn) % 4]
+        flag = told[(k + turn) % 4]
         for p in parameters[: k % 2]:
             p.requires_grad_(not p.requires_grad)
         still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
