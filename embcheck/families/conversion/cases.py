@@ -225,9 +225,9 @@ class ConversionCase(Axes, _ConversionAxes):  # type: ignore[misc]
 
     @property
     def by_row(self) -> bool:
-        """Whether its first row is multiplied alone, too."""
+        """Whether its first row is multiplied alone, too, which is done for one seed of three."""
         fed = self.to_linear and self.input != "made" and self.company != "several" and self.mistake is None
-        return fed and self.embedding_dim > 0
+        return fed and self.embedding_dim > 0 and self.seed % 3 == 0
 
     @property
     def value_requires_grad(self) -> bool:
