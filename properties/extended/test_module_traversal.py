@@ -11,7 +11,7 @@ from embcheck.core.result import Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
 
-module_traversal = Family("module_traversal", SPACE, plan, cost=6.0)
+module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
 
 
