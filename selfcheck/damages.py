@@ -75,6 +75,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
     ("radam.", ("give(eps=double)",), ("step>=5",)),  # up to the fifth step it divides by nothing, whatever beta2 is
     ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
+    ("Module.named_parameters ", ("give(remove_duplicate=not)",), ("tied",)),  # else none has two names
     # It lists one part once, and a shared one twice.
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),

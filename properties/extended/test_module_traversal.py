@@ -179,7 +179,9 @@ def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) 
     # What is assigned is a new Parameter.
     forms = {oracle.as_loaded: bool(case.grads), oracle.as_assigned: False}
     graded = [[kept] * bool(names(case)) for kept in forms.values()]
-    return same(out.loads, [[oracle.picture(case, form), [], kept] for form, kept in zip(forms, graded, strict=True)])
+    keys = [name for name, _ in case.state("")]
+    loads = [[oracle.picture(case, form), [], kept, keys] for form, kept in zip(forms, graded, strict=True)]
+    return same(out.loads, loads)
 
 
 @law(

@@ -88,12 +88,14 @@ def copied(model: Module) -> list[Any]:
         return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
 
     data = pickle.dumps(model)
-    found = [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(2))]
-    again = []
+    twin = copy.deepcopy(model)
+    found = [told(twin), *(told(pickle.loads(data)) for _ in range(2))]
+    again, lying = [], (strides(twin), strides(model))
     for _ in range(2):
         negate(model)
         others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
-        again += [values(other) == values(model) for other in others]
+        kept = values(model), marks(model)
+        again += [(values(o), marks(o), strides(o)) == (*kept, lie) for o, lie in zip(others, lying, strict=True)]
     return [*found, *again]
 
 
