@@ -23,12 +23,10 @@ _NOTHING = {
     "nn.init.ones_": ("cast(", "repeat("),
     "nn.init.zeros_": ("cast(", "double(", "negate(", "zero(", "repeat("),
     "nn.init.constant_": ("repeat(",),
-    # Which mode is a word there.
-    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),
+    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),  # which is a word there
     "func.jvp": ("give(strict",),
     "sparse_adam.": ("spill(grads)",),  # which are sparse
-    # Weights of classes can't require grad.
-    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),
+    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),  # which can't require grad
     # It gives a number without a graph, and that a vector.
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
     "nn.utils.parameters_to_vector": ("restride",),
@@ -36,8 +34,7 @@ _NOTHING = {
     **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
     **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
     "Parameter.__deepcopy__": ("leaf(clone)",),  # which has memory of its own already
-    # A conversion rounds what was there before as it did.
-    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),
+    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),  # which rounds what was there before as it did
     "Linear.__init__": ("tie", "untie", "drop("),
     "F.embedding": ("give(input=detached)",),  # of indices
     # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
@@ -79,6 +76,7 @@ _TABLES, _ROWS = ("Embedding", "EmbeddingBag"), ("shift", "swap", "repeat(")
 _SCALED = ("zero(", "negate(", "double(", "cast(", "stale", *_ROWS)
 _GRADIENTS, _LOSSES = ("double(gradient)", "zero(gradient)"), ("F.cross_entropy ", "F.nll_loss ")
 _PARAMETRIZED = {name: tensor for name, tensor in _ELEMENTS.items() if "parametrizations" in name}
+_LAID = _PARAMETRIZED | {name: tensor for name, tensor in _ELEMENTS.items() if name.startswith("Parameter.")}
 #: What shows of a loss that is neither zero nor NaN.
 _OF_LOSSES = ("double(", "negate(", "cast(", "zero(gradient)")
 #: What a call must meet, at sites whose names (with a space behind them) begin so, for damages that begin so to change anything.
@@ -93,19 +91,21 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
     ("F.embedding ", _GRADIENTS, ("weight_frozen=False",)),
-    ("F.embedding_bag ", _SCALED, ("input_numel>=1",)),
+    ("F.embedding_bag ", _SCALED, ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
-    # A table of nothing gives zeros, whatever it is multiplied with.
-    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),
+    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),  # a table of nothing gives zeros
     ("F.linear ", ("restride",), ("input_rank>=2",)),
+    ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
+    ("radam.", ("give(eps=double)",), ("step>=5",)),  # up to the fifth step it divides by nothing, whatever beta2 is
     ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
+    ("Module.named_parameters ", ("give(remove_duplicate=not)",), ("tied",)),  # else none has two names
     # It lists one part once, and a shared one twice.
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),
     ("sgd.", ("skip(states)",), ("momentum>0",)),  # else there are none
     ("func.grad_and_value ", (*_ROWS, "restride"), ("has_aux",)),  # else the value comes last, which is a number
-    *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _PARAMETRIZED.items()),
+    *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _LAID.items()),
     # All else that goes in are buffers.
     *((name, _GRADIENTS, (f"{x}_frozen=False",)) for name, x in _PARAMETRIZED.items() if x != "weight_v"),
     *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),

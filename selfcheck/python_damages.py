@@ -247,7 +247,9 @@ PYTHON_DAMAGES: Mapping[str, Damage] = {
         _planned("share(last)", of_module(share), _COPIES),
         _planned("leaf(clone)", of_leaf(lambda made: parameter_of(made, made.detach().clone())), ("leaf",)),
         _planned("leaf(frozen)", of_leaf(lambda made: made.requires_grad_(not made.requires_grad)), ("leaf",)),
-        _planned("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",)),
+        _planned("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",))._replace(
+            forbids=("self_dtype=float32", "data_dtype=float32")
+        ),
         _planned("drop(last)", of_mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
         _planned("drop(first)", of_mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
         _planned("repeat(last)", of_mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),

@@ -44,6 +44,8 @@ class Part(NamedTuple):
 
 
 _FORMULAS = frozenset(site.name for site in STEPS)
+#: So many other faults ask for the parameters of further groups of a case that is built for one.
+_OTHERS = 2
 
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
@@ -88,11 +90,12 @@ DRAWN = (
         "gate",
         {
             **dict.fromkeys(("initializers", "conversion", "embedding_bag"), 3000),
-            **dict.fromkeys(("construction", "parameter", "tie_preservation", "lookup"), 2000),
-            **dict.fromkeys(("module_traversal", "tied_training", "load_state_dict"), 800),
+            **dict.fromkeys(("construction", "tie_preservation", "lookup", "module_traversal"), 2000),
+            **dict.fromkeys(("tied_training", "load_state_dict"), 800),
+            "parameter": 4000,
         },
         4,
-        1500.0,
+        3500.0,
     ),
     # Of others that make tables few judge what they hold.
     Drawn("core", "gate", {"construction": 6000}, 1, 200.0),
@@ -110,7 +113,7 @@ DRAWN = (
 )
 #: For each site so many conditions by its weight.
 _TIMES = 150
-_COSTS = {"module_traversal": 34.0, "initializers": 1.5, "construction": 1.5, "parameter": 2.0, "load_state_dict": 1.5}
+_COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 
@@ -167,7 +170,7 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
         fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of) if fault.site in part.sites
     ]
     base, made = deck("gate", 0, part.families)[0], Candidates(ledger)
-    built = reach_steps.built(wanted) if part.built else ()
+    built = reach_steps.built(wanted, others=_OTHERS) if part.built else ()
     others = [each for each in (made.fitted("param_groups", case) for case in built) if each is not None]
     for name in part.families if part.looked_at else ():
         every = deck("full", 0, (name,))[0]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from embcheck.core import stream
-from embcheck.core.facts import conditions
+from embcheck.core.facts import Condition, conditions
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
@@ -28,16 +29,29 @@ def wished(fault: Fault) -> list[str]:
     return [fault.condition, *damage.conditions(site_of(fault.site)), *_NEEDED.get(fault.damage, ()), *rows]
 
 
-def built(faults: Iterable[Fault], turns: int = 1) -> list[Any]:
-    """For each fault so many cases that are to meet its condition, as far as there are such; no two alike."""
-    found: dict[Any, None] = {}
+def built(faults: Iterable[Fault], turns: int = 1, others: int = 0) -> list[Any]:
+    """For each fault so many cases that are to meet its condition, as far as there are such, and by other groups what so many
+    others of its site ask of parameters; no two alike."""
+    of_site: dict[str, list[Fault]] = {}
     for fault in faults:
-        name, form = fault.site.split(".")
-        asked = [condition for text in wished(fault) for condition in conditions(text)]
-        for turn in range(turns):
-            wish = Wish(Stream(stream.derive("steps", str(fault), turn)), asked)
-            callers, path = _CALLERS.get(name) or _NAMED[name], form if form != "plain" else ""
-            case = attempts(wish, lambda each: step_case(each, callers, path))  # noqa: B023
+        of_site.setdefault(fault.site, []).append(fault)
+    found: dict[Any, None] = {}
+    for some in of_site.values():
+        for place, turn in itertools.product(range(len(some)), range(turns)):
+            behind = [some[(place + (turn + 1) * (step + 1)) % len(some)] for step in range(others)]
+            case = _case(some[place], behind, Stream(stream.derive("steps", str(some[place]), turn)))
             if case is not None:
                 found[case] = None
     return list(found)
+
+
+def _case(fault: Fault, others: Sequence[Fault], draws: Stream) -> Any:
+    name, form = fault.site.split(".")
+    callers, path = _CALLERS.get(name) or _NAMED[name], form if form != "plain" else ""
+    wish = Wish(draws, _asked(fault))
+    beside = [Wish(draws, [each for each in _asked(other) if each.fact.startswith("params")]) for other in others]
+    return attempts(wish, lambda each: step_case(each, callers, path, beside))
+
+
+def _asked(fault: Fault) -> list[Condition]:
+    return [condition for text in wished(fault) for condition in conditions(text)]

@@ -154,6 +154,7 @@ def embedding_init_equals_one_normal_call(case: ConstructionCase, out: Outcome) 
     return every(
         is_true(out.once, "making the table draws other random numbers than filling it"),
         identical(out.first[others], out.plain[others]),
+        is_true(out.later, "layers that are made later have other first values than further calls of normal_"),
     )
 
 
@@ -171,6 +172,7 @@ def embedding_uses_given_weight_unchanged(case: ConstructionCase, out: Outcome) 
         else UNASKED,
         is_false(out.drew, "random numbers were drawn for a table that was given"),
         is_true(out.source_kept, "the tensor that was given learns otherwise than before"),
+        is_true(out.later, "a layer that is made later has another table than it was given"),
         unwritten(out),
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.core import oracle
 from embcheck.core.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -30,6 +31,11 @@ def in_own_shape(case: ConversionCase) -> Any:
 
 def exactly(got: Field, expected: Expected) -> Finding:
     return within(got, *expected)
+
+
+def shaped(expected: Expected, shape: tuple[int, ...]) -> Expected:
+    """Numbers and their bounds in a shape."""
+    return expected[0].reshape(shape), expected[1].reshape(shape)
 
 
 def gradient(got: Field, expected: Expected | None) -> Finding:
@@ -191,6 +197,28 @@ def converted_bias_gradient_sums_upstream(case: ConversionCase, out: Outcome) ->
 )
 def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.input_grad, case.input_gradient)
+
+
+@law(
+    "F.linear with a vector as weight gives its inner product with each row of the input, and both gradients.",
+    source="torch.nn.functional.linear: weight has shape (in_features)",
+    when=lambda case: case.by_row,
+    must_cover={"rank=0", "rank=3", "input=dense", "dtype=bfloat16", "passes=2", "trainable", "layout=transposed"},
+)
+def linear_with_a_vector_is_the_inner_product(case: ConversionCase, out: Outcome) -> Finding:
+    row, sent, given, fmt = (
+        case.lookup.weight_values[:, :1],
+        case.upstream_values[:, :1],
+        case.input_values,
+        case.format,
+    )
+    sizes = case.num_embeddings, *case.shape
+    input_grad = shaped(oracle.product(sent, row.T, fmt), (*sizes[1:], sizes[0])) if case.trainable else None
+    return every(
+        exactly(out.row_value, shaped(oracle.product(given, row, fmt), case.shape)),
+        exactly(out.row_grad, shaped(oracle.product(sent.T, given, fmt), sizes[:1])),
+        gradient(out.row_input_grad, input_grad),
+    )
 
 
 @law(

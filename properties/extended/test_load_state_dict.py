@@ -92,6 +92,15 @@ def load_state_dict_reports_incompatible_keys(case: LoadStateDictCase, out: Outc
 
 
 @law(
+    "Loading a state_dict again gives the same values and reports the same keys.",
+    source="nn.Module.load_state_dict: copies parameters and buffers; missing_keys, unexpected_keys",
+    must_cover={"partial", "surplus", "tied", "assign", "prior=graded", "layout=transposed"},
+)
+def loading_again_gives_the_same_values(case: LoadStateDictCase, out: Outcome) -> Finding:
+    return same(out.again, [True] * 3)
+
+
+@law(
     "Loading leaves the state_dict's keys, entries and values unchanged.",
     source="no side effects",
     must_cover={"assign", "edit=parameter"},

@@ -11,7 +11,7 @@ from embcheck.core.result import Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
 
-module_traversal = Family("module_traversal", SPACE, plan, cost=6.0)
+module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
 
 
@@ -136,8 +136,7 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    made = [[value] * len(names(case)) for value in (True, True, False, True, False, True, True, True, True)]
-    return same(out.flags, [*made, [True] * 8])
+    return same(out.flags, [*[[True] * len(names(case))] * 10, [True] * 10])
 
 
 @law(
@@ -159,7 +158,7 @@ def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
 )
 def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     forms = (oracle.as_copied, *[oracle.as_built] * 2)
-    return same(out.copies, [*([oracle.picture(case, form), False, False] for form in forms), True, True])
+    return same(out.copies, [*([oracle.picture(case, form), False, False] for form in forms), *[True] * 4])
 
 
 @law(
@@ -178,8 +177,20 @@ def shallow_copy_shares_parameters_and_gradients(case: ModuleTraversalCase, out:
 )
 def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) -> Finding:
     # What is assigned is a new Parameter.
-    forms = {oracle.as_loaded: True, oracle.as_assigned: not (case.grads and names(case))}
-    return same(out.loads, [[oracle.picture(case, form), [], kept] for form, kept in forms.items()])
+    forms = {oracle.as_loaded: bool(case.grads), oracle.as_assigned: False}
+    graded = [[kept] * bool(names(case)) for kept in forms.values()]
+    keys = [name for name, _ in case.state("")]
+    loads = [[oracle.picture(case, form), [], kept, keys] for form, kept in zip(forms, graded, strict=True)]
+    return same(out.loads, loads)
+
+
+@law(
+    "to_empty(recurse=False) keeps what submodules hold, and all but the numbers of the module's own tensors.",
+    source="nn.Module.to_empty: without copying storage; recurse",
+    must_cover={*_OF_TENSORS, "shared_module", "tree=buffers"},
+)
+def to_empty_keeps_the_tensors_of_submodules(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    return same(out.emptied, [True] * 2)
 
 
 @law(
@@ -192,6 +203,7 @@ def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcom
         is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
         same(out.converted_same, names(case)),
+        same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in names(case)]),
     )
 
 

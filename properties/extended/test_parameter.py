@@ -10,6 +10,7 @@ from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
+from embcheck.families.parameter.programs import HOME
 
 parameter = Family("parameter", SPACE, plan, cost=4.0, stride=2)
 law = parameter.law
@@ -83,6 +84,15 @@ def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Findi
 
 
 @law(
+    "Registering a Parameter changes nothing else of the module: tensors, ties, gradients, flags and modes stay.",
+    source="nn.Module.register_parameter: adds a parameter to the module",
+    must_cover={f"module_{name}" for name in HOME} | {"registered", "before=absent", "before=alike"},
+)
+def registering_keeps_the_rest_of_the_module(case: ParameterCase, out: Outcome) -> Finding:
+    return is_true(out.rest_kept, "another tensor, tie, gradient, flag or mode of the module changed")
+
+
+@law(
     "Deep copies and saved copies are Parameters with the same bits and requires_grad, in their own memory.",
     source="nn.Parameter.__deepcopy__; torch.save",
     must_cover={"values=special", "empty", "layout=transposed", "dtype=bfloat16"},
@@ -94,6 +104,7 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
         identical(out.deepcopied, bits),
         identical(out.saved, bits),
         is_true(out.deepcopied_well, "the deep copy is no Parameter, frozen otherwise, or in the same memory"),
+        same(out.copied_again, [True] * 3),
         is_true(out.saved_well, "the saved one is no Parameter, frozen otherwise, or in the same memory"),
         same_strides(case, out.saved_strides, case.strides),
         same_strides(case, out.deepcopied_strides, copied) if case.layout != "expanded" else UNASKED,

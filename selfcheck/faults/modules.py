@@ -43,6 +43,12 @@ def registered_parameters_are_copies(call: Call) -> None:
     call(param=None if given is None else nn.Parameter(given.detach().clone(), given.requires_grad))
 
 
+@afterwards(Module, "register_parameter", "parameter")
+def registering_begins_to_train(call: Call) -> None:
+    """Registering a Parameter puts its module into training mode."""
+    call.self.training = True
+
+
 # -- conversions and copies ---------------------------------------------------------------------------------------------
 
 
@@ -62,6 +68,11 @@ def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
         if p.dtype != dtype and p._backward_hooks:
             p._backward_hooks = None
     return module
+
+
+changes[Module, "to_empty", "module_traversal"] = {
+    "to_empty() reaches submodules though it is told not to.": lambda call: call(recurse=True)
+}
 
 
 @afterwards(copy, "deepcopy", "tie_preservation")
@@ -138,3 +149,11 @@ changes[Module, "load_state_dict", "load_state_dict"] = {
     "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
     "Loading with assign=True is refused.": refusing(lambda call: call.assign),
 }
+
+
+@instead(Module, "load_state_dict", "load_state_dict")
+def loading_again_does_nothing(call: Call) -> Any:
+    """load_state_dict() loads nothing the second time."""
+    if call.kept.get("module") is not call.self:
+        call.kept.update(module=call.self, said=call())
+    return call.kept["said"]

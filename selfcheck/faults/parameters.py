@@ -53,9 +53,12 @@ changes[F, "one_hot", "one_hot"] = {
     ),
 }
 changes[F, "linear", "conversion"] = {
+    "F.linear reverses a weight that is a vector.": lambda call: (
+        call(weight=call.weight.flip(0)) if call.weight.dim() == 1 else call()
+    ),
     "linear_rank3_adds_bias_twice: The bias is added twice to input of rank 3.": lambda call: (
         call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
-    )
+    ),
 }
 
 # -- Parameters ---------------------------------------------------------------------------------------------------------

@@ -54,6 +54,10 @@ def constructed(
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
         once = torch.equal(generator().get_state(), ended)
+        due = [weight.detach(), -weight.detach()]
+        if drew:
+            due = [torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1])) for _ in others[1:]]
+        later = made.is_meta or all(alike(*pair, flags.get("padding_idx")) for pair in zip(others, due, strict=False))
         seen = act(layer, weight)
     after = layer.weight.detach()
     return {
@@ -64,6 +68,7 @@ def constructed(
         "drew": drew,
         "plain": plain,
         "once": once,
+        "later": later,
         "kept": kept,
         "weight": layer.weight,
         "values": torch.zeros(0) if after.is_meta else after.clone(),
@@ -80,6 +85,14 @@ def constructed(
         "shares": not made.is_meta and after.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }  # fmt: skip
+
+
+def alike(layer: Layer, table: Tensor, padding: int | None) -> bool:
+    """Whether a layer has a table, but perhaps for the padding row."""
+    mine, theirs = layer.weight.detach().clone(), table.clone()
+    if padding is not None:
+        mine[padding], theirs[padding] = 0, 0
+    return mine.dtype is theirs.dtype and bool(((mine == theirs) | (mine.isnan() & theirs.isnan())).all())
 
 
 def described(layer: Layer) -> list[Any]:

@@ -219,6 +219,12 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return self.source in ("plain", "from_pretrained_open")
 
     @property
+    def by_row(self) -> bool:
+        """Whether its first row is multiplied alone, too, which is done for one seed of three."""
+        fed = self.to_linear and self.input != "made" and self.company != "several" and self.mistake is None
+        return fed and self.embedding_dim > 0 and self.seed % 3 == 0
+
+    @property
     def value_requires_grad(self) -> bool:
         """Whether the target's output does."""
         open_bias = self.to_linear and self.bias in ("zero", "whole")

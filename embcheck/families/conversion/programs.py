@@ -40,6 +40,7 @@ def convert(
     company: str,
     frozen: tuple[bool, bool],
     several: Callable[..., dict[str, Any]] | None = None,
+    row: bool = False,
     **fed: Any,
 ) -> dict[str, Any]:
     """``frozen``: whether the target's weight is, and the bias; ``fed``: the tensors, and how `learned` takes its passes."""
@@ -67,9 +68,11 @@ def convert(
         source(fed["other"]).sum().backward()
     if several is not None:
         seen |= several(target, leaf, call, fed["x"], fed["upstream"])
-    return (
-        seen | learned(source, target, leaf, call, company == "one_loss", **fed) | written(source, leaf, original, kept)
-    )
+    first = row and fed["passes"] > 1
+    seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if first else {}
+    seen |= learned(source, target, leaf, call, company == "one_loss", **fed)
+    seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if row and not first else {}
+    return seen | written(source, leaf, original, kept)
 
 
 def shown(target: Module, leaf: Tensor, names: list[str]) -> dict[str, Any]:
@@ -117,6 +120,15 @@ def learned(
         "version_kept": source.weight._version == version,
         "source_value": source(other).detach().clone(),
     }
+
+
+def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:
+    """What linear gives of a Parameter as its input and the first row of a weight, and the gradients of both."""
+    given, row = torch.nn.Parameter(x.detach(), leaf.requires_grad), leaf.detach()[0]
+    row = (row.clone() if row.is_inference() else row).requires_grad_()
+    value = torch.nn.functional.linear(given, row)
+    value.backward(upstream[..., 0].to(value.dtype))
+    return {"row_value": value.detach(), "row_grad": row.grad, "row_input_grad": given.grad}
 
 
 def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:

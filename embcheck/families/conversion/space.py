@@ -51,6 +51,7 @@ def plan(case: ConversionCase) -> Plan:
         "autocast": case.autocast,
         "passes": case.passes,
         **({"several": several} if case.company == "several" else {}),
+        **({"row": True} if case.by_row else {}),
     }
     return Plan(convert, fed, options, case.threads)
 

@@ -20,7 +20,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream, derive
-from embcheck.families.module_traversal.programs import CONVERSIONS, Node, traversed
+from embcheck.families.module_traversal.programs import CONVERSIONS, SHAPES, Node, traversed
 from embcheck.families.module_traversal.trees import DRAWN, TREES
 
 Pairs = list[tuple[str, str]]
@@ -138,8 +138,8 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             return self.dtype, (0, len(tensor)), (len(tensor), 1)
         if tensor == "p_row":
             return self.dtype, (2,), view_of((3, 2), self.layout).strides[1:]
-        if tensor == "p_many":
-            return self.dtype, (40, 30), (30, 1)
+        if tensor in SHAPES:
+            return self.dtype, SHAPES[tensor], view_of(SHAPES[tensor], "contiguous").strides
         if tensor == "p_other":
             return "float32" if self.dtype == "float64" else "float64", (3,), (1,)
         if tensor.startswith("p"):

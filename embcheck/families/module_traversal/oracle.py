@@ -11,6 +11,7 @@ import numpy as np
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import preserved_strides
 from embcheck.families.module_traversal.cases import CLASSES, DTYPES, ModuleTraversalCase, kind
+from embcheck.families.module_traversal.programs import SHAPES
 
 
 class Slot(NamedTuple):
@@ -39,8 +40,8 @@ class Shown(NamedTuple):
 def values_of(case: ModuleTraversalCase, tensor: str) -> Any:
     """The numbers of a tensor, as a list: floating-point ones are multiples of one that no narrower format holds."""
     dtype, shape, _ = case.described(tensor)
-    if tensor == "p_many":
-        numbers = np.arange(1200) % 97
+    if tensor in SHAPES:
+        numbers = np.arange(math.prod(shape)) % 97
     elif tensor.startswith("scalar"):
         numbers = np.array([0.5])
     else:
@@ -95,8 +96,8 @@ def as_copied(case: ModuleTraversalCase, slot: Slot) -> Shown:
 
 
 def as_loaded(case: ModuleTraversalCase, slot: Slot) -> Shown:
-    """A copy of zeros into which a state was copied."""
-    shown = as_copied(case, slot)
+    """A module of zeros into which a state was copied."""
+    shown = as_built(case, slot)
     return shown if slot.kept else shown._replace(values=np.zeros(case.described(slot.tensor)[1]).tolist())
 
 
@@ -194,9 +195,11 @@ def links(case: ModuleTraversalCase) -> list[list[Any]]:
     for name in ("weight", "bias"):
         if name not in own:
             continue
-        numbers = np.array(values_of(case, own[name]), np.float64)
+        # What the links of the weight left is what those of the bias are given, if that is the same Parameter.
+        given = 4 if name == "bias" and own.get("weight") == own["bias"] else 1
+        numbers = given * np.array(values_of(case, own[name]), np.float64)
         linked = [[True, True, (factor * numbers).tolist()] for factor in (2, 2, 4)]
-        left = [[True, True, unlinked(case, own, name, by)] for by in (1, 4)]
+        left = [[True, True, unlinked(case, own, name, given * by)] for by in (1, 4)]
         found.append([linked[0], left[0], *linked[1:], left[1]])
     return found
 

@@ -6,22 +6,28 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.module_traversal.changes import (
+    called_after,
+    emptied,
+    given_gradients,
+    gradient_flags,
+    keeps,
+    loaded,
+    modes,
+)
 from embcheck.families.module_traversal.uses import (
     averaged,
     called,
     copied,
     dtype_of,
-    gradient_flags,
-    keeps,
     linked,
-    loaded,
-    modes,
     parametrized,
     pictured,
     shallow,
@@ -46,8 +52,8 @@ def traversed(
     turn: int,
     table: Tensor,
 ) -> dict[str, Any]:
-    def start() -> tuple[Module, dict[str, Any]]:
-        model, made = built(nodes, frozen, table)
+    def start(weight: Tensor = table) -> tuple[Module, dict[str, Any]]:
+        model, made = built(nodes, frozen, weight, turn)
         model.train(not evaluating)
         if mixed:
             list(model.modules())[-1].training = evaluating
@@ -60,16 +66,27 @@ def traversed(
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
-    seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model), "loads": loaded(model)}
+    seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model)}
+    seen |= {} if turn % 2 else {"emptied": emptied(start(lying_as(table))[0])}
+    seen["loads"] = loaded(model, lambda: start(lying_as(table))[0], turn)
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
     seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
-    seen |= state_forms(model, prefix) | {"flags": gradient_flags(model), "modes": modes(model, evaluating)}
+    seen |= state_forms(model, prefix) | {
+        "flags": gradient_flags(model, grads == "sparse", turn),
+        "modes": modes(model, evaluating),
+    }
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
-    seen["hooks"] = called_after(built(nodes, frozen, table)[0], convert, swapped)
-    seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table)[0])
+    seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
+    seen |= {"emptied": emptied(start(lying_as(table))[0])} if turn % 2 else {}
+    seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
     return seen
+
+
+def lying_as(table: Tensor) -> Tensor:
+    """A table with the numbers and the strides of another."""
+    return torch.empty_strided(table.shape, table.stride(), dtype=table.dtype, device=table.device).copy_(table)
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -174,32 +191,15 @@ def traced(model: Module) -> tuple[list[str], bool]:
     return sorted(module.state_dict()), same
 
 
-def called_after(model: Module, convert: Callable[[Module], Module], swapped: bool) -> list[tuple[str, str]]:
-    """Which hooks of the Parameters are called by backward passes after a conversion."""
-    calls: list[tuple[str, str]] = []
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
-            p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
-    torch.__future__.set_swap_module_params_on_conversion(swapped)
-    try:
-        convert(model)
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
-    for p in model.parameters():
-        if p.requires_grad:
-            p.sum().backward()
-    return calls
-
-
-def given_gradients(model: Module, sparse: bool) -> None:
-    """Each Parameter gets a gradient of ones, that of a table of three rows sparse if asked."""
-    for p in model.parameters():
-        rows = torch.arange(len(p))
-        if sparse and p.dim() == 2 and len(p):
-            p.grad = torch.sparse_coo_tensor(rows[None], torch.ones_like(p), p.shape)
-        else:
-            p.grad = torch.ones_like(p)
+#: Of Parameters that are larger than a table, their shapes.
+SHAPES = {
+    "p_many": (40, 30),
+    "p_long": (17,),
+    "p_wide": (8, 33),
+    "p_tall": (17, 7),
+    "p_cube": (2, 3, 8),
+    "p_one": (1, 1),
+}
 
 
 def tensor_of(name: str, table: Tensor) -> Tensor:
@@ -216,8 +216,8 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
         dtype = torch.float32 if dtype == torch.float64 else torch.float64
     # Times what no narrower format holds.
     fine = torch.tensor({torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(dtype, 1.0), dtype=dtype)
-    if name == "p_many":
-        return torch.nn.Parameter(fine * (torch.arange(1200) % 97).reshape(40, 30))
+    if name in SHAPES:
+        return torch.nn.Parameter(fine * (torch.arange(math.prod(SHAPES[name])) % 97).reshape(SHAPES[name]))
     if name.startswith("p"):
         return torch.nn.Parameter(fine * torch.arange(1, 4))
     return fine / 2 if name.startswith("scalar") else fine * torch.tensor([1, 2])
@@ -243,8 +243,9 @@ KINDS: dict[str, Callable[[Tensor], Module]] = named(
 )
 
 
-def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor) -> tuple[Module, dict[str, Any]]:
-    """The model whose nodes are given leaves first, and everything in it by its own name."""
+def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn: int) -> tuple[Module, dict[str, Any]]:
+    """The model whose nodes are given leaves first, and everything in it by its own name; at every other turn a module has its
+    parts before its tensors."""
     made: dict[str, Any] = {}
 
     def part(name: str) -> Any:
@@ -256,6 +257,9 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor) -> tu
 
     for name, kind, tensors, children in nodes:
         module = KINDS[kind](table.detach())
+        parts = [(key, made[child]) for key, child in children]
+        for key, child in parts if turn % 2 else ():
+            module.add_module(key, child)
         for key, content in tensors:
             if content == "none":
                 module.register_parameter(key, None)
@@ -265,8 +269,8 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor) -> tu
                 setattr(module, key, part(content))
             else:
                 module.register_buffer(key, part(content), persistent=not content.endswith("scratch"))
-        for key, child in children:
-            module.add_module(key, made[child])
+        for key, child in parts:
+            module.add_module(key, child)
         made[name] = module
     return module, made
 

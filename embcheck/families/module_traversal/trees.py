@@ -57,19 +57,23 @@ TREES: dict[str, tuple[Node, ...]] = {
 _LAYERS, _HOLDERS = ("embedding", "padded", "bag", "linear"), ("module", "sequential", "list", "dict")
 _TABLES, _BIASES = ("table", "table_of_bag", "table_two"), ("p_bias", "p_other", "p_scale")
 _BUFFERS = ("mean", "other_mean", "integers", "scalar", "rest_scratch")
+#: The first trees have of the larger Parameters one alone.
+_FIRST, _LARGER = 40, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
 
 
-def _tensors(kind: str, draws: Stream) -> tuple[tuple[str, str], ...]:
+def _tensors(kind: str, draws: Stream, larger: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """The tensors of a node: layers have a weight and perhaps a bias, others what they happen to have."""
     found: dict[str, str] = {}
-    if kind in _LAYERS or draws.chance(4):
-        found["weight"] = draws.choice(_TABLES)
+    rich = len(larger) > 1
+    if kind in _LAYERS or draws.chance(2 if rich else 4):
+        plain = rich and kind in _HOLDERS and draws.chance(2)
+        found["weight"] = draws.choice(larger if plain else _TABLES)
     if (kind == "linear" and draws.chance(2)) or (kind in _HOLDERS and draws.chance(3)):
-        found["bias"] = draws.choice(_BIASES)
+        found["bias"] = draws.choice(larger if rich and kind in _HOLDERS and draws.chance(2) else _BIASES)
     if found.get("weight") == "table" and kind in _HOLDERS and draws.chance(3):
         found["row"] = "p_row"
     if draws.chance(5):
-        found["many"] = "p_many"
+        found["many"] = draws.choice(larger) if rich else larger[0]
     for name in _BUFFERS:
         if draws.chance(8):
             found[f"its_{name}"] = name
@@ -77,19 +81,21 @@ def _tensors(kind: str, draws: Stream) -> tuple[tuple[str, str], ...]:
 
 
 def _drawn(number: int) -> tuple[Node, ...]:
-    """Some layers and what holds them, each node beneath one or several that come after it."""
-    draws = Stream(derive("tree", number), 64)
+    """Some layers and what holds them, each node beneath one or several that come after it; of later trees one in five is one
+    node."""
+    draws, rich = Stream(derive("tree", number), 64), number >= _FIRST
+    alone = rich and draws.chance(5)
     kinds = [draws.choice(_LAYERS + _HOLDERS[:1] * (place > 0)) for place in range(draws.between(1, 4))]
     kinds += [draws.choice(_HOLDERS)] if len(kinds) > 1 or draws.chance(2) else []
     nodes: list[Node] = []
-    for place, kind in enumerate(kinds):
+    for place, kind in enumerate(kinds[-1:] if alone else kinds):
         beneath = {name for _, _, _, children in nodes for _, name in children}
         last = place == len(kinds) - 1
         chosen = [name for name, *_ in nodes if (last and name not in beneath) or draws.chance(5)]
         children = tuple((str(k) if kind != "module" else f"part{k}", name) for k, name in enumerate(chosen))
-        nodes.append((f"n{place}", kind, _tensors(kind, draws), children))
+        nodes.append((f"n{place}", kind, _tensors(kind, draws, _LARGER if rich else _LARGER[:1]), children))
     return tuple(nodes)
 
 
 #: Trees that are drawn, by their names.
-DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(40)}
+DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(400)}

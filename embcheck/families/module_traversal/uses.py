@@ -1,4 +1,4 @@
-"""Programs: a module is copied, loaded, told how to learn, averaged and called, and one of its Parameters is parametrized.
+"""Programs: a module is copied, averaged and called, and one of its Parameters is parametrized.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -6,7 +6,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -81,7 +80,7 @@ def shallow(model: Module) -> list[bool]:
 
 def copied(model: Module) -> list[Any]:
     """A deep copy and two that are unpickled, whether a gradient came along, and whether it has memory of the model's; and whether
-    both give the same again of other numbers."""
+    both give the same again of other numbers, twice."""
     import pickle
 
     def told(other: Module) -> list[Any]:
@@ -89,64 +88,15 @@ def copied(model: Module) -> list[Any]:
         return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
 
     data = pickle.dumps(model)
-    found = [told(copy.deepcopy(model)), *(told(pickle.loads(data)) for _ in range(2))]
-    negate(model)
-    others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
-    again = [values(other) == values(model) for other in others]
-    negate(model)
-    return [*found, *again]
-
-
-def loaded(model: Module) -> list[Any]:
-    """A copy that has zeros loads the state, copied or assigned; what it says of the keys, and whether it keeps its gradients."""
-    found = []
-    for assign in (False, True):
-        other = copy.deepcopy(model)
-        for thing in (*other.parameters(), *other.buffers()):
-            thing.data.zero_()
-        for mine, theirs in zip(other.parameters(), model.parameters(), strict=True):
-            mine.grad = theirs.grad
-        said = other.load_state_dict(model.state_dict(), strict=not assign, assign=assign)
-        kept = gradients_of(other) == gradients_of(model)
-        found.append([pictured(other), [*said.missing_keys, *said.unexpected_keys], kept])
-    return found
-
-
-def keeps(model: Module, call: Callable[[], Any]) -> bool:
-    """Whether a call keeps the numbers of the Parameters, which are others than those before."""
-    negate(model)
-    before = [p.tolist() for p in model.parameters()]
-    call()
-    return [p.tolist() for p in model.parameters()] == before
-
-
-def modes(model: Module, evaluating: bool) -> list[list[bool]]:
-    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
-    told = [module.training for module in model.modules()]
-    kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
-    return [told, [module.training for module in model.modules()], kept]
-
-
-def gradient_flags(model: Module) -> list[list[bool]]:
-    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers."""
-    one = torch.ones((), requires_grad=True)
-    still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
-    found = [[p.grad is None or not p.grad.to_dense().any() for p in model.parameters()]]
-    for p in model.parameters():
-        p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
-    for flag in ((), (False,), (True,), (False,)):
-        still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
-        found.append([p.requires_grad for p in model.parameters()])
-    found.append([p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters()])
-    still.append(keeps(model, lambda: model.zero_grad(set_to_none=False)))
-    grads = [p.grad for p in model.parameters()]
-    found.append([g is not None and not (g.any() or g.grad_fn is not None or g.requires_grad) for g in grads])
+    twin = copy.deepcopy(model)
+    found = [told(twin), *(told(pickle.loads(data)) for _ in range(2))]
+    again, lying = [], (strides(twin), strides(model))
     for _ in range(2):
-        for p in model.parameters():
-            p.grad = torch.ones_like(p)
-        still.append(keeps(model, model.zero_grad))
-        found.append([p.grad is None for p in model.parameters()])
-    return [*found, still]
+        negate(model)
+        others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
+        kept = values(model), marks(model)
+        again += [(values(o), marks(o), strides(o)) == (*kept, lie) for o, lie in zip(others, lying, strict=True)]
+    return [*found, *again]
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
@@ -156,7 +106,8 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
     moved = [*storages.values(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
-    lying, same = strides(copy.deepcopy(model)), True
+    twin = copy.deepcopy(model)
+    lying, same = strides(twin), values(twin) == values(model)
     for turn in range(2 * before + 1):
         with torch.no_grad():
             for tensor in moved if turn else ():

@@ -7,7 +7,7 @@ the others are drawn, so that one case makes many calls that differ.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embcheck.core.format import FORMATS
@@ -39,8 +39,11 @@ _NEVER = ("foreach", "fused", "capturable")
 _SHAPES = 200
 
 
-def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) -> ParamGroupsCase:
-    """Steps whose calls are as wished, of one of some optimizers, on a path or on any.
+def step_case(
+    wish: Wish, optimizers: tuple[str, ...], path: str | None = None, others: Sequence[Wish] = ()
+) -> ParamGroupsCase:
+    """Steps whose calls are as wished, of one of some optimizers, on a path or on any; of the other groups the parameters are as
+    ``others`` wish, where that can be.
 
     Raises:
         Unmet: if this draw comes to none.
@@ -50,14 +53,18 @@ def step_case(wish: Wish, optimizers: tuple[str, ...], path: str | None = None) 
     path = draws.choice(paths(name)) if path is None else path
     flags = _flags(wish, name, path)
     switches = len(paths(name)) > 1 and not flags.get("differentiable")
-    place, count, interrupt, at, steps = _steps(wish, switches=switches)
+    place, count, interrupt, at, steps = _steps(wish, len(others), switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
     own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
-    groups = [_group(wish if each == place else Wish(draws), name, path) for each in range(count)]
+    beside = iter(others)
+    groups = [
+        _group(wish, name, path) if each == place else _other(next(beside, Wish(draws)), name, path)
+        for each in range(count)
+    ]
     laid = _laid(wish, name, path)
     return ParamGroupsCase(
         name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
@@ -81,6 +88,18 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
     if flags.get("amsgrad"):
         flags["betas"] = (0.5, 0.75)  # with which the average falls below its maximum
     return flags
+
+
+def _other(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
+    """The parameters of a group as is wished, or any.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    try:
+        return _group(wish, name, path)
+    except Unmet:
+        return _group(Wish(wish.draws), name, path)
 
 
 def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
@@ -154,7 +173,7 @@ def _laid(wish: Wish, name: str, path: str) -> str:
     return "" if path == "fused" else GRADIENTS.get(laid, laid)
 
 
-def _steps(wish: Wish, *, switches: bool) -> tuple[int, int, str, int, int]:
+def _steps(wish: Wish, others: int, *, switches: bool) -> tuple[int, int, str, int, int]:
     """Which group is wished, of how many, what interrupts, before which step, and how many steps there are.
 
     A call of a group has had so many earlier ones as there are steps before it on its path, times the groups, and as many
@@ -165,7 +184,8 @@ def _steps(wish: Wish, *, switches: bool) -> tuple[int, int, str, int, int]:
     """
     draws = wish.draws
     asked = wish.asks_any("step", "earlier")
-    count = draws.choice((1, 2, 3) if wish.asks("earlier") else (1, 2, 2, 3))
+    usual = (1, 2, 3) if wish.asks("earlier") else (1, 2, 2, 3)
+    count = draws.choice((*usual, *[1 + others] * (3 if others else 0)))
     calls = [
         (place, step, at)
         for place in range(count)

@@ -16,12 +16,20 @@ from embcheck.core.format import FORMATS, Array, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
-from embcheck.families.parameter.programs import BEFORE, ORIGINS, UNDER, observations
+from embcheck.core.stream import Stream
+from embcheck.families.parameter.programs import BEFORE, HOME, ORIGINS, UNDER, observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (
     (2, 3), (), (1,), (3,), (0,), (3, 1), (1, 3), (2, 2), (0, 2), (2, 0), (1, 1), (2, 1, 3), (2, 3, 2), (2, 0, 3),
     (2, 1, 2, 3), (65, 2), (8, 7), (17, 8), (2, 33), (3, 17), (20, 70), (1, 2, 8),
+)  # fmt: skip
+
+
+#: What a module has that a Parameter comes into: nothing, one of all, several together.
+HOMES: tuple[tuple[str, ...], ...] = (
+    (), *((name,) for name in HOME), ("tied", "buffer", "graded"), ("layers", "mixed", "sparse"),
+    ("shared", "evaluating", "frozen"), ("viewed", "many", "part_evaluating"), tuple(HOME),
 )  # fmt: skip
 
 
@@ -38,6 +46,8 @@ class _ParameterAxes(NamedTuple):
     layout: Annotated[str, LAYOUTS] = "contiguous"
     values: Annotated[str, ("small", "special")] = "small"
     seed: int = 0
+    #: what else the module has
+    home: Annotated[tuple[str, ...], HOMES] = ()
 
 
 class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
@@ -75,7 +85,7 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
 
     @property
     def names(self) -> list[str]:
-        """The module's parameters afterwards: a slot keeps its place unless it is new."""
+        """The first and the last of the module's own parameters and the slot afterwards, which keeps its place unless it is new."""
         return ["first", "last", self.slot] if self.before == "absent" else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
@@ -83,10 +93,11 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, empty, elements, by_default (requires_grad is not given)."""
+        """The axes, what the module has, and: rank, empty, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
-            **self.axes,
+            **{name: value for name, value in self.axes.items() if name != "home"},
+            **{f"module_{name}": name in self.home for name in HOME},
             "rank": len(self.shape),
             "empty": not size,
             "elements": size,
@@ -98,6 +109,7 @@ def plan(case: ParameterCase) -> Plan:
     options = {
         "making": (ORIGINS[case.origin], UNDER[case.under]),
         "before": BEFORE[case.before],
+        "home": tuple(HOME[name] for name in HOME if name in case.home),
         "registered": case.registered,
         "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
         "slot": case.slot,
@@ -123,4 +135,13 @@ def scope() -> Iterator[ParameterCase]:
 
 
 _FLAGS = ("origin", "under", "requires_grad", "dtype")
-SPACE = Space(ParameterCase, AXES, scope=scope, flags=_FLAGS, strength=2)
+
+
+def draw(draws: Stream) -> ParameterCase:
+    """A random case, whose module has each thing one time in three."""
+    chosen = {name: draws.choice(values) for name, values in AXES.items()}
+    chosen["home"] = tuple(name for name in HOME if draws.chance(3)) if draws.chance(2) else ()
+    return ParameterCase(**chosen, seed=draws.between(0, 255))
+
+
+SPACE = Space(ParameterCase, AXES, scope=scope, flags=_FLAGS, draw=draw, strength=2)

@@ -19,6 +19,7 @@ Module = Any
 def observations(
     making: tuple[Callable[..., Any], ...],
     before: Callable[..., Any],
+    home: tuple[Callable[[Module], Any], ...],
     registered: bool,
     flags: dict[str, bool],
     slot: str,
@@ -40,13 +41,19 @@ def observations(
         "values": leaf.detach().clone(),
     }
     module: Module = nn.Module()
-    module.first = nn.Parameter(torch.zeros(1))
+    placed(module, "first", 1.0)
+    for furnish in home:
+        furnish(module)
     before(module, slot, data)
-    replaced = module._parameters.get(slot)
-    module.last = nn.Parameter(torch.zeros(1))
+    replaced, rest = module._parameters.get(slot), others(module, slot)
+    module._parameters["last"] = nn.Parameter(torch.full((1,), 7.0))
     put = module.register_parameter if registered else module.__setattr__
     under(lambda: put(slot, leaf))
     seen |= held(module, slot, leaf) | copied(leaf)
+    for _ in range(2):
+        module.register_parameter("last", nn.Parameter(module.last.detach() + 1))
+        put(slot, leaf)
+    seen["rest_kept"] = others(module, slot) == rest and module.last.item() == 9
     seen["replaced_kept"] = replaced is None or not bool(replaced.any())
     if leaf.requires_grad:
         for _ in range(2):
@@ -60,11 +67,28 @@ def marks_of(source: Tensor) -> tuple[Any, ...]:
     return source.requires_grad, source.is_leaf, source.grad_fn, source._version, base, source.grad
 
 
+def placed(module: Module, name: str, start: float) -> Any:
+    """A Parameter of numbers that no narrower dtype holds is put into a module without its help."""
+    module._parameters[name] = nn.Parameter(torch.arange(start, start + 6).reshape(3, 2) * (1 + 2.0**-12))
+    return module._parameters[name]
+
+
+def others(module: Module, slot: str) -> dict[str, Any]:
+    """What a module has besides a slot and the last Parameter, each tensor with its gradient, and the modes of its parts."""
+    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    found: dict[str, Any] = {
+        name: (id(t), t.data_ptr(), t.stride(), t.requires_grad, id(t.grad), t.tolist()) for name, t in named
+    }
+    found |= {f"{path}.": [id(part), vars(part).get("padding_idx"), vars(part).get("max_norm"), part.training]
+              for path, part in module.named_modules(remove_duplicate=False)}  # fmt: skip
+    return {name: told for name, told in found.items() if name not in (slot, "last")}
+
+
 def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
     state, listed = module.state_dict(), dict(module.named_parameters())
     return {
         "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf,
-        "names": list(listed),
+        "names": [name for name in listed if name in ("first", slot, "last")],
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
     }
 
@@ -72,19 +96,35 @@ def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
 def written(source: Tensor, leaf: Tensor) -> dict[str, Any]:
     """What a Parameter shows of a write to its tensor, and the other way round."""
     version, old = leaf._version, source._version
-    steps = zip(source.stride(), source.shape, strict=True)
-    one = source.numel() > 0 and any(step == 0 and length > 1 for step, length in steps)
-
-    def elements(tensor: Tensor) -> Tensor:
-        # Of an expanded tensor there is one element in memory.
-        return tensor.as_strided((1,), (1,), tensor.storage_offset()) if one else tensor
-
     with torch.no_grad():
         elements(source).mul_(2)
         counted = leaf._version > version and source._version > old
         doubled = leaf.detach().clone()
         elements(leaf).zero_()
         return {"counted": counted, "doubled": doubled, "zeroed": source.detach().clone()}
+
+
+def elements(tensor: Tensor) -> Tensor:
+    """What of a tensor can be written in place: of an expanded one there is one element in memory."""
+    steps = zip(tensor.stride(), tensor.shape, strict=True)
+    one = tensor.numel() > 0 and any(step == 0 and length > 1 for step, length in steps)
+    return tensor.as_strided((1,), (1,), tensor.storage_offset()) if one else tensor
+
+
+def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
+    """Of three deep copies in a list whether each is one Parameter with these strides and the numbers, others each time."""
+    import copy
+
+    found = []
+    for _ in range(3):
+        elements(leaf.detach()).neg_()
+        one, other = copy.deepcopy([leaf, leaf])
+        same = (
+            one is other and one is not leaf and type(one) is nn.Parameter and one.requires_grad == leaf.requires_grad
+        )
+        found.append(same and one.dtype is leaf.dtype and repr(one.tolist()) == repr(leaf.tolist()))
+    elements(leaf.detach()).neg_()
+    return found
 
 
 def copied(leaf: Tensor) -> dict[str, Any]:
@@ -102,7 +142,7 @@ def copied(leaf: Tensor) -> dict[str, Any]:
             and (not leaf.numel() or other.data_ptr() != leaf.data_ptr())
         )
         seen[f"{name}_strides"] = other.stride()
-    return seen
+    return seen | {"copied_again": copied_again(leaf, seen["deepcopied_strides"])}
 
 
 def graded(data: Tensor) -> Tensor:
@@ -154,4 +194,56 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
         "absent": lambda m, slot, data: None,
     },
     "before_",
+)
+
+
+def child(module: Module, name: str) -> Module:
+    module._modules[name] = nn.Module()
+    return module._modules[name]
+
+
+def tied(module: Module) -> None:
+    child(module, "words")._parameters["weight"] = placed(child(module, "head"), "weight", 2.0)
+
+
+def layers(module: Module) -> None:
+    for name, kind in (("embedding", nn.Embedding), ("bag", nn.EmbeddingBag)):
+        module._modules[name] = kind(3, 2, padding_idx=1, max_norm=2.0)
+
+
+def shared(module: Module) -> None:
+    placed(child(child(module, "once"), "inner"), "weight", 3.0)
+    module._modules["again"] = module._modules["once"]
+
+
+def viewed(module: Module) -> None:
+    module._parameters["view"] = nn.Parameter(module.first.detach().T)
+
+
+def mixed(module: Module) -> None:
+    placed(module, "double", 4.0).data = torch.full((2,), 1 + 2.0**-40, dtype=torch.float64)
+
+
+def given_gradients(module: Module, sparse: bool) -> None:
+    for p in module.parameters():
+        p.grad = torch.ones_like(p).to_sparse(1) if sparse and p.dim() == 2 else torch.ones_like(p)
+
+
+#: What a module has before the Parameter comes, put there one by one without register_parameter.
+HOME: dict[str, Callable[[Module], Any]] = named(
+    {
+        "tied": tied,
+        "layers": layers,
+        "shared": shared,
+        "viewed": viewed,
+        "mixed": mixed,
+        "many": lambda module: setattr(placed(module, "many", 5.0), "data", torch.full((40, 30), 1 + 2.0**-12)),
+        "buffer": lambda module: module.register_buffer("mean", torch.arange(3.0)),
+        "graded": lambda module: given_gradients(module, False),
+        "sparse": lambda module: given_gradients(module, True),
+        "frozen": lambda module: module.first.requires_grad_(False),
+        "evaluating": lambda module: module.eval(),
+        "part_evaluating": lambda module: child(module, "other").eval(),
+    },
+    "has_",
 )

@@ -1,0 +1,145 @@
+"""Programs: a module is loaded, emptied, converted, told how to learn and in which mode to be.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.families.module_traversal.uses import dtype_of, negate, pictured
+
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+
+
+def given_gradients(model: Module, sparse: bool) -> None:
+    """Each Parameter gets a gradient of ones, that of a matrix with elements sparse if asked."""
+    for p in model.parameters():
+        rows = torch.arange(len(p))
+        if sparse and p.dim() == 2 and len(p):
+            p.grad = torch.sparse_coo_tensor(rows[None], torch.ones_like(p), p.shape)
+        else:
+            p.grad = torch.ones_like(p)
+
+
+def loaded(model: Module, start: Callable[[], Module], turn: int) -> list[Any]:
+    """A model like it that has zeros loads the state, copied or assigned, in this order or the other, strictly or not; what it
+    says of the keys, whether its Parameters have gradients of ones, and the keys in their order."""
+    found: list[Any] = [None] * 2
+    for k in range(2):
+        assign, other = bool((k + turn) % 2), start()
+        for thing in (*other.parameters(), *other.buffers()):
+            thing.data.zero_()
+        state = model.state_dict()
+        said = other.load_state_dict(state, strict=bool((assign + turn // 2) % 2), assign=assign)
+        graded = {p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in other.parameters()}
+        found[assign] = [pictured(other), [*said.missing_keys, *said.unexpected_keys], sorted(graded), list(state)]
+    return found
+
+
+def emptied(model: Module) -> list[bool]:
+    """Of two calls of to_empty for the module alone whether each left what its parts hold and, but for numbers, its own, which are
+    then as before."""
+    found = []
+    for _ in range(2):
+        negate(model)
+        own = [
+            (name, each.detach().clone())
+            for name, each in {**model._parameters, **model._buffers}.items()
+            if each is not None
+        ]
+        before, inner = pictured(model), gradients_of_parts(model)
+        itself = model.to_empty(device=torch.empty(0).device, recurse=False) is model
+        for name, numbers in own:
+            getattr(model, name).data.copy_(numbers)
+        after = pictured(model)
+        for picture in (
+            before,
+            after,
+        ):  # where the numbers lie is its own matter, and a buffer has a tensor for each name then
+            count = len(list(model.named_parameters(remove_duplicate=False)))
+            picture["names"][count:] = [name for name, _ in picture["names"][count:]]
+            picture["kinds"] = [(*kind[:2], *kind[3:]) for kind in picture["kinds"]]
+        found.append(itself and before == after and inner == gradients_of_parts(model))
+    return found
+
+
+def gradients_of_parts(model: Module) -> list[Any]:
+    """The gradients of the Parameters that a module has only in its parts."""
+    own = {id(p) for p in model.parameters(recurse=False)}
+    graded = [p for p in model.parameters() if id(p) not in own and p.grad is not None]
+    return [(id(p.grad), p.grad.is_sparse, p.grad.to_dense().tolist()) for p in graded]
+
+
+def keeps(model: Module, call: Callable[[], Any]) -> bool:
+    """Whether a call keeps the numbers of the Parameters, which are others than those before."""
+    negate(model)
+    before = [p.tolist() for p in model.parameters()]
+    call()
+    return [p.tolist() for p in model.parameters()] == before
+
+
+def modes(model: Module, evaluating: bool) -> list[list[bool]]:
+    """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
+    told = [module.training for module in model.modules()]
+    kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
+    return [told, [module.training for module in model.modules()], kept]
+
+
+def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
+    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers.
+
+    Calls of requires_grad_ begin at a turn; before every other one requires_grad of the first Parameter is the other.
+    """
+    told: list[tuple[bool, ...]] = [(), (False,), (False,), (True,)]
+    one, parameters = torch.ones((), requires_grad=True), list(model.parameters())
+    had = [p.grad is not None for p in parameters]
+    still = [keeps(model, lambda: model.zero_grad(set_to_none=False))]
+    grads = [p.grad for p in parameters]
+    found = [[(g is not None and not g.to_dense().any()) == has for g, has in zip(grads, had, strict=True)]]
+    given_gradients(model, sparse)
+    for k in range(4):
+        flag = told[(k + turn) % 4]
+        for p in parameters[: k % 2]:
+            p.requires_grad_(not p.requires_grad)
+        still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
+        found.append([p.requires_grad is (flag != (False,)) for p in parameters])
+    found.append([p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in parameters])
+    for again in range(2):
+        for p in parameters:
+            if p.grad is None or not p.grad.is_sparse:
+                p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
+        still.append(keeps(model, lambda: model.zero_grad(set_to_none=False)))
+        zeros = [g is not None and not (g.to_dense().any() or g.requires_grad) for g in (p.grad for p in parameters)]
+        found.append(zeros)
+        given_gradients(model, sparse and not again)
+        still.append(keeps(model, model.zero_grad))
+        found.append([p.grad is None for p in parameters])
+        given_gradients(model, sparse)
+    still.append(keeps(model, lambda: model.requires_grad_(False)))
+    return [*found, still]
+
+
+def called_after(
+    model: Module, convert: Callable[[Module], Module], swapped: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Which hooks of the Parameters are called by backward passes after a conversion, and the dtypes that it left."""
+    calls: list[tuple[str, str]] = []
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
+            p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
+    torch.__future__.set_swap_module_params_on_conversion(swapped)
+    try:
+        convert(model)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    for p in model.parameters():
+        if p.requires_grad:
+            p.sum().backward()
+    return calls, [dtype_of(p) for p in model.parameters()]
