@@ -73,6 +73,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("shared_storage", "parameters>=2"),
     ("shared_part", "parts>=2"),
     ("mixed_training", "parts>=2"),
+    ("padding_idx=1", "num_embeddings>=2"),
     *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
     # Of a list the number of elements of its largest tensor is told, and whether its dtypes are several.
     *((f"params_layout={strides}", "params_numel>=2") for strides in ("transposed", "rows_strided", "strided")),
@@ -122,8 +123,8 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
     # It refuses others; its steps are counted before they are taken.
     yield "sparse_adam.plain", ("grads_layout=sparse", "step>=1")
-    # A Parameter is pickled without its gradient.
-    yield "pickle.loads", ("grads=0",)
+    # A Parameter is pickled without its gradient, and with memory of its own.
+    yield "pickle.loads", ("grads=0", "shared_storage=False")
     for name in (*_DENSE, "sgd", "adagrad"):
         for form in _FORMS:
             site, told = f"{name}.{form}", list[str]()

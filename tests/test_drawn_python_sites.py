@@ -211,6 +211,24 @@ def test_an_argument_that_a_call_has_not_meets_no_condition() -> None:
     assert not contradictory(["use_buffers"], "AveragedModel.__init__")
 
 
+def test_pickled_parameters_share_no_memory() -> None:
+    layer = torch.nn.Bilinear(2, 2, 2, bias=False)
+    layer.bias = torch.nn.Parameter(layer.weight.detach()[0])
+    layer.tied = layer.weight
+    found = pickle.loads(pickle.dumps(layer))
+    assert found.tied is found.weight
+    assert found.bias.untyped_storage()._cdata != found.weight.untyped_storage()._cdata
+    assert contradictory(["shared_storage"], "pickle.loads")
+    assert not contradictory(["shared_storage"], "copy.deepcopy")
+
+
+def test_a_padding_row_is_one_of_the_table() -> None:
+    with pytest.raises(AssertionError, match="within num_embeddings"):
+        torch.nn.EmbeddingBag(1, 2, padding_idx=1)
+    assert contradictory(["padding_idx=1", "num_embeddings=1"], "EmbeddingBag.__init__")
+    assert not contradictory(["padding_idx=1", "num_embeddings=2"], "EmbeddingBag.__init__")
+
+
 def test_a_pickled_parameter_has_no_gradient() -> None:
     layer = nn.Embedding(2, 2)
     layer.weight.grad = torch.ones(2, 2)
