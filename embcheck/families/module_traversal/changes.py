@@ -76,12 +76,12 @@ def gradients_of_parts(model: Module) -> list[Any]:
     return [(id(p.grad), p.grad.is_sparse, p.grad.to_dense().tolist()) for p in graded]
 
 
-def keeps(model: Module, call: Callable[[], Any]) -> bool:
-    """Whether a call keeps the numbers of the Parameters, which are others than those before."""
+def keeps(model: Module, call: Callable[[], Any], learning: bool = True) -> bool:
+    """Whether a call keeps the numbers of the Parameters, which are others than those before, and, if asked, which learn."""
     negate(model)
-    before = [p.tolist() for p in model.parameters()]
+    before = [(p.tolist(), learning and p.requires_grad) for p in model.parameters()]
     call()
-    return [p.tolist() for p in model.parameters()] == before
+    return [(p.tolist(), learning and p.requires_grad) for p in model.parameters()] == before
 
 
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
@@ -107,7 +107,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         flag = told[(k + turn) % 4]
         for p in parameters[: k % 2]:
             p.requires_grad_(not p.requires_grad)
-        still.append(keeps(model, lambda: model.requires_grad_(*flag)))  # noqa: B023
+        still.append(keeps(model, lambda: model.requires_grad_(*flag), False))  # noqa: B023
         found.append([p.requires_grad is (flag != (False,)) for p in parameters])
     found.append([p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in parameters])
     for again in range(2):
@@ -121,7 +121,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         still.append(keeps(model, model.zero_grad))
         found.append([p.grad is None for p in parameters])
         given_gradients(model, sparse)
-    still.append(keeps(model, lambda: model.requires_grad_(False)))
+    still.append(keeps(model, lambda: model.requires_grad_(False), False))
     return [*found, still]
 
 
