@@ -73,7 +73,8 @@ _ELEMENTS = {
 }
 _TABLES, _ROWS = ("Embedding", "EmbeddingBag"), ("shift", "swap", "repeat(")
 #: What shows of values that are not zero.
-_SCALED = ("zero(", "negate(", "double(", "cast(", "stale", *_ROWS)
+_NUMBERS = ("zero(", "negate(", "double(", "cast(")
+_SCALED = (*_NUMBERS, "stale", *_ROWS)
 _GRADIENTS, _LOSSES = ("double(gradient)", "zero(gradient)"), ("F.cross_entropy ", "F.nll_loss ")
 _PARAMETRIZED = {name: tensor for name, tensor in _ELEMENTS.items() if "parametrizations" in name}
 _LAID = _PARAMETRIZED | {name: tensor for name, tensor in _ELEMENTS.items() if name.startswith("Parameter.")}
@@ -87,13 +88,17 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     *((f"{name}.__init__ ", _ROWS, ("num_embeddings>=2",)) for name in _TABLES),
     *((f"{name}.__init__ ", ("restride",), ("num_embeddings>=2", "embedding_dim>=2")) for name in _TABLES),
     *((f"{name}.from_pretrained ", _ROWS, ("embeddings_rows>=2",)) for name in _TABLES),
+    *((f"{name}.from_pretrained ", _NUMBERS, ("embeddings_numel>=1",)) for name in _TABLES),
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
     ("F.embedding ", _GRADIENTS, ("weight_frozen=False",)),
     ("F.embedding_bag ", _SCALED, ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
-    ("F.embedding", ("give(norm_type=double)",), ("max_norm>0",)),
+    ("F.embedding", ("give(norm_type=double)", "give(max_norm="), ("max_norm>0",)),  # else nothing is rescaled
+    ("F.embedding", ("give(weight=memory)",), ("weight_numel>=1",)),
+    ("F.embedding_bag ", ("give(include_last_offset=",), ("input_rank=1",)),  # of a batch it says nothing
+    ("Module.zero_grad ", ("drop(gradient)",), ("set_to_none=False",)),  # else there are none
     ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),  # a table of nothing gives zeros
     ("F.linear ", ("restride",), ("input_rank>=2",)),
     ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias

@@ -132,6 +132,31 @@ def test_what_changes_nothing_is_not_drawn(line: str) -> None:
     assert not senseless(SITES[fault.site], f"{SITES[fault.site].rows}>=2", _damage(fault))
 
 
+def test_of_a_batch_the_last_offset_says_nothing() -> None:
+    tokens, table = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[1.0, 2.0], [3.0, 5.0]])
+    assert torch.equal(F.embedding_bag(tokens, table, include_last_offset=True), F.embedding_bag(tokens, table))
+    for condition, drawn in (("input_rank=1", True), ("input_rank=2", False)):
+        fault = Fault.of(f"F.embedding_bag  {condition}  ->  give(include_last_offset=not)")
+        assert senseless(site_of(fault.site), fault.condition, _damage(fault)) is not drawn
+
+
+@pytest.mark.parametrize(
+    ("line", "drawn"),
+    [
+        ("F.embedding  max_norm=None  ->  give(max_norm=none)", False), ("F.embedding  max_norm>0  ->  give(max_norm=none)", True),
+        ("F.embedding  weight_numel=0  ->  give(weight=memory)", False),
+        ("F.embedding  weight_numel>64  ->  give(weight=memory)", True),
+        ("Module.zero_grad  set_to_none  ->  drop(gradient)", False),
+        ("Module.zero_grad  set_to_none=False  ->  drop(gradient)", True),
+        ("Embedding.from_pretrained  embeddings_numel=0  ->  zero(last)", False),
+        ("Embedding.from_pretrained  embeddings_numel>64  ->  zero(last)", True),
+    ],
+)  # fmt: skip
+def test_what_has_nothing_to_change_is_not_drawn(line: str, drawn: bool) -> None:
+    fault = Fault.of(line)
+    assert senseless(site_of(fault.site), fault.condition, _damage(fault)) is not drawn
+
+
 def _damage(fault: Fault):  # type: ignore[no-untyped-def]
     return next(each for each in damages(fault.site) if each.name == fault.damage)
 

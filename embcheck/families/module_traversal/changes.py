@@ -76,18 +76,25 @@ def gradients_of_parts(model: Module) -> list[Any]:
     return [(id(p.grad), p.grad.is_sparse, p.grad.to_dense().tolist()) for p in graded]
 
 
-def keeps(model: Module, call: Callable[[], Any], learning: bool = True) -> bool:
-    """Whether a call keeps the numbers of the Parameters, which are others than those before, and, if asked, which learn."""
+def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
+    """Whether a call keeps the numbers of the Parameters, which are others than those before, which of them learn, and the modes,
+    but for the flag that it changes."""
+
+    def told() -> list[Any]:
+        learning = [p.requires_grad for p in model.parameters() if changed != "requires_grad"]
+        training = [module.training for module in model.modules() if changed != "training"]
+        return [[p.tolist() for p in model.parameters()], learning, training]
+
     negate(model)
-    before = [(p.tolist(), learning and p.requires_grad) for p in model.parameters()]
+    before = told()
     call()
-    return [(p.tolist(), learning and p.requires_grad) for p in model.parameters()] == before
+    return told() == before
 
 
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
     """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
     told = [module.training for module in model.modules()]
-    kept = [keeps(model, lambda: model.train(evaluating)) for _ in range(2)]
+    kept = [keeps(model, lambda: model.train(evaluating), "training") for _ in range(2)]
     return [told, [module.training for module in model.modules()], kept]
 
 
@@ -107,7 +114,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         flag = told[(k + turn) % 4]
         for p in parameters[: k % 2]:
             p.requires_grad_(not p.requires_grad)
-        still.append(keeps(model, lambda: model.requires_grad_(*flag), False))  # noqa: B023
+        still.append(keeps(model, lambda: model.requires_grad_(*flag), "requires_grad"))  # noqa: B023
         found.append([p.requires_grad is (flag != (False,)) for p in parameters])
     found.append([p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in parameters])
     for again in range(2):
@@ -121,7 +128,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         still.append(keeps(model, model.zero_grad))
         found.append([p.grad is None for p in parameters])
         given_gradients(model, sparse)
-    still.append(keeps(model, lambda: model.requires_grad_(False), False))
+    still.append(keeps(model, lambda: model.requires_grad_(False), "requires_grad"))
     return [*found, still]
 
 

@@ -114,6 +114,7 @@ def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
                 tensor.neg_()
         average: Any = torch.optim.swa_utils.AveragedModel(model, use_buffers=use_buffers)
         same = same and values(average.module) == values(model) and strides(average.module) == lying
+        same = same and marks(average.module) == marks(model)
     found, behind = [values(average.module)], list[Tensor]()
     for parameter in average.parameters():
         parameter.grad = torch.ones_like(parameter)
