@@ -98,7 +98,7 @@ def inputs_of(given: Inputs | None, facts: Facts) -> Inputs:
 
 
 def _tables(model: Model, facts: Facts) -> None:
-    """Every nn.Embedding, and which of them holds the tokens."""
+    """Every nn.Embedding and nn.EmbeddingBag, and which of them holds the tokens."""
     paths = {id(module): path for path, module in reversed(list(model.named_modules(remove_duplicate=False)))}
     tables = [m for m in model.modules() if isinstance(m, LOOKUPS)]
     facts.tables = [paths[id(module)] for module in tables]

@@ -178,10 +178,7 @@ plant(  # a table of segments, which has a padding row too, of which the lookup 
     finish=lambda self: setattr(self, "segments", nn.Embedding(3, 8, padding_idx=0)),
     look_up=lambda self, ids: self.table(ids) + embedding((ids > 8).long(), self.segments.weight),
 )  # fmt: skip
-plant(
-    "BagForgetsItsPadding", LOOKED_UP, RIGHT["MeansOfBags"],
-    forward=without_padding,
-)  # fmt: skip
+plant("BagForgetsItsPadding", LOOKED_UP, RIGHT["MeansOfBags"], forward=without_padding)
 plant_after(
     "finish",
     "PaddingOfBagsInitialised",

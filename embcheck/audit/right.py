@@ -53,10 +53,7 @@ _METHODS: dict[str, tuple[type[Specimen], dict[str, Any]]] = {
         {"make_table": lambda self: nn.Embedding(self.config.vocab_size, 8, 2, scale_grad_by_freq=True)},
     ),
     # The mean of rows of a small table, those of padding left out, is added to each.
-    "MeansOfBags": (
-        Untied,
-        {"finish": with_bags, "forward": by_bags},
-    ),
+    "MeansOfBags": (Untied, {"finish": with_bags, "forward": by_bags}),
     # It is returned in training mode, with dropout.
     "TrainedByDropout": (Specimen, {"finish": with_dropout, "logits": lambda self, x: self.head(self.dropout(x))}),
     # In eval mode the head computes with a copy of its weight, which train() and a resize throw away.

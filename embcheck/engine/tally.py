@@ -78,7 +78,7 @@ class Tally:
 
     def lack(self, facts: Mapping[str, Any]) -> None:
         """Notes the obligations that a case with these facts meets, which this release does not have."""
-        self.absent |= {APPLIES} & self.missing | met_by(facts, self.missing)
+        self.absent |= met_by(facts, self.missing)
 
     def excuse(self, entry: Entry) -> None:
         """Counts a case that falls under an entry of the ledger."""
@@ -163,9 +163,8 @@ class Tallies:
 
     def _meet(self, judged: list[Tally], case: Any) -> None:
         """Notes which obligations a case meets of laws that judged it; each is asked of its facts once."""
-        met = {APPLIES}
-        if self.cases < _ALL_TOLD or self.cases % 8 == 0 or self.family.refused(case):
-            met |= met_by(case.facts(), set().union(*(tally.missing for tally in judged)))
+        told = self.cases < _ALL_TOLD or self.cases % 8 == 0 or self.family.refused(case)
+        met = met_by(case.facts(), set().union(*(tally.missing for tally in judged))) if told else {APPLIES}
         for tally in judged:
             tally.meet(met)
 
@@ -307,7 +306,7 @@ class Tallies:
 
 def met_by(facts: Mapping[str, Any], obligations: set[str]) -> set[str]:
     """Those of some obligations that a case with these facts meets."""
-    return {each for each in obligations if each != APPLIES and holds(each, facts)}
+    return {each for each in obligations if each == APPLIES or holds(each, facts)}
 
 
 def _by_machine(told: Excuses) -> bool:

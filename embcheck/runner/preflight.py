@@ -98,6 +98,7 @@ def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
 
 def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
     model, size = _built(factory, declared)
+    weights = []
     for path in (declared.table, declared.head):
         try:
             weight = getattr(model.get_submodule(path), "weight", None)
@@ -106,10 +107,12 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
             return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
         if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != size:
             return f"{path}.weight is no tensor of shape {size}"
+        weights.append(weight)
     expected = {f"{declared.table}.weight", f"{declared.head}.weight", f"{declared.head}.bias"}
     further = sorted({name for name, _ in model.named_parameters(remove_duplicate=False)} - expected)
-    tied = model.get_submodule(declared.table).weight is model.get_submodule(declared.head).weight
-    if further and tied:  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
+    if (
+        further and weights[0] is weights[1]
+    ):  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
         return f"it has parameters beside the pair's ({', '.join(further[:3])}): embcheck audit takes any model"
     return None
 

@@ -62,13 +62,16 @@ def restored(
 
 def loaded_again(model: Module, state: Any, call: dict[str, bool], found: Any) -> bool:
     """Whether loading once more says the same of the keys, and gives a module with other numbers those of before."""
-    before = [(name, t.tolist(), t.dtype, t.stride()) for name, t in held(model).items()]
+
+    def told() -> list[Any]:
+        return [(name, t.tolist(), t.dtype, t.stride()) for name, t in held(model).items()]
+
+    before = told()
     for name, thing in held(model).items():
         if name in state and name not in found.unexpected_keys and not call["assign"]:
             thing.data.neg_()
     again = model.load_state_dict(state, **call)
-    after = [(name, t.tolist(), t.dtype, t.stride()) for name, t in held(model).items()]
-    return again == found and before == after
+    return again == found and told() == before
 
 
 def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:

@@ -58,10 +58,8 @@ def emptied(model: Module) -> list[bool]:
         for name, numbers in own:
             getattr(model, name).data.copy_(numbers)
         after = pictured(model)
-        for picture in (
-            before,
-            after,
-        ):  # where the numbers lie is its own matter, and a buffer has a tensor for each name then
+        # Where the numbers lie is its own matter, and a buffer has a tensor for each name then.
+        for picture in (before, after):
             count = len(list(model.named_parameters(remove_duplicate=False)))
             picture["names"][count:] = [name for name, _ in picture["names"][count:]]
             picture["kinds"] = [(*kind[:2], *kind[3:]) for kind in picture["kinds"]]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from embcheck.core.registry import named
+from embcheck.families.module_traversal.changes import given_gradients
 from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
@@ -122,6 +123,7 @@ def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
         same = (
             one is other and one is not leaf and type(one) is nn.Parameter and one.requires_grad == leaf.requires_grad
         )
+        same = same and one.stride() == strides
         found.append(same and one.dtype is leaf.dtype and repr(one.tolist()) == repr(leaf.tolist()))
     elements(leaf.detach()).neg_()
     return found
@@ -222,11 +224,6 @@ def viewed(module: Module) -> None:
 
 def mixed(module: Module) -> None:
     placed(module, "double", 4.0).data = torch.full((2,), 1 + 2.0**-40, dtype=torch.float64)
-
-
-def given_gradients(module: Module, sparse: bool) -> None:
-    for p in module.parameters():
-        p.grad = torch.ones_like(p).to_sparse(1) if sparse and p.dim() == 2 else torch.ones_like(p)
 
 
 #: What a module has before the Parameter comes, put there one by one without register_parameter.
