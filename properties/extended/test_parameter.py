@@ -10,7 +10,7 @@ from embcheck.core.layout import preserved_strides
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.parameter.cases import SPACE, ParameterCase, plan
-from embcheck.families.parameter.programs import HOME
+from embcheck.families.parameter.programs import CONTENTS
 
 parameter = Family("parameter", SPACE, plan, cost=4.0, stride=2)
 law = parameter.law
@@ -86,7 +86,7 @@ def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Findi
 @law(
     "Registering a Parameter changes nothing else of the module: tensors, ties, gradients, flags and modes stay.",
     source="nn.Module.register_parameter: adds a parameter to the module",
-    must_cover={f"module_{name}" for name in HOME} | {"registered", "before=absent", "before=alike"},
+    must_cover={f"module_{name}" for name in CONTENTS} | {"registered", "before=absent", "before=alike"},
 )
 def registering_keeps_the_rest_of_the_module(case: ParameterCase, out: Outcome) -> Finding:
     return is_true(out.rest_kept, "another tensor, tie, gradient, flag or mode of the module changed")

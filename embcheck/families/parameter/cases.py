@@ -17,7 +17,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream
-from embcheck.families.parameter.programs import BEFORE, HOME, ORIGINS, UNDER, observations
+from embcheck.families.parameter.programs import BEFORE, CONTENTS, ORIGINS, UNDER, observations
 
 #: Shapes of every rank, axes of length 1 and 0 among them.
 SHAPES: tuple[tuple[int, ...], ...] = (
@@ -27,9 +27,9 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 
 
 #: What a module has that a Parameter comes into: nothing, one of all, several together.
-HOMES: tuple[tuple[str, ...], ...] = (
-    (), *((name,) for name in HOME), ("tied", "buffer", "graded"), ("layers", "mixed", "sparse"),
-    ("shared", "evaluating", "frozen"), ("viewed", "many", "part_evaluating"), tuple(HOME),
+SETS_OF_CONTENTS: tuple[tuple[str, ...], ...] = (
+    (), *((name,) for name in CONTENTS), ("tied", "buffer", "graded"), ("layers", "mixed", "sparse"),
+    ("shared", "evaluating", "frozen"), ("viewed", "many", "part_evaluating"), tuple(CONTENTS),
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ class _ParameterAxes(NamedTuple):
     values: Annotated[str, ("small", "special")] = "small"
     seed: int = 0
     #: what else the module has
-    home: Annotated[tuple[str, ...], HOMES] = ()
+    contents: Annotated[tuple[str, ...], SETS_OF_CONTENTS] = ()
 
 
 class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
@@ -96,8 +96,8 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
         """The axes, what the module has, and: rank, empty, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
-            **{name: value for name, value in self.axes.items() if name != "home"},
-            **{f"module_{name}": name in self.home for name in HOME},
+            **{name: value for name, value in self.axes.items() if name != "contents"},
+            **{f"module_{name}": name in self.contents for name in CONTENTS},
             "rank": len(self.shape),
             "empty": not size,
             "elements": size,
@@ -109,7 +109,7 @@ def plan(case: ParameterCase) -> Plan:
     options = {
         "making": (ORIGINS[case.origin], UNDER[case.under]),
         "before": BEFORE[case.before],
-        "home": tuple(HOME[name] for name in HOME if name in case.home),
+        "contents": tuple(CONTENTS[name] for name in CONTENTS if name in case.contents),
         "registered": case.registered,
         "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
         "slot": case.slot,
@@ -140,7 +140,7 @@ _FLAGS = ("origin", "under", "requires_grad", "dtype")
 def draw(draws: Stream) -> ParameterCase:
     """A random case, whose module has each thing one time in three."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
-    chosen["home"] = tuple(name for name in HOME if draws.chance(3)) if draws.chance(2) else ()
+    chosen["contents"] = tuple(name for name in CONTENTS if draws.chance(3)) if draws.chance(2) else ()
     return ParameterCase(**chosen, seed=draws.between(0, 255))
 
 

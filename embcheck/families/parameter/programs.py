@@ -20,7 +20,7 @@ Module = Any
 def observations(
     making: tuple[Callable[..., Any], ...],
     before: Callable[..., Any],
-    home: tuple[Callable[[Module], Any], ...],
+    contents: tuple[Callable[[Module], Any], ...],
     registered: bool,
     flags: dict[str, bool],
     slot: str,
@@ -43,8 +43,8 @@ def observations(
     }
     module: Module = nn.Module()
     placed(module, "first", 1.0)
-    for furnish in home:
-        furnish(module)
+    for add in contents:
+        add(module)
     before(module, slot, data)
     replaced, rest = module._parameters.get(slot), others(module, slot)
     module._parameters["last"] = nn.Parameter(torch.full((1,), 7.0))
@@ -227,7 +227,7 @@ def mixed(module: Module) -> None:
 
 
 #: What a module has before the Parameter comes, put there one by one without register_parameter.
-HOME: dict[str, Callable[[Module], Any]] = named(
+CONTENTS: dict[str, Callable[[Module], Any]] = named(
     {
         "tied": tied,
         "layers": layers,
