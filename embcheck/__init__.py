@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from embcheck import strategies
     from embcheck.core.declaration import declare
-    from embcheck.runner.check import check, parametrize
+    from embcheck.runner.check import LawViolated, check, parametrize
 
 try:
     __version__ = version("embcheck")
@@ -19,6 +19,7 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 #: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
 _OFFERED = {
+    "LawViolated": "embcheck.runner.check:LawViolated",
     "check": "embcheck.runner.check:check",
     "parametrize": "embcheck.runner.check:parametrize",
     "declare": "embcheck.core.declaration:declare",
@@ -36,4 +37,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-__all__ = ["__version__", "check", "declare", "parametrize", "strategies"]
+__all__ = ["LawViolated", "__version__", "check", "declare", "parametrize", "strategies"]

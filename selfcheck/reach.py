@@ -42,7 +42,7 @@ _LARGEST = 0.1
 _SHARE = {"quick": 3, "gate": 12}
 #: Seconds that a case of a family costs, what several calls add, and what each element does that it reads and writes.  They are
 #: told, and not measured, so that the same cases are chosen everywhere.
-_COSTS = {
+TIMED = {
     "one_hot": (0.0004, 0.0008, 5e-8),
     "lookup": (0.0006, 0.0, 7e-9),
     "gradient": (0.0010, 0.0029, 1e-8),
@@ -66,8 +66,13 @@ class Built(NamedTuple):
     @property
     def cost(self) -> float:
         """About how many seconds of CPU time it takes."""
-        each, several, element = _COSTS[self.family]
-        return each + several * ("several" in self.case) + element * _elements(self.case.axes)
+        return seconds(self.family, self.case)
+
+
+def seconds(family: str, case: Any) -> float:
+    """About how many seconds of CPU time a case of one of `TIMED` takes."""
+    each, several, element = TIMED[family]
+    return each + several * ("several" in case) + element * _elements(case.axes)
 
 
 def _elements(axes: Mapping[str, Any]) -> float:

@@ -1,17 +1,17 @@
 """The cases that *gate* runs beside its deck for faults at Python's entries: of *full*'s those that faults change which too few of
 *gate*'s cases reach; and those that *full* runs beside its own: for faults at the formulas of optimizers cases that are built, for
-the conditions of other faults of extended random ones."""
+the conditions of other faults of extended random ones.  Of *gate*'s, *quick* runs what adds most to its own."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.deck import aimed_at
+from embcheck.core.deck import Choice, aimed_at, chosen
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
@@ -19,12 +19,12 @@ from embcheck.families.param_groups.cases import groups_of
 from selfcheck import reach_steps, runner
 from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
-from selfcheck.conditions import PYTHON_WEIGHTS
+from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import faults
 from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
-from selfcheck.reach import WORTH, Aimed
+from selfcheck.reach import TIMED, WORTH, Aimed, seconds
 
 
 class Part(NamedTuple):
@@ -44,13 +44,14 @@ class Part(NamedTuple):
 
 
 _FORMULAS = frozenset(site.name for site in STEPS)
+#: Of families that make layers and fill tables few judge what these hold.
+_FILLING = frozenset(("Linear.__init__", "nn.init.normal_"))
 #: So many other faults ask for the parameters of further groups of a case that is built for one.
 _OTHERS = 2
 
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
-    # Of others that make layers and fill tables few judge what they hold.
-    Part({"core": 30000}, frozenset(("Linear.__init__", "nn.init.normal_")), ("initializers",), 2000, 150.0),
+    Part({"core": 30000}, _FILLING, ("initializers",), 2000, 150.0),
     Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=True),
     Part(
         {"extended": 3000},
@@ -111,9 +112,40 @@ DRAWN = (
         20000.0,
     ),
 )
+
 #: For each site so many conditions by its weight.
 _TIMES = 150
+
+
+class Early(NamedTuple):
+    """Of what is aimed in *gate*, cases of some families that *quick* runs, too: for conditions of faults of core at some sites,
+    of each as many as its weight says.
+
+    They may cost ``budget`` lookups together.
+    """
+
+    sites: Collection[str]
+    families: tuple[str, ...]
+    budget: float
+    times: int = _TIMES
+
+
+EARLY = (
+    Early(
+        frozenset(ENTRIES) - _FORMULAS - _FILLING,
+        (
+            *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
+            *("conversion", "lookup", "embedding_bag"),
+        ),
+        1900.0,
+    ),
+    Early(_FILLING, ("initializers",), 150.0),
+    Early(frozenset(ENTRIES) & _FORMULAS, ("param_groups", "tied_training"), 3000.0),
+    Early(WEIGHTS, tuple(TIMED), 1000.0, times=4000),
+)
 _COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
+#: Seconds that a lookup takes.
+_LOOKUP = 0.0006
 #: The seed of the faults that are drawn.
 _SEED = 20261125
 
@@ -121,6 +153,8 @@ _SEED = 20261125
 def _cost(candidate: Candidate) -> float:
     """In lookups; families tell too little of modules with parts, and too much of small tensors."""
     name, case = candidate.family.name, candidate.case
+    if name in TIMED:
+        return seconds(name, case) / _LOOKUP
     if name == "param_groups":
         return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
     return float(_COSTS.get(name, candidate.family.cost))
@@ -131,14 +165,39 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    chosen: Aimed = defaultdict(list)
+    taken: Aimed = defaultdict(list)
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
-            chosen[each.family.name, each.mode.name, part.tier].append(each.case)
+            taken[each.family.name, each.mode.name, part.tier].append(each.case)
     for of in DRAWN:
         for each in _random(of, jobs, ledger, say):
-            chosen[each.family.name, each.mode.name, of.tier].append(each.case)
-    return chosen
+            taken[each.family.name, each.mode.name, of.tier].append(each.case)
+    return taken
+
+
+def early(jobs: int, ledger: Ledger, say: Any) -> Aimed:
+    """For *quick*, of what is aimed in *gate*, what adds most to its own cases for its cost."""
+    taken: Aimed = defaultdict(list)
+    made = Candidates(ledger)
+    for of in EARLY:
+        weights = {site: weight for site, weight in {**WEIGHTS, **PYTHON_WEIGHTS["core"]}.items() if site in of.sites}
+        wanted, base = drawn(_SEED, of.times, "core", weights), deck("quick", 0, of.families)[0]
+        others = [each for name in of.families for each in _aimed_in_gate(made, name)]
+        hits = met(recorded([*base, *others], jobs, sorted(of.sites)), wanted)
+        for each in _best(others, hits[len(base) :], counted(hits[: len(base)], len(wanted)), of.budget, say):
+            taken[each.family.name, each.mode.name, "quick"].append(each.case)
+    return taken
+
+
+def _aimed_in_gate(made: Candidates, name: str) -> Iterator[Candidate]:
+    """What is aimed in *gate* of a family in its first mode, and not in *quick*."""
+    family = made.families[name]
+    cases = {tier: chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate")}
+    known = set(cases["quick"].aimed_cases(family.space))
+    for case in cases["gate"].aimed_cases(family.space):
+        each = made.fitted(name, case) if case not in known else None
+        if each is not None:
+            yield each
 
 
 def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:

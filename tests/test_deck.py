@@ -197,6 +197,22 @@ def test_what_is_kept_is_read() -> None:
     assert parts <= {"small", "product", "rows", *deck.AIMED}
 
 
+def test_what_quick_has_of_gates_aimed_cases_is_run_once() -> None:
+    kept = json.loads(deck.KEPT.read_text())
+    early = {
+        name: tiers["quick"]["early"]
+        for name, each in kept.items()
+        if "early" in (tiers := each["modes"]["eager"])["quick"]
+    }
+    assert {"module_traversal", "param_groups", "gradient"} <= early.keys()
+    for name, cases in early.items():
+        gate = kept[name]["modes"]["eager"]["gate"]
+        assert all(case in [*gate.get("kernels", ()), *gate.get("entries", ())] for case in cases)
+        chosen = deck.chosen(FAMILIES[name], "eager", "gate")
+        assert chosen is not None
+        assert len(chosen.aimed) == len(set(chosen.aimed))
+
+
 @pytest.mark.parametrize("given", [{"names": ["lookup"]}, *({"only": [kind]} for kind in deck.AIMED), {}])
 def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     given: dict[str, Any], file: Path, monkeypatch: pytest.MonkeyPatch
@@ -220,7 +236,7 @@ def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
     monkeypatch.setattr(command, "chosen", rows)
     monkeypatch.setattr(command, "_apart", at_once)
-    modes = zip(deck.AIMED, ("eager", "eager", "decompositions"), strict=True)
+    modes = zip(deck.AIMED, ("eager", "eager", "decompositions", "no_grad"), strict=True)
     monkeypatch.setattr(command, "AIMED", {kind: lambda *told, mode=mode: at(mode)(*told) for kind, mode in modes})
     command.main()
     whole = file.read_text()

@@ -96,7 +96,7 @@ def chosen(family: Family, mode: str, tier: str) -> Choice | None:
     each = [kept["modes"][mode].get(name, {}) for name in _TIERS[: _TIERS.index(tier) + 1]]
     found = {name: tuple(_read(where) for parts in each for where in parts.get(name, ())) for name in _ENUMERATED}
     aimed = (heapq.merge(*(parts.get(name, ()) for name in AIMED), key=repr) for parts in each)
-    return Choice(**found, aimed=tuple(map(_read, itertools.chain.from_iterable(aimed))))
+    return Choice(**found, aimed=tuple(dict.fromkeys(map(_read, itertools.chain.from_iterable(aimed)))))
 
 
 def aimed_cases(family: Family, mode: str) -> Iterator[Any]:
@@ -110,8 +110,8 @@ def _read(where: Any) -> Any:
 
 
 _ENUMERATED = ("small", "product", "rows")
-#: Aimed cases are kept by what chose them: for kernels, for entries in Python and for graphs.
-AIMED = ("kernels", "entries", "graphs")
+#: Aimed cases are kept by what chose them: for kernels, for entries in Python and for graphs, and what *quick* has of *gate*'s.
+AIMED = ("kernels", "entries", "graphs", "early")
 #: Tiers, each of which has what is chosen for those before; for *full* there are aimed cases alone.
 _TIERS = ("quick", "gate", "full")
 

@@ -35,6 +35,8 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
             reason = "has forward hooks, which may change its output"
         elif module.max_norm is not None:
             reason = "rescales its rows (max_norm)"
+        elif isinstance(module, torch.nn.EmbeddingBag):
+            reason = "is an EmbeddingBag, which reduces rows"
         elif not plain and path != facts.path:
             reason = f"is a {kind}, no plain table"
         else:
