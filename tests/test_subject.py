@@ -73,7 +73,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("wrong_type", "returned int; expected a torch.nn.Module"),
         ("ends", "status 7"),
         ("hangs", "there is no end within 0.5 s of CPU time"),
-        ("Prints", "prints 'looking up'"),
         ("Mutates", "changes its indices"),
         ("Noisy", "two equal calls differ; declare random=True"),
         ("partial", "is partial; expected a class or a function"),
@@ -90,6 +89,16 @@ def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, mo
         rehearse_apart(f"subjects:{name}")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_subject_prints_is_of_no_account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+    rehearse_apart("subjects:Prints")
+    done = warm.embcheck(
+        "run", "--subject", "subjects:Prints", "--profile", "quick", "-k", "padding", *HERE, plant=folder
+    )
+    assert done.returncode == 0
+    assert "looking up" not in done.stdout + done.stderr
 
 
 def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
