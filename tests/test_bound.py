@@ -83,6 +83,35 @@ def test_gamma_against_its_definition() -> None:
     assert bound.gamma(np.array([1.0, 2.0**24, 2.0**30]), U).tolist()[1:] == [math.inf, math.inf]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "length"), [("float32", 1), ("float32", 2), ("float32", 90), ("float16", 30), ("float16", 3000)]
+)
+def test_a_scaled_sum_holds_in_any_order_and_says_something_of_any_length(dtype: str, length: int) -> None:
+    fmt, exactly, worst = FORMATS[dtype], np.dtype(dtype).type, 0.0
+    for trial in range(20):
+        values, factors = (reals(f"{name} {trial}", length, fmt=dtype) / 16 for name in ("terms", "factors"))
+        due = sum((Fraction(x) * Fraction(y) for x, y in zip(values, factors, strict=True)), Fraction(0)) / length
+        for order in range(3):
+            terms = np.array(stream.shuffled(order, (values.astype(dtype) * factors.astype(dtype)).tolist()))
+            got = exactly(accumulated(terms, dtype)) / exactly(length)
+            # A product, the additions and the division; and a subnormal's spacing for each product that underflows.
+            limit = float(bound.scaled_sum(length + 1, fmt.unit_roundoff)) * np.abs(values * factors).sum() / length
+            limit += length * fmt.smallest_subnormal
+            worst = max(worst, float(abs(Fraction(float(got)) - due)) / limit)
+    assert (0.3 if length == 2 else 0.001) < worst <= 1
+
+
+def test_a_scaled_sum_is_never_looser_than_a_chain() -> None:
+    counts = np.array([0.0, 1, 2, 5, 6, 100, 255])
+    for others in (0, 1, 3, 5):
+        assert (bound.scaled_sum(counts, 2.0**-8, others) <= bound.gamma(counts, 2.0**-8)).all()
+    assert bound.scaled_sum(np.array([0.0, 1, 2.0**20]), 2.0**-8, 1).tolist() == [
+        0,
+        2.0**-8,
+        (2.0**12 - 2.0**-8) * (1 + 2.0**-8) + 2.0**-8,
+    ]
+
+
 # -- running error analysis: the same formula in fractions, in float32, and with a bound -----------------------------
 
 Formula = Callable[..., Any]

@@ -1,6 +1,6 @@
 """How far a correct result may lie from the exact one: forward-error bounds, never tolerances.
 
-Two tools.  `gamma` and `summation` are the closed forms for sums and products in any order.  `Rounded` carries a
+Two tools.  `gamma`, `summation` and `scaled_sum` are the closed forms for sums and products in any order.  `Rounded` carries a
 bound through a formula, operation by operation (running error analysis: Wilkinson 1963; Higham, *Accuracy and
 Stability of Numerical Algorithms*, 2nd ed., section 3.3), so that a bound is derived by evaluating the definition.
 """
@@ -31,6 +31,16 @@ def summation(terms: int | Floats, magnitude: Floats, fmt: Format) -> Floats:
     """
     additions = np.maximum(np.asarray(terms, dtype=np.float64) - 1, 0)
     return additions * (fmt.unit_roundoff + _ORACLE_ROUNDOFF) * magnitude
+
+
+def scaled_sum(roundings: int | Floats, unit_roundoff: float, others: int = 5) -> Floats:
+    """σ_n = (1 + (n−k)·u)·(1+u)^k − 1: of n roundings all but k are additions of one sum, in any order, to a relative error of
+    Σ|x| (Jeannerod and Rump 2013); the ``others`` are of its terms, or of what becomes of it.  Finite for any n, and below γ_n.
+    """
+    count = np.asarray(roundings, dtype=np.float64)
+    apart = np.minimum(count, others)
+    grown: Floats = np.expm1(apart * np.log1p(unit_roundoff))
+    return grown + (count - apart) * unit_roundoff * (1 + grown)
 
 
 class Rounded:

@@ -69,7 +69,7 @@ def weight_gradient(case: LookupCase, times: int = 1) -> Expected:
     """dW = one_hot(i)ᵀ dY without the padding tokens, divided by the counts if asked, ``times`` over.
 
     Exact when the products and sums are integers within the budget and every divisor is a power of two; else
-    γ_{c+1}·Σ|g|/c for c tokens, which holds for any order of summation.  An entry with declared mathematics has the
+    σ_{c+2}·Σ|g|/c for c tokens, which holds for any order of summation.  An entry with declared mathematics has the
     pullback of that, with its own roundings.
     """
     tokens, upstream = case.tokens, case.upstream_values
@@ -94,8 +94,8 @@ def weight_gradient(case: LookupCase, times: int = 1) -> Expected:
     magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
     if case.scale_grad_by_freq:
         u = case.format.unit_roundoff + 2.0**-53
-        limit = bound.gamma(count + 2, u) * magnitude + count * case.format.smallest_subnormal
-        exact = power_of_two & (case.upstream != "real")
+        limit = bound.scaled_sum(count + 2, u) * magnitude + count * case.format.smallest_subnormal
+        exact = power_of_two & (case.upstream != "real") | np.isnan(magnitude)
         return value, np.where(exact, 0.0, limit)
     return value, bound.summation(count, magnitude, case.format)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embcheck.core.bound import gamma
+from embcheck.core.bound import gamma, scaled_sum
 from embcheck.core.format import Floats, Format
 
 #: f: the parameter's values, shape ``(V, D)``, to the table that is looked up, of the same shape.
@@ -52,7 +52,7 @@ class Mathematics:
         """
         expected = self.pullback(weight, value)
         size = np.abs(self.pullback(weight, terms)) if self.steepness is None else self.steepness(weight) * terms
-        limit = gamma(self.roundings + count + 2, fmt.unit_roundoff + 2.0**-53) * size
+        limit = scaled_sum(self.roundings + count + 2, fmt.unit_roundoff + 2.0**-53, self.roundings + 3) * size
         return expected, limit + (self.roundings + count) * fmt.smallest_subnormal * (size > 0)
 
 

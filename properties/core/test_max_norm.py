@@ -182,7 +182,7 @@ def per_sample_weights_gradient_uses_rescaled_rows(case: MaxNormCase, out: Outco
     terms = np.where(np.isfinite(rows), rows, 0.0) * case.upstream_values
     judged = np.isfinite(rows).all(1) & (np.abs(terms).sum(1) < 2.0**case.format.emax)  # the others may overflow
     terms = terms[judged]
-    limit = bound.gamma(width + 1, case.format.unit_roundoff + 2.0**-53) * np.abs(terms).sum(1)
+    limit = bound.scaled_sum(width + 1, case.format.unit_roundoff + 2.0**-53) * np.abs(terms).sum(1)
     limit += (width + 1) * case.format.smallest_subnormal
     shape = (-1, 1) if case.entry == "bag_weights_learn" else (-1,)
     return within(out.sample_grad[judged], terms.sum(1).reshape(shape), limit.reshape(shape))

@@ -24,7 +24,7 @@ def _limit(
     exact: npt.NDArray[np.bool_] | bool,
     reach: Floats | None = None,
 ) -> Floats:
-    """γ_n·Σ|terms| where not exact, with a subnormal's spacing for each product that may underflow.
+    """σ_n·Σ|terms| where not exact, with a subnormal's spacing for each product that may underflow.
 
     ``reach`` is how large a partial result may get, where that is more than ``magnitude`` (a sum before its division).
     """
@@ -33,7 +33,7 @@ def _limit(
     reach = magnitude if reach is None else reach
     u = fmt.unit_roundoff + 2.0**-53
     with np.errstate(invalid="ignore"):
-        loose = bound.gamma(roundings, u) * magnitude + np.asarray(roundings) * fmt.smallest_subnormal
+        loose = bound.scaled_sum(roundings, u) * magnitude + np.asarray(roundings) * fmt.smallest_subnormal
     loose = np.where(np.isfinite(magnitude), loose, 0.0)
     loose = np.where(np.isfinite(reach) & (reach >= 2.0**fmt.emax), NO_CLAIM, loose)  # may overflow
     return np.where(exact, 0.0, loose)

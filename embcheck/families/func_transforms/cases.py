@@ -195,7 +195,7 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         value = accumulate(sample.tokens, self.num_embeddings, (weights > 0) * sent) / np.maximum(counts, 1)
         magnitude = accumulate(sample.tokens, self.num_embeddings, weights * np.abs(sent))
         exact = np.log2(np.maximum(counts, 1)) % 1 == 0
-        limit = bound.gamma(counts + 2, self.format.unit_roundoff) * magnitude
+        limit = bound.scaled_sum(counts + 2, self.format.unit_roundoff) * magnitude
         return value, np.where(exact, 0.0, limit)
 
     @property
