@@ -13,8 +13,8 @@ from embcheck.families.embedding_bag.cases import BagCase
 
 Expected = tuple[Floats, Floats]
 
-#: Where the bound is infinite nothing is claimed.
-NO_CLAIM = np.inf
+#: Where the bound is infinite nothing is claimed, but that a number comes out; where it is NaN not even that.
+NO_CLAIM, NOT_EVEN_A_NUMBER = np.inf, np.nan
 
 
 def _limit(
@@ -37,6 +37,14 @@ def _limit(
     loose = np.where(np.isfinite(magnitude), loose, 0.0)
     loose = np.where(np.isfinite(reach) & (reach >= 2.0**fmt.emax), NO_CLAIM, loose)  # may overflow
     return np.where(exact, 0.0, loose)
+
+
+def _overflowing(limit: Floats, total: Floats, magnitude: Floats, fmt: Format) -> Floats:
+    """The bound of sums whose terms add up to a ``total``: infinities of both signs, of which NaN comes, may arise where the
+    positive terms alone overflow, and the negative ones, too."""
+    with np.errstate(invalid="ignore"):
+        lesser = (magnitude - np.abs(total)) / 2
+    return np.where((limit == NO_CLAIM) & (lesser >= 2.0**fmt.emax), NOT_EVEN_A_NUMBER, limit)
 
 
 def _powers_of_two(numbers: npt.NDArray[np.int64]) -> bool:
@@ -78,13 +86,13 @@ def value(case: BagCase) -> Expected:
         exact: npt.NDArray[np.bool_] = (magnitude <= fmt.largest_integer) & _whole(rows, samples)
     if case.weights is None:
         exact |= size == 1
-    reach = magnitude
+    total, reach = result, magnitude
     if case.mode == "mean":
         exact &= case.sizes[:, None] & (case.sizes[:, None] - 1) == 0
         result, magnitude = result / size, magnitude / size
     if case.values == "vast":
         reach = np.zeros_like(magnitude)  # no mean is too large, and what becomes of the sums is what is asked
-    return result, _limit(magnitude, size + 2, fmt, exact, reach)
+    return result, _overflowing(_limit(magnitude, size + 2, fmt, exact, reach), total, reach, fmt)
 
 
 def value_in_single(case: BagCase) -> Expected:
@@ -193,5 +201,6 @@ def sample_gradient(case: BagCase, times: int = 1) -> Expected:
         value[kept] = times * (rows * sent).sum(1)
         magnitude = times * np.abs(rows * sent).sum(1)
         exact = (magnitude <= case.format.largest_integer) & _whole(rows, sent)
-    limit[kept] = _limit(magnitude, case.embedding_dim + times, case.format, exact)
+    loose = _limit(magnitude, case.embedding_dim + times, case.format, exact)
+    limit[kept] = _overflowing(loose, value[kept], magnitude, case.format)
     return value, limit
