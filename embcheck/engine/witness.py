@@ -119,6 +119,9 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
             continue
         mode = next((name for name in modes if MODES[name].lacking() is None), modes[0])
         laws = [law for law in family.laws if entry.concerns(law.name, mode, device)]
+        excluded = ledger.excludes([law.name for law in laws], mode, device)
+        if entry in ledger.elsewhere and any(other.covers_case(case) for other in excluded):
+            continue  # which takes the process down here, as that one says
         if entry.excluded and laws:
             # Of a witness, which is small, a few seconds say as much as a profile's limit.
             answer = examine(family.name, mode, repr(case), device=device, limit=5.0, seconds=0)
