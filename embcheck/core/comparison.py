@@ -95,7 +95,7 @@ def within(
     explain: Callable[[Any], str] | None = None,
 ) -> Finding:
     """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal, and
-    where it is NaN anything.
+    where it is NaN anything, or if infinity is due, that or NaN.
 
     It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
     """
@@ -113,7 +113,7 @@ def within(
         alike = ~differ | (np.isnan(actual) & np.isnan(wanted))
     agree = alike | (error <= limit)
     if not agree.all():
-        agree |= np.isnan(limit) | _overflown(got, actual, wanted, limit)
+        agree |= np.isnan(limit) & (np.isnan(actual) | np.isfinite(wanted)) | _overflown(got, actual, wanted, limit)
     if not agree.all():
         return _where(got, actual, wanted, agree, "bound", explain, limit, beside)
     held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)

@@ -221,8 +221,9 @@ def a_phase_goes_on(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def changed_twice(case: Any, seen: Elements) -> Any:
-    """From where it was made anew on, the rate is changed once more as it is changed there."""
-    return _near(case, seen.got[seen.differ], (seen.expected * _change(case, case.resumed))[seen.differ])
+    """From where it was made anew on, or for an epoch in the midst, the rate is changed once more as it is changed there."""
+    change = _change(case.but(begun=0, steps=case.begun), case.begun) if case.begun else _change(case, case.resumed)
+    return _near(case, seen.got[seen.differ], (seen.expected * change)[seen.differ])
 
 
 @of_elements

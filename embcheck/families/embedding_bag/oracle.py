@@ -39,12 +39,10 @@ def _limit(
     return np.where(exact, 0.0, loose)
 
 
-def _overflowing(limit: Floats, total: Floats, magnitude: Floats, fmt: Format) -> Floats:
-    """The bound of sums whose terms add up to a ``total``: infinities of both signs, of which NaN comes, may arise where the
-    positive terms alone overflow, and the negative ones, too."""
-    with np.errstate(invalid="ignore"):
-        lesser = (magnitude - np.abs(total)) / 2
-    return np.where((limit == NO_CLAIM) & (lesser >= 2.0**fmt.emax), NOT_EVEN_A_NUMBER, limit)
+def _overflowing(limit: Floats, rising: Floats, falling: Floats, fmt: Format) -> Floats:
+    """The bound of sums of which the positive and the negative terms add up to so much: where both may overflow, infinities of
+    both signs may meet, of which NaN comes."""
+    return np.where(np.minimum(rising, falling) >= 2.0**fmt.emax, NOT_EVEN_A_NUMBER, limit)
 
 
 def _powers_of_two(numbers: npt.NDArray[np.int64]) -> bool:
@@ -86,13 +84,17 @@ def value(case: BagCase) -> Expected:
         exact: npt.NDArray[np.bool_] = (magnitude <= fmt.largest_integer) & _whole(rows, samples)
     if case.weights is None:
         exact |= size == 1
-    total, reach = result, magnitude
+    reach = magnitude
     if case.mode == "mean":
         exact &= case.sizes[:, None] & (case.sizes[:, None] - 1) == 0
         result, magnitude = result / size, magnitude / size
     if case.values == "vast":
         reach = np.zeros_like(magnitude)  # no mean is too large, and what becomes of the sums is what is asked
-    return result, _overflowing(_limit(magnitude, size + 2, fmt, exact, reach), total, reach, fmt)
+    limit = _limit(magnitude, size + 2, fmt, exact, reach)
+    if (reach >= 2.0**fmt.emax).any():
+        rising, falling = (_scatter(shape[0], bags, np.maximum(sign * terms, 0.0)) for sign in (1, -1))
+        limit = _overflowing(limit, rising, falling, fmt)
+    return result, limit
 
 
 def value_in_single(case: BagCase) -> Expected:
@@ -198,9 +200,10 @@ def sample_gradient(case: BagCase, times: int = 1) -> Expected:
     kept = np.flatnonzero(case.kept)
     rows, sent = case.table_values[case.tokens[kept]], case.upstream_values[case.bag_of[kept]]
     with np.errstate(invalid="ignore"):
-        value[kept] = times * (rows * sent).sum(1)
-        magnitude = times * np.abs(rows * sent).sum(1)
+        terms = times * (rows * sent)
+        value[kept], magnitude = terms.sum(1), np.abs(terms).sum(1)
         exact = (magnitude <= case.format.largest_integer) & _whole(rows, sent)
     loose = _limit(magnitude, case.embedding_dim + times, case.format, exact)
-    limit[kept] = _overflowing(loose, value[kept], magnitude, case.format)
+    rising, falling = (np.maximum(sign * terms, 0.0).sum(1) for sign in (1, -1))
+    limit[kept] = _overflowing(loose, rising, falling, case.format)
     return value, limit
