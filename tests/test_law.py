@@ -126,6 +126,8 @@ def test_identical_compares_integers_too_and_does_not_broadcast() -> None:
         ([1.25, 2.5], [1.0, 2.0], np.array([1.0, 0.5]), Holds(1.0)),
         ([NAN, 2.0], [NAN, 2.0], 0.0, HOLDS),
         ([9.0, INF], [1.0, INF], INF, Holds(0.0, loose=True)),  # nothing was claimed
+        ([NAN, 2.0, NAN, INF], [1.0, 2.5, INF, 1.0], np.array([NAN, 1.0, NAN, NAN]), Holds(0.5)),  # not even a number
+        ([NAN, 9.0], [1.0, 1.0], NAN, Holds(0.0, loose=True)),
     ],
 )
 def test_within_accepts_and_measures(raw: Any, expected: Any, limit: Any, result: Finding) -> None:
@@ -141,7 +143,16 @@ def test_within_takes_infinity_where_the_bound_reaches_beyond_the_format() -> No
 
 @pytest.mark.parametrize(
     ("value", "expected", "limit"),
-    [(1.25, 1, 0.125), (1.25, 1, 0), (NAN, 1, 9), (INF, 1, 9), (1, NAN, 9), (INF, -INF, 9), (NAN, 1, INF)],
+    [
+        (1.25, 1, 0.125),
+        (1.25, 1, 0),
+        (NAN, 1, 9),
+        (INF, 1, 9),
+        (1, NAN, 9),
+        (INF, -INF, 9),
+        (NAN, 1, INF),
+        (1, INF, NAN),
+    ],
 )
 def test_within_refuses(value: float, expected: float, limit: float) -> None:
     raw = torch.tensor([[1.0], [value]])
@@ -149,6 +160,15 @@ def test_within_refuses(value: float, expected: float, limit: float) -> None:
     assert found.path == 'seen["x"][1, 0]'
     assert at(found, raw) == value or value != value
     assert different(within(field(raw), np.zeros((2, 2)), limit)).kind == "shape"
+
+
+def test_what_differs_is_shown() -> None:
+    """The first elements, or where none of these differs, those that do."""
+    raw = torch.arange(20.0)
+    for place, words in ((2, "0 1 2 3 4 5 6 7 …, expected 0 1 9 3 4 5 6 7 …"), (12, "12, expected 9")):
+        expected = np.arange(20.0)
+        expected[place] = 9.0
+        assert different(within(field(raw), expected, 0.5)).words == f"{words} within 0.5 (1 of 20 elements differ)"
 
 
 def test_explain_speaks_instead_of_numbers() -> None:

@@ -256,3 +256,11 @@ def test_what_two_entries_say_of_different_releases_is_no_news_in_either() -> No
     assert look(other, ledger=Ledger(elsewhere=(other,))).status == Status.VIOLATED
     assert look(other, ledger=Ledger((shown,), (other,))).status == Status.HOLDS
     assert look(shown, ledger=Ledger((shown,), (other,))).status == Status.KNOWN
+
+
+def test_a_witness_that_takes_the_process_down_in_this_release_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {entry.name: entry for entry in read_ledger(SHIPPED)}
+    other = entries["unflattened-module-cannot-be-copied"]
+    fatal = replace(entries["unflattened-module-copied-takes-the-process-down"], torch=SpecifierSet())
+    monkeypatch.setattr("embcheck.engine.witness.evaluate", lambda *given: pytest.fail("it was executed"))
+    assert look(other, ledger=Ledger((fatal,), (other,))).status == Status.HOLDS

@@ -94,7 +94,8 @@ def within(
     bound: npt.NDArray[np.float64] | float,
     explain: Callable[[Any], str] | None = None,
 ) -> Finding:
-    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal.
+    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal, and
+    where it is NaN anything, or if infinity is due, that or NaN.
 
     It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
     """
@@ -112,7 +113,7 @@ def within(
         alike = ~differ | (np.isnan(actual) & np.isnan(wanted))
     agree = alike | (error <= limit)
     if not agree.all():
-        agree |= _overflown(got, actual, wanted, limit)
+        agree |= np.isnan(limit) & (np.isnan(actual) | np.isfinite(wanted)) | _overflown(got, actual, wanted, limit)
     if not agree.all():
         return _where(got, actual, wanted, agree, "bound", explain, limit, beside)
     held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
@@ -264,16 +265,21 @@ def _where(
 
 
 def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:
-    """What came out and what was expected, so that they can be told apart: the first elements, or the first that differ, in
-    as many digits as that takes."""
-    for chosen, digits in ((np.ones_like(differ), 6), (differ, 6), (differ, 17)):
+    """What came out and what was expected, so that they can be told apart: the first elements, if one of them differs, or the
+    first that differ, in as many digits as that takes."""
+    shows = differ.reshape(-1)[:SHOWN].any()
+    for chosen, digits in ((np.ones_like(differ) if shows else differ, 6), (differ, 6), (differ, 17)):
         got, wanted = shown(actual[chosen], digits=digits), shown(expected[chosen], digits=digits)
         if got != wanted:
             break
     return f"{got}, expected {wanted}"
 
 
-def shown(array: npt.NDArray[Any], most: int = 8, digits: int = 6) -> str:
+#: How many elements of an array are shown.
+SHOWN = 8
+
+
+def shown(array: npt.NDArray[Any], most: int = SHOWN, digits: int = 6) -> str:
     """The first elements of an array, as a person would write them."""
     flat = array.reshape(-1)
     text = " ".join(f"{x:.{digits}g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())

@@ -96,6 +96,11 @@ class Entry:
         """The layer of a user's whose cases are the region; empty if it is about torch itself."""
         return next((value for value in self.where.values() if isinstance(value, str) and is_subject(value)), "")
 
+    @property
+    def of_other_releases(self) -> bool:
+        """Whether it speaks of none of the releases on which witnesses were run; the cases that oblige are chosen on these."""
+        return bool(self.measured) and not any(self.torch.contains(release) for release in self.measured or ())
+
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
         there may be several, with commas between."""

@@ -101,8 +101,8 @@ def weight_gradient(case: LookupCase, times: int = 1) -> Expected:
 
 
 def vacuous(limit: Floats, magnitude: Floats) -> bool:
-    """Whether a bound reaches the magnitude of what it bounds and so checks nothing."""
-    return bool((limit >= magnitude).all() and magnitude.any())
+    """Whether a bound reaches the magnitude of what it bounds, or is NaN, and so checks nothing."""
+    return bool((np.isnan(limit) | (limit >= magnitude)).all() and magnitude.any())
 
 
 def product(a: Floats, b: Floats, fmt: Format) -> Expected:

@@ -61,7 +61,10 @@ def _kept() -> dict[str, dict[str, Any]]:
 def digest_of(family: Family) -> str:
     """What tells a list apart from one that would be chosen otherwise, but for changes of the code."""
     laws = [(law.name, sorted(law.must_cover), law.refusal) for law in family.laws]
-    regions = [(each.law, each.where, each.mode, each.kind, each.excluded) for each in _concerning(family)]
+    regions = [
+        (each.law, each.where, each.mode, each.kind, each.excluded, each.of_other_releases)
+        for each in _concerning(family)
+    ]
     told = repr((family.modes, dict(family.space.axes), laws, regions))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
@@ -80,12 +83,13 @@ def choose(family: Family) -> dict[int, Any]:
     shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
 
     What only cases in such regions meet is met by the first that is executed and accepted, or known not to be as the law
-    says: it is judged, and an entry's region ends with a release.
+    says: it is judged, and an entry's region ends with a release; or by one that raises in other releases alone.
     """
     missing = {law.name: {APPLIES, *law.must_cover} for law in family.laws}
     concerning = _concerning(family)
-    unjudged = [entry for entry in concerning if entry.excluded or _bars(entry, family)]
-    regions = {law: [each for each in concerning if each.speaks_of(law) or each in unjudged] for law in missing}
+    barring = [entry for entry in concerning if entry.excluded or _bars(entry, family)]
+    regions = {law: [each for each in concerning if each.speaks_of(law) or each in barring] for law in missing}
+    unjudged = [entry for entry in barring if not entry.of_other_releases]
     found: dict[int, Any] = {}
     known: dict[tuple[str, str], tuple[int, Any]] = {}
     for position, case in enumerate(enumerated(family)):

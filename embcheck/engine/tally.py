@@ -49,7 +49,8 @@ Excuses = list[tuple[Difference, Entry | None]]
 class Tally:
     """What one law has seen in an item; ``cases`` are those that were judged.
 
-    ``absent`` are obligations that cases meet which this release does not have.
+    ``absent`` are obligations that cases meet which this release does not have; ``last`` is the entry that excused the
+    case before.
     ``failing`` are the places in the item of the cases that violate it, by the kind of difference, each a bit;
     ``kinds`` has the first of these that did not fail in the former run, ``old`` the first that did.
     """
@@ -60,6 +61,7 @@ class Tally:
     absent: set[str] = field(default_factory=set)
     cases: int = 0
     known: int = 0
+    last: Entry | None = None
     implied: int = 0
     entries: dict[str, int] = field(default_factory=dict)
     worst: float | None = None
@@ -82,7 +84,7 @@ class Tally:
 
     def excuse(self, entry: Entry) -> None:
         """Counts a case that falls under an entry of the ledger."""
-        self.known += 1
+        self.known, self.last = self.known + 1, entry
         self.entries[entry.name] = self.entries.get(entry.name, 0) + 1
 
     def skip(self, reason: str) -> None:
@@ -137,7 +139,7 @@ class Tallies:
         entry = self.excuse(case)
         if entry is not None:
             self.accept.excuse(entry)
-            self._lack_elsewhere(case)
+            self._lack_elsewhere(case, entry)
             return
         if not self._laws:
             return
@@ -158,8 +160,8 @@ class Tallies:
                 waiting.append(tally)
         if waiting:
             self._meet(waiting, case)
-        if self.accept.known > known:
-            self._lack_elsewhere(case)
+        if self.accept.known > known and self.accept.last is not None:
+            self._lack_elsewhere(case, self.accept.last)
 
     def _meet(self, judged: list[Tally], case: Any) -> None:
         """Notes which obligations a case meets of laws that judged it; each is asked of its facts once."""
@@ -168,10 +170,10 @@ class Tallies:
         for tally in judged:
             tally.meet(met)
 
-    def _lack_elsewhere(self, case: Any) -> None:
-        """Of what is known to raise or to end the process no law need judge a case on another device than the CPU, for which
-        the cases that oblige are chosen."""
-        if self.device != "cpu":
+    def _lack_elsewhere(self, case: Any, entry: Entry) -> None:
+        """Of what is known to raise or to end the process no law need judge a case on another device than the CPU, or in
+        another release than those for which the cases that oblige are chosen, if it is known of such alone."""
+        if self.device != "cpu" or entry.of_other_releases:
             self._lack(case)
 
     def _lack(self, case: Any) -> None:

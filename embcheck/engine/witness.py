@@ -119,13 +119,18 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
             continue
         mode = next((name for name in modes if MODES[name].lacking() is None), modes[0])
         laws = [law for law in family.laws if entry.concerns(law.name, mode, device)]
+        excluded = ledger.excludes([law.name for law in laws], mode, device)
+        if entry in ledger.elsewhere and any(other.covers_case(case) for other in excluded):
+            continue  # which takes the process down here, as that one says
         if entry.excluded and laws:
             # Of a witness, which is small, a few seconds say as much as a profile's limit.
             answer = examine(family.name, mode, repr(case), device=device, limit=5.0, seconds=0)
             if answer["symptom"]:
                 return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
-        # What a process has compiled before may hide what it compiles now: a fresh one has the last word.
-        for execute in (Execution(device), Execution(device, apart=True)):
+        # What a process has compiled before may hide what it compiles now: a fresh one has the last word, and the only one
+        # of what may end a process later.
+        here_too = () if entry.excluded else (Execution(device),)
+        for execute in (*here_too, Execution(device, apart=True)):
             for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
                 for found in result.difference.apart() if isinstance(result, Violated) else ():
                     if entry in ledger.elsewhere and ledger.find(law.name, mode, device, found, case) is not None:

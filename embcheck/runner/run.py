@@ -239,17 +239,21 @@ class Results:
 def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
     """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown.
 
-    A family of which this torch has nothing at all is not applicable, and owes nothing.
+    A family of which this torch has nothing at all is not applicable, and owes nothing; what is not owed in one mode, since
+    this release has it not, is owed in none.
     """
     merged = merge_all(verdicts)
     owing = {v.family for v in merged.values() if v.status > Status.NOT_APPLICABLE}.intersection(whole)
     met: dict[str, set[str]] = {}
+    owed: dict[str, set[str]] = {}
     for verdict in merged.values():
         met.setdefault(verdict.law, set()).update(verdict.met)
+        if verdict.must_cover:  # there is none where cases are not made to meet them
+            owed.setdefault(verdict.law, {*verdict.must_cover}).intersection_update(verdict.must_cover)
     skipping = {verdict.family for verdict in merged.values() if len(verdict.reasons) > len(verdict.undecided)}
     settled = []
     for verdict in merged.values():
-        missing = sorted(set(verdict.must_cover) - met[verdict.law])
+        missing = sorted(owed.get(verdict.law, set()).intersection(verdict.must_cover) - met[verdict.law])
         if missing == [APPLIES] and not verdict.cases and verdict.family in skipping:
             missing = []  # those that it speaks of are not applicable here: the reason is told where they were counted
         if verdict.family in owing and missing and verdict.subject == "torch":

@@ -11,12 +11,20 @@ from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.optimizer_state_dict.cases import FROZEN, GROUPS, NAMES, SPACE, OptimizerStateDictCase, plan
 from embcheck.families.tied_training.installed import lacking
 
+
+def not_read(case: OptimizerStateDictCase, out: Outcome) -> str | None:
+    """What a release has not, or says that it can't read: an optimizer without a state whose parameters have gradients."""
+    if case.by_name and "state_dict can only be used if the optimizer states are initialized" in str(out.error):
+        return Absent("this release reads by name no optimizer that has gradients and no state")
+    return Absent(out.seen["lacking"]) if "lacking" in out else None
+
+
 optimizer_state_dict = Family(
     "optimizer_state_dict",
     SPACE,
     plan,
     cost=16.0,
-    not_applicable=lambda case, out: Absent(out.seen["lacking"]) if "lacking" in out else None,
+    not_applicable=not_read,
     untaken=lacking,
 )
 law = optimizer_state_dict.law

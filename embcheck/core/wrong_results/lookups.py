@@ -90,6 +90,12 @@ def a_whole_multiple(case: Any, seen: Elements) -> Any:
     return ((whole >= 2) & (np.abs(got - whole * expected) <= limit)).all()
 
 
+@of_elements
+def as_often_as_there_are_ranks(case: Any, seen: Elements) -> Any:
+    """What should have been averaged over the ranks is their sum."""
+    return _are(seen, case.ranks * seen.expected)
+
+
 # -- bags ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +257,12 @@ def the_sum_of_all_tokens(case: Any, seen: Elements) -> Any:
     every.__dict__["lookup"] = case.lookup.but(padding_idx=None, indices=tuple(map(int, case.lookup.tokens)))
     value, limit = every.expected
     return (np.abs(seen.got - value) <= limit).all()
+
+
+@instead
+def a_bag_too_many(case: Any, found: Difference) -> bool:
+    """A shape of one row more than it should have."""
+    return bool(found.got == (found.expected[0] + 1, *found.expected[1:]))
 
 
 @instead

@@ -155,6 +155,44 @@ def changed_at_once(case: Any, seen: Elements) -> Any:
     return _near(case, seen.got, seen.expected * _change(case, 1))
 
 
+def _in_one_tensor(case: Any, resumed: int, early: int = 0) -> Floats:
+    """The rates of a sequence for whose schedulers the rate itself is the one at first, until a state is loaded, from when on
+    that is the one of then: of so many epochs ``early`` the factor at first is taken once more."""
+    due, given = case.but(steps=case.steps + early).due, np.array(case.rates)
+    safe = np.where(given == 0, 1.0, given)
+    found, loaded = [due[0] * (due[0] / safe) ** early], resumed + early if resumed else len(due)
+    for epoch in range(1, len(due)):
+        begins = epoch in case.milestones
+        before = found[min(loaded, epoch - 1)] if begins else found[-1]
+        found.append(before * (due[epoch] / safe if begins else _change(case.but(steps=len(due)), epoch)))
+    return np.array(found[early:])
+
+
+def _goes_on(case: Any, seen: Elements, early: int) -> bool:
+    """Whether rates are those of one tensor; beside another group those that no load changed."""
+    beside = seen.got.shape[1] > len(case.rates)
+    wanted = _in_one_tensor(case, 0 if beside else case.resumed, early)
+    return _near(case, seen.got, np.concatenate([wanted, wanted[:, -1:]], axis=1) if beside else wanted[case.rows])
+
+
+@of_elements
+def phases_go_on(case: Any, seen: Elements) -> Any:
+    """Each scheduler of a sequence begins at the rate that the one before left, not at the first one."""
+    return _goes_on(case, seen, 0)
+
+
+@of_elements
+def phases_go_on_an_epoch_early(case: Any, seen: Elements) -> Any:
+    """The same, of the next epoch, and changed once more as the first one is."""
+    return _goes_on(case, seen, 1)
+
+
+@of_elements
+def without_the_first_factor(case: Any, seen: Elements) -> Any:
+    """Only rates before the second scheduler of a sequence differ: they are those that the optimizer was given."""
+    return not seen.differ[case.milestones[0] :].any() and _always(case, seen, 1.0)
+
+
 def _always(case: Any, seen: Elements, share: float) -> bool:
     """Whether each rate that differs is such a share of the one that the optimizer was given."""
     rates = np.broadcast_to(share * np.array(case.rates), seen.got.shape)
@@ -183,8 +221,9 @@ def a_phase_goes_on(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def changed_twice(case: Any, seen: Elements) -> Any:
-    """From where it was made anew on, the rate is changed once more as it is changed there."""
-    return _near(case, seen.got[seen.differ], (seen.expected * _change(case, case.resumed))[seen.differ])
+    """From where it was made anew on, or for an epoch in the midst, the rate is changed once more as it is changed there."""
+    change = _change(case.but(begun=0, steps=case.begun), case.begun) if case.begun else _change(case, case.resumed)
+    return _near(case, seen.got[seen.differ], (seen.expected * change)[seen.differ])
 
 
 @of_elements

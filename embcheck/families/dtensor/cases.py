@@ -298,4 +298,6 @@ def unmade(out: Outcome) -> str | None:
         return APART
     if isinstance(out.error, ImportError) and "torch.distributed" in text:
         return Absent(f"this release has none: {text.splitlines()[0][:80]}")
+    if isinstance(out.error, AttributeError) and "'Stream' object has no attribute 'record_event'" in text:
+        return Absent("this release's fully_shard needs an accelerator")
     return "this system has no fork" if isinstance(out.error, ValueError) and "'fork'" in text else None

@@ -13,8 +13,8 @@ from embcheck.families.embedding_bag.cases import BagCase
 
 Expected = tuple[Floats, Floats]
 
-#: Where the bound is infinite nothing is claimed.
-NO_CLAIM = np.inf
+#: Where the bound is infinite nothing is claimed, but that a number comes out; where it is NaN not even that.
+NO_CLAIM, NOT_EVEN_A_NUMBER = np.inf, np.nan
 
 
 def _limit(
@@ -37,6 +37,12 @@ def _limit(
     loose = np.where(np.isfinite(magnitude), loose, 0.0)
     loose = np.where(np.isfinite(reach) & (reach >= 2.0**fmt.emax), NO_CLAIM, loose)  # may overflow
     return np.where(exact, 0.0, loose)
+
+
+def _overflowing(limit: Floats, rising: Floats, falling: Floats, fmt: Format) -> Floats:
+    """The bound of sums of which the positive and the negative terms add up to so much: where both may overflow, infinities of
+    both signs may meet, of which NaN comes."""
+    return np.where(np.minimum(rising, falling) >= 2.0**fmt.emax, NOT_EVEN_A_NUMBER, limit)
 
 
 def _powers_of_two(numbers: npt.NDArray[np.int64]) -> bool:
@@ -84,7 +90,11 @@ def value(case: BagCase) -> Expected:
         result, magnitude = result / size, magnitude / size
     if case.values == "vast":
         reach = np.zeros_like(magnitude)  # no mean is too large, and what becomes of the sums is what is asked
-    return result, _limit(magnitude, size + 2, fmt, exact, reach)
+    limit = _limit(magnitude, size + 2, fmt, exact, reach)
+    if (reach >= 2.0**fmt.emax).any():
+        rising, falling = (_scatter(shape[0], bags, np.maximum(sign * terms, 0.0)) for sign in (1, -1))
+        limit = _overflowing(limit, rising, falling, fmt)
+    return result, limit
 
 
 def value_in_single(case: BagCase) -> Expected:
@@ -190,8 +200,10 @@ def sample_gradient(case: BagCase, times: int = 1) -> Expected:
     kept = np.flatnonzero(case.kept)
     rows, sent = case.table_values[case.tokens[kept]], case.upstream_values[case.bag_of[kept]]
     with np.errstate(invalid="ignore"):
-        value[kept] = times * (rows * sent).sum(1)
-        magnitude = times * np.abs(rows * sent).sum(1)
+        terms = times * (rows * sent)
+        value[kept], magnitude = terms.sum(1), np.abs(terms).sum(1)
         exact = (magnitude <= case.format.largest_integer) & _whole(rows, sent)
-    limit[kept] = _limit(magnitude, case.embedding_dim + times, case.format, exact)
+    loose = _limit(magnitude, case.embedding_dim + times, case.format, exact)
+    rising, falling = (np.maximum(sign * terms, 0.0).sum(1) for sign in (1, -1))
+    limit[kept] = _overflowing(loose, rising, falling, case.format)
     return value, limit

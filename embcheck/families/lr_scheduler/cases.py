@@ -97,6 +97,16 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         return slice(int(self.plan == "linear_of_none"), self.steps + (not self.beyond))
 
     @property
+    def milestones(self) -> list[int]:
+        """The epochs at which one scheduler of a sequence, or of one within another, follows the one before."""
+        kind, arguments, *_ = SCHEDULERS[self.plan]
+        while kind == "SequentialLR":
+            if arguments[-1]:
+                return list(arguments[-1])
+            kind, arguments = arguments[0][:2]
+        return []
+
+    @property
     def due(self) -> Floats:
         """The rates at each epoch, shape (steps + 1, groups)."""
         rate = SCHEDULERS[self.plan].rate
