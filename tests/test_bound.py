@@ -12,8 +12,9 @@ import pytest
 
 from embcheck.core import bound, stream
 from embcheck.core.bound import Rounded
-from embcheck.core.case import coded
+from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Floats
+from embcheck.core.oracle import weight_gradient
 
 F32 = FORMATS["float32"]
 U = F32.unit_roundoff
@@ -110,6 +111,18 @@ def test_a_scaled_sum_is_never_looser_than_a_chain() -> None:
         2.0**-8,
         (2.0**12 - 2.0**-8) * (1 + 2.0**-8) + 2.0**-8,
     ]
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("values", [{"upstream": "real"}, {"upstream": "special"}, {"upstream": "ones"}])
+def test_a_bound_of_a_gradient_is_a_number(dtype: str, values: dict[str, str]) -> None:
+    """In half precision, too, of a row with thousands of tokens and of one with none."""
+    case = LookupCase(
+        5, 2, indices="late_padding", shape=(3000,), padding_idx=-1, scale_grad_by_freq=True, dtype=dtype, **values
+    )
+    _, limit = weight_gradient(case)
+    assert not np.isnan(limit).any()
+    assert (limit[case.padding_row] <= 3000 * case.format.smallest_subnormal).all()
 
 
 # -- running error analysis: the same formula in fractions, in float32, and with a bound -----------------------------
