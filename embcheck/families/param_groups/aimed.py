@@ -56,7 +56,8 @@ def step_case(
     place, count, interrupt, at, steps = _steps(wish, len(others), switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
-    own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
+    never = (*_NEVER, "differentiable", *["initial_accumulator_value"] * (path == "fused"))  # see the ledger
+    own = {flag: value for flag, value in own.items() if flag not in never}
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
@@ -114,8 +115,8 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
-    # Fused kernels take for granted that there are no gaps, and those of SGD leave whole vectors of half precision as they were.
-    lie = wish.choice("params_layout", ("contiguous", "contiguous", *(LAYOUTS if path != "fused" else ("transposed",))))
+    # Fused kernels walk flat memory, and those of SGD leave whole vectors of half precision as they were: see the ledger.
+    lie = wish.choice("params_layout", (*("contiguous",) * (6 if path == "fused" else 2), *LAYOUTS))
     members = []
     for place in range(count):
         dtype = draws.choice([each for each in dtypes if each != first]) if mixed and place else first
@@ -167,10 +168,10 @@ def _laid(wish: Wish, name: str, path: str) -> str:
     takes = KINDS[name].takes
     if "dense" not in takes:
         return "sparse"
-    usual = ("contiguous", "contiguous", "contiguous", "transposed", "strided", "rows_strided", "expanded")
-    sparse = ("sparse",) if "sparse" in takes else ()
-    laid = wish.choice("grads_layout", ("contiguous", "transposed") if path == "fused" else (*usual, *sparse))
-    return "" if path == "fused" else GRADIENTS.get(laid, laid)
+    usual = (*("contiguous",) * (9 if path == "fused" else 3), "transposed", "strided", "rows_strided", "expanded")
+    sparse = ("sparse",) if "sparse" in takes and path != "fused" else ()
+    laid = wish.choice("grads_layout", (*usual, *sparse))
+    return GRADIENTS.get(laid, laid)
 
 
 def _steps(wish: Wish, others: int, *, switches: bool) -> tuple[int, int, str, int, int]:

@@ -50,7 +50,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         # Those get their gradients by hand.
         "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),
         "held": case.held,
-        "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
+        "gradient": programs.LAID[case.lie],
         "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
@@ -88,8 +88,11 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     path = case.path if case.path in known and case.path not in never else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
-    if path == "fused" and not _one_order(case):
-        path = ""  # fused kernels take one order for granted: see the ledger
+    flat = path == "fused" and not _one_order(case)
+    if flat and case.optimizer == "SGD" and case.half_vector:
+        path, flat = "", False  # a kernel that does not store what it computes: see the ledger
+    if flat:
+        own.pop("initial_accumulator_value", None)  # another entry of the ledger, of which one would hide the other
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
     if case.setting == "nothing":
         changes["since"] = 0
@@ -99,8 +102,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"held": False, "crosswise": False}
     nesterov = flags.get("nesterov") or own.get("nesterov")
     writes = nesterov and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
-    if case.interrupt == "path" and not path and (writes or flags.get("fused")):
-        changes["interrupt"] = "nothing"  # the path before it is foreach
+    if case.interrupt == "path" and (flat or (not path and (writes or flags.get("fused")))):
+        changes["interrupt"] = "nothing"  # the path before it is foreach, with which flat memory has no short formula
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
