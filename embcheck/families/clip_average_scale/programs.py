@@ -65,9 +65,10 @@ def clipped(
         for p, grad in zip(others, grads.values(), strict=True):
             p.grad = -0.5 * grad
         earlier = clip(others, [p.grad for p in others], **options)
-        found = {f"earlier_{name}": p.grad for name, p in zip(grads, others, strict=True)}
+        found: dict[str, Any] = {f"earlier_{name}": p.grad for name, p in zip(grads, others, strict=True)}
         found |= {} if earlier is None else {"earlier_total": earlier.reshape(1).double()}
-        seen = found | {"alike": all(torch.equal(value, seen.get(name, value)) for name, value in found.items())}
+        alike = all(torch.equal(value, seen.get(name, value)) for name, value in found.items())
+        seen = found | {"alike": alike and seen.get("alike", True)}
     members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}

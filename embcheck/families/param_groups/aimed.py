@@ -170,7 +170,7 @@ def _laid(wish: Wish, name: str, path: str) -> str:
         return "sparse"
     usual = (*("contiguous",) * (9 if path == "fused" else 3), "transposed", "strided", "rows_strided", "expanded")
     sparse = ("sparse",) if "sparse" in takes and path != "fused" else ()
-    laid = wish.choice("grads_layout", (*usual, *sparse))
+    laid: str = wish.choice("grads_layout", (*usual, *sparse))
     return GRADIENTS.get(laid, laid)
 
 
