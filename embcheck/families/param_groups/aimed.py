@@ -52,7 +52,7 @@ def step_case(
     name = draws.choice(optimizers)
     path = draws.choice(paths(name)) if path is None else path
     flags = _flags(wish, name, path)
-    switches = len(paths(name)) > 1 and not flags.get("differentiable")
+    switches = len(paths(name)) > 1 and not (flags.get("differentiable") or flags.get("capturable"))
     place, count, interrupt, at, steps = _steps(wish, len(others), switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
@@ -66,11 +66,12 @@ def step_case(
         _group(wish, name, path) if each == place else _other(next(beside, Wish(draws)), name, path)
         for each in range(count)
     ]
-    laid = _laid(wish, name, path)
+    laid, seed = _laid(wish, name, path), draws.between(0, 255)
+    groups[place] = _hollowed(wish, name, groups[place])
     return ParamGroupsCase(
         name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
         interrupt=interrupt, at=at, steps=steps, sparse=laid == "sparse", crosswise=laid == "crosswise",
-        laid=laid if laid in LAID else "", seed=draws.between(0, 255),
+        laid=laid if laid in LAID else "", seed=seed,
     )  # fmt: skip
 
 
@@ -86,6 +87,8 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
         likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
         flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
         flags["dampening"] = 0 if likely else wish.choice("dampening", (0, 0.5))
+    if path == "fused" and "capturable" in kind.flags and (wish.asks("capturable") or draws.chance(4)):
+        flags["capturable"] = wish.choice("capturable", (True,))  # which other steps refuse on the CPU
     if flags.get("amsgrad"):
         flags["betas"] = (0.5, 0.75)  # with which the average falls below its maximum
     return flags
@@ -128,6 +131,15 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     if not wish.met({"params_layout": lies, "params_mixed": mixed and count > 1}):
         raise Unmet("params")
     return tuple(members)
+
+
+def _hollowed(wish: Wish, name: str, group: tuple[Member, ...]) -> tuple[Member, ...]:
+    """A group of which the first, that tells the shape, may have no elements, so that others tell how many there are; of such a one
+    Adafactor raises: see the ledger."""
+    asked = wish.asks_any(*(f"params_{fact}" for fact in ("rank", "rows", "columns", "numel", "layout")))
+    if len(group) < 2 or name == "Adafactor" or asked or not wish.draws.chance(16):
+        return group
+    return (group[0]._replace(shape=(0, wish.draws.choice(COLUMNS))), *group[1:])
 
 
 def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...]:
