@@ -102,6 +102,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),  # a table of nothing gives zeros
     ("F.linear ", ("restride",), ("input_rank>=2",)),
     ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
+    ("nn.utils.get_total_norm ", _NUMBERS, ("tensors_numel>=1",)),  # of nothing it is zero
     ("radam.", ("give(eps=double)",), ("step>=5",)),  # up to the fifth step it divides by nothing, whatever beta2 is
     ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
     ("Module.named_parameters ", ("give(remove_duplicate=not)",), ("tied",)),  # else none has two names
@@ -114,7 +115,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # All else that goes in are buffers.
     *((name, _GRADIENTS, (f"{x}_frozen=False",)) for name, x in _PARAMETRIZED.items() if x != "weight_v"),
     *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),
-    *((name, _ROWS, ("reduction=none", "input_rank>=2")) for name in _LOSSES),
+    *((name, _ROWS, ("reduction=none", "input_rank>=2", "input_numel>=1")) for name in _LOSSES),
     ("F.nll_loss ", _GRADIENTS, ("input_frozen=False",)),
     # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
     *((name, _OF_LOSSES, ("input_numel>=1",)) for name in _LOSSES),

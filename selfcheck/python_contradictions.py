@@ -77,6 +77,14 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
     # Of a list the number of elements of its largest tensor is told, and whether its dtypes are several.
     *((f"params_layout={strides}", "params_numel>=2") for strides in ("transposed", "rows_strided", "strided")),
+    # Gradients have as many elements as their parameters.
+    *(
+        (f"grads_layout={strides}", "params_numel>=2")
+        for strides in ("transposed", "rows_strided", "strided", "expanded")
+    ),
+    ("params_numel=1 & params<=1", "params_rows=1 & params_columns=1"),
+    # Of the steps that take sparse gradients none takes weight decay beside them.
+    ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),

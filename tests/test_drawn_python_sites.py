@@ -23,7 +23,7 @@ from selfcheck.planting import Planted, Sites
 from selfcheck.python_contradictions import COUNTING, WITHOUT
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
-from selfcheck.site import Call
+from selfcheck.site import Call, layout
 
 #: Families of whose cases every so many are judged with damages, until each has broken a law; those that most of
 #: them break come first.
@@ -156,6 +156,25 @@ def test_what_a_step_refuses_is_not_drawn(site: str) -> None:
         assert _steps(name, form, capturable=True) is not contradictory(["capturable"], site)
     assert not (_steps(name, form, differentiable=True) and contradictory(["differentiable"], site))
     assert _steps(name, form, shape=(3,)) is not contradictory(["params_rank=1"], site)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [(name, form) for name in ("SGD", "Adagrad") for form in ("plain", "foreach")]
+)
+def test_no_step_takes_weight_decay_beside_a_sparse_gradient(name: str, form: str) -> None:
+    site = f"{name.lower()}.{form}"
+    assert _steps(name, form, sparse=True, maximize=True)
+    assert not _steps(name, form, sparse=True, weight_decay=True)
+    assert not contradictory(["grads_layout=sparse", "maximize"], site)
+    assert contradictory(["grads_layout=sparse", "weight_decay>0"], site)
+
+
+@pytest.mark.parametrize("given", ["params_layout=strided", "grads_layout=expanded", "grads_layout=rows_strided"])
+def test_parameters_of_one_element_are_contiguous_and_so_are_their_gradients(given: str) -> None:
+    assert layout(torch.ones(4)[::2][:1]) == layout(torch.ones(2, 0).mT) == "contiguous"
+    assert contradictory([given, "params_numel=1"], "sgd.foreach")
+    assert contradictory(["params=1", "params_numel=1", "params_columns=7"], "sgd.foreach")
+    assert not contradictory(["params=2", "params_numel=1", "params_columns=7"], "sgd.foreach")
 
 
 def test_sparse_adam_counts_a_step_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

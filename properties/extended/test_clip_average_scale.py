@@ -27,7 +27,7 @@ def rounding(case: ClipAverageScaleCase) -> float:
     """A power, a sum of eight terms, a root, a sum, a quotient, a product; float32 at least in between, and a sum of squares in
     it of so many terms."""
     formats = [FORMATS[case.dtype], FORMATS[case.other_dtype or case.dtype]]
-    terms = 2 * case.elements * max(2.0**-53, min(2.0**-24, *(fmt.unit_roundoff for fmt in formats)))
+    terms = 2 * case.elements * max(min(2.0**-24, fmt.unit_roundoff) for fmt in formats)
     return float(64 * max(*(fmt.unit_roundoff for fmt in formats), 2.0**-53) + terms)
 
 
@@ -38,21 +38,31 @@ def rounding(case: ClipAverageScaleCase) -> float:
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
-    share = rounding(case)
     if case.what == "norm" and out.refused.raw:
         return same(out.refused, False)
-    findings = []
-    findings += [is_true(out.kept, "a gradient was replaced"), same(out.none, case.what == "value")]
-    for name, wanted in case.grads.items():
+    return every(
+        is_true(out.kept, "a gradient was replaced"),
+        same(out.none, case.what == "value"),
+        *clipped(case, out, "", 1.0),
+        *((is_true(out.alike, "equal gradients were clipped otherwise"),) if case.before else ()),
+        *(clipped(case, out, "earlier_", -0.5) if case.before else ()),
+    )
+
+
+def clipped(case: ClipAverageScaleCase, out: Outcome, prefix: str, times: float) -> list[Finding]:
+    """Gradients that were so many times as large are clipped by the formula."""
+    findings, share, total = list[Finding](), rounding(case), abs(times) * case.total
+    for name, grad in case.grads.items():
+        got, wanted = getattr(out, f"{prefix}{name}"), times * grad
         if case.what == "value":
-            findings.append(same(getattr(out, name), np.clip(wanted, -case.limit, case.limit)))
+            findings.append(same(got, np.clip(wanted, -case.limit, case.limit)))
             continue
-        factor = min(1.0, case.limit / (case.total + 1e-6))
+        factor = min(1.0, case.limit / (total + 1e-6))
         shrunk = wanted * factor
-        findings.append(within(getattr(out, name), shrunk, share * np.abs(shrunk) if factor < 1 else 0.0))
+        findings.append(within(got, shrunk, share * np.abs(shrunk) if factor < 1 else 0.0))
     if case.what == "norm":
-        findings.append(within(out.total, np.array([case.total]), share * case.total))
-    return every(*findings)
+        findings.append(within(getattr(out, f"{prefix}total"), np.array([total]), share * total))
+    return findings
 
 
 @law(

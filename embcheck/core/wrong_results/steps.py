@@ -100,6 +100,13 @@ def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
+def stepped_as_flat_memory(case: Any, seen: Elements) -> Any:
+    """The place of each element in memory is stepped with the gradient that lies in the same one, as far as there are elements."""
+    values, bounds = case.due_of_flat_memory(_member(seen))
+    return ((np.abs(seen.got - values) <= bounds) | (np.isnan(seen.got) & np.isnan(values))).all()
+
+
+@of_elements
 def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
     """A parameter steps with what suits the dtype of the first one in its group that has a gradient, which is another.
 

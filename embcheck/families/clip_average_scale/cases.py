@@ -111,7 +111,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     def part(self, name: str) -> Floats:
         """What is clipped or flattened by its name, times what no narrower format holds: the matrix of another shape has halves
         from -3 to 3."""
-        fine = 1.0 if self.other_dtype else FORMATS[self.dtype].fine
+        fine = FORMATS[self.other_dtype if self.other_dtype and name == "b" else self.dtype].fine
         if name != "a" or self.shape == (2, 2):
             return fine * PARTS[name]
         return fine * ((np.arange(math.prod(self.shape)) * 5 % 13 - 6) / 2).reshape(self.shape)

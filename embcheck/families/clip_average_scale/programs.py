@@ -59,11 +59,16 @@ def clipped(
 ) -> dict[str, Any]:
     """``single`` is whether the first parameter is given by itself and not in a list, perhaps with one that has no gradient;
     others are clipped ``before``, and the norm is taken of ``leaves`` with the gradients' values."""
+    seen: dict[str, Any] = {}
     for _ in range(before):
         others = [torch.nn.Parameter(lying_as(grad)) for grad in grads.values()]
         for p, grad in zip(others, grads.values(), strict=True):
-            p.grad = -2 * grad
-        clip(others, [p.grad for p in others], **options)
+            p.grad = -0.5 * grad
+        earlier = clip(others, [p.grad for p in others], **options)
+        found: dict[str, Any] = {f"earlier_{name}": p.grad for name, p in zip(grads, others, strict=True)}
+        found |= {} if earlier is None else {"earlier_total": earlier.reshape(1).double()}
+        alike = all(torch.equal(value, seen.get(name, value)) for name, value in found.items())
+        seen = found | {"alike": alike and seen.get("alike", True)}
     members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
     if sparse:  # a table's, as of nn.Embedding(sparse=True)
         grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
@@ -83,7 +88,7 @@ def clipped(
         pairs: Any = zip(kept, copies, strict=True)
         same = all(torch.equal(a.to_dense().nan_to_num(), b.to_dense().nan_to_num()) for a, b in pairs)
         return {"refused": True, "same": same}
-    return {
+    return seen | {
         "refused": False,
         "none": total is None,
         "total": None if total is None else total.reshape(1).double(),
@@ -197,8 +202,8 @@ def scaled(
     for step, bad in enumerate(steps):
         if carried and step % 2 == 0:
             scaler = carry(scaler, carried)
-        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse, unit)
         multiplied = multiplied and multiplies(scaler, unit * eight)
+        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse, unit)
         # Of a loss that is no number, or whose scaled one is none, nothing is told.
         told_by = not bad and bool(loss.isfinite() and larger.isfinite())
         log["losses"].append(float(larger) / (float(loss) * scaler.get_scale()) if told_by else 1.0)

@@ -23,11 +23,12 @@ FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
 TOLD = tuple(name for name in FORMULAS if not name.startswith(("multiplied", "averaging")))
-#: Those that need no more than the rates at first to begin at an epoch, and those of them that do where the rate is that of the
-#: epoch before; others, and these elsewhere, do not: see the ledger.
+#: Those that need no more than the rates at first, and what OneCycleLR keeps beside them, to begin at an epoch, and those of them
+#: that do where the rate is that of the epoch before; others, and these elsewhere, do not: see the ledger.
 BEGUN = (
     *("step_two", "multi_step", "exponential", "constant", "linear", "polynomial", "cosine", "restarts"),
     *("by_function", "by_functions", "multiplied"),
+    *(name for name, scheduler in SCHEDULERS.items() if scheduler.kind in ("CyclicLR", "OneCycleLR")),
 )
 BEGUN_LEVEL = (*BEGUN[:2], "constant")
 #: How often the loop that OneCycleLR documents steps it.
@@ -129,10 +130,11 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def groups(self) -> list[dict[str, Any]]:
         """What each group is given beside its parameter."""
-        firsts = self.due[0].tolist() if self.begun else self.rates
+        firsts, scheduler = self.due[0].tolist() if self.begun else self.rates, SCHEDULERS[self.plan]
         found = [{"lr": rate, **other} for rate, other in zip(firsts, OTHERS[self.optimizer], strict=False)]
-        for group, rate in zip(found, self.rates, strict=True):
-            group |= {"initial_lr": rate} if self.begun else {}
+        for place, (group, rate) in enumerate(zip(found, self.rates, strict=True)):
+            kept = {"initial_lr": scheduler.rate(rate, 0, place), **scheduler.kept(place)}
+            group |= kept if self.begun else {}
         for group, second in zip(found, SECOND_BETAS, strict=False):
             group |= {"betas": (self.momentum, second)} if self.optimizer != "SGD" else {}
         return found
@@ -195,6 +197,8 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
     again = case.again if made_late else "state"
     begun = 0 if resumed or ahead or case.plan not in BEGUN else case.begun
     rate = SCHEDULERS[case.plan].rate
+    if begun and case.plan in TOTALS:
+        steps = min(steps, TOTALS[case.plan] - begun)
     if begun and case.plan in BEGUN_LEVEL and rate(1.0, begun, 0) != rate(1.0, begun - 1, 0):
         begun = 0
     return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again, begun=begun)
@@ -225,6 +229,10 @@ AXES: dict[str, tuple[Any, ...]] = {
 }
 
 
+#: Rates of one, two and three groups that no narrower format holds, and some whose steps are exact.
+_ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
+
+
 def _scope() -> Iterator[LRSchedulerCase]:
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
@@ -236,11 +244,17 @@ def _scope() -> Iterator[LRSchedulerCase]:
         MADE_LATE, AXES["resumed"], ((1.0,), (0.25, 2.0)), AXES["tensor"]
     ):
         yield LRSchedulerCase(name, rates, steps=11, resumed=resumed, again="last_epoch", tensor=tensor)
-    for name, ahead in itertools.product(TOLD, AXES["ahead"]):
-        for rates, optimizer, before in (((1.0, 0.25), "SGD", 0), ((0.1, 0.7, 0.3), "Adam", 1), ((0.3,), "AdamW", 3)):
+    # Early ones with any two of an optimizer, how many groups there are and how many schedulers were made before.
+    for name, (turn, ahead) in itertools.product(TOLD, enumerate((2, 3, 13, 40, 121))):
+        for seed, (place, optimizer) in itertools.product(range(3 if ahead < 4 else 1), enumerate(AXES["optimizer"])):
+            before = AXES["before"][(place + turn + seed) % 3]
+            rates = _ROUNDED[(place + turn + 2 * seed) % 3]
             yield LRSchedulerCase(name, rates, steps=5, ahead=ahead, optimizer=optimizer, before=before)
-    for name, begun in itertools.product(BEGUN, (1, 2, 3, 9)):
-        for rates, optimizer in (((1.0,), "SGD"), ((0.25, 2.0), "Adam"), ((0.1, 0.7, 0.3), "AdamW")):
+    for name, (turn, begun), (place, optimizer) in itertools.product(
+        BEGUN, enumerate((1, 2, 3, 9)), enumerate(AXES["optimizer"])
+    ):
+        for seed, kind in enumerate((_ROUNDED, _EXACT)):
+            rates = kind[(place + turn + seed) % 3]
             yield LRSchedulerCase(name, rates, steps=3, optimizer=optimizer, begun=begun)
     for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)

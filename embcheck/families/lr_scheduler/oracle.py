@@ -25,6 +25,15 @@ class Scheduler(NamedTuple):
     function: str = ""
     total: int = 0
 
+    def kept(self, group: int) -> dict[str, float]:
+        """What OneCycleLR writes into a group beside its rate and its momentum, and goes on with at a last epoch."""
+        if self.kind != "OneCycleLR":
+            return {}
+        given = {"max_lr": self.arguments[0] if self.arguments else 0.0, "base_momentum": 0.85, "max_momentum": 0.95}
+        given |= {name: value for name, value in self.named.items() if name in given}
+        of_group = {name: value[group] if isinstance(value, tuple) else value for name, value in given.items()}
+        return of_group | {"min_lr": self.rate(0.0, self.total - 1, group)}
+
 
 def made(
     kind: str,
@@ -111,7 +120,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "constant": made("ConstantLR", lambda base, e, g: base * (0.25 if e < 3 else 1.0), factor=0.25, total_iters=3),
     "linear": made("LinearLR", lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
                     start_factor=0.25, end_factor=1.0, total_iters=3),
-    "polynomial": made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 5) / 5) ** 2, total_iters=5, power=2.0),
+    "polynomial": made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 11) / 11) ** 2, total_iters=11, power=2.0),
     "cosine": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e / 4), T_max=4, eta_min=0.125),
     "restarts": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 3, 1, 0.125), T_0=3, eta_min=0.125),
     "restarts_longer": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 2, 2), 2, T_mult=2),

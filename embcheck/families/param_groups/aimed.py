@@ -52,11 +52,12 @@ def step_case(
     name = draws.choice(optimizers)
     path = draws.choice(paths(name)) if path is None else path
     flags = _flags(wish, name, path)
-    switches = len(paths(name)) > 1 and not flags.get("differentiable")
+    switches = len(paths(name)) > 1 and not (flags.get("differentiable") or flags.get("capturable"))
     place, count, interrupt, at, steps = _steps(wish, len(others), switches=switches)
     own = {flag: draws.choice(values) for flag, values in KINDS[name].flags.items() if draws.chance(3)}
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
-    own = {flag: value for flag, value in own.items() if flag not in (*_NEVER, "differentiable")}
+    never = (*_NEVER, "differentiable", *["initial_accumulator_value"] * (path == "fused"))  # see the ledger
+    own = {flag: value for flag, value in own.items() if flag not in never}
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
@@ -65,11 +66,12 @@ def step_case(
         _group(wish, name, path) if each == place else _other(next(beside, Wish(draws)), name, path)
         for each in range(count)
     ]
-    laid = _laid(wish, name, path)
+    laid, seed = _laid(wish, name, path), draws.between(0, 255)
+    groups[place] = _hollowed(wish, name, groups[place])
     return ParamGroupsCase(
         name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
         interrupt=interrupt, at=at, steps=steps, sparse=laid == "sparse", crosswise=laid == "crosswise",
-        laid=laid if laid in LAID else "", seed=draws.between(0, 255),
+        laid=laid if laid in LAID else "", seed=seed,
     )  # fmt: skip
 
 
@@ -85,6 +87,8 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
         likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
         flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
         flags["dampening"] = 0 if likely else wish.choice("dampening", (0, 0.5))
+    if path == "fused" and "capturable" in kind.flags and (wish.asks("capturable") or draws.chance(4)):
+        flags["capturable"] = wish.choice("capturable", (True,))  # which other steps refuse on the CPU
     if flags.get("amsgrad"):
         flags["betas"] = (0.5, 0.75)  # with which the average falls below its maximum
     return flags
@@ -114,8 +118,8 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
-    # Fused kernels take for granted that there are no gaps, and those of SGD leave whole vectors of half precision as they were.
-    lie = wish.choice("params_layout", ("contiguous", "contiguous", *(LAYOUTS if path != "fused" else ("transposed",))))
+    # Fused kernels walk flat memory, and those of SGD leave whole vectors of half precision as they were: see the ledger.
+    lie = wish.choice("params_layout", (*("contiguous",) * (6 if path == "fused" else 2), *LAYOUTS))
     members = []
     for place in range(count):
         dtype = draws.choice([each for each in dtypes if each != first]) if mixed and place else first
@@ -127,6 +131,15 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     if not wish.met({"params_layout": lies, "params_mixed": mixed and count > 1}):
         raise Unmet("params")
     return tuple(members)
+
+
+def _hollowed(wish: Wish, name: str, group: tuple[Member, ...]) -> tuple[Member, ...]:
+    """A group of which the first, that tells the shape, may have no elements, so that others tell how many there are; of such a one
+    Adafactor raises: see the ledger."""
+    asked = wish.asks_any(*(f"params_{fact}" for fact in ("rank", "rows", "columns", "numel", "layout")))
+    if len(group) < 2 or name == "Adafactor" or asked or not wish.draws.chance(16):
+        return group
+    return (group[0]._replace(shape=(0, wish.draws.choice(COLUMNS))), *group[1:])
 
 
 def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...]:
@@ -167,10 +180,10 @@ def _laid(wish: Wish, name: str, path: str) -> str:
     takes = KINDS[name].takes
     if "dense" not in takes:
         return "sparse"
-    usual = ("contiguous", "contiguous", "contiguous", "transposed", "strided", "rows_strided", "expanded")
-    sparse = ("sparse",) if "sparse" in takes else ()
-    laid = wish.choice("grads_layout", ("contiguous", "transposed") if path == "fused" else (*usual, *sparse))
-    return "" if path == "fused" else GRADIENTS.get(laid, laid)
+    usual = (*("contiguous",) * (9 if path == "fused" else 3), "transposed", "strided", "rows_strided", "expanded")
+    sparse = ("sparse",) if "sparse" in takes and path != "fused" else ()
+    laid: str = wish.choice("grads_layout", (*usual, *sparse))
+    return GRADIENTS.get(laid, laid)
 
 
 def _steps(wish: Wish, others: int, *, switches: bool) -> tuple[int, int, str, int, int]:

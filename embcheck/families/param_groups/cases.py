@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.families.param_groups import flat_memory
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.exact import exact_sgd
@@ -254,10 +256,35 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
                 fed[f"{name}{m}"] = Input(stored, member.dtype, layout)
         return fed
 
+    @property
+    def half_vector(self) -> bool:
+        """Whether one in half precision fills the shortest vector register, of eight numbers."""
+        return any(m.dtype in ("float16", "bfloat16") and math.prod(m.shape) >= 8 for m in self.members)
+
+    @property
+    def lie(self) -> str:
+        """How gradients lie, by the name that programs have for it."""
+        return "sparse" if self.sparse else self.laid or "crosswise" * self.crosswise
+
+    @property
+    def fused_strides(self) -> bool:
+        """Whether a fused step meets a parameter that has gaps or lies otherwise than its gradient."""
+        fused = self.path == "fused" and not self.sparse
+        return fused and any(0 not in m.shape and not flat_memory.in_place(*m[::2], self.lie) for m in self.members)
+
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
-        flags, fmt, gradients = self.options(member), self.format(member), self.gradient(member)
-        joins = self.joins(member)
+        return self._stepped(member, self.gradient(member))
+
+    def due_of_flat_memory(self, member: int) -> tuple[Floats, Floats]:
+        """The same if parameter and gradient are walked as flat memory, up to as many places as there are elements."""
+        shape, _, layout = self.members[member]
+        gradients, moved = flat_memory.read_flat(shape, layout, self.lie, self.gradient(member))
+        values, bounds = self._stepped(member, gradients)
+        return np.where(moved, values, self.weight(member)), np.where(moved, bounds, 0.0)
+
+    def _stepped(self, member: int, gradients: Floats) -> tuple[Floats, Floats]:
+        flags, fmt, joins = self.options(member), self.format(member), self.joins(member)
         steps: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
@@ -271,6 +298,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
         state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
+        fused_strides,
         half_vector (one in half precision fills the shortest vector register, of eight numbers), all_beginnings (each
         flag is set that a first step depends on), zero_rate, plain_momentum (nesterov is off), in_bfloat16 (some are)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
@@ -295,9 +323,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",
+            "fused_strides": self.fused_strides,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),
             "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
             "scalar": any(member.shape == () for member in self.members),
-            "half_vector": any(m.dtype in ("float16", "bfloat16") and np.prod(m.shape) >= 8 for m in self.members),
+            "half_vector": self.half_vector,
         }

@@ -158,6 +158,11 @@ def crosswise(p: Tensor, values: Tensor) -> Tensor:
     return room.copy_(values)
 
 
+def room(p: Tensor, *shape: int) -> Tensor:
+    """Memory for a gradient, with numbers between its elements that are none of its own."""
+    return torch.full(shape, 5.0, dtype=p.dtype)
+
+
 #: How a gradient is laid out: naming the rows that it has, with gaps between elements or rows, or one number for each row,
 #: as that of a sum over it.
 LAID: dict[str, Function] = named(
@@ -165,13 +170,18 @@ LAID: dict[str, Function] = named(
         "": alike,
         "crosswise": crosswise,
         "sparse": lambda p, values: alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values),
-        "strided": lambda p, values: torch.empty(*p.shape, 2, dtype=p.dtype)[..., 0].copy_(values),
+        "strided": lambda p, values: room(p, *p.shape, 2)[..., 0].copy_(values),
         "rows": lambda p, values: (
-            torch.empty(*p.shape[:-1], p.shape[-1] + 2, dtype=p.dtype)[..., :-2].copy_(values)
-            if p.dim()
+            room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else alike(p, values)
+        ),
+        "expanded": lambda p, values: (
+            room(p, p.numel())[: values[..., 0].numel()]
+            .copy_(values[..., 0].reshape(-1))
+            .view(values[..., :1].shape)
+            .expand(p.shape)
+            if p.dim() and p.numel()
             else alike(p, values)
         ),
-        "expanded": lambda p, values: values[..., :1].clone().expand(p.shape) if p.dim() else alike(p, values),
     },
     prefix="lay_",
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
+from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups import programs
 from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
-from embcheck.families.tied_training.optimizers import KINDS
+from embcheck.families.tied_training.optimizers import KINDS, paths
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
 OPTIMIZERS = (
@@ -27,6 +29,8 @@ _OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
 #: Optimizers that take real parameters alone.
 _REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
+#: How many steps of parameters of any shape, dtype and layout the scope has of each optimizer on each path.
+_ANY = 18
 #: Options of the last group beside those of the others.
 OWN: tuple[tuple[tuple[str, Any], ...], ...] = ((), (("lr", 0.125),), (("lr", 1), ("weight_decay", 0.25)))
 #: Flags with which an optimizer keeps more than it must.
@@ -50,7 +54,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         # Those get their gradients by hand.
         "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),
         "held": case.held,
-        "gradient": programs.LAID["sparse" if case.sparse else case.laid or "crosswise" * case.crosswise],
+        "gradient": programs.LAID[case.lie],
         "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
         "setting": programs.SETTINGS[case.setting],
@@ -76,7 +80,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     sparse = "dense" not in takes or (case.sparse and "sparse" in takes)
     # Only plain steps can be differentiated.
     other = sparse or case.path or case.interrupt == "path" or any(dict(case.flags).get(path) for path in PATHS[1:])
-    never = ("capturable", *(_OF_DENSE if sparse else ()), *(("differentiable",) if other else ()))
+    captured = () if case.path == "fused" else ("capturable",)  # which other steps refuse on the CPU
+    never = (*captured, *(_OF_DENSE if sparse else ()), *(("differentiable",) if other else ()))
     flags = {name: value for name, value in case.flags if name in known and name not in never}
     if len(flags) == 1 and not set(flags.values()) <= {*known[next(iter(flags))]}:
         flags = {}  # another optimizer's value
@@ -88,8 +93,11 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
     path = case.path if case.path in known and case.path not in never else ""
     if path or (flags.get("fused") and (flags.get("foreach") or not _one_order(case))):
         flags |= {name: False for name in ("fused", "foreach") if flags.get(name)}
-    if path == "fused" and not _one_order(case):
-        path = ""  # fused kernels take one order for granted: see the ledger
+    flat = path == "fused" and not _one_order(case)
+    if flat and case.optimizer == "SGD" and case.half_vector:
+        path, flat = "", False  # a kernel that does not store what it computes: see the ledger
+    if flat:
+        own.pop("initial_accumulator_value", None)  # another entry of the ledger, of which one would hide the other
     changes: dict[str, Any] = {"flags": tuple(flags.items()), "own": tuple(own.items()), "path": path, "sparse": sparse}
     if case.setting == "nothing":
         changes["since"] = 0
@@ -99,8 +107,8 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
         changes |= {"held": False, "crosswise": False}
     nesterov = flags.get("nesterov") or own.get("nesterov")
     writes = nesterov and case.optimizer == "SGD"  # foreach steps, to the gradient: see the ledger
-    if case.interrupt == "path" and not path and (writes or flags.get("fused")):
-        changes["interrupt"] = "nothing"  # the path before it is foreach
+    if case.interrupt == "path" and (flat or (not path and (writes or flags.get("fused")))):
+        changes["interrupt"] = "nothing"  # the path before it is foreach, with which flat memory has no short formula
     unfit = case.optimizer in _REAL or path == "fused" or flags.get("fused")  # fused kernels are refused for them
     if case.mix == "matrices" or (case.mix == "complexes" and (unfit or case.laid)):
         changes["mix"] = "pair"
@@ -186,8 +194,17 @@ def switched() -> Iterator[ParamGroupsCase]:
 
 def scope() -> Iterator[ParamGroupsCase]:
     """Every setting; each option of a group of its own beside another one for everybody; each value of each flag alone; every mix
-    whose state is loaded."""
-    return map(repair, itertools.chain(elsewhere(), _own_options(), _alone(), _loaded()))
+    whose state is loaded; steps of any parameters."""
+    return itertools.chain(map(repair, itertools.chain(elsewhere(), _own_options(), _alone(), _loaded())), _of_any())
+
+
+def _of_any() -> Iterator[ParamGroupsCase]:
+    """As many steps of every optimizer on each path, of parameters of any shape, dtype and layout."""
+    for name, path, seed in itertools.product(OPTIMIZERS, PATHS, range(_ANY)):
+        if path in paths(name):
+            wish = Wish(stream.Stream(stream.derive("steps of any parameters", name, path, seed), 64))
+            case = attempts(wish, partial(step_case, optimizers=(name,), path=path))
+            yield from [] if case is None else [repair(case)]
 
 
 def _loaded() -> Iterator[ParamGroupsCase]:
@@ -268,7 +285,8 @@ def draw(draws: stream.Stream) -> ParamGroupsCase:
     return repair(ParamGroupsCase(**chosen, seed=draws.between(0, 255)))
 
 
-_FLAGS = ("optimizer", "mix", "path")
+#: The cover has nearly every three of these and of the mixes.
+_FLAGS = ("optimizer", "path")
 SPACE = Space(
     ParamGroupsCase,
     AXES,

@@ -68,15 +68,21 @@ def scope() -> Iterator[ParametrizationCase]:
 COVERED: dict[str, tuple[Any, ...]] = {
     "rows": (1, 2, 3, 8, 17), "columns": (1, 2, 7, 8, 17, 33, 70), "frozen": (False, True), "evaluating": (False, True),
     "dtype": ("float32", "float64", "float16", "bfloat16"), "dim": (0, 1, None), "side": ("embedding", "head"),
-    "layout": ("contiguous", "transposed", "offset", "column_slice", "strided"),
+    "layout": ("contiguous", "transposed", "offset", "column_slice", "strided"), "many": (False, True),
 }  # fmt: skip
+#: Weights of more than a thousand elements whose decomposition is not too dear.
+_DEAR = ((17, 70), (33, 33), (70, 17))
 
 
 def fixed_cases() -> Iterator[ParametrizationCase]:
-    """Weights of some sizes."""
+    """Weights of some sizes, and of more than a thousand elements, most of them in rows or in columns."""
     for position, kind in enumerate(("normed", "bounded", "orthogonalized")):
         for seed, chosen in enumerate(covering(COVERED, 2, position, extra_rows=5)):
-            matrix = chosen.pop("rows"), chosen.pop("columns")
+            rows, columns = chosen.pop("rows"), chosen.pop("columns")
+            times = 1024 // (rows * columns) + 1 if chosen.pop("many") else 1
+            matrix = (rows * times, columns) if seed % 2 else (rows, columns * times)
+            if times > 1 and kind == "orthogonalized":
+                matrix = _DEAR[seed % 3] if seed % 4 == 0 else (rows, columns)
             yield repair(_held(ParametrizationCase(kind, matrix, **chosen, seed=seed)))
 
 
@@ -88,7 +94,7 @@ def draw(draws: Stream) -> ParametrizationCase:
         max(1, n) for n in shaped(draws, (2, 2, 3) if chosen["kind"] == "orthogonalized" else (1, 2, 3))
     )
     if chosen["kind"] == "orthogonalized" and max(chosen["shape"]) > 100:  # whose decomposition is dear
-        chosen["shape"] = (*chosen["shape"][:-2], *draws.choice(((17, 70), (33, 33), (70, 17))))
+        chosen["shape"] = (*chosen["shape"][:-2], *draws.choice(_DEAR))
     chosen["dim"] = draws.choice((None, *range(len(chosen["shape"]))))
     return repair(_held(ParametrizationCase(**chosen, seed=draws.between(0, 255))))
 

@@ -126,7 +126,8 @@ def _covering() -> Iterator[TiedHeadLossCase]:
             wide = size == "many" and seed % 2
             classes, shape = columns * (length if wide else 1), (rows if wide else rows * length,)
         else:
-            classes, shape = max(2, length), (rows, columns if length else 0)
+            # Of one image the losses are a matrix, too.
+            classes, shape = max(2, length), (rows, *[2] * (rows == seed % 2), columns if length else 0)
         ignored = ("nothing", "some")[seed % 2]
         yield TiedHeadLossCase(classes, 2, shape, **chosen, ignored=ignored, classes_second=True, seed=seed)
 

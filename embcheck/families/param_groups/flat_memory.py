@@ -1,0 +1,64 @@
+"""Where the elements of a parameter and of its gradient lie in memory, and what a kernel reads that walks both as flat memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from embcheck.core.format import Floats
+from embcheck.core.layout import preserved_strides, row_major, view_of
+
+#: What lies between the elements of gradients with gaps.
+GAP = 5.0
+Places = npt.NDArray[np.int64]
+
+
+def places(shape: tuple[int, ...], strides: tuple[int, ...]) -> Places:
+    """How far each element lies from the first one."""
+    found: Places = np.zeros(shape, np.int64)
+    for axis, stride in zip(np.indices(shape), strides, strict=True):
+        found = found + axis * stride
+    return found
+
+
+def gradient_strides(shape: tuple[int, ...], layout: str, laid: str) -> tuple[int, ...]:
+    """The strides of a gradient that is laid out so, of a parameter of that layout."""
+    own = view_of(shape, layout).strides
+    if laid == "strided":
+        return row_major(shape, 2)
+    if laid == "rows" and shape:
+        return row_major(shape, pitch=2)
+    if laid == "expanded" and shape:
+        return (*row_major(shape[:-1]), 0)
+    if laid != "crosswise" or len(shape) < 2:
+        return preserved_strides(own, shape)
+    if not dense(shape, own):
+        return row_major(shape)
+    *batch, one, other = row_major((*shape[:-2], shape[-1], shape[-2]))
+    return (*batch, other, one)
+
+
+def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether a tensor is contiguous."""
+    return all(length == 1 or one == other for length, one, other in zip(shape, strides, row_major(shape), strict=True))
+
+
+def in_place(shape: tuple[int, ...], layout: str, laid: str) -> bool:
+    """Whether each element lies where flat memory has it, and its gradient in the same place."""
+    here = places(shape, view_of(shape, layout).strides)
+    there = places(shape, gradient_strides(shape, layout, laid))
+    return bool((here == there).all() and (here < math.prod(shape)).all())
+
+
+def read_flat(
+    shape: tuple[int, ...], layout: str, laid: str, gradients: Floats
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The gradients that lie in the places of the elements, shape ``(steps, …)``, and which elements lie within as many
+    places as there are elements, beyond which nothing is read or written."""
+    count = math.prod(shape)
+    here, there = places(shape, view_of(shape, layout).strides), places(shape, gradient_strides(shape, layout, laid))
+    memory = np.full((len(gradients), count), GAP)
+    memory[:, there[there < count]] = gradients[:, there < count]
+    return memory[:, np.minimum(here, count - 1)], here < count
