@@ -130,6 +130,25 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
     return [*found, still]
 
 
+def moved(model: Module, turn: int) -> list[Any]:
+    """The module and its gradients after each of four conversions by to(), in every form of it, from a turn on; and whether each
+    gave the module, with the Parameters that it had."""
+    device, parameters = torch.empty(0).device, list(model.parameters())
+    forms: list[Callable[[torch.dtype], Module]] = [
+        lambda dtype: model.to(device, dtype),
+        lambda dtype: model.to(dtype),
+        lambda dtype: model.to(torch.empty(0, dtype=dtype)),
+        lambda dtype: model.to(device=device, dtype=dtype),
+    ]
+    dtypes = (torch.float64, torch.bfloat16, torch.float32, torch.float16)
+    found, same = [], model.to(device) is model
+    for k in range(4):
+        same = forms[(k + turn // 2) % 4](dtypes[(k + turn) % 4]) is model and same
+        grads = [p.grad for p in parameters if p.grad is not None]
+        found.append([pictured(model), [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads]])
+    return [found, same and all(a is b for a, b in zip(model.parameters(), parameters, strict=True))]
+
+
 def called_after(
     model: Module, convert: Callable[[Module], Module], swapped: bool
 ) -> tuple[list[tuple[str, str]], list[str]]:
