@@ -13,7 +13,7 @@ _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", 
 COUNTING = ("Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")
 _FORMS = ("plain", "foreach", "fused")
 #: Arguments that are several, of which the first tells its rank, rows and columns.
-_LISTS = ("parameters", "tensors", "args", "primals")
+_LISTS = ("parameters", "tensors", "args", "primals", "params")
 #: Optimizers whose step takes no sparse gradients; of these forms, of the others.
 _DENSE = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop", "adafactor", "muon")
 _DENSE_FORMS = ("sgd.fused", "adagrad.fused")
@@ -78,6 +78,11 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     # Of a list the number of elements of its largest tensor is told, and whether its dtypes are several.
     *((f"params_layout={strides}", "params_numel>=2") for strides in ("transposed", "rows_strided", "strided")),
     ("params_mixed", "params>=2"),
+    # Gradients have the shapes of their parameters.
+    *(
+        (f"grads_layout={strides}", "params_numel>=2")
+        for strides in ("transposed", "rows_strided", "strided", "expanded")
+    ),
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),
@@ -99,6 +104,17 @@ PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
     ("frozen", "parameters"),
     ("grads", "parameters"),
     ("stepped", "params"),
+)
+#: A fact that is never greater than another where a condition holds: a tensor that has elements has one in each row and column, and
+#: the largest of several has no less than the first of which these are told.
+PYTHON_AT_MOST_WHERE: tuple[tuple[str, str, str], ...] = (
+    *((f"{name}_numel>=1", f"{name}_{side}", f"{name}_numel") for name in _TENSORS for side in ("rows", "columns")),
+    *(
+        (where.format(name), f"{name}_{side}", f"{name}_numel")
+        for name in _LISTS
+        for where in ("{0}<=1 & {0}_numel>=1", "{0}_rank=1")
+        for side in ("rows", "columns")
+    ),
 )
 
 

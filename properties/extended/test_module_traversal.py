@@ -180,7 +180,11 @@ def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) 
     forms = {oracle.as_loaded: bool(case.grads), oracle.as_assigned: False}
     graded = [[kept] * bool(names(case)) for kept in forms.values()]
     keys = [name for name, _ in case.state("")]
-    loads = [[oracle.picture(case, form), [], kept, keys] for form, kept in zip(forms, graded, strict=True)]
+    beside = [[] if (assign + case.seed % 4 // 2) % 2 else ["beside"] for assign in (0, 1)]
+    loads = [
+        [oracle.picture(case, form), more, kept, [*keys, *more]]
+        for form, more, kept in zip(forms, beside, graded, strict=True)
+    ]
     return same(out.loads, loads)
 
 

@@ -28,15 +28,16 @@ def given_gradients(model: Module, sparse: bool) -> None:
 
 
 def loaded(model: Module, start: Callable[[], Module], turn: int) -> list[Any]:
-    """A model like it that has zeros loads the state, copied or assigned, in this order or the other, strictly or not; what it
-    says of the keys, whether its Parameters have gradients of ones, and the keys in their order."""
+    """A model like it that has zeros loads the state, copied or assigned, in this order or the other, strictly or with a key that
+    it lacks; what it says of the keys, whether its Parameters have gradients of ones, and the keys in their order."""
     found: list[Any] = [None] * 2
     for k in range(2):
         assign, other = bool((k + turn) % 2), start()
         for thing in (*other.parameters(), *other.buffers()):
             thing.data.zero_()
-        state = model.state_dict()
-        said = other.load_state_dict(state, strict=bool((assign + turn // 2) % 2), assign=assign)
+        state, strict = model.state_dict(), bool((assign + turn // 2) % 2)
+        state |= {} if strict else {"beside": torch.zeros(1)}
+        said = other.load_state_dict(state, strict=strict, assign=assign)
         graded = {p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in other.parameters()}
         found[assign] = [pictured(other), [*said.missing_keys, *said.unexpected_keys], sorted(graded), list(state)]
     return found

@@ -195,8 +195,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     twice = len(set(paths)) < len(paths)
     numbers = {slot.path: np.array(values_of(case, slot.tensor), np.float64) for slot in every}
     found = []
-    for given in (once, once, once[:1], once[-1:]):
-        tied = len(given) == len(once) > 1 and not twice
+    for given, tied in ((once, not twice), (once, not twice), (once[:1], False), (once[-1:], False)):
         # A module that has two names shows what it is given under both.
         showing = {
             path: [
