@@ -30,6 +30,7 @@ def _of_tensors() -> Iterator[tuple[str, str]]:
     for name in _TENSORS:
         for strides in ("transposed", "rows_strided", "strided", "expanded"):
             yield f"{name}_layout={strides}", f"{name}_numel>=2"
+        yield f"{name}_rank=0", f"{name}_numel=1"
         yield f"{name}_layout=transposed", f"{name}_rank>=2"
         yield f"{name}_layout=transposed", f"{name}_columns>=2"
         # One row whose columns lie side by side is contiguous.
@@ -60,6 +61,8 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *_of_lists(),
     # What argnums names is there.
     ("argnums>=2", "args>=2"),
+    # A table that has columns but no elements has no rows, in which there is no token.
+    ("looks_up & weight_numel<=0 & weight_columns>=1", "input_numel<=0"),
     ("input_numel=1", "of_one_class"),
     ("input_rank<=2 & input_columns=1", "of_one_class"),
     # Arguments that optimizers have not, and those that exclude each other.
@@ -119,7 +122,7 @@ PYTHON_AT_MOST_WHERE: tuple[tuple[str, str, str], ...] = (
 
 
 def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "F.embedding", ("weight_rank=2",)
+    yield "F.embedding", ("weight_rank=2", "looks_up")
     yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
     yield "F.linear", ("weight_rank<=2",)
     yield "Embedding.from_pretrained", ("embeddings_rank=2",)
