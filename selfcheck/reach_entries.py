@@ -4,6 +4,7 @@ the conditions of other faults of extended random ones."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -51,7 +52,7 @@ PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
     # Of others that make layers and fill tables few judge what they hold.
     Part({"core": 30000}, frozenset(("Linear.__init__", "nn.init.normal_")), ("initializers",), 2000, 150.0),
-    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=True),
+    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 22000.0, built=True),
     Part(
         {"extended": 3000},
         frozenset(EXTENDED) - _FORMULAS,
@@ -62,7 +63,7 @@ PARTS = (
         1500,
         2000.0,
     ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 8000.0, "full", built=True),
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 13500.0, "full", built=True),
 )
 
 
@@ -122,7 +123,15 @@ def _cost(candidate: Candidate) -> float:
     """In lookups; families tell too little of modules with parts, and too much of small tensors."""
     name, case = candidate.family.name, candidate.case
     if name == "param_groups":
-        return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
+        groups = groups_of(case.mix)
+        members = [math.prod(each.shape) for group in groups for each in group]
+        steps = case.steps * (0.3 * len(groups) + 0.7 * len(members) + 0.001 * sum(members))
+        beside = (
+            {"Adafactor": 28.0, "Muon": 9.0}.get(case.optimizer, 0.0)
+            + 4.0 * (case.path == "foreach")
+            + 14.0 * case.sparse
+        )
+        return float(2.0 + 2.0 * len(members) + steps + beside)
     return float(_COSTS.get(name, candidate.family.cost))
 
 
