@@ -151,8 +151,9 @@ def alike(p: Tensor, values: Tensor) -> Tensor:
 
 
 def in_rows(p: Tensor, values: Tensor) -> Tensor:
-    """A sparse gradient that names every row, in order."""
-    return torch.sparse_coo_tensor(torch.arange(len(p))[None], alike(p, values), p.shape, is_coalesced=True)
+    """A sparse gradient that names every row that has elements, in order."""
+    rows = torch.arange(len(p) if p.numel() else 0)
+    return torch.sparse_coo_tensor(rows[None], alike(p, values)[: len(rows)], p.shape, is_coalesced=True)
 
 
 def crosswise(p: Tensor, values: Tensor) -> Tensor:
