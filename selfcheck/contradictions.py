@@ -8,7 +8,13 @@ import operator
 from collections.abc import Iterable, Mapping
 
 from embcheck.core.facts import Condition, conditions
-from selfcheck.python_contradictions import PYTHON_AT_MOST, PYTHON_EQUAL, PYTHON_GIVEN, PYTHON_IMPLIED
+from selfcheck.python_contradictions import (
+    PYTHON_AT_MOST,
+    PYTHON_AT_MOST_WHERE,
+    PYTHON_EQUAL,
+    PYTHON_GIVEN,
+    PYTHON_IMPLIED,
+)
 from selfcheck.traced_sites import TRACED_EQUAL, TRACED_EQUAL_AT, TRACED_GIVEN, TRACED_IMPLIED
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
@@ -211,7 +217,8 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
 
 def _compare(ranges: dict[str, _Range], site: str) -> None:
     alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
-    ordered = (*AT_MOST, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    less = [(a, b) for text, a, b in PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
+    ordered = (*AT_MOST, *less, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
     before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
         now = [(each.least, each.most) for each in ranges.values()]

@@ -126,6 +126,17 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
+#: Of a call that meets these nothing is changed, at sites and by damages that begin so: which rows the maxima came from is told
+#: by another argument, by which their gradients go.
+_IN_VAIN: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        "_embedding_bag_dense_backward ",
+        ("give(indices=", "give(scale_grad_by_freq=", "give(padding_idx="),
+        ("mode=max",),
+    ),
+)
+
+
 class Damage(NamedTuple):
     """A damage by its name, at sites of some kinds or names, ``at``, or that take an ``argument``.
 
@@ -158,6 +169,16 @@ class Damage(NamedTuple):
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
         return site.kind in self.at or site.name in self.at
+
+    def changes_none(self, site: Site, condition: str) -> bool:
+        """Whether a part of a condition alone says that it changes nothing."""
+        found = [
+            text
+            for begins, names, texts in _IN_VAIN
+            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
+            for text in texts
+        ]
+        return not {*self.forbids, *found}.isdisjoint(condition.split(" & "))
 
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""

@@ -121,7 +121,7 @@ def damage_of(site: str, name: str) -> Damage:
 
 def senseless(site: Site, condition: str, damage: Damage) -> bool:
     """Whether no call meets the condition, or none that does is changed by the damage."""
-    if any(text in condition.split(" & ") for text in damage.forbids):
+    if damage.changes_none(site, condition):
         return True
     return contradictory([condition, *damage.conditions(site)], site.name)
 

@@ -13,7 +13,7 @@ _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", 
 COUNTING = ("Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")
 _FORMS = ("plain", "foreach", "fused")
 #: Arguments that are several, of which the first tells its rank, rows and columns.
-_LISTS = ("parameters", "tensors", "args", "primals")
+_LISTS = ("parameters", "tensors", "args", "primals", "params")
 #: Optimizers whose step takes no sparse gradients; of these forms, of the others.
 _DENSE = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop", "adafactor", "muon")
 _DENSE_FORMS = ("sgd.fused", "adagrad.fused")
@@ -30,6 +30,7 @@ def _of_tensors() -> Iterator[tuple[str, str]]:
     for name in _TENSORS:
         for strides in ("transposed", "rows_strided", "strided", "expanded"):
             yield f"{name}_layout={strides}", f"{name}_numel>=2"
+        yield f"{name}_rank=0", f"{name}_numel=1"
         yield f"{name}_layout=transposed", f"{name}_rank>=2"
         yield f"{name}_layout=transposed", f"{name}_columns>=2"
         # One row whose columns lie side by side is contiguous.
@@ -60,6 +61,8 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     *_of_lists(),
     # What argnums names is there.
     ("argnums>=2", "args>=2"),
+    # A table that has columns but no elements has no rows, in which there is no token.
+    ("looks_up & weight_numel<=0 & weight_columns>=1", "input_numel<=0"),
     ("input_numel=1", "of_one_class"),
     ("input_rank<=2 & input_columns=1", "of_one_class"),
     # Arguments that optimizers have not, and those that exclude each other.
@@ -86,6 +89,11 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     # Of the steps that take sparse gradients none takes weight decay beside them.
     ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),
+    # Gradients have the shapes of their parameters.
+    *(
+        (f"grads_layout={strides}", "params_numel>=2")
+        for strides in ("transposed", "rows_strided", "strided", "expanded")
+    ),
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),
@@ -108,10 +116,21 @@ PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
     ("grads", "parameters"),
     ("stepped", "params"),
 )
+#: A fact that is never greater than another where a condition holds: a tensor that has elements has one in each row and column, and
+#: the largest of several has no less than the first of which these are told.
+PYTHON_AT_MOST_WHERE: tuple[tuple[str, str, str], ...] = (
+    *((f"{name}_numel>=1", f"{name}_{side}", f"{name}_numel") for name in _TENSORS for side in ("rows", "columns")),
+    *(
+        (where.format(name), f"{name}_{side}", f"{name}_numel")
+        for name in _LISTS
+        for where in ("{0}<=1 & {0}_numel>=1", "{0}_rank=1")
+        for side in ("rows", "columns")
+    ),
+)
 
 
 def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "F.embedding", ("weight_rank=2",)
+    yield "F.embedding", ("weight_rank=2", "looks_up")
     yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
     yield "F.linear", ("weight_rank<=2",)
     yield "Embedding.from_pretrained", ("embeddings_rank=2",)

@@ -178,8 +178,8 @@ _GIVEN: Mapping[str, tuple[Change, str]] = {
     "next": (lambda value: value + 1 if type(value) in {int, float} else value, "ignore_index mean"),
     "not": (
         lambda value: not value if isinstance(value, bool) else value,
-        "maximize nesterov amsgrad centered decoupled_weight_decay capturable scale_grad_by_freq sparse freeze freeze strict "
-        "assign set_to_none requires_grad mode keep_vars remove_duplicate recurse include_last_offset use_buffers tie_weights",
+        "maximize nesterov amsgrad centered decoupled_weight_decay capturable scale_grad_by_freq sparse freeze assign "
+        " set_to_none requires_grad mode keep_vars remove_duplicate recurse include_last_offset use_buffers tie_weights",
     ),
     "none": (lambda value: None, "bias padding_idx max_norm per_sample_weights _weight"),
     "detached": (lambda value: value.detach() if value.requires_grad else value, "input weight"),
@@ -187,11 +187,19 @@ _GIVEN: Mapping[str, tuple[Change, str]] = {
 }
 
 
+def _strict(call: Call) -> dict[str, Any]:
+    """Names that do not fit are to be refused; a call that gave a result where they are refused anyway had none."""
+    module, state = call.given.get("self"), call.given.get("state_dict")
+    fits = isinstance(module, nn.Module) and state is not None and set(module.state_dict()) == set(state)
+    return {} if call.given["strict"] or fits else {"strict": True}
+
+
 def _gives() -> Iterator[Damage]:
     for word, (change, names) in _GIVEN.items():
         for name in names.split():
             needs = (f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov")
             yield given(name, word, change, needs=needs, forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"))
+    yield Damage("give(strict=not)", give=_strict, argument="strict", forbids=("strict",))
     for name in ("input", "weight"):
         yield given(name, "memory", memory, forbids=(f"{name}_layout=contiguous",))
 

@@ -4,6 +4,7 @@ the conditions of other faults of extended random ones.  Of *gate*'s, *quick* ru
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -52,7 +53,7 @@ _OTHERS = 2
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
     Part({"core": 30000}, _FILLING, ("initializers",), 2000, 150.0),
-    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 13000.0, built=True),
+    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 22000.0, built=True),
     Part(
         {"extended": 3000},
         frozenset(EXTENDED) - _FORMULAS,
@@ -63,7 +64,7 @@ PARTS = (
         1500,
         2000.0,
     ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 8000.0, "full", built=True),
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 13500.0, "full", built=True),
 )
 
 
@@ -156,7 +157,15 @@ def _cost(candidate: Candidate) -> float:
     if name in TIMED:
         return seconds(name, case) / _LOOKUP
     if name == "param_groups":
-        return float(8.0 + 0.7 * case.steps * sum(map(len, groups_of(case.mix))))
+        groups = groups_of(case.mix)
+        members = [math.prod(each.shape) for group in groups for each in group]
+        steps = case.steps * (0.3 * len(groups) + 0.7 * len(members) + 0.001 * sum(members))
+        beside = (
+            {"Adafactor": 28.0, "Muon": 9.0}.get(case.optimizer, 0.0)
+            + 4.0 * (case.path == "foreach")
+            + 14.0 * case.sparse
+        )
+        return float(2.0 + 2.0 * len(members) + steps + beside)
     return float(_COSTS.get(name, candidate.family.cost))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from embcheck.core.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
+from embcheck.core.layout import preserved_strides, view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.construction.cases import ConstructionCase
@@ -77,6 +78,22 @@ def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Find
     shape = (case.num_embeddings, case.embedding_dim)
     made = [case.attributes, case.make not in FREEZING, case.dtype, True, True, shape]
     return every(same(out.flags, case.attributes), same(out.made, [made] * 4))
+
+
+@construction.law(
+    "A weight that is drawn is contiguous, and one that is given keeps its strides.",
+    source="torch.Tensor.stride; nn.Embedding.from_pretrained: embeddings; _weight",
+    must_cover={"make=keyword", "make=meta_emptied", "make=given & layout=transposed", "make=pretrained & layout=transposed",
+             "kind=EmbeddingBag", "embedding_dim=2 & norm_type=1"},
+)  # fmt: skip
+def embedding_weight_has_its_own_strides(case: ConstructionCase, out: Outcome) -> Finding:
+    shape = (case.num_embeddings, case.embedding_dim)
+    own = view_of(shape, case.layout if is_given(case) else "contiguous").strides
+    # The third layer is given the negated table, which lies densely in the same order.
+    wanted = [own, own, preserved_strides(own, shape), own]
+    axes = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
+    told = out.strides.derived(f"[[strides[axis] for axis in {axes}] for strides in {{}}]")
+    return same(told, [[strides[axis] for axis in axes] for strides in wanted])
 
 
 @construction.law(

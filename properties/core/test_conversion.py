@@ -142,6 +142,16 @@ def converted_output_has_expected_dtype(case: ConversionCase, out: Outcome) -> F
 
 
 @law(
+    "The output is contiguous.",
+    source="torch.Tensor.is_contiguous",
+    must_cover={"rank=0", "rank=3", "bias=none", "bias=whole", "input_layout=transposed", "input_layout=column_slice",
+             "layout=transposed", "autocast", "input=dense"},
+)  # fmt: skip
+def converted_output_is_contiguous(case: ConversionCase, out: Outcome) -> Finding:
+    return same(out.value.meta("is_contiguous"), True)
+
+
+@law(
     "The converted weight's gradient is dYᵀ X in a Linear and one_hot(i)ᵀ dY in an Embedding.",
     source="nn.Linear and nn.Embedding: the chain rule",
     must_cover={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"},

@@ -59,6 +59,11 @@ changes[F, "linear", "conversion"] = {
     "linear_rank3_adds_bias_twice: The bias is added twice to input of rank 3.": lambda call: (
         call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
     ),
+    "linear_is_column_major: Of a transposed input without a bias the output lies column by column.": lambda call: (
+        call().mT.contiguous().mT
+        if call.bias is None and not call.input.is_contiguous() and plain(call.input)
+        else call()
+    ),
 }
 
 # -- Parameters ---------------------------------------------------------------------------------------------------------
@@ -153,6 +158,10 @@ def _zero_last(call: Call) -> None:
 changes[nn.Embedding, "__init__", "construction"] = {
     "padding_idx=0 is stored as None.": after(
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
+    ),
+    "table_is_column_major: A table that is drawn lies column by column.": after(
+        lambda call: setattr(call.self.weight, "data", call.self.weight.data.t().contiguous().t()),
+        lambda call: call._weight is None,
     ),
     "A table with padding is made in evaluation mode.": after(
         lambda call: setattr(call.self, "training", call.padding_idx is None)

@@ -50,6 +50,7 @@ def constructed(
         others.append(make(*given))
         again = others[-1].weight.detach()
         made_of = [described(each) for each in (layer, *others)]
+        strides = [each.weight.stride() for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
@@ -75,6 +76,7 @@ def constructed(
         "parameter": type(layer.weight) is torch.nn.Parameter,
         "flags": described(layer)[0],
         "made": made_of,
+        "strides": strides,
         "repr": repr(layer),
         "names": [name for name, _ in layer.named_parameters()],
         "state": list(layer.state_dict()),

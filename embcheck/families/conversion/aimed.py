@@ -44,6 +44,7 @@ def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> Co
         layout="contiguous" if flat and draws.chance(2) else layout_of(wish, "right_layout"),
         input_layout=layout_of(wish, "left_layout"),
         threads=threads,
+        input="dense" if inner == 1 else "one_hot",  # of which all rows are alike
         passes=1 if several else earlier + 1,
         company="several" if several else "alone",
         values=draws.choice(("fingerprint", "wide" if dtype == "float64" else "real")),

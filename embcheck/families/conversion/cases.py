@@ -168,8 +168,11 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
             return fed
         fed["other"] = self.lookup.index_input
         if self.input != "made":
-            stored = self.format.encode(self.input_values.reshape(*self.shape, self.num_embeddings))
-            fed["x"] = Input(stored, self.dtype, self.input_layout, self.input_grad)
+            # What autocast converts may have another dtype than the weight; its gradient would be of that, too.
+            mixed = self.computed is not self.format and not self.input_grad and not self.by_row
+            dtype = (self.dtype, "float16", "bfloat16")[self.seed % 3] if mixed else self.dtype
+            stored = FORMATS[dtype].encode(self.input_values.reshape(*self.shape, self.num_embeddings))
+            fed["x"] = Input(stored, dtype, self.input_layout, self.input_grad)
         return fed
 
     # -- what follows ------------------------------------------------------------------------------------------

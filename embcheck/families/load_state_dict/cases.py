@@ -79,10 +79,11 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
 
     def entry(self, slot: str) -> Floats:
         """What the checkpoint holds before its edit: numbers that float64 and float32 hold, but not bfloat16, which rounds some
-        up and some down."""
+        up and some down; of a module in float64 such as float32 does not hold."""
         if slot == "count":
             return np.array(11.0)
         numbers = np.arange(1.0, 1 + math.prod(self.shapes[slot])) * (-1.0) ** KEYS.index(slot) + 11 * 2.0**-9
+        numbers += 2.0**-40 if self.dtype == "float64" else 0.0
         stored = FORMATS[self.edited_dtype if slot == self.edited else self.dtype]
         return stored.decode(stored.encode(numbers)).reshape(self.shapes[slot])
 

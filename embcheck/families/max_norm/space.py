@@ -17,7 +17,7 @@ from embcheck.families.lookup.spelling import flags_of
 from embcheck.families.max_norm.aimed import renorm_case
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise
-from embcheck.families.max_norm.several import several
+from embcheck.families.max_norm.several import several, several_wider
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
 
@@ -32,7 +32,8 @@ def plan(case: MaxNormCase) -> Plan:
         "build": entry.build,
         "history": PASTS[case.history],
         "route": TAKES["plain" if case.route == "several" else case.route],
-        **({"several": several} if case.route == "several" else {}),
+        # The smallest magnitude, and what is raised to a power below zero, would be that of a zero.
+        **({"several": several_wider if case.norm_type >= 0 else several} if case.route == "several" else {}),
         "flags": flags_of(case, entry),
         "requires_grad": case.requires_grad,
     }

@@ -216,7 +216,7 @@ def scope() -> Iterator[ModuleTraversalCase]:
     for seed, (tree, convert, grads) in enumerate(itertools.product(TREES, CONVERSIONS, ("dense", "sparse"))):
         how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
         yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
-    for seed, tree in enumerate(5 * list(DRAWN)):
+    for seed, tree in enumerate(4 * list(DRAWN)):
         yield from filter(None, [draw(Stream(derive("a case of a tree that is drawn", seed), 16), tree)])
 
 

@@ -28,15 +28,16 @@ def given_gradients(model: Module, sparse: bool) -> None:
 
 
 def loaded(model: Module, start: Callable[[], Module], turn: int) -> list[Any]:
-    """A model like it that has zeros loads the state, copied or assigned, in this order or the other, strictly or not; what it
-    says of the keys, whether its Parameters have gradients of ones, and the keys in their order."""
+    """A model like it that has zeros loads the state, copied or assigned, in this order or the other, strictly or with a key that
+    it lacks; what it says of the keys, whether its Parameters have gradients of ones, and the keys in their order."""
     found: list[Any] = [None] * 2
     for k in range(2):
         assign, other = bool((k + turn) % 2), start()
         for thing in (*other.parameters(), *other.buffers()):
             thing.data.zero_()
-        state = model.state_dict()
-        said = other.load_state_dict(state, strict=bool((assign + turn // 2) % 2), assign=assign)
+        state, strict = model.state_dict(), bool((assign + turn // 2) % 2)
+        state |= {} if strict else {"beside": torch.zeros(1)}
+        said = other.load_state_dict(state, strict=strict, assign=assign)
         graded = {p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in other.parameters()}
         found[assign] = [pictured(other), [*said.missing_keys, *said.unexpected_keys], sorted(graded), list(state)]
     return found
@@ -128,6 +129,25 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         given_gradients(model, sparse)
     still.append(keeps(model, lambda: model.requires_grad_(False), "requires_grad"))
     return [*found, still]
+
+
+def moved(model: Module, turn: int) -> list[Any]:
+    """The module and its gradients after each of four conversions by to(), in every form of it, from a turn on; and whether each
+    gave the module, with the Parameters that it had."""
+    device, parameters = torch.empty(0).device, list(model.parameters())
+    forms: list[Callable[[torch.dtype], Module]] = [
+        lambda dtype: model.to(device, dtype),
+        lambda dtype: model.to(dtype),
+        lambda dtype: model.to(torch.empty(0, dtype=dtype)),
+        lambda dtype: model.to(device=device, dtype=dtype),
+    ]
+    dtypes = (torch.float64, torch.bfloat16, torch.float32, torch.float16)
+    found, same = [], model.to(device) is model
+    for k in range(4):
+        same = forms[(k + turn // 2) % 4](dtypes[(k + turn) % 4]) is model and same
+        grads = [p.grad for p in parameters if p.grad is not None]
+        found.append([pictured(model), [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads]])
+    return [found, same and all(a is b for a, b in zip(model.parameters(), parameters, strict=True))]
 
 
 def called_after(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -108,16 +109,45 @@ def as_assigned(case: ModuleTraversalCase, slot: Slot) -> Shown:
 
 def as_converted(case: ModuleTraversalCase, slot: Slot) -> Shown:
     """A Parameter stays what it is; a buffer is converted into one for each slot."""
-    shown, wanted = as_copied(case, slot), DTYPES[case.convert] or as_built(case, slot).dtype
-    if slot.tensor.startswith("integers") and not case.convert.startswith("type"):
+    return in_dtype(case, slot, as_built(case, slot), DTYPES[case.convert], whole=case.convert.startswith("type"))
+
+
+def in_dtype(case: ModuleTraversalCase, slot: Slot, shown: Shown, dtype: str, *, whole: bool = False) -> Shown:
+    """A tensor once its module was converted to a dtype, by which ``whole`` numbers are converted, too, or not."""
+    wanted = dtype or shown.dtype
+    if slot.tensor.startswith("integers") and not whole:
         wanted = "int64"
     if wanted == shown.dtype:
-        return as_built(case, slot)
+        return shown
     numbers = shown.values
     if wanted in FORMATS:
         numbers = FORMATS[wanted].decode(FORMATS[wanted].encode(numbers)).tolist()
+    strides = preserved_strides(shown.strides, case.described(slot.tensor)[1])
     parameter = kind(slot.tensor) == "parameters"
-    return shown._replace(dtype=wanted, key=shown.key if parameter else slot[1:3], values=numbers)
+    return Shown(shown.key if parameter else slot[1:3], wanted, strides, numbers)
+
+
+def moves(case: ModuleTraversalCase) -> list[Any]:
+    """The module and its gradients after four conversions, each of what the one before left."""
+    turn, found = case.seed % 4, []
+    for count in range(1, 5):
+        dtypes = [("float64", "bfloat16", "float32", "float16")[(k + turn) % 4] for k in range(count)]
+
+        def shown(case: ModuleTraversalCase, slot: Slot, dtypes: list[str] = dtypes) -> Shown:
+            return functools.reduce(lambda each, dtype: in_dtype(case, slot, each, dtype), dtypes, as_built(case, slot))
+
+        found.append([picture(case, shown), gradients(case, dtypes[-1])])
+    return [found, True]
+
+
+def gradients(case: ModuleTraversalCase, converted: str) -> list[tuple[str, bool, bool]]:
+    """Of each Parameter that has a gradient its dtype after a conversion, whether it is sparse, and that it is of ones."""
+    found = []
+    for _, tensor in case.tensors("parameters", "", True, True) if case.grads else ():
+        dtype, shape, _ = case.described(tensor)
+        in_rows = case.grads == "sparse" and len(shape) == 2 and shape[0] > 0
+        found.append((converted or dtype, in_rows, True))
+    return found
 
 
 def values(
@@ -165,8 +195,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     twice = len(set(paths)) < len(paths)
     numbers = {slot.path: np.array(values_of(case, slot.tensor), np.float64) for slot in every}
     found = []
-    for given in (once, once, once[:1], once[-1:]):
-        tied = len(given) == len(once) > 1 and not twice
+    for given, tied in ((once, not twice), (once, not twice), (once[:1], False), (once[-1:], False)):
         # A module that has two names shows what it is given under both.
         showing = {
             path: [

@@ -21,6 +21,7 @@ from embcheck.families.module_traversal.changes import (
     keeps,
     loaded,
     modes,
+    moved,
 )
 from embcheck.families.module_traversal.uses import (
     averaged,
@@ -78,6 +79,7 @@ def traversed(
         "modes": modes(model, evaluating),
     }
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
+    seen["moved"] = moved(start()[0], turn)
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
     seen |= {"emptied": emptied(start(lying_as(table))[0])} if turn % 2 else {}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])

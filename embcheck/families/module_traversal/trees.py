@@ -57,18 +57,21 @@ TREES: dict[str, tuple[Node, ...]] = {
 _LAYERS, _HOLDERS = ("embedding", "padded", "bag", "linear"), ("module", "sequential", "list", "dict")
 _TABLES, _BIASES = ("table", "table_of_bag", "table_two"), ("p_bias", "p_other", "p_scale")
 _BUFFERS = ("mean", "other_mean", "integers", "scalar", "rest_scratch")
-#: The first trees have of the larger Parameters one alone.
-_FIRST, _LARGER = 40, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
+#: The first trees have of the larger Parameters one alone; of the last every layer may have a bias, a second table too, and a part
+#: may have two names in one place.
+_FIRST, _LAST, _LARGER = 40, 400, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
 
 
-def _tensors(kind: str, draws: Stream, larger: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+def _tensors(kind: str, draws: Stream, larger: tuple[str, ...], last: bool) -> tuple[tuple[str, str], ...]:
     """The tensors of a node: layers have a weight and perhaps a bias, others what they happen to have."""
     found: dict[str, str] = {}
     rich = len(larger) > 1
     if kind in _LAYERS or draws.chance(2 if rich else 4):
         plain = rich and kind in _HOLDERS and draws.chance(2)
         found["weight"] = draws.choice(larger if plain else _TABLES)
-    if (kind == "linear" and draws.chance(2)) or (kind in _HOLDERS and draws.chance(3)):
+    if last and kind in _LAYERS and draws.chance(3):
+        found["bias"] = draws.choice((*_BIASES, "table_two", "table_of_bag"))
+    elif (kind == "linear" and draws.chance(2)) or (kind in _HOLDERS and draws.chance(3)):
         found["bias"] = draws.choice(larger if rich and kind in _HOLDERS and draws.chance(2) else _BIASES)
     if found.get("weight") == "table" and kind in _HOLDERS and draws.chance(3):
         found["row"] = "p_row"
@@ -83,8 +86,8 @@ def _tensors(kind: str, draws: Stream, larger: tuple[str, ...]) -> tuple[tuple[s
 def _drawn(number: int) -> tuple[Node, ...]:
     """Some layers and what holds them, each node beneath one or several that come after it; of later trees one in five is one
     node."""
-    draws, rich = Stream(derive("tree", number), 64), number >= _FIRST
-    alone = rich and draws.chance(5)
+    draws, rich, latest = Stream(derive("tree", number), 64), number >= _FIRST, number >= _LAST
+    alone = rich and draws.chance(2 if latest else 5)
     kinds = [draws.choice(_LAYERS + _HOLDERS[:1] * (place > 0)) for place in range(draws.between(1, 4))]
     kinds += [draws.choice(_HOLDERS)] if len(kinds) > 1 or draws.chance(2) else []
     nodes: list[Node] = []
@@ -92,10 +95,11 @@ def _drawn(number: int) -> tuple[Node, ...]:
         beneath = {name for _, _, _, children in nodes for _, name in children}
         last = place == len(kinds) - 1
         chosen = [name for name, *_ in nodes if (last and name not in beneath) or draws.chance(5)]
+        chosen += chosen[:1] * (latest and draws.chance(2))
         children = tuple((str(k) if kind != "module" else f"part{k}", name) for k, name in enumerate(chosen))
-        nodes.append((f"n{place}", kind, _tensors(kind, draws, _LARGER if rich else _LARGER[:1]), children))
+        nodes.append((f"n{place}", kind, _tensors(kind, draws, _LARGER if rich else _LARGER[:1], latest), children))
     return tuple(nodes)
 
 
 #: Trees that are drawn, by their names.
-DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(400)}
+DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(500)}

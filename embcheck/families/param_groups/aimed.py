@@ -23,6 +23,8 @@ LAYOUTS = {
     "rows_strided": ("column_slice", "row_strided"),
     "strided": ("strided",),
 }
+#: The same where there may be no gaps, which fused kernels take for granted: two need three axes.
+DENSE = LAYOUTS | {"rows_strided": ("swapped",), "strided": ("transposed",)}
 #: How gradients of a call lie, and the axis that says so.
 GRADIENTS = {"contiguous": "", "transposed": "crosswise", "rows_strided": "rows"}
 COLUMNS, ROWS, LENGTHS = (1, 2, 3, 7, 8, 17, 33), (1, 2, 3, 5, 8, 17, 33), (1, 2, 3, 7, 8, 17, 33, 65)
@@ -62,12 +64,12 @@ def step_case(
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
     beside = iter(others)
+    alike = path == "fused" and draws.chance(2)
     groups = [
-        _group(wish, name, path) if each == place else _other(next(beside, Wish(draws)), name, path)
+        _group(wish, name, path, alike) if each == place else _other(next(beside, Wish(draws)), name, path, alike)
         for each in range(count)
     ]
-    laid, seed = _laid(wish, name, path), draws.between(0, 255)
-    groups[place] = _hollowed(wish, name, groups[place])
+    laid, seed = "" if alike else _laid(wish, name, path), draws.between(0, 255)
     return ParamGroupsCase(
         name, written(tuple(groups)), path=path, flags=tuple(flags.items()), own=tuple(own.items()),
         interrupt=interrupt, at=at, steps=steps, sparse=laid == "sparse", crosswise=laid == "crosswise",
@@ -94,20 +96,20 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
     return flags
 
 
-def _other(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
+def _other(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
     """The parameters of a group as is wished, or any.
 
     Raises:
         Unmet: if this draw comes to none.
     """
     try:
-        return _group(wish, name, path)
+        return _group(wish, name, path, alike)
     except Unmet:
-        return _group(Wish(wish.draws), name, path)
+        return _group(Wish(wish.draws), name, path, alike)
 
 
-def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
-    """The parameters of a group.
+def _group(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
+    """The parameters of a group; ``alike`` if they have no gaps and their gradients lie as they do.
 
     Raises:
         Unmet: if this draw comes to none.
@@ -118,32 +120,47 @@ def _group(wish: Wish, name: str, path: str) -> tuple[Member, ...]:
     dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
-    # Fused kernels walk flat memory, and those of SGD leave whole vectors of half precision as they were: see the ledger.
-    lie = wish.choice("params_layout", (*("contiguous",) * (6 if path == "fused" else 2), *LAYOUTS))
-    members = []
-    for place in range(count):
-        dtype = draws.choice([each for each in dtypes if each != first]) if mixed and place else first
-        small = path == "fused" and name == "SGD" and dtype in ("float16", "bfloat16")
-        shape = _shape(wish, name, 7 if small else math.inf, first=place == 0)
-        layout = draws.choice(LAYOUTS[lie]) if not place or draws.chance(2) else "contiguous"
-        members.append(Member(shape, dtype, layout))
+    # Fused kernels walk flat memory (see the ledger): half of their steps are of such as lie alike.
+    layouts = DENSE if alike else LAYOUTS
+    often = 6 if path == "fused" and not alike else 2
+    lie = wish.choice("params_layout", (*("contiguous",) * often, *layouts))
+    drawn = [
+        draws.choice([each for each in dtypes if each != first]) if mixed and place else first for place in range(count)
+    ]
+    # Fused kernels of SGD leave whole vectors of half precision as they were.
+    few = [path == "fused" and name == "SGD" and dtype in ("float16", "bfloat16") for dtype in drawn]
+    shapes = _shapes(wish, name, [7 if small else math.inf for small in few])
+    lays = [draws.choice(layouts[lie]) if not place or draws.chance(2) else "contiguous" for place in range(count)]
+    members = [
+        Member(shape, dtype, layout if layout != "swapped" or len(shape) > 2 else "contiguous")
+        for shape, dtype, layout in zip(shapes, drawn, lays, strict=True)
+    ]
     lies = next((each for each in map(_lies, members) if each != "contiguous"), "contiguous")
-    if not wish.met({"params_layout": lies, "params_mixed": mixed and count > 1}):
+    grads = {"grads_layout": lies} if alike else {}
+    if not wish.met({"params_layout": lies, "params_mixed": mixed and count > 1, **grads}):
         raise Unmet("params")
     return tuple(members)
 
 
-def _hollowed(wish: Wish, name: str, group: tuple[Member, ...]) -> tuple[Member, ...]:
-    """A group of which the first, that tells the shape, may have no elements, so that others tell how many there are; of such a one
-    Adafactor raises: see the ledger."""
-    asked = wish.asks_any(*(f"params_{fact}" for fact in ("rank", "rows", "columns", "numel", "layout")))
-    if len(group) < 2 or name == "Adafactor" or asked or not wish.draws.chance(16):
-        return group
-    return (group[0]._replace(shape=(0, wish.draws.choice(COLUMNS))), *group[1:])
+def _shapes(wish: Wish, name: str, most: Sequence[float]) -> list[tuple[int, ...]]:
+    """Shapes as is wished, of so many elements at most; where it is asked how many the largest has, one of them has them.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    if not wish.asks("params_numel"):
+        return [_shape(wish, name, each, first=place == 0) for place, each in enumerate(most)]
+    draws = wish.draws
+    large = draws.between(0, len(most) - 1)
+    largest = _shape(wish, name, most[large], first=large == 0, sized=True)
+    return [
+        _shape(wish, name, min(each, math.prod(largest)), first=place == 0) if place != large else largest
+        for place, each in enumerate(most)
+    ]
 
 
-def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...]:
-    """A shape as is wished of all or of the first parameter.
+def _shape(wish: Wish, name: str, most: float, *, first: bool, sized: bool = False) -> tuple[int, ...]:
+    """A shape of so many elements at most, as is wished of the first parameter, or of the largest if it is to be ``sized``.
 
     Raises:
         Unmet: if this draw comes to none.
@@ -154,12 +171,14 @@ def _shape(wish: Wish, name: str, most: float, *, first: bool) -> tuple[int, ...
         rank = draws.choice(ranks)
         lengths = {0: (), 1: (LENGTHS,), 2: (ROWS, COLUMNS), 3: (ROWS, (1, 2, 3), COLUMNS)}[rank]
         shape = tuple(draws.choice(each) for each in lengths)
-        if shape and wish.asks("params_numel") and draws.chance(4):
+        if sized and shape and draws.chance(4):
             shape = (1 + _LARGE // math.prod(shape[1:]), *shape[1:])
+        if rank > 1 and name != "Adafactor" and draws.chance(_SELDOM):  # that divides by its elements: see the ledger
+            shape = (0, *shape[1:])
         numel, ends = math.prod(shape), shape or (1,)
-        usual = wish.asks("params_numel") or numel <= _SMALL or draws.chance(_SELDOM)
         told = {"params_rank": rank, "params_rows": ends[0], "params_columns": ends[-1]} if first else {}
-        if usual and numel <= most and wish.met({"params_numel": numel, **told}):
+        small = sized or numel <= _SMALL or draws.chance(_SELDOM)
+        if small and numel <= most and wish.met(told | ({"params_numel": numel} if sized else {})):
             return shape
     raise Unmet("shape")
 
@@ -211,6 +230,6 @@ def _steps(wish: Wish, others: int, *, switches: bool) -> tuple[int, int, str, i
     place, step, at = draws.choice([call for call in calls if not call[2]] or calls)
     if switches and not asked and draws.chance(4):
         at = draws.between(1, 4)
-    steps = max(step, at) + draws.between(2, 4) if asked else max(draws.choice((3, 4, 5, 7, 12)), at + 2)
+    steps = max(step, at) + draws.between(2, 3) if asked else max(draws.choice((3, 4, 5, 7, 12)), at + 2)
     interrupt = draws.choice(("nothing", "nothing", "reloaded", "itself"))
     return (place, count, *(("path", at) if at else (interrupt, 1)), steps)

@@ -150,6 +150,12 @@ def alike(p: Tensor, values: Tensor) -> Tensor:
     return torch.empty_like(p).copy_(values)
 
 
+def in_rows(p: Tensor, values: Tensor) -> Tensor:
+    """A sparse gradient that names every row that has elements, in order."""
+    rows = torch.arange(len(p) if p.numel() else 0)
+    return torch.sparse_coo_tensor(rows[None], alike(p, values)[: len(rows)], p.shape, is_coalesced=True)
+
+
 def crosswise(p: Tensor, values: Tensor) -> Tensor:
     """A gradient whose last two axes lie in the other order."""
     if p.dim() < 2:
@@ -169,7 +175,7 @@ LAID: dict[str, Function] = named(
     {
         "": alike,
         "crosswise": crosswise,
-        "sparse": lambda p, values: alike(p, values).to_sparse(1) if p.dim() > 1 else alike(p, values),
+        "sparse": lambda p, values: in_rows(p, values) if p.dim() > 1 else alike(p, values),
         "strided": lambda p, values: room(p, *p.shape, 2)[..., 0].copy_(values),
         "rows": lambda p, values: (
             room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else alike(p, values)

@@ -65,7 +65,10 @@ def plan(case: ParamGroupsCase) -> Plan:
 
 def _one_order(case: ParamGroupsCase) -> bool:
     """Whether every gradient lies as its parameter does, without gaps."""
-    dense = all(member.layout in ("contiguous", "offset", "transposed") for member in case.members)
+    dense = all(
+        each.layout in ("contiguous", "offset", "transposed", *("swapped",) * (len(each.shape) > 2))
+        for each in case.members
+    )
     return dense and not case.crosswise and not case.laid
 
 
