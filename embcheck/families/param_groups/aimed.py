@@ -167,13 +167,15 @@ def _shape(wish: Wish, name: str, most: float, *, first: bool, sized: bool = Fal
     """
     draws = wish.draws
     ranks = (2,) if name == "Muon" else (1, 2, 2, 3, 0) if "dense" in KINDS[name].takes else (2, 2, 3)
+    # What is empty lies in no way; and Adafactor divides by its elements: see the ledger.
+    hollow = name != "Adafactor" and not wish.asks_any("params_layout", "grads_layout")
     for _ in range(_SHAPES):
         rank = draws.choice(ranks)
         lengths = {0: (), 1: (LENGTHS,), 2: (ROWS, COLUMNS), 3: (ROWS, (1, 2, 3), COLUMNS)}[rank]
         shape = tuple(draws.choice(each) for each in lengths)
         if sized and shape and draws.chance(4):
             shape = (1 + _LARGE // math.prod(shape[1:]), *shape[1:])
-        if rank > 1 and name != "Adafactor" and draws.chance(_SELDOM):  # that divides by its elements: see the ledger
+        if hollow and rank > 1 and draws.chance(_SELDOM):
             shape = (0, *shape[1:])
         numel, ends = math.prod(shape), shape or (1,)
         told = {"params_rank": rank, "params_rows": ends[0], "params_columns": ends[-1]} if first else {}
