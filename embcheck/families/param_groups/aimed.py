@@ -195,7 +195,7 @@ def _laid(wish: Wish, name: str) -> str:
         return "sparse"
     usual = ("contiguous", "contiguous", "contiguous", "transposed", "strided", "rows_strided", "expanded")
     sparse = ("sparse",) if "sparse" in takes else ()
-    laid = wish.choice("grads_layout", (*usual, *sparse))
+    laid: str = wish.choice("grads_layout", (*usual, *sparse))
     return GRADIENTS.get(laid, laid)
 
 
