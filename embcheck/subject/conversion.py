@@ -48,9 +48,11 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
 
     family = FAMILIES["conversion"]
     changed = sent(family, fit, ("assign", name), declared.domain)
-    if declared.copies:  # a copy lies in memory as it likes
-        layouts = {"converted_weight_has_transposed_strides", "converted_gradient_has_weight_layout"}
-        changed.laws = [law for law in family.laws if law.name not in layouts]
+    # What a layer of yours gives may lie in memory as it likes, and so may a copy.
+    layouts = {"converted_output_is_contiguous"}
+    if declared.copies:
+        layouts |= {"converted_weight_has_transposed_strides", "converted_gradient_has_weight_layout"}
+    changed.laws = [law for law in family.laws if law.name not in layouts]
 
     def untransposed(case: Any) -> Any:
         plan = family.plan(case)
