@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from packaging.specifiers import SpecifierSet
 
 from embcheck.core.facts import holds
 from embcheck.core.item import PROFILES, Item
@@ -153,6 +154,8 @@ def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(chosen_instead(replace(entry, where={})))
     barring = replace(entry, law="padding_is_accepted", kind="raised *", where={})
     assert not chosen_instead(barring)
+    others = replace(barring, torch=SpecifierSet("<2.5"))
+    assert all(chosen_instead(others)), "in the releases on which it was measured such a case is judged"
 
 
 def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict]:
@@ -179,6 +182,21 @@ def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyP
     absent = ("not applicable: it is not here (3 cases)",)
     told = [replace(v, reasons=absent) if v.law == "padding_is_accepted" else v for v in without_obligations]
     assert settled(told)[silent.law].status == Status.NOT_APPLICABLE
+
+
+def test_what_is_not_owed_in_one_mode_is_owed_in_none() -> None:
+    """A further mode may have no case at all of what a release lacks."""
+    owing = {mode: verdict_in(mode) for mode in ("eager", "no_grad")}
+    owing["eager"] = replace(owing["eager"], must_cover=(APPLIES,))
+    assert {found.status for found in settle([*owing.values()], {"padding"})} == {Status.HOLDS}
+    apart = replace(verdict_in("vmap"), must_cover=())  # in which no case is made to meet them
+    found = settle([verdict_in("eager"), apart], {"padding"})
+    assert {each.mode: each.status for each in found} == {"eager": Status.UNKNOWN, "vmap": Status.HOLDS}
+
+
+def verdict_in(mode: str) -> Verdict:
+    held = Verdict("a_law", "padding", "torch", mode, "scope", Status.HOLDS, cases=3)
+    return replace(held, must_cover=(APPLIES, "sparse"), met=(APPLIES,))
 
 
 def test_nothing_is_owed_of_what_a_release_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,15 @@ class Known:
         return self.tried.get(cause.name, Tried(""))
 
     @property
+    def worst(self) -> list[Cause]:
+        """Those that show no error, or end the process, in a release on which the entries were measured: the most severe first."""
+        return [
+            cause
+            for cause in self.ordered
+            if cause.severity in WORST and not all(entry.of_other_releases for entry in self.of(cause))
+        ]
+
+    @property
     def elsewhere(self) -> int:
         """The number of causes of which no entry speaks of the CPU."""
         return sum(not any(entry.runs_on("cpu") for entry in self.of(cause)) for cause in self.causes)
@@ -129,7 +138,6 @@ def twenty(known: Known) -> list[Cause]:
 def index(known: Known) -> str:
     """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
     most = twenty(known)
-    worst = [cause for cause in known.ordered if cause.severity in WORST]
     return paragraphs(
         "# What torch gets wrong",
         _MADE,
@@ -144,18 +152,19 @@ def index(known: Known) -> str:
         "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
-        "What raises, and messages, have [a page like this](others.md).",
-        "\n".join(_matrix(known, worst)),
+        "What raises, messages, and what only older releases get wrong have [a page like this](others.md).",
+        "\n".join(_matrix(known, known.worst)),
     )
 
 
 def others(known: Known) -> str:
     """The matrix of all other causes."""
-    rest = [cause for cause in known.ordered if cause.severity not in WORST]
+    worst = known.worst
+    rest = [cause for cause in known.ordered if cause not in worst]
     return paragraphs(
-        "# What torch gets wrong: errors and messages",
+        "# What torch gets wrong: errors and messages, and older releases",
         _MADE,
-        "What is silently wrong is on [the first page](index.md).",
+        "What is silently wrong in recent releases is on [the first page](index.md).",
         f"{LEGEND}.",
         "\n".join(_matrix(known, rest)),
     )
