@@ -208,6 +208,8 @@ def stacked_layers(look: Look, at: At) -> Seen:
     rows, width = at.weight.shape
     tables = (at.weight, at.tangent, -at.weight, -at.tangent, at.weight)[: at.samples]
     layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
+    for layer, table in zip(layers, tables, strict=True):
+        layer.register_parameter("beside", torch.nn.Parameter(-table.detach()))
     parameters, buffers = torch.func.stack_module_state(layers)
 
     def call(given: dict[str, Tensor], tokens: Tensor) -> Any:
@@ -215,7 +217,13 @@ def stacked_layers(look: Look, at: At) -> Seen:
 
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
     own = all(agree(at, layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
-    return {"result": result, "agrees": own and parameters["weight"].is_leaf and parameters["weight"].requires_grad}
+    stacked = list(parameters) == ["weight", "beside"] and all(each.is_leaf for each in parameters.values())
+    for k, table in enumerate(tables):
+        stacked = (
+            stacked and torch.equal(parameters["weight"][k], table) and torch.equal(parameters["beside"][k], -table)
+        )
+    learn = all(each.requires_grad for each in parameters.values())
+    return {"result": result, "agrees": own and stacked and learn}
 
 
 TRANSFORMS = programs.TRANSFORMS | named(

@@ -205,7 +205,12 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
     dense = [p.grad for p in members if p.grad is not None and not p.grad.is_sparse]
     taken += [gradient.data_ptr() for gradient in dense if gradient.numel()]
     pointers = [value.data_ptr() for _, _, value in tensors if not value.is_meta]
-    packed = optimizer.state_dict()
+    packs = [optimizer.state_dict() for _ in range(4)]
+    packed = packs[-1]
+    alike = all(
+        each["param_groups"] == packed["param_groups"] and list(each["state"]) == list(packed["state"])
+        for each in packs
+    )
     order = [p for group in optimizer.param_groups for p in group["params"]]
     return {
         "options": [{n: v for n, v in group.items() if n != "params"} for group in optimizer.param_groups],
@@ -213,8 +218,10 @@ def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:
         "packed_ids": [group["params"] for group in packed["param_groups"]],
         "order": [next(m for m, p in enumerate(members) if p is member) for member in order],
         "packed_state": sorted(packed["state"]),
-        "packed_itself": all(
-            packed["state"][place][name] is value
+        "packed_itself": alike
+        and all(
+            each["state"][place][name] is value
+            for each in packs
             for place, p in enumerate(order)
             for name, value in optimizer.state.get(p, {}).items()
         ),
