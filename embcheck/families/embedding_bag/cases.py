@@ -269,6 +269,7 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
             "columnless_batch": self.batch and bool(lengths) and not lengths[0],
             "padded": self.padding_idx is not None,
             "padding_hit": hit,
+            "only_padding": hit and not self.kept.any(),
             "padding_bag": any(n and not k for n, k in zip(lengths, sizes, strict=True)),
             "negative_padding": self.padding_idx is not None and self.padding_idx < 0,
             "trailed": self.trailing > 0,
