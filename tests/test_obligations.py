@@ -48,7 +48,9 @@ ONLY_IN_REGIONS = {
     "lr_scheduler_does_not_modify_loaded_state_dict": [
         *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups"),
     ],
-    "lr_scheduler_resumes_from_last_epoch": ["plan=step_each"],
+    "lr_scheduler_resumes_from_last_epoch": ["plan=step_each", "plan=exponential", "plan=linear", "plan=polynomial",
+                                          "plan=multiplied"],
+    "quantized_output_is_within_half_a_step": ["include_last_offset"],
     "parametrize_cached_does_not_mix_modules": ["copied"],
     "quantized_invalid_calls_raise": ["mistake=too_few_weights"],
     "lr_scheduler_follows_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
