@@ -152,8 +152,9 @@ def alike(p: Tensor, values: Tensor) -> Tensor:
 
 def in_rows(p: Tensor, values: Tensor) -> Tensor:
     """A sparse gradient that names every row that has elements, in order."""
-    rows = torch.arange(len(p) if p.numel() else 0)
-    return torch.sparse_coo_tensor(rows[None], alike(p, values)[: len(rows)], p.shape, is_coalesced=True)
+    # Of one row, any stride counts as contiguous, and is taken for its length where it is added: see the ledger.
+    rows, own = torch.arange(len(p) if p.numel() else 0), torch.empty(p.shape, dtype=p.dtype).copy_(values)
+    return torch.sparse_coo_tensor(rows[None], own[: len(rows)], p.shape, is_coalesced=True)
 
 
 def crosswise(p: Tensor, values: Tensor) -> Tensor:
