@@ -22,7 +22,8 @@ _FOUND = (
     "Found by `embcheck audit --hf all` with transformers 5.23.0 and torch 2.13.0 (CPU), on tiny models that are built from a "
     "configuration: 270 of 272 architectures are built (Gemma3n needs timm, Gemma4Assistant is "
     "[one of these causes](gemma4assistant-no-configuration.md)), with 1.7 s of CPU each in the median, and 78 of them have 82 "
-    "findings. Each class that a page names was seen again by a program without embcheck's laws. None was false."
+    "findings. Each class that a page names was seen again by a program without embcheck's laws. None was false. With 5.24.0 "
+    "277 of 280 are built, and 79 of them have 83 findings, of which only the scripts below were run."
 )
 
 
