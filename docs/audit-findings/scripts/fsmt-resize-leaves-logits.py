@@ -1,5 +1,5 @@
-# resize_token_embeddings(12) leaves the logits of FSMT at 9 tokens, and those of Inkling2 before 5.24.0: new tokens are never
-# predicted.
+# resize_token_embeddings(12) leaves the logits of FSMT at 9 tokens, as it left those of Inkling2 before 5.24.0: new tokens
+# are never predicted.
 import sys
 
 import torch
@@ -10,19 +10,10 @@ sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # 1 i
 layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 4, "decoder_ffn_dim": 4, "d_model": 4}
 tables = {"encoder_attention_heads": 1, "decoder_attention_heads": 1, "src_vocab_size": 9, "tgt_vocab_size": 9}
 fsmt = transformers.FSMTForConditionalGeneration(transformers.FSMTConfig(langs=["en", "de"], **layers, **tables)).eval()
-sizes = {"vocab_size": 9, "unpadded_vocab_size": 9, "hidden_size": 4, "num_hidden_layers": 1, "layer_types": ["hybrid"]}
-heads = {
-    f"{kind}{name}": 4 for kind in ("", "swa_") for name in ("num_attention_heads", "num_key_value_heads", "head_dim")
-}
-experts = {"moe_intermediate_size": 4, "n_routed_experts": 2, "num_experts_per_tok": 1}
-inkling = transformers.Inkling2ForCausalLM(
-    transformers.Inkling2TextConfig(**sizes, **heads, **experts, eos_token_id=2, pad_token_id=1)
-).eval()
 fsmt.resize_token_embeddings(12)
-inkling.resize_token_embeddings(12)
 ids = torch.tensor([[5, 6]])
-got = [fsmt(ids, decoder_input_ids=ids).logits.shape[-1], inkling(ids).logits.shape[-1]]
-expected = [12, 12]
-wrong = ([9, 9], [9, 12])
+got = fsmt(ids, decoder_input_ids=ids).logits.shape[-1]
+expected = 12
+wrong = 9
 print("got", got, "expected", expected)
-sys.exit(0 if got == expected else 1 if got in wrong else 2)
+sys.exit(0 if got == expected else 1 if got == wrong else 2)
