@@ -89,11 +89,6 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     # Of the steps that take sparse gradients none takes weight decay beside them.
     ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),
-    # Gradients have the shapes of their parameters.
-    *(
-        (f"grads_layout={strides}", "params_numel>=2")
-        for strides in ("transposed", "rows_strided", "strided", "expanded")
-    ),
     ("grads_layout=sparse", "takes_sparse"),
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),

@@ -179,7 +179,7 @@ _GIVEN: Mapping[str, tuple[Change, str]] = {
     "not": (
         lambda value: not value if isinstance(value, bool) else value,
         "maximize nesterov amsgrad centered decoupled_weight_decay capturable scale_grad_by_freq sparse freeze assign "
-        " set_to_none requires_grad mode keep_vars remove_duplicate recurse include_last_offset use_buffers tie_weights",
+        "set_to_none requires_grad mode keep_vars remove_duplicate recurse include_last_offset use_buffers tie_weights",
     ),
     "none": (lambda value: None, "bias padding_idx max_norm per_sample_weights _weight"),
     "detached": (lambda value: value.detach() if value.requires_grad else value, "input weight"),

@@ -18,7 +18,7 @@ from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.families.param_groups.cases import groups_of
 from selfcheck import reach_steps, runner
-from selfcheck.calls import drawn, met, recorded
+from selfcheck.calls import Wanted, drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import faults
@@ -145,6 +145,8 @@ EARLY = (
     Early(WEIGHTS, tuple(TIMED), 1000.0, times=4000),
 )
 _COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
+#: What optimizers cost beside what all do.
+_DEAR = {"Adafactor": 28.0, "Muon": 9.0}
 #: Seconds that a lookup takes.
 _LOOKUP = 0.0006
 #: The seed of the faults that are drawn.
@@ -160,11 +162,7 @@ def _cost(candidate: Candidate) -> float:
         groups = groups_of(case.mix)
         members = [math.prod(each.shape) for group in groups for each in group]
         steps = case.steps * (0.3 * len(groups) + 0.7 * len(members) + 0.001 * sum(members))
-        beside = (
-            {"Adafactor": 28.0, "Muon": 9.0}.get(case.optimizer, 0.0)
-            + 4.0 * (case.path == "foreach")
-            + 14.0 * case.sparse
-        )
+        beside = _DEAR.get(case.optimizer, 0.0) + 4.0 * (case.path == "foreach") + 14.0 * case.sparse
         return float(2.0 + 2.0 * len(members) + steps + beside)
     return float(_COSTS.get(name, candidate.family.cost))
 
@@ -192,8 +190,7 @@ def early(jobs: int, ledger: Ledger, say: Any) -> Aimed:
         weights = {site: weight for site, weight in {**WEIGHTS, **PYTHON_WEIGHTS["core"]}.items() if site in of.sites}
         wanted, base = drawn(_SEED, of.times, "core", weights), deck("quick", 0, of.families)[0]
         others = [each for name in of.families for each in _aimed_in_gate(made, name)]
-        hits = met(recorded([*base, *others], jobs, sorted(of.sites)), wanted)
-        for each in _best(others, hits[len(base) :], counted(hits[: len(base)], len(wanted)), of.budget, say):
+        for each in _best(others, *_met(base, others, wanted, jobs, sorted(of.sites)), of.budget, say):
             taken[each.family.name, each.mode.name, "quick"].append(each.case)
     return taken
 
@@ -221,9 +218,16 @@ def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidat
     )
     others = [each for name, case in built if case is not None and (each := made.fitted(name, case)) is not None]
     base = deck(of.tier, 0, of.families)[0][:: of.share]
-    hits = met(recorded([*base, *others], jobs, of.names), wanted)
-    had = of.share * counted(hits[: len(base)], len(wanted))
-    return _best(others, hits[len(base) :], had, of.budget, say)
+    hits, had = _met(base, others, wanted, jobs, of.names)
+    return _best(others, hits, of.share * had, of.budget, say)
+
+
+def _met(
+    base: Sequence[Candidate], others: Sequence[Candidate], wanted: Sequence[Wanted], jobs: int, sites: Sequence[str]
+) -> tuple[Hits, Any]:
+    """The conditions that each of the others meets, and how many cases of a base meet each."""
+    hits = met(recorded([*base, *others], jobs, sites), wanted)
+    return hits[len(base) :], counted(hits[: len(base)], len(wanted))
 
 
 def _random_case(family: Family, number: int) -> Any:

@@ -94,8 +94,8 @@ def within(
     bound: npt.NDArray[np.float64] | float,
     explain: Callable[[Any], str] | None = None,
 ) -> Finding:
-    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal, and
-    where it is NaN anything, or if infinity is due, that or NaN.
+    """No further than ``bound`` from ``expected``, which may be an observation, elementwise; where the bound is 0, equal.
+    Where it is NaN, nothing is claimed; but if an infinity is expected, that or NaN.
 
     It holds with the worst ratio of error to bound, *loosely* where no bound is below what it bounds.
     """

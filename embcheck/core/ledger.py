@@ -99,7 +99,8 @@ class Entry:
     @property
     def of_other_releases(self) -> bool:
         """Whether it speaks of none of the releases on which witnesses were run; the cases that oblige are chosen on these."""
-        return bool(self.measured) and not any(self.torch.contains(release) for release in self.measured or ())
+        measured = self.measured or ()
+        return bool(measured) and not any(self.torch.contains(release) for release in measured)
 
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes

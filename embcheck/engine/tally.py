@@ -50,7 +50,7 @@ class Tally:
     """What one law has seen in an item; ``cases`` are those that were judged.
 
     ``absent`` are obligations that cases meet which this release does not have; ``last`` is the entry that excused the
-    case before.
+    present case, if one did.
     ``failing`` are the places in the item of the cases that violate it, by the kind of difference, each a bit;
     ``kinds`` has the first of these that did not fail in the former run, ``old`` the first that did.
     """
@@ -150,7 +150,7 @@ class Tallies:
             if isinstance(first, NotApplicable) and isinstance(first.why, Absent):
                 self._lack(case)
             return
-        known, waiting = self.accept.known, list[Tally]()
+        self.accept.last, waiting = None, list[Tally]()
         for tally, result in zip(self._asked, results, strict=True):
             if result is HOLDS:  # nearly always: `_count` would take as long as many a law
                 tally.cases += 1
@@ -160,7 +160,7 @@ class Tallies:
                 waiting.append(tally)
         if waiting:
             self._meet(waiting, case)
-        if self.accept.known > known and self.accept.last is not None:
+        if self.accept.last is not None:
             self._lack_elsewhere(case, self.accept.last)
 
     def _meet(self, judged: list[Tally], case: Any) -> None:

@@ -104,9 +104,8 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
         weights.append(weight)
     expected = {f"{declared.table}.weight", f"{declared.head}.weight", f"{declared.head}.bias"}
     further = sorted({name for name, _ in model.named_parameters(remove_duplicate=False)} - expected)
-    if (
-        further and weights[0] is weights[1]
-    ):  # their gradients and steps, of which these laws know nothing, would be taken for the pair's
+    # Their gradients and steps, of which these laws know nothing, would be taken for the pair's.
+    if further and weights[0] is weights[1]:
         return f"it has parameters beside the pair's ({', '.join(further[:3])}): embcheck audit takes any model"
     return None
 

@@ -23,7 +23,7 @@ LAYOUTS = {
     "rows_strided": ("column_slice", "row_strided"),
     "strided": ("strided",),
 }
-#: The same where there may be no gaps, which fused kernels take for granted: two need three axes.
+#: The same without gaps, which fused kernels take for granted; two of them take three axes.
 DENSE = LAYOUTS | {"rows_strided": ("swapped",), "strided": ("transposed",)}
 #: How gradients of a call lie, and the axis that says so.
 GRADIENTS = {"contiguous": "", "transposed": "crosswise", "rows_strided": "rows"}

@@ -298,9 +298,9 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
         state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
-        fused_strides,
-        half_vector (one in half precision fills the shortest vector register, of eight numbers), all_beginnings (each
-        flag is set that a first step depends on), zero_rate, plain_momentum (nesterov is off), in_bfloat16 (some are)."""
+        fused_strides (see there), half_vector (one in half precision fills the shortest vector register, of eight
+        numbers), all_beginnings (each flag is set that a first step depends on), zero_rate, plain_momentum (nesterov
+        is off), in_bfloat16 (some are)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {

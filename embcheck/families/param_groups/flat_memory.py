@@ -10,7 +10,7 @@ import numpy.typing as npt
 from embcheck.core.format import Floats
 from embcheck.core.layout import preserved_strides, row_major, view_of
 
-#: What lies between the elements of gradients with gaps.
+#: What lies between the elements of gradients with gaps, as `programs.room` writes it.
 GAP = 5.0
 Places = npt.NDArray[np.int64]
 
@@ -34,13 +34,13 @@ def gradient_strides(shape: tuple[int, ...], layout: str, laid: str) -> tuple[in
         return (*row_major(shape[:-1]), 0)
     if laid != "crosswise" or len(shape) < 2:
         return preserved_strides(own, shape)
-    if not dense(shape, own):
+    if not contiguous(shape, own):
         return row_major(shape)
     *batch, one, other = row_major((*shape[:-2], shape[-1], shape[-2]))
     return (*batch, other, one)
 
 
-def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+def contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Whether a tensor is contiguous."""
     return all(length == 1 or one == other for length, one, other in zip(shape, strides, row_major(shape), strict=True))
 
