@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.core.amx_tiles import reads_on
+from embcheck.core.onednn import reads_on
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Ledger, load
 from embcheck.core.machine import Machine

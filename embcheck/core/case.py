@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.amx_tiles import PRODUCTS, lookup_reads_on
+from embcheck.core.onednn import PRODUCTS, lookup_reads_on, one_column
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
@@ -178,7 +178,8 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, refused, max_count, repeated, unequal_counts, padded, padding_hit, padding_absent,
         all_padding, first_row, last_row, untouched_row, negative_padding, empty, zero_width, numbers of table
-        elements, reads_on (AMX reads on behind the rows of a product that looks up)."""
+        elements, reads_on (AMX reads on behind the rows of a product that looks up), one_column (it multiplies a matrix of
+        one column whose elements lie apart)."""
         refused, padding = self.refused, self.padding_row
         counts: list[int] = [] if refused else self.counts.tolist()
         seen = [count for count in counts if count]
@@ -204,6 +205,10 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
             "elements": self.num_embeddings * self.embedding_dim,
             "reads_on": self.entry in PRODUCTS
             and lookup_reads_on(self.dtype, self.numel, self.num_embeddings, self.embedding_dim),
+            "one_column": self.entry in PRODUCTS
+            and one_column(
+                self.dtype, self.num_embeddings, self.embedding_dim, self.numel, self.layout, self.upstream_layout
+            ),
         }
 
 

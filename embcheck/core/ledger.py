@@ -102,6 +102,11 @@ class Entry:
         measured = self.measured or ()
         return bool(measured) and not any(self.torch.contains(release) for release in measured)
 
+    @property
+    def of_numbers_around(self) -> bool:
+        """Whether it excuses what NaN and infinity around a tensor do on some machines, and finite numbers there don't."""
+        return bool(self.machine) and self.instead == "no number"
+
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
         there may be several, with commas between."""

@@ -229,7 +229,7 @@ class Tallies:
         first = told[0][1]
         if first is not None and not new:
             tally.excuse(first)
-            if _by_machine(told):
+            if _by_numbers_around(told):
                 case, new = case.finite, self._calmly(tally.law, case)
         if not new or (self.confirm is not None and not self.confirm(tally.law, case, new[0])):
             return
@@ -258,8 +258,8 @@ class Tallies:
         return self.ledger.excuses(law.name, self.mode.name, self.device, found, case)
 
     def _calmly(self, law: Law, case: Any) -> list[Difference]:
-        """How a law fails on a case in the region of a machine's entry without what triggers that: with finite numbers in
-        it and around it."""
+        """How a law fails on a case in the region of an entry `of_numbers_around` without what triggers that: with finite
+        numbers in it and around it."""
         if not isinstance(self._execution, Execution):
             return []
         calm = replace(self._execution, finite=True)
@@ -267,7 +267,7 @@ class Tallies:
         if not isinstance(result, Violated):
             return []
         told = self._excuses(law, case.finite, result.difference)
-        return [each for each, entry in told if entry is None or entry.machine]
+        return [each for each, entry in told if entry is None or entry.of_numbers_around]
 
     def died(self, case: Any, symptom: str) -> None:
         """Notes a case that was not executed here because it takes the process down."""
@@ -284,7 +284,7 @@ class Tallies:
             return None
         told = self._excuses(law, case, result.difference)
         new = [each for each, entry in told if entry is None]
-        if not new and case.finite == case and _by_machine(told):
+        if not new and case.finite == case and _by_numbers_around(told):
             new = self._calmly(law, case)
         return next((each for each in new if each.kind == kind), None)
 
@@ -311,9 +311,9 @@ def met_by(facts: Mapping[str, Any], obligations: set[str]) -> set[str]:
     return {each for each in obligations if each == APPLIES or holds(each, facts)}
 
 
-def _by_machine(told: Excuses) -> bool:
-    """Whether an entry that speaks of some machines excuses one of the differences."""
-    return any(entry is not None and entry.machine for _, entry in told)
+def _by_numbers_around(told: Excuses) -> bool:
+    """Whether an entry of what numbers around a tensor do excuses one of the differences."""
+    return any(entry is not None and entry.of_numbers_around for _, entry in told)
 
 
 def named(case: Any) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.amx_tiles import ROWS, WIDTH, reads_on
+from embcheck.core.onednn import ROWS, WIDTH, reads_on
 from selfcheck.fault import Fault, add
 from selfcheck.site import Tensor
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embcheck.core import oracle, stream
-from embcheck.core.amx_tiles import any_reads_on, lookup_reads_on
+from embcheck.core.onednn import any_reads_on, lookup_reads_on, one_column
 from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
@@ -291,7 +291,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit, reads_on (AMX reads on behind
-        the rows of a product of the linear layer)."""
+        the rows of a product of the linear layer), one_column (it multiplies a matrix of one column whose elements lie
+        apart, or may do so with other shapes)."""
         lookup = self.lookup.facts()
         derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
         square = self.num_embeddings == self.embedding_dim
@@ -307,7 +308,17 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
             "trainable": self.trainable,
             "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)
             or any_reads_on(self.computed.name, [(self.numel, self.embedding_dim, self.num_embeddings)]),
+            "one_column": self._one_column,
         }
+
+    @property
+    def _one_column(self) -> bool:
+        rows, columns, dtype = self.num_embeddings, self.embedding_dim, self.computed.name
+        return self.to_linear and (
+            (dtype == "bfloat16" and self.company == "several")
+            or one_column(dtype, rows, columns, self.numel, self.layout, self.upstream_layout)
+            or one_column(dtype, columns, rows, self.numel, self.input_layout)
+        )
 
 
 def agree(one: Strides, other: Strides, shape: tuple[int, ...]) -> bool:

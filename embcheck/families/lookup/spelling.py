@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from embcheck.core import oracle
-from embcheck.core.amx_tiles import PRODUCTS
+from embcheck.core.onednn import PRODUCTS
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import identical, same, within
 from embcheck.core.declaration import FLAGS as FLAGS_OF

@@ -1,4 +1,4 @@
-"""Which products of bfloat16 matrices AMX reads in tiles that do not end where the rows do."""
+"""Which products of bfloat16 matrices oneDNN gets wrong: where AMX reads on behind rows, and those with one column."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Iterable
 ROWS, WIDTH = 16, 32
 #: Products of fewer multiplications are not given to oneDNN.
 _FEW = 16 * 16 * 16
+
+#: Layouts in which the elements of a single column lie apart.
+APART = {"column_slice", "row_strided", "expanded", "far_rows", "farther_rows"}
 
 #: The entries that look rows up by a product with one-hot rows.
 PRODUCTS = {"linear", "one_hot_product"}
@@ -33,3 +36,12 @@ def reads_on(rows: int, width: int, columns: int, batch: int = 1, *, gaps: bool 
 def any_reads_on(dtype: str, products: Iterable[tuple[int, int, int]]) -> bool:
     """Whether one of some products (rows, width, columns) that are computed in this dtype does."""
     return dtype == "bfloat16" and any(reads_on(*sizes) for sizes in products)
+
+
+def one_column(dtype: str, width: int, columns: int, others: int, *layouts: str) -> bool:
+    """Whether oneDNN 3.7 takes the elements of a matrix of one column, which lie apart, for neighbours.
+
+    The product has ``width`` · ``others`` multiplications for each of ``columns``; ``layouts`` are those that the column
+    may have.
+    """
+    return dtype == "bfloat16" and columns == 1 and width * others > _FEW and not APART.isdisjoint(layouts)
