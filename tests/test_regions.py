@@ -105,6 +105,7 @@ ANYTHING = {
     "functional-call-of-a-shared-module-changed-later": "the table and gradients of such a model, which are any as well",
     "rows-in-pieces-are-misread": "what a mask over another axis makes of rows depends on how DTensor shards each use",
     "weight-norm-frozen-removal-in-outputs": "outputs of a model that has lost a Parameter before any sequence of operations",
+    "products-with-one-column": "what lies between the elements of a column is multiplied",
     "cuda-renorm-takes-strides-for-widths": "rows are scaled by a norm of what lies between them, too",
     "cuda-renorm-of-slices-beside": "as above",
     "cuda-renorm-takes-powers-of-negative-numbers": "rows are scaled by any factor, or not",
