@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from embcheck.core.onednn import reads_on
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Ledger, load
 from embcheck.core.machine import Machine
+from embcheck.core.onednn import reads_on
 from embcheck.core.result import Difference
 from embcheck.engine.tally import Tallies
 from embcheck.families.conversion.cases import ConversionCase

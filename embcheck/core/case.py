@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.onednn import PRODUCTS, lookup_reads_on, one_column
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.core.layout import shared
+from embcheck.core.onednn import PRODUCTS, lookup_reads_on, one_column
 from embcheck.core.pattern import occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]

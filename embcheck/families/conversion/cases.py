@@ -13,11 +13,11 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embcheck.core import oracle, stream
-from embcheck.core.onednn import any_reads_on, lookup_reads_on, one_column
 from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
+from embcheck.core.onednn import any_reads_on, lookup_reads_on, one_column
 from embcheck.families.conversion.assignment import ASSIGNMENTS, FREEZING, INTO_PLACE, KEEPING, MISTAKES
 from embcheck.families.conversion.programs import GRAD_MODES, LATER
 from embcheck.families.conversion.transposition import COMPACTING, COPYING, CUTS, SPELLINGS

@@ -20,6 +20,9 @@ from embcheck.families.construction.cases import (
     normal_cumulative,
 )
 
+#: Of so many normal numbers one surely has the last digit of its dtype.
+_MANY = 64
+
 
 class Truncated(NamedTuple):
     """A normal distribution within [low, high]."""
@@ -173,9 +176,11 @@ def _range(spread: Spread | Truncated) -> tuple[float, float]:
 def drawn_from(
     spread: Spread | Truncated, found: Field, fmt: Format, part: str = "", drawn: Floats | None = None
 ) -> Finding:
-    """Whether numbers are within a distribution's range and near its cumulative function (Dvoretzky-Kiefer-Wolfowitz).
+    """Whether numbers are within a distribution's range and near its cumulative function (Dvoretzky-Kiefer-Wolfowitz), and
+    use every digit of their dtype.
 
-    ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.
+    ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.  The last digit of a normal number is
+    one half of the time: that none of n has it has a probability of 2⁻ⁿ.
     """
     values = np.asarray(found.values if drawn is None else drawn, np.float64)
     low, high = _range(spread)
@@ -186,6 +191,11 @@ def drawn_from(
         return Difference("range", beyond.path, beyond.raw, 0.0, words)
     far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
     if far <= most:
+        last = found.derived(f"({{}}.double().frexp().mantissa * {2.0**fmt.precision} % 2).any().item()")
+        if isinstance(spread, Spread) and not spread.uniform and values.size >= _MANY and not last.raw:
+            return Difference(
+                "digits", last.path, False, True, f"none of {values.size} numbers has the last digit of {fmt.name}"
+            )
         return Holds(float(far / most))
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
     path = distance_in_torch(f"{found.path}{part}", values.size, spread)

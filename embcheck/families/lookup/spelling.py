@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from embcheck.core import oracle
-from embcheck.core.onednn import PRODUCTS
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import identical, same, within
 from embcheck.core.declaration import FLAGS as FLAGS_OF
+from embcheck.core.onednn import PRODUCTS
 from embcheck.core.outcome import Field
 from embcheck.core.result import Finding
 from embcheck.core.weight_map import MATHEMATICS
