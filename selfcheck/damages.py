@@ -88,21 +88,24 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     *((f"{name}.__init__ ", _ROWS, ("num_embeddings>=2",)) for name in _TABLES),
     *((f"{name}.__init__ ", ("restride",), ("num_embeddings>=2", "embedding_dim>=2")) for name in _TABLES),
     *((f"{name}.from_pretrained ", _ROWS, ("embeddings_rows>=2",)) for name in _TABLES),
-    *((f"{name}.from_pretrained ", _NUMBERS, ("embeddings_numel>=1",)) for name in _TABLES),
+    *((f"{name}.from_pretrained ", (*_NUMBERS, "ulp(", "nan("), ("embeddings_numel>=1",)) for name in _TABLES),
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
     ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
     ("F.embedding ", _GRADIENTS, ("weight_frozen=False",)),
     ("F.embedding_bag ", _SCALED, ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
-    ("F.embedding", ("give(norm_type=double)", "give(max_norm="), ("max_norm>0",)),  # else nothing is rescaled
+    # Else nothing is rescaled.
+    ("F.embedding", ("give(norm_type=double)", "give(max_norm="), ("max_norm>0", "input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(weight=memory)",), ("weight_numel>=1",)),
     ("F.embedding_bag ", ("give(include_last_offset=",), ("input_rank=1",)),  # of a batch it says nothing
     ("Module.zero_grad ", ("drop(gradient)",), ("set_to_none=False",)),  # else there are none
-    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1",)),  # a table of nothing gives zeros
+    # A table of nothing gives zeros, and one element lies where it lies.
+    ("F.linear ", ("give(input=memory)",), ("weight_numel>=1", "input_numel>=2")),
     ("F.linear ", ("restride",), ("input_rank>=2",)),
     ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
     ("nn.utils.get_total_norm ", _NUMBERS, ("tensors_numel>=1",)),  # of nothing it is zero
+    ("adagrad.", ("give(lr_decay=zero)",), ("step>=1",)),  # the first step's rate does not decay
     ("radam.", ("give(eps=double)",), ("step>=5",)),  # up to the fifth step it divides by nothing, whatever beta2 is
     ("func.functional_call ", ("give(strict=not)",), ("strict=False",)),  # which else refuses what it is not given
     ("Module.named_parameters ", ("give(remove_duplicate=not)",), ("tied",)),  # else none has two names
@@ -126,9 +129,10 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 
 
-#: Of a call that meets these nothing is changed, at sites and by damages that begin so: which rows the maxima came from is told
+#: Of a call that meets these nothing is changed, at sites and by damages that begin so.  Which rows the maxima came from is told
 #: by another argument, by which their gradients go.
 _IN_VAIN: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("Module.load_state_dict ", ("skip(",), ("assign",)),  # which writes to nothing
     (
         "_embedding_bag_dense_backward ",
         ("give(indices=", "give(scale_grad_by_freq=", "give(padding_idx="),
@@ -205,7 +209,8 @@ class Damage(NamedTuple):
         ]
         tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
         writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
-        if tensor and (self.spoil is not None or writes or self.name.endswith("(gradient)")):
+        given = site.name.startswith("nn.init.") and self.give is not None
+        if tensor and (self.spoil is not None or writes or given or self.name.endswith("(gradient)")):
             found.append(f"{tensor}_numel>={self.rows}")
         if site.name == "func.hessian" and self.give is None:
             found.append("args_numel>=1")

@@ -51,11 +51,13 @@ def several(
             given = given.sort(descending=bool(turn % 2)).values
         given = given.to(torch.int32 if turn // 4 % 2 else torch.int64)
         leaf.data = relaid(wide, strides[2]).mul_(sign)
-        call(relaid(ranked(given, 1 + turn % 3), strides[0]))
+        value = call(relaid(ranked(given, 1 + turn % 3), strides[0])).reshape(-1, width)
+        rows = leaf.detach().index_select(0, given)
         rescaled, rest = (leaf.detach() * sign).tensor_split([before.shape[1]], 1)
         found += [part for part in rescaled[:own].split(len(before)) if not torch.equal(part, after)]
-        if rest.any() or not torch.equal(rescaled[own:], wide[own:, : before.shape[1]]):
-            # A row that no token names has changed, or an element that was zero.
+        kept = not rest.any() and torch.equal(rescaled[own:], wide[own:, : before.shape[1]])
+        if not kept or not ((value == rows) | (value.isnan() & rows.isnan())).all():
+            # A row that no token names has changed, or an element that was zero; or the rows are not what is looked up.
             found.append(torch.full_like(after, torch.nan))
     leaf.data = table
     return {"other_after": torch.stack(found)} if found else {}
