@@ -150,11 +150,12 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
 
 
 def state_forms(model: Module, prefix: str) -> dict[str, Any]:
-    """A state_dict without arguments and one into a given dict."""
+    """A state_dict without arguments, and one into a given dict, which has no Parameter."""
     own: dict[str, Any] = {"before": torch.zeros(1)}
+    given = model.state_dict(destination=own, prefix=prefix) is own
     return {
         "simple": list(model.state_dict()),
-        "destination": model.state_dict(destination=own, prefix=prefix) is own,
+        "destination": given and not any(isinstance(value, torch.nn.Parameter) for value in own.values()),
         "destination_keys": list(own),
     }
 
