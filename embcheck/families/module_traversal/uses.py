@@ -100,14 +100,14 @@ def copied(model: Module) -> list[Any]:
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:
-    """An average as it is made and after each of four updates, between which two is added to each number; and whether each
-    average is a copy when it is made.  Twice ``before`` others are made first, of other numbers."""
+    """An average as it is made and after each of four updates, between which two is added to each number; and whether a
+    deep copy and each average, when it is made, are copies.  Twice ``before`` others are made first, of other numbers."""
     if not list(model.parameters()):  # which an update does not take
         return []
     storages = {p.untyped_storage().data_ptr(): p for p in reversed(list(model.parameters())) if p.numel()}
     moved = [*storages.values(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
     twin = copy.deepcopy(model)
-    lying, same = strides(twin), values(twin) == values(model)
+    lying, same = strides(twin), (values(twin), marks(twin)) == (values(model), marks(model))
     for turn in range(2 * before + 1):
         with torch.no_grad():
             for tensor in moved if turn else ():
