@@ -52,14 +52,8 @@ class Finding:
         return f"{self.kind}: {self.where}" if self.where else self.kind
 
 
-@dataclass(frozen=True)
-class Note:
-    """What is worth knowing and no violation: a design choice, or what every torch model suffers."""
-
-    words: str
-
-
-Result = list[Finding | Note]
+#: What a law says: findings, and as texts what is worth knowing and no violation: a design choice, or what every model suffers.
+Result = list[Finding | str]
 Judge = Callable[[Any], Result]
 
 

@@ -14,7 +14,7 @@ import torch
 from embcheck.audit import hf, laws
 from embcheck.audit.discovery import Facts, explored
 from embcheck.audit.factory import Source, imported
-from embcheck.audit.finding import AS_BUILT, LAWS, Judged, NotApplicable, Note, Unbuilt, Undecided, told
+from embcheck.audit.finding import AS_BUILT, LAWS, Judged, NotApplicable, Unbuilt, Undecided, told
 from embcheck.audit.subject import Subject
 
 
@@ -51,8 +51,8 @@ def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> J
     one, started = Judged(law, variant), time.process_time()
     try:
         said = LAWS[law].judge(Subject(source, facts, variant))
-        one.notes = [each.words for each in said if isinstance(each, Note)]
-        one.findings = [each for each in said if not isinstance(each, Note)]
+        one.notes = [each for each in said if isinstance(each, str)]
+        one.findings = [each for each in said if not isinstance(each, str)]
     except NotApplicable as reason:
         one.reason = str(reason)
     except (Undecided, Unbuilt) as reason:

@@ -18,7 +18,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.discovery import Facts, inputs_of
 from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import Finding, NotApplicable, Result
+from embcheck.audit.finding import Finding, NotApplicable
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
@@ -73,9 +73,9 @@ class Subject:
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
-    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Result:
+    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> list[Any]:
         """The same as findings, each with a script that was run: one for each kind, for many of one have one cause."""
-        shown: Result = []
+        shown = []
         found = dict.fromkeys(self.problems(program, varied=varied, **options))
         for kind, group in grouped(found, lambda problem: problem[0]).items():
             _, where, words = group[0]
@@ -89,6 +89,16 @@ class Subject:
         """The program as a script that needs torch and the factory only: it exits 1 for problems of this kind alone."""
         literals = "".join(f", {name}={value!r}" for name, value in options.items())
         compiled = [uncompiled] if self.facts.compiled else []
+        if self.source["kind"] == "hf":
+            factory = hf.prelude(self.source, self.variant)
+        else:
+            module, _, name = str(self.source["target"]).partition(":")
+            factory = [
+                f"sys.path.insert(0, {folder_of(module)!r})",
+                f"import {module}",
+                "",
+                f"factory = {module}.{name}",
+            ]
         lines = [
             f"# {self.facts.cls}, {self.variant}: {kind}",
             "# exits 1 while there is such a problem, 0 if there is none, 2 for anything else, such as another problem",
@@ -99,7 +109,7 @@ class Subject:
             OTHERWISE,
             "",
             "import torch",
-            *self._factory(),
+            *factory,
             "",
             *sources([program, *([vary] if varied else []), *compiled]),
             "",
@@ -118,12 +128,6 @@ class Subject:
             f"sys.exit(1 if {kind!r} in [problem[0] for problem in problems] else 2 if problems else 0)",
         ]
         return "\n".join(lines) + "\n"
-
-    def _factory(self) -> list[str]:
-        if self.source["kind"] == "hf":
-            return hf.prelude(self.source, self.variant)
-        module, _, name = str(self.source["target"]).partition(":")
-        return [f"sys.path.insert(0, {folder_of(module)!r})", f"import {module}", "", f"factory = {module}.{name}"]
 
     def _inputs(self) -> list[str]:
         tensors = [value for value in self.inputs.values() if isinstance(value, torch.Tensor)]

@@ -124,11 +124,16 @@ def _told(cause: Cause | ModelCause, rows: Mapping[str, str]) -> None:
 
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
+    from embcheck.engine.witness import script_of
+
     before = shipped_known()
     entries, causes = before.entries, before.causes
     found = updated(entries, before.recorded, of_records(record_at(path) for path in records))
     found = _looked(entries, found, anew)
-    first = _first_scripts(entries, [cause.name for cause in causes if cause.name not in before.scripts])
+    # Of a cause without a script that of its first entry's witness, where the installed torch shows it.
+    missing = [cause.name for cause in causes if cause.name not in before.scripts]
+    made = {name: script_of(next(entry for entry in entries if entry.cause == name)) for name in missing}
+    first = {name: text for name, text in made.items() if text}
     known = replace(before, recorded=found, scripts={**before.scripts, **first})
     models = model_causes()
     try:
@@ -155,18 +160,6 @@ def _replace(folder: Path, made: Mapping[str, str]) -> None:
     for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
         if old.relative_to(folder).as_posix() not in made:
             old.unlink()
-
-
-def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
-    """A script of the first entry's witness for each of these causes, where the installed torch shows it."""
-    from embcheck.engine.witness import script_of
-
-    found = {}
-    for name in names:
-        text = script_of(next(entry for entry in entries if entry.cause == name))
-        if text:
-            found[name] = text
-    return found
 
 
 def _looked(entries: Any, found: Any, anew: bool) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,11 @@ def sweep(given: dict[str, Any], pytest_options: list[str]) -> int:
         refuse(str(error))
     profile = "quick" if given["profile"] == "gate" else given["profile"]
     select = given["select"] or ("" if given["law"] else " or ".join(DECK))
-    arguments = ["run", "--quiet", f"--profile={profile}", f"--select={select}", *_handed_on(given)]
+    arguments = ["run", "--quiet", f"--profile={profile}", f"--select={select}"]
+    for option in options_of(COMMAND).values():
+        value = given[option.parameter]
+        if option.name not in _OWN and value != option.default:
+            arguments.append(f"--{option.name}" if option.kind is bool else f"--{option.name}={value}")
     arguments += ["--", *pytest_options] if pytest_options else []
     machine, flags, code = seen(), flags_of(), 0
     columns: list[Run] = []
@@ -58,13 +61,6 @@ def sweep(given: dict[str, Any], pytest_options: list[str]) -> int:
     if any(column.record is not None for column in columns):
         console(width=max(140, 60 + 16 * len(columns))).print(table(Grid(columns), every=True))
     return code
-
-
-def _handed_on(given: dict[str, Any]) -> Iterator[str]:
-    for option in options_of(COMMAND).values():
-        value = given[option.parameter]
-        if option.name not in _OWN and value != option.default:
-            yield f"--{option.name}" if option.kind is bool else f"--{option.name}={value}"
 
 
 def _proved(level: Level, folder: Path) -> tuple[Record | None, str, bool]:

@@ -80,7 +80,10 @@ def releases(
         refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
     held, wanted = resources(asked, index, python, cache, needed=not clean)
     if clean or prune:
-        _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
+        for name in held.remove(frozenset() if clean else frozenset(release.asked for release in wanted)):
+            typer.echo(f"deleted the environment {name}", err=True)
+    for folder in (held.cells, held.sources, held.folder / "trials") if clean else ():
+        shutil.rmtree(folder, ignore_errors=True)
     if not wanted:
         return
     ledger = str(given["ledger"].absolute()) if given["ledger"] else ""
@@ -108,14 +111,6 @@ def resources(
     if needed and not wanted:
         refuse("name at least one release, such as 2.9.1 2.13.0, or the path of an interpreter that has a torch")
     return held, wanted
-
-
-def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
-    for name in cache.remove(keep):
-        typer.echo(f"deleted the environment {name}", err=True)
-    if cells:
-        for folder in (cache.cells, cache.sources, cache.folder / "trials"):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _on_ray(

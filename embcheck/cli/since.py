@@ -154,18 +154,13 @@ def script_of_failure(failure: str, store: Path) -> str:
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
         return path.read_text(encoding="utf-8")
-    known = _of_ledger(failure)
-    if known:
+    from embcheck.engine.witness import script_of
+
+    # Of an entry that of its witness, as the installed torch fails now.
+    entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(failure)), None)
+    if known := script_of(entry) if entry is not None else scripts().get(failure, ""):
         return known
     try:
         return kept(failure, store)
     except StoreError as error:
         refuse(f"{error}; it may also be the name of a known bug or the path of a script")
-
-
-def _of_ledger(name: str) -> str:
-    """The script of a cause, or of an entry's witness, as the installed torch fails now; empty if there is neither."""
-    from embcheck.engine.witness import script_of
-
-    entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(name)), None)
-    return script_of(entry) if entry is not None else scripts().get(name, "")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.audit.discovery import LOOKUPS
-from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
+from embcheck.audit.finding import NotApplicable, Result, audit_law, told
 from embcheck.audit.laws.values import NO_TABLE
 from embcheck.audit.program import Inputs, answer, moved_row, named, partition
 from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
@@ -30,7 +30,7 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     for path in tied:
         row = modules[path].padding_idx
         if bool(modules[path].weight[row].any()):
-            results.append(Note(f"design choice: row {row} of {path} {words}"))
+            results.append(f"design choice: row {row} of {path} {words}")
     return results
 
 
@@ -44,7 +44,7 @@ def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
         said = getattr(of, place.removeprefix("config."), None)
         if isinstance(said, int) and not isinstance(said, bool) and padding not in (None, said):
             words = f"but the padding_idx of {table} is {padding}: lookups of the padding token train row {said}"
-            return [Note(f"{place} is {said}, {words}")]
+            return [f"{place} is {said}, {words}"]
     return []
 
 
@@ -82,7 +82,7 @@ def _of_the_table(subject: Subject, row: int) -> Result:
     found = subject.findings(gradient_is_the_sum, table=facts.table, padding=row)
     if movers := moved_row(subject.fresh, subject.inputs, facts.table, row):
         tied = " (design choice: the row is tied to the head)" if facts.tied else ""
-        found.append(Note(f"row {row} of {facts.table} is moved by {' and '.join(movers)}{tied}"))
+        found.append(f"row {row} of {facts.table} is moved by {' and '.join(movers)}{tied}")
     return found
 
 

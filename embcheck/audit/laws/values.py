@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from embcheck.audit import program_value
-from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
+from embcheck.audit.finding import NotApplicable, Result, audit_law, told
 from embcheck.audit.program import Calls, answer, call, stepped
 from embcheck.audit.program_state import untouched
 from embcheck.audit.subject import Subject
@@ -19,7 +19,7 @@ def a_forward_pass_writes_nothing(subject: Subject) -> Result:
     modules = subject.fresh().named_modules()
     renormed = [path for path, module in modules if getattr(module, "max_norm", None) is not None]
     words = "rescales the rows that it looks up, in eval mode too, as max_norm promises"
-    return subject.findings(untouched) or [Note(f"{path} {words}") for path in renormed]
+    return subject.findings(untouched) or [f"{path} {words}" for path in renormed]
 
 
 @audit_law("Each embedding is the product of a one-hot vector with its weight, times the scale that it declares.")
@@ -42,9 +42,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
         else:
             try:
                 found = subject.findings(program_value.looks_up, path=path)
-                results += (
-                    found if plain else [Note(f"design choice: {path} is a {kind}: {f.words}") for f in found[:1]]
-                )
+                results += found if plain else [f"design choice: {path} is a {kind}: {f.words}" for f in found[:1]]
                 judged += 1
             except (NotApplicable, TypeError, RuntimeError, IndexError, ValueError) as error:
                 reason = f"is a {kind} that takes no bare ids ({type(error).__name__})"
@@ -99,7 +97,7 @@ def a_step_shows_everywhere(subject: Subject) -> Result:
     subject.learning(subject.fresh())
     found = subject.findings(program_value.a_step_shows, varied=False, table=facts.table)
     if found and facts.said in ("--expect untied", "--expect any"):
-        return [Note(f"design choice: {found[0].words}")]
+        return [f"design choice: {found[0].words}"]
     return found
 
 
@@ -115,7 +113,7 @@ def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     found = subject.findings(program_value.gradient_is_the_sum, table=facts.table, padding=facts.padding)
     if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
-        return [Note(f"design choice: {facts.table} {words}")]
+        return [f"design choice: {facts.table} {words}"]
     return found
 
 
