@@ -13,8 +13,7 @@ from torch import nn
 from torch.nn import Parameter, init
 from torch.nn.functional import embedding, embedding_bag, linear
 
-from embcheck.audit.right import RIGHT
-from embcheck.audit.specimen import Specimen, Untied, after, derived
+from embcheck.audit.specimen import RIGHT, Specimen, Untied, after, derived
 
 #: By the class that has the fault, the kinds of finding of which one must be reported.
 PLANTED: dict[type[Specimen], tuple[str, ...]] = {}

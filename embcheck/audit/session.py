@@ -10,8 +10,7 @@ from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from embcheck.audit.causes import Cause, causes
-from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Judged, Lost, Unbuilt
+from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Cause, Judged, Lost, Unbuilt, causes
 from embcheck.audit.processes import Ended, streamed
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import BUILT as BUILT_NAME

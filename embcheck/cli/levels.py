@@ -18,7 +18,7 @@ from embcheck.engine.levels.level import Level, UnknownLevel, evidence, lacking,
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record, RecordError, read
 from embcheck.record.store import STORE
-from embcheck.report.matrix import table
+from embcheck.report.changes import table
 from embcheck.report.style import console
 
 #: Options that are not handed on, or not as they were given.

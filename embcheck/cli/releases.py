@@ -19,10 +19,10 @@ from embcheck.engine.source import copy
 from embcheck.record.compare import Change, Key
 from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
+from embcheck.releases.bisect import try_script
 from embcheck.releases.cell import Cell, Selection, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
-from embcheck.releases.trial import try_script
-from embcheck.report.matrix import show
+from embcheck.report.changes import show_grid
 from embcheck.report.style import console
 from embcheck.runner.run import Settings, UsageError
 
@@ -134,7 +134,7 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
     grid = Grid(cells)
     trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
     out = console(width=max(140, 60 + 16 * len(cells)))
-    show(grid, out, every=every, trials=trials)
+    show_grid(grid, out, every=every, trials=trials)
     if report is not None:
         _write(report, cells, trials)
     if all(cell.problem == "nothing was selected" for cell in cells):
@@ -179,10 +179,10 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
     try:
         report.mkdir(parents=True, exist_ok=True)
         for cell in cells:
-            if cell.folder is not None:
-                shutil.copyfile(cell.folder / "record.ndjson", report / f"{cell.name}.ndjson")
-                if (cell.folder / STORE).is_dir():
-                    shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
+            if cell.store is not None:
+                shutil.copyfile(cell.store / "record.ndjson", report / f"{cell.name}.ndjson")
+                if (cell.store / STORE).is_dir():
+                    shutil.copytree(cell.store / STORE, report / STORE, dirs_exist_ok=True)
         if find_spec("jinja2") is not None:
             from embcheck.report.page import render
 

@@ -17,10 +17,9 @@ from embcheck.known.recorded import public, scripts
 from embcheck.record.store import STORE, StoreError
 from embcheck.record.store import script_of as kept
 from embcheck.record.totals import counted
-from embcheck.releases.bisect import bisect, minor_releases, turns
+from embcheck.releases.bisect import Outcome, bisect, minor_releases, try_script, turns
 from embcheck.releases.cell import write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
-from embcheck.releases.trial import Outcome, try_script
 from embcheck.report.style import console
 
 if TYPE_CHECKING:

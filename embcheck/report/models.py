@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
-from embcheck.record.grid import Column, Run
+from embcheck.record.grid import Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
 from embcheck.record.totals import grouped
@@ -136,7 +136,7 @@ def _law(verdict: Verdict) -> str:
 class Audits:
     """All audited models of all runs."""
 
-    columns: Sequence[Column]
+    columns: Sequence[Run]
 
     @cached_property
     def shown(self) -> list[Shown]:
@@ -196,10 +196,10 @@ def replayed(example: Counterexample, store: Path | None) -> str:
     return replay_command(example.id, store) if store is not None and is_kept(example.id, store) else ""
 
 
-def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:
+def parted(columns: Sequence[Run]) -> tuple[list[Run], Audits]:
     """The columns without the audits (those that have nothing else are left out), and the audits."""
-    others: list[Column] = []
-    audited: list[Column] = []
+    others: list[Run] = []
+    audited: list[Run] = []
     for column in columns:
         record = column.record
         if record is None or not any(verdict.family == FAMILY for verdict in record.verdicts):

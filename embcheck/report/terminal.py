@@ -18,12 +18,9 @@ from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
-from embcheck.record.ending import verdict_line
-from embcheck.record.totals import Totals, counted, grouped
+from embcheck.record.totals import Totals, counted, grouped, verdict_line
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_reasons
-from embcheck.report.grid import cost_table, grids
-from embcheck.report.screen import cost_table as family_costs
-from embcheck.report.screen import family_table, slowest_line
+from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
 from embcheck.report.style import STYLE, console, plain_table
 
 #: Entries of the ledger that one line names.

@@ -33,7 +33,7 @@ from embcheck.record.record import read
 from embcheck.record.store import store_of
 from embcheck.report.failure import violations
 from embcheck.runner.run import Batch, Settings, UsageError, shard_of
-from embcheck.runner.watched import Watched, is_worker
+from embcheck.runner.watched import is_worker, watched
 from embcheck.subject.collect import load_families, load_modes, statements
 
 _LEDGER: pytest.StashKey[Ledger] = pytest.StashKey()
@@ -225,8 +225,8 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
         settings = settings_of(config)
         profile = PROFILES[settings.profile]
         family = FAMILIES[embcheck_item.family]
-        watched = Watched(config, request.node.nodeid, embcheck_item.label, settings.device, profile.limit)
-        with watched as (before, probe):
+        around = watched(config, request.node.nodeid, embcheck_item.label, settings.device, profile.limit)
+        with around as (before, probe):
             verdicts = run_item(
                 family,
                 embcheck_item,

@@ -24,14 +24,12 @@ from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes.crash import confirmed, verdict_of_crash
-from embcheck.engine.crashes.slot import Deaths, Running, read_slot
-from embcheck.engine.crashes.watch import Watch
+from embcheck.engine.crashes.slot import Deaths, Running, Watch, read_slot
 from embcheck.engine.levels.level import level_of
 from embcheck.record.compare import Key
-from embcheck.record.ending import because, verdict_line
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
-from embcheck.record.totals import Totals, by_word
+from embcheck.record.totals import Totals, because, by_word, verdict_line
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
@@ -227,7 +225,7 @@ class Session:
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
-        from embcheck.report.grid import costs_and_absences
+        from embcheck.report.screen import costs_and_absences
 
         totals = Totals.of(self.settled)
         self.record.footer = {
