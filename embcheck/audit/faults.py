@@ -30,7 +30,6 @@ def plant_after(method: str, name: str, kinds: str, change: Any, base: type[Spec
 
 
 def untie(self: Any) -> Any:
-    """Gives the head a copy of its weight."""
     self.head.weight = Parameter(self.head.weight.detach().clone())
     return self
 
@@ -117,7 +116,6 @@ plant(  # the product of a copy is the original's
 
 
 def plant_scaled(name: str, factor: float, base: type[Specimen] = Specimen) -> None:
-    """Multiplies the gradient of the table."""
     plant(name, WRONG_SUM, base, finish=lambda self: self.table.weight.register_hook(lambda grad: grad * factor))
 
 
@@ -226,13 +224,11 @@ def renamed(self: Any) -> Any:
 
 
 def restored_in_part(self: Any, state: Any) -> None:
-    """Loads what it finds."""
     init.zeros_(self.head.bias)
     self.load_state_dict(state, strict=False)
 
 
 def draw(self: Any) -> None:
-    """Draws rows into a buffer that is not saved."""
     self.register_buffer("drawn", torch.randn(61, 8), persistent=False)
 
 

@@ -173,11 +173,7 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fits(trial: dict[str, Any]) -> None:
-    """Builds it without memory.
-
-    Raises:
-        ValueError: if it is not tiny.
-    """
+    """Builds it without memory."""
     import torch
 
     with torch.device("meta"):

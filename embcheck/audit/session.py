@@ -23,8 +23,6 @@ BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")
 
 @dataclass
 class Audit:
-    """What came of one model: its verdicts, and what builds this very model again."""
-
     subject: str
     verdicts: list[Verdict]
     source: dict[str, Any] = field(default_factory=dict)
@@ -141,7 +139,6 @@ def again(failure: dict[str, Any], limit: float) -> Judged:
 
 
 def description(facts: Any) -> str:
-    """A model in one line."""
     parts = [facts.cls, f"{facts.parameters:,} parameters"]
     if facts.table:
         padding = "" if facts.padding is None else f", padding_idx {facts.padding}"

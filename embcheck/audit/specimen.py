@@ -14,8 +14,6 @@ from torch.nn.functional import embedding, linear
 
 @dataclass
 class Config:
-    """What a specimen is built from."""
-
     vocab_size: int = 61
     width: int = 8
     padding_idx: int = 2
@@ -42,7 +40,6 @@ class Specimen(nn.Module):
         return nn.Embedding(self.config.vocab_size, self.config.width, padding_idx=self.config.padding_idx)
 
     def tie_weights(self) -> None:
-        """Makes table and head one where the configuration says so."""
         if self.config.tie_word_embeddings:
             self.head.weight = self.table.weight
 

@@ -179,5 +179,4 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
 
 
 def exit_code(found: list[Verdict]) -> int:
-    """1 if anything was found, or could not be judged."""
     return int(any(verdict.status >= Status.UNKNOWN for verdict in found))

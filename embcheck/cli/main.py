@@ -114,11 +114,7 @@ def main() -> None:
 
 
 def _code_of_app() -> int:
-    """The exit code of the command: of a usage error 4, of an interruption 2.
-
-    Raises:
-        OSError: if nobody reads the output any more.
-    """
+    """The exit code of the command: of a usage error 4, of an interruption 2."""
     try:
         code = app(prog_name=_NAME, standalone_mode=False)
     except _UsageError as error:

@@ -143,11 +143,7 @@ def _shown(out: Console, work: Callable[[Callable[[str, int, int], None]], Any],
 
 
 def _faults(what: tuple[int, str, str, list[str]], seed: int) -> list[Any]:
-    """The faults that were asked for.
-
-    Raises:
-        ValueError: if they can't be had; the message says why.
-    """
+    """The faults that were asked for."""
     from selfcheck.drawn import TABLES, Fault, faults
 
     count, of, site, given = what

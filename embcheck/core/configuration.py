@@ -76,11 +76,7 @@ def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
 
 
 def _checked(option: Option, value: Any) -> Value:
-    """A value of the kind that the option has; workers may be a number, too.
-
-    Raises:
-        ValueError: for any other; the message says what is expected.
-    """
+    """A value of the kind that the option has; workers may be a number, too."""
     if option.name == "workers" and type(value) is int:
         value = str(value)
     if type(value) is not (str if option.kind is Path else option.kind):

@@ -208,7 +208,6 @@ def _written(values: Iterable[Any]) -> str:
 
 
 def _size(case: Any) -> tuple[int, int]:
-    """Rows and columns of a case's table."""
     if hasattr(case, "num_embeddings"):
         return case.num_embeddings, case.embedding_dim
     rows, width = case.shape  # a training run has no more

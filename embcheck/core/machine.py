@@ -68,7 +68,6 @@ class Machine:
         return built(cls, {name: value for name, value in built(dict[str, Any], told).items() if name in known})
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready form, which `of` reads."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -99,7 +98,6 @@ PROVED = ("cpu_capability", "onednn", "onednn_kernel", "blas", "gpu", "gpu_capab
 
 
 def conditions(wanted: Mapping[str, Any]) -> str:
-    """Conditions on a machine, in words."""
     return ", ".join(f"{name} {' or '.join(_patterns(pattern))}" for name, pattern in wanted.items())
 
 

@@ -126,7 +126,6 @@ class Field:
 
     @property
     def is_tensor(self) -> bool:
-        """Whether a tensor was observed (a number, a string, None otherwise)."""
         return hasattr(self.raw, "is_sparse")
 
     @property
@@ -153,7 +152,6 @@ class Field:
 
     @property
     def bits(self) -> Array:
-        """The elements' bit patterns."""
         fmt = self.format
         return self.stored if fmt is None else fmt.to_bits(self.stored)
 

@@ -108,7 +108,6 @@ def run_tallies(tallies: Tallies, item: Item, profile: Profile, seed: int, *, re
 
 
 def _run(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies) -> None:
-    """Has all cases of an item judged."""
     mode = MODES[item.mode]
     lacking = family.absent or mode.lacking()
     if lacking:

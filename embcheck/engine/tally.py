@@ -83,12 +83,10 @@ class Tally:
         self.absent |= met_by(facts, self.missing)
 
     def excuse(self, entry: Entry) -> None:
-        """Counts a case that falls under an entry of the ledger."""
         self.known, self.last = self.known + 1, entry
         self.entries[entry.name] = self.entries.get(entry.name, 0) + 1
 
     def skip(self, reason: str) -> None:
-        """Counts a case that can't be judged."""
         self.not_applicable[reason] = self.not_applicable.get(reason, 0) + 1
 
 

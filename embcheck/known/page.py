@@ -120,7 +120,6 @@ class Known:
 
     @property
     def ordered(self) -> list[Cause]:
-        """The causes, the most severe first."""
         return by_severity(self.causes)
 
 
@@ -158,7 +157,6 @@ def index(known: Known) -> str:
 
 
 def others(known: Known) -> str:
-    """The matrix of all other causes."""
     worst = known.worst
     rest = [cause for cause in known.ordered if cause not in worst]
     return paragraphs(
@@ -217,7 +215,6 @@ def _home(name: str) -> str:
 
 
 def paragraphs(*parts: str) -> str:
-    """A page of the parts that are not empty."""
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

@@ -59,8 +59,6 @@ class Square:
 
 @dataclass(frozen=True)
 class Row:
-    """A law in every run."""
-
     law: str
     family: str
     squares: tuple[Square, ...]
@@ -83,13 +81,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """All laws in all runs."""
-
     columns: Sequence[Run]
 
     @cached_property
     def settled(self) -> list[list[Verdict]]:
-        """The settled verdicts of each column."""
         return [column.record.settled() if column.record is not None else [] for column in self.columns]
 
     @cached_property
@@ -135,8 +130,6 @@ class Grid:
 
 @dataclass(frozen=True)
 class Step:
-    """What changed from one run to the next."""
-
     before: Run
     after: Run
     changes: list[Change]

@@ -112,7 +112,6 @@ class Writer:
             self.broken = str(error)
 
     def header(self, **facts: Any) -> None:
-        """The first line: what was run, on what."""
         self.write("header", {"format": FORMAT, **facts})
 
     def statement(self, statement: Statement) -> None:
@@ -126,7 +125,6 @@ class Writer:
         self.write("figure", {"law": law, "figure": asdict(figure)})
 
     def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
-        """The last line: why the run ended."""
         self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
         self._ended = True
 
@@ -227,11 +225,7 @@ def read(path: Path) -> Record:
 
 
 def _with(record: Record | None, data: Any) -> Record:
-    """A record with what one more of its lines says.
-
-    Raises:
-        Malformed: if the line can't be there, or is not what its kind says.
-    """
+    """A record with what one more of its lines says."""
     if not isinstance(data, dict):
         raise Malformed("expected an object with a kind")
     kind = data.pop("kind", None)

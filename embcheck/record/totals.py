@@ -114,7 +114,6 @@ def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
 
 
 def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """How many cases of each family were judged."""
     return {family: counts.total() for family, counts in cases_by_engine(verdicts).items()}
 
 

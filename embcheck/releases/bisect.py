@@ -113,8 +113,6 @@ _SECONDS, _IDLE = 180.0, 300.0
 
 
 class Outcome(Enum):
-    """What a script said of a release."""
-
     FAILS = "fails"
     RIGHT = "right"
     UNDECIDED = "can't run"

@@ -30,8 +30,6 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is run in each release."""
-
     profile: str = "gate"
     seed: int = 0
     keyword: str = ""

@@ -81,8 +81,6 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """A model in one run."""
-
     run: str
     model: Model
     anchor: str
@@ -134,8 +132,6 @@ def _law(verdict: Verdict) -> str:
 
 @dataclass(frozen=True)
 class Audits:
-    """All audited models of all runs."""
-
     columns: Sequence[Run]
 
     @cached_property

@@ -162,8 +162,6 @@ class Section:
 
 
 class Group(NamedTuple):
-    """The laws of a family."""
-
     name: str
     sections: Sequence[Section]
 

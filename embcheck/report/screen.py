@@ -69,7 +69,6 @@ def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[R
 
 
 def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
-    """The rows of the families as a table."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in HEADINGS:
         left = name in ("family", "verdicts")

@@ -78,7 +78,6 @@ class ForkServer:
 
 
 def start(listener: socket.socket, modules: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts the process that is the server."""
     descriptor = listener.fileno()
     command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
     environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
@@ -119,14 +118,12 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
 
 
 def _reap(forks: set[int]) -> None:
-    """Takes note of the forks that have ended."""
     with suppress(ChildProcessError):
         while ended := os.waitpid(-1, os.WNOHANG)[0]:
             forks.discard(ended)
 
 
 def _answer(listener: socket.socket, forks: set[int]) -> None:
-    """Forks for the next client."""
     connection, _ = listener.accept()
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     if len(streams) == 3:

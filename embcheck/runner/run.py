@@ -45,8 +45,6 @@ def usable(device: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user may choose."""
-
     seed: int = 0
     profile: str = "gate"
     device: str = "cpu"
@@ -202,7 +200,6 @@ class Results:
     _whole: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
-        """What one item handed over."""
         self.verdicts += batch.verdicts
         for verdict in batch.verdicts[:1]:
             self._done.setdefault(verdict.family, set()).add(batch.item)

@@ -88,7 +88,6 @@ def entries(
 
 
 def as_toml(entry: Mapping[str, Any]) -> str:
-    """An entry as a ledger has it."""
     return "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in entry.items()), ""])
 
 

@@ -102,11 +102,7 @@ def _other_tables(subject: Subject) -> dict[str, int]:
 
 
 def _of_another(subject: Subject, name: str, row: int) -> Result:
-    """What is found of another table, with inputs that ask for its padding row: the row in the place of the last id, too.
-
-    Raises:
-        NotApplicable: if it can't be judged.
-    """
+    """What is found of another table, with inputs that ask for its padding row: the row in the place of the last id, too."""
     before, reason = subject.inputs, "no input asks for its padding row"
     changed = [{**before, each: _ending(before[each], row)} for each in _holding_ids(before)]
     for inputs in (before, *changed):

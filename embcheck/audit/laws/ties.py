@@ -54,11 +54,7 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
 
 
 def _undeclared(subject: Subject) -> Result:
-    """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie.
-
-    Raises:
-        Undecided: for such a head, unless the user has said that either will do.
-    """
+    """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie."""
     facts = subject.facts
     parameters = named(subject.fresh(varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)

@@ -138,7 +138,6 @@ class Watch(threading.Thread):
                 self._watched[path] = running, patience if before == running else None
 
     def stop(self) -> None:
-        """Nobody is watched any more."""
         self._ended.set()
 
 

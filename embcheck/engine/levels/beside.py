@@ -70,7 +70,6 @@ class Beside:
             self.launch(whole, python)
 
     def launch(self, families: Sequence[str], python: Sequence[str] = ()) -> None:
-        """Starts it for some families."""
         self._process = subprocess.Popen(
             [*(python or (sys.executable,)), "-m", "embcheck.engine.levels.process"],
             stdin=subprocess.PIPE,
@@ -107,7 +106,6 @@ class Beside:
         return Swept(LOWEST, f"unknown: {doubt} ({proof})" if doubt else proof, machine, verdicts, laws)
 
     def close(self) -> None:
-        """Ends it."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()

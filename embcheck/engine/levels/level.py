@@ -53,8 +53,6 @@ class UnknownLevel(ValueError):
 
 @dataclass(frozen=True)
 class Level:
-    """A level by name, and the environment of its processes."""
-
     name: str
     environment: Mapping[str, str]
 
