@@ -252,12 +252,12 @@ plant("BufferNotSaved", "answers differ", Untied, finish=draw, logits=lambda sel
 # -- another number of tokens ------------------------------------------------------------------------------------------
 
 
-def keeping(method: str, owner: str, attribute: str, base: type[Specimen] = Specimen) -> dict[str, Any]:
+def keeping(method: str, owner: str, attribute: str) -> dict[str, Any]:
     """A resize that leaves an attribute of a part as it was."""
 
     def changed(self: Any, rows: int) -> Any:
         before = getattr(getattr(self, owner), attribute)
-        out = getattr(base, method)(self, rows)
+        out = getattr(Specimen, method)(self, rows)
         setattr(getattr(self, owner), attribute, before)
         return out
 

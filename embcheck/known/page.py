@@ -205,13 +205,12 @@ def inline(text: str) -> str:
 
 def linked(text: str) -> str:
     """Text in which reports, such as pytorch#1, are links to them."""
-    return _REPORT.sub(
-        lambda found: f"[{found[0]}](https://github.com/{_home(found[1])}/issues/{found[2]})", inline(text)
-    )
 
+    def link(found: re.Match[str]) -> str:
+        home = found[1] if "/" in found[1] else f"{found[1]}/{found[1]}"
+        return f"[{found[0]}](https://github.com/{home}/issues/{found[2]})"
 
-def _home(name: str) -> str:
-    return name if "/" in name else f"{name}/{name}"
+    return _REPORT.sub(link, inline(text))
 
 
 def paragraphs(*parts: str) -> str:

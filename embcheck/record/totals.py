@@ -22,7 +22,8 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Totals:
-    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met, in a witness or a case."""
+    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met: whose witness still
+    fails, or that excused a case."""
 
     laws: Counter[Status]
     witnesses: Counter[Status]
@@ -33,7 +34,9 @@ class Totals:
         worst = _worst(verdicts := list(verdicts))
         laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
         witnesses = Counter(status for (_, _, family), status in worst.items() if family == LEDGER)
-        return cls(laws, witnesses, entries_met(verdicts))
+        met = {name for verdict in verdicts for name in verdict.entries}
+        met |= {entry_name(v.law) for v in verdicts if v.family == LEDGER and v.status == Status.KNOWN}
+        return cls(laws, witnesses, frozenset(met))
 
     @property
     def causes(self) -> list[Cause]:
@@ -44,16 +47,6 @@ class Totals:
         """In words: what is worst comes first."""
         witnesses = f"witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
         return " · ".join(filter(None, (f"laws: {told(self.laws)}", summed_up(self.causes), witnesses)))
-
-
-def entries_met(verdicts: Iterable[Verdict]) -> frozenset[str]:
-    """The ledger's entries whose witness still fails, and those that excused a case."""
-    found: set[str] = set()
-    for verdict in verdicts:
-        found.update(verdict.entries)
-        if verdict.family == LEDGER and verdict.status == Status.KNOWN:
-            found.add(entry_name(verdict.law))
-    return frozenset(found)
 
 
 def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:
@@ -180,7 +173,11 @@ def because(
     failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
     if code == 1:
         new = [verdict for verdict in failing if verdict.key not in excused]
-        return ", ".join(_faults(new, unaccounted, others) + _of_kept(sorted(kept))) or "a test failed that is no law"
+        told = _faults(new, unaccounted, others)
+        if kept:
+            more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
+            told.append(f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(sorted(kept)[:_NAMED])}{more})")
+        return ", ".join(told) or "a test failed that is no law"
     if code == 0 and failing:
         return "what is violated or unknown was so in the baseline, on the very same cases"
     if code == 0 and settled and all(verdict.family == LEDGER for verdict in settled):
@@ -190,11 +187,6 @@ def because(
     if code == 3 and broken:
         return f"the record is cut off: {broken}"
     return _MEANINGS.get(code, "pytest ended so")
-
-
-def _of_kept(kept: list[str]) -> list[str]:
-    more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
-    return [f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(kept[:_NAMED])}{more})"] if kept else []
 
 
 def _faults(failing: list[Verdict], unaccounted: int, others: int) -> list[str]:

@@ -154,17 +154,14 @@ def grid(family: str, verdicts: list[Verdict], absences: Mapping[str, str]) -> l
     table.add_column("s", justify="right")
     for mode, row in rows.items():
         cases, seconds = spent[family, mode]
-        table.add_row(mode, *(_cell(row.get(law)) for law in laws), f"{cases:,}", f"{seconds:.1f}")
+        # A family's own modes have no verdict for laws that speak of others.
+        stand = [row[law].status if law in row else Status.NOT_APPLICABLE for law in laws]
+        cells = (Text(_CELLS[status], STYLE[status]) for status in stand)
+        table.add_row(mode, *cells, f"{cases:,}", f"{seconds:.1f}")
     names = Text(", ".join(f"{number} {law}" for number, law in enumerate(laws, 1)), "dim")
     left_out = grouped(absences, lambda mode: absences[mode])
     without = [Text(f"without {', '.join(modes)}: {reason}", "dim") for reason, modes in left_out.items()]
     return [table, names, *_reasons(rows), *without]
-
-
-def _cell(verdict: Verdict | None) -> Text:
-    # A family's own modes have no verdict for laws that speak of others.
-    status = Status.NOT_APPLICABLE if verdict is None else verdict.status
-    return Text(_CELLS[status], STYLE[status])
 
 
 def _reasons(rows: Mapping[str, Mapping[str, Verdict]]) -> list[Text]:

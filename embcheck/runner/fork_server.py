@@ -54,7 +54,10 @@ class ForkServer:
         listener.bind(str(path))
         listener.listen()
         modules = (*_IMPORTED, *(_IMPORTED_BY_SOME if whole else ()))
-        self._process = start(listener, modules)
+        descriptor = listener.fileno()
+        command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
+        environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
+        self._process = subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
         listener.close()
         client = Path(__file__).with_name("fork_client.py")
         #: What is run in place of ``python``.
@@ -75,13 +78,6 @@ class ForkServer:
         self._process.terminate()
         self._process.wait()
         self._folder.remove()
-
-
-def start(listener: socket.socket, modules: Sequence[str]) -> subprocess.Popen[bytes]:
-    descriptor = listener.fileno()
-    command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
-    environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
-    return subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
 
 
 def python_of(config: Any) -> Sequence[str]:

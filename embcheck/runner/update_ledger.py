@@ -93,13 +93,10 @@ def as_toml(entry: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(name)} = {_value(each)}' for name, each in value.items())} }}"
+        pairs = ((name if name.isidentifier() else _value(name), _value(each)) for name, each in value.items())
+        return f"{{ {', '.join(map(' = '.join, pairs))} }}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     return json.dumps(visible(value), ensure_ascii=False)  # a text of JSON is one of TOML
-
-
-def _key(name: str) -> str:
-    return name if name.isidentifier() else _value(name)
