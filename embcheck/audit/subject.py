@@ -8,7 +8,6 @@ import inspect
 import io
 import sys
 import textwrap
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from embcheck.audit.finding import Finding, NotApplicable
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.engine.script import reached
 from embcheck.record.totals import grouped
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
@@ -154,31 +154,9 @@ def folder_of(module: str) -> str:
 
 def sources(roots: list[Any]) -> list[str]:
     """The sources of functions and of all functions and classes of this package that they reach, those first."""
-    found: dict[str, Any] = {}
-
-    def visit(thing: Any) -> None:
-        if thing.__name__ in found:
-            return
-        found[thing.__name__] = None  # a place, against cycles
-        members = [thing] if isinstance(thing, types.FunctionType) else vars(thing).values()
-        functions = [member for member in members if isinstance(member, types.FunctionType)]
-        used = [part.__globals__.get(name) for part in functions for name in names_in(part.__code__)]
-        for each in (*getattr(thing, "__bases__", ()), *used):
-            if isinstance(each, (types.FunctionType, type)) and each.__module__.startswith("embcheck."):
-                visit(each)
-        del found[thing.__name__]
-        found[thing.__name__] = thing
-
-    for root in roots:
-        visit(root)
-    parts = [textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines() for thing in found.values()]
+    own = (thing for thing in reached(roots)[0].values() if getattr(thing, "__module__", "").startswith("embcheck."))
+    parts = [textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines() for thing in own]
     return [line for part in parts for line in (*part, "", "")]
-
-
-def names_in(code: types.CodeType) -> list[str]:
-    """The global names that a function's code and the functions inside it use."""
-    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in names_in(const)]
-    return [*code.co_names, *inner]
 
 
 def exit_status(text: str) -> int | None:
