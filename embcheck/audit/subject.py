@@ -1,23 +1,28 @@
-"""What a law of the audit is given: the facts of a model, and the way to run a program on fresh ones."""
+"""What a law of the audit is given, the facts of a model and the way to run a program on fresh ones; and how laws judge it."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import io
+import os
 import sys
 import textwrap
-from collections.abc import Callable
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from embcheck.audit import hf
-from embcheck.audit.discovery import Facts, inputs_of
-from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import Finding, NotApplicable
+from embcheck.audit import hf, laws
+from embcheck.audit.discovery import Facts, explored, inputs_of
+from embcheck.audit.factory import Source, fresh, imported, made
+from embcheck.audit.finding import AS_BUILT, LAWS, Finding, Judged, NotApplicable, Unbuilt, Undecided, told
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
@@ -163,3 +168,57 @@ def exit_status(text: str) -> int | None:
     """How a script ends, run in this process; None if it raises what it makes no status of."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
+
+
+# -- what is done in a process of its own: a model is looked at, or judged ----------------------------------------------
+
+
+def ready(source: Source, *, runs: bool = False) -> None:
+    """Imports, once for all forks of this process, what a source needs; a factory only if it is known that it ``runs``."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    laws.load()
+    if source["kind"] == "hf":
+        hf.warm(source)
+    elif runs:
+        imported(source)
+    importlib.import_module("torch._dynamo")  # which an optimizer imports at its first step
+
+
+def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> Iterator[tuple[Source, Facts, float] | Unbuilt]:
+    """The source that is settled, its model's facts, and seconds of CPU time; or why there is no model."""
+    try:
+        settled = hf.settle(source) if source["kind"] == "hf" and source["config"] is None else source
+        yield settled, explored(settled, expect, variant), time.process_time()
+    except Unbuilt as reason:
+        yield reason
+    except Exception as error:
+        yield Unbuilt(f"looking at it failed: {_placed(error)}")
+
+
+def each_judged(laws: Iterable[str], source: Source, facts: Facts, variant: str) -> Iterator[Judged]:
+    """What laws say of a model, one after the other."""
+    return (judged(law, source, facts, variant) for law in laws)
+
+
+def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> Judged:
+    """What a law says of a model, with the CPU time that it took."""
+    one, started = Judged(law, variant), time.process_time()
+    try:
+        said = LAWS[law].judge(Subject(source, facts, variant))
+        one.notes = [each for each in said if isinstance(each, str)]
+        one.findings = [each for each in said if not isinstance(each, str)]
+    except NotApplicable as reason:
+        one.reason = str(reason)
+    except (Undecided, Unbuilt) as reason:
+        one.failure = str(reason)
+    except BaseException as error:
+        one.failure = _placed(error)
+    one.cpu = time.process_time() - started
+    return one
+
+
+def _placed(error: BaseException) -> str:
+    """An error in one line, with where it was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told(error)} ({os.path.basename(where.filename)}:{where.lineno})"

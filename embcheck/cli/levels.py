@@ -13,8 +13,7 @@ import typer
 from embcheck.cli.usage import refuse
 from embcheck.core.machine import Machine, flags_of, seen
 from embcheck.core.options import COMMAND, options_of
-from embcheck.engine.levels.beside import DECK
-from embcheck.engine.levels.level import Level, UnknownLevel, evidence, lacking, named, unproved
+from embcheck.engine.levels.level import DECK, Level, UnknownLevel, evidence, lacking, named, unproved
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record, RecordError, read
 from embcheck.record.store import STORE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import profile_names
+from embcheck.cli.parameters import profile_names
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
