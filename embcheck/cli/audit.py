@@ -83,8 +83,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                     refuse(done.model.unbuilt)
                 found += done.verdicts
                 if writer is not None:
-                    for verdict in done.verdicts:
-                        writer.verdict(verdict)
+                    writer.verdict(*done.verdicts)
                 kept = [(example, machine) for example in done.model.findings]
                 keep_failures(kept, store_of(folder), source=done.source, expect=expect)
                 show(done.model, out, store_of(folder), whole=not many)
@@ -122,10 +121,8 @@ def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: 
     except OSError as error:
         refuse(f"can't write to {folder}: {error.strerror}")
     writer.header(**facts)
-    for statement in statements:
-        writer.statement(statement)
-    for verdict in found:
-        writer.verdict(verdict)
+    writer.statement(*statements)
+    writer.verdict(*found)
     if found:
         typer.echo(f"going on with {writer.path}: {len(models(found))} models are done")
     return writer

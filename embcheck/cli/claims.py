@@ -110,10 +110,8 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
         results.add(Batch(f"claims/{group[0].claim.experiment}", experiments, verdicts))
         if writer is None:
             continue
-        for one in group:
-            writer.statement(said[one.claim.law])
-        for verdict in verdicts:
-            writer.verdict(verdict)
+        writer.statement(*(said[one.claim.law] for one in group))
+        writer.verdict(*verdicts)
         for one in group:
             for figure in one.shown.figures.values():
                 writer.figure(one.claim.law, figure)

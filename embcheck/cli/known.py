@@ -87,15 +87,8 @@ def _list(found: Known) -> None:
 
 
 def _one(found: Known, cause: Cause) -> None:
-    rows = {
-        "api": cause.api,
-        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
-        "upstream": found.reported(cause),
-        "umbrella": cause.umbrella,
-        "since": found.since(cause),
-        "fixed": found.fixed(cause),
-    }
-    _told(cause, rows)
+    rows = {"umbrella": cause.umbrella, "since": found.since(cause), "fixed": found.fixed(cause)}
+    _told(cause, found.reported(cause), rows)
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
@@ -104,21 +97,19 @@ def _one(found: Known, cause: Cause) -> None:
 
 def _one_of_models(cause: ModelCause) -> None:
     rows = {
-        "api": cause.api,
-        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
-        "upstream": cause.reported,
         "where": ", ".join(cause.where),
         "why": " ".join(cause.reason.split()),
         "mend": " ".join(cause.fix.split()),
         "seen": f"with transformers {cause.seen}",
     }
-    _told(cause, rows)
+    _told(cause, cause.reported, rows)
     typer.echo(f"\n{scripts(MODEL_SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
 
 
-def _told(cause: Cause | ModelCause, rows: Mapping[str, str]) -> None:
+def _told(cause: Cause | ModelCause, upstream: str, rows: Mapping[str, str]) -> None:
     typer.echo(f"{cause.name}\n{cause.title}\n")
-    for name, words in rows.items():
+    severity = f"{cause.severity}: {SEVERITIES[cause.severity]}"
+    for name, words in {"api": cause.api, "severity": severity, "upstream": upstream, **rows}.items():
         if words:
             typer.echo(f"  {name:10} {words}")
 

@@ -6,13 +6,13 @@ The scripts are files beside the pages, which are written by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from packaging.version import Version
 
-from embcheck.core.cause import SEVERITIES, Cause, by_severity
+from embcheck.core.cause import SEVERITIES, AnyCause, Cause, by_severity
 from embcheck.core.ledger import Entry
 from embcheck.core.machine import conditions
 from embcheck.known.recorded import Recorded
@@ -145,7 +145,7 @@ def index(known: Known) -> str:
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
-        "\n".join(_counts(known)),
+        counts(known.causes, "entries", lambda causes: sum(len(known.of(cause)) for cause in causes)),
         f"## The {len(most)} that matter",
         "What ordinary training meets and what shows no error. Each snippet ends with an assertion that fails on torch 2.13.0.",
         "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
@@ -217,14 +217,14 @@ def paragraphs(*parts: str) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _counts(known: Known) -> list[str]:
-    lines = ["| severity | causes | entries | with a report | |", "| --- | --: | --: | --: | --- |"]
+def counts(causes: Iterable[AnyCause], noun: str, number: Callable[[list[AnyCause]], int]) -> str:
+    """A table of how many causes of each severity there are, the number of what they have, and of those with a report."""
+    lines = [f"| severity | causes | {noun} | with a report | |", "| --- | --: | --: | --: | --- |"]
     for name, words in SEVERITIES.items():
-        causes = [cause for cause in known.causes if cause.severity == name]
-        entries = sum(len(known.of(cause)) for cause in causes)
-        reports = sum(bool(cause.upstream) for cause in causes)
-        lines.append(f"| {name} | {len(causes)} | {entries} | {reports} | {words} |")
-    return lines
+        found = [cause for cause in causes if cause.severity == name]
+        reports = sum(bool(cause.upstream) for cause in found)
+        lines.append(f"| {name} | {len(found)} | {number(found)} | {reports} | {words} |")
+    return "\n".join(lines)
 
 
 def _snippet(number: int, cause: Cause) -> list[str]:

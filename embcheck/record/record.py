@@ -114,11 +114,13 @@ class Writer:
     def header(self, **facts: Any) -> None:
         self.write("header", {"format": FORMAT, **facts})
 
-    def statement(self, statement: Statement) -> None:
-        self.write("law", {"law": asdict(statement)})
+    def statement(self, *statements: Statement) -> None:
+        for statement in statements:
+            self.write("law", {"law": asdict(statement)})
 
-    def verdict(self, verdict: Verdict) -> None:
-        self.write("verdict", {"verdict": verdict.to_dict()})
+    def verdict(self, *verdicts: Verdict) -> None:
+        for verdict in verdicts:
+            self.write("verdict", {"verdict": verdict.to_dict()})
 
     def figure(self, law: str, figure: Figure) -> None:
         """What a law's cases showed, to be drawn."""

@@ -147,10 +147,8 @@ class Session:
         new = [statement for statement in batch.laws if statement.law not in self.record.laws]
         self.record.laws.update((statement.law, statement) for statement in new)
         if self.writer is not None:
-            for statement in new:
-                self.writer.statement(statement)
-            for verdict in batch.verdicts:
-                self.writer.verdict(verdict)
+            self.writer.statement(*new)
+            self.writer.verdict(*batch.verdicts)
 
     def take_level(self) -> None:
         """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
