@@ -148,7 +148,11 @@ def index(known: Known) -> str:
         counts(known.causes, "entries", lambda causes: sum(len(known.of(cause)) for cause in causes)),
         f"## The {len(most)} that matter",
         "What ordinary training meets and what shows no error. Each snippet ends with an assertion that fails on torch 2.13.0.",
-        "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
+        "\n".join(
+            f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ([text for the tracker](issues/{cause.name}.md)) "
+            f"`{cause.api}`: {inline(cause.title)}\n```python\n{cause.snippet}\n```"
+            for number, cause in enumerate(most, 1)
+        ),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
         "What raises, messages, and what only older releases get wrong have [a page like this](others.md).",
@@ -225,12 +229,6 @@ def counts(causes: Iterable[AnyCause], noun: str, number: Callable[[list[AnyCaus
         reports = sum(bool(cause.upstream) for cause in found)
         lines.append(f"| {name} | {len(found)} | {number(found)} | {reports} | {words} |")
     return "\n".join(lines)
-
-
-def _snippet(number: int, cause: Cause) -> list[str]:
-    text = f"[text for the tracker](issues/{cause.name}.md)"
-    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ({text}) `{cause.api}`: {inline(cause.title)}"
-    return [head, "```python", *cause.snippet.split("\n"), "```"]
 
 
 def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:

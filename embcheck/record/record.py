@@ -238,15 +238,13 @@ def _with(record: Record | None, data: Any) -> Record:
     if record is not None and kind not in ("verdict", "law", "figure", "footer"):
         raise Malformed(f"unknown kind {kind!r}")
     try:
-        return Record(_header(data)) if record is None else _added(record, kind, data)
+        if record is not None:
+            return _added(record, kind, data)
+        # A later version may know more of a machine.
+        built(Header, data | ({"machine": Machine.of(data["machine"]).to_dict()} if "machine" in data else {}))
+        return Record(built(dict[str, Any], data))
     except Malformed as error:
         raise Malformed(f"not a {kind}: {error}") from None
-
-
-def _header(data: dict[str, Any]) -> dict[str, Any]:
-    # A later version may know more of a machine.
-    built(Header, data | ({"machine": Machine.of(data["machine"]).to_dict()} if "machine" in data else {}))
-    return built(dict[str, Any], data)
 
 
 def _added(record: Record, kind: str, data: dict[str, Any]) -> Record:

@@ -132,9 +132,6 @@ def counted(number: int, noun: str = "law") -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-# -- the exit code ------------------------------------------------------------------------------------------------------
-
-
 #: Laws that the reason names.
 _NAMED = 3
 #: What an exit code means where nothing more is known of the run.

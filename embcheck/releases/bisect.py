@@ -104,9 +104,6 @@ def last_patches(listed: Sequence[str]) -> list[str]:
     return [str(best[minor]) for minor in sorted(best)]
 
 
-# -- a script in one release --------------------------------------------------------------------------------------------
-
-
 #: Seconds of CPU time that a script may take, its import of torch included, and seconds for which it may use next to none: one
 #: that tells itself that a child waits for ever takes two minutes.
 _SECONDS, _IDLE = 180.0, 300.0

@@ -68,9 +68,6 @@ def svg(figure: Figure) -> str:
     return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", text)
 
 
-# -- charts -------------------------------------------------------------------------------------------------------------
-
-
 ENGINES = ("scope", "product", "random", "witness")
 
 

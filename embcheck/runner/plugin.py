@@ -117,7 +117,11 @@ def pytest_configure(config: pytest.Config) -> None:
     with _refusing():
         settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
-        _check_regions(ledger_of(config), settings)
+        # A user's may speak of laws or facts that there are not; the shipped one is tested.
+        ledger, laws = ledger_of(config), {law.name for family in load_families().values() for law in family.laws}
+        with _refusing():
+            # Of a subject's families only those that speak of its kind are there.
+            check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
@@ -126,14 +130,6 @@ def pytest_configure(config: pytest.Config) -> None:
         from embcheck.runner.last_failed import LastFailed
 
         config.pluginmanager.register(LastFailed(session))
-
-
-def _check_regions(ledger: Ledger, settings: Settings) -> None:
-    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested."""
-    laws = {law.name for family in load_families().values() for law in family.laws}
-    with _refusing():
-        # Of a subject's families only those that speak of its kind are there.
-        check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -91,15 +91,6 @@ class Session:
             self.writer.header(**self.record.header)
         self.headed = True
 
-    def _prove(self, machine: Machine | None) -> None:
-        """What a process tells of the machine, before its first verdict."""
-        if machine is None:
-            return
-        if self.machine is None:
-            self.machine, self.record.header["machine"] = machine, machine.to_dict()
-        elif machine != self.machine:
-            self.results.notes.append(f"another process of this run proved another machine: {machine}")
-
     # -- workers -------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
@@ -133,16 +124,16 @@ class Session:
         if report.failed:
             self.account.failed(report.nodeid, report.longrepr)
 
-    def take(self, batch: Batch, *, counted: bool = True) -> None:
-        """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
-        self._prove(batch.machine)
+    def take(self, batch: Batch) -> None:
+        """Verdicts of one item, or of none: kept, and written at once."""
+        if self.machine is None and batch.machine is not None:
+            self.machine, self.record.header["machine"] = batch.machine, batch.machine.to_dict()
+        elif batch.machine not in (None, self.machine):
+            self.results.notes.append(f"another process of this run proved another machine: {batch.machine}")
         self._head()
         if self.baseline is not None:
             batch = replace(batch, verdicts=list(map(self.baseline.marked, batch.verdicts)))
-        if counted:
-            self.results.add(batch)
-        else:
-            self.results.verdicts += batch.verdicts
+        self.results.add(batch)
         self.record.verdicts += batch.verdicts
         new = [statement for statement in batch.laws if statement.law not in self.record.laws]
         self.record.laws.update((statement.law, statement) for statement in new)
@@ -156,7 +147,7 @@ class Session:
         if swept is None:
             return
         self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
-        self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
+        self.take(Batch("", 0, list(swept.verdicts), swept.laws))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
@@ -167,7 +158,7 @@ class Session:
         limit, ledgers = PROFILES[self.settings.profile].limit, self.settings.ledgers
         with temporary_files_in(self.folder):
             seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledgers)
-        self.take(Batch("", 0, [seen]), counted=False)
+        self.take(Batch("", 0, [seen]))
         verdict = self.record.verdicts[-1]
         for example in verdict.counterexamples:
             self.reduced[verdict.family, example.kind] = example

@@ -142,9 +142,6 @@ def steps_keep_the_tie(subject: Subject) -> Result:
     return subject.findings(stepped)
 
 
-# -- padding ------------------------------------------------------------------------------------------------------------
-
-
 @audit_law("In a fresh model the padding row of every table is zero.")
 def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     facts = subject.facts

@@ -105,9 +105,6 @@ def case_of(name: bytes) -> Axes:
     return CASE_TYPES[type_name](*values)
 
 
-# -- workers that hang --------------------------------------------------------------------------------------------------
-
-
 class Watch(threading.Thread):
     """Kills the workers of this process, whose slots lie in a folder, that hang in one case.
 
