@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
 from embcheck.record.grid import Run
 from embcheck.record.record import Record
@@ -89,11 +89,8 @@ class Shown:
     @property
     def name(self) -> str:
         """As its row is headed: the architecture before the class."""
-        return self.model.subject.removeprefix("hf:").replace(":", " ", 1) if self.is_hf else self.model.subject
-
-    @property
-    def is_hf(self) -> bool:
-        return self.model.subject.startswith("hf:")
+        subject = self.model.subject
+        return subject.removeprefix("hf:").replace(":", " ", 1) if subject.startswith("hf:") else subject
 
     @property
     def mark(self) -> Mark:
@@ -116,18 +113,17 @@ class Shown:
         for status in sorted(Status, reverse=True):
             reasons = self.model.reasons(status)
             if reasons:
-                listed = [(reason, [_law(v) for v in verdicts]) for reason, verdicts in reasons.items()]
-                found.append((Mark(status.word), listed))
+                named = {
+                    reason: [v.law if v.mode == AS_BUILT else f"{v.law} ({v.mode})" for v in verdicts]
+                    for reason, verdicts in reasons.items()
+                }
+                found.append((Mark(status.word), list(named.items())))
         return found
 
     @property
     def haystack(self) -> str:
         kinds = " ".join(found.example.kind for found in self.findings)
         return f"{self.name} {self.model.description} {self.model.unbuilt} {kinds}".lower()
-
-
-def _law(verdict: Verdict) -> str:
-    return verdict.law if verdict.mode == AS_BUILT else f"{verdict.law} ({verdict.mode})"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,11 @@ def update(
     made = list(entries(verdicts, examples, measured))
     if made:
         held = path.read_text(encoding="utf-8") if path.exists() else ""
-        write_whole(path, "\n".join(filter(None, [held, *map(as_toml, made)])))
+        tables = (
+            "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in each.items()), ""])
+            for each in made
+        )
+        write_whole(path, "\n".join(filter(None, [held, *tables])))
         read(path)
     return len(made)
 
@@ -85,10 +89,6 @@ def entries(
             "reason": f"Written by embcheck run --update-ledger on {date.today()}: {least.words}.",
             "measured": dict(measured),
         }
-
-
-def as_toml(entry: Mapping[str, Any]) -> str:
-    return "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in entry.items()), ""])
 
 
 def _value(value: Any) -> str:
