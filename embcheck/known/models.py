@@ -28,11 +28,7 @@ _FOUND = (
 
 
 def model_causes(path: Path = DATA) -> dict[str, ModelCause]:
-    """The causes by name.
-
-    Raises:
-        LedgerError: for a file that can't be read, or as `causes_in` does.
-    """
+    """The causes by name; for what it raises see `toml` and `causes_in`."""
     data = toml(path)
     unknown = sorted(set(data) - {"cause"})
     if unknown:

@@ -60,22 +60,13 @@ def _refusing() -> Iterator[None]:
 
 
 def settings_of(config: pytest.Config) -> Settings:
-    """The session's settings.
-
-    Raises:
-        pytest.UsageError: for a profile or device that does not exist.
-    """
     given = {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
     with _refusing():
         return Settings.of(given).checked()
 
 
 def ledger_of(config: pytest.Config) -> Ledger:
-    """The entries in force for the installed torch.
-
-    Raises:
-        pytest.UsageError: for a ledger that can't be read.
-    """
+    """The entries in force for the installed torch."""
     if _LEDGER not in config.stash:
         try:
             with _refusing():

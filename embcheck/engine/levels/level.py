@@ -68,11 +68,7 @@ class Level:
 
 
 def named(text: str) -> tuple[Level, ...]:
-    """The levels of a list with commas between, or all.
-
-    Raises:
-        UnknownLevel: for a name that is none.
-    """
+    """The levels of a list with commas between, or all; see `level` for what it raises."""
     names = NAMES if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     return tuple(map(level, names))
 
