@@ -44,7 +44,7 @@ def same(
     if isinstance(expected, np.ndarray):
         got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
-        if bool(got.raw == expected) and (type(got.raw) is bool or not isinstance(expected, bool)):
+        if (type(got.raw) is bool or not isinstance(expected, bool)) and bool(got.raw == expected):
             return HOLDS
         kind, other = "value" if got.raw is not None else "missing", beside.path if beside is not None else ""
         return Difference(kind, got.path, got.raw, expected, f"{got.raw!r}, expected {expected!r}", beside=other)
