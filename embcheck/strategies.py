@@ -136,11 +136,7 @@ def _strategy(
 
 
 def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis that is drawn: those that are given, else the family's, and of sizes every threshold.
-
-    Raises:
-        TypeError, ValueError: as `lookups` does.
-    """
+    """The values of each axis that is drawn: those that are given, else the family's, and of sizes every threshold."""
     sizes = {"num_embeddings": ROWS, "embedding_dim": WIDTHS, "numel": TOKENS}
     known = {**family.space.axes, **sizes, "seed": tuple(range(256))} if names else dict(family.space.axes)
     axes: dict[str, tuple[Any, ...]] = {}

@@ -54,7 +54,7 @@ TORCH_FREE_MODULES = {
     "engine": ("reduce", "literal", "source", "script"),
     "engine.crashes": ("slot", "isolate", "crash"),
     "runner": ("merge", "run", "plugin", "session"),
-    "audit": ("tiny", "finding", "causes", "processes", "hf", "session", "report"),
+    "audit": ("tiny", "finding", "processes", "hf", "session", "report"),
     "claims": ("case", "claim", "report"),
     "subject": ("collect",),
 }

@@ -9,15 +9,13 @@ import pytest
 import torch
 
 from embcheck.audit import hf, laws
-from embcheck.audit.causes import causes
 from embcheck.audit.faults import PLANTED
-from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding, Judged, Unbuilt
-from embcheck.audit.judging import judged, looked_at
+from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding, Judged, Unbuilt, causes
 from embcheck.audit.program import first_tensor
 from embcheck.audit.report import closing
-from embcheck.audit.right import RIGHT
 from embcheck.audit.session import BUILT, verdicts
-from embcheck.audit.specimen import Specimen, Untied, target
+from embcheck.audit.specimen import RIGHT, Specimen, Untied, target
+from embcheck.audit.subject import judged, looked_at
 from embcheck.audit.tiny import VOCABULARY, shrunk
 from embcheck.cli.audit import _earlier, _writer
 from embcheck.core.verdict import Statement, Status, Verdict

@@ -20,11 +20,10 @@ from command import Command
 from embcheck.audit import laws
 from embcheck.audit.discovery import explored
 from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
-from embcheck.audit.judging import judged, looked_at
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited
-from embcheck.audit.subject import folder_of
+from embcheck.audit.subject import folder_of, judged, looked_at
 from embcheck.cli.audit import exit_code
 from embcheck.core.machine import seen
 from embcheck.core.replay_state import ERROR, FIXED, fixed

@@ -86,8 +86,8 @@ def test_shards_become_one_cell_and_are_kept(ray: Any, python: Path, tmp_path: P
         assert cell.record is not None
         assert cell.record.complete
         assert {verdict.law for verdict in cell.record.verdicts} == {"law1", "law2", "law3", "law4"}
-        assert cell.folder is not None
-        assert (cell.folder / "record.ndjson").is_file()
+        assert cell.store is not None
+        assert (cell.store / "record.ndjson").is_file()
     assert sorted((tmp_path / "runs").read_text().split()) == ["1/2", "2/2"], "once each, and the whole not at all"
 
 

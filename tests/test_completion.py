@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import Command, Patch
 
-from embcheck.cli import completion
+from embcheck.cli import parameters as completion
 from embcheck.core.options import COMMAND, FORMS, options_of
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families

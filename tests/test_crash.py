@@ -19,8 +19,7 @@ from embcheck.core.verdict import Status
 from embcheck.engine.crashes import alone, crash, patience
 from embcheck.engine.crashes.crash import verdict_of_crash
 from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time
-from embcheck.engine.crashes.slot import Deaths, Running, Slot, read_slot
-from embcheck.engine.crashes.watch import Watch
+from embcheck.engine.crashes.slot import Deaths, Running, Slot, Watch, read_slot
 from embcheck.engine.tally import named
 from embcheck.record.record import Record, read
 

@@ -14,8 +14,8 @@ from embcheck.record.compare import Baseline
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record
 from embcheck.record.totals import Totals, by_word
+from embcheck.report.changes import show_grid, table
 from embcheck.report.github import summary, workflow_commands
-from embcheck.report.matrix import show, table
 from embcheck.report.page import of_record, render
 from embcheck.report.terminal import closing_lines
 from embcheck.runner.run import Settings
@@ -56,7 +56,7 @@ def test_what_gave_no_verdict_is_in_summary_page_and_grid() -> None:
     reasons = {"a/torch/eager/scope/0": "SystemExit: 7", "test_b.py": "ModuleNotFoundError: no b"}
     record = Record({}, [FINE], {"stopped": "finished", "exit_code": 1, "unaccounted": reasons})
     out = Console(file=io.StringIO(), width=400)
-    show(Grid([Run("a", record)]), out, trials={})
+    show_grid(Grid([Run("a", record)]), out, trials={})
     assert isinstance(out.file, io.StringIO)
     for told in (summary(record), render([of_record(record)]), out.file.getvalue()):
         for item, reason in reasons.items():

@@ -16,8 +16,8 @@ from test_screen import ended, run_of
 
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here
-from embcheck.record.ending import because
 from embcheck.record.store import STORE, kept_in
+from embcheck.record.totals import because
 from embcheck.report import document, junit, sarif
 from embcheck.runner import last_failed
 from embcheck.runner.run import Settings

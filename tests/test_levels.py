@@ -23,9 +23,21 @@ from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Counterexample, Status, Verdict
-from embcheck.engine.levels import beside as beside_module
-from embcheck.engine.levels.beside import Beside, Swept, placed
-from embcheck.engine.levels.level import LOWEST, NAMES, UnknownLevel, below, lacking, level, level_of, named, unproved
+from embcheck.engine.levels import level as beside_module
+from embcheck.engine.levels.level import (
+    LOWEST,
+    NAMES,
+    Beside,
+    Swept,
+    UnknownLevel,
+    below,
+    lacking,
+    level,
+    level_of,
+    named,
+    placed,
+    unproved,
+)
 from embcheck.engine.script import script
 from embcheck.modes.mode import MODES
 from embcheck.record.record import Writer

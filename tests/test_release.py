@@ -16,10 +16,9 @@ from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.engine.source import contents, copy, digest
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record, Writer
-from embcheck.releases.bisect import Turn, bisect, last_patches, turns
+from embcheck.releases.bisect import Outcome, Turn, bisect, last_patches, try_script, turns
 from embcheck.releases.cell import Cell, Selection, run_cell
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError, UnknownRelease
-from embcheck.releases.trial import Outcome, try_script
 
 HERE = Environment(Path(sys.executable), "2.13.0", "a build")
 
@@ -89,11 +88,11 @@ OTHER = ("x86_64", "another CPU")
 def test_a_finished_cell_is_kept_until_it_is_torn_or_another_is_due(laboratory: Laboratory, monkeypatch: Patch) -> None:
     first, second = laboratory.cell(), laboratory.cell()
     assert (first.kept, second.kept, laboratory.runs) == (False, True, 1)
-    assert first.folder is not None
+    assert first.store is not None
     assert second.record == first.record is not None
     for more in ({"seed": 1}, {"profile": "quick"}, {"keyword": "bag"}, {"modes": "all"}):
         assert not laboratory.cell(**more).kept
-    record = first.folder / "record.ndjson"
+    record = first.store / "record.ndjson"
     record.write_text(record.read_text().splitlines()[0] + "\n")
     assert [laboratory.cell().kept for _ in range(2)] == [False, True]
     monkeypatch.setattr("embcheck.releases.cell.machine", lambda: OTHER)
@@ -113,19 +112,19 @@ def test_what_did_not_finish_is_told_and_run_again(laboratory: Laboratory, statu
 
 def test_a_cell_that_was_finished_meanwhile_is_taken(laboratory: Laboratory, monkeypatch: Patch) -> None:
     first = laboratory.cell()
-    assert first.folder is not None
-    elsewhere = first.folder.rename(first.folder.with_name("elsewhere"))
+    assert first.store is not None
+    elsewhere = first.store.rename(first.store.with_name("elsewhere"))
     begun = laboratory.wait
 
     def finished_meanwhile(timeout: float | None = None) -> int:
-        assert first.folder is not None
-        elsewhere.rename(first.folder)
+        assert first.store is not None
+        elsewhere.rename(first.store)
         return begun(timeout)
 
     monkeypatch.setattr(laboratory, "wait", finished_meanwhile)
     second = laboratory.cell()
     assert (second.problem, second.kept, laboratory.runs) == ("", False, 2)
-    assert [path.name for path in laboratory.cache.cells.iterdir()] == [first.folder.name]
+    assert [path.name for path in laboratory.cache.cells.iterdir()] == [first.store.name]
 
 
 def record(*statuses: Status) -> Record:
@@ -248,8 +247,8 @@ KILLED_ONCE = "import os, sys; from pathlib import Path; here = Path(__file__).w
     "end", ["old or os.abort()", "import time; old or time.sleep(600)", "old or [None for _ in iter(int, 1)]"]
 )
 def test_what_was_killed_or_had_no_end_is_tried_again(tmp_path: Path, monkeypatch: Patch, end: str) -> None:
-    monkeypatch.setattr("embcheck.releases.trial._SECONDS", 2.0)
-    monkeypatch.setattr("embcheck.releases.trial._IDLE", 2.0)
+    monkeypatch.setattr("embcheck.releases.bisect._SECONDS", 2.0)
+    monkeypatch.setattr("embcheck.releases.bisect._IDLE", 2.0)
     script = KILLED_ONCE.format(end)
     assert try_script(script, HERE, tmp_path) is DARK
     assert not list(tmp_path.glob("*.json"))

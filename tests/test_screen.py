@@ -20,8 +20,7 @@ from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.options import COLOURS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
-from embcheck.record.ending import because
-from embcheck.record.totals import Totals, cases_by_family, shares
+from embcheck.record.totals import Totals, because, cases_by_family, shares
 from embcheck.report.failure import lines
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console

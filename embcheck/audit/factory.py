@@ -48,11 +48,7 @@ def imported(source: Source) -> Callable[[], Any]:
 
 
 def made(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Model, Inputs | None]:
-    """A fresh model, untouched but not compiled, and the inputs that came with it.
-
-    Raises:
-        Unbuilt: if the factory raises or returns no module.
-    """
+    """A fresh model, untouched but not compiled, and the inputs that came with it; see `returned` for what it raises."""
     model, inputs = returned(source, variant, seed)
     return uncompiled(model), inputs
 

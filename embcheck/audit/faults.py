@@ -13,8 +13,7 @@ from torch import nn
 from torch.nn import Parameter, init
 from torch.nn.functional import embedding, embedding_bag, linear
 
-from embcheck.audit.right import RIGHT
-from embcheck.audit.specimen import Specimen, Untied, after, derived
+from embcheck.audit.specimen import RIGHT, Specimen, Untied, after, derived
 
 #: By the class that has the fault, the kinds of finding of which one must be reported.
 PLANTED: dict[type[Specimen], tuple[str, ...]] = {}
@@ -31,7 +30,6 @@ def plant_after(method: str, name: str, kinds: str, change: Any, base: type[Spec
 
 
 def untie(self: Any) -> Any:
-    """Gives the head a copy of its weight."""
     self.head.weight = Parameter(self.head.weight.detach().clone())
     return self
 
@@ -118,7 +116,6 @@ plant(  # the product of a copy is the original's
 
 
 def plant_scaled(name: str, factor: float, base: type[Specimen] = Specimen) -> None:
-    """Multiplies the gradient of the table."""
     plant(name, WRONG_SUM, base, finish=lambda self: self.table.weight.register_hook(lambda grad: grad * factor))
 
 
@@ -227,13 +224,11 @@ def renamed(self: Any) -> Any:
 
 
 def restored_in_part(self: Any, state: Any) -> None:
-    """Loads what it finds."""
     init.zeros_(self.head.bias)
     self.load_state_dict(state, strict=False)
 
 
 def draw(self: Any) -> None:
-    """Draws rows into a buffer that is not saved."""
     self.register_buffer("drawn", torch.randn(61, 8), persistent=False)
 
 
@@ -257,12 +252,12 @@ plant("BufferNotSaved", "answers differ", Untied, finish=draw, logits=lambda sel
 # -- another number of tokens ------------------------------------------------------------------------------------------
 
 
-def keeping(method: str, owner: str, attribute: str, base: type[Specimen] = Specimen) -> dict[str, Any]:
+def keeping(method: str, owner: str, attribute: str) -> dict[str, Any]:
     """A resize that leaves an attribute of a part as it was."""
 
     def changed(self: Any, rows: int) -> Any:
         before = getattr(getattr(self, owner), attribute)
-        out = getattr(base, method)(self, rows)
+        out = getattr(Specimen, method)(self, rows)
         setattr(getattr(self, owner), attribute, before)
         return out
 

@@ -143,6 +143,8 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
     Raises:
         Unbuilt: if none builds.
     """
+    import torch
+
     from embcheck.audit.program import answer
 
     def runs(trial: dict[str, Any]) -> bool:
@@ -158,7 +160,10 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
         for config in proposals(source):
             trial = {**source, "config": config}
             try:
-                _fits(trial)
+                with torch.device("meta"):  # without memory
+                    count = sum(p.numel() for p in build(trial)[0].parameters())
+                if count > LARGEST:
+                    raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
             except Exception as error:
                 failure = error
                 continue
@@ -170,20 +175,6 @@ def settle(source: dict[str, Any]) -> dict[str, Any]:
     if not built:
         raise Unbuilt(f"no tiny configuration works: {told(failure)}")
     return next(filter(runs, (one for trial in built for one in _with_features(trial))), built[0])
-
-
-def _fits(trial: dict[str, Any]) -> None:
-    """Builds it without memory.
-
-    Raises:
-        ValueError: if it is not tiny.
-    """
-    import torch
-
-    with torch.device("meta"):
-        count = sum(p.numel() for p in build(trial)[0].parameters())
-    if count > LARGEST:
-        raise ValueError(f"{count:,} parameters with the small sizes that names could tell")
 
 
 def _with_features(trial: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from embcheck.audit.faults import PLANTED
 from embcheck.audit.processes import workers
-from embcheck.audit.right import RIGHT
 from embcheck.audit.session import audited
-from embcheck.audit.specimen import Specimen, Untied, target
+from embcheck.audit.specimen import RIGHT, Specimen, Untied, target
 from embcheck.core.verdict import Status
 
 

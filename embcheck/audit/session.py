@@ -10,8 +10,7 @@ from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from embcheck.audit.causes import Cause, causes
-from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Judged, Lost, Unbuilt
+from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Cause, Judged, Lost, Unbuilt, causes
 from embcheck.audit.processes import Ended, streamed
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import BUILT as BUILT_NAME
@@ -24,8 +23,6 @@ BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")
 
 @dataclass
 class Audit:
-    """What came of one model: its verdicts, and what builds this very model again."""
-
     subject: str
     verdicts: list[Verdict]
     source: dict[str, Any] = field(default_factory=dict)
@@ -85,16 +82,16 @@ def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -
         Unbuilt: if there is no model.
         Lost: if nobody knows.
     """
-    from embcheck.audit import judging
+    from embcheck.audit import subject
 
-    judging.ready(source)
+    subject.ready(source)
     try:
-        (answer,) = streamed(judging.looked_at, source, expect, variant, limit=limit)
+        (answer,) = streamed(subject.looked_at, source, expect, variant, limit=limit)
     except Ended as error:
         raise Lost(f"it can't be built: {error}") from error
     if isinstance(answer, Unbuilt):
         raise answer
-    judging.ready(answer[0], runs=True)
+    subject.ready(answer[0], runs=True)
     return answer
 
 
@@ -103,14 +100,14 @@ def judged_by(variant: str, source: dict[str, Any], facts: Any, limit: float, on
 
     After one that takes it down, or has no end, they go on in another.
     """
-    from embcheck.audit import judging
+    from embcheck.audit import subject
 
     laws = [only] if only else [law.name for law in LAWS.values() if variant in law.variants]
     done: list[Judged] = []
     while len(done) < len(laws):
         why = "the process died"
         try:
-            for one in streamed(judging.each_judged, laws[len(done) :], source, facts, variant, limit=limit):
+            for one in streamed(subject.each_judged, laws[len(done) :], source, facts, variant, limit=limit):
                 done.append(one)
         except Ended as error:
             why = str(error)
@@ -142,7 +139,6 @@ def again(failure: dict[str, Any], limit: float) -> Judged:
 
 
 def description(facts: Any) -> str:
-    """A model in one line."""
     parts = [facts.cls, f"{facts.parameters:,} parameters"]
     if facts.table:
         padding = "" if facts.padding is None else f", padding_idx {facts.padding}"

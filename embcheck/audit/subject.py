@@ -1,27 +1,32 @@
-"""What a law of the audit is given: the facts of a model, and the way to run a program on fresh ones."""
+"""What a law of the audit is given, the facts of a model and the way to run a program on fresh ones; and how laws judge it."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import io
+import os
 import sys
 import textwrap
-import types
-from collections.abc import Callable
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from embcheck.audit import hf
-from embcheck.audit.discovery import Facts, inputs_of
-from embcheck.audit.factory import Source, fresh, made
-from embcheck.audit.finding import Finding, NotApplicable, Result
+from embcheck.audit import hf, laws
+from embcheck.audit.discovery import Facts, explored, inputs_of
+from embcheck.audit.factory import Source, fresh, imported, made
+from embcheck.audit.finding import AS_BUILT, LAWS, Finding, Judged, NotApplicable, Unbuilt, Undecided, told
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.engine.script import reached
 from embcheck.record.totals import grouped
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
@@ -73,9 +78,9 @@ class Subject:
         except (LookupError, NotImplementedError) as error:
             raise NotApplicable(str(error) or type(error).__name__) from error
 
-    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> Result:
+    def findings(self, program: Callable[..., Problems], *, varied: bool = True, **options: Any) -> list[Any]:
         """The same as findings, each with a script that was run: one for each kind, for many of one have one cause."""
-        shown: Result = []
+        shown = []
         found = dict.fromkeys(self.problems(program, varied=varied, **options))
         for kind, group in grouped(found, lambda problem: problem[0]).items():
             _, where, words = group[0]
@@ -89,6 +94,16 @@ class Subject:
         """The program as a script that needs torch and the factory only: it exits 1 for problems of this kind alone."""
         literals = "".join(f", {name}={value!r}" for name, value in options.items())
         compiled = [uncompiled] if self.facts.compiled else []
+        if self.source["kind"] == "hf":
+            factory = hf.prelude(self.source, self.variant)
+        else:
+            module, _, name = str(self.source["target"]).partition(":")
+            factory = [
+                f"sys.path.insert(0, {folder_of(module)!r})",
+                f"import {module}",
+                "",
+                f"factory = {module}.{name}",
+            ]
         lines = [
             f"# {self.facts.cls}, {self.variant}: {kind}",
             "# exits 1 while there is such a problem, 0 if there is none, 2 for anything else, such as another problem",
@@ -99,7 +114,7 @@ class Subject:
             OTHERWISE,
             "",
             "import torch",
-            *self._factory(),
+            *factory,
             "",
             *sources([program, *([vary] if varied else []), *compiled]),
             "",
@@ -118,12 +133,6 @@ class Subject:
             f"sys.exit(1 if {kind!r} in [problem[0] for problem in problems] else 2 if problems else 0)",
         ]
         return "\n".join(lines) + "\n"
-
-    def _factory(self) -> list[str]:
-        if self.source["kind"] == "hf":
-            return hf.prelude(self.source, self.variant)
-        module, _, name = str(self.source["target"]).partition(":")
-        return [f"sys.path.insert(0, {folder_of(module)!r})", f"import {module}", "", f"factory = {module}.{name}"]
 
     def _inputs(self) -> list[str]:
         tensors = [value for value in self.inputs.values() if isinstance(value, torch.Tensor)]
@@ -150,34 +159,66 @@ def folder_of(module: str) -> str:
 
 def sources(roots: list[Any]) -> list[str]:
     """The sources of functions and of all functions and classes of this package that they reach, those first."""
-    found: dict[str, Any] = {}
-
-    def visit(thing: Any) -> None:
-        if thing.__name__ in found:
-            return
-        found[thing.__name__] = None  # a place, against cycles
-        members = [thing] if isinstance(thing, types.FunctionType) else vars(thing).values()
-        functions = [member for member in members if isinstance(member, types.FunctionType)]
-        used = [part.__globals__.get(name) for part in functions for name in names_in(part.__code__)]
-        for each in (*getattr(thing, "__bases__", ()), *used):
-            if isinstance(each, (types.FunctionType, type)) and each.__module__.startswith("embcheck."):
-                visit(each)
-        del found[thing.__name__]
-        found[thing.__name__] = thing
-
-    for root in roots:
-        visit(root)
-    parts = [textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines() for thing in found.values()]
+    own = (thing for thing in reached(roots)[0].values() if getattr(thing, "__module__", "").startswith("embcheck."))
+    parts = [textwrap.dedent(inspect.getsource(thing)).rstrip().splitlines() for thing in own]
     return [line for part in parts for line in (*part, "", "")]
-
-
-def names_in(code: types.CodeType) -> list[str]:
-    """The global names that a function's code and the functions inside it use."""
-    inner = [name for const in code.co_consts if isinstance(const, types.CodeType) for name in names_in(const)]
-    return [*code.co_names, *inner]
 
 
 def exit_status(text: str) -> int | None:
     """How a script ends, run in this process; None if it raises what it makes no status of."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         return alone.exit_status(lambda: exec(compile(text, "script", "exec"), {"__name__": "__main__"}))
+
+
+# -- what is done in a process of its own: a model is looked at, or judged ----------------------------------------------
+
+
+def ready(source: Source, *, runs: bool = False) -> None:
+    """Imports, once for all forks of this process, what a source needs; a factory only if it is known that it ``runs``."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    laws.load()
+    if source["kind"] == "hf":
+        hf.warm(source)
+    elif runs:
+        imported(source)
+    importlib.import_module("torch._dynamo")  # which an optimizer imports at its first step
+
+
+def looked_at(source: Source, expect: str, variant: str = AS_BUILT) -> Iterator[tuple[Source, Facts, float] | Unbuilt]:
+    """The source that is settled, its model's facts, and seconds of CPU time; or why there is no model."""
+    try:
+        settled = hf.settle(source) if source["kind"] == "hf" and source["config"] is None else source
+        yield settled, explored(settled, expect, variant), time.process_time()
+    except Unbuilt as reason:
+        yield reason
+    except Exception as error:
+        yield Unbuilt(f"looking at it failed: {_placed(error)}")
+
+
+def each_judged(laws: Iterable[str], source: Source, facts: Facts, variant: str) -> Iterator[Judged]:
+    """What laws say of a model, one after the other."""
+    return (judged(law, source, facts, variant) for law in laws)
+
+
+def judged(law: str, source: Source, facts: Facts, variant: str = AS_BUILT) -> Judged:
+    """What a law says of a model, with the CPU time that it took."""
+    one, started = Judged(law, variant), time.process_time()
+    try:
+        said = LAWS[law].judge(Subject(source, facts, variant))
+        one.notes = [each for each in said if isinstance(each, str)]
+        one.findings = [each for each in said if not isinstance(each, str)]
+    except NotApplicable as reason:
+        one.reason = str(reason)
+    except (Undecided, Unbuilt) as reason:
+        one.failure = str(reason)
+    except BaseException as error:
+        one.failure = _placed(error)
+    one.cpu = time.process_time() - started
+    return one
+
+
+def _placed(error: BaseException) -> str:
+    """An error in one line, with where it was raised."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told(error)} ({os.path.basename(where.filename)}:{where.lineno})"

@@ -59,7 +59,6 @@ _SIZES: tuple[tuple[str, int], ...] = (
     ),
     (r"(.*_)?num_filters", 2),
 )
-_PATTERNS = [(re.compile(pattern), size) for pattern, size in _SIZES]
 
 #: Fields of numbers that are no sizes although a pattern matches them.
 _KEPT = re.compile(
@@ -178,11 +177,13 @@ def _small(name: str, value: Any, layers: int, old_layers: int, heads: bool) -> 
     if isinstance(value, (list, tuple)) and _COUNTS.fullmatch(name):
         return [1] * len(value)
     if isinstance(value, (list, tuple)) and old_layers and len(value) >= old_layers > layers:
-        return [_small(name, member, layers, 0, heads) for member in _spread(list(value), layers)]
+        kinds = _kinds(value)  # of different ones where they differ
+        spread = kinds[:layers] if len(kinds) >= layers else [*value[: layers - len(kinds)], *kinds]
+        return [_small(name, member, layers, 0, heads) for member in spread]
     if not isinstance(value, int) or _KEPT.match(name):
         return value
-    for pattern, size in _PATTERNS:
-        if pattern.fullmatch(name):
+    for pattern, size in _SIZES:
+        if re.fullmatch(pattern, name):
             if (size == 2 and "layer" in name) or name in ("depth", "num_blocks"):
                 size = layers
             if not heads and size in (2, 4, 8) and "head" in name:
@@ -203,9 +204,3 @@ def _in_range(value: Any) -> Any:
 def _kinds(values: Any) -> list[Any]:
     """The different values, in the order in which they come."""
     return list({repr(value): value for value in values}.values())
-
-
-def _spread(values: list[Any], count: int) -> list[Any]:
-    """As many of the layers' values as there are layers, of different kinds where they differ."""
-    kinds = _kinds(values)
-    return kinds[:count] if len(kinds) >= count else values[: count - len(kinds)] + kinds

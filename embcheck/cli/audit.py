@@ -16,8 +16,7 @@ from embcheck.audit.finding import Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing, show
 from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
-from embcheck.cli.recording import keep_failures
-from embcheck.cli.usage import refuse
+from embcheck.cli.usage import keep_failures, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
@@ -84,8 +83,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                     refuse(done.model.unbuilt)
                 found += done.verdicts
                 if writer is not None:
-                    for verdict in done.verdicts:
-                        writer.verdict(verdict)
+                    writer.verdict(*done.verdicts)
                 kept = [(example, machine) for example in done.model.findings]
                 keep_failures(kept, store_of(folder), source=done.source, expect=expect)
                 show(done.model, out, store_of(folder), whole=not many)
@@ -123,10 +121,8 @@ def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: 
     except OSError as error:
         refuse(f"can't write to {folder}: {error.strerror}")
     writer.header(**facts)
-    for statement in statements:
-        writer.statement(statement)
-    for verdict in found:
-        writer.verdict(verdict)
+    writer.statement(*statements)
+    writer.verdict(*found)
     if found:
         typer.echo(f"going on with {writer.path}: {len(models(found))} models are done")
     return writer
@@ -179,5 +175,4 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
 
 
 def exit_code(found: list[Verdict]) -> int:
-    """1 if anything was found, or could not be judged."""
     return int(any(verdict.status >= Status.UNKNOWN for verdict in found))

@@ -10,8 +10,7 @@ import typer
 
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.cli.parameters import with_options
-from embcheck.cli.recording import close_record, keep_failures, open_record
-from embcheck.cli.usage import INTERNAL, NOTHING, refuse
+from embcheck.cli.usage import INTERNAL, NOTHING, close_record, keep_failures, open_record, refuse
 from embcheck.core.facts import closest
 from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.machine import here
@@ -111,10 +110,8 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
         results.add(Batch(f"claims/{group[0].claim.experiment}", experiments, verdicts))
         if writer is None:
             continue
-        for one in group:
-            writer.statement(said[one.claim.law])
-        for verdict in verdicts:
-            writer.verdict(verdict)
+        writer.statement(*(said[one.claim.law] for one in group))
+        writer.verdict(*verdicts)
         for one in group:
             for figure in one.shown.figures.values():
                 writer.figure(one.claim.law, figure)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import law_names
+from embcheck.cli.parameters import law_names
 from embcheck.cli.usage import law_named
 from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law

@@ -87,15 +87,8 @@ def _list(found: Known) -> None:
 
 
 def _one(found: Known, cause: Cause) -> None:
-    rows = {
-        "api": cause.api,
-        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
-        "upstream": found.reported(cause),
-        "umbrella": cause.umbrella,
-        "since": found.since(cause),
-        "fixed": found.fixed(cause),
-    }
-    _told(cause, rows)
+    rows = {"umbrella": cause.umbrella, "since": found.since(cause), "fixed": found.fixed(cause)}
+    _told(cause, found.reported(cause), rows)
     for entry in found.of(cause):
         seen = ", ".join(f"{release} {word}" for release, word in found.recorded[entry.name].releases.items())
         typer.echo(f"\n  {entry.name} ({seen})\n    {entry.reason}\n    {entry.witness}")
@@ -104,31 +97,34 @@ def _one(found: Known, cause: Cause) -> None:
 
 def _one_of_models(cause: ModelCause) -> None:
     rows = {
-        "api": cause.api,
-        "severity": f"{cause.severity}: {SEVERITIES[cause.severity]}",
-        "upstream": cause.reported,
         "where": ", ".join(cause.where),
         "why": " ".join(cause.reason.split()),
         "mend": " ".join(cause.fix.split()),
         "seen": f"with transformers {cause.seen}",
     }
-    _told(cause, rows)
+    _told(cause, cause.reported, rows)
     typer.echo(f"\n{scripts(MODEL_SCRIPTS).get(cause.name, cause.snippet).rstrip()}")
 
 
-def _told(cause: Cause | ModelCause, rows: Mapping[str, str]) -> None:
+def _told(cause: Cause | ModelCause, upstream: str, rows: Mapping[str, str]) -> None:
     typer.echo(f"{cause.name}\n{cause.title}\n")
-    for name, words in rows.items():
+    severity = f"{cause.severity}: {SEVERITIES[cause.severity]}"
+    for name, words in {"api": cause.api, "severity": severity, "upstream": upstream, **rows}.items():
         if words:
             typer.echo(f"  {name:10} {words}")
 
 
 def _write(folder: Path, records: list[Path], anew: bool) -> None:
+    from embcheck.engine.witness import script_of
+
     before = shipped_known()
     entries, causes = before.entries, before.causes
     found = updated(entries, before.recorded, of_records(record_at(path) for path in records))
     found = _looked(entries, found, anew)
-    first = _first_scripts(entries, [cause.name for cause in causes if cause.name not in before.scripts])
+    # Of a cause without a script that of its first entry's witness, where the installed torch shows it.
+    missing = [cause.name for cause in causes if cause.name not in before.scripts]
+    made = {name: script_of(next(entry for entry in entries if entry.cause == name)) for name in missing}
+    first = {name: text for name, text in made.items() if text}
     known = replace(before, recorded=found, scripts={**before.scripts, **first})
     models = model_causes()
     try:
@@ -155,18 +151,6 @@ def _replace(folder: Path, made: Mapping[str, str]) -> None:
     for old in (*folder.glob("*.md"), *folder.glob("*/*.md")):
         if old.relative_to(folder).as_posix() not in made:
             old.unlink()
-
-
-def _first_scripts(entries: Any, names: list[str]) -> dict[str, str]:
-    """A script of the first entry's witness for each of these causes, where the installed torch shows it."""
-    from embcheck.engine.witness import script_of
-
-    found = {}
-    for name in names:
-        text = script_of(next(entry for entry in entries if entry.cause == name))
-        if text:
-            found[name] = text
-    return found
 
 
 def _looked(entries: Any, found: Any, anew: bool) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ import typer
 from embcheck.cli.usage import refuse
 from embcheck.core.machine import Machine, flags_of, seen
 from embcheck.core.options import COMMAND, options_of
-from embcheck.engine.levels.beside import DECK
-from embcheck.engine.levels.level import Level, UnknownLevel, evidence, lacking, named, unproved
+from embcheck.engine.levels.level import DECK, Level, UnknownLevel, evidence, lacking, named, unproved
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record, RecordError, read
 from embcheck.record.store import STORE
-from embcheck.report.matrix import table
+from embcheck.report.changes import table
 from embcheck.report.style import console
 
 #: Options that are not handed on, or not as they were given.
@@ -38,7 +36,11 @@ def sweep(given: dict[str, Any], pytest_options: list[str]) -> int:
         refuse(str(error))
     profile = "quick" if given["profile"] == "gate" else given["profile"]
     select = given["select"] or ("" if given["law"] else " or ".join(DECK))
-    arguments = ["run", "--quiet", f"--profile={profile}", f"--select={select}", *_handed_on(given)]
+    arguments = ["run", "--quiet", f"--profile={profile}", f"--select={select}"]
+    for option in options_of(COMMAND).values():
+        value = given[option.parameter]
+        if option.name not in _OWN and value != option.default:
+            arguments.append(f"--{option.name}" if option.kind is bool else f"--{option.name}={value}")
     arguments += ["--", *pytest_options] if pytest_options else []
     machine, flags, code = seen(), flags_of(), 0
     columns: list[Run] = []
@@ -58,13 +60,6 @@ def sweep(given: dict[str, Any], pytest_options: list[str]) -> int:
     if any(column.record is not None for column in columns):
         console(width=max(140, 60 + 16 * len(columns))).print(table(Grid(columns), every=True))
     return code
-
-
-def _handed_on(given: dict[str, Any]) -> Iterator[str]:
-    for option in options_of(COMMAND).values():
-        value = given[option.parameter]
-        if option.name not in _OWN and value != option.default:
-            yield f"--{option.name}" if option.kind is bool else f"--{option.name}={value}"
 
 
 def _proved(level: Level, folder: Path) -> tuple[Record | None, str, bool]:

@@ -80,12 +80,6 @@ def top(
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
-#: What the shell completes, which typer would call "python -m embcheck" where it is started so.
-_NAME = "embcheck"
-
-#: Of these typer says 1 where it does not know the shell.
-_COMPLETION = {"--install-completion", "--show-completion"}
-
 #: What typer makes of an interruption, as a shell would.
 _INTERRUPTED = 130
 
@@ -114,13 +108,10 @@ def main() -> None:
 
 
 def _code_of_app() -> int:
-    """The exit code of the command: of a usage error 4, of an interruption 2.
-
-    Raises:
-        OSError: if nobody reads the output any more.
-    """
+    """The exit code of the command: of a usage error 4, of an interruption 2."""
     try:
-        code = app(prog_name=_NAME, standalone_mode=False)
+        # What the shell completes typer would call "python -m embcheck" where it is started so.
+        code = app(prog_name="embcheck", standalone_mode=False)
     except _UsageError as error:
         if error.format_message():  # without any argument the help has been printed
             typer.echo(f"embcheck: {error.format_message()}; see `embcheck --help`", err=True)
@@ -134,7 +125,7 @@ def _code_of_app() -> int:
     if code == _INTERRUPTED:
         typer.echo("embcheck: interrupted", err=True)
         return 2
-    if code == 1 and {*sys.argv[1:2]} & _COMPLETION:
+    if code == 1 and sys.argv[1:2] in (["--install-completion"], ["--show-completion"]):  # it does not know the shell
         return USAGE
     return code if isinstance(code, int) else 0
 

@@ -19,10 +19,10 @@ from embcheck.engine.source import copy
 from embcheck.record.compare import Change, Key
 from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
+from embcheck.releases.bisect import try_script
 from embcheck.releases.cell import Cell, Selection, run_cell, write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
-from embcheck.releases.trial import try_script
-from embcheck.report.matrix import show
+from embcheck.report.changes import show_grid
 from embcheck.report.style import console
 from embcheck.runner.run import Settings, UsageError
 
@@ -80,7 +80,10 @@ def releases(
         refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
     held, wanted = resources(asked, index, python, cache, needed=not clean)
     if clean or prune:
-        _delete(held, frozenset() if clean else frozenset(release.asked for release in wanted), cells=clean)
+        for name in held.remove(frozenset() if clean else frozenset(release.asked for release in wanted)):
+            typer.echo(f"deleted the environment {name}", err=True)
+    for folder in (held.cells, held.sources, held.folder / "trials") if clean else ():
+        shutil.rmtree(folder, ignore_errors=True)
     if not wanted:
         return
     ledger = str(given["ledger"].absolute()) if given["ledger"] else ""
@@ -110,14 +113,6 @@ def resources(
     return held, wanted
 
 
-def _delete(cache: Cache, keep: frozenset[str], *, cells: bool) -> None:
-    for name in cache.remove(keep):
-        typer.echo(f"deleted the environment {name}", err=True)
-    if cells:
-        for folder in (cache.cells, cache.sources, cache.folder / "trials"):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _on_ray(
     cache: Cache, wanted: list[Release], selection: Selection, workers: str, shards: int, address: str
 ) -> list[Cell]:
@@ -139,7 +134,7 @@ def _show(cache: Cache, cells: list[Cell], report: Path | None, every: bool) -> 
     grid = Grid(cells)
     trials = {number: _trials(cache, cells, step) for number, step in enumerate(grid.steps)}
     out = console(width=max(140, 60 + 16 * len(cells)))
-    show(grid, out, every=every, trials=trials)
+    show_grid(grid, out, every=every, trials=trials)
     if report is not None:
         _write(report, cells, trials)
     if all(cell.problem == "nothing was selected" for cell in cells):
@@ -184,10 +179,10 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
     try:
         report.mkdir(parents=True, exist_ok=True)
         for cell in cells:
-            if cell.folder is not None:
-                shutil.copyfile(cell.folder / "record.ndjson", report / f"{cell.name}.ndjson")
-                if (cell.folder / STORE).is_dir():
-                    shutil.copytree(cell.folder / STORE, report / STORE, dirs_exist_ok=True)
+            if cell.store is not None:
+                shutil.copyfile(cell.store / "record.ndjson", report / f"{cell.name}.ndjson")
+                if (cell.store / STORE).is_dir():
+                    shutil.copytree(cell.store / STORE, report / STORE, dirs_exist_ok=True)
         if find_spec("jinja2") is not None:
             from embcheck.report.page import render
 

@@ -34,20 +34,16 @@ def replay(
         refuse(str(error))
     caps = dict(cap.split("=", 1) for cap in record.get("machine", {}).get("caps", ()))
     if any(os.environ.get(name) != value for name, value in caps.items()):
-        raise typer.Exit(_capped(caps, ["replay", failure, "--store", str(store)]))
+        # In a process with the variables that chose the kernels then.
+        command = [sys.executable, "-m", "embcheck", "replay", failure, "--store", str(store)]
+        code = subprocess.run(command, env=os.environ | caps, check=False).returncode
+        raise typer.Exit(INTERNAL if code < 0 else code)  # below 0 it was killed
     if imported := imports_of(record):
         typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
     device = without_level(record["device"])
     outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
     typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
     raise typer.Exit(EXIT_CODES[outcome])
-
-
-def _capped(caps: dict[str, str], arguments: list[str]) -> int:
-    """Runs a command of embcheck's in a process with the variables that chose the kernels then; its exit status."""
-    command = [sys.executable, "-m", "embcheck", *arguments]
-    code = subprocess.run(command, env=os.environ | caps, check=False).returncode
-    return INTERNAL if code < 0 else code  # it was killed
 
 
 def _replayed(record: dict[str, Any]) -> tuple[str, str]:

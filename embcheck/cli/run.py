@@ -23,6 +23,7 @@ def run(
     **given: Any,
 ) -> None:
     """Checks the installed torch, or a layer of yours: every law, on all cores."""
+    from embcheck.core.law import source_of
     from embcheck.runner.run import Settings, UsageError
     from embcheck.subject.collect import properties_folder
 
@@ -47,9 +48,8 @@ def run(
         from embcheck.cli.levels import sweep
 
         raise typer.Exit(sweep(given, pytest_options or []))
-    files = [_file_of(given["law"])] if given["law"] else [str(properties_folder())]
     arguments = [
-        *files,
+        source_of(law_named(given["law"])[0].laws[-1]) if given["law"] else str(properties_folder()),
         *settings.as_arguments(),
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
         *("--max-worker-restart", "64"),
@@ -82,9 +82,3 @@ def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugin
     verbosity = -1 if given["quiet"] else given["verbose"]
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
     return int(pytest.main(arguments, plugins=[follower, *plugins]))
-
-
-def _file_of(law: str) -> str:
-    from embcheck.core.law import source_of
-
-    return source_of(law_named(law)[0].laws[-1])

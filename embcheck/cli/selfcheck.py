@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.cli.completion import profile_names
+from embcheck.cli.parameters import profile_names
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import TIMES
@@ -143,11 +143,7 @@ def _shown(out: Console, work: Callable[[Callable[[str, int, int], None]], Any],
 
 
 def _faults(what: tuple[int, str, str, list[str]], seed: int) -> list[Any]:
-    """The faults that were asked for.
-
-    Raises:
-        ValueError: if they can't be had; the message says why.
-    """
+    """The faults that were asked for."""
     from selfcheck.drawn import TABLES, Fault, faults
 
     count, of, site, given = what

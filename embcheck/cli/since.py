@@ -17,10 +17,9 @@ from embcheck.known.recorded import public, scripts
 from embcheck.record.store import STORE, StoreError
 from embcheck.record.store import script_of as kept
 from embcheck.record.totals import counted
-from embcheck.releases.bisect import bisect, minor_releases, turns
+from embcheck.releases.bisect import Outcome, bisect, minor_releases, try_script, turns
 from embcheck.releases.cell import write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
-from embcheck.releases.trial import Outcome, try_script
 from embcheck.report.style import console
 
 if TYPE_CHECKING:
@@ -154,18 +153,13 @@ def script_of_failure(failure: str, store: Path) -> str:
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
         return path.read_text(encoding="utf-8")
-    known = _of_ledger(failure)
-    if known:
+    from embcheck.engine.witness import script_of
+
+    # Of an entry that of its witness, as the installed torch fails now.
+    entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(failure)), None)
+    if known := script_of(entry) if entry is not None else scripts().get(failure, ""):
         return known
     try:
         return kept(failure, store)
     except StoreError as error:
         refuse(f"{error}; it may also be the name of a known bug or the path of a script")
-
-
-def _of_ledger(name: str) -> str:
-    """The script of a cause, or of an entry's witness, as the installed torch fails now; empty if there is neither."""
-    from embcheck.engine.witness import script_of
-
-    entry = next((entry for entry in read(SHIPPED) if entry.name == entry_name(name)), None)
-    return script_of(entry) if entry is not None else scripts().get(name, "")

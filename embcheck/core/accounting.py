@@ -30,7 +30,6 @@ class Selection:
 
     @classmethod
     def of(cls, labels: Mapping[str, str]) -> Selection:
-        """What was selected: the items' labels by the node ids of their tests."""
         body = "\n".join(sorted(labels.values())).encode()
         return cls(dict(labels), hashlib.blake2b(body, digest_size=8).hexdigest() if labels else "")
 
@@ -39,7 +38,6 @@ class Selection:
         return Selection({name: self.items[name] for name in nodeids if name in self.items}, self.digest)
 
     def write(self, folder: Path) -> None:
-        """Notes it for the controlling process."""
         write_whole(folder / _FILE, json.dumps({"items": self.items, "digest": self.digest}))
 
     @classmethod

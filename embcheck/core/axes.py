@@ -91,7 +91,6 @@ class Axes(tuple[Any, ...]):
 
     @property
     def axes(self) -> dict[str, Any]:
-        """The axes by name."""
         return dict(zip(self._fields, self, strict=True))
 
     @property
@@ -109,7 +108,6 @@ class OfDtype(Axes):
 
     @cached_property
     def format(self) -> Format:
-        """The number format of the dtype."""
         return FORMATS[self.dtype]  # type: ignore[attr-defined]
 
 

@@ -70,7 +70,6 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
 
     @cached_property
     def numel(self) -> int:
-        """How many tokens are looked up."""
         return math.prod(self.shape)
 
     @cached_property
@@ -115,7 +114,6 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
 
     @cached_property
     def max_count(self) -> int:
-        """How often the most frequent token occurs."""
         return 0 if self.refused or not self.numel else int(self.counts.max())
 
     @cached_property
@@ -156,12 +154,10 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
 
     @property
     def weight_input(self) -> Input:
-        """The table as a tensor to feed."""
         return Input(self.weight_stored, self.dtype, self.layout, self.requires_grad)
 
     @property
     def index_input(self) -> Input:
-        """The tokens as a tensor to feed."""
         stored = self.tokens.reshape(self.shape).astype(self.index_dtype, copy=False)
         layout = self.index_layout
         if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
@@ -172,7 +168,6 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
 
     @property
     def upstream_input(self) -> Input:
-        """The upstream gradient as a tensor to feed."""
         return Input(self._sent[1].reshape(*self.shape, self.embedding_dim), self.dtype, self._upstream_laid)
 
     def facts(self) -> dict[str, Any]:

@@ -80,7 +80,6 @@ class Chapter(Generic[T]):
 
     @property
     def counted(self) -> str:
-        """The numbers in words."""
         total = sum(self.counts.values())
         parts = ", ".join(f"{count} {word}" for word, count in self.counts.items())
         return f"{total} claim{'s' if total != 1 else ''}: {parts}"

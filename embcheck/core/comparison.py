@@ -44,7 +44,10 @@ def same(
     if isinstance(expected, np.ndarray):
         got.require()
     if not got.is_tensor and not isinstance(got.raw, np.ndarray):
-        return HOLDS if _equal(got.raw, expected) else _unlike(got, got.raw, expected, beside)
+        if (type(got.raw) is bool or not isinstance(expected, bool)) and bool(got.raw == expected):
+            return HOLDS
+        kind, other = "value" if got.raw is not None else "missing", beside.path if beside is not None else ""
+        return Difference(kind, got.path, got.raw, expected, f"{got.raw!r}, expected {expected!r}", beside=other)
     if beside is not None:
         beside.require()
     actual = got.values
@@ -205,16 +208,6 @@ def every(*findings: Finding) -> Finding:
         return HOLDS
     # One part that was checked in earnest is enough.
     return Holds(max(ratios), loose=all(each.loose for each in judged))
-
-
-def _equal(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and bool(a == b) if isinstance(b, bool) else bool(a == b)
-
-
-def _unlike(got: Field, actual: Any, expected: Any, beside: Field | None) -> Difference:
-    kind = "value" if actual is not None else "missing"
-    words = f"{actual!r}, expected {expected!r}"
-    return Difference(kind, got.path, actual, expected, words, beside=beside.path if beside is not None else "")
 
 
 def _shaped(got: Field, actual: npt.NDArray[Any], expected: npt.NDArray[Any], beside: Field | None) -> Difference:

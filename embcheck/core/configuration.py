@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from embcheck.core.cause import parsed
 from embcheck.core.facts import closest
@@ -21,15 +20,8 @@ class ConfigurationError(ValueError):
     """A pyproject.toml that can't be used; the message is one line."""
 
 
-class Table(NamedTuple):
-    """What a pyproject.toml says under [tool.embcheck], and where it is; without such a file nothing."""
-
-    path: Path | None = None
-    content: Mapping[str, Any] = MappingProxyType({})
-
-
-def table(folder: Path) -> Table:
-    """The table of the nearest pyproject.toml, from a folder upwards.
+def table(folder: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    """The nearest pyproject.toml, from a folder upwards, and what it says under [tool.embcheck]; without such a file nothing.
 
     Raises:
         ConfigurationError: for a file that can't be read, or a table that is none.
@@ -45,8 +37,8 @@ def table(folder: Path) -> Table:
         content = tool.get("embcheck", {}) if isinstance(tool, dict) else {}
         if not isinstance(content, dict):
             raise ConfigurationError(f"{path}: expected a table {TABLE}, not {content!r}")
-        return Table(path, content)
-    return Table()
+        return path, content
+    return None, {}
 
 
 def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
@@ -76,11 +68,7 @@ def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
 
 
 def _checked(option: Option, value: Any) -> Value:
-    """A value of the kind that the option has; workers may be a number, too.
-
-    Raises:
-        ValueError: for any other; the message says what is expected.
-    """
+    """A value of the kind that the option has; workers may be a number, too."""
     if option.name == "workers" and type(value) is int:
         value = str(value)
     if type(value) is not (str if option.kind is Path else option.kind):

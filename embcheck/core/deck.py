@@ -39,7 +39,6 @@ class Choice:
     aimed: tuple[tuple[Any, ...], ...] = ()
 
     def small_cases(self, space: Space) -> Iterator[Any]:
-        """The landmarks and small cases."""
         return (case_of(space.case_type, each) for each in self.small)
 
     def product_cases(self, space: Space, name: str, seed: int) -> Iterator[Any]:
@@ -49,7 +48,6 @@ class Choice:
         return itertools.chain(product, filter(None, rows), self.aimed_cases(space))
 
     def aimed_cases(self, space: Space) -> Iterator[Any]:
-        """The aimed cases."""
         return filter(None, (space.repair(case_of(space.case_type, each)) for each in self.aimed))
 
 
@@ -67,7 +65,6 @@ def written(row: Iterable[int]) -> str:
 
 
 def positions(row: str) -> list[int]:
-    """What `written` wrote."""
     return [ord(character) - _FIRST for character in row]
 
 
@@ -79,7 +76,6 @@ def written_case(case: Any) -> list[Any]:
 
 
 def case_of(case_type: Any, written: Sequence[Any]) -> Any:
-    """The case that `written_case` wrote."""
     told, *values = written
     names = [name for k, name in enumerate(case_type._fields) if told >> k & 1]
     return case_type(**dict(zip(names, values, strict=True)))

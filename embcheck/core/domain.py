@@ -163,10 +163,14 @@ class Domain:
     def narrowed(self, case: Any) -> Any:
         """The nearest case inside, but for what its family makes of it; None if there is none."""
         rows, width = _size(case)
-        case = _sized(case, max(rows, self.min_rows), max(width, self.min_dim))
         changes: dict[str, Any] = {}
+        size = max(rows, self.min_rows), max(width, self.min_dim)
+        if size != (rows, width):
+            of_table = hasattr(case, "num_embeddings")
+            case = case.but(num_embeddings=size[0], embedding_dim=size[1]) if of_table else case.but(shape=size)
         for axis, chosen in self._wrong_dtypes(case).items():
-            changes[axis] = _one_of(chosen, FORMATS if axis == "dtype" else INDEX_DTYPES, case)
+            there = [name for name in (FORMATS if axis == "dtype" else INDEX_DTYPES) if name in chosen]
+            changes[axis] = there[case.seed % len(there)]  # one after the other: all are met
         for axis, instead in _FINITE.items():
             if not self.admits(axis, value := getattr(case, axis, None)):
                 changes[axis] = instead[str(value)]
@@ -208,30 +212,14 @@ def _written(values: Iterable[Any]) -> str:
 
 
 def _size(case: Any) -> tuple[int, int]:
-    """Rows and columns of a case's table."""
     if hasattr(case, "num_embeddings"):
         return case.num_embeddings, case.embedding_dim
     rows, width = case.shape  # a training run has no more
     return rows, width
 
 
-def _sized(case: Any, rows: int, width: int) -> Any:
-    if _size(case) == (rows, width):
-        return case
-    if hasattr(case, "num_embeddings"):
-        return case.but(num_embeddings=rows, embedding_dim=width)
-    return case.but(shape=(rows, width))
-
-
 def _rank(case: Any) -> int:
     return (2 if case.batch else 1) if hasattr(case, "batch") else len(case.shape)
-
-
-def _one_of(chosen: frozenset[str], order: Iterable[str], case: Any) -> str:
-    """One after the other, as the seed says: all are met."""
-    there = [name for name in order if name in chosen]
-    turn: int = case.seed % len(there)
-    return there[turn]
 
 
 def _ranked(case: Any, ranks: frozenset[int]) -> Any:

@@ -62,8 +62,6 @@ PROFILES = {
 
 
 class Item(NamedTuple):
-    """A share of a run."""
-
     family: str
     subject: str
     mode: str
@@ -97,5 +95,4 @@ def items_of(
 
 
 def all_items(family: Family, profile: Profile, modes: Sequence[str] = (), subject: str = "torch") -> list[Item]:
-    """Every item of a family."""
     return [item for engine in ENGINES for item in items_of(family, engine, profile, modes, subject)]

@@ -58,7 +58,6 @@ class Law:
 
     @property
     def conditional(self) -> bool:
-        """Whether it speaks of some cases only."""
         return self.when is not _always
 
 

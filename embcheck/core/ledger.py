@@ -125,7 +125,6 @@ class Entry:
         return fnmatchcase(device, self.device)
 
     def excuses(self, found: Difference, case: Any) -> bool:
-        """Whether the entry speaks of such a difference, which is of one kind: see `Difference.apart`."""
         return _fits(found.kind, self.kind) and is_known(self.instead, case, found)
 
     def unmeasured(self, torch_version: str, capability: str) -> str:
@@ -137,7 +136,6 @@ class Entry:
         return f"the entry was never measured on {where}"
 
     def covers(self, facts: Mapping[str, Any]) -> bool:
-        """Whether a case with these facts lies in the region."""
         return all(_among(facts.get(name, _NO_FACT), wanted) for name, wanted in self.where.items())
 
     def covers_case(self, case: Axes) -> bool:

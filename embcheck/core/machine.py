@@ -68,7 +68,6 @@ class Machine:
         return built(cls, {name: value for name, value in built(dict[str, Any], told).items() if name in known})
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready form, which `of` reads."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -99,7 +98,6 @@ PROVED = ("cpu_capability", "onednn", "onednn_kernel", "blas", "gpu", "gpu_capab
 
 
 def conditions(wanted: Mapping[str, Any]) -> str:
-    """Conditions on a machine, in words."""
     return ", ".join(f"{name} {' or '.join(_patterns(pattern))}" for name, pattern in wanted.items())
 
 
@@ -193,13 +191,13 @@ def here(device: str = "cpu") -> Machine:
     )
 
 
-def kernel(dtype: str, rows: int = 32, width: int = 33, columns: int = 48) -> str:
-    """The name of oneDNN's implementation of a product ``(rows, width) @ (width, columns)``; empty if it is not used."""
+def kernel(dtype: str) -> str:
+    """The name of oneDNN's implementation of a product ``(32, 33) @ (33, 48)``; empty if it is not used."""
     import torch
 
     if not torch.backends.mkldnn.is_available() or sys.platform == "win32":
         return ""
-    a, b = (torch.ones(size, width, dtype=getattr(torch, dtype)) for size in (rows, columns))
+    a, b = (torch.ones(size, 33, dtype=getattr(torch, dtype)) for size in (32, 48))
     try:
         with _printed() as lines, torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON), torch.no_grad():
             torch.nn.functional.linear(a, b)

@@ -51,12 +51,10 @@ class Option:
 
     @property
     def parameter(self) -> str:
-        """The name as Python spells it."""
         return self.name.replace("-", "_")
 
     @property
     def pytest(self) -> str:
-        """As pytest takes it."""
         return f"--embcheck-{self.name}"
 
     @property
@@ -123,7 +121,6 @@ OPTIONS = (
 
 
 def options_of(place: str) -> dict[str, Option]:
-    """The options of a place, by name."""
     return {option.name: option for option in OPTIONS if place in option.places}
 
 

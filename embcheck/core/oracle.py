@@ -31,7 +31,6 @@ def lookup_bits(case: LookupCase) -> npt.NDArray[Any]:
 
 
 def declared_lookup(case: LookupCase) -> Expected:
-    """f(W)[i] for an entry with declared mathematics, and its bound."""
     value, limit = MATHEMATICS[case.entry].table(case.weight_values, case.format)
     shape = (*case.shape, case.embedding_dim)
     return value[case.tokens].reshape(shape), limit[case.tokens].reshape(shape)

@@ -80,7 +80,11 @@ class Field:
         raw = self.raw
         for key in keys:
             raw = raw[key]
-        return Field(raw, lambda: self.path + "".join(f"[{_quoted(key)}]" for key in keys), self._reader)
+
+        def path() -> str:  # with the quotes of an outcome's own
+            return self.path + "".join(f'["{key}"]' if isinstance(key, str) else f"[{key!r}]" for key in keys)
+
+        return Field(raw, path, self._reader)
 
     def derived(self, expression: str) -> Field:
         """What an expression gives in which ``{}`` stands for the observation, as a plain value: a script computes the same,
@@ -126,7 +130,6 @@ class Field:
 
     @property
     def is_tensor(self) -> bool:
-        """Whether a tensor was observed (a number, a string, None otherwise)."""
         return hasattr(self.raw, "is_sparse")
 
     @property
@@ -153,7 +156,6 @@ class Field:
 
     @property
     def bits(self) -> Array:
-        """The elements' bit patterns."""
         fmt = self.format
         return self.stored if fmt is None else fmt.to_bits(self.stored)
 
@@ -167,11 +169,6 @@ def _compiled(expression: str) -> CodeType:
 def _spelt(kind: Any) -> str:
     """A dtype, device or layout as torch spells it, without the prefix."""
     return str(kind).removeprefix("torch.")
-
-
-def _quoted(key: Any) -> str:
-    """A key as Python writes it between brackets, with the quotes of an outcome's path."""
-    return f'"{key}"' if isinstance(key, str) else repr(key)
 
 
 def _shown(key: Any) -> str:

@@ -70,7 +70,6 @@ class RunFolder:
         lock(self._descriptor)
 
     def remove(self) -> None:
-        """Removes it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.close(self._descriptor)

@@ -34,19 +34,13 @@ def fixed(record: Mapping[str, Any], now: Machine) -> Replayed:
         return Replayed(ERROR, "the law holds here, but the record does not say on which machine it failed")
     torch = version("torch")
     same_torch = record.get("torch") == torch
-    reason = _other_level(Machine.of(record["machine"]), now, same_torch)
-    if reason:
-        return Replayed(ERROR, f"the law holds here, but it failed on another machine: {reason}")
+    then = Machine.of(record["machine"])
+    # The same torch chooses the same kernels; of another one, whose kernels have other names, and where nothing is proved, the
+    # instruction sets and the variables that cap them must be the same.
+    proved = ("onednn_kernel",) if same_torch and then.onednn_kernel else ("isa", "caps")
+    names = ("arch", "cpu_capability", "gpu", *proved)
+    pairs = {name: (getattr(then, name), getattr(now, name)) for name in names}
+    reasons = [f"{name} {old or 'none'}, here {new or 'none'}" for name, (old, new) in pairs.items() if old != new]
+    if reasons:
+        return Replayed(ERROR, f"the law holds here, but it failed on another machine: {', '.join(reasons)}")
     return Replayed(FIXED, "" if same_torch else f"by torch {torch}; it failed with {record.get('torch', 'another')}")
-
-
-def _other_level(then: Machine, now: Machine, same_torch: bool) -> str:
-    """What tells two machines' levels apart, in words; empty if nothing does.
-
-    The same torch chooses the same kernels; of another one, whose kernels have other names, and where nothing is proved, the
-    instruction sets and the variables that cap them must be the same.
-    """
-    proved = same_torch and then.onednn_kernel
-    names = ("arch", "cpu_capability", "gpu", *(("onednn_kernel",) if proved else ("isa", "caps")))
-    apart = [name for name in names if getattr(then, name) != getattr(now, name)]
-    return ", ".join(f"{name} {getattr(then, name) or 'none'}, here {getattr(now, name) or 'none'}" for name in apart)

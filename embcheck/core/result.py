@@ -129,8 +129,6 @@ class NotApplicable:
 
 @dataclass(frozen=True)
 class Violated:
-    """The law was judged and is broken."""
-
     difference: Difference
 
 

@@ -12,7 +12,6 @@ from embcheck.core.verdict import entry_name
 
 @cache
 def shipped() -> tuple[tuple[Entry, ...], dict[str, Cause]]:
-    """Its entries, and its causes by name."""
     return read_all(SHIPPED)
 
 

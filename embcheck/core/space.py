@@ -96,7 +96,6 @@ class Space:
         return self.repair(self.case_type(**chosen))
 
     def random(self, draws: stream.Stream) -> Any:
-        """One random case."""
         if self.draw is not None:
             return self.draw(draws)
         chosen = {name: draws.choice(values) for name, values in self.axes.items()}

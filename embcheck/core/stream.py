@@ -69,7 +69,6 @@ class Stream:
         self._next = 0
 
     def word(self) -> int:
-        """The next 64-bit word."""
         if self._next == len(self._words):
             self.seed = derive(self.seed, "block")
             self._words = words(self.seed, self._block).tolist()

@@ -27,11 +27,9 @@ class Wish:
             self._wished.setdefault(condition.fact, []).append(condition)
 
     def asks(self, fact: str) -> bool:
-        """Whether a condition speaks of a fact."""
         return fact in self._wished
 
     def asks_any(self, *facts: str) -> bool:
-        """Whether a condition speaks of one of some facts."""
         return any(fact in self._wished for fact in facts)
 
     def meets(self, fact: str, value: Any) -> bool:

@@ -29,5 +29,4 @@ def as_if(departure: Floats, terms: Floats, due: Sequence[int]) -> tuple[int, in
 
 
 def often(times: int) -> str:
-    """A number of times in words."""
     return {0: "never", 1: "once", 2: "twice"}.get(times, f"{times} times")

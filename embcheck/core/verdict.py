@@ -27,12 +27,10 @@ class Status(IntEnum):
 
     @property
     def word(self) -> str:
-        """As reports print it."""
         return self.name.lower().replace("_", " ")
 
     @classmethod
     def of(cls, word: str) -> Status:
-        """The status of a printed word."""
         return cls[word.upper().replace(" ", "_")]
 
 
@@ -185,7 +183,6 @@ class Verdict:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready form, which `from_dict` reads back."""
         data = asdict(self)
         data["status"] = self.status.word
         return data

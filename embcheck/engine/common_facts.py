@@ -25,19 +25,15 @@ def seen(case: Any, found: Difference) -> Shared:
     facts = region(case.facts())
     if found.kind.partition(":")[0] not in NUMERIC:
         return {"where": facts, "instead": {}}
+    # The value as Python writes it; none where there is a tensor of them, or no literal.
+    plain = found.elements is None and type(found.got) in (bool, int, str, type(None))
     words = [each for each in sorted(INSTEAD) if each not in _IDLE and is_known(each, case, found)]
-    return {"where": facts, "instead": {observation(found): {"words": words, "values": _values(found)}}}
+    return {"where": facts, "instead": {observation(found): {"words": words, "values": [repr(found.got)] * plain}}}
 
 
 def region(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a region is made of: numbers are left out, for they would name single cases."""
     return {name: fact for name, fact in facts.items() if type(fact) in (bool, str)}
-
-
-def _values(found: Difference) -> list[str]:
-    """The value that came out, as Python writes it; none where there is a tensor of them, or no literal."""
-    plain = found.elements is None and type(found.got) in (bool, int, str, type(None))
-    return [repr(found.got)] if plain else []
 
 
 def both(one: Mapping[str, Any], other: Mapping[str, Any]) -> Shared:

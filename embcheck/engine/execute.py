@@ -48,7 +48,6 @@ class Fed(NamedTuple):
     there: torch.Tensor | None = None
 
     def now(self) -> Array:
-        """The buffer as it is now."""
         return self.buffer if self.there is None else read(self.there)
 
 
@@ -166,7 +165,6 @@ def packed(out: Outcome) -> bytes:
 
 
 def unpacked(sent: bytes, mode: Mode) -> Outcome:
-    """What another process has `packed`."""
     seen, grown, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
     for name in grown:  # what comes out of a file is a leaf
         seen[name] = seen[name].requires_grad_().clone()

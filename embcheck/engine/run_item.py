@@ -95,7 +95,13 @@ def run_tallies(tallies: Tallies, item: Item, profile: Profile, seed: int, *, re
     family = tallies.family
     started = time.perf_counter()
     try:
-        _run(family, item, profile, seed, tallies)
+        mode = MODES[item.mode]
+        if lacking := family.absent or mode.lacking():
+            tallies.accept.skip(lacking)
+        elif item.engine == "random" and mode.cases is None:
+            batches(family, item, profile, seed, tallies, tallies.probe)
+        elif item.engine in mode.engines:
+            feed(tallies, selection.cases(family, item, profile, seed), tallies.probe)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # what was judged stays judged, and no law is decided
@@ -105,18 +111,6 @@ def run_tallies(tallies: Tallies, item: Item, profile: Profile, seed: int, *, re
     near: list[Any] = []
     verdicts = [_verdict(tallies, tally, item, seconds, near, reduce) for tally in tallies.each]
     return verdicts + (_unasked(tallies, item) if item.mode not in family.modes else [])
-
-
-def _run(family: Family, item: Item, profile: Profile, seed: int, tallies: Tallies) -> None:
-    """Has all cases of an item judged."""
-    mode = MODES[item.mode]
-    lacking = family.absent or mode.lacking()
-    if lacking:
-        tallies.accept.skip(lacking)
-    elif item.engine == "random" and mode.cases is None:
-        batches(family, item, profile, seed, tallies, tallies.probe)
-    elif item.engine in mode.engines:
-        feed(tallies, selection.cases(family, item, profile, seed), tallies.probe)
 
 
 def _unasked(tallies: Tallies, item: Item) -> list[Verdict]:

@@ -13,7 +13,7 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference, d
     makes on the device."""
     plan = family.plan(case)
     memory, ends = found.path == "written", ends_the_process(found)
-    reached, modules = _reached(plan, mode)
-    sources = _sources(reached)
+    things, modules = reached(roots(plan, mode))
+    sources = _sources(things)
     parts = [
         f"# law:  {law.sentence}",
         f"# case: {case!r}",
@@ -49,7 +49,7 @@ def script(family: Family, mode: Mode, law: Law, case: Any, found: Difference, d
         "",
         "import torch",
         *_imports(modules, sources),
-        *(["from typing import NamedTuple"] if any(hasattr(thing, "_fields") for thing in reached.values()) else []),
+        *(["from typing import NamedTuple"] if any(hasattr(thing, "_fields") for thing in things.values()) else []),
         "",
         *(in_a_child(found) if ends else []),
         f"torch.set_num_threads({plan.threads})",
@@ -74,8 +74,8 @@ def roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
     return [*functions, plan.program]
 
 
-def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.ModuleType]]:
-    """The functions and constants that the program refers to, dependencies first, and the modules."""
+def reached(functions: Sequence[Callable[..., Any]]) -> tuple[dict[str, Any], dict[str, types.ModuleType]]:
+    """The functions, classes and constants that functions refer to, themselves too, dependencies first, and the modules."""
     found: dict[str, Any] = {}
     modules: dict[str, types.ModuleType] = {}
 
@@ -110,7 +110,7 @@ def _reached(plan: Plan, mode: Mode) -> tuple[dict[str, Any], dict[str, types.Mo
             elif isinstance(value, types.FunctionType) or _is_constant(value) or _is_class(value, "torch", "embcheck"):
                 visit(used, value)
 
-    for function in roots(plan, mode):
+    for function in functions:
         visit(function.__name__, function)
     return found, modules
 
@@ -180,10 +180,10 @@ def _module_of(name: str) -> str:
     return name
 
 
-def _sources(reached: dict[str, Any]) -> list[str]:
+def _sources(things: dict[str, Any]) -> list[str]:
     """The source of each function, class and constant, with the empty lines around it."""
     parts: list[str] = []
-    for name, thing in reached.items():
+    for name, thing in things.items():
         if isinstance(thing, types.FunctionType) and hasattr(thing, "script"):
             parts.append("\n".join(["", *thing.script.splitlines(), ""]))
         elif _is_class(thing, "embcheck"):

@@ -78,17 +78,11 @@ class Tally:
             self.missing -= newly
             self.met |= newly
 
-    def lack(self, facts: Mapping[str, Any]) -> None:
-        """Notes the obligations that a case with these facts meets, which this release does not have."""
-        self.absent |= met_by(facts, self.missing)
-
     def excuse(self, entry: Entry) -> None:
-        """Counts a case that falls under an entry of the ledger."""
         self.known, self.last = self.known + 1, entry
         self.entries[entry.name] = self.entries.get(entry.name, 0) + 1
 
     def skip(self, reason: str) -> None:
-        """Counts a case that can't be judged."""
         self.not_applicable[reason] = self.not_applicable.get(reason, 0) + 1
 
 
@@ -181,7 +175,7 @@ class Tallies:
         refused = self.family.refused(case)
         for tally in self._asked:
             if tally.missing and tally.law.refusal == refused and tally.law.when(case):
-                tally.lack(case.facts())
+                tally.absent |= met_by(case.facts(), tally.missing)
 
     def _note(self, case: Any) -> None:
         """A further case of the item: its place, its name, its share in the fingerprint of all."""

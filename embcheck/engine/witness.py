@@ -102,9 +102,6 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
     """The witness as a counterexample, or None if it no longer fails as the entry says; ``scripted`` if its script is read.
 
     Of an entry for other releases it is none if another, which is in force, says that it fails so.
-
-    Raises:
-        LedgerError: if it is no case, or lies outside the entry's own region.
     """
     families = load_families().values()  # first of all: they bring the case types
     case = entry.case

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from embcheck.core.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
-from embcheck.known.page import inline, linked, paragraphs
+from embcheck.known.page import counts, inline, linked, paragraphs
 from embcheck.known.recorded import DOCS
 
 DATA = Path(__file__).with_name("models.toml")
@@ -28,11 +28,7 @@ _FOUND = (
 
 
 def model_causes(path: Path = DATA) -> dict[str, ModelCause]:
-    """The causes by name.
-
-    Raises:
-        LedgerError: for a file that can't be read, or as `causes_in` does.
-    """
+    """The causes by name; for what it raises see `toml` and `causes_in`."""
     data = toml(path)
     unknown = sorted(set(data) - {"cause"})
     if unknown:
@@ -54,7 +50,7 @@ def index(causes: Mapping[str, ModelCause]) -> str:
         "Each has a script, which exits with 1 if the bug shows, with 0 if it is gone, and with 2 for anything else. A test runs "
         'each where transformers is installed. "Untied" means `tie_word_embeddings=False` in a class whose default is tied; '
         "a resize is a call of `resize_token_embeddings`.",
-        "\n".join(_counts(causes)),
+        counts(causes.values(), "classes", lambda found: len({name for cause in found for name in cause.where})),
         "\n".join(_table(causes)),
     )
 
@@ -73,16 +69,6 @@ def one(cause: ModelCause) -> str:
         f"**Why** {inline(cause.reason.strip())}",
         f"**What would mend it** {inline(cause.fix.strip())}",
     )
-
-
-def _counts(causes: Mapping[str, ModelCause]) -> list[str]:
-    lines = ["| severity | causes | classes | with a report | |", "| --- | --: | --: | --: | --- |"]
-    for severity, words in SEVERITIES.items():
-        found = [cause for cause in causes.values() if cause.severity == severity]
-        classes = {name for cause in found for name in cause.where}
-        reports = sum(bool(cause.upstream) for cause in found)
-        lines.append(f"| {severity} | {len(found)} | {len(classes)} | {reports} | {words} |")
-    return lines
 
 
 def _table(causes: Mapping[str, ModelCause]) -> list[str]:

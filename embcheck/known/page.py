@@ -6,13 +6,13 @@ The scripts are files beside the pages, which are written by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from packaging.version import Version
 
-from embcheck.core.cause import SEVERITIES, Cause, by_severity
+from embcheck.core.cause import SEVERITIES, AnyCause, Cause, by_severity
 from embcheck.core.ledger import Entry
 from embcheck.core.machine import conditions
 from embcheck.known.recorded import Recorded
@@ -120,7 +120,6 @@ class Known:
 
     @property
     def ordered(self) -> list[Cause]:
-        """The causes, the most severe first."""
         return by_severity(self.causes)
 
 
@@ -146,10 +145,14 @@ def index(known: Known) -> str:
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
-        "\n".join(_counts(known)),
+        counts(known.causes, "entries", lambda causes: sum(len(known.of(cause)) for cause in causes)),
         f"## The {len(most)} that matter",
         "What ordinary training meets and what shows no error. Each snippet ends with an assertion that fails on torch 2.13.0.",
-        "\n".join(line for number, cause in enumerate(most, 1) for line in _snippet(number, cause)),
+        "\n".join(
+            f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ([text for the tracker](issues/{cause.name}.md)) "
+            f"`{cause.api}`: {inline(cause.title)}\n```python\n{cause.snippet}\n```"
+            for number, cause in enumerate(most, 1)
+        ),
         "## Silently wrong, memory and crashes, by release and machine",
         f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
         "What raises, messages, and what only older releases get wrong have [a page like this](others.md).",
@@ -158,7 +161,6 @@ def index(known: Known) -> str:
 
 
 def others(known: Known) -> str:
-    """The matrix of all other causes."""
     worst = known.worst
     rest = [cause for cause in known.ordered if cause not in worst]
     return paragraphs(
@@ -207,34 +209,26 @@ def inline(text: str) -> str:
 
 def linked(text: str) -> str:
     """Text in which reports, such as pytorch#1, are links to them."""
-    return _REPORT.sub(
-        lambda found: f"[{found[0]}](https://github.com/{_home(found[1])}/issues/{found[2]})", inline(text)
-    )
 
+    def link(found: re.Match[str]) -> str:
+        home = found[1] if "/" in found[1] else f"{found[1]}/{found[1]}"
+        return f"[{found[0]}](https://github.com/{home}/issues/{found[2]})"
 
-def _home(name: str) -> str:
-    return name if "/" in name else f"{name}/{name}"
+    return _REPORT.sub(link, inline(text))
 
 
 def paragraphs(*parts: str) -> str:
-    """A page of the parts that are not empty."""
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _counts(known: Known) -> list[str]:
-    lines = ["| severity | causes | entries | with a report | |", "| --- | --: | --: | --: | --- |"]
+def counts(causes: Iterable[AnyCause], noun: str, number: Callable[[list[AnyCause]], int]) -> str:
+    """A table of how many causes of each severity there are, the number of what they have, and of those with a report."""
+    lines = [f"| severity | causes | {noun} | with a report | |", "| --- | --: | --: | --: | --- |"]
     for name, words in SEVERITIES.items():
-        causes = [cause for cause in known.causes if cause.severity == name]
-        entries = sum(len(known.of(cause)) for cause in causes)
-        reports = sum(bool(cause.upstream) for cause in causes)
-        lines.append(f"| {name} | {len(causes)} | {entries} | {reports} | {words} |")
-    return lines
-
-
-def _snippet(number: int, cause: Cause) -> list[str]:
-    text = f"[text for the tracker](issues/{cause.name}.md)"
-    head = f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ({text}) `{cause.api}`: {inline(cause.title)}"
-    return [head, "```python", *cause.snippet.split("\n"), "```"]
+        found = [cause for cause in causes if cause.severity == name]
+        reports = sum(bool(cause.upstream) for cause in found)
+        lines.append(f"| {name} | {len(found)} | {number(found)} | {reports} | {words} |")
+    return "\n".join(lines)
 
 
 def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:

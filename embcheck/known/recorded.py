@@ -42,7 +42,6 @@ def kept(path: Path = KEPT) -> dict[str, Recorded]:
 
 
 def keep(recorded: Mapping[str, Recorded], path: Path = KEPT) -> None:
-    """Writes it, one after the other by name."""
     data = {name: asdict(recorded[name]) for name in sorted(recorded)}
     write_whole(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
 

@@ -41,7 +41,6 @@ class Advice:
 
     @classmethod
     def of(cls, example: Counterexample) -> Advice:
-        """From a counterexample's words; what is wrong may itself speak of effects, so it is taken off first."""
         what = example.got if example.got and example.words.startswith(example.got) else ""
         rest = example.words[len(what) :]
         before, _, rest = rest.partition(_EFFECT)
@@ -107,6 +106,5 @@ class Model:
 
 
 def models(verdicts: Iterable[Verdict]) -> list[Model]:
-    """The audited models, in the order in which they were audited."""
     found = grouped((verdict for verdict in verdicts if verdict.family == FAMILY), lambda verdict: verdict.subject)
     return [Model(subject, tuple(mine)) for subject, mine in found.items()]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 from embcheck.core.verdict import LEDGER, Statement, Status, Verdict
 from embcheck.record.compare import Change, Move, compare
@@ -15,25 +14,12 @@ from embcheck.record.record import Record
 from embcheck.record.totals import Totals
 
 
-class Column(Protocol):
-    """A run: its name, its record, what kept it from having one (or a complete one), and where its failures are kept."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def record(self) -> Record | None: ...
-    @property
-    def problem(self) -> str: ...
-    @property
-    def store(self) -> Path | None: ...
-
-
 @dataclass(frozen=True)
 class Run:
-    """A column that is just a record."""
+    """A run: its name, its record, what kept it from having one (or a complete one), and where its failures are kept."""
 
     name: str
-    record: Record | None
+    record: Record | None = None
     problem: str = ""
     store: Path | None = None
 
@@ -73,8 +59,6 @@ class Square:
 
 @dataclass(frozen=True)
 class Row:
-    """A law in every run."""
-
     law: str
     family: str
     squares: tuple[Square, ...]
@@ -97,13 +81,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """All laws in all runs."""
-
-    columns: Sequence[Column]
+    columns: Sequence[Run]
 
     @cached_property
     def settled(self) -> list[list[Verdict]]:
-        """The settled verdicts of each column."""
         return [column.record.settled() if column.record is not None else [] for column in self.columns]
 
     @cached_property
@@ -149,8 +130,6 @@ class Grid:
 
 @dataclass(frozen=True)
 class Step:
-    """What changed from one run to the next."""
-
-    before: Column
-    after: Column
+    before: Run
+    after: Run
     changes: list[Change]

@@ -112,21 +112,21 @@ class Writer:
             self.broken = str(error)
 
     def header(self, **facts: Any) -> None:
-        """The first line: what was run, on what."""
         self.write("header", {"format": FORMAT, **facts})
 
-    def statement(self, statement: Statement) -> None:
-        self.write("law", {"law": asdict(statement)})
+    def statement(self, *statements: Statement) -> None:
+        for statement in statements:
+            self.write("law", {"law": asdict(statement)})
 
-    def verdict(self, verdict: Verdict) -> None:
-        self.write("verdict", {"verdict": verdict.to_dict()})
+    def verdict(self, *verdicts: Verdict) -> None:
+        for verdict in verdicts:
+            self.write("verdict", {"verdict": verdict.to_dict()})
 
     def figure(self, law: str, figure: Figure) -> None:
         """What a law's cases showed, to be drawn."""
         self.write("figure", {"law": law, "figure": asdict(figure)})
 
     def footer(self, stopped: str, exit_code: int, **facts: Any) -> None:
-        """The last line: why the run ended."""
         self.write("footer", {"stopped": stopped, "exit_code": exit_code, **facts})
         self._ended = True
 
@@ -227,11 +227,7 @@ def read(path: Path) -> Record:
 
 
 def _with(record: Record | None, data: Any) -> Record:
-    """A record with what one more of its lines says.
-
-    Raises:
-        Malformed: if the line can't be there, or is not what its kind says.
-    """
+    """A record with what one more of its lines says."""
     if not isinstance(data, dict):
         raise Malformed("expected an object with a kind")
     kind = data.pop("kind", None)
@@ -242,15 +238,13 @@ def _with(record: Record | None, data: Any) -> Record:
     if record is not None and kind not in ("verdict", "law", "figure", "footer"):
         raise Malformed(f"unknown kind {kind!r}")
     try:
-        return Record(_header(data)) if record is None else _added(record, kind, data)
+        if record is not None:
+            return _added(record, kind, data)
+        # A later version may know more of a machine.
+        built(Header, data | ({"machine": Machine.of(data["machine"]).to_dict()} if "machine" in data else {}))
+        return Record(built(dict[str, Any], data))
     except Malformed as error:
         raise Malformed(f"not a {kind}: {error}") from None
-
-
-def _header(data: dict[str, Any]) -> dict[str, Any]:
-    # A later version may know more of a machine.
-    built(Header, data | ({"machine": Machine.of(data["machine"]).to_dict()} if "machine" in data else {}))
-    return built(dict[str, Any], data)
 
 
 def _added(record: Record, kind: str, data: dict[str, Any]) -> Record:

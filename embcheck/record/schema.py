@@ -37,7 +37,6 @@ KINDS = (Header, Machine, Statement, Claimed, Tutorial, Verdict, Counterexample,
 
 
 def schema() -> dict[str, Any]:
-    """The schema of one line of a record."""
     payloads: dict[str, dict[str, Any]] = {
         "header": _reference(Header),
         "law": {"properties": {"law": _reference(Statement)}, "required": ["law"]},

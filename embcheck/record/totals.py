@@ -1,4 +1,5 @@
-"""How many laws stand how: counted here, for the terminal, the job's summary, the page, the grids and the footer.
+"""How many laws stand how: counted here, for the terminal, the job's summary, the page, the grids and the footer; and why a
+run's exit code is what it is.
 
 A law counts once for each subject, by its worst verdict over modes, engines, devices and runs.  The witnesses of the
 ledger's entries are no laws and are counted by themselves, and what they have in common: their causes.
@@ -7,7 +8,7 @@ ledger's entries are no laws and are counted by themselves, and what they have i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,7 +22,8 @@ K = TypeVar("K")
 
 @dataclass(frozen=True)
 class Totals:
-    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met, in a witness or a case."""
+    """The numbers of laws, and of witnesses, by their status; the ledger's entries that were met: whose witness still
+    fails, or that excused a case."""
 
     laws: Counter[Status]
     witnesses: Counter[Status]
@@ -32,7 +34,9 @@ class Totals:
         worst = _worst(verdicts := list(verdicts))
         laws = Counter(status for (_, _, family), status in worst.items() if family != LEDGER)
         witnesses = Counter(status for (_, _, family), status in worst.items() if family == LEDGER)
-        return cls(laws, witnesses, entries_met(verdicts))
+        met = {name for verdict in verdicts for name in verdict.entries}
+        met |= {entry_name(v.law) for v in verdicts if v.family == LEDGER and v.status == Status.KNOWN}
+        return cls(laws, witnesses, frozenset(met))
 
     @property
     def causes(self) -> list[Cause]:
@@ -43,16 +47,6 @@ class Totals:
         """In words: what is worst comes first."""
         witnesses = f"witnesses of the ledger: {told(self.witnesses)}" if self.witnesses else ""
         return " · ".join(filter(None, (f"laws: {told(self.laws)}", summed_up(self.causes), witnesses)))
-
-
-def entries_met(verdicts: Iterable[Verdict]) -> frozenset[str]:
-    """The ledger's entries whose witness still fails, and those that excused a case."""
-    found: set[str] = set()
-    for verdict in verdicts:
-        found.update(verdict.entries)
-        if verdict.family == LEDGER and verdict.status == Status.KNOWN:
-            found.add(entry_name(verdict.law))
-    return frozenset(found)
 
 
 def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:
@@ -113,7 +107,6 @@ def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
 
 
 def cases_by_family(verdicts: Iterable[Verdict]) -> dict[str, int]:
-    """How many cases of each family were judged."""
     return {family: counts.total() for family, counts in cases_by_engine(verdicts).items()}
 
 
@@ -137,3 +130,75 @@ def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 def counted(number: int, noun: str = "law") -> str:
     """``1 law``, ``5 laws``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+#: Laws that the reason names.
+_NAMED = 3
+#: What an exit code means where nothing more is known of the run.
+_MEANINGS = {
+    0: "every law holds, is known or not applicable",
+    2: "interrupted",
+    3: "internal error",
+    4: "usage: what was asked for can't be",
+    5: "nothing was selected",
+}
+
+
+def verdict_line(code: int, why: str) -> str:
+    """The last line of a run."""
+    return f"exit code {code}: {why}"
+
+
+def because(
+    code: int,
+    settled: Iterable[Verdict] = (),
+    excused: Collection[tuple[str, str, str, str]] = (),
+    *,
+    unaccounted: int = 0,
+    selected: int = 0,
+    others: int = 0,
+    broken: str = "",
+    kept: Collection[str] = (),
+) -> str:
+    """The reason of an exit code.
+
+    ``excused`` are the verdicts that the baseline excuses; of the ``selected`` items some are ``unaccounted``;
+    ``others`` are failed tests that are no laws; ``broken`` says why the record is cut off; ``kept`` are failures of earlier runs
+    that are not fixed.
+    """
+    settled = list(settled)
+    failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
+    if code == 1:
+        new = [verdict for verdict in failing if verdict.key not in excused]
+        told = _faults(new, unaccounted, others)
+        if kept:
+            more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
+            told.append(f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(sorted(kept)[:_NAMED])}{more})")
+        return ", ".join(told) or "a test failed that is no law"
+    if code == 0 and failing:
+        return "what is violated or unknown was so in the baseline, on the very same cases"
+    if code == 0 and settled and all(verdict.family == LEDGER for verdict in settled):
+        return "no law was judged; the witnesses of the ledger are as their entries say"
+    if code == 2 and selected:
+        return f"interrupted, after {selected - unaccounted:,} of {counted(selected, 'item')}"
+    if code == 3 and broken:
+        return f"the record is cut off: {broken}"
+    return _MEANINGS.get(code, "pytest ended so")
+
+
+def _faults(failing: list[Verdict], unaccounted: int, others: int) -> list[str]:
+    """What makes a run fail, each with its number, the worst first."""
+    totals = Totals.of(failing)
+    told = []
+    for status in sorted(totals.laws, reverse=True):
+        names = dict.fromkeys(each.law for each in failing if each.status == status and each.family != LEDGER)
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        told.append(f"{counted(totals.laws[status])} {status.word} ({', '.join(list(names)[:_NAMED])}{more})")
+    if totals.witnesses:
+        entries = sum(totals.witnesses.values())
+        told.append(f"{entries:,} ledger {'entry is' if entries == 1 else 'entries are'} stale or no longer right")
+    if unaccounted:
+        told.append(f"no verdict from {counted(unaccounted, 'selected item')}")
+    if others:
+        told.append(f"{counted(others, 'failed test')} beside the laws")
+    return told

@@ -1,20 +1,28 @@
 """The release in which a counterexample began to fail, or was fixed: bisection over a line of releases.
 
 Each release is tried at most once; what can't decide it (an installation that fails, a script that can't run there)
-is stepped over, as by ``git bisect skip``.
+is stepped over, as by ``git bisect skip``.  How a script ended in a release is kept for the same machine, for a script is cheap
+to run but an import of torch is not; what was killed or had no end says nothing of the release and is tried again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import pairwise
+from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from embcheck.releases.trial import Outcome
+from embcheck.core.files import write_whole
+from embcheck.engine.crashes.patience import Hangs, attended
+from embcheck.engine.exit_lines import OTHERWISE
+from embcheck.releases import cell
+from embcheck.releases.environment import Environment, remembered
 
 #: The oldest release that is tried if none is named.
 OLDEST = Version("2.4")
@@ -94,3 +102,43 @@ def last_patches(listed: Sequence[str]) -> list[str]:
         if version >= OLDEST and not version.is_prerelease:
             best[version.release[:2]] = max(best.get(version.release[:2], version), version)
     return [str(best[minor]) for minor in sorted(best)]
+
+
+#: Seconds of CPU time that a script may take, its import of torch included, and seconds for which it may use next to none: one
+#: that tells itself that a child waits for ever takes two minutes.
+_SECONDS, _IDLE = 180.0, 300.0
+
+
+class Outcome(Enum):
+    FAILS = "fails"
+    RIGHT = "right"
+    UNDECIDED = "can't run"
+
+    @classmethod
+    def of(cls, status: int, stderr: str) -> Outcome:
+        """From how the process ended: a script that can't run ends in a traceback, with the status of a failure."""
+        if status not in (0, 1) or "Traceback (most recent call last)" in stderr:
+            return cls.UNDECIDED
+        return cls.FAILS if status else cls.RIGHT
+
+
+def try_script(script: str, environment: Environment, folder: Path) -> Outcome:
+    """Runs a script in an environment, or recalls how it ended there; ``folder`` keeps the answers."""
+    facts = (script, environment.torch, environment.build, cell.machine())
+    note = folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()}.json"
+    answer = (remembered(note) or {}).get("outcome")
+    if answer in [outcome.value for outcome in Outcome]:
+        return Outcome(answer)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = note.with_suffix(".py")
+    write_whole(path, script)
+    try:
+        done = attended([str(environment.python), str(path)], _SECONDS, idle=_IDLE, env=environment.variables())
+    except Hangs:
+        return Outcome.UNDECIDED
+    # A script that says itself what an unexpected error is may print the tracebacks that torch logs.
+    outcome = Outcome.of(done.returncode, "" if OTHERWISE in script else done.stderr)
+    if done.returncode >= 0:
+        told = {"torch": environment.torch, "status": done.returncode, "stderr": done.stderr[-400:]}
+        write_whole(note, json.dumps({"outcome": outcome.value, **told, "machine": cell.machine()}))
+    return outcome

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from embcheck.core.machine import seen
 from embcheck.core.processes import end_with_parent
+from embcheck.record.grid import Run
 from embcheck.record.record import Record, RecordError, read
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
@@ -29,8 +30,6 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Selection:
-    """What is run in each release."""
-
     profile: str = "gate"
     seed: int = 0
     keyword: str = ""
@@ -55,26 +54,11 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A release with its record and the folder that keeps it, or with the problem that kept it from having one."""
+class Cell(Run):
+    """A release, named by its torch or, without one, as it was asked for; ``store`` is the folder that keeps it."""
 
-    asked: str
-    torch: str = ""
-    record: Record | None = None
-    problem: str = ""
     environment: Environment | None = None
-    folder: Path | None = None
     kept: bool = False
-
-    @property
-    def store(self) -> Path | None:
-        """Where its failures are kept."""
-        return self.folder
-
-    @property
-    def name(self) -> str:
-        """As a grid's column is headed."""
-        return self.torch or self.asked
 
 
 def machine() -> tuple[str, ...]:
@@ -103,7 +87,7 @@ def run_cell(cache: Cache, release: Release, selection: Selection, source: Path,
     folder = cache.cells / key(environment, selection, source.name)
     record = read_folder(folder)
     if record is not None and record.complete:
-        return Cell(release.asked, environment.torch, record, environment=environment, folder=folder, kept=True)
+        return Cell(environment.torch, record, store=folder, environment=environment, kept=True)
     shutil.rmtree(folder, ignore_errors=True)
     running, started = folder.with_name(f"{folder.name}.{os.getpid()}"), time.monotonic()
     shutil.rmtree(running, ignore_errors=True)
@@ -113,18 +97,17 @@ def run_cell(cache: Cache, release: Release, selection: Selection, source: Path,
         record = read_folder(running)
         if problem := _problem(code, record, told):
             shown = record if record and record.verdicts else None
-            return Cell(release.asked, environment.torch, shown, problem, environment)
+            return Cell(environment.torch, shown, problem, environment=environment)
         try:
             running.rename(folder)
-        except (
-            OSError
-        ):  # the same cell was finished meanwhile, by a task whose node was thought dead: it has the same cases
+        except OSError:
+            # The same cell was finished meanwhile, by a task whose node was thought dead: it has the same cases.
             if not folder.is_dir():
                 raise
     finally:
         shutil.rmtree(running, ignore_errors=True)
     say(f"{environment.torch}: finished in {time.monotonic() - started:.0f} s")
-    return Cell(release.asked, environment.torch, record, environment=environment, folder=folder)
+    return Cell(environment.torch, record, store=folder, environment=environment)
 
 
 def _run(command: list[str], folder: Path, environment: Environment, source: Path, say: Say) -> tuple[int, list[str]]:

@@ -78,15 +78,15 @@ def whole(cache: Cache, parts: list[Cell], selection: Selection, source: Path, s
     try:
         record = merged([cell.record for cell in judged if cell.record is not None])
     except ShardError as error:
-        return Cell(first.asked, first.torch, problem=str(error))
+        return Cell(first.name, problem=str(error))
     if problems or first.environment is None:
-        return replace(first, record=record, problem=problems[0], folder=None)
+        return replace(first, record=record, problem=problems[0], store=None)
     folder = cache.cells / key(first.environment, selection, source.name)
     making = folder.with_name(f"{folder.name}.{os.getpid()}")
     write(record, making / "record.ndjson")
     for cell in judged:
-        if cell.folder is not None and (cell.folder / ".embcheck").is_dir():
-            shutil.copytree(cell.folder / ".embcheck", making / ".embcheck", dirs_exist_ok=True)
+        if cell.store is not None and (cell.store / ".embcheck").is_dir():
+            shutil.copytree(cell.store / ".embcheck", making / ".embcheck", dirs_exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     making.rename(folder)
-    return replace(first, record=record, folder=folder)
+    return replace(first, record=record, store=folder)

@@ -223,11 +223,7 @@ def needs() -> list[str]:
 
 
 def _uv(*arguments: str) -> None:
-    """Runs uv.
-
-    Raises:
-        ReleaseError: if there is none, or it fails; with its own reason.
-    """
+    """Runs uv."""
     try:
         from uv import find_uv_bin
 
@@ -249,11 +245,7 @@ def _uv(*arguments: str) -> None:
 
 
 def _probe(python: Path, names: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What an interpreter has, and which of some modules (by their distributions' names) it lacks.
-
-    Raises:
-        ReleaseError: if it does not run, or can't import torch.
-    """
+    """What an interpreter has, and which of some modules (by their distributions' names) it lacks."""
     command = [str(python), "-c", _PROBE, json.dumps(dict(names or {}))]
     try:
         done = attended(command, _IMPORT, idle=_IMPORT, env=_clean(), cwd=python.parent)

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from embcheck.core.tiers import CORE
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Counterexample, Statement, Status
 from embcheck.record.record import Record
-from embcheck.record.totals import Share, Totals, by_word, shares
+from embcheck.record.totals import Totals, by_word, shares
 from embcheck.report.failure import parts
 
 
@@ -16,8 +16,6 @@ def of_session(session: Any) -> dict[str, Any]:
     """The document of a run that is over; its numbers are those of the record's footer."""
     record: Record = session.record
     totals, footer = Totals.of(session.settled), record.footer or {}
-    found = shares(session.settled, session.results.verdicts)
-    failing = [verdict for verdict in session.settled if verdict.status >= Status.UNKNOWN]
     return {
         "exit_code": session.code,
         "because": session.because,
@@ -30,9 +28,22 @@ def of_session(session: Any) -> dict[str, Any]:
         "digest": session.results.digest,
         "laws": by_word(totals.laws),
         "witnesses": by_word(totals.witnesses),
-        "families": {name: _family(share) for name, share in found.items()},
+        "families": {
+            name: {
+                "tier": "core" if name in CORE else "extended",
+                "laws": by_word(share.laws),
+                "cases": share.cases,
+                "seconds": round(share.seconds, 2),
+                "known": sorted(share.entries),
+            }
+            for name, share in shares(session.settled, session.results.verdicts).items()
+        },
         "failures": [_failure(example, record.laws, session) for example in session.examples],
-        "undecided": [_undecided(verdict) for verdict in failing if not verdict.counterexamples],
+        "undecided": [
+            {"name": v.law, "family": v.family, "mode": v.mode, "status": v.status.word, "reasons": list(v.reasons)}
+            for v in session.settled
+            if v.status >= Status.UNKNOWN and not v.counterexamples
+        ],
         "in_baseline": [list(key) for key in sorted(session.excused)],
         "unaccounted": session.unaccounted,
         "kept": session.kept,
@@ -50,16 +61,6 @@ def text(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=1, sort_keys=False)
 
 
-def _family(share: Share) -> dict[str, Any]:
-    return {
-        "tier": "core" if share.families[0] in CORE else "extended",
-        "laws": by_word(share.laws),
-        "cases": share.cases,
-        "seconds": round(share.seconds, 2),
-        "known": sorted(share.entries),
-    }
-
-
 def _failure(example: Counterexample, laws: dict[str, Statement], session: Any) -> dict[str, Any]:
     """A violation, with the labelled lines that the terminal prints of it and what a program needs beside them."""
     told = dict(parts(example, session.store, laws))
@@ -75,14 +76,4 @@ def _failure(example: Counterexample, laws: dict[str, Statement], session: Any) 
         **told,
         "case": example.case,
         "also": list(example.also),
-    }
-
-
-def _undecided(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "name": verdict.law,
-        "family": verdict.family,
-        "mode": verdict.mode,
-        "status": verdict.status.word,
-        "reasons": list(verdict.reasons),
     }

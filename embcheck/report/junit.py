@@ -40,7 +40,10 @@ class Told(NamedTuple):
 
 def of_session(session: Any) -> str:
     """The XML of a run that is over, in ASCII: what it is printed to may have another encoding than it says."""
-    cases = [*_laws(session), *_unjudged(session), *_others(session)]
+    # The items that gave no verdict, and the kept failures that are not fixed.
+    others = (("unaccounted", session.unaccounted), ("kept", session.kept))
+    lost = [Told(kind, name, ERROR, kind, reason) for kind, found in others for name, reason in found.items()]
+    cases = [*_laws(session), *_unjudged(session), *lost]
     header, footer = session.record.header, session.record.footer or {}
     facts = {"name": "embcheck", "tests": str(len(cases))}
     facts |= {word: str(sum(case.element == name for case in cases)) for name, word in _COUNTED.items()}
@@ -144,10 +147,3 @@ def _unjudged(session: Any) -> Iterator[Told]:
             yield Told(law.family, law.law, ERROR, "unaccounted", "not judged: an item of its family gave no verdict")
         else:
             yield Told(law.family, law.law, SKIPPED, "not judged", "not judged: it is asked in no mode that was run")
-
-
-def _others(session: Any) -> Iterator[Told]:
-    """The items that gave no verdict, and the kept failures that are not fixed."""
-    for classname, reasons in (("unaccounted", session.unaccounted), ("kept", session.kept)):
-        for name, reason in reasons.items():
-            yield Told(classname, name, ERROR, classname, reason)

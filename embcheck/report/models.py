@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
-from embcheck.record.grid import Column, Run
+from embcheck.record.grid import Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
 from embcheck.record.totals import grouped
@@ -81,8 +81,6 @@ class Cause(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """A model in one run."""
-
     run: str
     model: Model
     anchor: str
@@ -91,11 +89,8 @@ class Shown:
     @property
     def name(self) -> str:
         """As its row is headed: the architecture before the class."""
-        return self.model.subject.removeprefix("hf:").replace(":", " ", 1) if self.is_hf else self.model.subject
-
-    @property
-    def is_hf(self) -> bool:
-        return self.model.subject.startswith("hf:")
+        subject = self.model.subject
+        return subject.removeprefix("hf:").replace(":", " ", 1) if subject.startswith("hf:") else subject
 
     @property
     def mark(self) -> Mark:
@@ -118,8 +113,11 @@ class Shown:
         for status in sorted(Status, reverse=True):
             reasons = self.model.reasons(status)
             if reasons:
-                listed = [(reason, [_law(v) for v in verdicts]) for reason, verdicts in reasons.items()]
-                found.append((Mark(status.word), listed))
+                named = {
+                    reason: [v.law if v.mode == AS_BUILT else f"{v.law} ({v.mode})" for v in verdicts]
+                    for reason, verdicts in reasons.items()
+                }
+                found.append((Mark(status.word), list(named.items())))
         return found
 
     @property
@@ -128,15 +126,9 @@ class Shown:
         return f"{self.name} {self.model.description} {self.model.unbuilt} {kinds}".lower()
 
 
-def _law(verdict: Verdict) -> str:
-    return verdict.law if verdict.mode == AS_BUILT else f"{verdict.law} ({verdict.mode})"
-
-
 @dataclass(frozen=True)
 class Audits:
-    """All audited models of all runs."""
-
-    columns: Sequence[Column]
+    columns: Sequence[Run]
 
     @cached_property
     def shown(self) -> list[Shown]:
@@ -196,10 +188,10 @@ def replayed(example: Counterexample, store: Path | None) -> str:
     return replay_command(example.id, store) if store is not None and is_kept(example.id, store) else ""
 
 
-def parted(columns: Sequence[Column]) -> tuple[list[Column], Audits]:
+def parted(columns: Sequence[Run]) -> tuple[list[Run], Audits]:
     """The columns without the audits (those that have nothing else are left out), and the audits."""
-    others: list[Column] = []
-    audited: list[Column] = []
+    others: list[Run] = []
+    audited: list[Run] = []
     for column in columns:
         record = column.record
         if record is None or not any(verdict.family == FAMILY for verdict in record.verdicts):

@@ -26,13 +26,12 @@ from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import Key
-from embcheck.record.grid import Column, Grid, Row, Run, Square, Step
+from embcheck.record.grid import Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
-from embcheck.report.chart import ENGINES, cases_by_family, ratios
 from embcheck.report.models import Mark, parted, replayed
-from embcheck.report.plot import drawable, svg
+from embcheck.report.plot import ENGINES, cases_by_family, drawable, ratios, svg
 
 #: The family that has a section of its own, as the ledger has.
 CLAIMS = "tutorial_claims"
@@ -163,8 +162,6 @@ class Section:
 
 
 class Group(NamedTuple):
-    """The laws of a family."""
-
     name: str
     sections: Sequence[Section]
 
@@ -188,7 +185,7 @@ def _mark(square: Square) -> Mark:
 
 
 def render(
-    columns: Sequence[Column], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
+    columns: Sequence[Run], trials: Mapping[int, Mapping[Key, str]] | None = None, title: str = "embcheck"
 ) -> str:
     """The page about some runs; ``trials`` has what the scripts of each step's changes said.
 

@@ -1,13 +1,18 @@
-"""A figure as SVG that stands in the page itself: its text takes the page's colour, light or dark."""
+"""The page's plots, as SVG that takes the colour of its text, light or dark, and its charts of cases and ratios."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from embcheck.core.plot_data import Figure
+from embcheck.core.verdict import LEDGER
+from embcheck.record.grid import Grid
+from embcheck.record.totals import cases_by_engine
 
 #: Okabe and Ito's palette, which the colour-blind can tell apart; none is lost on a light or a dark page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
@@ -61,3 +66,41 @@ def svg(figure: Figure) -> str:
     # Several plots stand in one page: of the names of their parts only those remain that something refers to.
     referred = set(re.findall(r"#([\w-]+)", text))
     return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in referred else "", text)
+
+
+ENGINES = ("scope", "product", "random", "witness")
+
+
+class Bar(NamedTuple):
+    """A bar of a chart: its label and its parts, each with a name, a number and its share of the longest bar."""
+
+    label: str
+    parts: Sequence[tuple[str, int, float]]
+
+    @property
+    def total(self) -> int:
+        return sum(number for _, number, _ in self.parts)
+
+
+def cases_by_family(grid: Grid) -> list[Bar]:
+    """How many cases each family's engines judged, over all runs (each case once, whichever laws judge it)."""
+    counts: dict[str, Counter[str]] = {}
+    for record in (column.record for column in grid.columns):
+        for family, engines in cases_by_engine(record.verdicts if record is not None else ()).items():
+            counts.setdefault(family, Counter()).update(engines)
+    counts.pop(LEDGER, None)
+    longest = max((count.total() for count in counts.values()), default=0) or 1
+    return [
+        Bar(family, [(engine, count[engine], 100 * count[engine] / longest) for engine in ENGINES if count[engine]])
+        for family, count in sorted(counts.items(), key=lambda item: -item[1].total())
+    ]
+
+
+def ratios(grid: Grid) -> tuple[list[Bar], int]:
+    """How near the bounds the laws come: a bar for each tenth, and how many laws are exact."""
+    worst = [row.worst for row in grid.rows if row.family != LEDGER]
+    tenths = Counter(min(int(ratio * 10), 9) for ratio in worst if ratio is not None)
+    longest = max(tenths.values(), default=0) or 1
+    labels = [f"{n / 10:.1f}–{(n + 1) / 10:.1f}" for n in range(10)]
+    bars = [Bar(labels[n], [("laws", tenths[n], 100 * tenths[n] / longest)]) for n in range(10)]
+    return bars, sum(ratio is None for ratio in worst)

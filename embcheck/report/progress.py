@@ -16,7 +16,7 @@ from rich.text import Text
 from embcheck.core.machine import promised
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.verdict import Status
-from embcheck.record.ending import because, verdict_line
+from embcheck.record.totals import because, verdict_line
 from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary

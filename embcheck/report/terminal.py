@@ -18,12 +18,9 @@ from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
-from embcheck.record.ending import verdict_line
-from embcheck.record.totals import Totals, counted, grouped
+from embcheck.record.totals import Totals, counted, grouped, verdict_line
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_reasons
-from embcheck.report.grid import cost_table, grids
-from embcheck.report.screen import cost_table as family_costs
-from embcheck.report.screen import family_table, slowest_line
+from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
 from embcheck.report.style import STYLE, console, plain_table
 
 #: Entries of the ledger that one line names.
@@ -93,32 +90,23 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
         ratios = [verdict.worst for verdict in group if verdict.worst is not None]
         named = list(dict.fromkeys(verdict.mode for verdict in group))
         modes = ", ".join(named) if len(named) <= _NAMED else f"{len(named)} modes"
-        known = sum(verdict.known for verdict in group)
+        known, cases = sum(verdict.known for verdict in group), sum(verdict.cases for verdict in group)
         table.add_row(
             law,
             Text(status.word, STYLE[status]),
             modes,
-            f"{sum(verdict.cases for verdict in group):,}",
-            _share(known, sum(verdict.cases for verdict in group)),
+            f"{cases:,}",
+            # How many cases the ledger excuses, and which share of the law's that is if it is more than a tenth.
+            f"{known:,} ({known / cases:.0%})" if 0 < cases < 10 * known else f"{known:,}" if known else "",
             f"{max(ratios):.2f}" if ratios else "exact",
             f"{sum(verdict.seconds for verdict in group):.1f}",
         )
     return table
 
 
-def _share(known: int, cases: int) -> str:
-    """How many cases the ledger excuses, and which share of the law's that is if it is more than a tenth."""
-    return f"{known:,} ({known / cases:.0%})" if 0 < cases < 10 * known else f"{known:,}" if known else ""
-
-
-def failure(
-    example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
-) -> Text:
-    """A violation: its law, the smallest case, what came out, how to see it again if it is kept in ``store``.
-
-    The script is named once it was ``tried``.
-    """
-    head, *told = lines(example, store, laws, tried=tried)
+def failure(example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS) -> Text:
+    """A violation: its law, the smallest case, what came out, how to see it again if it is kept in ``store``."""
+    head, *told = lines(example, store, laws)
     word, _, _ = head.partition("  ")
     where = head.removeprefix(f"{word}  {example.law}")
     coloured = (f"{word}  ", STYLE[Status.VIOLATED]), (example.law, "bold")

@@ -113,11 +113,7 @@ def _shipped(today: date) -> Ledger:
 def _items(
     families: Mapping[str, Family], profile: Profile, subject: str, laws: frozenset[str]
 ) -> Iterator[tuple[Family, Item]]:
-    """The items of those families that have one of some laws, or of all if none is named.
-
-    Raises:
-        ValueError: for a law that none of them has.
-    """
+    """The items of those families that have one of some laws, or of all if none is named."""
     known = {law.name for family in families.values() for law in family.laws}
     for name in sorted(laws - known):
         raise ValueError(f"no law {name!r} of this kind of subject; {closest(name, known) or 'see `embcheck laws`'}")

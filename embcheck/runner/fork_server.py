@@ -54,7 +54,10 @@ class ForkServer:
         listener.bind(str(path))
         listener.listen()
         modules = (*_IMPORTED, *(_IMPORTED_BY_SOME if whole else ()))
-        self._process = start(listener, modules)
+        descriptor = listener.fileno()
+        command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
+        environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
+        self._process = subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
         listener.close()
         client = Path(__file__).with_name("fork_client.py")
         #: What is run in place of ``python``.
@@ -75,14 +78,6 @@ class ForkServer:
         self._process.terminate()
         self._process.wait()
         self._folder.remove()
-
-
-def start(listener: socket.socket, modules: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts the process that is the server."""
-    descriptor = listener.fileno()
-    command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
-    environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
-    return subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
 
 
 def python_of(config: Any) -> Sequence[str]:
@@ -119,14 +114,12 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
 
 
 def _reap(forks: set[int]) -> None:
-    """Takes note of the forks that have ended."""
     with suppress(ChildProcessError):
         while ended := os.waitpid(-1, os.WNOHANG)[0]:
             forks.discard(ended)
 
 
 def _answer(listener: socket.socket, forks: set[int]) -> None:
-    """Forks for the next client."""
     connection, _ = listener.accept()
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     if len(streams) == 3:

@@ -30,7 +30,6 @@ class Answer(NamedTuple):
 
     @property
     def line(self) -> str:
-        """As it is printed."""
         forgotten = "; forgotten" if self.state == FIXED else ""
         return f"kept {self.failure}: {self.words}{forgotten}"
 

@@ -68,10 +68,8 @@ def write(whole: Record, path: Path) -> Writer:
     """
     writer = Writer(path)
     writer.header(**{name: value for name, value in whole.header.items() if name not in ("kind", "format")})
-    for statement in whole.laws.values():
-        writer.statement(statement)
-    for verdict in whole.verdicts:
-        writer.verdict(verdict)
+    writer.statement(*whole.laws.values())
+    writer.verdict(*whole.verdicts)
     writer.footer(**(whole.footer or {}))
     writer.close()
     return writer

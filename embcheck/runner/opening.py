@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from embcheck.core.files import write_whole
-from embcheck.engine.levels.beside import Beside
+from embcheck.engine.levels.level import Beside
 from embcheck.record.compare import Baseline
 from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
 from embcheck.report.github import summary

@@ -42,11 +42,7 @@ def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
 
 
 def _built(factory: Callable[..., Any], declared: Declaration) -> tuple[Any, Size]:
-    """What the factory returns, and for which rows and columns.
-
-    Raises:
-        SubjectError: if that is no module.
-    """
+    """What the factory returns, and for which rows and columns."""
     size = sizes_of(factory, declared)[0]
     layer = factory(*size)
     if not isinstance(layer, torch.nn.Module):

@@ -25,7 +25,6 @@ from embcheck.subject.collect import load_families
 
 
 def replay(record: Mapping[str, Any]) -> Replayed:
-    """Evaluates a recorded failure's law on its case again."""
     try:
         device = Settings(device=record["device"]).checked().device
         family, mode, law, case = _found(record)
@@ -61,11 +60,7 @@ def state_of(record: Mapping[str, Any], result: Result) -> Replayed:
 
 
 def _found(record: Mapping[str, Any]) -> tuple[Family, Mode, Law, Any]:
-    """What a record names.
-
-    Raises:
-        KeyError, ValueError, StopIteration: if there is none of it; the message names what is missing.
-    """
+    """What a record names."""
     families = load_families()
     family = families[record["family"]]
     law = next((law for law in family.laws if law.name == record["law"]), None)

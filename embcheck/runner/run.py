@@ -45,8 +45,6 @@ def usable(device: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user may choose."""
-
     seed: int = 0
     profile: str = "gate"
     device: str = "cpu"
@@ -145,7 +143,7 @@ def shard_of(text: str) -> tuple[int, int]:
 @dataclass(frozen=True)
 class Batch:
     """What one item hands to the controlling process: its verdicts, of how many items of its family it is one, and
-    what the laws say."""
+    what the laws say.  What belongs to no item has none."""
 
     item: str
     items: int
@@ -202,9 +200,8 @@ class Results:
     _whole: dict[str, int] = field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
-        """What one item handed over."""
         self.verdicts += batch.verdicts
-        for verdict in batch.verdicts[:1]:
+        for verdict in batch.verdicts[:1] if batch.item else ():
             self._done.setdefault(verdict.family, set()).add(batch.item)
             self._whole[verdict.family] = batch.items
 

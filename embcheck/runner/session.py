@@ -24,14 +24,12 @@ from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.crashes.crash import confirmed, verdict_of_crash
-from embcheck.engine.crashes.slot import Deaths, Running, read_slot
-from embcheck.engine.crashes.watch import Watch
+from embcheck.engine.crashes.slot import Deaths, Running, Watch, read_slot
 from embcheck.engine.levels.level import level_of
 from embcheck.record.compare import Key
-from embcheck.record.ending import because, verdict_line
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
-from embcheck.record.totals import Totals, by_word
+from embcheck.record.totals import Totals, because, by_word, verdict_line
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
@@ -93,15 +91,6 @@ class Session:
             self.writer.header(**self.record.header)
         self.headed = True
 
-    def _prove(self, machine: Machine | None) -> None:
-        """What a process tells of the machine, before its first verdict."""
-        if machine is None:
-            return
-        if self.machine is None:
-            self.machine, self.record.header["machine"] = machine, machine.to_dict()
-        elif machine != self.machine:
-            self.results.notes.append(f"another process of this run proved another machine: {machine}")
-
     # -- workers -------------------------------------------------------------------------------------------------
 
     @pytest.hookimpl(optionalhook=True)
@@ -135,24 +124,22 @@ class Session:
         if report.failed:
             self.account.failed(report.nodeid, report.longrepr)
 
-    def take(self, batch: Batch, *, counted: bool = True) -> None:
-        """Verdicts of one item, or of what is ``counted`` as none: kept, and written at once."""
-        self._prove(batch.machine)
+    def take(self, batch: Batch) -> None:
+        """Verdicts of one item, or of none: kept, and written at once."""
+        if self.machine is None and batch.machine is not None:
+            self.machine, self.record.header["machine"] = batch.machine, batch.machine.to_dict()
+        elif batch.machine not in (None, self.machine):
+            self.results.notes.append(f"another process of this run proved another machine: {batch.machine}")
         self._head()
         if self.baseline is not None:
             batch = replace(batch, verdicts=list(map(self.baseline.marked, batch.verdicts)))
-        if counted:
-            self.results.add(batch)
-        else:
-            self.results.verdicts += batch.verdicts
+        self.results.add(batch)
         self.record.verdicts += batch.verdicts
         new = [statement for statement in batch.laws if statement.law not in self.record.laws]
         self.record.laws.update((statement.law, statement) for statement in new)
         if self.writer is not None:
-            for statement in new:
-                self.writer.statement(statement)
-            for verdict in batch.verdicts:
-                self.writer.verdict(verdict)
+            self.writer.statement(*new)
+            self.writer.verdict(*batch.verdicts)
 
     def take_level(self) -> None:
         """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
@@ -160,7 +147,7 @@ class Session:
         if swept is None:
             return
         self.levels, self.level_machine = {swept.level: swept.words}, swept.machine.to_dict()
-        self.take(Batch("", 0, list(swept.verdicts), swept.laws), counted=False)
+        self.take(Batch("", 0, list(swept.verdicts), swept.laws))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None:
@@ -171,7 +158,7 @@ class Session:
         limit, ledgers = PROFILES[self.settings.profile].limit, self.settings.ledgers
         with temporary_files_in(self.folder):
             seen = verdict_of_crash(running, self.settings.device, limit, self.reduced, ledgers)
-        self.take(Batch("", 0, [seen]), counted=False)
+        self.take(Batch("", 0, [seen]))
         verdict = self.record.verdicts[-1]
         for example in verdict.counterexamples:
             self.reduced[verdict.family, example.kind] = example
@@ -227,7 +214,7 @@ class Session:
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
-        from embcheck.report.grid import costs_and_absences
+        from embcheck.report.screen import costs_and_absences
 
         totals = Totals.of(self.settled)
         self.record.footer = {

@@ -54,7 +54,11 @@ def update(
     made = list(entries(verdicts, examples, measured))
     if made:
         held = path.read_text(encoding="utf-8") if path.exists() else ""
-        write_whole(path, "\n".join(filter(None, [held, *map(as_toml, made)])))
+        tables = (
+            "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in each.items()), ""])
+            for each in made
+        )
+        write_whole(path, "\n".join(filter(None, [held, *tables])))
         read(path)
     return len(made)
 
@@ -87,20 +91,12 @@ def entries(
         }
 
 
-def as_toml(entry: Mapping[str, Any]) -> str:
-    """An entry as a ledger has it."""
-    return "\n".join(["[[known]]", *(f"{name} = {_value(value)}" for name, value in entry.items()), ""])
-
-
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(name)} = {_value(each)}' for name, each in value.items())} }}"
+        pairs = ((name if name.isidentifier() else _value(name), _value(each)) for name, each in value.items())
+        return f"{{ {', '.join(map(' = '.join, pairs))} }}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     return json.dumps(visible(value), ensure_ascii=False)  # a text of JSON is one of TOML
-
-
-def _key(name: str) -> str:
-    return name if name.isidentifier() else _value(name)

@@ -7,5 +7,5 @@ import importlib
 
 def load() -> None:
     """Imports every module of laws, which registers them: of two laws that meet one root cause, the first reports it."""
-    for name in ("ties", "values", "padding", "kept"):
+    for name in ("ties", "values", "kept"):
         importlib.import_module(f"embcheck.audit.laws.{name}")

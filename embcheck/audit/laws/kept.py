@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import pickle
 
-from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, audit_law, told
+from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Result, audit_law, told
 from embcheck.audit.program import answer, named
 from embcheck.audit.program_state import assigned, cast, copied, reloaded, resized
 from embcheck.audit.subject import Subject
@@ -64,7 +64,7 @@ def a_state_dict_restores_the_model(subject: Subject) -> Result:
     with contextlib.suppress(Exception):
         words = "every torch model suffers it: load_state_dict(assign=True) and to_empty() untie"
         broken = [] if results else assigned(subject.fresh)
-        results += [Note(f"{words} {', '.join(broken[:3])}; tie again after them")] if broken else []
+        results += [f"{words} {', '.join(broken[:3])}; tie again after them"] if broken else []
     return results
 
 

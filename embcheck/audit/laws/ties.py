@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Note, Result, Undecided, audit_law
+from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Result, Undecided, audit_law
 from embcheck.audit.program import (
     memory,
     named,
@@ -27,11 +27,11 @@ def the_model_runs(subject: Subject) -> Result:
         raise Undecided(("the model could not be run: " if raises else "") + facts.forward + hint)
     notes: Result = []
     if facts.compiled:
-        notes.append(Note("it is compiled; the audit judges the module that torch.compile was given"))
+        notes.append("it is compiled; the audit judges the module that torch.compile was given")
     if facts.random or not facts.exact:
         seeds = "with another seed" if facts.random else "in a second call"
         then = "the audit sets the seed" if facts.random else "laws that compare answers are left out"
-        notes.append(Note(f"in eval mode its answer is another one {seeds} (dropout that heeds no eval()?); {then}"))
+        notes.append(f"in eval mode its answer is another one {seeds} (dropout that heeds no eval()?); {then}")
     return notes
 
 
@@ -50,15 +50,11 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
         return subject.findings(tied_as_declared, **options)
     state = "tied" if facts.tied else "apart"
     words = f"design choice: {facts.said} has no effect, table and head stay {state}"
-    return [Note(words)] if subject.problems(tied_as_declared, **options) else []
+    return [words] if subject.problems(tied_as_declared, **options) else []
 
 
 def _undeclared(subject: Subject) -> Result:
-    """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie.
-
-    Raises:
-        Undecided: for such a head, unless the user has said that either will do.
-    """
+    """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie."""
     facts = subject.facts
     parameters = named(subject.fresh(varied=False))
     table, head = parameters.get(facts.table), parameters.get(facts.head)
@@ -68,7 +64,7 @@ def _undeclared(subject: Subject) -> Result:
         return []
     words = f"{facts.head} only starts as a copy of {facts.table}: the two are trained apart"
     if facts.said == "--expect any":
-        return [Note(f"design choice: {words}")]
+        return [f"design choice: {words}"]
     raise Undecided(f"{words}, and nothing declares whether that is meant; say --expect tied or --expect untied")
 
 

@@ -1,13 +1,17 @@
-"""Laws about what a model computes: lookups, gradients and steps."""
+"""Laws about what a model computes: lookups, gradients and steps, and the row of the padding token."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
 from embcheck.audit import program_value
-from embcheck.audit.finding import NotApplicable, Note, Result, audit_law, told
-from embcheck.audit.program import Calls, answer, call, stepped
+from embcheck.audit.discovery import LOOKUPS
+from embcheck.audit.finding import NotApplicable, Result, audit_law, told
+from embcheck.audit.program import Calls, Inputs, answer, call, moved_row, named, partition, stepped
 from embcheck.audit.program_state import untouched
+from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
 
 NO_TABLE = "it has no table"
@@ -19,7 +23,7 @@ def a_forward_pass_writes_nothing(subject: Subject) -> Result:
     modules = subject.fresh().named_modules()
     renormed = [path for path, module in modules if getattr(module, "max_norm", None) is not None]
     words = "rescales the rows that it looks up, in eval mode too, as max_norm promises"
-    return subject.findings(untouched) or [Note(f"{path} {words}") for path in renormed]
+    return subject.findings(untouched) or [f"{path} {words}" for path in renormed]
 
 
 @audit_law("Each embedding is the product of a one-hot vector with its weight, times the scale that it declares.")
@@ -42,9 +46,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
         else:
             try:
                 found = subject.findings(program_value.looks_up, path=path)
-                results += (
-                    found if plain else [Note(f"design choice: {path} is a {kind}: {f.words}") for f in found[:1]]
-                )
+                results += found if plain else [f"design choice: {path} is a {kind}: {f.words}" for f in found[:1]]
                 judged += 1
             except (NotApplicable, TypeError, RuntimeError, IndexError, ValueError) as error:
                 reason = f"is a {kind} that takes no bare ids ({type(error).__name__})"
@@ -99,7 +101,7 @@ def a_step_shows_everywhere(subject: Subject) -> Result:
     subject.learning(subject.fresh())
     found = subject.findings(program_value.a_step_shows, varied=False, table=facts.table)
     if found and facts.said in ("--expect untied", "--expect any"):
-        return [Note(f"design choice: {found[0].words}")]
+        return [f"design choice: {found[0].words}"]
     return found
 
 
@@ -115,7 +117,7 @@ def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     found = subject.findings(program_value.gradient_is_the_sum, table=facts.table, padding=facts.padding)
     if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
-        return [Note(f"design choice: {facts.table} {words}")]
+        return [f"design choice: {facts.table} {words}"]
     return found
 
 
@@ -138,3 +140,120 @@ def _readers(root: object, weight: object) -> set[str]:
 def steps_keep_the_tie(subject: Subject) -> Result:
     subject.need(forward="", untrained="")
     return subject.findings(stepped)
+
+
+@audit_law("In a fresh model the padding row of every table is zero.")
+def the_padding_row_starts_at_zero(subject: Subject) -> Result:
+    facts = subject.facts
+    if not facts.padded:
+        raise NotApplicable("no table has a padding_idx")
+    model = subject.fresh(varied=False)
+    table, head = named(model).get(facts.table), named(model).get(facts.head)
+    modules = {path: model.get_submodule(path) for path in facts.padded}
+    tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
+    free = [path for path in facts.padded if path not in tied]
+    results = subject.findings(rows_of_padding, varied=False, tables=free) if free else []
+    results += _told_otherwise(model, facts.table, facts.padding)
+    words = "is the padding token's row of the head too, and starts nonzero"
+    for path in tied:
+        row = modules[path].padding_idx
+        if bool(modules[path].weight[row].any()):
+            results.append(f"design choice: row {row} of {path} {words}")
+    return results
+
+
+def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
+    """Another padding token than the table's in the configuration or in an attribute of the model."""
+    config: Any = getattr(model, "config", None)
+    if callable(getattr(config, "get_text_config", None)):
+        config = config.get_text_config()
+    places = (("config.pad_token_id", config), ("pad_token_id", model), ("padding_idx", model))
+    for place, of in places:
+        said = getattr(of, place.removeprefix("config."), None)
+        if isinstance(said, int) and not isinstance(said, bool) and padding not in (None, said):
+            words = f"but the padding_idx of {table} is {padding}: lookups of the padding token train row {said}"
+            return [f"{place} is {said}, {words}"]
+    return []
+
+
+@audit_law("No lookup trains the padding row of any table.")
+def lookups_leave_the_padding_row(subject: Subject) -> Result:
+    facts = subject.need(forward="", untrained="")
+    tables = _other_tables(subject)
+    if facts.table and facts.padding is not None:
+        tables = {"": facts.padding, **tables}
+    if not tables:
+        raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
+    results, reasons = [], []
+    for name, row in tables.items():
+        try:
+            results += _of_another(subject, name, row) if name else _of_the_table(subject, row)
+        except NotApplicable as known:
+            reasons.append(f"{name}: {known}" if name else str(known))
+    if len(reasons) == len(tables):
+        raise NotApplicable("; ".join(reasons))
+    return results
+
+
+def _of_the_table(subject: Subject, row: int) -> Result:
+    facts = subject.facts
+    names = _holding_ids(subject.inputs)
+    if not names:
+        raise NotApplicable("its inputs hold no ids")
+    subject.inputs[names[0]] = _ending(subject.inputs[names[0]], row)
+    model = subject.fresh()
+    try:
+        answer(model, subject.inputs)
+    except Exception as error:
+        raise NotApplicable(f"its forward pass refuses padding ids: {told(error)}") from error
+    subject.learning(model)
+    found = subject.findings(gradient_is_the_sum, table=facts.table, padding=row)
+    if movers := moved_row(subject.fresh, subject.inputs, facts.table, row):
+        tied = " (design choice: the row is tied to the head)" if facts.tied else ""
+        found.append(f"row {row} of {facts.table} is moved by {' and '.join(movers)}{tied}")
+    return found
+
+
+def _other_tables(subject: Subject) -> dict[str, int]:
+    """The other weights that are trained and have a padding row, of which all their modules say the same."""
+    model = subject.fresh()
+    parameters, first = named(model), partition(model)
+    names = {id(parameters[name]): name for name in first.values()}
+    looked_up = {id(model.get_submodule(path).weight) for path in subject.facts.tables}
+    said: dict[str, set[int | None]] = {}
+    for module in model.modules():
+        if isinstance(module, LOOKUPS) and id(module.weight) in looked_up & set(names):
+            said.setdefault(names[id(module.weight)], set()).add(module.padding_idx)
+    others = {name: rows.pop() for name, rows in said.items() if len(rows) == 1 and parameters[name].requires_grad}
+    table = first.get(subject.facts.table)
+    return {name: row for name, row in others.items() if row is not None and name != table}
+
+
+def _of_another(subject: Subject, name: str, row: int) -> Result:
+    """What is found of another table, with inputs that ask for its padding row: the row in the place of the last id, too."""
+    before, reason = subject.inputs, "no input asks for its padding row"
+    changed = [{**before, each: _ending(before[each], row)} for each in _holding_ids(before)]
+    for inputs in (before, *changed):
+        subject.inputs = inputs
+        try:
+            if asks_for(subject.fresh, inputs, name, row):
+                return subject.findings(gradient_is_the_sum, table=name, padding=row)
+        except NotApplicable as known:
+            reason = str(known)
+        except Exception as error:  # it may refuse such ids
+            reason = f"{type(error).__name__} with padding ids"
+        finally:
+            subject.inputs = before
+    raise NotApplicable(reason)
+
+
+def _holding_ids(inputs: Inputs) -> list[str]:
+    named_so = {name: v for name, v in inputs.items() if "ids" in name or name.isdigit()}
+    tensors = {name: v for name, v in named_so.items() if isinstance(v, torch.Tensor) and v.numel() > 1}
+    return [name for name, v in tensors.items() if not v.is_floating_point() and v.dtype != torch.bool]
+
+
+def _ending(ids: torch.Tensor, row: int) -> torch.Tensor:
+    changed = ids.clone()
+    changed.reshape(-1)[-1] = row
+    return changed

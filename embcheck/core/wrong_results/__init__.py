@@ -6,7 +6,6 @@ from embcheck.core.wrong_results import (  # noqa: F401  (which register what th
     lookups,
     modules,
     numbers,
-    plain,
     steps,
 )
 from embcheck.core.wrong_results.judgement import Instead, is_known, misnamed

@@ -132,12 +132,7 @@ def _is(wanted: str, case: Any, found: Difference) -> bool:
 
 @lru_cache(maxsize=256)
 def _literal(text: str) -> Any:
-    """The value of ``= 2`` or ``in [1, 2]``.
-
-    Raises:
-        ValueError: if it is neither.
-        SyntaxError: if it is no literal.
-    """
+    """The value of ``= 2`` or ``in [1, 2]``."""
     if not text.startswith(_LITERALS):
         raise ValueError(text)
     return ast.literal_eval(text.removeprefix("=").removeprefix("in ").strip())

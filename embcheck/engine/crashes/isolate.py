@@ -48,7 +48,6 @@ class Forked:
         self.stdin, self.stdout = os.fdopen(asked[1], "w"), os.fdopen(told[0])
 
     def end(self) -> None:
-        """Ends it."""
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         self.stdin.close()
@@ -70,7 +69,6 @@ class Started:
         self.stdin, self.stdout = self._process.stdin, self._process.stdout
 
     def end(self) -> None:
-        """Ends it."""
         self._process.kill()
         self._process.communicate()
 
@@ -96,7 +94,6 @@ def start_with(python: Sequence[str]) -> None:
 
 
 def close() -> None:
-    """Ends the process."""
     global _process
     if _process is not None:
         ended, _process = _process, None
@@ -104,11 +101,7 @@ def close() -> None:
 
 
 def _ask(family: str, mode: str, limit: float, **more: Any) -> Any:
-    """One request, one answer; a case may take ``limit`` seconds of CPU time.
-
-    Raises:
-        NoAnswer: if the process died without one.  The next request starts another.
-    """
+    """One request, one answer; a case may take ``limit`` seconds of CPU time."""
     global _process
     if _process is None:
         _process = Started(_python)

@@ -107,11 +107,10 @@ def attended(
     limit: float,
     *,
     idle: float | None = None,
-    given: str = "",
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a program to its end, which reads ``given``: how it ended, and what it wrote.
+    """Runs a program to its end: how it ended, and what it wrote.
 
     Raises:
         Hangs: if it used more than ``limit`` seconds of CPU time, or next to none for ``idle``; it is killed then, with what it
@@ -119,13 +118,11 @@ def attended(
         OSError: if it can't be started.
     """
     with contextlib.ExitStack() as files:
-        source, out, err = (
-            files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")) for _ in range(3)
+        out, err = (
+            files.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")) for _ in range(2)
         )
-        source.write(given)
-        source.seek(0)
         child = subprocess.Popen(
-            command, stdin=source, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=cwd, start_new_session=True
         )
         try:
             patience = Patience(child.pid, limit, idle)
