@@ -20,7 +20,7 @@ from embcheck.families.embedding_bag.aimed import KERNELS, bag_case
 from embcheck.families.lookup.aimed import lookup_case, product_case
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.max_norm.aimed import renorm_case
-from embcheck.families.one_hot.aimed import one_hot_case
+from embcheck.families.one_hot.cases import one_hot_case
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
 from selfcheck.kernel_damages import DAMAGES

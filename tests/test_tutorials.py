@@ -21,7 +21,7 @@ from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.execute import run
-from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance
+from embcheck.families.initializers.oracle import DELTA, Spread, allowed_distance, distance
 from embcheck.modes.mode import MODES
 from embcheck.report.style import console
 

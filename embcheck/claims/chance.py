@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from embcheck.families.construction.cases import DELTA
+from embcheck.families.initializers.oracle import DELTA
 
 
 class Chance(NamedTuple):

@@ -12,10 +12,9 @@ from embcheck.core.law import Family
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
-from embcheck.families.construction.cases import ConstructionCase
+from embcheck.families.construction.cases import SPACE, ConstructionCase, plan
 from embcheck.families.construction.invalid_calls import FATAL, WRONG
 from embcheck.families.construction.programs import CASTS, DRAWN, FREEZING, GIVEN
-from embcheck.families.construction.space import SPACE, plan
 
 # -- how a table is made -------------------------------------------------------------------------------------------
 

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.construction.seeding import seeded
-from embcheck.families.lookup.programs import generator
+from embcheck.families.lookup.programs import generator, seeded
 
 Tensor = torch.Tensor
 

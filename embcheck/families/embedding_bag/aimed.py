@@ -8,12 +8,11 @@ import numpy as np
 
 from embcheck.core.format import FORMATS
 from embcheck.core.targets import Unmet, Wish
-from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.embedding_bag.cases import MODES, BagCase
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, unusual, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
-MODES = ("sum", "mean", "max")
 BAGS = (1, 1, 2, 2, 3, 4, 8, 9, 64, 65)
 LARGEST_BAGS = (1, 2, 2, 3, 17, 65, 257)
 _NUMELS = (1, 2, 3, 5, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 513, 768, 769, 1000, 1001, 3073)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from embcheck.core import stream
-from embcheck.core.format import FORMATS
+from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.embedding_bag.aimed import aimed_bag
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, MODES, scope
-from embcheck.families.embedding_bag.fixed_cases import fixed_cases
+from embcheck.families.embedding_bag.enumerated_cases import MISTAKES, fixed_cases, scope
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES, mistaken, mistaken_on_meta
-from embcheck.families.embedding_bag.offsets import BAGS
-from embcheck.families.embedding_bag.prior_calls import BAG_HISTORIES, BAG_PASTS
-from embcheck.families.embedding_bag.programs import BAG_ENTRIES, bag, nested
+from embcheck.families.embedding_bag.programs import BAG_ENTRIES, BAG_PASTS, bag, nested
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
 from embcheck.families.embedding_bag.several import several, several_counted
-from embcheck.families.embedding_bag.smaller import smaller
-from embcheck.families.lookup import cases
 
 #: Where the kernels change their path: generated code by width, grain sizes of samples and tokens (EmbeddingBag.cpp).
 WIDTHS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129, 256, 257)
@@ -30,36 +27,7 @@ TOKENS = (0, 1, 2, 3, 5, 8, 16, 17, 31, 33, 63, 64, 65, 127, 128, 129, 257, 512,
 ROWS = (1, 2, 3, 5, 8, 16, 17, 33, 64, 65, 129, 257, 1000, 1001, 2000, 2001, 4097)
 _LARGEST = 1 << 16
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (3, 1, 2, 5, 8),
-    "embedding_dim": (2, 1, 3, 8, 17, 0),
-    "mode": MODES,
-    "numel": (4, 0, 1, 2, 3, 6, 8, 12),
-    "bags": BAGS,
-    "batch": (False, True),
-    "include_last_offset": (False, True),
-    "trailing": (0, 1, 3),
-    "indices": cases.PATTERN_NAMES,
-    "padding_idx": cases.PADDINGS,
-    "scale_grad_by_freq": (False, True),
-    "sparse": (False, True),
-    "weights": (None, "ones", "small", "real", "zero", "special"),
-    "learns": ("table", "both", "weights", "none"),
-    "dtype": tuple(FORMATS),
-    "index_dtype": ("int64", "int32"),
-    "offset_dtype": ("int64", "int32"),
-    "layout": LAYOUTS,
-    "index_layout": LAYOUTS,
-    "offset_layout": LAYOUTS,
-    "weights_layout": LAYOUTS,
-    "upstream_layout": UPSTREAM_LAYOUTS,
-    "values": ("fingerprint", "small", "real", "special", "poisoned"),
-    "upstream": ("code", "ones", "real", "special"),
-    "entry": tuple(BAG_ENTRIES),
-    "route": tuple(BAG_ROUTES),
-    "history": tuple(BAG_HISTORIES),
-    "threads": (1, 2),
-}
+AXES = values_of(BagCase)
 
 
 def plan(case: BagCase) -> Plan:
@@ -98,6 +66,35 @@ def draw(draws: stream.Stream) -> BagCase | None:
     if draws.chance(24):
         chosen["mistake"] = draws.choice(MISTAKES)
     return repair(BagCase(rows, width, numel=numel, seed=draws.between(0, 1 << 20), **chosen))
+
+
+def smaller(case: BagCase) -> Iterator[BagCase]:
+    """Fewer rows, columns and tokens; then tokens and bags written out."""
+    for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1), ("numel", 0), ("trailing", 0)):
+        step = getattr(case, axis) - floor
+        while step > 0:
+            fewer: dict[str, Any] = {axis: getattr(case, axis) - step}
+            if axis == "num_embeddings" and isinstance(case.indices, tuple):
+                fewer["indices"] = tuple(min(token, fewer[axis] - 1) for token in case.indices)
+            written_out = isinstance(case.indices, tuple) or (axis == "numel" and isinstance(case.bags, tuple))
+            if axis in ("num_embeddings", "embedding_dim") or not written_out:
+                yield case.but(**fewer)
+            step //= 2
+    if case.mistake is None and case.numel + case.trailing <= 8:
+        written = {"indices": tuple(case.tokens.tolist()), "bags": tuple(case.lengths.tolist())}
+        if isinstance(case.indices, str) or isinstance(case.bags, str):
+            yield case.but(**written)
+        elif not case.batch:
+            starts = np.r_[0, np.cumsum(case.lengths)].tolist()
+            for k, length in enumerate(case.bags):
+                rest = (*case.bags[:k], *case.bags[k + 1 :])
+                yield case.but(bags=rest, indices=(*case.indices[: starts[k]], *case.indices[starts[k + 1] :]))
+                if length:
+                    less = (*case.bags[:k], length - 1, *case.bags[k + 1 :])
+                    yield case.but(bags=less, indices=(*case.indices[: starts[k]], *case.indices[starts[k] + 1 :]))
+            for k, token in enumerate(case.indices):
+                if token:
+                    yield case.but(indices=(*case.indices[:k], 0, *case.indices[k + 1 :]))
 
 
 SPACE = Space(

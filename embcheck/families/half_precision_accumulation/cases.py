@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
@@ -19,17 +19,15 @@ SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
 
 
 class _AccumulationAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     #: how often each row is looked up
-    counts: tuple[int, ...] = (300,)
-    embedding_dim: int = 1
-    call: str = "lookup"
-    sparse: bool = False
+    counts: Annotated[tuple[int, ...], COUNTS] = (300,)
+    embedding_dim: Annotated[int, (1, 2, 8, 33)] = 1
+    call: Annotated[str, tuple(GATHERED)] = "lookup"
+    sparse: Annotated[bool, (False, True)] = False
     #: whether the tokens take turns, or each one's come together
-    mixed: bool = False
-    dtype: str = "bfloat16"
-    index_dtype: str = "int64"
+    mixed: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, ("bfloat16", "float16", "float32", "float64")] = "bfloat16"
+    index_dtype: Annotated[str, ("int64", "int32")] = "int64"
 
 
 class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
@@ -86,17 +84,6 @@ def repair(case: AccumulationCase) -> AccumulationCase:
     return case.but(sparse=sparse, mixed=mixed, index_dtype="int64" if case.call == "product" else case.index_dtype)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "counts": COUNTS,
-    "embedding_dim": (1, 2, 8, 33),
-    "call": tuple(GATHERED),
-    "sparse": (False, True),
-    "mixed": (False, True),
-    "dtype": ("bfloat16", "float16", "float32", "float64"),
-    "index_dtype": ("int64", "int32"),
-}
-
-
 def fixed_cases() -> Iterator[AccumulationCase]:
     """Every call with rows of unequal counts, in half precision, in every profile."""
     chosen = itertools.product(GATHERED, ("bfloat16", "float16"), (False, True), (False, True))
@@ -107,4 +94,4 @@ def fixed_cases() -> Iterator[AccumulationCase]:
 
 
 _FLAGS = ("call", "sparse", "dtype", "counts")
-SPACE = Space(AccumulationCase, AXES, repair, fixed_cases=fixed_cases, flags=_FLAGS, strength=2)
+SPACE = Space(AccumulationCase, values_of(AccumulationCase), repair, fixed_cases=fixed_cases, flags=_FLAGS, strength=2)

@@ -6,17 +6,16 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Input, OfDtype
+from embcheck.core.axes import Input, OfDtype, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
 from embcheck.core.space import Space, covering_rows
 from embcheck.core.stream import Stream, shaped
-from embcheck.families.construction.cases import Spread
 from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
@@ -28,6 +27,7 @@ from embcheck.families.initializers.oracle import (
     ORTHOGONAL,
     SPARSITY,
     WITHOUT_GENERATOR,
+    Spread,
     Truncated,
 )
 
@@ -46,14 +46,12 @@ COVERED: tuple[tuple[Any, ...], ...] = (
 
 
 class _FillingAxes(NamedTuple):
-    """The axes, simplest value first."""
-
-    fill: str = "normal"
-    shape: tuple[int, ...] = (3, 2)
-    dtype: str = "float32"
-    layout: str = "contiguous"
-    own_generator: bool = False
-    trains: bool = True
+    fill: Annotated[str, tuple(INITIALIZERS)] = "normal"
+    shape: Annotated[tuple[int, ...], SHAPES] = (3, 2)
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
+    own_generator: Annotated[bool, (False, True)] = False
+    trains: Annotated[bool, (True, False)] = True
     seed: int = 0
 
 
@@ -158,14 +156,7 @@ def repair(case: InitializerCase) -> InitializerCase:
     return case.but(**changes)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "fill": tuple(INITIALIZERS),
-    "shape": SHAPES,
-    "dtype": tuple(FORMATS),
-    "layout": LAYOUTS,
-    "own_generator": (False, True),
-    "trains": (True, False),
-}
+AXES = values_of(InitializerCase)
 
 
 def scope() -> Iterator[InitializerCase]:
