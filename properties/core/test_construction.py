@@ -23,12 +23,10 @@ construction = Family("construction", SPACE, plan, refused=lambda case: case.wro
 
 
 def is_given(case: ConstructionCase) -> bool:
-    """Whether the table is given, not drawn."""
     return case.make in GIVEN
 
 
 def is_drawn(case: ConstructionCase) -> bool:
-    """Whether first values are drawn that can be read."""
     return case.make in DRAWN and case.make != "meta"
 
 

@@ -54,7 +54,6 @@ class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
 
     @property
     def weight_input(self) -> Input:
-        """The table as a tensor to feed."""
         return Input(self.table.weight_stored, self.dtype, self.layout)
 
     @property
@@ -64,7 +63,6 @@ class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
 
     @property
     def is_bag(self) -> bool:
-        """Whether the module reduces bags."""
         return self.kind == "EmbeddingBag"
 
     @property
@@ -93,7 +91,6 @@ class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
         return f"{self.kind}({', '.join(parts)})"
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: padded, negative_padding, first_row_padded, elements, empty_table."""
         return {
             **self.axes,
             "padded": self.padding_idx is not None,
@@ -122,7 +119,6 @@ def plan(case: ConstructionCase) -> Plan:
 
 
 def repair(case: ConstructionCase) -> ConstructionCase:
-    """The case with padding, make and act that fit each other."""
     padding = padding_of(case.padding_idx, case.num_embeddings)
     found: ConstructionCase = fitted(case.but(padding_idx=padding), _RULES)
     return found

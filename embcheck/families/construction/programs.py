@@ -137,7 +137,6 @@ def without_grad(kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[
 
 
 def filled(layer: Layer) -> Layer:
-    """A layer that has memory, but no values yet."""
     layer.reset_parameters()
     return layer
 

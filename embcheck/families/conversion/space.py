@@ -57,7 +57,6 @@ def plan(case: ConversionCase) -> Plan:
 
 
 def repair(case: ConversionCase) -> ConversionCase | None:
-    """The case with axes made to fit each other."""
     if case.mistake is not None:
         if case.num_embeddings == case.embedding_dim or not case.embedding_dim or case.dtype == "bfloat16":
             return None

@@ -45,7 +45,6 @@ class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
 
     @property
     def spread(self) -> Spread:
-        """The distribution of the elements."""
         return SPREADS[self.name](self.num_embeddings, self.embedding_dim)
 
     @property
@@ -57,7 +56,6 @@ class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
         return rows
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: padded, elements."""
         elements = self.num_embeddings * self.embedding_dim
         return {**self.axes, "padded": self.padding_idx is not None, "elements": elements}
 
@@ -125,7 +123,6 @@ class PaddingStepCase(OfDtype, _PaddingStepAxes):  # type: ignore[misc]
         return np.array(steps), gradient
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: negative_padding, decayed."""
         return {**self.axes, "negative_padding": self.padding_idx < 0, "decayed": self.weight_decay > 0}
 
 
@@ -161,7 +158,6 @@ def step_plan(case: PaddingStepCase) -> Plan:
 
 
 def step_canonical(case: PaddingStepCase) -> PaddingStepCase:
-    """The case with an optimizer and flags that fit each other."""
     changes: dict[str, Any] = {"padding_idx": padding_of(case.padding_idx, case.num_embeddings)}
     if case.optimizer != "SGD":
         changes |= {"weight_decay": 0.0, "momentum": 0.0, "head": False}

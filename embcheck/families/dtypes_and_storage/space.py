@@ -29,7 +29,6 @@ def plan(case: StorageCase) -> Plan:
 
 
 def repair(case: StorageCase) -> StorageCase | None:
-    """The case with axes made to fit each other."""
     if case.num_embeddings == 0 and case.numel:
         return None
     if min(case.num_embeddings, case.embedding_dim) == 0 or case.dtype not in _ONLY.get(case.origin, (case.dtype,)):

@@ -167,7 +167,6 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
 
     @cached_property
     def table_values(self) -> Floats:
-        """The table's values as float64."""
         return self.format.decode(self.table_stored)
 
     @cached_property
@@ -252,7 +251,6 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and what follows from them."""
         lengths, sizes = self.lengths.tolist(), self.sizes.tolist()
         counts = self.counts
         hit = self.numel > int(self.kept.sum())

@@ -69,7 +69,6 @@ def draw(draws: stream.Stream) -> BagCase | None:
 
 
 def smaller(case: BagCase) -> Iterator[BagCase]:
-    """Fewer rows, columns and tokens; then tokens and bags written out."""
     for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1), ("numel", 0), ("trailing", 0)):
         step = getattr(case, axis) - floor
         while step > 0:

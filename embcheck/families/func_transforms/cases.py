@@ -26,8 +26,6 @@ PARTS = ("weight", "indices", "upstream")
 
 
 class _TransformAxes(NamedTuple):
-    """The axes of a transformed lookup, simplest value first."""
-
     num_embeddings: int
     embedding_dim: int
     transform: str = "grad"
@@ -74,7 +72,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @property
@@ -93,7 +90,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether a token lies outside the table."""
         return self.lookup.refused
 
     @property
@@ -136,7 +132,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """The samples one by one."""
         tokens = self.lookup.tokens.reshape(self.count("indices"), self.numel)
         batch = self.batch if self.mapped else 1
         return [
@@ -159,7 +154,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return tuple(self.axis(part) for part in PARTS)
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed: weight, indices, upstream, tangent."""
         tokens = self.lookup.tokens.reshape(self.count("indices"), *self.shape).astype(self.index_dtype)
         upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
         return {
@@ -220,11 +214,9 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return self.transform in forward and expanded > 1 and bool(self.numel and self.embedding_dim)
 
     def facts(self) -> dict[str, Any]:
-        """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
-        nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
-        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to), alone_in_chunk (some
-        chunk of vmap looks up one token), primal_overlaps (forward mode differentiates by the upstream gradient, whose elements
-        share memory)."""
+        """axes_by_name: vmap's axes, which differ, are told in another order than what they belong to; alone_in_chunk: some chunk
+        of vmap looks up one token; primal_overlaps: forward mode differentiates by the upstream gradient, whose elements share
+        memory."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
         chunk = 2 if self.transform == "vmap_in_chunks" else self.chunk or self.batch

@@ -52,7 +52,6 @@ def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
 
 
 def repair(case: LookupCase) -> LookupCase | None:
-    """The case with entry, route, history and flags made to fit each other."""
     fitted = cases.repair(case)
     if fitted is None:
         return None

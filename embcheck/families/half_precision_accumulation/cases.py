@@ -57,7 +57,6 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
         return {"tokens": Input(tokens.astype(self.index_dtype), self.index_dtype), "weight": Input(table, self.dtype)}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: largest (the largest count), several (rows of unequal counts), stops, half."""
         return {
             **{name: value for name, value in self.axes.items() if name != "counts"},
             "largest": max(self.counts),
@@ -79,7 +78,6 @@ def plan(case: AccumulationCase) -> Plan:
 
 
 def repair(case: AccumulationCase) -> AccumulationCase:
-    """The case with what its call takes."""
     sparse, mixed = case.sparse and case.call in SPARSE, case.mixed and len(case.counts) > 1
     return case.but(sparse=sparse, mixed=mixed, index_dtype="int64" if case.call == "product" else case.index_dtype)
 

@@ -56,11 +56,8 @@ class _FillingAxes(NamedTuple):
 
 
 class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
-    """A tensor that is filled."""
-
     @property
     def size(self) -> int:
-        """How many numbers are filled in."""
         return math.prod(self.shape)
 
     @cached_property
@@ -112,16 +109,13 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         return Input(self.format.encode(np.resize([7.0, np.nan, 7.0, np.inf], self.shape)), self.dtype, self.layout)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: rank, elements, drawn, many (enough for statistics), strided_kernel (rank 3, not contiguous),
-        fanless (fan_in and fan_out are 0)."""
-        drawn = self.distribution is not None
         kernel = len(self.shape) > 2 and self.layout not in ("contiguous", "offset")
         return {
             **self.axes,
             "rank": len(self.shape),
             "elements": self.size,
-            "drawn": drawn,
-            "many": self.size > 4000,
+            "drawn": self.distribution is not None,
+            "many": self.size > 4000,  # enough for statistics
             "strided_kernel": kernel,
             "fanless": len(self.shape) > 1 and sum(self.shape[:2]) * math.prod(self.shape[2:]) == 0,
         }
@@ -137,7 +131,6 @@ def plan(case: InitializerCase) -> Plan:
 
 
 def repair(case: InitializerCase) -> InitializerCase:
-    """The case with a shape that its initializer takes."""
     shape, changes = case.shape, dict[str, Any]()
     if case.fill in KERNELS and (not 3 <= len(shape) <= 5 or 0 in shape[2:]):
         changes["shape"] = (4, 2, 3)
@@ -216,7 +209,6 @@ def fixed_cases() -> Iterator[InitializerCase]:
 
 
 def draw(draws: Stream) -> InitializerCase:
-    """A random case, of a shape that its initializer takes."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     fill = chosen["fill"]
     ranks = (3,) if fill in KERNELS else (2,) if fill in MATRICES else (2, 2, 3) if fill in FANNED else (1, 2, 3)

@@ -27,19 +27,16 @@ class Spread(NamedTuple):
     uniform: bool
 
     def cumulative(self, values: Floats) -> Floats:
-        """P(X ≤ x) at each of ``values``."""
         z = (values - self.mean) / self.scale
         if self.uniform:
             return np.clip((z + 1) / 2, 0.0, 1.0)
         return normal_cumulative(z)
 
     def cumulative_in_torch(self, values: str) -> str:
-        """The same as an expression of torch."""
         z = f"({values} - {self.mean!r}) / {self.scale!r}"
         return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
 
     def density(self, values: Floats) -> Floats:
-        """The probability density at each of ``values``."""
         z = (values - self.mean) / self.scale
         if self.uniform:
             return np.where(np.abs(z) <= 1, 1 / (2 * self.scale), 0.0)
@@ -105,14 +102,12 @@ class Truncated(NamedTuple):
     high: float
 
     def cumulative(self, values: Floats) -> Floats:
-        """P(X ≤ x) at each of ``values``."""
         ends = normal_cumulative(np.array([(self.low - self.mean) / self.scale, (self.high - self.mean) / self.scale]))
         inside = normal_cumulative((np.clip(values, self.low, self.high) - self.mean) / self.scale)
         share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
         return share
 
     def cumulative_in_torch(self, values: str) -> str:
-        """The same as an expression of torch."""
         low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
         inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
         return f"({inside} - {low!r}) / {high - low!r}"

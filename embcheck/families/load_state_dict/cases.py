@@ -54,7 +54,6 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether loading must raise."""
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
         return misshapen or (self.strict and bool(self.missing or self.extra))
 
@@ -139,7 +138,6 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, partial (something is missing), surplus."""
         axes = {name: value for name, value in self.axes.items() if name not in ("missing", "extra")}
         told = {"refused": self.refused, "partial": bool(self.missing), "surplus": bool(self.extra)}
         return axes | told

@@ -152,9 +152,8 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         return found
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: two_groups, is_resumed; of one made at a last epoch changes_there (the rate is
-        another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
-        lasted as long as the first); is_told, beyond."""
+        """changes_there: the rate at the last epoch is another than in the epoch before; grown: the restarts' second cycle, a
+        longer one, has lasted as long as the first."""
         due, made = self.due, self.resumed if self.again == "last_epoch" else 0
         grows = SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
         return {
@@ -200,7 +199,6 @@ def plan(case: LRSchedulerCase) -> Plan:
 
 
 def repair(case: LRSchedulerCase) -> LRSchedulerCase:
-    """The case with as many epochs as its scheduler has."""
     told = case.plan in TOLD
     ahead = 0 if not told or (case.plan in TOTALS and case.ahead > 5) else case.ahead
     steps = min(case.steps, TOTALS[case.plan] - max(ahead - 1, 0)) if case.plan in TOTALS else case.steps

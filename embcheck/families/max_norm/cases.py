@@ -209,7 +209,6 @@ class MaxNormCase(LookupCase):
 
     @cached_property
     def weight_stored(self) -> Array:
-        """The table in storage."""
         rows, width = self.num_embeddings, self.embedding_dim
         limit = 1.0 if self.max_norm is None else float(self.max_norm)
         if self.values == "mixed":
@@ -268,8 +267,6 @@ class MaxNormCase(LookupCase):
         return bool((large & self.looked_up & finite).any())
 
     def facts(self) -> dict[str, Any]:
-        """Those of a lookup and: over, within, at_limit, spared (over, but not looked up), nan_row, zero_row, spent,
-        writes_first, overflows, limited, limit_below_zero, bag, plain."""
         fate, limit = self.fate, self.max_norm
         rows = self.weight_values
         told = {} if limit is None else {

@@ -42,7 +42,6 @@ def plan(case: MaxNormCase) -> Plan:
 
 
 def repair(case: MaxNormCase) -> MaxNormCase | None:
-    """The case with entry, route, history and flags that fit each other."""
     changes: dict[str, Any] = {} if case.route in (*TAKES, "several") else {"route": "plain"}
     if case.entry.startswith("bag") and not (case.num_embeddings and case.embedding_dim and case.numel):
         changes["entry"] = "functional"

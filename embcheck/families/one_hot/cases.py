@@ -68,7 +68,6 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
 
     @cached_property
     def numel(self) -> int:
-        """How many tokens there are."""
         return math.prod(self.shape)
 
     @cached_property
@@ -116,7 +115,6 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
 
     @property
     def index_input(self) -> Input:
-        """The tokens as a tensor to feed."""
         stored, layout = self.tokens.reshape(self.shape), self.index_layout
         if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
             layout = "contiguous"  # a tensor of stride 0 holds one value
@@ -125,8 +123,6 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
         return Input(stored, "int64", layout)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, width, refused, empty, inferred, first_class, last_class, spare, vmapped, strayed,
-        miscast, classless."""
         tokens = self.tokens
         return {
             **self.axes,
@@ -158,7 +154,6 @@ def plan(case: OneHotCase) -> Plan:
 
 
 def repair(case: OneHotCase) -> OneHotCase | None:
-    """The case with axes that fit each other."""
     if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
         return None
     changes: dict[str, Any] = {}
@@ -261,7 +256,6 @@ def draw(draws: stream.Stream) -> OneHotCase | None:
 
 
 def smaller(case: OneHotCase) -> Iterator[OneHotCase]:
-    """Fewer values and tokens."""
     for less in {1, 2, case.values // 2, case.values - 1}:
         if 0 < less < case.values:
             yield case.but(values=less)

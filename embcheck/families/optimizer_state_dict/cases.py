@@ -143,9 +143,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
         return {word: Input(FORMATS["float32"].encode(each), "float32") for word, each in numbers.items()}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
-        step), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
-        state), several_groups."""
         frozen, blank = FROZEN[self.frozen], self.blank
         return {
             **self.axes,

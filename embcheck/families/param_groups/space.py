@@ -73,7 +73,6 @@ def _one_order(case: ParamGroupsCase) -> bool:
 
 
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
-    """The case with flags that the optimizer has, in ranges that it accepts."""
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
     if case.setting != "nothing":
         # Nothing else happens; what these two count has more digits where double is the default.

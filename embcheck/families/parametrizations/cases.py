@@ -91,7 +91,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @property
     def gain_shape(self) -> tuple[int, ...]:
-        """The shape of the gains."""
         others = self.others
         return () if others is None else tuple(1 if axis in others else n for axis, n in enumerate(self.shape))
 
@@ -262,7 +261,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return (values - (self.links == 2)) / 2
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors of this kind."""
         further: dict[str, dict[str, Floats]] = {
             "normed": {"gains": self.gains, "directions": self.directions},
             "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
@@ -274,8 +272,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major,
-        by_degree_8 (an exponential may be that polynomial, for which one matrix has such a norm after a step)."""
+        """triangular: by Householder's map, the default of what is not square; by_degree_8: an exponential may be that polynomial,
+        for which one matrix has such a norm after a step."""
         return {
             **self.axes,
             "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],

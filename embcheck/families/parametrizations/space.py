@@ -31,7 +31,6 @@ def plan(case: ParametrizationCase) -> Plan:
 
 
 def repair(case: ParametrizationCase) -> ParametrizationCase:
-    """The case with the axes that its kind has."""
     known = {*PROGRAMS[case.kind][1], *(("signs",) if case.kind == "normed" else ())}
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN - known}
     rank = len(case.shape)

@@ -67,7 +67,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether the call must be refused."""
         return self.mistake is not None
 
     @property
@@ -135,7 +134,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
         return np.array(sums).reshape(-1, self.embedding_dim), np.array(bounds).reshape(-1, self.embedding_dim)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, padding_hit, other_mode (of a bag, one that is no sum), bag."""
         return {
             **self.axes,
             "refused": self.refused,
@@ -153,7 +151,6 @@ def plan(case: QuantizedCase) -> Plan:
 
 
 def repair(case: QuantizedCase) -> QuantizedCase | None:
-    """The case with axes that fit each other."""
     if case.bits == 4 and case.embedding_dim % 2:
         case = case.but(embedding_dim=case.embedding_dim + 1)  # two elements in a byte
     case = case.but(padding_idx=cases.padding_of(case.padding_idx, case.num_embeddings))

@@ -65,7 +65,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
     @cached_property
     def bias_values(self) -> Floats:
-        """The head's bias, or zeros."""
         return np.arange(1.0, self.rows + 1) if self.bias else np.zeros(self.rows)
 
     @cached_property
@@ -110,7 +109,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
     @property
     def names(self) -> list[str]:
-        """Every name in the state, sorted."""
         biases = ["head.bias"] if self.bias else []
         return sorted(self.prefix + name for name in [f"{module}.weight" for module in self.modules] + biases)
 
@@ -147,7 +145,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return self.weight - self.gradient / 2, bias
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: copies (the model has Parameters of its own), named (every name is due), padded."""
         return {**self.axes, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
 
 

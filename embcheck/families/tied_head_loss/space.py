@@ -56,7 +56,6 @@ _RULES: tuple[Rule, ...] = (
 
 
 def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
-    """The case with axes that fit each other."""
     if case.call in LIKELIHOODS and case.mistake == "smoothing_above_one":
         return None
     padding = None if case.padding_idx is None else case.padding_idx % case.num_embeddings

@@ -38,8 +38,6 @@ FAINT = 2.0**-12
 
 
 class _TyingAxes(NamedTuple):
-    """The axes of a training run, simplest value first in each axis' enumeration; then the optimizer's flags."""
-
     optimizer: str = "SGD"
     shape: tuple[int, int] = (3, 2)
     steps: int = 1
@@ -105,7 +103,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def format(self) -> Format:
-        """The number format of the table."""
         return FORMATS[self.dtype]
 
     @cached_property
@@ -135,7 +132,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @property
     def turns(self) -> int:
-        """How many optimizers take turns."""
         return 2 if self.event == "alternating" else 1
 
     @cached_property
@@ -213,7 +209,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def rates(self) -> list[float]:
-        """The learning rate of each step."""
         first = float(self.flags["lr"])
         if self.event == "rate_halved":
             return [first if k < 1 else first / 2 for k in range(self.steps)]
@@ -227,7 +222,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the gradient is sparse."""
         return self.sparse and set(self.routes) == {"lookup"}
 
     @cached_property
@@ -243,7 +237,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, elements, rows, sparse_gradient, accumulated (more than one step), absent_row."""
         absent = bool((np.abs(self.gradients[0]).sum((0, 2)) == 0).any()) if not self.refused else False
         return {
             **self.axes,
@@ -298,7 +291,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def inputs(self) -> dict[str, Input]:
-        """The tensors that are fed."""
         data, fmt = self.data, self.format
         values = {"hidden": data.hidden, "below": data.below, "above": data.above}
         values["summed"] = np.stack([due.value for due in self.due])

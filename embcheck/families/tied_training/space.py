@@ -64,7 +64,6 @@ def plan(case: TiedTrainingCase) -> Plan:
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
-    """The case with axes made to fit each other, without which a row of them would mean nothing."""
     kind = KINDS[case.optimizer]
     changes: dict[str, Any] = {name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET}
     for name, values in kind.flags.items():
@@ -272,7 +271,6 @@ def draw(draws: stream.Stream) -> TiedTrainingCase:
 
 
 def smaller(case: TiedTrainingCase) -> Iterator[TiedTrainingCase]:
-    """Fewer steps and smaller tables."""
     for steps in range(1, case.steps):
         yield case.but(steps=steps)
     for shape in SHAPES:
