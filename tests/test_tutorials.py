@@ -13,8 +13,7 @@ import torch
 from embcheck.claims import distributions, paddings
 from embcheck.claims.appraisal import Appraised, Observations, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
-from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike, narrow, zero_row
-from embcheck.claims.claim import TUTORIALS, Claim
+from embcheck.claims.claim import BETWEEN_TWO, BY_DISTANCE, NONE, TUTORIALS, Chance, Claim, alike, narrow, zero_row
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.weight_tying import raced
 from embcheck.core.ledger import Ledger

@@ -11,13 +11,13 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
 from embcheck.families.default_init.cases import (
     INITIAL_SPACE,
+    INITIALISERS,
     PADDING_TRAINING_SPACE,
     InitialCase,
     PaddingStepCase,
     initial_plan,
     step_plan,
 )
-from embcheck.families.default_init.programs import INITIALISERS
 from embcheck.families.initializers.oracle import allowed_correlation, drawn_from, extremes
 
 # -- first values --------------------------------------------------------------------------------------------------

@@ -18,9 +18,18 @@ from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
-from embcheck.families.conversion.assignment import ASSIGNMENTS, FREEZING, INTO_PLACE, KEEPING, MISTAKES
+from embcheck.families.conversion.assignment import (
+    ASSIGNMENTS,
+    COMPACTING,
+    COPYING,
+    CUTS,
+    FREEZING,
+    INTO_PLACE,
+    KEEPING,
+    MISTAKES,
+    SPELLINGS,
+)
 from embcheck.families.conversion.programs import GRAD_MODES, LATER
-from embcheck.families.conversion.transposition import COMPACTING, COPYING, CUTS, SPELLINGS
 from embcheck.families.lookup import cases
 
 Expected = oracle.Expected

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
+from embcheck.core.registry import named
 from embcheck.core.space import Space
-from embcheck.families.half_precision_accumulation.programs import GATHERED, accumulated
+
+# The programs use torch alone, for their source is what a counterexample's script shows.
+Tensor = torch.Tensor
+
+
+def accumulated(
+    call: Callable[[Tensor, Tensor, bool], Tensor], sparse: bool, tokens: Tensor, weight: Tensor
+) -> dict[str, Any]:
+    leaf = weight.detach().requires_grad_()
+    value = call(tokens, leaf, sparse)
+    gradient = torch.autograd.grad(value, leaf, torch.ones_like(value))[0]
+    if not sparse:
+        return {"gradient": gradient}
+    return {"gradient": gradient.to_dense(), "coalesced": gradient.coalesce().to_dense()}
+
+
+def weighted(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
+    samples = torch.ones(len(tokens), 1, dtype=weight.dtype)
+    return F.embedding_bag(tokens[:, None], weight, mode="sum", per_sample_weights=samples, sparse=sparse)
+
+
+#: Of the tokens, the table and whether the gradient is to be sparse: a row for each token, or one for all of them.
+GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
+    {
+        "lookup": lambda tokens, weight, sparse: F.embedding(tokens, weight, sparse=sparse),
+        "batch": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="sum", sparse=sparse),
+        "mean_of_each": lambda tokens, weight, sparse: F.embedding_bag(
+            tokens, weight, torch.arange(len(tokens)), mode="mean", sparse=sparse
+        ),
+        "maximum_of_each": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="max"),
+        "weighted": weighted,
+        "one_bag": lambda tokens, weight, sparse: F.embedding_bag(tokens[None], weight, mode="sum", sparse=sparse),
+        "indexed": lambda tokens, weight, sparse: weight[tokens],
+        "selected": lambda tokens, weight, sparse: weight.index_select(0, tokens),
+        "product": lambda tokens, weight, sparse: F.one_hot(tokens, len(weight)).to(weight.dtype) @ weight,
+    }
+)
+
 
 #: Calls that can give a sparse gradient.
 SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
