@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import bound
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import Ints, LookupCase
-from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.format import Array, Floats
 from embcheck.core.layout import shared
 from embcheck.core.oracle import Expected, accumulate
 from embcheck.families.tied_training.data import whole
@@ -67,12 +67,8 @@ class Sample(NamedTuple):
     upstream: Floats
 
 
-class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
+class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
     """A lookup to which a transform of `torch.func` or of autograd is applied."""
-
-    @property
-    def format(self) -> Format:
-        return FORMATS[self.dtype]
 
     @property
     def numel(self) -> int:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.axes import Input, OfDtype
+from embcheck.core.format import Floats
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.core.wrong_results.numbers import DEGREE_8
 
@@ -41,12 +41,8 @@ class _ParametrizationAxes(NamedTuple):
     seed: int = 0
 
 
-class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
+class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
     """One side of a tied pair whose weight is made of something else."""
-
-    @property
-    def format(self) -> Format:
-        return FORMATS[self.dtype]
 
     def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Distinct magnitudes 1, 2, 3, … in some order, with signs."""
