@@ -120,8 +120,7 @@ def plan(case: ConstructionCase) -> Plan:
 
 def repair(case: ConstructionCase) -> ConstructionCase:
     padding = padding_of(case.padding_idx, case.num_embeddings)
-    found: ConstructionCase = fitted(case.but(padding_idx=padding), _RULES)
-    return found
+    return fitted(case.but(padding_idx=padding), _RULES)
 
 
 _RULES: tuple[Rule, ...] = (
@@ -145,10 +144,6 @@ _RULES: tuple[Rule, ...] = (
 
 def scope() -> Iterator[ConstructionCase]:
     """Every size, padding, make and act; every wrong call."""
-    return map(repair, _every())
-
-
-def _every() -> Iterator[ConstructionCase]:
     sizes = itertools.product(range(5), range(4))
     for seed, ((rows, width), make, kind) in enumerate(itertools.product(sizes, MAKES, KINDS)):
         for padding in (None, *range(-rows, rows)):
@@ -179,7 +174,7 @@ SPACE = Space(
     ConstructionCase,
     values_of(ConstructionCase),
     repair,
-    scope,
+    lambda: map(repair, scope()),
     fixed_cases,
     flags=("make", "act", "padding_idx", "sparse"),
     strength=2,

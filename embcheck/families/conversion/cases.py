@@ -123,8 +123,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
     def input_values(self) -> Floats:
         """X, the linear layer's input, shape (N, V)."""
         if self.input != "dense" or not self.to_linear:
-            one_hot: Floats = _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
-            return one_hot
+            return _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
         if self.input_layout == "expanded":
             return np.ones((self.numel, self.num_embeddings))
         return _small(self.seed % 64, self.numel, self.num_embeddings)

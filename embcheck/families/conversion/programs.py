@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.conversion.assignment import Assign, Call, Module, Tensor, View
 from embcheck.families.lookup.several import (
     FACTORS,
     LARGEST,
@@ -30,12 +31,6 @@ from embcheck.families.lookup.several import (
     tiled,
 )
 
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
-Call = Callable[[Tensor], Tensor]
-View = Callable[[Tensor], Tensor]
-Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
 #: Of source, target and the converted Parameter: those that are used from then on.
 Later = Callable[[Module, Module, Tensor], tuple[Module, Module, Tensor]]
 

@@ -249,8 +249,7 @@ def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> Co
 def aimed_conversion(wish: Wish) -> ConversionCase | None:
     """A linear layer's call with a bias or, one in three, without."""
     biases = ("none",) if wish.draws.chance(3) else ("whole", "frozen")
-    found: ConversionCase | None = attempts(wish, lambda wish: linear_case(wish, biases))
-    return found
+    return attempts(wish, lambda wish: linear_case(wish, biases))
 
 
 AXES = values_of(ConversionCase)

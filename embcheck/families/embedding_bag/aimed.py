@@ -144,5 +144,4 @@ def bag_case(wish: Wish, kernel: str) -> BagCase:
 def aimed_bag(wish: Wish) -> BagCase | None:
     """A bag of which one kernel after the other is what matters."""
     kernel = wish.draws.choice((KERNELS[0], KERNELS[1], KERNELS[2], KERNELS[3], KERNELS[2]))
-    found: BagCase | None = attempts(wish, lambda wish: bag_case(wish, kernel))
-    return found
+    return attempts(wish, lambda wish: bag_case(wish, kernel))

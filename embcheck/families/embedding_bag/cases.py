@@ -12,14 +12,13 @@ from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Array, Floats
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, shared
-from embcheck.core.pattern import stray_of
+from embcheck.core.pattern import Ints, stray_of
 from embcheck.families.embedding_bag.kernel_paths import facts_of
 from embcheck.families.embedding_bag.offsets import BAGS, WRONG_OFFSETS, lengths_of
 from embcheck.families.embedding_bag.programs import BAG_ENTRIES, BAG_HISTORIES
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
 from embcheck.families.lookup import cases
 
-Ints = npt.NDArray[np.int64]
 MODES = ("sum", "mean", "max")
 
 #: Offsets that are none, and indices that are just outside the table: what must be refused, by the arrays that are fed.

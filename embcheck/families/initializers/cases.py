@@ -193,7 +193,7 @@ def fixed_cases() -> Iterator[InitializerCase]:
     """Statistics of each initializer; of those that a layer draws, enough to see a fiftieth."""
     for seed, (fill, shape) in enumerate(itertools.product(DISTRIBUTIONS, MANY)):
         dtype, layout = tuple(FORMATS)[seed % 4], ("contiguous", "transposed")[seed % 2]
-        yield repair(InitializerCase(fill, shape, dtype, layout, bool(seed % 3), seed=seed))
+        yield InitializerCase(fill, shape, dtype, layout, bool(seed % 3), seed=seed)
     for seed, (fill, dtype) in enumerate(itertools.product(("normal", "embedding"), FORMATS)):
         yield InitializerCase(fill, (513, 512), dtype, seed=seed)
     yield InitializerCase("linear_weight", (512, 257), seed=1)

@@ -40,8 +40,7 @@ class Spread(NamedTuple):
         z = (values - self.mean) / self.scale
         if self.uniform:
             return np.where(np.abs(z) <= 1, 1 / (2 * self.scale), 0.0)
-        shape: Floats = np.exp(-(z**2) / 2) / (math.sqrt(2 * math.pi) * self.scale)
-        return shape
+        return np.exp(-(z**2) / 2) / (math.sqrt(2 * math.pi) * self.scale)
 
 
 def normal_cumulative(z: Floats) -> Floats:

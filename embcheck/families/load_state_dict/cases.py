@@ -172,10 +172,6 @@ AXES = values_of(LoadStateDictCase)
 
 def scope() -> Iterator[LoadStateDictCase]:
     """Every edit of every entry, everything missing, everything unknown; strict or not, copied or assigned."""
-    return map(repair, _every())
-
-
-def _every() -> Iterator[LoadStateDictCase]:
     both, priors, layouts = (True, False), tuple(PRIORS), ("contiguous", "transposed", "offset")
     for seed, (key, edit, strict, assign) in enumerate(itertools.product(KEYS, EDITS, both, both)):
         axes: dict[str, Any] = {"strict": strict, "assign": assign, "prior": priors[seed % len(priors)]}
@@ -194,4 +190,6 @@ def _every() -> Iterator[LoadStateDictCase]:
         yield LoadStateDictCase(key, edit, **axes, seed=seed)
 
 
-SPACE = Space(LoadStateDictCase, AXES, repair, scope, flags=("edit", "assign", "prior"), strength=2)
+SPACE = Space(
+    LoadStateDictCase, AXES, repair, lambda: map(repair, scope()), flags=("edit", "assign", "prior"), strength=2
+)

@@ -221,7 +221,8 @@ AXES = values_of(LRSchedulerCase)
 _ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
 
 
-def _scope() -> Iterator[LRSchedulerCase]:
+def scope() -> Iterator[LRSchedulerCase]:
+    """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
     for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(RATES), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
             yield LRSchedulerCase(name, rates, steps=11, resumed=resumed)
@@ -248,9 +249,4 @@ def _scope() -> Iterator[LRSchedulerCase]:
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
 
 
-def scope() -> Iterator[LRSchedulerCase]:
-    """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
-    return map(repair, _scope())
-
-
-SPACE = Space(LRSchedulerCase, AXES, repair, scope, flags=("plan", "tensor"), strength=2)
+SPACE = Space(LRSchedulerCase, AXES, repair, lambda: map(repair, scope()), flags=("plan", "tensor"), strength=2)

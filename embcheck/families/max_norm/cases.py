@@ -97,8 +97,7 @@ def powers_overflow(rows: Floats, p: float, fmt: Format) -> npt.NDArray[np.bool_
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
     with np.errstate(all="ignore"):
         sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
-    large: npt.NDArray[np.bool_] = np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
-    return large
+    return np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
 
 
 def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArray[np.bool_]:

@@ -49,8 +49,7 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
         count = math.prod(shape)
         order = np.array(stream.shuffled(stream.derive(name, self.seed), list(range(1, count + 1))), np.float64)
         signs = np.where(stream.words(stream.derive(name, "sign", self.seed), count) >> np.uint64(63), -1.0, 1.0)
-        values: Floats = (order * signs).reshape(shape)
-        return values
+        return (order * signs).reshape(shape)
 
     @property
     def _unit(self) -> float:

@@ -214,10 +214,6 @@ def repair(case: QuantizedCase) -> QuantizedCase | None:
 
 def scope() -> Iterator[QuantizedCase]:
     """Every layer with either width and every mode; every mistake."""
-    return filter(None, map(repair, _every()))
-
-
-def _every() -> Iterator[QuantizedCase]:
     chosen = itertools.product(("embedding", "bag"), (8, 4), ("sum", "mean", "max"), (None, 0), (False, True))
     for seed, (layer, bits, mode, padding, batch) in enumerate(chosen):
         axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "seed": seed}
@@ -235,4 +231,6 @@ def fixed_cases() -> Iterator[QuantizedCase]:
     yield from (QuantizedCase(layer="bag", mistake=mistake) for mistake in MISTAKES)
 
 
-SPACE = Space(QuantizedCase, values_of(QuantizedCase), repair, scope, fixed_cases, strength=2)
+SPACE = Space(
+    QuantizedCase, values_of(QuantizedCase), repair, lambda: filter(None, map(repair, scope())), fixed_cases, strength=2
+)

@@ -180,10 +180,6 @@ AXES = values_of(TieExportCase)
 def scope() -> Iterator[TieExportCase]:
     """Every route with every structure, of which some have a bias, a padding row or a weight that is frozen; slow ones
     with few."""
-    return filter(None, map(repair, _every()))
-
-
-def _every() -> Iterator[TieExportCase]:
     kinds = itertools.product(STRUCTURES, AXES["bias"], (None, 1), AXES["frozen"])
     for seed, (structure, bias, padding, frozen) in enumerate(kinds):
         for route in PASSAGES:
@@ -206,4 +202,6 @@ def _every() -> Iterator[TieExportCase]:
     yield TieExportCase("route", "unflattened", "shared", True)
 
 
-SPACE = Space(TieExportCase, AXES, repair, scope, flags=("structure", "bias"), strength=2)
+SPACE = Space(
+    TieExportCase, AXES, repair, lambda: filter(None, map(repair, scope())), flags=("structure", "bias"), strength=2
+)

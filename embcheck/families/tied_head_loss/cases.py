@@ -108,8 +108,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         if self.targets == "index":
             return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
-        found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
-        return found
+        return words.reshape(self.numel, self.num_embeddings) / 8.0
 
     @cached_property
     def class_weights(self) -> Floats:
@@ -125,8 +124,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
     @cached_property
     def logits(self) -> Floats:
         """Z, exact, shape ``(numel, num_embeddings)``."""
-        found: Floats = self.weight[self.tokens] @ self.weight.T + self.bias_values
-        return found
+        return self.weight[self.tokens] @ self.weight.T + self.bias_values
 
     @property
     def exact(self) -> bool:

@@ -87,10 +87,6 @@ def scope() -> Iterator[TiedHeadLossCase]:
 def fixed_cases() -> Iterator[TiedHeadLossCase]:
     """Every call with what is ignored, weighted and smoothed at once; logits whose exponentials overflow; so many tokens
     that half precision can't hold their number; every mistake."""
-    return filter(None, map(repair, _landmarks()))
-
-
-def _landmarks() -> Iterator[TiedHeadLossCase]:
     for seed, (call, reduction) in enumerate(itertools.product(LOSSES, ("mean", "sum", "none"))):
         base = TiedHeadLossCase(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
         yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))
