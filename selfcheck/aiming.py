@@ -16,7 +16,7 @@ from embcheck.core.facts import Condition
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
 from embcheck.families.conversion.space import linear_case
-from embcheck.families.embedding_bag.aimed import KERNELS, bag_case
+from embcheck.families.embedding_bag.space import KERNELS, bag_case
 from embcheck.families.lookup.aimed import lookup_case, product_case
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.max_norm.space import renorm_case
