@@ -6,7 +6,8 @@ from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.dtypes_and_storage.cases import SPACE, StorageCase, plan
+from embcheck.families.dtypes_and_storage.cases import StorageCase
+from embcheck.families.dtypes_and_storage.space import SPACE, plan
 
 dtypes_and_storage = Family("dtypes_and_storage", SPACE, plan, cost=4.0, stride=5)
 
