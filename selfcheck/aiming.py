@@ -15,12 +15,12 @@ from embcheck.core import stream
 from embcheck.core.facts import Condition
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
-from embcheck.families.conversion.aimed import linear_case
-from embcheck.families.embedding_bag.aimed import KERNELS, bag_case
+from embcheck.families.conversion.space import linear_case
+from embcheck.families.embedding_bag.space import KERNELS, bag_case
 from embcheck.families.lookup.aimed import lookup_case, product_case
 from embcheck.families.lookup.aimed_tokens import attempts
-from embcheck.families.max_norm.aimed import renorm_case
-from embcheck.families.one_hot.aimed import one_hot_case
+from embcheck.families.max_norm.space import renorm_case
+from embcheck.families.one_hot.cases import one_hot_case
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
 from selfcheck.kernel_damages import DAMAGES

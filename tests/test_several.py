@@ -25,7 +25,7 @@ from embcheck.families.lookup.several import (
     tiled,
 )
 from embcheck.families.max_norm.cases import MaxNormCase
-from embcheck.families.one_hot.programs import OneHotCase
+from embcheck.families.one_hot.cases import OneHotCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 from selfcheck.drawn import Fault

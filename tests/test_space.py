@@ -19,7 +19,7 @@ from embcheck.core.stream import Stream
 from embcheck.core.tiers import CORE
 from embcheck.engine.reduce import reduce_case, size
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.embedding_bag.smaller import smaller
+from embcheck.families.embedding_bag.space import smaller
 from embcheck.families.gradient import routes
 from embcheck.families.lookup import cases as lookup
 from embcheck.families.tie_preservation.cases import TiePreservationCase

@@ -13,15 +13,14 @@ import torch
 from embcheck.claims import distributions, paddings
 from embcheck.claims.appraisal import Appraised, Observations, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
-from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, NONE, Chance, alike, narrow, zero_row
-from embcheck.claims.claim import TUTORIALS, Claim
+from embcheck.claims.claim import BETWEEN_TWO, BY_DISTANCE, NONE, TUTORIALS, Chance, Claim, alike, narrow, zero_row
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.claims.weight_tying import raced
 from embcheck.core.ledger import Ledger
 from embcheck.core.result import HOLDS as TRUE
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.execute import run
-from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance
+from embcheck.families.initializers.oracle import DELTA, Spread, allowed_distance, distance
 from embcheck.modes.mode import MODES
 from embcheck.report.style import console
 

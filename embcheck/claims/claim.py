@@ -12,18 +12,19 @@ says what is true there.  A claim that comes out otherwise than stated is a viol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, Program
-from embcheck.claims.chance import Chance
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
 from embcheck.core.law import Family, Judgement
 from embcheck.core.outcome import Outcome
 from embcheck.core.plot_data import Figure
 from embcheck.core.result import HOLDS as HOLDS_TRUE
 from embcheck.core.result import Difference, Finding, Holds
+from embcheck.families.initializers.oracle import DELTA
 
 #: How the law of a claim with such a verdict is called.
 _SUFFIX = {HOLDS: "holds", ONLY_IF: "holds_conditionally", REFUTED: "is_refuted"}
@@ -51,6 +52,50 @@ def refuted(otherwise: str, instead: Judgement) -> Fails:
 def only_if(otherwise: str, instead: Judgement, *fails: str) -> Fails:
     """It is false in the situations ``fails``, where ``instead`` is true; ``otherwise`` is the condition under which it holds."""
     return Fails(otherwise, instead, fails)
+
+
+class Chance(NamedTuple):
+    """A bound on the probability that a right torch is judged wrong on one case, and why it is one."""
+
+    bound: float
+    because: str
+
+
+_DISTANCE = (
+    "n values are farther than √(ln(2/δ)/2n) from their distribution with probability δ at most (Dvoretzky, Kiefer, Wolfowitz, "
+    "Massart)"
+)
+
+#: What is judged would come out for any numbers.
+NONE = Chance(0.0, "what is drawn is compared with itself, bit for bit, whatever it is")
+
+#: `embcheck.claims.distributions.distributed` where the claimed distribution is the true one.
+BY_DISTANCE = Chance(DELTA, _DISTANCE)
+
+#: And where it is not: both distances are judged, and one event decides both.
+BETWEEN_TWO = Chance(DELTA, f"{_DISTANCE}; the claimed distribution is more than twice as far from the true one")
+
+
+def alike(values: int) -> Chance:
+    """Two layers have the same values, so many at least."""
+    words = "two layers are alike only if all signs are: each is positive with probability 1/2"
+    return Chance(2.0**-values, f"{words}, and there are {values} values or more")
+
+
+def zero_row(width: int) -> Chance:
+    """A row that an initialiser fills is zero, at least so wide.
+
+    Of 24 random bits each pattern has probability 2⁻²⁴, and no more than two give one float32.
+    """
+    words = f"a row that is drawn is zero only if each of its values is, of which there are {width} or more"
+    return Chance(2.0 ** (-23 * width), f"{words}: no float32 is drawn with a probability above 2⁻²³")
+
+
+def narrow(values: int, share: float) -> Chance:
+    """The variance of so many normal values is below this share of theirs: Chernoff's bound for χ² with n - 1 degrees."""
+    exponent = (values - 1) / 2 * (math.log(share) + 1 - share)
+    words = f"the variance of n normal values is below x of theirs with probability at most (x·e^(1−x))^((n−1)/2): x {share:g}"
+    return Chance(math.exp(max(exponent, math.log(1e-300))), f"{words}, n {values:,} or more (Chernoff)")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from embcheck.core.format import Floats
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.plot_data import Curve, Figure, Histogram, rounded
 from embcheck.core.result import Difference, Finding, Holds
-from embcheck.families.construction.cases import DELTA, Spread, allowed_distance, distance, distance_in_torch
+from embcheck.families.initializers.oracle import DELTA, Spread, allowed_distance, distance, distance_in_torch
 
 _BINS, _POINTS = 48, 193
 

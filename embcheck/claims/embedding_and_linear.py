@@ -6,8 +6,7 @@ import numpy as np
 
 from embcheck.claims import trainings
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.chance import BY_DISTANCE, alike, narrow
-from embcheck.claims.claim import Page, only_if, refuted, told
+from embcheck.claims.claim import BY_DISTANCE, Page, alike, narrow, only_if, refuted, told
 from embcheck.claims.distributions import around_zero, distributed, drawn_from, from_zero_to_one
 from embcheck.claims.embedding_to_linear_conversion import with_bias
 from embcheck.claims.lookups import as_linear, elements_for_lookup, index_kinds, looked_up

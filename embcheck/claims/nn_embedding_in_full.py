@@ -6,8 +6,7 @@ import numpy as np
 
 from embcheck.claims import lookups, paddings
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.chance import BY_DISTANCE, NONE
-from embcheck.claims.claim import Page, only_if, refuted, told
+from embcheck.claims.claim import BY_DISTANCE, NONE, Page, only_if, refuted, told
 from embcheck.claims.distributions import drawn_from, is_normal, losses, normal, numbers
 from embcheck.claims.lookups import index_kinds, layer_shapes, sentence_lengths, two_sentences
 from embcheck.claims.token_embedding import as_moved

@@ -8,8 +8,7 @@ import numpy as np
 
 from embcheck.claims import paddings
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.chance import BETWEEN_TWO, BY_DISTANCE, zero_row
-from embcheck.claims.claim import Page, only_if, refuted, told
+from embcheck.claims.claim import BETWEEN_TWO, BY_DISTANCE, Page, only_if, refuted, told, zero_row
 from embcheck.claims.distributions import by_width, distributed, drawn_from, is_normal, kaiming, normal, xavier
 from embcheck.claims.lookups import autocast, edges, elements_held, elements_made, evaluated, looked_up
 from embcheck.claims.paddings import masked, with_the_ecosystem

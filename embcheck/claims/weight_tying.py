@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.chance import BETWEEN_TWO
-from embcheck.claims.claim import Page, only_if
+from embcheck.claims.claim import BETWEEN_TWO, Page, only_if
 from embcheck.claims.distributions import by_width, distributed, drawn_from, losses, normal, numbers
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.lookups import multiplied, untransposed

@@ -17,9 +17,9 @@ import torch
 from embcheck.core.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
-from embcheck.subject.bag import FLAGS as BAG_FLAGS
 from embcheck.subject.building import Size, builder_of, sizes_of, small_layer
 from embcheck.subject.limits import one_line
+from embcheck.subject.table import BAG_FLAGS
 
 #: Seconds of CPU time that importing torch and the subject, building it and a few calls may take.
 LIMIT = 60.0

@@ -16,9 +16,8 @@ from embcheck.families.max_norm.programs import SPELLINGS
 from embcheck.families.tie_preservation.programs import STRUCTURES
 from embcheck.families.tied_training.training_steps import TIES
 from embcheck.modes.global_state import Undisturbed
-from embcheck.subject.bag import bags
 from embcheck.subject.conversion import conversions
-from embcheck.subject.table import tables
+from embcheck.subject.table import bags, tables
 from embcheck.subject.tied import ties
 
 #: What brings the families to a subject, by its kind.

@@ -12,10 +12,9 @@ from embcheck.core.law import Family
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
-from embcheck.families.construction.cases import ConstructionCase
+from embcheck.families.construction.cases import SPACE, ConstructionCase, plan
 from embcheck.families.construction.invalid_calls import FATAL, WRONG
 from embcheck.families.construction.programs import CASTS, DRAWN, FREEZING, GIVEN
-from embcheck.families.construction.space import SPACE, plan
 
 # -- how a table is made -------------------------------------------------------------------------------------------
 
@@ -24,12 +23,10 @@ construction = Family("construction", SPACE, plan, refused=lambda case: case.wro
 
 
 def is_given(case: ConstructionCase) -> bool:
-    """Whether the table is given, not drawn."""
     return case.make in GIVEN
 
 
 def is_drawn(case: ConstructionCase) -> bool:
-    """Whether first values are drawn that can be read."""
     return case.make in DRAWN and case.make != "meta"
 
 

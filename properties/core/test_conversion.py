@@ -19,10 +19,6 @@ conversion = Family("conversion", SPACE, plan, refused=lambda case: case.mistake
 law = conversion.law
 
 
-def learns(case: ConversionCase) -> bool:
-    return case.trainable
-
-
 def in_own_shape(case: ConversionCase) -> Any:
     """The table as the converted parameter holds it, in storage."""
     stored = case.lookup.weight_stored
@@ -166,7 +162,7 @@ def converted_weight_gradient_follows_chain_rule(case: ConversionCase, out: Outc
 
 @law(
     "The converted weight's gradient has the weight's shape, dtype and memory layout.",
-    when=learns,
+    when=lambda case: case.trainable,
     source="Autograd mechanics: default gradient layouts",
 )
 def converted_gradient_has_weight_layout(case: ConversionCase, out: Outcome) -> Finding:

@@ -9,10 +9,16 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
-from embcheck.families.construction.cases import InitialCase, PaddingStepCase, allowed_correlation, extremes
-from embcheck.families.default_init.programs import INITIALISERS
-from embcheck.families.default_init.space import INITIAL_SPACE, PADDING_TRAINING_SPACE, initial_plan, step_plan
-from embcheck.families.initializers.oracle import drawn_from
+from embcheck.families.default_init.cases import (
+    INITIAL_SPACE,
+    INITIALISERS,
+    PADDING_TRAINING_SPACE,
+    InitialCase,
+    PaddingStepCase,
+    initial_plan,
+    step_plan,
+)
+from embcheck.families.initializers.oracle import allowed_correlation, drawn_from, extremes
 
 # -- first values --------------------------------------------------------------------------------------------------
 

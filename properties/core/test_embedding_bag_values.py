@@ -16,6 +16,7 @@ from embcheck.core.comparison import described, every, identical, is_false, is_t
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
+from embcheck.core.oracle import Expected
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import HOLDS, UNASKED, Absent, Finding
 from embcheck.core.term_counts import as_if, often
@@ -24,7 +25,6 @@ from embcheck.families.embedding_bag import space as bag_space
 from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, STRAYS, BagCase
 from embcheck.families.embedding_bag.invalid_calls import BAG_ERRORS, FATAL
 from embcheck.families.embedding_bag.kernel_paths import derived, is_fast, late_nan
-from embcheck.families.embedding_bag.oracle import Expected
 from embcheck.families.embedding_bag.space import SPACE
 
 
@@ -60,10 +60,6 @@ def bags_judged(case: BagCase) -> slice:
 def part(expected: Expected, rows: Any) -> Expected:
     """The same rows of a value and its bound."""
     return expected[0][rows], expected[1][rows]
-
-
-def is_weighed(case: BagCase) -> bool:
-    return case.mode != "max"
 
 
 def is_maximum(case: BagCase) -> bool:
@@ -114,7 +110,7 @@ def are_bags(case: BagCase, out: Outcome) -> Finding:
              "index_dtype=int32 & numel>32768 & bag_count>32768", "padding_hit & numel>32768",
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32", "values=special", "values=poisoned",
              "entry=nested"},
-    when=lambda case: is_weighed(case) and case.values != "vast",
+    when=lambda case: not is_maximum(case) and case.values != "vast",
 )  # fmt: skip
 def bag_sum_and_mean_reduce_weighted_rows(case: BagCase, out: Outcome) -> Finding:
     if not case.trailing:

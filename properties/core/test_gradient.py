@@ -14,7 +14,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Finding, Holds
 from embcheck.core.term_counts import as_if, often
 from embcheck.families.gradient import routes as derivative
-from embcheck.families.gradient.space import SPACE
+from embcheck.families.gradient.routes import SPACE
 from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
 

@@ -43,10 +43,6 @@ lookup = Family(
 )
 
 
-def is_copy(case: LookupCase) -> bool:
-    return not ENTRIES[case.entry].product
-
-
 def is_product(case: LookupCase) -> bool:
     return ENTRIES[case.entry].product
 
@@ -56,7 +52,7 @@ def is_product(case: LookupCase) -> bool:
     source="nn.Embedding: a simple lookup table",
     must_cover={"empty", "zero_width", "last_row", "numel>32768 & index_dtype=int32", "values=special", "repeated", "rank>=4",
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "padding_hit", "num_embeddings>2000"},
-    when=is_copy,
+    when=lambda case: not is_product(case),
 )  # fmt: skip
 def lookup_copies_rows(case: LookupCase, out: Outcome) -> Finding:
     return is_looked_up(case, out.value, which_row(case))
@@ -100,7 +96,7 @@ def lookup_output_is_contiguous(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The output is a new tensor: not a view, never modified, with row-major strides.",
     source="torch.empty; torch.Tensor.stride; torch.inference_mode",
-    when=lambda case: is_copy(case) and not is_subject(case.entry),
+    when=lambda case: not is_product(case) and not is_subject(case.entry),
     metadata=True,
 )
 def lookup_output_is_a_new_tensor(case: LookupCase, out: Outcome) -> Finding:

@@ -53,7 +53,6 @@ max_norm = Family(
 
 
 def floats(observed: Field) -> Floats:
-    """The elements as float64."""
     return np.asarray(observed.values, np.float64)
 
 

@@ -9,8 +9,8 @@ from embcheck.core.law import Family
 from embcheck.core.layout import row_major, view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.one_hot.programs import GRAPHS, OneHotCase
-from embcheck.families.one_hot.space import SPACE, plan
+from embcheck.families.one_hot.cases import SPACE, OneHotCase, plan
+from embcheck.families.one_hot.programs import GRAPHS
 
 one_hot = Family("one_hot", SPACE, plan, modes=("eager", "no_grad", "inference"), refused=lambda case: case.refused)
 

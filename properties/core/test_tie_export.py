@@ -15,7 +15,6 @@ law = tie_export.law
 
 
 def on_a_route(case: TieExportCase) -> bool:
-    """Whether a model passes a route."""
     return case.what == "route"
 
 

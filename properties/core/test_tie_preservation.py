@@ -20,16 +20,6 @@ tie_preservation = Family("tie_preservation", SPACE, plan, cost=3.0, stride=7)
 law = tie_preservation.law
 
 
-def is_exact(case: TiePreservationCase) -> bool:
-    """Whether no value was computed with rounding."""
-    return case.expected.exact
-
-
-def steps_exactly(case: TiePreservationCase) -> bool:
-    """Whether neither the operations nor the step rounds."""
-    return case.steps_exactly
-
-
 def joined(arrays: list[Floats]) -> Floats:
     """All elements, one after the other."""
     return np.concatenate([array.reshape(-1) for array in arrays]) if arrays else np.zeros(0)
@@ -197,7 +187,7 @@ def operation_preserves_modules(case: TiePreservationCase, out: Outcome) -> Find
 @law(
     "After an operation the embedding still looks rows up and the head multiplies by the same table.",
     source="nn.Embedding; nn.Linear",
-    when=is_exact,
+    when=lambda case: case.expected.exact,
     must_cover={"tied"},
 )
 def operation_preserves_outputs(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -232,7 +222,7 @@ def tied_gradients_add(case: TiePreservationCase, out: Outcome) -> Finding:
 @law(
     "A step of SGD moves a tied Parameter once and keeps its names identical.",
     source="torch.optim.SGD",
-    when=steps_exactly,
+    when=lambda case: case.steps_exactly,
     must_cover={"tied", "trainable"},
 )
 def sgd_steps_tied_weight_once(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -242,7 +232,7 @@ def sgd_steps_tied_weight_once(case: TiePreservationCase, out: Outcome) -> Findi
 @law(
     "functional_call with one name replaces every name of the same Parameter, and no other.",
     source="torch.func.functional_call: tie_weights, strict",
-    when=steps_exactly,
+    when=lambda case: case.steps_exactly,
     must_cover={"tied"},
 )
 def functional_call_replaces_every_tied_name(case: TiePreservationCase, out: Outcome) -> Finding:
@@ -270,7 +260,7 @@ def filled(state: oracle.State, slot: str, value: float) -> Floats:
 @law(
     "A write to one name appears under exactly the names that share its memory.",
     source="nn.Parameter",
-    when=steps_exactly,
+    when=lambda case: case.steps_exactly,
     must_cover={"shares", "tied"},
 )
 def writes_appear_under_every_tied_name(case: TiePreservationCase, out: Outcome) -> Finding:

@@ -14,7 +14,6 @@ from embcheck.families.clip_average_scale.space import SPACE, plan
 
 
 def lacking(out: Outcome) -> str | None:
-    """Why a norm could not be taken."""
     absent = isinstance(out.error, AttributeError) and "'get_total_norm'" in str(out.error)
     return Absent("this release has no torch.nn.utils.get_total_norm") if absent else None
 

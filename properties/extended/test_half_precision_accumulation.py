@@ -6,8 +6,7 @@ from embcheck.core.comparison import every, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.half_precision_accumulation.cases import SPACE, AccumulationCase, plan
-from embcheck.families.half_precision_accumulation.programs import GATHERED
+from embcheck.families.half_precision_accumulation.cases import GATHERED, SPACE, AccumulationCase, plan
 
 family = Family("half_precision_accumulation", SPACE, plan, cost=4.0)
 law = family.law

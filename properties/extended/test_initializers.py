@@ -10,13 +10,13 @@ from embcheck.core.comparison import every, identical, is_true, same, unwritten,
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
-from embcheck.families.construction.cases import Spread
 from embcheck.families.initializers.cases import SPACE, InitializerCase, plan
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
     LAYERS,
     ORTHOGONAL,
     SPARSITY,
+    Spread,
     allowed_mean,
     allowed_square,
     drawn_from,

@@ -26,7 +26,6 @@ HERE = tuple(name for name in LOSSES if LATE.get(name, True))
 
 
 def lacking(out: Outcome) -> str | None:
-    """Why a call is not there."""
     if isinstance(out.error, ImportError):
         return Absent("this release has no torch.distributed.tensor")
     absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))

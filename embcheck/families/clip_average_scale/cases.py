@@ -31,8 +31,6 @@ SCALED: dict[str, dict[str, Any]] = {
 
 
 class _AftercareAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     what: str = "norm"
     limit: float = 1.0
     kind: Any = 2.0
@@ -86,10 +84,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: in_double (something is averaged in float64), beyond_half (float16 numbers whose norm is above
-        65504, the largest of them), crossed (a matrix does not lie row by row), with_momentum, first_left_out (the first step
-        of an optimizer), sums_to_infinity (entries of a sparse gradient do that are finite, as they are scaled, too),
-        unscaled_in_excess (infinite gradients at a scale of one), averages_again (not only for the first time)."""
+        """sums_to_infinity: entries of a sparse gradient do that are finite, as they are scaled, too; beyond_half: float16 numbers
+        whose norm is above 65504, the largest of them."""
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         return {
             **self.axes,
@@ -105,7 +101,6 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
 
     @property
     def grads(self) -> dict[str, Floats]:
-        """The gradients that there are."""
         return {name: self.times * self.part(name) for name in (("a",) if self.single else self.order)}
 
     def part(self, name: str) -> Floats:
@@ -118,7 +113,6 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
 
     @property
     def elements(self) -> int:
-        """How many numbers there are."""
         return sum(grad.size for grad in self.grads.values())
 
     @property

@@ -300,7 +300,6 @@ EXCESSES: dict[str, Callable[[Tensor], Tensor]] = named(
 
 
 def accepted(call: Callable[..., Any], optimizer: Any) -> bool:
-    """Whether nothing is raised."""
     try:
         call(optimizer)
     except RuntimeError:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.construction.seeding import seeded
-from embcheck.families.lookup.programs import generator, surroundings
+from embcheck.families.lookup.programs import generator, seeded, surroundings
 
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
@@ -138,7 +137,6 @@ def without_grad(kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[
 
 
 def filled(layer: Layer) -> Layer:
-    """A layer that has memory, but no values yet."""
     layer.reset_parameters()
     return layer
 

@@ -1,4 +1,4 @@
-"""Programs: how a tensor becomes a module's weight, and what must be refused.
+"""Programs: how a table is cut and transposed, how a tensor becomes a module's weight, and what must be refused.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
@@ -16,6 +16,7 @@ Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
 Call = Callable[[Tensor], Tensor]
+View = Call
 #: Of a target and a tensor: the Parameter that was made of it, and what to call.
 Assign = Callable[[Module, Tensor], tuple[Tensor, Call]]
 #: What is attempted with a target, a table and an input.
@@ -29,6 +30,43 @@ FREEZING = frozenset({"keyword_frozen"})
 AT_CALL = frozenset({"functional_call"})
 #: Mistakes that replace the weight before they fail.
 REPLACING = frozenset({"untransposed"})
+
+
+#: Cuts and spellings that copy always; ``contiguous`` copies unless the transposed table is contiguous already.
+COPYING = frozenset({"clone", "detach_clone", "clone_contiguous", "cat"})
+#: Spellings whose result is contiguous, whatever the table's strides.
+COMPACTING = frozenset({"contiguous", "clone_contiguous", "cat"})
+
+
+CUTS: dict[str, View] = named(
+    {
+        "none": lambda w: w,
+        "detach": lambda w: w.detach(),
+        "data": lambda w: w.data,
+        "clone": lambda w: w.clone(),
+        "detach_clone": lambda w: w.detach().clone(),
+    }
+)
+
+
+SPELLINGS: dict[str, View] = named(
+    {
+        "T": lambda w: w.T,
+        "t": lambda w: w.t(),
+        "mT": lambda w: w.mT,
+        "transpose": lambda w: w.transpose(0, 1),
+        "permute": lambda w: w.permute(1, 0),
+        "as_strided": lambda w: w.as_strided((w.size(1), w.size(0)), (w.stride(1), w.stride(0)), w.storage_offset()),
+        "data_T": lambda w: w.data.T,
+        "T_detach": lambda w: w.T.detach(),
+        "contiguous": lambda w: w.T.contiguous(),
+        "clone": lambda w: w.T.clone(),
+        "clone_contiguous": lambda w: w.T.clone(memory_format=torch.contiguous_format),
+        "cat": lambda w: torch.cat([w.T]),
+        "parameter": lambda w: torch.nn.Parameter(w.T),
+    },
+    prefix="by_",
+)
 
 
 def mistake(make: Mistake, replaces: bool, weight: Tensor, x: Tensor) -> dict[str, Any]:

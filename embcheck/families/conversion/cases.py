@@ -18,9 +18,18 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
 from embcheck.core.onednn import any_reads_on, lookup_reads_on, one_column
-from embcheck.families.conversion.assignment import ASSIGNMENTS, FREEZING, INTO_PLACE, KEEPING, MISTAKES
+from embcheck.families.conversion.assignment import (
+    ASSIGNMENTS,
+    COMPACTING,
+    COPYING,
+    CUTS,
+    FREEZING,
+    INTO_PLACE,
+    KEEPING,
+    MISTAKES,
+    SPELLINGS,
+)
 from embcheck.families.conversion.programs import GRAD_MODES, LATER
-from embcheck.families.conversion.transposition import COMPACTING, COPYING, CUTS, SPELLINGS
 from embcheck.families.lookup import cases
 
 Expected = oracle.Expected
@@ -30,8 +39,6 @@ _OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
 
 
 class _ConversionAxes(NamedTuple):
-    """The axes of a conversion, simplest value first."""
-
     num_embeddings: Annotated[int, (3, 1, 2, 5, 17)]
     embedding_dim: Annotated[int, (2, 1, 3, 0, 5, 17)]
     direction: Annotated[str, ("to_linear", "to_embedding")] = "to_linear"
@@ -74,7 +81,6 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
 
     @property
     def to_linear(self) -> bool:
-        """Whether the target is a linear layer."""
         return self.direction == "to_linear"
 
     @property
@@ -117,8 +123,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
     def input_values(self) -> Floats:
         """X, the linear layer's input, shape (N, V)."""
         if self.input != "dense" or not self.to_linear:
-            one_hot: Floats = _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
-            return one_hot
+            return _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
         if self.input_layout == "expanded":
             return np.ones((self.numel, self.num_embeddings))
         return _small(self.seed % 64, self.numel, self.num_embeddings)
@@ -151,7 +156,6 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return bias
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed: weight, other (what the source is called on), x, upstream, bias."""
         one_hot = _one_hot(self.lookup).reshape(*self.shape, self.num_embeddings)
         upstream = self.upstream_values.reshape(*self.shape, self.embedding_dim)
         fed = {
@@ -206,19 +210,16 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
 
     @property
     def strides(self) -> Strides:
-        """The strides of the converted parameter, in elements."""
         return self._steps[0]
 
     @property
     def trainable(self) -> bool:
-        """Whether the converted parameter requires grad."""
         if self.assign in FREEZING:
             return False
         return not (self.assign in KEEPING and self.target_frozen)
 
     @property
     def source_trainable(self) -> bool:
-        """Whether the source's weight requires grad."""
         return self.source in ("plain", "from_pretrained_open")
 
     @property
@@ -290,9 +291,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return exact, np.where(limit > 0, loose, 0.0)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, shares, square, elements, refused, repeated, padding_hit, reads_on (AMX reads on behind
-        the rows of a product of the linear layer), one_column (it multiplies a matrix of one column whose elements lie
-        apart, or may do so with other shapes)."""
+        """reads_on: AMX reads on behind the rows of a product of the linear layer; one_column: it multiplies a matrix of one
+        column whose elements lie apart, or may do so with other shapes."""
         lookup = self.lookup.facts()
         derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
         square = self.num_embeddings == self.embedding_dim

@@ -14,13 +14,30 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import SHARED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
-from embcheck.families.conversion.aimed import aimed_conversion
-from embcheck.families.conversion.assignment import ASSIGNMENTS, AT_CALL, INTO_PLACE, MISTAKES, REPLACING, mistake
+from embcheck.core.targets import Unmet, Wish
+from embcheck.families.conversion.assignment import (
+    ASSIGNMENTS,
+    AT_CALL,
+    CUTS,
+    INTO_PLACE,
+    MISTAKES,
+    REPLACING,
+    SPELLINGS,
+    mistake,
+)
 from embcheck.families.conversion.cases import ConversionCase
-from embcheck.families.conversion.programs import GRAD_MODES, LATER, SOURCES, convert, new_embedding, new_linear
-from embcheck.families.conversion.several import several
-from embcheck.families.conversion.transposition import CUTS, SPELLINGS
+from embcheck.families.conversion.programs import (
+    GRAD_MODES,
+    LATER,
+    SOURCES,
+    convert,
+    new_embedding,
+    new_linear,
+    several,
+)
 from embcheck.families.lookup import cases
+from embcheck.families.lookup.aimed import layout_of, may_be_several
+from embcheck.families.lookup.aimed_tokens import attempts
 
 #: Each source by direction; a linear layer's table is frozen in one way only.
 _SOURCES = {
@@ -57,7 +74,6 @@ def plan(case: ConversionCase) -> Plan:
 
 
 def repair(case: ConversionCase) -> ConversionCase | None:
-    """The case with axes made to fit each other."""
     if case.mistake is not None:
         if case.num_embeddings == case.embedding_dim or not case.embedding_dim or case.dtype == "bfloat16":
             return None
@@ -184,6 +200,56 @@ def draw(draws: stream.Stream) -> ConversionCase | None:
     chosen["mistake"] = draws.choice(tuple(MISTAKES)) if draws.chance(64) else None
     case = ConversionCase(rows, width, shape=shape, seed=draws.between(0, 1 << 20), **chosen)
     return repair(case)
+
+
+_AIMED_SIZES = (1, 2, 3, 7, 8, 17, 33, 65, 129)
+#: Sizes behind a threshold that a product of two of _AIMED_SIZES does not cross, each for one draw in four.
+LARGE = {"rows": (769,), "inner": (257, 32), "columns": (257,)}
+#: The largest input and the largest table or output, in elements.
+LARGEST_INPUT, LARGEST = 1 << 16, 1 << 18
+
+
+def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> ConversionCase:
+    """A table that became a linear layer's weight, called with one-hot rows × inner to give rows × columns.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    draws = wish.draws
+    large = draws.choice((*LARGE, "", "", "", "", ""))
+    rows, inner, columns = (
+        wish.number(name, LARGE[name] if name == large else _AIMED_SIZES, 1) for name in ("rows", "inner", "columns")
+    )
+    if rows * inner > LARGEST_INPUT or max(rows, inner) * columns > LARGEST:
+        raise Unmet("rows")
+    if not wish.met({"square": rows == inner == columns}):
+        raise Unmet("square")
+    dtype, earlier = wish.choice("dtype", tuple(FORMATS)), wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
+    flat = wish.meets("right_layout", "contiguous") or wish.meets("right_layout", "transposed")
+    threads = wish.number("threads", (1, 1, 1, 2), 1, 2)
+    several = may_be_several(wish, earlier) and threads == 1  # many products of two threads each take long
+    return ConversionCase(
+        inner,
+        columns,
+        indices=draws.choice(("uniform", "unequal", "permutation", "ends")),
+        shape=(rows,),
+        bias=draws.choice(biases),
+        dtype=dtype,
+        layout="contiguous" if flat and draws.chance(2) else layout_of(wish, "right_layout"),
+        input_layout=layout_of(wish, "left_layout"),
+        threads=threads,
+        input="dense" if inner == 1 else "one_hot",  # of which all rows are alike
+        passes=1 if several else earlier + 1,
+        company="several" if several else "alone",
+        values=draws.choice(("fingerprint", "wide" if dtype == "float64" else "real")),
+        seed=draws.between(0, 1 << 20),
+    )
+
+
+def aimed_conversion(wish: Wish) -> ConversionCase | None:
+    """A linear layer's call with a bias or, one in three, without."""
+    biases = ("none",) if wish.draws.chance(3) else ("whole", "frozen")
+    return attempts(wish, lambda wish: linear_case(wish, biases))
 
 
 AXES = values_of(ConversionCase)

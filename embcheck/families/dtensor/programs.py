@@ -108,7 +108,6 @@ def spread(given: Tensor, mesh: Any, place: Any) -> Any:
 
 
 def whole(given: Any) -> Tensor:
-    """A tensor in one piece."""
     found: Tensor = given.full_tensor() if hasattr(given, "full_tensor") else given
     return found
 

@@ -20,8 +20,6 @@ INDEX_DTYPES = ("int64", "int32")
 
 
 class _StorageAxes(NamedTuple):
-    """The axes of a lookup in a table of any dtype and origin, simplest value first."""
-
     num_embeddings: int
     embedding_dim: int
     dtype: str = "int64"
@@ -38,12 +36,10 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
 
     @property
     def numel(self) -> int:
-        """How many tokens are looked up."""
         return math.prod(self.shape)
 
     @cached_property
     def tokens(self) -> Ints:
-        """The tokens, shape ``(numel,)``."""
         return PATTERNS[self.indices](self.numel, self.num_embeddings, None, self.seed)
 
     @cached_property
@@ -68,7 +64,6 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return 2**31 // (np.dtype(STORAGE[self.dtype]).itemsize * self.embedding_dim) + 5
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed: weight and indices."""
         stored = self.tokens.reshape(self.shape).astype(STORAGE[self.index_dtype])
         weight = Input(self.stored, self.dtype, self.layout)
         return {"weight": weight, "indices": Input(stored, self.index_dtype)}
@@ -82,7 +77,6 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return rows.view(np.uint8).reshape(*self.shape, width)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, complex, float8, empty, zero_width, last_row."""
         return {
             **self.axes,
             "numel": self.numel,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,16 @@ import numpy.typing as npt
 from embcheck.core import stream
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.case import LookupCase, coded
-from embcheck.core.format import Array, Floats
-from embcheck.core.layout import shared
-from embcheck.core.pattern import stray_of
+from embcheck.core.format import FORMATS, Array, Floats
+from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, shared
+from embcheck.core.pattern import Ints, stray_of
 from embcheck.families.embedding_bag.kernel_paths import facts_of
-from embcheck.families.embedding_bag.offsets import WRONG_OFFSETS, lengths_of
+from embcheck.families.embedding_bag.offsets import BAGS, WRONG_OFFSETS, lengths_of
+from embcheck.families.embedding_bag.programs import BAG_ENTRIES, BAG_HISTORIES
+from embcheck.families.embedding_bag.routes import BAG_ROUTES
+from embcheck.families.lookup import cases
 
-Ints = npt.NDArray[np.int64]
+MODES = ("sum", "mean", "max")
 
 #: Offsets that are none, and indices that are just outside the table: what must be refused, by the arrays that are fed.
 OFFSET_MISTAKES = tuple(WRONG_OFFSETS)
@@ -36,41 +39,39 @@ def _fitting(layout: str, stored: Array) -> str:
 
 
 class _BagAxes(NamedTuple):
-    """The axes of a bag, simplest value first in each axis' enumeration."""
-
-    num_embeddings: int
-    embedding_dim: int
-    mode: str = "sum"
-    numel: int = 4
+    num_embeddings: Annotated[int, (3, 1, 2, 5, 8)]
+    embedding_dim: Annotated[int, (2, 1, 3, 8, 17, 0)]
+    mode: Annotated[str, MODES] = "sum"
+    numel: Annotated[int, (4, 0, 1, 2, 3, 6, 8, 12)] = 4
     #: the name of a pattern of bags, or their lengths
-    bags: str | tuple[int, ...] = "pairs"
+    bags: Annotated[str | tuple[int, ...], BAGS] = "pairs"
     #: 1-D tokens with offsets, or a 2-D batch of bags of one length
-    batch: bool = False
-    include_last_offset: bool = False
+    batch: Annotated[bool, (False, True)] = False
+    include_last_offset: Annotated[bool, (False, True)] = False
     #: tokens behind the last bag, with include_last_offset
-    trailing: int = 0
-    indices: str | tuple[int, ...] = "cycle"
-    padding_idx: int | None = None
-    scale_grad_by_freq: bool = False
-    sparse: bool = False
+    trailing: Annotated[int, (0, 1, 3)] = 0
+    indices: Annotated[str | tuple[int, ...], cases.PATTERN_NAMES] = "cycle"
+    padding_idx: Annotated[int | None, cases.PADDINGS] = None
+    scale_grad_by_freq: Annotated[bool, (False, True)] = False
+    sparse: Annotated[bool, (False, True)] = False
     #: per_sample_weights: None, ones, small (integers from -2 to 3), real, zero or special (small ones, NaN and infinities)
-    weights: str | None = None
+    weights: Annotated[str | None, (None, "ones", "small", "real", "zero", "special")] = None
     #: what learns: table, weights, both or none
-    learns: str = "table"
-    dtype: str = "float32"
-    index_dtype: str = "int64"
-    offset_dtype: str = "int64"
-    layout: str = "contiguous"
-    index_layout: str = "contiguous"
-    offset_layout: str = "contiguous"
-    weights_layout: str = "contiguous"
-    upstream_layout: str = "contiguous"
-    values: str = "fingerprint"
-    upstream: str = "code"
-    entry: str = "functional"
-    route: str = "backward_call"
-    history: str = "fresh"
-    threads: int = 1
+    learns: Annotated[str, ("table", "both", "weights", "none")] = "table"
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    index_dtype: Annotated[str, ("int64", "int32")] = "int64"
+    offset_dtype: Annotated[str, ("int64", "int32")] = "int64"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
+    index_layout: Annotated[str, LAYOUTS] = "contiguous"
+    offset_layout: Annotated[str, LAYOUTS] = "contiguous"
+    weights_layout: Annotated[str, LAYOUTS] = "contiguous"
+    upstream_layout: Annotated[str, UPSTREAM_LAYOUTS] = "contiguous"
+    values: Annotated[str, ("fingerprint", "small", "real", "special", "poisoned")] = "fingerprint"
+    upstream: Annotated[str, ("code", "ones", "real", "special")] = "code"
+    entry: Annotated[str, tuple(BAG_ENTRIES)] = "functional"
+    route: Annotated[str, tuple(BAG_ROUTES)] = "backward_call"
+    history: Annotated[str, tuple(BAG_HISTORIES)] = "fresh"
+    threads: Annotated[int, (1, 2)] = 1
     #: what must be refused
     mistake: str | None = None
     #: whether a mistake is made on the device meta, where only elements are missing
@@ -165,7 +166,6 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
 
     @cached_property
     def table_values(self) -> Floats:
-        """The table's values as float64."""
         return self.format.decode(self.table_stored)
 
     @cached_property
@@ -250,7 +250,6 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and what follows from them."""
         lengths, sizes = self.lengths.tolist(), self.sizes.tolist()
         counts = self.counts
         hit = self.numel > int(self.kept.sum())

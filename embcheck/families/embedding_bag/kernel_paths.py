@@ -27,7 +27,6 @@ def is_fast(case: BagCase) -> bool:
 
 
 def derived(case: BagCase) -> bool:
-    """Whether a derivative is taken at all."""
     return case.route not in ("value", "forward_mode") and case.learns != "none"
 
 

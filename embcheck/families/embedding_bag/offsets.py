@@ -6,11 +6,9 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from embcheck.core import stream
-
-Ints = npt.NDArray[np.int64]
+from embcheck.core.pattern import Ints
 
 #: How tokens are cut into bags: the names of `lengths_of`.
 BAGS = ("pairs", "one", "unequal", "singletons", "fours", "empty_first", "empty_middle", "empty_last", "scattered", "powers",

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from embcheck.core import bound
 from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.oracle import Expected, accumulate
 from embcheck.families.embedding_bag.cases import BagCase
-
-Expected = tuple[Floats, Floats]
 
 #: Where the bound is infinite nothing is claimed, but that a number comes out; where it is NaN not even that.
 NO_CLAIM, NOT_EVEN_A_NUMBER = np.inf, np.nan
@@ -45,22 +44,6 @@ def _overflowing(limit: Floats, rising: Floats, falling: Floats, fmt: Format) ->
     return np.where(np.minimum(rising, falling) >= 2.0**fmt.emax, NOT_EVEN_A_NUMBER, limit)
 
 
-def _powers_of_two(numbers: npt.NDArray[np.int64]) -> bool:
-    return bool((numbers & (numbers - 1) == 0).all())
-
-
-def _scatter(rows: int, positions: npt.NDArray[np.int64], terms: Floats) -> Floats:
-    result = np.zeros((rows, terms.shape[1]))
-    with np.errstate(invalid="ignore"):
-        if positions.size * terms.shape[1] <= 4096:
-            np.add.at(result, positions, terms)
-        elif positions.size:
-            order = np.argsort(positions, kind="stable")
-            starts = np.flatnonzero(np.r_[True, np.diff(positions[order]) != 0])
-            result[positions[order][starts]] = np.add.reduceat(terms[order], starts, axis=0)
-    return result
-
-
 def _whole(*arrays: Floats) -> bool:
     return all(bool((np.rint(a) == a)[~np.isnan(a)].all()) for a in arrays)
 
@@ -77,8 +60,8 @@ def value(case: BagCase) -> Expected:
     samples = case.sample_values[: case.numel][kept][:, None]
     with np.errstate(invalid="ignore"):
         terms = rows * samples
-        result = _scatter(shape[0], bags, terms)
-        magnitude = _scatter(shape[0], bags, np.abs(terms))
+        result = accumulate(bags, shape[0], terms)
+        magnitude = accumulate(bags, shape[0], np.abs(terms))
     size = np.maximum(case.sizes, 1)[:, None].astype(np.float64)
     with np.errstate(invalid="ignore"):
         exact: npt.NDArray[np.bool_] = (magnitude <= fmt.largest_integer) & _whole(rows, samples)
@@ -92,7 +75,7 @@ def value(case: BagCase) -> Expected:
         reach = np.zeros_like(magnitude)  # no mean is too large, and what becomes of the sums is what is asked
     limit = _limit(magnitude, size + 2, fmt, exact, reach)
     if (reach >= 2.0**fmt.emax).any():
-        rising, falling = (_scatter(shape[0], bags, np.maximum(sign * terms, 0.0)) for sign in (1, -1))
+        rising, falling = (accumulate(bags, shape[0], np.maximum(sign * terms, 0.0)) for sign in (1, -1))
         limit = _overflowing(limit, rising, falling, fmt)
     return result, limit
 
@@ -102,7 +85,7 @@ def value_in_single(case: BagCase) -> Expected:
     result, _ = value(case)
     kept, fmt, single = case.kept, case.format, FORMATS["float32"]
     terms = case.table_values[case.tokens[: case.numel][kept]] * case.sample_values[: case.numel][kept][:, None]
-    magnitude = _scatter(len(case.lengths), case.bag_of[kept], np.abs(terms))
+    magnitude = accumulate(case.bag_of[kept], len(case.lengths), np.abs(terms))
     added = _limit(magnitude, case.sizes[:, None].astype(np.float64) + 2, single, False)
     limit = added + fmt.unit_roundoff * (np.abs(result) + added) + fmt.smallest_subnormal
     return result, np.where(np.abs(result) + limit >= 2.0**fmt.emax, NO_CLAIM, limit)
@@ -145,13 +128,13 @@ def table_gradient(case: BagCase, times: int = 1) -> Expected:
         return _maximum_gradient(case, bags, tokens, times)
     with np.errstate(invalid="ignore"):
         terms = case.upstream_values[bags] * _shares(case)
-        result = times * _scatter(case.num_embeddings, tokens, terms)
-        magnitude = times * _scatter(case.num_embeddings, tokens, np.abs(terms))
+        result = times * accumulate(tokens, case.num_embeddings, terms)
+        magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(terms))
     counts = np.maximum(case.counts, 1)[:, None]
     finest = 1.0
     exact = _whole(case.upstream_values, case.sample_values)
     if case.mode == "mean":
-        exact &= _powers_of_two(case.sizes)
+        exact &= bool((case.sizes & (case.sizes - 1) == 0).all())
         finest *= int(case.sizes.max(initial=1))
     with np.errstate(invalid="ignore"):
         fits = (magnitude * finest <= fmt.largest_integer) & exact

@@ -81,7 +81,6 @@ _RULES: tuple[Rule, ...] = (
 
 
 def repair(case: BagCase) -> BagCase | None:
-    """The case with axes made to fit each other."""
     if case.mistake is not None:
         return _mistaken(case)
     if case.num_embeddings == 0 and case.numel + case.trailing:

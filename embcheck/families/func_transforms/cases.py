@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import bound
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import Ints, LookupCase
-from embcheck.core.format import FORMATS, Array, Floats, Format
+from embcheck.core.format import Array, Floats
 from embcheck.core.layout import shared
 from embcheck.core.oracle import Expected, accumulate
 from embcheck.families.tied_training.data import whole
@@ -26,8 +26,6 @@ PARTS = ("weight", "indices", "upstream")
 
 
 class _TransformAxes(NamedTuple):
-    """The axes of a transformed lookup, simplest value first."""
-
     num_embeddings: int
     embedding_dim: int
     transform: str = "grad"
@@ -69,13 +67,8 @@ class Sample(NamedTuple):
     upstream: Floats
 
 
-class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
+class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
     """A lookup to which a transform of `torch.func` or of autograd is applied."""
-
-    @property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @property
     def numel(self) -> int:
@@ -93,7 +86,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether a token lies outside the table."""
         return self.lookup.refused
 
     @property
@@ -136,7 +128,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """The samples one by one."""
         tokens = self.lookup.tokens.reshape(self.count("indices"), self.numel)
         batch = self.batch if self.mapped else 1
         return [
@@ -159,7 +150,6 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return tuple(self.axis(part) for part in PARTS)
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors to feed: weight, indices, upstream, tangent."""
         tokens = self.lookup.tokens.reshape(self.count("indices"), *self.shape).astype(self.index_dtype)
         upstream = self.upstreams.reshape(self.count("upstream"), *self.shape, self.embedding_dim)
         return {
@@ -220,11 +210,9 @@ class TransformCase(Axes, _TransformAxes):  # type: ignore[misc]
         return self.transform in forward and expanded > 1 and bool(self.numel and self.embedding_dim)
 
     def facts(self) -> dict[str, Any]:
-        """The axes, the facts of the lookup of all tokens, and: maps_weight, maps_indices, maps_upstream, maps_weight_only,
-        nothing (an empty or zero_width lookup), nothing_counted (empty or all padding), reads_neighbour,
-        axes_by_name (vmap's axes, which differ, are told in another order than what they belong to), alone_in_chunk (some
-        chunk of vmap looks up one token), primal_overlaps (forward mode differentiates by the upstream gradient, whose elements
-        share memory)."""
+        """axes_by_name: vmap's axes, which differ, are told in another order than what they belong to; alone_in_chunk: some chunk
+        of vmap looks up one token; primal_overlaps: forward mode differentiates by the upstream gradient, whose elements share
+        memory."""
         maps = {f"maps_{part}": part in self.mapped for part in PARTS}
         looked = self.lookup.facts()
         chunk = 2 if self.transform == "vmap_in_chunks" else self.chunk or self.batch

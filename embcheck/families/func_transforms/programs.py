@@ -72,7 +72,6 @@ def transformed(
 
 
 def told(found: Any) -> Seen:
-    """What is seen of what a transform gave."""
     return found if isinstance(found, dict) else {"result": found}
 
 

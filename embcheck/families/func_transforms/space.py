@@ -62,7 +62,6 @@ def plan(case: TransformCase) -> Plan:
 
 
 def repair(case: TransformCase) -> TransformCase | None:
-    """The case with axes made to fit each other."""
     if case.num_embeddings == 0 and (case.numel or case.look != "functional"):
         return None
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
@@ -165,7 +164,6 @@ def _covering() -> Iterator[TransformCase]:
 
 
 def draw(draws: Stream) -> TransformCase | None:
-    """A random case of small to middling size."""
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
     chosen |= {"transform": draws.choice(tuple(ORACLES)), "mapped": draws.choice(SUBSETS)}
     if draws.chance(2):  # of torch.func, what it may be given

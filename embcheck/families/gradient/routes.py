@@ -1,6 +1,6 @@
-"""How a derivative of a lookup is planned: which routes suit which entries, and what each case runs.
+"""Which cases of gradient there are: which routes suit which entries, and what each case runs.
 
-Shared by the families that take gradients of a table (gradient, padding).
+Shared by the families that take gradients of a table (gradient, gradient_routes, padding).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import SHARED, UPSTREAM_LAYOUTS
+from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.lookup.prior_calls import HISTORIES, PASTS
+from embcheck.families.lookup.aimed import aimed_gradient
+from embcheck.families.lookup.prior_calls import HISTORIES, PASTS, past_cases
 from embcheck.families.lookup.programs import ROUTES, Route, backward
 from embcheck.families.lookup.several import several, several_counted
 from embcheck.families.lookup.spelling import ENTRIES, flags_of, spelled
@@ -52,7 +54,6 @@ def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
 
 
 def repair(case: LookupCase) -> LookupCase | None:
-    """The case with entry, route, history and flags made to fit each other."""
     fitted = cases.repair(case)
     if fitted is None:
         return None
@@ -108,3 +109,35 @@ def fixed_cases() -> Iterator[LookupCase]:
 def refused(case: LookupCase) -> bool:
     """Whether the derivative must be refused: sparse gradients can't be scaled by frequency."""
     return case.refused or (case.sparse and case.scale_grad_by_freq and case.route != "forward_mode")
+
+
+def scope() -> Iterator[LookupCase]:
+    plain = cases.small_cases()
+    flagged = (
+        case
+        for flags in ({"scale_grad_by_freq": True}, {"sparse": True}, {"route": "double_backward"})
+        for case in cases.small_cases(**flags)
+    )
+    shaped = (case for route in ROUTES for case in cases.shape_cases(route=route))
+    fixtures: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
+    sized = (case for fixed in fixtures for case in cases.size_cases(**fixed))
+    by_entry = (case for entry in spelled() for case in cases.shape_cases(entry=entry))
+    later = (case.but(**fixed) for fixed in fixtures for case in past_cases())
+    alike = (case for fixed in fixtures for case in cases.coincident_cases(**fixed))
+    every = itertools.chain(plain, flagged, shaped, by_entry, later, alike, sized)
+    return (case for case in map(repair, every) if case)
+
+
+SPACE = Space(
+    LookupCase,
+    AXES,
+    repair,
+    scope,
+    fixed_cases,
+    flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
+    base={"shape": (2, 3)},
+    draw=lambda draws: repair(cases.threshold_case(draws, AXES)),
+    smaller=cases.smaller_tables,
+    aim=aimed_gradient,
+    aims=4.25,
+)

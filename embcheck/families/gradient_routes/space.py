@@ -26,7 +26,6 @@ def plan(case: LookupCase) -> Plan:
 
 
 def repair(case: LookupCase) -> LookupCase | None:
-    """The case with its route made to fit the rest."""
     entry = ENTRIES[case.entry]
     changes: dict[str, Any] = {}
     if case.route == "micro_batches" and not case.shape:

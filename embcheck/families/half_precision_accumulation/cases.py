@@ -3,33 +3,71 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
+from embcheck.core.registry import named
 from embcheck.core.space import Space
-from embcheck.families.half_precision_accumulation.programs import GATHERED, accumulated
+
+# The programs use torch alone, for their source is what a counterexample's script shows.
+Tensor = torch.Tensor
+
+
+def accumulated(
+    call: Callable[[Tensor, Tensor, bool], Tensor], sparse: bool, tokens: Tensor, weight: Tensor
+) -> dict[str, Any]:
+    leaf = weight.detach().requires_grad_()
+    value = call(tokens, leaf, sparse)
+    gradient = torch.autograd.grad(value, leaf, torch.ones_like(value))[0]
+    if not sparse:
+        return {"gradient": gradient}
+    return {"gradient": gradient.to_dense(), "coalesced": gradient.coalesce().to_dense()}
+
+
+def weighted(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
+    samples = torch.ones(len(tokens), 1, dtype=weight.dtype)
+    return F.embedding_bag(tokens[:, None], weight, mode="sum", per_sample_weights=samples, sparse=sparse)
+
+
+#: Of the tokens, the table and whether the gradient is to be sparse: a row for each token, or one for all of them.
+GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
+    {
+        "lookup": lambda tokens, weight, sparse: F.embedding(tokens, weight, sparse=sparse),
+        "batch": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="sum", sparse=sparse),
+        "mean_of_each": lambda tokens, weight, sparse: F.embedding_bag(
+            tokens, weight, torch.arange(len(tokens)), mode="mean", sparse=sparse
+        ),
+        "maximum_of_each": lambda tokens, weight, sparse: F.embedding_bag(tokens[:, None], weight, mode="max"),
+        "weighted": weighted,
+        "one_bag": lambda tokens, weight, sparse: F.embedding_bag(tokens[None], weight, mode="sum", sparse=sparse),
+        "indexed": lambda tokens, weight, sparse: weight[tokens],
+        "selected": lambda tokens, weight, sparse: weight.index_select(0, tokens),
+        "product": lambda tokens, weight, sparse: F.one_hot(tokens, len(weight)).to(weight.dtype) @ weight,
+    }
+)
+
 
 #: Calls that can give a sparse gradient.
 SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
 
 
 class _AccumulationAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     #: how often each row is looked up
-    counts: tuple[int, ...] = (300,)
-    embedding_dim: int = 1
-    call: str = "lookup"
-    sparse: bool = False
+    counts: Annotated[tuple[int, ...], COUNTS] = (300,)
+    embedding_dim: Annotated[int, (1, 2, 8, 33)] = 1
+    call: Annotated[str, tuple(GATHERED)] = "lookup"
+    sparse: Annotated[bool, (False, True)] = False
     #: whether the tokens take turns, or each one's come together
-    mixed: bool = False
-    dtype: str = "bfloat16"
-    index_dtype: str = "int64"
+    mixed: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, ("bfloat16", "float16", "float32", "float64")] = "bfloat16"
+    index_dtype: Annotated[str, ("int64", "int32")] = "int64"
 
 
 class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
@@ -59,7 +97,6 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
         return {"tokens": Input(tokens.astype(self.index_dtype), self.index_dtype), "weight": Input(table, self.dtype)}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: largest (the largest count), several (rows of unequal counts), stops, half."""
         return {
             **{name: value for name, value in self.axes.items() if name != "counts"},
             "largest": max(self.counts),
@@ -81,20 +118,8 @@ def plan(case: AccumulationCase) -> Plan:
 
 
 def repair(case: AccumulationCase) -> AccumulationCase:
-    """The case with what its call takes."""
     sparse, mixed = case.sparse and case.call in SPARSE, case.mixed and len(case.counts) > 1
     return case.but(sparse=sparse, mixed=mixed, index_dtype="int64" if case.call == "product" else case.index_dtype)
-
-
-AXES: dict[str, tuple[Any, ...]] = {
-    "counts": COUNTS,
-    "embedding_dim": (1, 2, 8, 33),
-    "call": tuple(GATHERED),
-    "sparse": (False, True),
-    "mixed": (False, True),
-    "dtype": ("bfloat16", "float16", "float32", "float64"),
-    "index_dtype": ("int64", "int32"),
-}
 
 
 def fixed_cases() -> Iterator[AccumulationCase]:
@@ -107,4 +132,4 @@ def fixed_cases() -> Iterator[AccumulationCase]:
 
 
 _FLAGS = ("call", "sparse", "dtype", "counts")
-SPACE = Space(AccumulationCase, AXES, repair, fixed_cases=fixed_cases, flags=_FLAGS, strength=2)
+SPACE = Space(AccumulationCase, values_of(AccumulationCase), repair, fixed_cases=fixed_cases, flags=_FLAGS, strength=2)

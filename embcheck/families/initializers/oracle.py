@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,14 +13,83 @@ import numpy as np
 from embcheck.core.format import Floats, Format
 from embcheck.core.outcome import Field
 from embcheck.core.result import Difference, Finding, Holds
-from embcheck.families.construction.cases import (
-    DELTA,
-    Spread,
-    allowed_distance,
-    distance,
-    distance_in_torch,
-    normal_cumulative,
-)
+
+#: The probability that a correct generator fails one statistical law on one case.  Some hundred cases are judged in a
+#: run, so that a run fails wrongly with a probability below 1e-9.
+DELTA = 1e-13
+
+
+class Spread(NamedTuple):
+    """A distribution: the mean, and either a half width (uniform) or a standard deviation (normal)."""
+
+    mean: float
+    scale: float
+    uniform: bool
+
+    def cumulative(self, values: Floats) -> Floats:
+        z = (values - self.mean) / self.scale
+        if self.uniform:
+            return np.clip((z + 1) / 2, 0.0, 1.0)
+        return normal_cumulative(z)
+
+    def cumulative_in_torch(self, values: str) -> str:
+        z = f"({values} - {self.mean!r}) / {self.scale!r}"
+        return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
+
+    def density(self, values: Floats) -> Floats:
+        z = (values - self.mean) / self.scale
+        if self.uniform:
+            return np.where(np.abs(z) <= 1, 1 / (2 * self.scale), 0.0)
+        return np.exp(-(z**2) / 2) / (math.sqrt(2 * math.pi) * self.scale)
+
+
+def normal_cumulative(z: Floats) -> Floats:
+    """Φ(z), by interpolating a table that is exact to 1e-8: its step is 2^-11, and |Φ''| < 1/4."""
+    grid, table = _normal_table()
+    return np.interp(z, grid, table)
+
+
+@lru_cache(maxsize=1)
+def _normal_table() -> tuple[Floats, Floats]:
+    grid = np.arange(-8 * 2048, 8 * 2048 + 1) / 2048
+    return grid, np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in grid])
+
+
+def distance(values: Floats, spread: Spread) -> float:
+    """sup |F_n − F|: how far the empirical distribution is from the claimed one."""
+    ordered = np.sort(values.reshape(-1))
+    n = len(ordered)
+    claimed = spread.cumulative(ordered)
+    above, below = np.arange(1, n + 1) / n - claimed, claimed - np.arange(n) / n
+    return float(max(above.max(), below.max()))
+
+
+def distance_in_torch(path: str, n: int, spread: Any) -> str:
+    """The same distance of ``n`` values, as an expression of torch."""
+    cumulative = spread.cumulative_in_torch(f"{path}.double().flatten().sort().values")
+    middles = f"(torch.arange({n}, dtype=torch.float64) + 0.5) / {n}"
+    return f"({cumulative} - {middles}).abs().max().item() + {0.5 / n!r}"
+
+
+def allowed_distance(n: int, fmt: Format) -> float:
+    """√(ln(2/δ)/2n): the Dvoretzky–Kiefer–Wolfowitz bound with Massart's constant; and one rounding of each draw,
+    which moves a probability by up to u·max|x·f(x)| ≤ u/2, and of a uniform one by u."""
+    return math.sqrt(math.log(2 / DELTA) / (2 * n)) + 2 * fmt.unit_roundoff + 1e-8
+
+
+def extremes(n: int) -> tuple[float, float]:
+    """Between which values the largest of n normal deviations lies: all are below t with probability (1 - 2Q(t))ⁿ,
+    which is near e^(-2nQ(t)).  n is above 60, else no lower bound is meaningful."""
+    normal = NormalDist()
+    return -normal.inv_cdf(min(-math.log(DELTA) / (2 * n), 0.5)), -normal.inv_cdf(DELTA / (2 * n))
+
+
+def allowed_correlation(n: int) -> float:
+    """√(4 ln(2/δ)/n): the mean of n products of independent normal pairs, by Chernoff: E e^{λXY} ≤ e^{λ²}, λ² ≤ 1/2.
+
+    Holds where the bound is at most 1.
+    """
+    return math.sqrt(4 * math.log(2 / DELTA) / n)
 
 #: Of so many normal numbers one surely has the last digit of its dtype.
 _MANY = 64
@@ -33,14 +104,12 @@ class Truncated(NamedTuple):
     high: float
 
     def cumulative(self, values: Floats) -> Floats:
-        """P(X ≤ x) at each of ``values``."""
         ends = normal_cumulative(np.array([(self.low - self.mean) / self.scale, (self.high - self.mean) / self.scale]))
         inside = normal_cumulative((np.clip(values, self.low, self.high) - self.mean) / self.scale)
         share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
         return share
 
     def cumulative_in_torch(self, values: str) -> str:
-        """The same as an expression of torch."""
         low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
         inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
         return f"({inside} - {low!r}) / {high - low!r}"

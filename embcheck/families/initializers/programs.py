@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import into
-from embcheck.families.construction.seeding import seeded
+from embcheck.families.lookup.programs import seeded
 
 Tensor = torch.Tensor
 #: Fills a tensor, with a generator or with torch's own: those that are no functions of torch.nn.init.

@@ -6,11 +6,11 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, view_of
@@ -31,19 +31,19 @@ EXTRAS = ("extra", "words.extra", "deep.1.weight", "scratch", "words2.weight", "
 
 
 class _LoadStateDictAxes(NamedTuple):
-    edited: str = "words.weight"
-    edit: str = "fits"
-    missing: tuple[str, ...] = ()
-    extra: tuple[str, ...] = ()
-    strict: bool = True
-    assign: bool = False
-    prior: str = "nothing"
+    edited: Annotated[str, KEYS] = "words.weight"
+    edit: Annotated[str, tuple(EDITS)] = "fits"
+    missing: Annotated[tuple[str, ...], MISSING] = ()
+    extra: Annotated[tuple[str, ...], SURPLUS] = ()
+    strict: Annotated[bool, (True, False)] = True
+    assign: Annotated[bool, (False, True)] = False
+    prior: Annotated[str, tuple(PRIORS)] = "nothing"
     #: whether the checkpoint is a state_dict with its metadata, or a plain dict
-    container: str = "dict"
+    container: Annotated[str, ("dict", "state")] = "dict"
     #: whether the linear layer's weight is the embedding's
-    tied: bool = False
-    dtype: str = "float32"
-    layout: str = "contiguous"
+    tied: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, tuple(FORMATS)] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
     seed: int = 0
     #: how the checkpoint's tables lie in memory
     stored: str = "contiguous"
@@ -54,7 +54,6 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether loading must raise."""
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
         return misshapen or (self.strict and bool(self.missing or self.extra))
 
@@ -139,7 +138,6 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         return fed
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, partial (something is missing), surplus."""
         axes = {name: value for name, value in self.axes.items() if name not in ("missing", "extra")}
         told = {"refused": self.refused, "partial": bool(self.missing), "surplus": bool(self.extra)}
         return axes | told
@@ -169,27 +167,11 @@ def repair(case: LoadStateDictCase) -> LoadStateDictCase:
 
 MISSING = ((), *((key,) for key in KEYS), ("words.weight", "deep.0.bias"), KEYS)
 SURPLUS = ((), *((key,) for key in EXTRAS), ("extra", "words.extra"))
-AXES: dict[str, tuple[Any, ...]] = {
-    "edited": KEYS,
-    "edit": tuple(EDITS),
-    "missing": MISSING,
-    "extra": SURPLUS,
-    "strict": (True, False),
-    "assign": (False, True),
-    "prior": tuple(PRIORS),
-    "container": ("dict", "state"),
-    "tied": (False, True),
-    "dtype": tuple(FORMATS),
-    "layout": LAYOUTS,
-}
+AXES = values_of(LoadStateDictCase)
 
 
 def scope() -> Iterator[LoadStateDictCase]:
     """Every edit of every entry, everything missing, everything unknown; strict or not, copied or assigned."""
-    return map(repair, _every())
-
-
-def _every() -> Iterator[LoadStateDictCase]:
     both, priors, layouts = (True, False), tuple(PRIORS), ("contiguous", "transposed", "offset")
     for seed, (key, edit, strict, assign) in enumerate(itertools.product(KEYS, EDITS, both, both)):
         axes: dict[str, Any] = {"strict": strict, "assign": assign, "prior": priors[seed % len(priors)]}
@@ -208,4 +190,6 @@ def _every() -> Iterator[LoadStateDictCase]:
         yield LoadStateDictCase(key, edit, **axes, seed=seed)
 
 
-SPACE = Space(LoadStateDictCase, AXES, repair, scope, flags=("edit", "assign", "prior"), strength=2)
+SPACE = Space(
+    LoadStateDictCase, AXES, repair, lambda: map(repair, scope()), flags=("edit", "assign", "prior"), strength=2
+)

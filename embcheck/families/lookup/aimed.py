@@ -150,5 +150,4 @@ def product_case(wish: Wish) -> LookupCase:
 def aimed_gradient(wish: Wish) -> LookupCase | None:
     """A lookup whose gradient is dense or, one in three, sparse."""
     sparse = wish.draws.chance(3)
-    found: LookupCase | None = attempts(wish, lambda wish: lookup_case(wish, backward=None, sparse=sparse))
-    return found
+    return attempts(wish, lambda wish: lookup_case(wish, backward=None, sparse=sparse))

@@ -35,7 +35,6 @@ class Tokens(NamedTuple):
 
     @property
     def numel(self) -> int:
-        """How many there are."""
         return math.prod(self.shape)
 
 

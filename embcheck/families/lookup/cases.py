@@ -246,7 +246,6 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
 
 
 def repair(case: LookupCase) -> LookupCase | None:
-    """The case with axes made to fit each other, without which a row of them would mean nothing."""
     if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
         return None
     changes: dict[str, Any] = {}
@@ -270,7 +269,6 @@ def repair(case: LookupCase) -> LookupCase | None:
 
 
 def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
-    """Fewer rows, columns and tokens; then the tokens themselves, written out."""
     for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1)):
         size = getattr(case, axis)
         for less in _towards(size, floor):

@@ -102,6 +102,13 @@ def generator() -> torch.Generator:
     return torch.cuda.default_generators[torch.cuda.current_device()] if on_cuda else torch.default_generator
 
 
+def seeded(seed: int) -> None:
+    # torch.manual_seed also keeps a traceback for each kind of device that is not in use, which takes a millisecond.
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 _route = into(ROUTES)
 
 

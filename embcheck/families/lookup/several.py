@@ -79,7 +79,6 @@ class Tokens(NamedTuple):
 
     @property
     def given(self) -> Tensor:
-        """All tokens."""
         found = tiled(self.first[:, None], self.total, 1)[:, 0]
         return found if self.copies == 1 else found + torch.arange(self.total) // len(self.first) * self.rows
 

@@ -60,7 +60,6 @@ ENTRIES: dict[str, Entry] = {}
 
 
 def spelled() -> tuple[str, ...]:
-    """The spellings that are listed."""
     return tuple(name for name, entry in ENTRIES.items() if entry.listed)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes
+from embcheck.core.axes import Axes, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
@@ -48,28 +48,40 @@ OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
 SECOND_BETAS = (0.875, 0.75, 0.5)
 
 
-class _ScheduleAxes(NamedTuple):
-    """The axes, simplest value first."""
+#: Of one, two or three groups.
+RATES = (
+    (1.0,),
+    (1.0, 0.25),
+    (0.25, 2.0),
+    (0.5, 0.5),
+    (0.0, 0.25),
+    (0.5, 1.0, 0.25),
+    (0.3,),
+    (0.1, 0.7, 0.3),
+    (0.1, 0.7),
+)
 
-    plan: str = "step_two"
-    rates: tuple[float, ...] = (1.0,)
-    momentum: float = 0.5
-    steps: int = 8
+
+class _ScheduleAxes(NamedTuple):
+    plan: Annotated[str, PLANS] = "step_two"
+    rates: Annotated[tuple[float, ...], RATES] = (1.0,)
+    momentum: Annotated[float, (0.5, 0.75)] = 0.5
+    steps: Annotated[int, (8, 1, 2, 5, 17)] = 8
     #: the epoch before which optimizer and scheduler are made anew from their states; 0 for never
-    resumed: int = 0
+    resumed: Annotated[int, (0, 1, 3, 4)] = 0
     #: the rates are tensors
-    tensor: bool = False
+    tensor: Annotated[bool, (False, True)] = False
     #: whose momentum is that of SGD, or the first of its betas
-    optimizer: str = "SGD"
+    optimizer: Annotated[str, tuple(OTHERS)] = "SGD"
     #: how the scheduler is made anew: it loads its "state", or is given "last_epoch"
-    again: str = "state"
+    again: Annotated[str, ("state", "last_epoch")] = "state"
     #: the epoch to which the first step goes, as it is told; 0 for the next
-    ahead: int = 0
+    ahead: Annotated[int, (0, 3, 13, 40, 121, 2)] = 0
     seed: int = 0
     #: how many schedulers of other optimizers are made before
-    before: int = 0
+    before: Annotated[int, (0, 1, 3)] = 0
     #: the epoch at which it begins, at the rates of that epoch, without a scheduler that came to it
-    begun: int = 0
+    begun: Annotated[int, (0, 1, 2, 3, 9)] = 0
 
 
 class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
@@ -140,9 +152,8 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
         return found
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: two_groups, is_resumed; of one made at a last epoch changes_there (the rate is
-        another than in the epoch before), changes_later, and grown (the restarts' second cycle, a longer one, has
-        lasted as long as the first); is_told, beyond."""
+        """changes_there: the rate at the last epoch is another than in the epoch before; grown: the restarts' second cycle, a
+        longer one, has lasted as long as the first."""
         due, made = self.due, self.resumed if self.again == "last_epoch" else 0
         grows = SCHEDULERS[self.plan].named.get("T_mult", 1) > 1
         return {
@@ -188,7 +199,6 @@ def plan(case: LRSchedulerCase) -> Plan:
 
 
 def repair(case: LRSchedulerCase) -> LRSchedulerCase:
-    """The case with as many epochs as its scheduler has."""
     told = case.plan in TOLD
     ahead = 0 if not told or (case.plan in TOTALS and case.ahead > 5) else case.ahead
     steps = min(case.steps, TOTALS[case.plan] - max(ahead - 1, 0)) if case.plan in TOTALS else case.steps
@@ -204,37 +214,16 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
     return case.but(steps=steps, resumed=resumed, ahead=ahead, again=again, begun=begun)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "plan": PLANS,
-    "rates": (
-        (1.0,),
-        (1.0, 0.25),
-        (0.25, 2.0),
-        (0.5, 0.5),
-        (0.0, 0.25),
-        (0.5, 1.0, 0.25),
-        (0.3,),
-        (0.1, 0.7, 0.3),
-        (0.1, 0.7),
-    ),
-    "momentum": (0.5, 0.75),
-    "steps": (8, 1, 2, 5, 17),
-    "resumed": (0, 1, 3, 4),
-    "tensor": (False, True),
-    "optimizer": tuple(OTHERS),
-    "again": ("state", "last_epoch"),
-    "ahead": (0, 3, 13, 40, 121, 2),
-    "before": (0, 1, 3),
-    "begun": (0, 1, 2, 3, 9),
-}
+AXES = values_of(LRSchedulerCase)
 
 
 #: Rates of one, two and three groups that no narrower format holds, and some whose steps are exact.
 _ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
 
 
-def _scope() -> Iterator[LRSchedulerCase]:
-    for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(AXES["rates"]), AXES["resumed"]):
+def scope() -> Iterator[LRSchedulerCase]:
+    """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
+    for name, (seed, rates), resumed in itertools.product(PLANS, enumerate(RATES), AXES["resumed"]):
         if seed < 3 or resumed in (0, 3):
             yield LRSchedulerCase(name, rates, steps=11, resumed=resumed)
     for name, rates, optimizer in itertools.product(PLANS, ((0.3,), (0.25, 2.0), (0.1, 0.7, 0.3)), AXES["optimizer"]):
@@ -256,13 +245,8 @@ def _scope() -> Iterator[LRSchedulerCase]:
         for seed, kind in enumerate((_ROUNDED, _EXACT)):
             rates = kind[(place + turn + seed) % 3]
             yield LRSchedulerCase(name, rates, steps=3, optimizer=optimizer, begun=begun)
-    for name, rates, resumed in itertools.product(TOTALS, AXES["rates"][:3], (0, 3)):
+    for name, rates, resumed in itertools.product(TOTALS, RATES[:3], (0, 3)):
         yield LRSchedulerCase(name, rates, steps=TOTALS[name], resumed=resumed)
 
 
-def scope() -> Iterator[LRSchedulerCase]:
-    """Every scheduler, with one group and two, of rates that differ or not, resumed at any epoch or not."""
-    return map(repair, _scope())
-
-
-SPACE = Space(LRSchedulerCase, AXES, repair, scope, flags=("plan", "tensor"), strength=2)
+SPACE = Space(LRSchedulerCase, AXES, repair, lambda: map(repair, scope()), flags=("plan", "tensor"), strength=2)

@@ -97,8 +97,7 @@ def powers_overflow(rows: Floats, p: float, fmt: Format) -> npt.NDArray[np.bool_
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
     with np.errstate(all="ignore"):
         sums = (np.abs(np.where(finite[:, None], rows, 0.0)) ** p).sum(1)
-    large: npt.NDArray[np.bool_] = np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
-    return large
+    return np.asarray(np.greater_equal(sums, 2.0 ** accumulator(fmt).emax))
 
 
 def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArray[np.bool_]:
@@ -209,7 +208,6 @@ class MaxNormCase(LookupCase):
 
     @cached_property
     def weight_stored(self) -> Array:
-        """The table in storage."""
         rows, width = self.num_embeddings, self.embedding_dim
         limit = 1.0 if self.max_norm is None else float(self.max_norm)
         if self.values == "mixed":
@@ -268,8 +266,6 @@ class MaxNormCase(LookupCase):
         return bool((large & self.looked_up & finite).any())
 
     def facts(self) -> dict[str, Any]:
-        """Those of a lookup and: over, within, at_limit, spared (over, but not looked up), nan_row, zero_row, spent,
-        writes_first, overflows, limited, limit_below_zero, bag, plain."""
         fate, limit = self.fate, self.max_norm
         rows = self.weight_values
         told = {} if limit is None else {

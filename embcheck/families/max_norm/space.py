@@ -6,18 +6,20 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
+from embcheck.core.targets import Unmet, Wish
 from embcheck.families.lookup import cases
-from embcheck.families.lookup.aimed_tokens import attempts
+from embcheck.families.lookup.aimed import EARLIER, SEVERAL, layout_of, width_of
+from embcheck.families.lookup.aimed_tokens import attempts, tokens
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS, past_cases
 from embcheck.families.lookup.spelling import flags_of
-from embcheck.families.max_norm.aimed import renorm_case
 from embcheck.families.max_norm.cases import MaxNormCase
-from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise
-from embcheck.families.max_norm.several import several, several_wider
+from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise, several, several_wider
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
 
@@ -42,7 +44,6 @@ def plan(case: MaxNormCase) -> Plan:
 
 
 def repair(case: MaxNormCase) -> MaxNormCase | None:
-    """The case with entry, route, history and flags that fit each other."""
     changes: dict[str, Any] = {} if case.route in (*TAKES, "several") else {"route": "plain"}
     if case.entry.startswith("bag") and not (case.num_embeddings and case.embedding_dim and case.numel):
         changes["entry"] = "functional"
@@ -141,6 +142,55 @@ def fixed_cases() -> Iterator[MaxNormCase]:
         p = (2.0, 1.0, 3.0, float("inf"), 0.5)[position % 5]
         yield MaxNormCase(7, 3, "uniform", (numel,), max_norm=1.0, values="mixed", threads=threads)
         yield MaxNormCase(1001, 3, "uniform", (numel,), max_norm=1.0, norm_type=p, values="mixed", threads=threads)
+
+
+_AIMED_NORM_TYPES = (2.0, 2.0, 1.0, 3.0, float("inf"), 0.5, 0.0)
+_AIMED_MAX_NORMS = (1.0, 1.0, 0.5, 0.0005, 0.0005, 2.5, 5.0, 0.0)
+#: A shape's tokens, most of them different rows: what matters is how many of them are over the limit.
+_NUMELS = (1, 2, 3, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 768, 769, 1000, 1001, 3073)
+
+
+def renorm_case(wish: Wish) -> MaxNormCase:
+    """A lookup whose renorm is as wished.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    draws = wish.draws
+    given = tokens(wish, (1, 1, 2, 3, 0), _NUMELS, paddings=False)
+    width = width_of(wish, given.num_embeddings, given.numel, (1 << 13, 1 << 15, 1 << 17))
+    earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)
+    case = MaxNormCase(
+        given.num_embeddings, width, given.indices, given.shape,
+        max_norm=wish.choice("max_norm", _AIMED_MAX_NORMS), norm_type=wish.choice("norm_type", _AIMED_NORM_TYPES),
+        dtype=wish.choice("dtype", tuple(FORMATS)), index_dtype=given.index_dtype, layout=layout_of(wish, "layout"),
+        index_layout=given.index_layout, values="mixed",
+        entry=draws.choice(("functional", "functional", "module", "renorm_")), route="plain",
+        history=EARLIER[earlier][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        seed=given.seed,
+    )  # fmt: skip
+    if wish.asks("rescaled") and not wish.asks("max_norm") and draws.chance(2):
+        case = _limited(wish, case.but(values="real"))
+    several = case.history == "fresh" and max(case.num_embeddings, given.numel) * width <= SEVERAL
+    if several and not draws.chance(4):
+        case = case.but(route="several")
+    if wish.asks_any("nan", "infinite", "elements", "rescaled", "kept"):
+        fate = case.fate
+        over = int((fate.scaled & case.looked_up).sum())
+        if not wish.met({
+            "rescaled": over, "kept": int(case.looked_up.sum()) - over, "elements": case.num_embeddings * case.embedding_dim,
+            "nan": bool(np.isnan(case.weight_values).any()), "infinite": bool(np.isinf(case.weight_values).any()),
+        }):  # fmt: skip
+            raise Unmet("rows")
+    return case
+
+
+def _limited(wish: Wish, case: MaxNormCase) -> MaxNormCase:
+    """The case with a limit that as many rows exceed, of those that are looked up, as is wished."""
+    norms = np.sort(case.fate.norm[case.looked_up])
+    over = wish.number("rescaled", (1, 2, 3, 9), 1, len(norms))
+    below = norms[-over - 1] if over < len(norms) else 0.0
+    return case.but(max_norm=float(below + norms[-over]) / 2)
 
 
 AXES: dict[str, tuple[Any, ...]] = cases.AXES | {

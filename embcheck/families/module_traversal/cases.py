@@ -39,8 +39,6 @@ DTYPES = {
 
 
 class _ModuleTraversalAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     tree: Annotated[str, tuple(TREES)] = "pair"
     prefix: Annotated[str, PREFIXES] = ""
     evaluating: Annotated[bool, (False, True)] = False
@@ -70,7 +68,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     @property
     def root(self) -> str:
-        """The model's own name."""
         return list(self.parts)[-1]
 
     @property
@@ -149,9 +146,6 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         return (self.dtype, (), ()) if tensor.startswith("scalar") else (self.dtype, (2,), (1,))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: swaps (a conversion that may swap a Parameter that may learn), shared_module, shared_tensor, deep,
-        several_children, passing (a buffer is not persistent), integers (a buffer holds some), in_double (a
-        Parameter is float64)."""
         paths = [node for _, node in self.modules("", False)]
         names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
         buffers = [tensor for _, tensor in self.tensors("buffers", "", True, True)]
@@ -204,7 +198,6 @@ ALL = (*TREES, *DRAWN)
 
 
 def draw(draws: Stream, tree: str = "") -> ModuleTraversalCase | None:
-    """A random case, of some tree or of one that is drawn."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     return repair(ModuleTraversalCase(**chosen | {"tree": tree or draws.choice(ALL), "seed": draws.between(0, 255)}))
 

@@ -10,11 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.module_traversal.uses import dtype_of, negate, pictured
-
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
+from embcheck.families.module_traversal.uses import Module, dtype_of, negate, pictured
 
 
 def given_gradients(model: Module, sparse: bool) -> None:

@@ -25,7 +25,6 @@ class Slot(NamedTuple):
 
     @property
     def kept(self) -> bool:
-        """Whether a state_dict has it."""
         return not self.tensor.endswith("scratch")
 
 

@@ -24,6 +24,8 @@ from embcheck.families.module_traversal.changes import (
     moved,
 )
 from embcheck.families.module_traversal.uses import (
+    Module,
+    Tensor,
     averaged,
     called,
     copied,
@@ -34,9 +36,6 @@ from embcheck.families.module_traversal.uses import (
     shallow,
 )
 
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
 #: A node of a model: a name of its own, its kind, its parameters and buffers, and its children by name.
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 

@@ -1,29 +1,34 @@
-"""one_hot: the case, what it should give, and the programs in torch and nothing else."""
+"""Programs: one_hot, called once or in several ways of which each is judged; see `embcheck.families.lookup.several`.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from embcheck.core.axes import Axes, Input
-from embcheck.core.case import Ints
-from embcheck.core.counts import tokens_of
-from embcheck.core.pattern import stray_of
 from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.several import (
+    LARGEST,
+    STRIDES,
+    TOKENS,
+    TURNS,
+    chosen,
+    departures,
+    larger,
+    ranked,
+    relaid,
+    stacked,
+    tiled,
+)
 
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
 Encode = Callable[[Tensor, Any], Tensor]
-
-
-# -- programs ----------------------------------------------------------------------------------------------------
 
 
 def encoded(
@@ -51,6 +56,31 @@ def encoded(
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != given.untyped_storage().data_ptr(),
         "sums": value.sum(-1),
     }
+
+
+#: How many further calls there are, and numbers of classes that they may have.
+CALLS = 6
+SEVERAL_CLASSES = (2, 8, 17, 65, 257)
+
+
+def several(encode: Encode, indices: Tensor, value: Tensor) -> dict[str, Any]:
+    # Calls with more classes, of which all are moved on, with more tokens, in another order, whose tensors lie otherwise.
+    classes, tokens = value.shape[-1], indices.reshape(-1)
+    first, start, found = value.reshape(-1, classes), len(tokens) + classes, list[Tensor]()
+    for turn in range(start, start + CALLS) if value.numel() else ():
+        count = larger(len(tokens), TOKENS, LARGEST // classes, turn, 0)
+        total = larger(classes, SEVERAL_CLASSES, LARGEST // count, turn, 2)
+        moved = chosen(range(total - classes + 1), turn, 4)
+        given = tiled(tokens[:, None], count, 1)[:, 0] + moved
+        order = (
+            given.argsort(descending=bool(turn % 2), stable=True) if chosen((0, 1), turn, 5) else torch.arange(count)
+        )
+        laid = relaid(ranked(given[order], 1 + turn % 3), STRIDES[TURNS[turn % 16][0]])
+        inferred = bool(given.max() == total - 1) and chosen((0, 1), turn, 6)
+        hot = encode(laid, None if inferred else total).reshape(count, total)
+        hot = torch.empty_like(hot).index_copy_(0, order, hot).roll(-moved, 1)
+        found += [part.T for part in departures(hot.T, first.T, classes)]
+    return stacked("other_values", value, found, value.shape)
 
 
 def functional(tokens: Tensor, classes: int | None) -> Tensor:
@@ -149,121 +179,3 @@ HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = {
 COUNTED: dict[str, Callable[[Call, Tensor], Any]] = {
     function.__name__: function for function in (once_alike, thrice_alike)
 }
-
-# -- the case ----------------------------------------------------------------------------------------------------
-
-#: num_classes by name, as a function of the number of values that tokens may take; None leaves it out.
-CLASSES: dict[str, Callable[[int], int | None]] = {
-    "exact": lambda values: values,
-    "omitted": lambda values: None,
-    "-1": lambda values: -1,
-    "plus_1": lambda values: values + 1,
-    "plus_7": lambda values: values + 7,
-    "0": lambda values: 0,
-    "-2": lambda values: -2,
-    "-V": lambda values: -values - 1,
-    "minus_1": lambda values: values - 1,
-}
-INFERRED = ("omitted", "-1")
-
-
-class _OneHotAxes(NamedTuple):
-    """The axes of one_hot, simplest value first."""
-
-    #: tokens lie in [0, values)
-    values: int = 3
-    #: the name of a pattern, or the token values themselves in row-major order
-    indices: str | tuple[int, ...] = "cycle"
-    shape: tuple[int, ...] = (3,)
-    classes: str = "exact"
-    out_of_range: str | None = None
-    #: the dtype of the tokens
-    cast: str = "int64"
-    index_layout: str = "contiguous"
-    entry: str = "functional"
-    history: str = "fresh"
-    threads: int = 1
-    seed: int = 0
-
-
-class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
-    """one_hot of ``shape`` tokens, with ``num_classes`` as ``classes`` names it."""
-
-    @cached_property
-    def numel(self) -> int:
-        """How many tokens there are."""
-        return math.prod(self.shape)
-
-    @cached_property
-    def tokens(self) -> Ints:
-        """The token values, row-major, the stray one among them; shape ``(numel,)``."""
-        if isinstance(self.indices, tuple):
-            tokens = np.array(self.indices, np.int64)
-        else:
-            tokens = tokens_of(self.indices, self.numel, self.values, None, self.seed)
-        if self.out_of_range is not None and self.numel:
-            tokens = tokens.copy()
-            tokens[self.seed % self.numel] = stray_of(self.out_of_range, self.given or self.values, self.cast)
-        return tokens
-
-    @property
-    def given(self) -> int | None:
-        """The argument num_classes, None where it is left out."""
-        return CLASSES[self.classes](self.values)
-
-    @property
-    def inferred(self) -> bool:
-        """Whether num_classes is left to be found."""
-        return self.classes in INFERRED
-
-    @cached_property
-    def width(self) -> int:
-        """num_classes as it should come out: what is given, else one more than the largest token."""
-        if not self.inferred:
-            return self.given or 0
-        return int(self.tokens.max()) + 1 if self.numel else 0
-
-    @cached_property
-    def refused(self) -> bool:
-        """Whether one_hot must raise: no LongTensor, no class, or a token outside of [0, num_classes)."""
-        if self.cast != "int64" or self.width <= 0:
-            return True
-        tokens = self.tokens
-        return bool(tokens.size) and bool(tokens.min() < 0 or tokens.max() >= self.width)
-
-    @cached_property
-    def expected(self) -> npt.NDArray[np.int64]:
-        """1 at the token, 0 elsewhere, shape ``(*shape, num_classes)``."""
-        hot = np.equal(self.tokens[:, None], np.arange(self.width)).astype(np.int64)
-        return hot.reshape(*self.shape, self.width)
-
-    @property
-    def index_input(self) -> Input:
-        """The tokens as a tensor to feed."""
-        stored, layout = self.tokens.reshape(self.shape), self.index_layout
-        if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
-            layout = "contiguous"  # a tensor of stride 0 holds one value
-        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
-            layout = "contiguous"  # and one whose rows lie in the same place, one row
-        return Input(stored, "int64", layout)
-
-    def facts(self) -> dict[str, Any]:
-        """The axes and: numel, rank, width, refused, empty, inferred, first_class, last_class, spare, vmapped, strayed,
-        miscast, classless."""
-        tokens = self.tokens
-        return {
-            **self.axes,
-            "numel": self.numel,
-            "rank": len(self.shape),
-            "width": self.width,
-            "refused": self.refused,
-            "empty": not self.numel,
-            "inferred": self.inferred,
-            "first_class": bool((tokens == 0).any()),
-            "last_class": bool((tokens == self.width - 1).any()),
-            "spare": self.width > self.values,
-            "vmapped": self.entry.startswith("vmapped"),
-            "strayed": self.cast == "int64" and self.width > 0 and self.refused,
-            "miscast": self.cast != "int64",
-            "classless": self.width <= 0,
-        }

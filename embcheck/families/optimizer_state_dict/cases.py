@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
@@ -49,31 +49,31 @@ RICH: dict[str, tuple[tuple[str, Any], ...]] = {
     "Adafactor": (("beta2_decay", -0.5), ("weight_decay", 0.25)),
     "Muon": (("momentum", 0.5), ("nesterov", False)),
 }
+#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
+SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
 
 
 class _ResumptionAxes(NamedTuple):
-    """The axes, simplest value first."""
-
-    optimizer: str = "Adam"
-    route: str = "plain"
+    optimizer: Annotated[str, SEVERAL] = "Adam"
+    route: Annotated[str, tuple(SAVES)] = "plain"
     #: how a state goes from one to the other
-    carried: str = "copied"
+    carried: Annotated[str, ("copied", "filed", "handed")] = "copied"
     #: steps before the state is read; two come after
-    steps: int = 1
-    tie: str = "head_takes_embedding"
-    groups: str = "pair"
-    frozen: str = "none"
+    steps: Annotated[int, (1, 0, 2)] = 1
+    tie: Annotated[str, tuple(NAMES)] = "head_takes_embedding"
+    groups: Annotated[str, tuple(GROUPS)] = "pair"
+    frozen: Annotated[str, tuple(FROZEN)] = "none"
     #: whose first gradient comes after the state was read
-    idle: str = "none"
+    idle: Annotated[str, tuple(FROZEN)] = "none"
     #: whether there are gradients while the state is read
-    graded: bool = False
+    graded: Annotated[bool, (False, True)] = False
     #: whether the one who loads has taken a step before
-    warm: bool = False
+    warm: Annotated[bool, (False, True)] = False
     #: whether the one who loads lists its parameters and groups in another order
-    turned: bool = False
-    rich: bool = True
+    turned: Annotated[bool, (False, True)] = False
+    rich: Annotated[bool, (True, False)] = True
     #: foreach or fused
-    path: str = ""
+    path: Annotated[str, ("", "foreach", "fused")] = ""
     seed: int = 0
 
 
@@ -143,9 +143,6 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
         return {word: Input(FORMATS["float32"].encode(each), "float32") for word, each in numbers.items()}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: by_name, keeps, fresh, blank (there is neither a state nor a gradient: reading by name takes a
-        step), packed (there is a state to pack), lacking, frozen_state (a frozen parameter has a
-        state), several_groups."""
         frozen, blank = FROZEN[self.frozen], self.blank
         return {
             **self.axes,
@@ -198,27 +195,6 @@ def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
     return fitted(case, _RULES)
 
 
-#: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
-SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
-
-
-AXES: dict[str, tuple[Any, ...]] = {
-    "optimizer": SEVERAL,
-    "route": tuple(SAVES),
-    "carried": ("copied", "filed", "handed"),
-    "steps": (1, 0, 2),
-    "tie": tuple(NAMES),
-    "groups": tuple(GROUPS),
-    "frozen": tuple(FROZEN),
-    "idle": tuple(FROZEN),
-    "graded": (False, True),
-    "warm": (False, True),
-    "turned": (False, True),
-    "rich": (True, False),
-    "path": ("", "foreach", "fused"),
-}
-
-
 def fixed_cases() -> Iterator[OptimizerStateDictCase]:
     """One case of everything that a law must have met."""
     for route in SAVES:
@@ -242,4 +218,4 @@ def scope() -> Iterator[OptimizerStateDictCase]:
 
 
 _FLAGS = ("groups", "route")
-SPACE = Space(OptimizerStateDictCase, AXES, repair, scope, fixed_cases, _FLAGS, strength=2)
+SPACE = Space(OptimizerStateDictCase, values_of(OptimizerStateDictCase), repair, scope, fixed_cases, _FLAGS, strength=2)

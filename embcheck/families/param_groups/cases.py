@@ -120,14 +120,13 @@ BEGINNINGS = frozenset(
 
 
 class _CompanyAxes(NamedTuple):
-    """The axes, simplest value first; ``flags`` and ``own`` (those of one group) are pairs of name and value."""
-
     optimizer: str = "SGD"
     mix: str = "pair"
     grouping: str = "together"
     absence: str = "none"
     #: which path is asked for: foreach, fused, or none
     path: str = ""
+    #: pairs of name and value, and those of one group
     flags: tuple[tuple[str, Any], ...] = ()
     own: tuple[tuple[str, Any], ...] = ()
     interrupt: str = "nothing"
@@ -157,7 +156,6 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """The parameters."""
         return tuple(itertools.chain.from_iterable(groups_of(self.mix)))
 
     @property
@@ -238,7 +236,6 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return whole(shape, most, "company", name, member, self.seed % 16)
 
     def format(self, member: int) -> Format:
-        """The number format of a member."""
         dtype = self.members[member].dtype
         return FORMATS[PARTS.get(dtype, dtype)]
 
@@ -296,11 +293,6 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
-        """The axes, the flags and: several_groups, absent, own_option, falsy_option, mixed_dtypes, scalar,
-        state_reloaded, not_single (a dtype other than float32), one_starts_late (another had its first gradient),
-        fused_strides (see there), half_vector (one in half precision fills the shortest vector register, of eight
-        numbers), all_beginnings (each flag is set that a first step depends on), zero_rate, plain_momentum (nesterov
-        is off), in_bfloat16 (some are)."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {

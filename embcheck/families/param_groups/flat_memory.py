@@ -41,7 +41,6 @@ def gradient_strides(shape: tuple[int, ...], layout: str, laid: str) -> tuple[in
 
 
 def contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether a tensor is contiguous."""
     return all(length == 1 or one == other for length, one, other in zip(shape, strides, row_major(shape), strict=True))
 
 

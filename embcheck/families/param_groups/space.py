@@ -73,7 +73,6 @@ def _one_order(case: ParamGroupsCase) -> bool:
 
 
 def repair(case: ParamGroupsCase) -> ParamGroupsCase:
-    """The case with flags that the optimizer has, in ranges that it accepts."""
     known, takes = KINDS[case.optimizer].flags, KINDS[case.optimizer].takes
     if case.setting != "nothing":
         # Nothing else happens; what these two count has more digits where double is the default.
@@ -134,14 +133,14 @@ def repair(case: ParamGroupsCase) -> ParamGroupsCase:
 def fixed_cases() -> Iterator[ParamGroupsCase]:
     """What an optimizer keeps, over steps of which some have no gradient."""
     for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
-        yield repair(ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4))
+        yield ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4)
     for interrupt in programs.BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from begun_late()
     yield from switched()
     yield from laid_out()
     for adjusted in KINDS["Muon"].flags["adjust_lr_fn"]:
-        yield repair(ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),)))
+        yield ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),))
 
 
 def elsewhere() -> Iterator[ParamGroupsCase]:
@@ -161,18 +160,18 @@ def begun_late() -> Iterator[ParamGroupsCase]:
             up = (*flags, ("maximize", True))
             late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4)
             turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8)
-            yield from map(repair, (late, turns))
+            yield from (late, turns)
 
 
 def laid_out() -> Iterator[ParamGroupsCase]:
     """Squares and others whose gradients lie in the other order, and every length of a vector's rest."""
     for name, path in itertools.product(OPTIMIZERS, PATHS):
         if path in ("", *KINDS[name].flags):
-            yield repair(ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2))
+            yield ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2)
             if path != "fused":
                 for laid in LAID[1:]:
-                    yield repair(ParamGroupsCase(name, "wide", path=path, flags=RICH.get(name, ()), laid=laid))
-                yield repair(ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True))
+                    yield ParamGroupsCase(name, "wide", path=path, flags=RICH.get(name, ()), laid=laid)
+                yield ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True)
 
 
 #: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
@@ -189,10 +188,10 @@ def switched() -> Iterator[ParamGroupsCase]:
         beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
         flags = ((flag, True), *beside)
         if flag != "maximize":
-            yield repair(ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8))
+            yield ParamGroupsCase(name, "pair", path=path, flags=flags, steps=8)
         for seed, mix in enumerate(("lengths", "pair")):
             climbing = (("maximize", True), *flags)
-            yield repair(ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed))
+            yield ParamGroupsCase(name, mix, path=path, flags=climbing, steps=8, seed=1 + seed)
 
 
 def scope() -> Iterator[ParamGroupsCase]:

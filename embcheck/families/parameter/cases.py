@@ -51,11 +51,8 @@ class _ParameterAxes(NamedTuple):
 
 
 class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
-    """A Parameter of a tensor of ``shape``."""
-
     @cached_property
     def stored(self) -> Array:
-        """The elements in storage."""
         size = math.prod(self.shape)
         made = LookupCase(max(size, 1), 1, values=self.values, dtype=self.dtype, seed=self.seed).weight_stored[:size]
         if self.layout == "expanded" and size:
@@ -64,12 +61,10 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
 
     @property
     def number(self) -> Floats:
-        """The elements as numbers."""
         return self.format.decode(self.stored)
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """The strides of the tensor, in elements."""
         return view_of(self.shape, self.layout).strides
 
     @cached_property
@@ -93,7 +88,6 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
         return {"data": Input(self.stored, self.dtype, self.layout), "upstream": upstream}
 
     def facts(self) -> dict[str, Any]:
-        """The axes, what the module has, and: rank, empty, elements, by_default (requires_grad is not given)."""
         size = math.prod(self.shape)
         return {
             **{name: value for name, value in self.axes.items() if name != "contents"},

@@ -10,11 +10,8 @@ from torch import nn
 
 from embcheck.core.registry import named
 from embcheck.families.module_traversal.changes import given_gradients
+from embcheck.families.module_traversal.uses import Module, Tensor
 from embcheck.families.tie_preservation.operations import stored
-
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
 
 
 def observations(

@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.axes import Input, OfDtype
+from embcheck.core.format import Floats
 from embcheck.core.layout import preserved_strides, view_of
 from embcheck.core.wrong_results.numbers import DEGREE_8
 
@@ -41,20 +41,15 @@ class _ParametrizationAxes(NamedTuple):
     seed: int = 0
 
 
-class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
+class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
     """One side of a tied pair whose weight is made of something else."""
-
-    @property
-    def format(self) -> Format:
-        return FORMATS[self.dtype]
 
     def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Distinct magnitudes 1, 2, 3, … in some order, with signs."""
         count = math.prod(shape)
         order = np.array(stream.shuffled(stream.derive(name, self.seed), list(range(1, count + 1))), np.float64)
         signs = np.where(stream.words(stream.derive(name, "sign", self.seed), count) >> np.uint64(63), -1.0, 1.0)
-        values: Floats = (order * signs).reshape(shape)
-        return values
+        return (order * signs).reshape(shape)
 
     @property
     def _unit(self) -> float:
@@ -91,7 +86,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
 
     @property
     def gain_shape(self) -> tuple[int, ...]:
-        """The shape of the gains."""
         others = self.others
         return () if others is None else tuple(1 if axis in others else n for axis, n in enumerate(self.shape))
 
@@ -262,7 +256,6 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return (values - (self.links == 2)) / 2
 
     def inputs(self) -> dict[str, Input]:
-        """The tensors of this kind."""
         further: dict[str, dict[str, Floats]] = {
             "normed": {"gains": self.gains, "directions": self.directions},
             "bounded": dict(zip(("left", "right"), self.ends, strict=True)),
@@ -274,8 +267,8 @@ class ParametrizationCase(Axes, _ParametrizationAxes):  # type: ignore[misc]
         return {"weight": Input(self.format.encode(self.weight), self.dtype, self.layout), **fed}
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: wide, square, triangular (by Householder's map, the default of what is not square), column_major,
-        by_degree_8 (an exponential may be that polynomial, for which one matrix has such a norm after a step)."""
+        """triangular: by Householder's map, the default of what is not square; by_degree_8: an exponential may be that polynomial,
+        for which one matrix has such a norm after a step."""
         return {
             **self.axes,
             "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],

@@ -7,11 +7,15 @@ an element is q·s + lo, at most s/2 off.  Step and offset of eight bits are flo
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.ao.nn.quantized
+import torch.ao.quantization
 
 from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.case import Ints, LookupCase
@@ -20,7 +24,6 @@ from embcheck.core.law import Plan
 from embcheck.core.oracle import Expected
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
-from embcheck.families.quantized_embedding.programs import quantized
 
 #: What must be refused: a token outside the table, weights for fewer tokens than there are, a bag that ends too late.
 MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
@@ -67,7 +70,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
 
     @property
     def refused(self) -> bool:
-        """Whether the call must be refused."""
         return self.mistake is not None
 
     @property
@@ -135,7 +137,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
         return np.array(sums).reshape(-1, self.embedding_dim), np.array(bounds).reshape(-1, self.embedding_dim)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, padding_hit, other_mode (of a bag, one that is no sum), bag."""
         return {
             **self.axes,
             "refused": self.refused,
@@ -143,6 +144,40 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
             "padding_hit": self.layer == "bag" and not bool(self.lookup.counted.all()),
             "other_mode": self.layer == "bag" and self.mode != "sum",
         }
+
+
+# The programs use torch alone, for their source is what a counterexample's script shows.
+Tensor = torch.Tensor
+#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
+Module = Any
+
+
+def quantized(
+    layer: str,
+    bits: int,
+    flags: dict[str, Any],
+    weight: Tensor,
+    indices: Tensor,
+    offsets: Tensor | None = None,
+    samples: Tensor | None = None,
+) -> dict[str, Any]:
+    kind = torch.nn.Embedding if layer == "embedding" else torch.nn.EmbeddingBag
+    plain = kind.from_pretrained(weight, **flags)
+    quantization: Any = torch.ao.quantization
+    config = quantization.float_qparams_weight_only_qconfig
+    if bits == 4:
+        config = quantization.float_qparams_weight_only_qconfig_4bit
+    given = (indices,) if layer == "embedding" else (indices, offsets, samples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, in favour of another package
+        narrow = from_float(plain, config)
+    return {"value": narrow(*given)}
+
+
+def from_float(plain: Module, config: Any) -> Module:
+    plain.qconfig = config
+    narrow: Any = torch.ao.nn.quantized
+    return getattr(narrow, type(plain).__name__).from_float(plain)
 
 
 def plan(case: QuantizedCase) -> Plan:
@@ -153,7 +188,6 @@ def plan(case: QuantizedCase) -> Plan:
 
 
 def repair(case: QuantizedCase) -> QuantizedCase | None:
-    """The case with axes that fit each other."""
     if case.bits == 4 and case.embedding_dim % 2:
         case = case.but(embedding_dim=case.embedding_dim + 1)  # two elements in a byte
     case = case.but(padding_idx=cases.padding_of(case.padding_idx, case.num_embeddings))
@@ -180,10 +214,6 @@ def repair(case: QuantizedCase) -> QuantizedCase | None:
 
 def scope() -> Iterator[QuantizedCase]:
     """Every layer with either width and every mode; every mistake."""
-    return filter(None, map(repair, _every()))
-
-
-def _every() -> Iterator[QuantizedCase]:
     chosen = itertools.product(("embedding", "bag"), (8, 4), ("sum", "mean", "max"), (None, 0), (False, True))
     for seed, (layer, bits, mode, padding, batch) in enumerate(chosen):
         axes: dict[str, Any] = {"batch": batch, "padding_idx": padding, "seed": seed}
@@ -201,7 +231,6 @@ def fixed_cases() -> Iterator[QuantizedCase]:
     yield from (QuantizedCase(layer="bag", mistake=mistake) for mistake in MISTAKES)
 
 
-AXES = values_of(QuantizedCase)
-
-
-SPACE = Space(QuantizedCase, AXES, repair, scope, fixed_cases, strength=2)
+SPACE = Space(
+    QuantizedCase, values_of(QuantizedCase), repair, lambda: filter(None, map(repair, scope())), fixed_cases, strength=2
+)

@@ -65,7 +65,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
     @cached_property
     def bias_values(self) -> Floats:
-        """The head's bias, or zeros."""
         return np.arange(1.0, self.rows + 1) if self.bias else np.zeros(self.rows)
 
     @cached_property
@@ -110,7 +109,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
     @property
     def names(self) -> list[str]:
-        """Every name in the state, sorted."""
         biases = ["head.bias"] if self.bias else []
         return sorted(self.prefix + name for name in [f"{module}.weight" for module in self.modules] + biases)
 
@@ -147,7 +145,6 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return self.weight - self.gradient / 2, bias
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: copies (the model has Parameters of its own), named (every name is due), padded."""
         return {**self.axes, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
 
 
@@ -183,10 +180,6 @@ AXES = values_of(TieExportCase)
 def scope() -> Iterator[TieExportCase]:
     """Every route with every structure, of which some have a bias, a padding row or a weight that is frozen; slow ones
     with few."""
-    return filter(None, map(repair, _every()))
-
-
-def _every() -> Iterator[TieExportCase]:
     kinds = itertools.product(STRUCTURES, AXES["bias"], (None, 1), AXES["frozen"])
     for seed, (structure, bias, padding, frozen) in enumerate(kinds):
         for route in PASSAGES:
@@ -209,4 +202,6 @@ def _every() -> Iterator[TieExportCase]:
     yield TieExportCase("route", "unflattened", "shared", True)
 
 
-SPACE = Space(TieExportCase, AXES, repair, scope, flags=("structure", "bias"), strength=2)
+SPACE = Space(
+    TieExportCase, AXES, repair, lambda: filter(None, map(repair, scope())), flags=("structure", "bias"), strength=2
+)

@@ -66,7 +66,6 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
 
     @cached_property
     def lookup(self) -> LookupCase:
-        """The lookup in the embedding."""
         return LookupCase(
             self.num_embeddings, self.embedding_dim, self.indices, self.shape, self.padding_idx,
             self.scale_grad_by_freq, dtype=self.dtype, seed=self.seed,
@@ -204,11 +203,9 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
 
     @property
     def copies(self) -> bool:
-        """Whether an operation returns another module."""
         return any(OPERATIONS[name].copies for name in self.history)
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: tied, shares, loose, copies, numel, padding_hit, and how many operations there were."""
         state = self.expected
         embedding, head = state.slots["E.weight"], state.slots["H.weight"]
         lookup = self.lookup.facts()

@@ -32,12 +32,10 @@ def renewed(cell: Cell, grad: bool = False, strides: tuple[int, ...] | None = No
 
 
 def aliased(cell: Cell) -> Cell:
-    """Another Parameter over the same memory."""
     return Cell(cell.memory, cell.strides, cell.requires_grad)
 
 
 def in_turn(*effects: Effect) -> Effect:
-    """One effect after the other."""
 
     def effect(state: State) -> None:
         for each in effects:
@@ -62,7 +60,6 @@ def sets(**values: Any) -> Effect:
 
 
 def evaluates(state: State) -> None:
-    """Module.eval."""
     state.training = False
 
 

@@ -56,8 +56,6 @@ class Memory:
 
 @dataclass(eq=False)
 class Cell:
-    """A Parameter."""
-
     memory: Memory
     strides: tuple[int, ...]
     requires_grad: bool = True
@@ -65,7 +63,6 @@ class Cell:
 
     @property
     def values(self) -> Floats:
-        """What the Parameter holds."""
         return self.memory.values
 
 
@@ -104,7 +101,6 @@ class State:
 
     @property
     def roundoff(self) -> float:
-        """The unit roundoff of the module's dtype."""
         return FORMATS[self.dtype].unit_roundoff
 
     def rounded(self, values: Floats) -> Floats:

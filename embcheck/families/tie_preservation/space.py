@@ -39,7 +39,6 @@ def plan(case: TiePreservationCase) -> Plan:
 
 
 def repair(case: TiePreservationCase) -> TiePreservationCase:
-    """The case with axes made to fit each other."""
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     if case.layout == "expanded":
         changes["layout"] = "column_slice"

@@ -33,8 +33,6 @@ MISTAKES = ("target_beyond", "target_negative", "weights_short", "targets_fewer"
 
 
 class _PredictionAxes(NamedTuple):
-    """The axes, simplest value first."""
-
     num_embeddings: Annotated[int, (4, 3, 1, 7, 33, 2, 8, 17)] = 4
     embedding_dim: Annotated[int, (2, 1, 5, 0)] = 2
     shape: Annotated[tuple[int, ...], ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,))] = (3,)
@@ -68,7 +66,6 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @property
     def numel(self) -> int:
-        """How many tokens there are."""
         return math.prod(self.shape)
 
     @cached_property
@@ -84,7 +81,6 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @cached_property
     def ignore_index(self) -> int:
-        """The target that is ignored."""
         return {"first": 0, "beyond": self.num_embeddings + 3}.get(self.ignore, _NOWHERE)
 
     @cached_property
@@ -112,8 +108,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         if self.targets == "index":
             return np.where(self.kept[:, None], np.arange(self.num_embeddings) == self.classes[:, None], 0.0)
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
-        found: Floats = words.reshape(self.numel, self.num_embeddings) / 8.0
-        return found
+        return words.reshape(self.numel, self.num_embeddings) / 8.0
 
     @cached_property
     def class_weights(self) -> Floats:
@@ -124,14 +119,12 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @cached_property
     def bias_values(self) -> Floats:
-        """The bias of each class."""
         return stream.small("predicting bias", self.seed, (self.num_embeddings,), 2) * float(self.bias)
 
     @cached_property
     def logits(self) -> Floats:
         """Z, exact, shape ``(numel, num_embeddings)``."""
-        found: Floats = self.weight[self.tokens] @ self.weight.T + self.bias_values
-        return found
+        return self.weight[self.tokens] @ self.weight.T + self.bias_values
 
     @property
     def exact(self) -> bool:
@@ -258,8 +251,6 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         return Input(classes.reshape(self.shape), "int64")
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: empty (a mean over nothing), many (tokens), repeated (a token twice), inside (what is ignored is a
-        class), judged (some target is), padding_hit, smoothed_beyond (all that float16 holds), refused."""
         padding = self.padding_idx
         return {
             **self.axes,

@@ -56,7 +56,6 @@ _RULES: tuple[Rule, ...] = (
 
 
 def repair(case: TiedHeadLossCase) -> TiedHeadLossCase | None:
-    """The case with axes that fit each other."""
     if case.call in LIKELIHOODS and case.mistake == "smoothing_above_one":
         return None
     padding = None if case.padding_idx is None else case.padding_idx % case.num_embeddings
@@ -88,10 +87,6 @@ def scope() -> Iterator[TiedHeadLossCase]:
 def fixed_cases() -> Iterator[TiedHeadLossCase]:
     """Every call with what is ignored, weighted and smoothed at once; logits whose exponentials overflow; so many tokens
     that half precision can't hold their number; every mistake."""
-    return filter(None, map(repair, _landmarks()))
-
-
-def _landmarks() -> Iterator[TiedHeadLossCase]:
     for seed, (call, reduction) in enumerate(itertools.product(LOSSES, ("mean", "sum", "none"))):
         base = TiedHeadLossCase(5, 3, (7,), call, "index", reduction, "some", IGNORE[1 + seed % 2], True, seed=seed)
         yield from (base, base.but(label_smoothing=0.25, bias=True), base.but(scale=4, weighted=False))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.bound import Rounded
-from embcheck.core.format import FORMATS, Floats, Format
+from embcheck.core.format import Floats
 from embcheck.core.layout import view_of
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
-from embcheck.families.tied_training import optimizers as optimizer
-from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training import optimizers, oracle, training_steps
 from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import UNSET
@@ -35,29 +34,30 @@ WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
 MULTIPLE = 2.0
 #: By what faint gradients are smaller than others.
 FAINT = 2.0**-12
+#: Layouts in which no two elements share memory.
+LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
+SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
 
 
 class _TyingAxes(NamedTuple):
-    """The axes of a training run, simplest value first in each axis' enumeration; then the optimizer's flags."""
-
-    optimizer: str = "SGD"
-    shape: tuple[int, int] = (3, 2)
-    steps: int = 1
-    tie: str = "head_takes_embedding"
-    uses: str = "both"
-    bias: bool = False
-    sparse: bool = False
-    dtype: str = "float32"
-    layout: str = "contiguous"
-    grad_layout: str = "fresh"
-    listing: str = "parameters"
-    backward_pass: str = "pair"
-    zero: str = "to_none"
-    event: str = "nothing"
-    schedule: str = "constant"
-    clip: str = "unclipped"
-    closure: bool = False
-    tensor_hyperparameters: str = ""
+    optimizer: Annotated[str, tuple(optimizers.KINDS)] = "SGD"
+    shape: Annotated[tuple[int, int], SHAPES] = (3, 2)
+    steps: Annotated[int, (1, 2, 3, 4)] = 1
+    tie: Annotated[str, tuple(training_steps.TIES)] = "head_takes_embedding"
+    uses: Annotated[str, ("both", "lookup", "head", "turns")] = "both"
+    bias: Annotated[bool, (False, True)] = False
+    sparse: Annotated[bool, (False, True)] = False
+    dtype: Annotated[str, ("float32", "float64", "bfloat16", "float16")] = "float32"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
+    grad_layout: Annotated[str, ("fresh", *LAYOUTS)] = "fresh"
+    listing: Annotated[str, tuple(training_steps.LISTINGS)] = "parameters"
+    backward_pass: Annotated[str, tuple(training_steps.LAPS)] = "pair"
+    zero: Annotated[str, tuple(training_steps.ZEROS)] = "to_none"
+    event: Annotated[str, tuple(training_steps.EVENTS)] = "nothing"
+    schedule: Annotated[str, tuple(SCHEDULES)] = "constant"
+    clip: Annotated[str, tuple(training_steps.CLIPS)] = "unclipped"
+    closure: Annotated[bool, (False, True)] = False
+    tensor_hyperparameters: Annotated[str, ("", "lr", "betas")] = ""
     #: instead of training: "once" lists the parameter twice in a group, "groups" in two
     twice: str = ""
     lr: Any = UNSET
@@ -100,18 +100,13 @@ class _TyingAxes(NamedTuple):
     seed: int = 0
 
 
-class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
+class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
-
-    @cached_property
-    def format(self) -> Format:
-        """The number format of the table."""
-        return FORMATS[self.dtype]
 
     @cached_property
     def flags(self) -> dict[str, Any]:
         """The hyperparameters, those not passed at their documented defaults."""
-        return optimizer.hyperparameters(self)
+        return optimizers.hyperparameters(self)
 
     @cached_property
     def data(self) -> Data:
@@ -135,7 +130,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @property
     def turns(self) -> int:
-        """How many optimizers take turns."""
         return 2 if self.event == "alternating" else 1
 
     @cached_property
@@ -213,7 +207,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def rates(self) -> list[float]:
-        """The learning rate of each step."""
         first = float(self.flags["lr"])
         if self.event == "rate_halved":
             return [first if k < 1 else first / 2 for k in range(self.steps)]
@@ -223,11 +216,10 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
     @property
     def refused(self) -> bool:
         """Whether the documentation says that this must raise."""
-        return optimizer.invalid(self) or self.twice == "groups"
+        return optimizers.invalid(self) or self.twice == "groups"
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the gradient is sparse."""
         return self.sparse and set(self.routes) == {"lookup"}
 
     @cached_property
@@ -243,7 +235,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
         return frozenset(found | {self.dtype} | ({"groups"} if several else set()))
 
     def facts(self) -> dict[str, Any]:
-        """The axes and: refused, elements, rows, sparse_gradient, accumulated (more than one step), absent_row."""
         absent = bool((np.abs(self.gradients[0]).sum((0, 2)) == 0).any()) if not self.refused else False
         return {
             **self.axes,
@@ -298,7 +289,6 @@ class TiedTrainingCase(Axes, _TyingAxes):  # type: ignore[misc]
 
     @cached_property
     def inputs(self) -> dict[str, Input]:
-        """The tensors that are fed."""
         data, fmt = self.data, self.format
         values = {"hidden": data.hidden, "below": data.below, "above": data.above}
         values["summed"] = np.stack([due.value for due in self.due])

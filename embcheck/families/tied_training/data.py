@@ -7,13 +7,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from embcheck.core import stream
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
-
-Ints = npt.NDArray[np.int64]
+from embcheck.core.pattern import Ints
 
 #: Tokens that are looked up, and hidden states that the head sees, in each step.
 TOKENS = 3
@@ -36,8 +34,7 @@ def whole(shape: tuple[int, ...], most: int, *seed: object) -> Floats:
     """Numbers ±1 … ±most, by a seed."""
     words = stream.words(stream.derive(*seed), math.prod(shape))
     sign = np.where(words >> np.uint64(63), -1.0, 1.0)
-    values: Floats = (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
-    return values
+    return (sign * (1.0 + ((words >> np.uint64(8)) % np.uint64(most)).astype(np.float64))).reshape(shape)
 
 
 @lru_cache(maxsize=2048)

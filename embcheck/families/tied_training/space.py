@@ -7,19 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from embcheck.core import stream
+from embcheck.core.axes import values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering
 from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
-from embcheck.families.tied_training.cases import SCHEDULES, WITHOUT_GRADIENT, TiedTrainingCase
+from embcheck.families.tied_training.cases import SCHEDULES, SHAPES, WITHOUT_GRADIENT, TiedTrainingCase
 from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen, paths
 from embcheck.families.tied_training.training_steps import EVENTS, EVERY_STEP
 
-#: Layouts in which no two elements share memory.
-LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided", "offset")
-SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
 LARGE = ((65, 17), (33, 64), (129, 33), (257, 130))
 
 #: Events after which the model is another object, whose sums may run in another order.
@@ -64,7 +62,6 @@ def plan(case: TiedTrainingCase) -> Plan:
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
-    """The case with axes made to fit each other, without which a row of them would mean nothing."""
     kind = KINDS[case.optimizer]
     changes: dict[str, Any] = {name: UNSET for name in FLAGS if name not in kind.flags and getattr(case, name) != UNSET}
     for name, values in kind.flags.items():
@@ -152,27 +149,7 @@ def _adds_eps(name: str) -> bool:
     return "eps" in KINDS[name].flags and name not in _ADDS_NO_EPS
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "optimizer": tuple(KINDS),
-    "shape": SHAPES,
-    "steps": (1, 2, 3, 4),
-    "tie": tuple(training_steps.TIES),
-    "uses": ("both", "lookup", "head", "turns"),
-    "bias": (False, True),
-    "sparse": (False, True),
-    "dtype": ("float32", "float64", "bfloat16", "float16"),
-    "layout": LAYOUTS,
-    "grad_layout": ("fresh", *LAYOUTS),
-    "listing": tuple(training_steps.LISTINGS),
-    "backward_pass": tuple(training_steps.LAPS),
-    "zero": tuple(training_steps.ZEROS),
-    "event": tuple(EVENTS),
-    "schedule": tuple(SCHEDULES),
-    "clip": tuple(training_steps.CLIPS),
-    "closure": (False, True),
-    "tensor_hyperparameters": ("", "lr", "betas"),
-    **FLAGS,
-}
+AXES = values_of(TiedTrainingCase) | FLAGS
 
 
 def scope() -> Iterator[TiedTrainingCase]:
@@ -272,7 +249,6 @@ def draw(draws: stream.Stream) -> TiedTrainingCase:
 
 
 def smaller(case: TiedTrainingCase) -> Iterator[TiedTrainingCase]:
-    """Fewer steps and smaller tables."""
     for steps in range(1, case.steps):
         yield case.but(steps=steps)
     for shape in SHAPES:

@@ -1,31 +1,145 @@
-"""Which cases of one_hot there are, and which program runs each."""
+"""The cases of one_hot, what each should give, and which program runs it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from embcheck.core import stream
+from embcheck.core.axes import Axes, Input, values_of
+from embcheck.core.case import Ints
+from embcheck.core.counts import tokens_of
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS
+from embcheck.core.pattern import stray_of
 from embcheck.core.space import Space
+from embcheck.core.targets import Unmet, Wish
 from embcheck.families.lookup import cases
-from embcheck.families.lookup.aimed_tokens import attempts
-from embcheck.families.one_hot.aimed import LARGEST, one_hot_case
-from embcheck.families.one_hot.programs import CLASSES, COUNTED, ENCODERS, GRAPHS, HISTORIES, OneHotCase, encoded
-from embcheck.families.one_hot.several import several
+from embcheck.families.lookup.aimed_tokens import attempts, tokens
+from embcheck.families.one_hot.programs import COUNTED, ENCODERS, GRAPHS, HISTORIES, encoded, several
 
 #: What is no LongTensor.
 CASTS = ("int64", "int32", "int16", "int8", "uint8", "bool", "float32", "float16", "bfloat16", "float64", "complex64")
-
-
 #: All entries but the one that takes a second for a call.
 PROMPT = tuple(name for name in ENCODERS if name != "compiled")
-
-
 #: And of those, all but the one that takes ten milliseconds: lists name it, covers and three random cases of four don't.
 DIRECT = tuple(name for name in PROMPT if name != "recorded")
+PATTERNS = tuple(name for name in cases.PATTERN_NAMES if name != "padding")
+#: num_classes by name, as a function of the number of values that tokens may take; None leaves it out.
+CLASSES: dict[str, Callable[[int], int | None]] = {
+    "exact": lambda values: values,
+    "omitted": lambda values: None,
+    "-1": lambda values: -1,
+    "plus_1": lambda values: values + 1,
+    "plus_7": lambda values: values + 7,
+    "0": lambda values: 0,
+    "-2": lambda values: -2,
+    "-V": lambda values: -values - 1,
+    "minus_1": lambda values: values - 1,
+}
+INFERRED = ("omitted", "-1")
+
+
+class _OneHotAxes(NamedTuple):
+    #: tokens lie in [0, values)
+    values: Annotated[int, (3, 1, 2, 5, 8, 17, 64, 65, 257)] = 3
+    #: the name of a pattern, or the token values themselves in row-major order
+    indices: Annotated[str | tuple[int, ...], PATTERNS] = "cycle"
+    shape: Annotated[tuple[int, ...], (*cases.SHAPES, (65,), (3, 43))] = (3,)
+    classes: Annotated[str, tuple(CLASSES)] = "exact"
+    out_of_range: Annotated[str | None, cases.STRAY_AXIS] = None
+    #: the dtype of the tokens
+    cast: Annotated[str, CASTS] = "int64"
+    index_layout: Annotated[str, LAYOUTS] = "contiguous"
+    entry: Annotated[str, PROMPT] = "functional"
+    history: Annotated[str, tuple(HISTORIES)] = "fresh"
+    threads: Annotated[int, (1, 2)] = 1
+    seed: int = 0
+
+
+class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
+    """one_hot of ``shape`` tokens, with ``num_classes`` as ``classes`` names it."""
+
+    @cached_property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @cached_property
+    def tokens(self) -> Ints:
+        """The token values, row-major, the stray one among them; shape ``(numel,)``."""
+        if isinstance(self.indices, tuple):
+            tokens = np.array(self.indices, np.int64)
+        else:
+            tokens = tokens_of(self.indices, self.numel, self.values, None, self.seed)
+        if self.out_of_range is not None and self.numel:
+            tokens = tokens.copy()
+            tokens[self.seed % self.numel] = stray_of(self.out_of_range, self.given or self.values, self.cast)
+        return tokens
+
+    @property
+    def given(self) -> int | None:
+        """The argument num_classes, None where it is left out."""
+        return CLASSES[self.classes](self.values)
+
+    @property
+    def inferred(self) -> bool:
+        """Whether num_classes is left to be found."""
+        return self.classes in INFERRED
+
+    @cached_property
+    def width(self) -> int:
+        """num_classes as it should come out: what is given, else one more than the largest token."""
+        if not self.inferred:
+            return self.given or 0
+        return int(self.tokens.max()) + 1 if self.numel else 0
+
+    @cached_property
+    def refused(self) -> bool:
+        """Whether one_hot must raise: no LongTensor, no class, or a token outside of [0, num_classes)."""
+        if self.cast != "int64" or self.width <= 0:
+            return True
+        tokens = self.tokens
+        return bool(tokens.size) and bool(tokens.min() < 0 or tokens.max() >= self.width)
+
+    @cached_property
+    def expected(self) -> npt.NDArray[np.int64]:
+        """1 at the token, 0 elsewhere, shape ``(*shape, num_classes)``."""
+        hot = np.equal(self.tokens[:, None], np.arange(self.width)).astype(np.int64)
+        return hot.reshape(*self.shape, self.width)
+
+    @property
+    def index_input(self) -> Input:
+        stored, layout = self.tokens.reshape(self.shape), self.index_layout
+        if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
+            layout = "contiguous"  # a tensor of stride 0 holds one value
+        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
+            layout = "contiguous"  # and one whose rows lie in the same place, one row
+        return Input(stored, "int64", layout)
+
+    def facts(self) -> dict[str, Any]:
+        tokens = self.tokens
+        return {
+            **self.axes,
+            "numel": self.numel,
+            "rank": len(self.shape),
+            "width": self.width,
+            "refused": self.refused,
+            "empty": not self.numel,
+            "inferred": self.inferred,
+            "first_class": bool((tokens == 0).any()),
+            "last_class": bool((tokens == self.width - 1).any()),
+            "spare": self.width > self.values,
+            "vmapped": self.entry.startswith("vmapped"),
+            "strayed": self.cast == "int64" and self.width > 0 and self.refused,
+            "miscast": self.cast != "int64",
+            "classless": self.width <= 0,
+        }
 
 
 def plan(case: OneHotCase) -> Plan:
@@ -40,7 +154,6 @@ def plan(case: OneHotCase) -> Plan:
 
 
 def repair(case: OneHotCase) -> OneHotCase | None:
-    """The case with axes that fit each other."""
     if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
         return None
     changes: dict[str, Any] = {}
@@ -120,21 +233,10 @@ def fixed_cases() -> Iterator[OneHotCase]:
     for seed, (values, entry) in enumerate(itertools.product(cases.EDGES, DIRECT)):
         # The first and the last class, whose numbers 15 or 16 bits count or don't.
         classes, long = ("exact", "omitted", "-1")[seed % 3], (2, *(1,) * (seed % 3))
-        yield from filter(None, [repair(OneHotCase(values, "ends", long, classes, entry=entry, seed=seed))])
+        yield OneHotCase(values, "ends", long, classes, entry=entry, seed=seed)
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "values": (3, 1, 2, 5, 8, 17, 64, 65, 257),
-    "indices": tuple(name for name in cases.PATTERN_NAMES if name != "padding"),
-    "shape": (*cases.SHAPES, (65,), (3, 43)),
-    "classes": tuple(CLASSES),
-    "out_of_range": cases.STRAY_AXIS,
-    "cast": CASTS,
-    "index_layout": LAYOUTS,
-    "entry": PROMPT,
-    "history": tuple(HISTORIES),
-    "threads": (1, 2),
-}
+AXES = values_of(OneHotCase)
 
 
 def draw(draws: stream.Stream) -> OneHotCase | None:
@@ -154,7 +256,6 @@ def draw(draws: stream.Stream) -> OneHotCase | None:
 
 
 def smaller(case: OneHotCase) -> Iterator[OneHotCase]:
-    """Fewer values and tokens."""
     for less in {1, 2, case.values // 2, case.values - 1}:
         if 0 < less < case.values:
             yield case.but(values=less)
@@ -162,6 +263,35 @@ def smaller(case: OneHotCase) -> Iterator[OneHotCase]:
         for less in sorted({0, 1, case.numel // 2, case.numel - 1}):
             if 0 <= less < case.numel:
                 yield case.but(shape=(less,))
+
+
+# -- what is aimed, tokens as in `embcheck.families.lookup.aimed_tokens` ----------------------------------------------
+
+#: So many elements a result may have, and where nothing is wished of its size.
+LARGEST, USUAL = 1 << 20, 1 << 16
+_EARLIER = ("fresh", "once_alike", "third_alike", "thrice_alike")
+
+
+def one_hot_case(wish: Wish) -> OneHotCase:
+    """A one_hot as wished.
+
+    Raises:
+        Unmet: if this draw comes to none.
+    """
+    inferred = wish.choice("inferred", (False, True))
+    given = tokens(wish, paddings=False)
+    earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)
+    case = OneHotCase(
+        given.num_embeddings, given.indices, given.shape,
+        wish.draws.choice(("omitted", "-1")) if inferred else "exact", index_layout=given.index_layout,
+        history=_EARLIER[earlier], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
+        seed=given.seed,
+    )  # fmt: skip
+    most = LARGEST if wish.asks_any("numel", "num_classes", "num_embeddings") else USUAL
+    if case.values * case.numel > most or not wish.met({"num_classes": case.width}):
+        raise Unmet("num_classes")
+    several = case.history == "fresh" and case.values * case.numel <= USUAL and wish.draws.chance(4)
+    return case.but(history="several") if several else case
 
 
 SPACE = Space(
