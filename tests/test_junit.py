@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 import warm
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 from embcheck.report import junit

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import warm
-from test_screen import ended, run_of
+from records import ended
+from test_screen import run_of
 
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here

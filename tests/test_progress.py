@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 from command import Patch
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.tiers import CORE

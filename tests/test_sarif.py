@@ -11,7 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 from command import Patch
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated, witness
 
 from embcheck.core.verdict import Status, Verdict
 from embcheck.report import sarif

@@ -13,15 +13,11 @@ from pathlib import Path
 
 import pytest
 from command import Patch
+from records import EXAMPLE
 
 from embcheck.core.files import Busy, opened_alone, write_whole
-from embcheck.core.verdict import Counterexample
 from embcheck.record.record import PAGE, Writer
 from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
-
-EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
-)
 
 
 @contextmanager

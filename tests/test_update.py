@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_screen import ended, run_of, violated
+from records import ended
+from test_screen import run_of, violated
 
 from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES, items_of
