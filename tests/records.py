@@ -1,11 +1,13 @@
-"""What tests make of a run: a verdict, a record in a folder, and a session."""
+"""What tests make of a run: a verdict, a record in a folder, and a session; and machines."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from embcheck.core.machine import Machine
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer
 from embcheck.runner.run import Settings
@@ -14,6 +16,11 @@ from embcheck.runner.session import Session
 EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
 )
+
+#: Machines that were recorded, by name.
+MACHINES = {
+    name: Machine.of(told) for name, told in json.loads(Path(__file__).with_name("machines.json").read_text()).items()
+}
 
 
 def verdict(status: Status = Status.HOLDS, *examples: Counterexample, **more: Any) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from command import Command, Patch
-from records import EXAMPLE, VIOLATED, session_of, verdict, written
+from records import EXAMPLE, MACHINES, VIOLATED, session_of, verdict, written
 
 from embcheck.core import machine
 from embcheck.core.case import LookupCase
@@ -33,9 +32,6 @@ from embcheck.record.store import keep
 from embcheck.runner.run import Batch
 from embcheck.subject.collect import load_families
 
-MACHINES = {
-    name: Machine.of(told) for name, told in json.loads(Path(__file__).with_name("machines.json").read_text()).items()
-}
 XEON, EPYC = MACHINES["xeon-amx"], MACHINES["epyc"]
 FLAGS = {
     *("sse4_1", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"),
