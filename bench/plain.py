@@ -4,8 +4,6 @@ It is what a competent newcomer writes: `hypothesis.extra.numpy` draws the table
 gradient, and each property compares with a few lines of numpy.  Nothing here knows embcheck.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

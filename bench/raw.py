@@ -6,8 +6,6 @@ runs the same torch code and makes the laws' comparisons with fancy indexing and
 prints or reduces, no poison, no words for a difference and no tally.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple

@@ -12,8 +12,6 @@ take turns, and medians over the rounds are reported, so that what else the mach
 Start-up is not counted; optimizers and compilation have no part in it.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import statistics

@@ -1,7 +1,5 @@
 """The cases of a run, and which laws break on one: as torch is, and because of a planted fault."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import date

@@ -4,8 +4,6 @@ Nothing is believed: each case is executed again, without the fault and with it.
 meets the cases of the profile, as without this table.  ``python -m selfcheck.by_hand [FAMILY …]`` writes it anew.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each refusal is one of torch on the CPU; ``tests/test_python_contradictions.py`` shows them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 #: Arguments that are one tensor.

@@ -2,8 +2,6 @@
 *gate*'s cases reach; and those that *full* runs beside its own: for faults at the formulas of optimizers cases that are built, for
 the conditions of other faults of extended random ones.  Of *gate*'s, *quick* runs what adds most to its own."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Builds cases whose steps meet the conditions of faults at the formulas of optimizers."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any

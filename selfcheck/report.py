@@ -1,7 +1,5 @@
 """What a score says: a line for the whole, a table by order, site and damage, and those that no law saw, as they replay."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What tests make of a run: a verdict, a record in a folder, and a session; and machines."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Nothing gets lost: what was selected and gave no verdict is named, and decides every exit code."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

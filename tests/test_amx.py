@@ -1,7 +1,5 @@
 """What AMX gets wrong is known where it applies and judged without it: seen with recorded machines and a planted fault."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

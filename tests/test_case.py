@@ -1,7 +1,5 @@
 """A case prints as the line that builds it, knows its facts, and stays within the exactness budget; one language asks for facts."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

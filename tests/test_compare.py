@@ -1,7 +1,5 @@
 """Two runs side by side: what broke, what was fixed, what is not compared, and what a baseline excuses."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

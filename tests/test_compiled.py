@@ -1,7 +1,5 @@
 """Modes that compile: that they compute, refuse, reuse what they compiled, and can be shown to be wrong."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Drawn faults: each damage shows, each line replays, what contradicts itself is not drawn, and counts are told apart."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drawn faults at sites in Python: each site is found, each damage breaks a law of *quick*, and a wrapped torch is torch."""
 
-from __future__ import annotations
-
 import inspect
 
 import pytest

@@ -1,7 +1,5 @@
 """Exit codes are those that are documented, whatever happens: to the output, to the command, to its user's patience."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path

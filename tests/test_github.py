@@ -1,7 +1,5 @@
 """What GitHub Actions is told: annotations that can't be forged, and a summary in which nothing is markup."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import replace

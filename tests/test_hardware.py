@@ -1,7 +1,5 @@
 """What a machine is said to be, and what was proved of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The XML of a run: a test case for each law, which Jenkins and GitLab can read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """--last-failed: kept failures are tried first; a failure is forgotten when replay says FIXED, and for nothing else."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The known bugs: what is recorded of each ledger entry, what the pages hold, and what the commands print."""
 
-from __future__ import annotations
-
 import functools
 import sys
 from dataclasses import replace

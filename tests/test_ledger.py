@@ -1,7 +1,5 @@
 """The ledger excuses exactly its regions; what is wrong with a file is one line that names it and the entry."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date

@@ -1,7 +1,5 @@
 """CPU levels: what is asked for, what proves it, and what becomes of verdicts whose level was not proved."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

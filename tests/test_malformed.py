@@ -1,7 +1,5 @@
 """Whatever a file of a record, a baseline or a kept failure holds: one line that says what is wrong with it, and exit 4."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

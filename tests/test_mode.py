@@ -1,7 +1,5 @@
 """Modes: what they may run, what they say of themselves, and that their scripts stand alone."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The HTML page: one file, nothing from elsewhere, and whatever a record says is text."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run prints on the way, and the documents that it prints instead of a summary."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What contradicts itself at sites in Python, and what changes nothing there, is not drawn; torch shows each."""
 
-from __future__ import annotations
-
 import inspect
 import pickle
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A record that can't lie: what was cut off shows, and what can't be written never stops a run."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

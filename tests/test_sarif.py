@@ -1,7 +1,5 @@
 """A run as SARIF: right by the schema, a rule for each law, a result for each violation, and each at a place that there is."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from importlib.util import find_spec

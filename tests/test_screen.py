@@ -1,7 +1,5 @@
 """What a run prints: one screen when all is right, every part of a violation, and why the exit code is what it is."""
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

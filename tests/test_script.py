@@ -1,7 +1,5 @@
 """The scripts of counterexamples are Python, import nothing but torch, and define every name that they use."""
 
-from __future__ import annotations
-
 import builtins
 import functools
 import re

@@ -1,7 +1,5 @@
 """Failures are kept in one layout: what is printed to see one again works as printed, and so does the page's."""
 
-from __future__ import annotations
-
 import resource
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """The scripts of the known bugs, of torch and of transformers, each run alone: they end as the data of their cause say."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import os

@@ -1,7 +1,5 @@
 """The claims as they are told: by tutorial, with the original words and what they mean, and how likely chance decides."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

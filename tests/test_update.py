@@ -1,7 +1,5 @@
 """--update-ledger: what a run found violated is known to the next run, and nothing else is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
