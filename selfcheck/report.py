@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from selfcheck.conditions import THRESHOLDS
@@ -68,10 +69,7 @@ def by_damage(results: Sequence[DrawnResult]) -> dict[str, tuple[int, int]]:
 
 def grouped(results: Sequence[DrawnResult], key: Callable[[DrawnResult], Any]) -> list[tuple[Any, list[DrawnResult]]]:
     """The faults by what a function says of them, in its order."""
-    groups: dict[Any, list[DrawnResult]] = {}
-    for each in results:
-        groups.setdefault(key(each), []).append(each)
-    return sorted(groups.items())
+    return [(found, list(some)) for found, some in groupby(sorted(results, key=key), key)]
 
 
 def groups(results: Sequence[DrawnResult]) -> Iterator[tuple[str, list[DrawnResult]]]:

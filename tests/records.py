@@ -45,9 +45,9 @@ def written(folder: Path, *verdicts: Verdict, stopped: str = "finished", code: i
     return writer.path
 
 
-def session_of(workers: int = 2, **settings: Any) -> Session:
+def session_of(**settings: Any) -> Session:
     """A session with some settings, which has collected nothing yet."""
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=workers))
+    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2))
     return Session(config, Settings(**settings))
 
 
