@@ -4,10 +4,8 @@ It is what a competent newcomer writes: `hypothesis.extra.numpy` draws the table
 gradient, and each property compares with a few lines of numpy.  Nothing here knows embcheck.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
@@ -26,21 +24,29 @@ NUMBERS = st.floats(-1000, 1000, width=32)
 RTOL, ATOL = 1e-4, 1e-2
 
 
-@st.composite
-def lookups(draw: Draw) -> tuple[Array, Array, Array, bool, bool]:
+class Lookup(NamedTuple):
     """A table, indices into it, an upstream gradient, and the flags scale_grad_by_freq and sparse."""
+
+    weight: Array
+    indices: Array
+    upstream: Array
+    scaled: bool
+    sparse: bool
+
+
+@st.composite
+def lookups(draw: Draw) -> Lookup:
     rows, width = draw(st.integers(1, ROWS)), draw(st.integers(1, WIDTH))
     shape = draw(hnp.array_shapes())
     weight = draw(hnp.arrays(np.float32, (rows, width), elements=NUMBERS))
     indices = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, rows - 1)))
     upstream = draw(hnp.arrays(np.float32, (*shape, width), elements=NUMBERS))
     scaled = draw(st.booleans())
-    return weight, indices, upstream, scaled, not scaled and draw(st.booleans())
+    return Lookup(weight, indices, upstream, scaled, not scaled and draw(st.booleans()))
 
 
-def weight_gradient(
-    weight: Array, indices: Array, upstream: Array, scaled: bool, sparse: bool, padding: int | None = None
-) -> Array:
+def weight_gradient(drawn: Lookup, padding: int | None = None) -> Array:
+    weight, indices, upstream, scaled, sparse = drawn
     table = torch.from_numpy(weight.copy()).requires_grad_()
     value = torch.nn.functional.embedding(
         torch.from_numpy(indices.copy()), table, padding_idx=padding, scale_grad_by_freq=scaled, sparse=sparse
@@ -53,8 +59,9 @@ def weight_gradient(
     return found
 
 
-def expected_gradient(weight: Array, indices: Array, upstream: Array, scaled: bool) -> Array:
+def expected_gradient(drawn: Lookup) -> Array:
     """dW as numpy computes it."""
+    weight, indices, upstream, scaled, _ = drawn
     expected = np.zeros_like(weight)
     np.add.at(expected, indices, upstream)
     if scaled:
@@ -62,7 +69,7 @@ def expected_gradient(weight: Array, indices: Array, upstream: Array, scaled: bo
     return expected
 
 
-def check_lookup(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
+def check_lookup(drawn: Lookup) -> None:
     """embedding(i) = W[i]."""
     weight, indices, _, scaled, sparse = drawn
     kept_weight, kept_indices = weight.copy(), indices.copy()
@@ -76,21 +83,18 @@ def check_lookup(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
     assert np.array_equal(indices, kept_indices)
 
 
-def check_gradient(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
+def check_gradient(drawn: Lookup) -> None:
     """dW = one_hot(i)ᵀ dY."""
-    weight, indices, upstream, scaled, _ = drawn
-    grad = weight_gradient(*drawn)
-    assert grad.shape == weight.shape
-    assert grad.dtype == weight.dtype
-    np.testing.assert_allclose(grad, expected_gradient(weight, indices, upstream, scaled), rtol=RTOL, atol=ATOL)
+    grad = weight_gradient(drawn)
+    assert grad.shape == drawn.weight.shape
+    assert grad.dtype == drawn.weight.dtype
+    np.testing.assert_allclose(grad, expected_gradient(drawn), rtol=RTOL, atol=ATOL)
 
 
-def check_padding(drawn: tuple[Array, Array, Array, bool, bool], data: st.DataObject) -> None:
+def check_padding(drawn: Lookup, data: st.DataObject) -> None:
     """The padding row gets no gradient, and the others get theirs."""
-    weight, indices, upstream, scaled, _ = drawn
-    padding = data.draw(st.integers(0, len(weight) - 1))
-    grad = weight_gradient(*drawn, padding=padding)
-    expected = expected_gradient(weight, indices, upstream, scaled)
+    padding = data.draw(st.integers(0, len(drawn.weight) - 1))
+    grad, expected = weight_gradient(drawn, padding), expected_gradient(drawn)
     assert not grad[padding].any()
     expected[padding] = 0
     np.testing.assert_allclose(grad, expected, rtol=RTOL, atol=ATOL)
@@ -99,29 +103,18 @@ def check_padding(drawn: tuple[Array, Array, Array, bool, bool], data: st.DataOb
 def run(examples: int) -> int:
     """Runs the three properties with ``examples`` each; returns how many cases were checked."""
     checked = 0
-    settings = hypothesis.settings(max_examples=examples, database=None, deadline=None)
 
-    @settings
-    @hypothesis.given(lookups())
-    def test_lookup(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
-        nonlocal checked
-        checked += 1
-        check_lookup(drawn)
+    def run_one(check: Callable[..., None], **more: st.SearchStrategy[Any]) -> None:
+        @hypothesis.settings(max_examples=examples, database=None, deadline=None)
+        @hypothesis.given(drawn=lookups(), **more)
+        def test(**drawn: Any) -> None:
+            nonlocal checked
+            checked += 1
+            check(**drawn)
 
-    @settings
-    @hypothesis.given(lookups())
-    def test_gradient(drawn: tuple[Array, Array, Array, bool, bool]) -> None:
-        nonlocal checked
-        checked += 1
-        check_gradient(drawn)
-
-    @settings
-    @hypothesis.given(lookups(), st.data())
-    def test_padding(drawn: tuple[Array, Array, Array, bool, bool], data: st.DataObject) -> None:
-        nonlocal checked
-        checked += 1
-        check_padding(drawn, data)
-
-    for test in (test_lookup, test_gradient, test_padding):
         test()
+
+    run_one(check_lookup)
+    run_one(check_gradient)
+    run_one(check_padding, data=st.data())
     return checked

@@ -6,8 +6,6 @@ runs the same torch code and makes the laws' comparisons with fancy indexing and
 prints or reduces, no poison, no words for a difference and no tally.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,28 +29,21 @@ _INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
 
 
 class Spec(NamedTuple):
-    """What the loop needs to know of a case."""
+    """What the loop needs to know of a case, beside its axes."""
 
     family: str
+    case: LookupCase
     rows: int
     width: int
-    shape: tuple[int, ...]
     numel: int
-    tokens: str | tuple[int, ...]
     padding: int | None
     out_of_range: int | None
-    position: int
     fmt: Format
     dtype: torch.dtype
     index_dtype: torch.dtype
     strides: tuple[Strides, ...]
-    values: str
-    upstream: str
     specials: Array
     run: Callable[..., dict[str, Any]]
-    scaled: bool
-    sparse: bool
-    requires_grad: bool
     refused: bool
 
 
@@ -66,14 +57,12 @@ def spec(family: str, case: LookupCase) -> Spec:
     layouts = case.layout, case.index_input.layout, case.upstream_input.layout
     return Spec(
         family=family,
+        case=LookupCase(*case),  # a copy, since a case keeps what it expanded to
         rows=case.num_embeddings,
         width=case.embedding_dim,
-        shape=case.shape,
         numel=case.numel,
-        tokens=case.indices,
         padding=case.padding_row,
         out_of_range=None if case.out_of_range is None else STRAYS[case.out_of_range](case.num_embeddings),
-        position=case.seed,
         fmt=case.format,
         dtype=getattr(torch, case.dtype),
         index_dtype=getattr(torch, case.index_dtype),
@@ -81,13 +70,8 @@ def spec(family: str, case: LookupCase) -> Spec:
             None if layout in ("contiguous", "offset") else view_of(shape, layout).strides
             for shape, layout in zip(shapes, layouts, strict=True)
         ),
-        values=case.values,
-        upstream=case.upstream,
         specials=case.format.from_bits(special_patterns(case.format)),
         run=partial(plan, build=entry.build, history=PASTS[case.history], flags=flags_of(case, entry)),
-        scaled=case.scale_grad_by_freq,
-        sparse=case.sparse,
-        requires_grad=case.requires_grad,
         refused=FAMILIES[family].refused(case),
     )
 
@@ -98,32 +82,32 @@ def spec(family: str, case: LookupCase) -> Spec:
 def tokens_of(s: Spec, rng: np.random.Generator) -> Array:
     """Indices of the case's pattern, shape ``(numel,)``."""
     rows = max(s.rows, 1)
-    if isinstance(s.tokens, tuple):
-        tokens = np.array(s.tokens, np.int64)
-    elif s.tokens in ("cycle", "pairs"):
+    if isinstance(s.case.indices, tuple):
+        tokens = np.array(s.case.indices, np.int64)
+    elif s.case.indices in ("cycle", "pairs"):
         tokens = np.arange(s.numel) % rows
-    elif s.tokens in ("same", "unequal"):
-        tokens = np.full(s.numel, s.position % rows)
-    elif s.tokens == "padding":
+    elif s.case.indices in ("same", "unequal"):
+        tokens = np.full(s.numel, s.case.seed % rows)
+    elif s.case.indices == "padding":
         tokens = np.full(s.numel, rows - 1 if s.padding is None else s.padding)
     else:
         tokens = rng.integers(0, rows, s.numel)
-        if s.tokens in ("ascending", "descending"):
+        if s.case.indices in ("ascending", "descending"):
             tokens.sort()
     if s.out_of_range is not None and s.numel:
-        tokens[s.position % s.numel] = s.out_of_range
+        tokens[s.case.seed % s.numel] = s.out_of_range
     return tokens
 
 
 def table_of(s: Spec, rng: np.random.Generator) -> Array:
     """A table as float64, or the bits of special values."""
     size = s.rows * s.width
-    if s.values == "special":
+    if s.case.values == "special":
         return np.resize(s.specials, size).reshape(s.rows, s.width)
-    if s.values == "real":
+    if s.case.values == "real":
         return rng.uniform(-16, 16, (s.rows, s.width))
-    most = 3 if s.values == "small" else s.fmt.largest_integer
-    if s.values == "small" or size > most:
+    most = 3 if s.case.values == "small" else s.fmt.largest_integer
+    if s.case.values == "small" or size > most:
         return rng.integers(-most, most, (s.rows, s.width), endpoint=True).astype(np.float64)
     table = np.arange(1, size + 1, dtype=np.float64)
     table[1::2] *= -1
@@ -132,17 +116,17 @@ def table_of(s: Spec, rng: np.random.Generator) -> Array:
 
 def upstream_of(s: Spec, tokens: Array, rng: np.random.Generator) -> Array:
     """An upstream gradient whose sums are exact, unless it is real; float64, shape ``(numel, width)``."""
-    if s.refused or s.upstream == "ones":
+    if s.refused or s.case.upstream == "ones":
         return np.ones((s.numel, s.width))
-    if s.upstream == "real":
+    if s.case.upstream == "real":
         return rng.uniform(-16, 16, (s.numel, s.width))
     budget = s.fmt.largest_integer >> 2
     most = int(np.bincount(tokens).max()) if s.numel else 1
     values = rng.integers(1, 1 + min(max(1, budget // most), 1000), (s.numel, s.width)).astype(np.float64)
     if most > budget:
         values[budget:] = 0
-    if s.upstream == "special" and values.size:
-        values.flat[s.position % values.size] = (np.nan, np.inf, -np.inf)[s.position % 3]
+    if s.case.upstream == "special" and values.size:
+        values.flat[s.case.seed % values.size] = (np.nan, np.inf, -np.inf)[s.case.seed % 3]
     return values
 
 
@@ -181,16 +165,16 @@ def loop(specs: Iterable[Spec], seed: int = 0) -> int:
     wrong = 0
     for s in specs:
         tokens = tokens_of(s, rng)
-        indices = tensor(tokens.reshape(s.shape), s.index_dtype, s.strides[1])
+        indices = tensor(tokens.reshape(s.case.shape), s.index_dtype, s.strides[1])
         weight = tensor(table_of(s, rng), s.dtype, s.strides[0])
         inputs = {"weight": weight, "indices": indices}
         upstream = None
         if s.family != "lookup":
-            sent = upstream_of(s, tokens, rng).reshape(*s.shape, s.width)
+            sent = upstream_of(s, tokens, rng).reshape(*s.case.shape, s.width)
             upstream = np.ascontiguousarray(alike(sent, s.strides[2]))
             inputs["upstream"] = tensor(upstream, s.dtype, s.strides[2])
         before = [bits(given).copy() for given in inputs.values()]
-        if s.requires_grad:
+        if s.case.requires_grad:
             weight.requires_grad_()
         try:
             seen = s.run(**inputs)
@@ -215,13 +199,13 @@ def compared(s: Spec, seen: dict[str, Any], table: Array, tokens: Array, upstrea
 def compare_lookup(s: Spec, seen: dict[str, Any]) -> bool:
     value, leaf = seen["value"], seen["leaf"]
     return bool(
-        tuple(value.shape) == (*s.shape, s.width)
+        tuple(value.shape) == (*s.case.shape, s.width)
         and value.dtype == s.dtype
         and value.is_contiguous()
         and value.device == leaf.device
         and value.layout == torch.strided
-        and value.requires_grad == s.requires_grad
-        and value.is_leaf != s.requires_grad
+        and value.requires_grad == s.case.requires_grad
+        and value.is_leaf != s.case.requires_grad
         and seen["versions"]
         and seen["separate"]
     )
@@ -244,7 +228,7 @@ def compare_gradient(s: Spec, seen: dict[str, Any], tokens: Array, upstream: Arr
     counts = np.bincount(tokens, minlength=s.rows)[:, None]
     kept = tokens != s.padding if s.padding is not None else slice(None)
     expected, grad = scattered(tokens[kept], s.rows, upstream[kept]), seen["weight_grad"]
-    if s.scaled:
+    if s.case.scale_grad_by_freq:
         expected /= np.maximum(counts, 1)
     actual = (grad.to_dense() if grad.is_sparse else grad).detach().to(torch.float64).numpy()
     if not (actual == expected).all():
@@ -255,13 +239,13 @@ def compare_gradient(s: Spec, seen: dict[str, Any], tokens: Array, upstream: Arr
         if not close.all():
             return False
     if s.family == "padding":
-        exactly = not s.sparse or not s.width or grad._nnz() == int((tokens != s.padding).sum())
+        exactly = not s.case.sparse or not s.width or grad._nnz() == int((tokens != s.padding).sum())
         return not actual[s.padding].any() and exactly
     return bool(
         not actual[counts[:, 0] == 0].any()
         and tuple(grad.shape) == (s.rows, s.width)
         and grad.dtype == s.dtype
         and grad.device == seen["leaf"].device
-        and grad.is_sparse == s.sparse
+        and grad.is_sparse == s.case.sparse
         and not grad.requires_grad
     )

@@ -12,8 +12,6 @@ take turns, and medians over the rounds are reported, so that what else the mach
 Start-up is not counted; optimizers and compilation have no part in it.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import statistics
@@ -38,6 +36,7 @@ from embcheck.engine.selection import cases
 from embcheck.engine.tally import Tallies
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+from selfcheck.candidates import Collected
 
 FULL = PROFILES["full"]
 #: Neighbouring cases that are drawn at a time from an enumeration.
@@ -105,10 +104,10 @@ class Cell:
         """The cases of some decks, and the seconds that drawing them took."""
         self._turn += 1
         budget = replace(FULL, aimed=0, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
-        drawn = Drawn()
+        drawn = Collected()
         started = clock()
         batches(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]
-        yield drawn.cases, clock() - started
+        yield drawn, clock() - started
 
     def _chunks(self, wanted: int) -> Iterator[tuple[list[Any], float]]:
         """Neighbouring cases from all over an enumeration, and the seconds that drawing them took."""
@@ -123,18 +122,6 @@ class Cell:
             if not chunk or next(itertools.islice(self._found, skipped, None), None) is None:
                 self._turn += 1
                 self._found = itertools.islice(cases(self.family, self.item, FULL, 0), self._turn % CHUNK, None)
-
-
-class Drawn:
-    """In a judge's place: keeps what an engine draws."""
-
-    worst: float | None = None
-
-    def __init__(self) -> None:
-        self.cases: list[Any] = []
-
-    def __call__(self, case: Any) -> None:
-        self.cases.append(case)
 
 
 def together(shares: list[float], seconds: list[list[float]]) -> list[float]:

@@ -4,8 +4,6 @@ What they show decides whether a fault is *equivalent* (`Aimed.equivalent`), and
 kills would be killed if the profile had such cases.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -28,6 +28,7 @@ from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES
 from embcheck.core.law import Family
 from embcheck.core.processes import end_with_parent
+from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.crashes.patience import Hangs, Patience
 from embcheck.subject.collect import load_families
 from selfcheck import hits
@@ -46,10 +47,10 @@ _LOOK = 30.0
 # -- in worker processes -----------------------------------------------------------------------------------------
 
 
-def _in_worker(name: str, profile_name: str, seed: int, limit: float, anew: bool) -> FaultResult:
+def _in_worker(name: str, profile_name: str, seed: int, anew: bool) -> FaultResult:
     """Runs in a worker: runs one fault."""
     try:
-        return _fault_runner(profile_name, seed, anew).run(load_faults()[name], limit / 2)
+        return _fault_runner(profile_name, seed, anew).run(load_faults()[name], LIMIT / 2)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
@@ -88,7 +89,6 @@ def selfcheck(
     names: Iterable[str],
     progress: Callable[[int, int, FaultResult], None] = lambda done, total, result: None,
     *,
-    limit: float = LIMIT,
     anew: bool = False,
 ) -> list[FaultResult]:
     """Runs the faults of these names in ``jobs`` worker processes; results come in the order of the names.
@@ -103,7 +103,7 @@ def selfcheck(
     def ran(worker: Worker, name: str) -> None:
         started = time.perf_counter()
         try:
-            result = worker.asked(limit, _in_worker, name, profile_name, seed, limit, anew)
+            result = worker.asked(LIMIT, _in_worker, name, profile_name, seed, anew)
         except (BrokenProcessPool, Hangs) as error:
             words = f"hung: {error}" if isinstance(error, Hangs) else "ended the process"
             result = FaultResult(name, load_faults()[name].family, words, seconds=time.perf_counter() - started)
@@ -207,9 +207,7 @@ def _silenced() -> None:
     works for, even if that is killed.
     """
     end_with_parent()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nowhere, descriptor)
+    silenced()
 
 
 # -- which faults, and what follows ------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 A call meets a conjunction if it meets each of its texts, so every call is written as one bit for each text of its site's table.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import repeat

@@ -1,7 +1,5 @@
 """The cases of a run, and which laws break on one: as torch is, and because of a planted fault."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import date
@@ -107,17 +105,17 @@ def killers(
     return {law: words for law, words in broken.items() if law in again}, failed
 
 
-class _Collected(list[Any]):
+class Collected(list[Any]):
     """Takes the cases of an item without executing them."""
 
-    worst = None
+    worst: float | None = None
     __call__ = list.append
 
 
 def every_case(family: Family, profile: Profile, seed: int, modes: tuple[str, ...] = ()) -> Iterable[tuple[Item, Any]]:
     """Every case of the family's items in these modes, by default its own, in the order of a run."""
     for item in all_items(family, profile, modes):
-        mode, found = MODES[item.mode], _Collected()
+        mode, found = MODES[item.mode], Collected()
         if mode.lacking() is not None or item.engine not in mode.engines:
             continue
         if item.engine != "random" or mode.cases is not None:

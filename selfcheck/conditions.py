@@ -5,8 +5,6 @@ calls, threads, the padding's place), without a look at what the generator makes
 is taken: a fact that no axis of the generator reaches is what the score is to show.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,8 +1,6 @@
 """Which conditions contradict each other: what follows from each, what is so of every call of a site, and what is never greater
 than what.  A condition that none can meet is no fault, and is not drawn."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Iterable, Mapping

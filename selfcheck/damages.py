@@ -3,8 +3,6 @@
 A damage either changes what a call leaves, or makes the call with other arguments.  None writes to what it is given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

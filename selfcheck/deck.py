@@ -7,8 +7,6 @@ axes' values.  Half of the faults by hand take part, and drawn faults of a seed 
 other seeds, measure the choice.  *quick* is chosen first, and *gate* adds to it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math

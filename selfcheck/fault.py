@@ -6,8 +6,6 @@ A *control* is the same machinery with nothing wrong in it, which must survive: 
 and not the way in which it was planted.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The forms in which faults are written by hand: what a fault does otherwise, on a call of a kernel or of a Python function."""
 
-from __future__ import annotations
-
 import inspect
 import pkgutil
 import re

@@ -1,7 +1,5 @@
 """Chooses what adds most for its cost, one after the other, until a budget is spent."""
 
-from __future__ import annotations
-
 import heapq
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -4,8 +4,6 @@ Nothing is believed: each case is executed again, without the fault and with it.
 meets the cases of the profile, as without this table.  ``python -m selfcheck.by_hand [FAMILY …]`` writes it anew.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,18 +40,18 @@ class Hit(NamedTuple):
         return Item(self.family, "torch", self.mode, self.engine), case
 
 
-def load(path: Path = KEPT) -> dict[str, list[Hit]]:
+def load() -> dict[str, list[Hit]]:
     """The hits of each fault."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     return {fault: [Hit(*each) for each in hits] for fault, hits in found.items()}
 
 
-def keep(found: Mapping[str, Sequence[Hit]], path: Path = KEPT) -> None:
+def keep(found: Mapping[str, Sequence[Hit]]) -> None:
     """Writes the hits of some faults; those of others stay."""
-    every = load(path) | dict(found)
+    every = load() | dict(found)
     lines = [
         f"{json.dumps(fault)}: {json.dumps([each[:4] for each in hits], ensure_ascii=False)}"
         for fault, hits in sorted(every.items())
         if hits
     ]
-    write_whole(path, "{\n" + ",\n".join(lines) + "\n}\n")
+    write_whole(KEPT, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,7 +1,5 @@
 """Damages of kernels, a closed list: `DAMAGES`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

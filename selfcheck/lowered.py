@@ -3,8 +3,6 @@
 To see which calls a lowering gets that is enough, and takes a fraction of the time.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

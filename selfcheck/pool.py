@@ -1,7 +1,5 @@
 """The cases that a deck is chosen from, what each costs, and which planted faults it kills."""
 
-from __future__ import annotations
-
 import math
 import time
 import warnings

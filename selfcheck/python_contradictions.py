@@ -1,9 +1,7 @@
 """What conditions at sites in Python imply, and what each site refuses: no call that gives a result meets those.
 
-Each refusal is one of torch on the CPU; ``tests/test_drawn_python_sites.py`` shows them.
+Each refusal is one of torch on the CPU; ``tests/test_python_contradictions.py`` shows them.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
@@ -78,14 +76,11 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("mixed_training", "parts>=2"),
     ("padding_idx=1", "num_embeddings>=2"),
     *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
-    # Of a list the number of elements of its largest tensor is told, and whether its dtypes are several.
-    *((f"params_layout={strides}", "params_numel>=2") for strides in ("transposed", "rows_strided", "strided")),
     # Gradients have as many elements as their parameters.
     *(
         (f"grads_layout={strides}", "params_numel>=2")
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
-    ("params_numel=1 & params<=1", "params_rows=1 & params_columns=1"),
     # Of the steps that take sparse gradients none takes weight decay beside them.
     ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),

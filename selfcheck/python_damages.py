@@ -3,8 +3,6 @@
 Damages of rows are those of the kernels.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

@@ -5,8 +5,6 @@ how many there are, of a module its Parameters and ties, of numbers and flags th
 as the layout of a bias where there is none, meets no condition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

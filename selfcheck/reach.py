@@ -3,8 +3,6 @@
 Cases are built for conditions that too few others meet, several at a time where they fit each other.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random

@@ -2,11 +2,9 @@
 *gate*'s cases reach; and those that *full* runs beside its own: for faults at the formulas of optimizers cases that are built, for
 the conditions of other faults of extended random ones.  Of *gate*'s, *quick* runs what adds most to its own."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +16,7 @@ from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.families.param_groups.cases import groups_of
 from selfcheck import reach_steps, runner
-from selfcheck.calls import Wanted, drawn, met, recorded
+from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import faults
@@ -68,81 +66,89 @@ PARTS = (
 )
 
 
-class Drawn(NamedTuple):
-    """Random cases beside those of a tier, for conditions of faults of a set apart from formulas.
+#: For each site so many conditions by its weight.
+_TIMES = 150
 
-    Of each family so many are looked at, in which any values of their axes meet, and one of ``share`` that the tier runs; they may
-    cost ``budget`` lookups together.
+
+class Drawn(NamedTuple):
+    """Cases beside those of a tier, for conditions of faults of a set at some sites, of each as many as its weight says.
+
+    Of each family so many random cases are looked at, in which any values of their axes meet, or if none are, what is aimed in
+    *gate*; and one of ``share`` that the tier runs.  They may cost ``budget`` lookups together.
     """
 
     of: str
     tier: str
+    sites: Mapping[str, int]
     families: Mapping[str, int]
-    share: int
     budget: float
+    share: int = 1
+    times: int = _TIMES
 
-    @property
-    def names(self) -> list[str]:
-        return sorted(set(PYTHON_WEIGHTS[self.of]) - _FORMULAS)
+
+def _apart_from_formulas(of: str) -> Mapping[str, int]:
+    """The sites of a set with their weights."""
+    return {site: PYTHON_WEIGHTS[of][site] for site in sorted(set(PYTHON_WEIGHTS[of]) - _FORMULAS)}
+
+
+def _of_core(sites: Collection[str]) -> Mapping[str, int]:
+    """Some sites of core with their weights."""
+    return {site: weight for site, weight in {**WEIGHTS, **PYTHON_WEIGHTS["core"]}.items() if site in sites}
 
 
 DRAWN = (
     Drawn(
         "core",
         "gate",
+        _apart_from_formulas("core"),
         {
             **dict.fromkeys(("initializers", "conversion", "embedding_bag"), 3000),
             **dict.fromkeys(("construction", "tie_preservation", "lookup", "module_traversal"), 2000),
             **dict.fromkeys(("tied_training", "load_state_dict"), 800),
             "parameter": 4000,
         },
-        4,
         3500.0,
+        share=4,
     ),
     # Of others that make tables few judge what they hold.
-    Drawn("core", "gate", {"construction": 6000}, 1, 200.0),
+    Drawn("core", "gate", _apart_from_formulas("core"), {"construction": 6000}, 200.0),
     Drawn(
         "extended",
         "full",
+        _apart_from_formulas("extended"),
         {
             **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
             **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
             **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
         },
-        8,
         20000.0,
+        share=8,
     ),
 )
-
-#: For each site so many conditions by its weight.
-_TIMES = 150
-
-
-class Early(NamedTuple):
-    """Of what is aimed in *gate*, cases of some families that *quick* runs, too: for conditions of faults of core at some sites,
-    of each as many as its weight says.
-
-    They may cost ``budget`` lookups together.
-    """
-
-    sites: Collection[str]
-    families: tuple[str, ...]
-    budget: float
-    times: int = _TIMES
-
-
+#: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
-    Early(
-        frozenset(ENTRIES) - _FORMULAS - _FILLING,
-        (
-            *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
-            *("conversion", "lookup", "embedding_bag"),
+    Drawn(
+        "core",
+        "quick",
+        _of_core(frozenset(ENTRIES) - _FORMULAS - _FILLING),
+        dict.fromkeys(
+            (
+                *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
+                *("conversion", "lookup", "embedding_bag"),
+            ),
+            0,
         ),
         1900.0,
     ),
-    Early(_FILLING, ("initializers",), 150.0),
-    Early(frozenset(ENTRIES) & _FORMULAS, ("param_groups", "tied_training"), 3000.0),
-    Early(WEIGHTS, tuple(TIMED), 1000.0, times=4000),
+    Drawn("core", "quick", _of_core(_FILLING), {"initializers": 0}, 150.0),
+    Drawn(
+        "core",
+        "quick",
+        _of_core(frozenset(ENTRIES) & _FORMULAS),
+        dict.fromkeys(("param_groups", "tied_training"), 0),
+        3000.0,
+    ),
+    Drawn("core", "quick", _of_core(WEIGHTS), dict.fromkeys(TIMED, 0), 1000.0, times=4000),
 )
 _COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
 #: What optimizers cost beside what all do.
@@ -176,58 +182,42 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     for part in PARTS:
         for each in _of_part(part, jobs, ledger, say):
             taken[each.family.name, each.mode.name, part.tier].append(each.case)
-    for of in DRAWN:
-        for each in _random(of, jobs, ledger, say):
-            taken[each.family.name, each.mode.name, of.tier].append(each.case)
+    _drawn(DRAWN, taken, jobs, ledger, say)
     return taken
 
 
 def early(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     """For *quick*, of what is aimed in *gate*, what adds most to its own cases for its cost."""
     taken: Aimed = defaultdict(list)
-    made = Candidates(ledger)
-    for of in EARLY:
-        weights = {site: weight for site, weight in {**WEIGHTS, **PYTHON_WEIGHTS["core"]}.items() if site in of.sites}
-        wanted, base = drawn(_SEED, of.times, "core", weights), deck("quick", 0, of.families)[0]
-        others = [each for name in of.families for each in _aimed_in_gate(made, name)]
-        for each in _best(others, *_met(base, others, wanted, jobs, sorted(of.sites)), of.budget, say):
-            taken[each.family.name, each.mode.name, "quick"].append(each.case)
+    _drawn(EARLY, taken, jobs, ledger, say)
     return taken
 
 
-def _aimed_in_gate(made: Candidates, name: str) -> Iterator[Candidate]:
-    """What is aimed in *gate* of a family in its first mode, and not in *quick*."""
+def _drawn(every: Iterable[Drawn], taken: Aimed, jobs: int, ledger: Ledger, say: Any) -> None:
+    """Takes the cases whose calls meet conditions that too few of a tier's cases meet."""
+    made = Candidates(ledger)
+    for of in every:
+        wanted = drawn(_SEED, of.times, of.of, of.sites)
+        others = [each for name, many in of.families.items() for each in _looked_at(made, name, many)]
+        base = deck(of.tier, 0, of.families)[0][:: of.share]
+        hits = met(recorded([*base, *others], jobs, [*of.sites]), wanted)
+        had = of.share * counted(hits[: len(base)], len(wanted))
+        for each in _best(others, hits[len(base) :], had, of.budget, say):
+            taken[each.family.name, each.mode.name, of.tier].append(each.case)
+
+
+def _looked_at(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
+    """So many random cases of a family, or what is aimed in *gate* of it in its first mode, and not in *quick*."""
     family = made.families[name]
-    cases = {tier: chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate")}
-    known = set(cases["quick"].aimed_cases(family.space))
-    for case in cases["gate"].aimed_cases(family.space):
-        each = made.fitted(name, case) if case not in known else None
+    cases: Iterable[Any] = (_random_case(family, number) for number in range(many))
+    if not many:
+        of_quick, of_gate = (chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate"))
+        known = set(of_quick.aimed_cases(family.space))
+        cases = (case for case in of_gate.aimed_cases(family.space) if case not in known)
+    for case in cases:
+        each = None if case is None else made.fitted(name, case)
         if each is not None:
             yield each
-
-
-def _random(of: Drawn, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
-    """Random cases whose calls meet conditions of faults, apart from formulas, that too few of a tier's cases meet."""
-    weights = PYTHON_WEIGHTS[of.of]
-    wanted = drawn(_SEED, _TIMES, of.of, {name: weights[name] for name in of.names})
-    made = Candidates(ledger)
-    built = (
-        (name, _random_case(made.families[name], number))
-        for name, many in of.families.items()
-        for number in range(many)
-    )
-    others = [each for name, case in built if case is not None and (each := made.fitted(name, case)) is not None]
-    base = deck(of.tier, 0, of.families)[0][:: of.share]
-    hits, had = _met(base, others, wanted, jobs, of.names)
-    return _best(others, hits, of.share * had, of.budget, say)
-
-
-def _met(
-    base: Sequence[Candidate], others: Sequence[Candidate], wanted: Sequence[Wanted], jobs: int, sites: Sequence[str]
-) -> tuple[Hits, Any]:
-    """The conditions that each of the others meets, and how many cases of a base meet each."""
-    hits = met(recorded([*base, *others], jobs, sites), wanted)
-    return hits[len(base) :], counted(hits[: len(base)], len(wanted))
 
 
 def _random_case(family: Family, number: int) -> Any:

@@ -3,8 +3,6 @@
 Where sizes are constants each case is a graph of its own, so that a call has the sizes that are wished.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial

@@ -1,8 +1,5 @@
 """Builds cases whose steps meet the conditions of faults at the formulas of optimizers."""
 
-from __future__ import annotations
-
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,17 +26,17 @@ def wished(fault: Fault) -> list[str]:
     return [fault.condition, *damage.conditions(site_of(fault.site)), *_NEEDED.get(fault.damage, ()), *rows]
 
 
-def built(faults: Iterable[Fault], turns: int = 1, others: int = 0) -> list[Any]:
-    """For each fault so many cases that are to meet its condition, as far as there are such, and by other groups what so many
-    others of its site ask of parameters; no two alike."""
+def built(faults: Iterable[Fault], others: int = 0) -> list[Any]:
+    """For each fault a case that is to meet its condition, as far as there is one, and by other groups what so many others of its
+    site ask of parameters; no two alike."""
     of_site: dict[str, list[Fault]] = {}
     for fault in faults:
         of_site.setdefault(fault.site, []).append(fault)
     found: dict[Any, None] = {}
     for some in of_site.values():
-        for place, turn in itertools.product(range(len(some)), range(turns)):
-            behind = [some[(place + (turn + 1) * (step + 1)) % len(some)] for step in range(others)]
-            case = _case(some[place], behind, Stream(stream.derive("steps", str(some[place]), turn)))
+        for place, fault in enumerate(some, 1):
+            behind = [some[(place + step) % len(some)] for step in range(others)]
+            case = _case(fault, behind, Stream(stream.derive("steps", str(fault), 0)))
             if case is not None:
                 found[case] = None
     return list(found)

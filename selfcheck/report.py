@@ -1,11 +1,10 @@
 """What a score says: a line for the whole, a table by order, site and damage, and those that no law saw, as they replay."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 from selfcheck.conditions import THRESHOLDS
@@ -70,10 +69,7 @@ def by_damage(results: Sequence[DrawnResult]) -> dict[str, tuple[int, int]]:
 
 def grouped(results: Sequence[DrawnResult], key: Callable[[DrawnResult], Any]) -> list[tuple[Any, list[DrawnResult]]]:
     """The faults by what a function says of them, in its order."""
-    groups: dict[Any, list[DrawnResult]] = {}
-    for each in results:
-        groups.setdefault(key(each), []).append(each)
-    return sorted(groups.items())
+    return [(found, list(some)) for found, some in groupby(sorted(results, key=key), key)]
 
 
 def groups(results: Sequence[DrawnResult]) -> Iterator[tuple[str, list[DrawnResult]]]:

@@ -1,7 +1,5 @@
 """Takes the score: a clean run, then every fault in turn, in forks of a process that has computed nothing with torch."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import warnings

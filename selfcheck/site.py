@@ -1,7 +1,5 @@
 """Sites: what drawn faults spoil, kernels and functions of Python's, and the calls of each."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import pkgutil

@@ -4,8 +4,6 @@ Facts are told of the call that reaches the kernel, not of the case: an earlier 
 history of the case has calls of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ A damage is planned from a call that was made and what it returned.  The plan is
 clean run tells which calls a fault changes without doing it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Damages at sites that a graph is made by: the same operators on tensors, traced ones and inductor's boxes of them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any

@@ -4,8 +4,6 @@ A call of theirs is made while a graph is traced or lowered, so its facts are th
 and of sizes those of the example that is traced.  Tensors there may have no values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

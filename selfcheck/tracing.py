@@ -4,8 +4,6 @@ A case is compiled anew for each fault.  Of each mode there are the first case o
 and those that are aimed: what the graph then does to the others of the signature is not asked.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

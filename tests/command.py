@@ -1,8 +1,6 @@
 """What the fixture ``command`` gives: a command of embcheck's in this process, as its console script runs it; and what many
 tests are given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,22 +1,21 @@
 """Nothing gets lost: what was selected and gave no verdict is named, and decides every exit code."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import Command
+from records import verdict, written
 from warm import embcheck
 
 from embcheck.core.accounting import Account, Selection, told_by_reason
 from embcheck.core.machine import Machine
-from embcheck.core.verdict import Status, Verdict
-from embcheck.record.record import Record, Writer, read
+from embcheck.core.verdict import Status
+from embcheck.record.record import Record, read
 from embcheck.runner.merge import ShardError, merged
 
-HELD = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=3)
+HELD = verdict(cases=3)
 LABELS = {"test_a.py::test_scope[eager-0]": "a/torch/eager/scope/0", "test_a.py::test_random[eager-0]": "a/random"}
 
 #: Planted into every process of a run: ends items in every way in which they can end without a verdict.
@@ -88,21 +87,11 @@ def test_items_of_one_reason_are_told_in_one_line() -> None:
     assert lines == ["item 0, item 1 and 5 more: it did not run", "other: ValueError"]
 
 
-def record(path: Path, shard: str = "", **footer: Any) -> Path:
-    """A record of one law that holds."""
-    writer = Writer(path / "record.ndjson")
-    writer.header(settings={"shard": shard})
-    writer.verdict(HELD)
-    if footer:
-        writer.footer(**{"stopped": "finished", "exit_code": 0, **footer})
-    return path
-
-
 LACKING = [
-    ({"unaccounted": {"a/random": "SystemExit: 7"}}, "no verdict from a/random: SystemExit: 7"),
-    ({"lost": ["a/random"]}, "no verdict from a/random: given up after repeated crashes"),
+    ({"stopped": "finished", "unaccounted": {"a/random": "SystemExit: 7"}}, "no verdict from a/random: SystemExit: 7"),
+    ({"stopped": "finished", "lost": ["a/random"]}, "no verdict from a/random: given up after repeated crashes"),
     ({"stopped": "interrupted"}, "the run did not finish (interrupted)"),
-    ({}, "the run was cut off"),
+    ({"stopped": ""}, "the run was cut off"),
 ]
 
 
@@ -110,8 +99,13 @@ LACKING = [
 def test_merge_and_diff_fail_with_a_record_that_lacks_something(
     tmp_path: Path, footer: dict[str, Any], said: str, command: Command
 ) -> None:
-    whole, lacking = record(tmp_path / "whole", "1/2", cases=3), record(tmp_path / "lacking", "2/2", **footer)
-    assert (read(whole).complete, read(lacking).complete, read(lacking).footer is None) == (True, False, not footer)
+    whole = written(tmp_path / "whole", HELD, header={"settings": {"shard": "1/2"}}, cases=3)
+    lacking = written(tmp_path / "lacking", HELD, header={"settings": {"shard": "2/2"}}, **footer)
+    assert (read(whole).complete, read(lacking).complete, read(lacking).footer is None) == (
+        True,
+        False,
+        not footer["stopped"],
+    )
     done = command("merge", whole, lacking, "-o", tmp_path / "merged.ndjson")
     assert (done.code, said in " ".join(done.out.split())) == (1, True)
     found = read(tmp_path / "merged.ndjson")

@@ -1,22 +1,18 @@
 """What AMX gets wrong is known where it applies and judged without it: seen with recorded machines and a planted fault."""
 
-from __future__ import annotations
-
 import itertools
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from records import MACHINES
 
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Ledger, load
-from embcheck.core.machine import Machine
 from embcheck.core.onednn import reads_on
 from embcheck.core.result import Difference
 from embcheck.engine.tally import Tallies
@@ -27,7 +23,6 @@ from selfcheck.fault import FAULTS, patched
 from selfcheck.faults.tiles import leaks
 
 AMX = FAULTS["products_read_on_behind_rows"]
-MACHINES = json.loads(Path(__file__).with_name("machines.json").read_text())
 FAMILIES = load_families()
 ENTRY = "amx-reads-on-behind-rows"
 pytestmark = pytest.mark.skipif(not hasattr(torch.library, "get_kernel"), reason="this torch gives no kernel back")
@@ -51,7 +46,7 @@ RIGHT: dict[str, tuple[str, Any]] = {
 
 
 def ledger(machine: str) -> Ledger:
-    return load(SHIPPED, "2.13.0", date(2026, 11, 1)).on(Machine.of(MACHINES[machine]))
+    return load(SHIPPED, "2.13.0", date(2026, 11, 1)).on(MACHINES[machine])
 
 
 def judged(name: str, machine: str) -> Tallies:

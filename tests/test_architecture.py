@@ -3,8 +3,6 @@
 Each guard is shown to fail on something that it must refuse.
 """
 
-from __future__ import annotations
-
 import ast
 import graphlib
 import io

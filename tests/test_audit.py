@@ -1,7 +1,5 @@
 """The audit finds planted faults, says nothing of a model without one, and one root cause is one finding."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

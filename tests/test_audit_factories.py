@@ -1,7 +1,5 @@
 """Factories of models: what they give is audited in processes of their own, and what can't be is told in one line."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import re

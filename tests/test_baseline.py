@@ -1,7 +1,5 @@
 """A baseline excuses the very cases that failed in it: faults that are wider, narrower or elsewhere, one by one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

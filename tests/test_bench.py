@@ -1,7 +1,5 @@
 """The benchmark runs and prints what it promises; how fast anything is, no test may ask."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The bounds hold against exact fractions, and are tight enough that a tenth of each would not."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction

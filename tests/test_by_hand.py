@@ -1,7 +1,5 @@
 """Faults by hand are seen first where a run saw them, and that is looked at again each time."""
 
-from __future__ import annotations
-
 import importlib
 from dataclasses import replace
 from typing import Any

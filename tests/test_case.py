@@ -1,7 +1,5 @@
 """A case prints as the line that builds it, knows its facts, and stays within the exactness budget; one language asks for facts."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 
@@ -32,16 +30,12 @@ OTHERS: dict[str, tuple[Any, ...]] = {
 
 def test_every_axis_prints_and_parses() -> None:
     assert list(OTHERS) == list(LookupCase._fields)
+    assert repr(LookupCase(3, 2, sparse=True)) == "LookupCase(num_embeddings=3, embedding_dim=2, sparse=True)"
     for axis, values in OTHERS.items():
         for value in values:
             case = LookupCase(3, 2).but(**{axis: value})
             assert parse(repr(case)) == case
             assert type(parse(repr(case))) is LookupCase
-
-
-def test_defaults_are_not_printed() -> None:
-    assert repr(LookupCase(3, 2)) == "LookupCase(num_embeddings=3, embedding_dim=2)"
-    assert repr(LookupCase(3, 2, sparse=True)) == "LookupCase(num_embeddings=3, embedding_dim=2, sparse=True)"
 
 
 @pytest.mark.parametrize(

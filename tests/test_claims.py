@@ -1,7 +1,5 @@
 """The claims: every one can turn, the table says what is observed, and each has a program that runs alone."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

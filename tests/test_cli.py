@@ -1,7 +1,5 @@
 """The command line as a user meets it: exit codes, one clear line for bad input, and a record whatever happens."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Cells on a ray cluster: the same as elsewhere, kept, and merged from shards."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

@@ -1,16 +1,15 @@
 """Two runs side by side: what broke, what was fixed, what is not compared, and what a baseline excuses."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command import Command
+from records import written
 
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.compare import Baseline, Change, Move, across, compare, differences_of_setup
-from embcheck.record.record import Record, Writer
+from embcheck.record.record import Record
 from embcheck.report.changes import closing, lines
 from embcheck.runner.run import settle
 
@@ -81,18 +80,9 @@ def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path
     assert new.move is Move.NEW
     told = [line.plain for line in lines([new])]
     assert told == ["judged in the second alone, not compared", "  laws: 1 violated", "  other (eager): violated"]
-
-    def record(name: str, *verdicts: Verdict) -> Path:
-        writer = Writer(tmp_path / name / "record.ndjson")
-        writer.header()
-        for each in verdicts:
-            writer.verdict(each)
-        writer.footer("finished", 0)
-        return tmp_path / name
-
-    one, two = record("one", random), record("two", random, wrong, other)
+    one, two = written(tmp_path / "one", random), written(tmp_path / "two", random, wrong, other)
     assert command("diff", one, two).code == 0
-    assert command("diff", record("three", scope), two).code == 1
+    assert command("diff", written(tmp_path / "three", scope), two).code == 1
 
 
 def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once() -> None:

@@ -1,7 +1,5 @@
 """What a shell is told when it asks for completions: by its variables, without a terminal, and without torch."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

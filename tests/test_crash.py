@@ -1,7 +1,5 @@
 """What takes a worker down: torch's violation only if the case alone, executed and not judged, ends its process too."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import textwrap

@@ -1,7 +1,5 @@
 """The decks of *quick* and *gate*: of today's families, what adds most for its cost; and cases that are aimed at thresholds."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math

@@ -1,7 +1,5 @@
 """What is done otherwise on a device than on the CPU; ``cpu:0`` stands for one, since it takes the same way through the code."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The documentation can't lie: its code runs, and its commands exist."""
 
-from __future__ import annotations
-
 import re
 import runpy
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Domains: what lies outside is told, and what is asked instead lies inside."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drawn faults: each damage shows, each line replays, what contradicts itself is not drawn, and counts are told apart."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 
@@ -13,7 +11,7 @@ from selfcheck import runner
 from selfcheck.aiming import ENOUGH, Aimed, built
 from selfcheck.conditions import TABLE
 from selfcheck.contradictions import contradictory
-from selfcheck.drawn import Fault, damages, faults, senseless, site_of
+from selfcheck.drawn import Fault, damage_of, damages, senseless, site_of
 from selfcheck.judging import DrawnResult, Judging, deck
 from selfcheck.planting import Planted, Sites
 from selfcheck.sites import SITES
@@ -103,11 +101,10 @@ def test_calls_of_a_case_are_counted(kernels: Sites) -> None:
     assert kernels.met == set()
 
 
-def test_a_line_says_the_whole_fault() -> None:
-    drawn = faults(300, 3)
-    assert [Fault.of(str(fault)) for fault in drawn] == drawn == faults(300, 3) != faults(300, 4)
-    assert [sum(fault.order == order for fault in drawn) for order in (1, 2, 3)] == [100, 100, 100]
-    assert not any(senseless(site_of(each.site), each.condition, _damage(each)) for each in drawn)
+def in_vain(line: str, condition: str = "") -> bool:
+    """Whether a fault, or its damage under another condition, is senseless."""
+    fault = Fault.of(line)
+    return senseless(site_of(fault.site), condition or fault.condition, damage_of(fault.site, fault.damage))
 
 
 @pytest.mark.parametrize(
@@ -127,17 +124,15 @@ def test_a_line_says_the_whole_fault() -> None:
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_not_drawn(line: str) -> None:
-    fault = Fault.of(line)
-    assert senseless(SITES[fault.site], fault.condition, _damage(fault))
-    assert not senseless(SITES[fault.site], f"{SITES[fault.site].rows}>=2", _damage(fault))
+    assert in_vain(line)
+    assert not in_vain(line, f"{SITES[line.split()[0]].rows}>=2")
 
 
 def test_of_a_batch_the_last_offset_says_nothing() -> None:
     tokens, table = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[1.0, 2.0], [3.0, 5.0]])
     assert torch.equal(F.embedding_bag(tokens, table, include_last_offset=True), F.embedding_bag(tokens, table))
-    for condition, drawn in (("input_rank=1", True), ("input_rank=2", False)):
-        fault = Fault.of(f"F.embedding_bag  {condition}  ->  give(include_last_offset=not)")
-        assert senseless(site_of(fault.site), fault.condition, _damage(fault)) is not drawn
+    for rank in (1, 2):
+        assert in_vain(f"F.embedding_bag  input_rank={rank}  ->  give(include_last_offset=not)") is (rank == 2)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +148,7 @@ def test_of_a_batch_the_last_offset_says_nothing() -> None:
     ],
 )  # fmt: skip
 def test_what_has_nothing_to_change_is_not_drawn(line: str, drawn: bool) -> None:
-    fault = Fault.of(line)
-    assert senseless(site_of(fault.site), fault.condition, _damage(fault)) is not drawn
-
-
-def _damage(fault: Fault):  # type: ignore[no-untyped-def]
-    return next(each for each in damages(fault.site) if each.name == fault.damage)
+    assert in_vain(line) is not drawn
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """Drawn faults at sites in Python: each site is found, each damage breaks a law of *quick*, and a wrapped torch is torch."""
 
-from __future__ import annotations
-
 import inspect
 
 import pytest
 import torch
+from test_drawn_faults import in_vain
 from torch.nn import functional as F
 from warm import python
 
@@ -91,6 +90,8 @@ def test_a_line_says_the_whole_fault(of: str) -> None:
     drawn = faults(60, 3, of=of)
     assert [Fault.of(str(fault)) for fault in drawn] == drawn == faults(60, 3, of=of) != faults(60, 4, of=of)
     assert {fault.site for fault in drawn} <= set(TABLES[of])
+    assert [sum(fault.order == order for fault in drawn) for order in (1, 2, 3)] == [20, 20, 20]
+    assert not any(in_vain(str(fault)) for fault in drawn)
 
 
 #: Which families judge two faults, of three; in a process that has computed nothing, since it forks.

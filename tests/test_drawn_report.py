@@ -1,7 +1,5 @@
 """What is told of drawn faults: how many are killed, in words and as JSON; and the command that draws them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

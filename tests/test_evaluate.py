@@ -1,7 +1,5 @@
 """The one evaluator: a closed result for whatever happens, nothing inferred from silence; and what is said beside a difference."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import replace

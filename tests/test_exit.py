@@ -1,25 +1,19 @@
 """Exit codes are those that are documented, whatever happens: to the output, to the command, to its user's patience."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from command import Command, Patch
+from records import EXAMPLE, VIOLATED, ended, session_of, written
 from warm import embcheck, python
 
-from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
-from embcheck.runner.run import Batch, Settings
-
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", id="c7f3a1")
-VIOLATED = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
+from embcheck.runner.run import Batch
 
 
 @pytest.mark.parametrize(
@@ -81,11 +75,9 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(tmp
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, command: Command) -> None:
-    whole = Writer(tmp_path / "record.ndjson")
-    whole.header()
-    whole.footer("finished", 0, cases=0, digest="")
+    whole = written(tmp_path, cases=0, digest="")
     (tmp_path / "merged").symlink_to("/dev/full")
-    assert command("merge", whole.path, "-o", tmp_path / "merged").code == 3
+    assert command("merge", whole, "-o", tmp_path / "merged").code == 3
 
 
 def interrupted(*arguments: object) -> None:
@@ -94,26 +86,25 @@ def interrupted(*arguments: object) -> None:
 
 def judging(folder: Path) -> session.Session:
     """A session that has seen a violation."""
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False))
-    made = session.Session(config, Settings(report=folder))
+    made = session_of(report=folder)
     made.take(Batch("family/torch/eager/scope/0", 1, [VIOLATED]))
     return made
 
 
 def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(session, "confirmed", interrupted)
-    made, ended = judging(tmp_path), SimpleNamespace(exitstatus=1)
-    made.pytest_sessionfinish(ended, 1)  # type: ignore[arg-type]
+    made, status = judging(tmp_path), SimpleNamespace(exitstatus=1)
+    made.pytest_sessionfinish(status, 1)  # type: ignore[arg-type]
     record = read(tmp_path)
     assert record.footer is not None
-    assert (record.footer["stopped"], record.footer["exit_code"], ended.exitstatus) == ("interrupted", 2, 2)
+    assert (record.footer["stopped"], record.footer["exit_code"], status.exitstatus) == ("interrupted", 2, 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
 
 
 def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
-    judging(tmp_path).pytest_sessionfinish(SimpleNamespace(exitstatus=2), 2)  # type: ignore[arg-type]
+    ended(judging(tmp_path), 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
 
 
@@ -133,8 +124,7 @@ def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monke
 
     monkeypatch.setattr(opening, "write_whole", full)
     monkeypatch.setattr(session, "confirmed", list)
-    made = judging(tmp_path)
-    made.pytest_sessionfinish(SimpleNamespace(exitstatus=1), 1)  # type: ignore[arg-type]
+    made = ended(judging(tmp_path), 1)
     assert made.results.notes == [f"a report can't be written to {tmp_path / 'report.html'}: No space left on device"]
     assert not (tmp_path / "report.html").exists()
     assert read(tmp_path).complete

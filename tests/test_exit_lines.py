@@ -1,7 +1,5 @@
 """How scripts end: with 1 for their own difference alone, with 0 for what is right, with 2 for anything else."""
 
-from __future__ import annotations
-
 import math
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``embcheck explain`` and ``embcheck env``: what they say of a law and of the machine is so."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from command import Command

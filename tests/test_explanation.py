@@ -1,7 +1,5 @@
 """What a violation says is so: each story that a law can tell is told of a fault that was planted, and of nothing else."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial

@@ -1,7 +1,5 @@
 """One start of torch for all processes of a run: the server's forks do what processes of their own would do."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """The four formats: every pattern comes back, rounding is to nearest-even, and the constants are those of IEEE 754."""
 
-from __future__ import annotations
-
 import math
 import struct
 from fractions import Fraction

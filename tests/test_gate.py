@@ -1,7 +1,5 @@
 """The gate as its users run it: a baseline, shards that are merged, the page and GitHub's summary beside the record."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import NamedTuple

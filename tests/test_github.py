@@ -1,15 +1,14 @@
 """What GitHub Actions is told: annotations that can't be forged, and a summary in which nothing is markup."""
 
-from __future__ import annotations
-
 import io
 import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+from records import EXAMPLE, verdict
 from rich.console import Console
 
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Status
 from embcheck.record.compare import Baseline
 from embcheck.record.grid import Grid, Run
 from embcheck.record.record import Record
@@ -20,10 +19,10 @@ from embcheck.report.page import of_record, render
 from embcheck.report.terminal import closing_lines
 from embcheck.runner.run import Settings
 
-EXAMPLE = Counterexample("law", "f", "torch", "vmap", "cpu", "LookupCase()", "value", "100 %\n::error::forged")
-BROKEN = Verdict("a|law", "f", "torch, 2", "vmap", "scope", Status.VIOLATED, counterexamples=(EXAMPLE,))
-DARK = Verdict("dark", "f", "torch", "eager", "scope", Status.UNKNOWN, reasons=("no case met: empty",))
-FINE = Verdict("fine", "f", "torch", "eager", "scope", Status.HOLDS)
+FORGED = replace(EXAMPLE, mode="vmap", words="100 %\n::error::forged")
+BROKEN = verdict(Status.VIOLATED, FORGED, law="a|law", subject="torch, 2", mode="vmap")
+DARK = verdict(Status.UNKNOWN, law="dark", reasons=("no case met: empty",))
+FINE = verdict(law="fine")
 
 
 def test_a_failure_is_one_line_whatever_it_says() -> None:
@@ -46,7 +45,7 @@ def test_a_summary_tells_what_fails_and_escapes_it() -> None:
     assert "Against the baseline: laws: 2 new." in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     families, failures = rows[:3], rows[3:]
-    assert families[2] == "| <code>f</code> | 3 | 1 violated, 1 unknown, 1 holds | 0 |  |"
+    assert families[2] == "| <code>family</code> | 3 | 1 violated, 1 unknown, 1 holds | 0 |  |"
     assert all(row.count("|") == 6 for row in families)
     assert all(row.count("|") == 5 for row in failures)
     assert len(failures) == 4

@@ -1,7 +1,5 @@
 """What a machine is said to be, and what was proved of it."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -12,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from records import session_of, written
 
 from embcheck.core.machine import Machine, here, kernel, seen
-from embcheck.record.record import Writer, read
-from embcheck.runner.run import Batch, Settings, environment
-from embcheck.runner.session import Session
+from embcheck.record.record import read
+from embcheck.runner.run import Batch, environment
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -103,8 +101,7 @@ def test_conditions_name_what_they_miss(wanted: dict[str, Any], unmet: str) -> N
 
 
 def test_the_header_waits_for_the_proof(tmp_path: Path) -> None:
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False))
-    session = Session(config, Settings(report=tmp_path))
+    session = session_of(report=tmp_path)
     session.take(Batch("item", 1, [], (), XEON))
     session.take(Batch("item", 1, [], (), Machine("another")))
     assert Machine.of(read(tmp_path / "record.ndjson").header["machine"]) == XEON
@@ -116,6 +113,4 @@ def test_the_header_waits_for_the_proof(tmp_path: Path) -> None:
 
 
 def test_a_run_that_judged_nothing_says_what_the_system_says(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "record")
-    writer.header(**environment())
-    assert Machine.of(read(writer.path).header["machine"]) == seen()
+    assert Machine.of(read(written(tmp_path, header=environment())).header["machine"]) == seen()

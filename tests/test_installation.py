@@ -1,7 +1,5 @@
 """Installing embcheck: the second line of the README leaves an installed torch alone, whatever its version."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

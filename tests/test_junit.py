@@ -1,7 +1,5 @@
 """The XML of a run: a test case for each law, which Jenkins and GitLab can read."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 import warm
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 from embcheck.report import junit

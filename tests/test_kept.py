@@ -1,7 +1,5 @@
 """--last-failed: kept failures are tried first; a failure is forgotten when replay says FIXED, and for nothing else."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -12,7 +10,8 @@ from typing import Any
 
 import pytest
 import warm
-from test_screen import ended, run_of
+from records import ended
+from test_screen import run_of
 
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here

@@ -1,7 +1,5 @@
 """The known bugs: what is recorded of each ledger entry, what the pages hold, and what the commands print."""
 
-from __future__ import annotations
-
 import functools
 import sys
 from dataclasses import replace
@@ -12,13 +10,14 @@ import torch
 from command import Command, Patch
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from records import EXAMPLE, verdict
 from warm import statuses
 
 from embcheck.cli.known import shipped_known
 from embcheck.core.cause import SEVERITIES, Cause
 from embcheck.core.ledger import Entry
 from embcheck.core.shipped_ledger import shipped
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Status
 from embcheck.engine.crashes import alone
 from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known import tried
@@ -35,19 +34,12 @@ ENTRY = Entry(
     measured={"2.13.0": ["AVX2", "DEFAULT"]},
 )  # fmt: skip
 CAUSE = Cause("f-odd", "f is odd.", "torch.f", "silent-wrong", umbrella="pytorch#3: All are odd")
-EXAMPLE = Counterexample(
-    "law_a", "f", "torch", "eager", "cpu", "LookupCase()", "value", "1, expected 2", script="import torch\n"
-)
+SHOWN = replace(EXAMPLE, law="law_a", words="1, expected 2", script="import torch\n")
 SNIPPETS = [cause.name for cause in shipped()[1].values() if cause.snippet]
 
 
-def verdict(status: Status) -> Verdict:
-    shown = () if status is Status.HOLDS else (EXAMPLE,)
-    return Verdict("ledger: odd", "ledger", "torch", "eager", "witness", status, counterexamples=shown)
-
-
 def told() -> Known:
-    seen = {"2.13.0+cpu": [verdict(Status.KNOWN)], "2.15.0": [verdict(Status.HOLDS)]}
+    seen = {"2.13.0+cpu": [verdict(Status.KNOWN, SHOWN, law="ledger: odd")], "2.15.0": [verdict(law="ledger: odd")]}
     return Known([ENTRY], [CAUSE], updated([ENTRY], {}, seen), {"f-odd": "import torch\n"})
 
 

@@ -1,7 +1,5 @@
 """Every comparison accepts what it should and refuses what it should, and the path of an observation leads to the element."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

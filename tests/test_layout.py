@@ -1,7 +1,5 @@
 """Every layout of every small shape, poison around the elements; a tensor as source is the tensor that was fed."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

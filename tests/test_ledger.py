@@ -1,8 +1,5 @@
 """The ledger excuses exactly its regions; what is wrong with a file is one line that names it and the entry."""
 
-from __future__ import annotations
-
-import json
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -12,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from packaging.specifiers import SpecifierSet
+from records import MACHINES
 
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, load, load_all
@@ -25,8 +23,6 @@ from embcheck.subject.collect import load_families
 
 TODAY = date(2026, 1, 1)
 RELEASE = torch.__version__.partition("+")[0]
-RECORDED = json.loads(Path(__file__).with_name("machines.json").read_text())
-MACHINES = {name: Machine.of(told) for name, told in RECORDED.items()}
 ENTRY = """
 [[known]]
 law = "lookup_copies_rows"

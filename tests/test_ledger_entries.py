@@ -1,7 +1,5 @@
 """An entry excuses exactly its region: its law, mode, device and kinds; its witness lies in it, and it has a cause."""
 
-from __future__ import annotations
-
 import itertools
 from datetime import date
 from pathlib import Path

@@ -1,8 +1,5 @@
 """CPU levels: what is asked for, what proves it, and what becomes of verdicts whose level was not proved."""
 
-from __future__ import annotations
-
-import json
 import os
 import platform
 import re
@@ -16,13 +13,14 @@ from typing import Any
 
 import pytest
 from command import Command, Patch
+from records import EXAMPLE, MACHINES, VIOLATED, session_of, verdict, written
 
 from embcheck.core import machine
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine
 from embcheck.core.result import Difference
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Status
 from embcheck.engine.levels import level as beside_module
 from embcheck.engine.levels.level import (
     LOWEST,
@@ -40,15 +38,10 @@ from embcheck.engine.levels.level import (
 )
 from embcheck.engine.script import script
 from embcheck.modes.mode import MODES
-from embcheck.record.record import Writer
 from embcheck.record.store import keep
-from embcheck.runner.run import Batch, Settings
-from embcheck.runner.session import Session
+from embcheck.runner.run import Batch
 from embcheck.subject.collect import load_families
 
-MACHINES = {
-    name: Machine.of(told) for name, told in json.loads(Path(__file__).with_name("machines.json").read_text()).items()
-}
 XEON, EPYC = MACHINES["xeon-amx"], MACHINES["epyc"]
 FLAGS = {
     *("sse4_1", "avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512_bf16"),
@@ -127,17 +120,8 @@ def test_older_releases_have_another_word_for_default(monkeypatch: Patch) -> Non
     assert not any(unproved(level("default"), machine.here.__wrapped__(), {}))
 
 
-EXAMPLE = Counterexample(
-    "a", "f", "torch", "eager", "cpu", "LookupCase()", "value", "w", script="# law\nimport sys\n\nimport torch\n"
-)
-
-
-def verdict(status: Status, *examples: Counterexample) -> Verdict:
-    return Verdict("a", "f", "torch", "eager", "scope", status, cases=3, must_cover=("x",), counterexamples=examples)
-
-
 def test_a_verdict_says_at_which_level() -> None:
-    found = placed(verdict(Status.VIOLATED, EXAMPLE))
+    found = placed(replace(VIOLATED, must_cover=("x",)))
     assert (found.device, found.status, found.must_cover) == ("cpu at lowest", Status.VIOLATED, ())
     (example,) = found.counterexamples
     assert level_of(example.device) == "lowest"
@@ -213,10 +197,8 @@ def test_each_level_that_there_is_runs_by_itself(tmp_path: Path, monkeypatch: Pa
         folder = Path(words[-1].removeprefix("--report="))
         asked.append((env.get("ATEN_CPU_CAPABILITY"), words[3:-1], folder.name))
         if folder.name != "avx512":
-            writer = Writer(folder / "record.ndjson")
-            writer.header(machine={"cpu_capability": folder.name.upper()})
-            writer.verdict(verdict(Status.HOLDS if folder.name == "avx2" else Status.KNOWN))
-            writer.close()
+            status = Status.HOLDS if folder.name == "avx2" else Status.KNOWN
+            written(folder, verdict(status), header={"machine": {"cpu_capability": folder.name.upper()}})
         return SimpleNamespace(returncode=0)
 
     monkeypatch.setattr("subprocess.run", run)
@@ -230,7 +212,7 @@ def test_each_level_that_there_is_runs_by_itself(tmp_path: Path, monkeypatch: Pa
     ]
     assert "AVX2_VNNI: not applicable: no vnni" in done.out
     assert "avx2: ATen AVX2; oneDNN multiplied nothing" in done.out
-    assert re.search(r"law +default +avx2\s+a +known +holds", done.out)
+    assert re.search(r"law +default +avx2\s+law +known +holds", done.out)
     assert command("run", "--cpu", "avx512", "--report", tmp_path).code == 1, "there is no record"
 
 
@@ -289,8 +271,7 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
 
 def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(beside_module, "seen", lambda: Machine("Neoverse", "aarch64"))
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False))
-    session = Session(config, Settings(report=tmp_path))
+    session = session_of(report=tmp_path)
     assert session.record.header["levels"] == {LOWEST: "not applicable: there is no level to choose on aarch64"}
     session.beside.start(ITEMS)
     assert session.beside.result() is None
@@ -301,11 +282,10 @@ def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Pat
 
 
 def test_what_it_found_is_the_run_s_and_changes_no_digest() -> None:
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False))
-    session = Session(config, Settings(profile="quick"))
-    session.take(Batch("item", 1, [verdict(Status.HOLDS)], (), EPYC))
+    session = session_of(profile="quick")
+    session.take(Batch("item", 1, [verdict(cases=3, must_cover=("x",))], (), EPYC))
     digest = session.results.digest
-    swept = Swept(LOWEST, "", EPYC, verdicts=(placed(verdict(Status.VIOLATED, EXAMPLE)),))
+    swept = Swept(LOWEST, "", EPYC, verdicts=(placed(VIOLATED),))
     session.beside = SimpleNamespace(result=lambda: swept)  # type: ignore[assignment]
     session.take_level()
     assert session.results.digest == digest

@@ -1,28 +1,26 @@
 """Whatever a file of a record, a baseline or a kept failure holds: one line that says what is wrong with it, and exit 4."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command import Command
+from records import EXAMPLE, VIOLATED, written
 
 from embcheck.core.plot_data import Figure
-from embcheck.core.typed import Malformed, built, visible
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
-from embcheck.record.record import FORMAT, RecordError, Writer, read
+from embcheck.core.typed import visible
+from embcheck.core.verdict import Statement
+from embcheck.record.record import FORMAT, RecordError, read
 from embcheck.record.store import keep
 from embcheck.runner.run import Settings
 from embcheck.runner.session import Session
 
-EXAMPLE = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "≠", id="c7f3a1")
-VERDICT = Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, digest="0f", counterexamples=(EXAMPLE,))
+VERDICT = replace(VIOLATED, digest="0f")
 HEADER: dict[str, Any] = {"kind": "header", "format": FORMAT, "settings": {"seed": "0"}, "versions": {"torch": "2.13"}}
 LAW: dict[str, Any] = {"kind": "law", "law": asdict(Statement("law", "family", "One is one."))}
 FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figure("t", "x", "y"))}
@@ -144,13 +142,11 @@ def test_it_is_refused_with_one_line_that_names_the_place(
 )
 def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Command) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
-    good = Writer(tmp_path / "good" / "record.ndjson")
-    good.header()
-    good.footer("finished", 0)
+    good = written(tmp_path / "good")
     for words in (
         ("report", tmp_path, "-o", tmp_path / "page.html"),
-        ("diff", good.path, tmp_path),
-        ("diff", tmp_path, good.path),
+        ("diff", good, tmp_path),
+        ("diff", tmp_path, good),
         ("merge", tmp_path, "-o", tmp_path / "merged"),
     ):
         done = command(*words)
@@ -249,9 +245,3 @@ def test_what_a_record_says_never_reaches_the_terminal_as_a_command(tmp_path: Pa
     assert not STEERING.search((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert visible(hostile) == r"\x1b[2J\x9b31m\r\x07\u202e\ud800"
     assert visible("√ é\n\t中") == "√ é\n\t中"
-
-
-def test_what_is_built_is_what_was_written() -> None:
-    assert built(Verdict, json.loads(json.dumps(VERDICT.to_dict()))) == VERDICT
-    with pytest.raises(Malformed, match="expected text, got 3"):
-        built(str, 3)

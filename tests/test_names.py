@@ -1,7 +1,5 @@
 """Names are PyTorch's words, former ones are still read, and a sentence says one thing in few words."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Obligations: one list of cases for each family meets them all, whatever the seed, clear of what the ledger knows."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import marshal

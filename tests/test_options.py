@@ -1,7 +1,5 @@
 """One table of options: the command line, pytest, [tool.embcheck], the action and the documentation have what it says."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

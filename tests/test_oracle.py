@@ -1,7 +1,5 @@
 """The oracle against the definitions once more, in Python loops and fractions."""
 
-from __future__ import annotations
-
 import itertools
 from fractions import Fraction
 from typing import Any

@@ -1,10 +1,10 @@
 """The HTML page: one file, nothing from elsewhere, and whatever a record says is text."""
 
-from __future__ import annotations
-
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+
+from records import verdict, written
 
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
 from embcheck.core.plot_data import Curve, Figure, Histogram
@@ -12,7 +12,7 @@ from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, noted, told
 from embcheck.record.grid import Run
-from embcheck.record.record import Record, Writer, read
+from embcheck.record.record import Record, read
 from embcheck.report.page import render
 
 HOSTILE = "<script>alert(1)</script>"
@@ -102,10 +102,8 @@ def test_a_page_of_two_runs_tells_what_changed() -> None:
 
 
 def test_what_is_incomplete_says_so(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "record.ndjson")
-    writer.header()
-    writer.verdict(Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS))
-    page = Reader(render([Run("a", read(writer.path)), Run("b", None, "can't be installed: no such release")]))
+    cut_off = read(written(tmp_path, verdict(), stopped=""))
+    page = Reader(render([Run("a", cut_off), Run("b", None, "can't be installed: no such release")]))
     assert "incomplete: the run was cut off" in page.words()
     assert "can't be installed: no such release" in page.words()
     assert len([a for _, a in page.tags if a.get("role") == "alert"]) == 2

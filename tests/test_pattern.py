@@ -1,7 +1,5 @@
 """The stream is splitmix64, the same everywhere; every pattern keeps its promise, for no tokens, one row and no padding too."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What a killed run leaves: no process, and no folder once the next run has begun."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

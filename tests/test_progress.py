@@ -1,7 +1,5 @@
 """What a run prints on the way, and the documents that it prints instead of a summary."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 from command import Patch
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.tiers import CORE

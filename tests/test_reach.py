@@ -1,7 +1,5 @@
 """Aimed cases of the decks: which conditions a case's calls meet, and which cases are chosen for that."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

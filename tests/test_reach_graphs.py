@@ -1,7 +1,5 @@
 """Cases that are built for faults of graphs meet the conditions, and modes run what is chosen of them in longer runs alone."""
 
-from __future__ import annotations
-
 import pytest
 
 from embcheck.core.deck import aimed_cases

@@ -1,7 +1,5 @@
 """Cases that are built for faults at the formulas of optimizers meet the conditions, and are what they are written as."""
 
-from __future__ import annotations
-
 import pytest
 
 from embcheck.core import deck

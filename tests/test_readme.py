@@ -1,7 +1,5 @@
 """The README can't lie: its commands are the ones that the gate runs, its example law is the one that is there."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Iterable

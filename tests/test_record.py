@@ -1,42 +1,27 @@
 """A record that can't lie: what was cut off shows, and what can't be written never stops a run."""
 
-from __future__ import annotations
-
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
+from records import EXAMPLE, verdict, written
 
 from embcheck.core.plot_data import Curve, Figure, Histogram
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import Statement, Status
 from embcheck.record import schema
 from embcheck.record.record import FORMAT, Record, Writer, read
 from embcheck.runner.run import environment
 
-EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "LookupCase(num_embeddings=1)", "value", "dW[0] = √2 ≠ 1", also=("b",)
-)
 VERDICTS = [
-    Verdict("law", "family", "torch", "eager", "scope", Status.VIOLATED, worst=0.5, counterexamples=(EXAMPLE,)),
-    Verdict("other", "family", "torch", "eager", "scope", Status.HOLDS, cases=3, reasons=("x",), met=("empty",)),
+    verdict(Status.VIOLATED, replace(EXAMPLE, words="dW[0] = √2 ≠ 1", also=("b",)), worst=0.5),
+    verdict(law="other", cases=3, reasons=("x",), met=("empty",)),
 ]
-HEADER = json.dumps({"kind": "header", "format": FORMAT})
-
-
-def written(path: Path, stopped: str | None = "finished") -> Path:
-    writer = Writer(path)
-    writer.header(seed=7)
-    for verdict in VERDICTS:
-        writer.verdict(verdict)
-    if stopped is not None:
-        writer.footer(stopped, 1, cases=6)
-    assert writer.broken is None
-    return path
 
 
 def test_reads_what_was_written(tmp_path: Path) -> None:
-    record = read(written(tmp_path / "new" / "folder" / "record.ndjson"))
+    record = read(written(tmp_path / "new" / "folder", *VERDICTS, header={"seed": 7}, code=1, cases=6))
     assert record.header == {"format": FORMAT, "seed": 7}
     assert record.verdicts == VERDICTS
     assert record.footer == {"stopped": "finished", "exit_code": 1, "cases": 6}
@@ -76,16 +61,8 @@ def test_a_record_of_a_former_format_is_read(tmp_path: Path, number: int) -> Non
     assert not found.complete
 
 
-@pytest.mark.parametrize("stopped", [None, "interrupted", "selection"])
-def test_only_a_finished_run_is_complete(tmp_path: Path, stopped: str | None) -> None:
-    record = read(written(tmp_path / "record", stopped))
-    assert not record.complete
-    assert (record.footer is None) == (stopped is None)
-    assert record.verdicts == VERDICTS
-
-
 def test_cut_anywhere_it_reads_as_a_beginning(tmp_path: Path) -> None:
-    whole = written(tmp_path / "whole").read_bytes()
+    whole = written(tmp_path, *VERDICTS).read_bytes()
     first, last = whole.index(b"\n"), whole.rindex(b"\n")
     for end in range(first, last, 3):
         path = tmp_path / "cut"
@@ -116,14 +93,13 @@ def test_what_is_no_json_is_noted_and_never_raises(tmp_path: Path) -> None:
 
 
 def test_after_the_footer_nothing_is_written(tmp_path: Path) -> None:
-    path = written(tmp_path / "record")
-    before = path.read_text()
-    writer = Writer(tmp_path / "other")
+    writer = Writer(tmp_path / "record")
     writer.header()
     writer.footer("finished", 0)
+    before = writer.path.read_text()
     writer.verdict(VERDICTS[0])
     assert writer.broken is not None
-    assert path.read_text() == before
+    assert writer.path.read_text() == before
 
 
 def test_a_file_that_cannot_be_made_raises_at_once(tmp_path: Path) -> None:

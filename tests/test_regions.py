@@ -1,7 +1,5 @@
 """The ledger's regions are not blind: of each entry a second fault is seen there, of another difference or of the same kind."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """A replay says whether a failure is there still, is fixed, or can't be tried here."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

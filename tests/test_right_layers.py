@@ -1,7 +1,5 @@
 """Layers as people write them: right ones are accepted, and what embcheck can't take gets one line."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from typing import Any
 

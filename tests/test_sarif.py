@@ -1,7 +1,5 @@
 """A run as SARIF: right by the schema, a rule for each law, a result for each violation, and each at a place that there is."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from importlib.util import find_spec
@@ -11,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 from command import Patch
-from test_screen import EXAMPLE, FAMILIES, ended, run_of, verdicts_of, violated, witness
+from records import ended
+from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated, witness
 
 from embcheck.core.verdict import Status, Verdict
 from embcheck.report import sarif

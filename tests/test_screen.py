@@ -1,18 +1,16 @@
 """What a run prints: one screen when all is right, every part of a violation, and why the exit code is what it is."""
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command import Command
+from records import ended, session_of
 from rich.console import Console
 from warm import python
 
@@ -26,7 +24,7 @@ from embcheck.report.screen import opening_line
 from embcheck.report.style import console
 from embcheck.report.terminal import summary
 from embcheck.runner import session
-from embcheck.runner.run import Batch, Settings
+from embcheck.runner.run import Batch
 from embcheck.subject.collect import load_families, statements
 
 FAMILIES = load_families()
@@ -61,18 +59,11 @@ def witness(number: int, status: Status = Status.KNOWN, *reasons: str) -> Verdic
 
 def run_of(folder: Path | None = None, *more: Verdict, families: tuple[str, ...] = tuple(FAMILIES)) -> session.Session:
     """A session that has the verdicts of whole families, of the witnesses, and some more."""
-    config: Any = SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2))
-    made = session.Session(config, Settings(report=folder))
+    made = session_of(report=folder)
     for name in families:
         made.take(Batch(f"{name}/torch/eager/scope/0", 1, verdicts_of(name), statements(FAMILIES[name])))
     for verdict in (*(witness(number) for number in range(WITNESSES)), *more):
         made.take(Batch(verdict.law, 2, [verdict]))
-    return made
-
-
-def ended(made: session.Session, code: int = 0) -> session.Session:
-    """The session after its end, which pytest came to with an exit code."""
-    made.pytest_sessionfinish(SimpleNamespace(exitstatus=code), code)  # type: ignore[arg-type]
     return made
 
 

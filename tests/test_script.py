@@ -1,7 +1,5 @@
 """The scripts of counterexamples are Python, import nothing but torch, and define every name that they use."""
 
-from __future__ import annotations
-
 import builtins
 import functools
 import re
@@ -11,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from records import EXAMPLE
 from warm import statuses
 
 from embcheck.core import deck
 from embcheck.core.result import Difference
-from embcheck.core.verdict import Counterexample
 from embcheck.engine.crashes import alone, crash
 from embcheck.engine.execute import run
 from embcheck.engine.script import roots, script
@@ -105,8 +103,7 @@ def test_only_a_script_that_ran_confirms(monkeypatch: pytest.MonkeyPatch) -> Non
     """In forks of this process; `test_known.py` runs scripts in the process that a run starts for them."""
     monkeypatch.setattr(crash, "exit_statuses", statuses)
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
-    example = Counterexample("law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "words")
-    found = crash.confirmed([replace(example, script=text) for text in scripts])
+    found = crash.confirmed([replace(EXAMPLE, script=text) for text in scripts])
     assert {example.script: example.script_confirmed for example in found} == scripts
 
 

@@ -1,7 +1,5 @@
 """What a program leaves changed is told and put back; what the user's process had, watchers included, stays and does not count."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 import textwrap

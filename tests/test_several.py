@@ -1,7 +1,5 @@
 """Several calls in one case: each is judged, and they differ in what their result does not hang on."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Covers really cover, products are complete, reductions only ever simplify; the reducer finds the smallest failing case."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from functools import lru_cache

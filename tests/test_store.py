@@ -1,7 +1,5 @@
 """Failures are kept in one layout: what is printed to see one again works as printed, and so does the page's."""
 
-from __future__ import annotations
-
 import resource
 import shlex
 import signal
@@ -13,15 +11,11 @@ from pathlib import Path
 
 import pytest
 from command import Patch
+from records import EXAMPLE
 
 from embcheck.core.files import Busy, opened_alone, write_whole
-from embcheck.core.verdict import Counterexample
 from embcheck.record.record import PAGE, Writer
 from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
-
-EXAMPLE = Counterexample(
-    "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
-)
 
 
 @contextmanager

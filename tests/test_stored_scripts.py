@@ -1,26 +1,28 @@
-"""The scripts of the known bugs, each run alone on the installed torch: they end as the ledger says of their cause."""
-
-from __future__ import annotations
+"""The scripts of the known bugs, of torch and of transformers, each run alone: they end as the data of their cause say."""
 
 import ast
 import functools
+import os
 from collections.abc import Callable, Iterator
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
-from test_model_scripts import imported
 from warm import scripts_alone
 
-from embcheck.core.ledger import SHIPPED, load
+from embcheck.core.cause import LedgerError
+from embcheck.core.ledger import SHIPPED, load, read_all
 from embcheck.core.machine import here
 from embcheck.core.shipped_ledger import shipped
+from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
+from embcheck.known.models import model_causes
 from embcheck.known.recorded import SCRIPTS, kept, public, scripts
 
-#: Lines of code in the median, and of the longest, which needs several processes.
-MEDIAN, MOST = 15, 60
+#: Lines of code in the median, of the longest, which needs several processes, and of the longest about a model.
+MEDIAN, MOST, MOST_OF_MODELS = 15, 60, 25
 #: The releases on which the scripts were written: another one may tell the same in other words.
 RELEASES = ("2.13.0", "2.15.0")
 #: Written where there is no such machine: whoever sees it end with 1 on one takes it out.
@@ -31,13 +33,17 @@ UNSEEN = {
 }
 #: What a script may import beside torch.
 STANDARD = {"copy", "importlib", "io", "multiprocessing", "os", "pickle", "sys", "tempfile"}
-NAMES = sorted(shipped()[1])
-TEXTS, RECORDED = scripts(), kept()
+MAY_IMPORT = {"sys", "tempfile", "torch", "transformers"}
+#: What most models need, imported once for all scripts.
+COMMON = ("transformers.modeling_utils", "transformers.models.bert.modeling_bert")
+CAUSES = model_causes()
+NAMES, MODELS = sorted(shipped()[1]), sorted(CAUSES)
+TEXTS, MODEL_TEXTS, RECORDED = scripts(), scripts(MODEL_SCRIPTS), kept()
 
 
-def lines_of(name: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """The lines of code of a script."""
-    stripped = (line.strip() for line in TEXTS[name].splitlines())
+    stripped = (line.strip() for line in text.splitlines())
     return [line for line in stripped if line and not line.startswith("#")]
 
 
@@ -74,22 +80,106 @@ def test_a_stored_script_ends_as_the_ledger_says(name: str, run_alone: Callable[
     assert run_alone(SCRIPTS / f"{name}.py") in due(name)
 
 
+@pytest.fixture(scope="module")
+def run_model() -> Iterator[Callable[[Path], int | None]]:
+    """Runs a script in a fork of a process that has imported transformers and can't reach its hub."""
+    pytest.importorskip("transformers")
+    with scripts_alone(*COMMON, environment={**os.environ, "HF_HUB_OFFLINE": "1"}) as status:
+        yield status
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_script_of_a_model_ends_as_its_data_say(name: str, run_model: Callable[[Path], int | None]) -> None:
+    """With 1 on the release that was seen; on another it may be gone, or need another configuration, but comes to an end."""
+    due = {1} if public(version("transformers")) == CAUSES[name].seen else {0, 1, 2}
+    assert run_model(MODEL_SCRIPTS / f"{name}.py") in due
+
+
+def test_the_classes_are_there_on_the_release_that_was_seen() -> None:
+    there = set(dir(pytest.importorskip("transformers")))  # which imports no model
+    release = public(version("transformers"))
+    assert [name for c in CAUSES.values() if c.seen == release for name in c.where if name not in there] == []
+
+
 def test_each_cause_has_a_script_and_no_other_is_there() -> None:
     assert sorted(TEXTS) == NAMES
+    assert sorted(path.name for path in MODEL_SCRIPTS.iterdir() if path.is_file()) == [f"{name}.py" for name in MODELS]
 
 
 def test_scripts_are_short() -> None:
-    lengths = {name: len(lines_of(name)) for name in TEXTS}
+    lengths = {name: len(lines_of(text)) for name, text in TEXTS.items()}
     assert median(lengths.values()) <= MEDIAN
     assert {name: length for name, length in lengths.items() if length > MOST} == {}
+    assert [name for name, text in MODEL_TEXTS.items() if len(lines_of(text)) > MOST_OF_MODELS] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_script_needs_torch_alone_and_tells_its_difference_from_any_other(name: str) -> None:
-    text = TEXTS[name]
-    found = ast.parse(text)
+@pytest.mark.parametrize("name", [*NAMES, *MODELS])
+def test_a_script_needs_little_and_tells_its_difference_from_any_other(name: str) -> None:
+    text = (TEXTS | MODEL_TEXTS)[name]
+    found, lines = ast.parse(text), lines_of(text)
     assert text.startswith("# "), "what is wrong stands first"
-    assert "torch" in imported(found)
-    assert imported(found) - {"torch"} <= STANDARD
     assert "sys.excepthook = " in text, "what nobody expects ends it with 2"
-    assert "sys.exit(0 if" in lines_of(name)[-1]
+    if name in TEXTS:
+        assert {"torch"} <= imported(found) <= {"torch", *STANDARD}
+        assert "sys.exit(0 if" in lines[-1]
+        return
+    assert {"transformers"} <= imported(found) <= MAY_IMPORT
+    assert "from transformers" not in text, "a class that a release lacks must be missed after that hook is set"
+    assert lines[-2:] == [
+        'print("got", got, "expected", expected)',
+        "sys.exit(0 if got == expected else 1 if got == wrong else 2)",
+    ]
+    assert text.count("print(") == 1
+    assert literal(found, "expected") != literal(found, "wrong")
+
+
+def imported(found: ast.Module) -> set[str]:
+    """The packages that a program imports."""
+    names = [node.module or "" for node in ast.walk(found) if isinstance(node, ast.ImportFrom)]
+    names += [each.name for node in ast.walk(found) if isinstance(node, ast.Import) for each in node.names]
+    return {name.partition(".")[0] for name in names}
+
+
+def literal(found: ast.Module, name: str) -> object:
+    """The one value that a program gives a name, which must be written out."""
+    (value,) = (
+        node.value for node in found.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name
+    )
+    return ast.literal_eval(value)
+
+
+# -- the data of models ------------------------------------------------------------------------------------------
+
+DATA = """
+[cause.bert-odd]
+title = "The head's bias is <odd>."
+api = "BertForMaskedLM"
+severity = "raises"
+where = ["BertForMaskedLM", "ErnieForMaskedLM", "MraForMaskedLM"]
+reason = "`decoder_bias` is odd."
+fix = "Make it even."
+seen = "5.23.0"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('seen = "5.23.0"', 'seen = "the last"', "seen must be a release, such as 2.15.0, not 'the last'"),
+        ('"BertForMaskedLM", ', '"BERT and others", ', "where must be a list of texts such as 'BertForMaskedLM'"),
+        ("[cause.bert-odd]", "[bug.bert-odd]", ": unknown table bug; causes are [cause.NAME] tables"),
+        ("[cause.bert-odd]", "[cause.bert-odd", ": not TOML: "),
+    ],
+)
+def test_data_that_say_nothing_are_refused(tmp_path: Path, old: str, new: str, words: str) -> None:
+    (tmp_path / "models.toml").write_text(DATA.replace(old, new), encoding="utf-8")
+    with pytest.raises(LedgerError) as caught:
+        model_causes(tmp_path / "models.toml")
+    assert words in str(caught.value)
+
+
+def test_a_cause_of_torch_has_no_classes(tmp_path: Path) -> None:
+    """The fields of models are refused in the ledger, which has entries for that."""
+    (tmp_path / "ledger.toml").write_text(DATA, encoding="utf-8")
+    with pytest.raises(LedgerError, match="no field where"):
+        read_all(tmp_path / "ledger.toml")

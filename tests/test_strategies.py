@@ -1,7 +1,5 @@
 """The strategies draw what they say, the same whatever is imported, and shrink by Hypothesis' own means."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Subjects by name: what is none gets one line, and a run on one reports, replays and asks what ``check`` does."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Drawn faults of decompositions and lowerings: each damage shows in a graph, and what comes of a fault is told apart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

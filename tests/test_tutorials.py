@@ -1,7 +1,5 @@
 """The claims as they are told: by tutorial, with the original words and what they mean, and how likely chance decides."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,15 +44,13 @@ def test_every_quote_and_title_is_told_in_english() -> None:
 # -- order ---------------------------------------------------------------------------------------------------------
 
 
-def appraised(made: Claim, *, as_stated: bool = True) -> Appraised:
+def appraised(made: Claim) -> Appraised:
     """A claim as if its cases had been judged."""
     seen = Observations()
     for situation in made.where:
         seen.note(situation, situation not in made.fails, "seen")
-    status = Status.HOLDS if as_stated else Status.VIOLATED
-    return Appraised(
-        made, Verdict(made.law, "tutorial_claims", "torch", "eager", "all", status, cases=len(made.where)), seen
-    )
+    held = Verdict(made.law, "tutorial_claims", "torch", "eager", "all", Status.HOLDS, cases=len(made.where))
+    return Appraised(made, held, seen)
 
 
 def printed(*found: Appraised) -> str:

@@ -1,7 +1,5 @@
 """--update-ledger: what a run found violated is known to the next run, and nothing else is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_screen import ended, run_of, violated
+from records import ended
+from test_screen import run_of, violated
 
 from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES, items_of

@@ -1,7 +1,5 @@
 """Verdicts merge by maximum, in any order and grouping, and survive the way through JSON."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from dataclasses import replace

@@ -4,8 +4,6 @@ A fork is new in all else: it has computed nothing, no thread runs in it, and it
 own is needed by what is set before torch or embcheck is imported (a CPU level, the encoding of the output), and by signals.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import functools

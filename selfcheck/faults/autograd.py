@@ -1,7 +1,5 @@
 """Faults of backward passes, hooks and checkpoints, and of the transforms of torch.func."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Faults of F.embedding_bag, its kernels and its layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Bugs of the past, in the language of drawn faults."""
 
-from __future__ import annotations
-
 from selfcheck.forms import past
 
 for _bug, _family, _line in (

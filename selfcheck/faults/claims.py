@@ -1,7 +1,5 @@
 """Faults that turn the claims: with all of them, one after another, every claim comes out otherwise than stated."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

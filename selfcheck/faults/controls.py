@@ -1,7 +1,5 @@
 """Controls: what faults are planted with, and nothing wrong in it."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from selfcheck.forms import changes, control

@@ -1,7 +1,5 @@
 """Faults of graphs, programs and parametrizations of tied models, and of parametrizations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Faults of tables elsewhere, distributed and quantized, of losses over tied heads and of gradients of frequent tokens."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Faults of F.embedding and its kernels: forward, backward, padding, dtypes and max_norm."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Faults that live in one mode each, of modes that record: what is recorded, or decomposed to, is not what runs."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager

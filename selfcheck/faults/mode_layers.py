@@ -1,7 +1,5 @@
 """Faults that live in one mode each: of modes that copy, save, load or set a layer, and of tensors without elements."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial

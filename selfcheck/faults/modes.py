@@ -1,7 +1,5 @@
 """Faults that live in one mode each, in what the mode calls or while it is on: three for each mode that does not compile."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial

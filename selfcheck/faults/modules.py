@@ -1,7 +1,5 @@
 """Faults of modules: what they list, convert, copy, save and load."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

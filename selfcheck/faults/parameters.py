@@ -1,7 +1,5 @@
 """Faults of one_hot, F.linear, torch.nn.Parameter, torch.nn.init and of how layers are made."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Bugs of the past: what lies behind a row takes part in a product (uxlfoundation/oneDNN#5717)."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Faults of training: optimizers and their states, learning-rate schedulers, clipping, averaging and scaling."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

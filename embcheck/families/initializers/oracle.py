@@ -91,6 +91,7 @@ def allowed_correlation(n: int) -> float:
     """
     return math.sqrt(4 * math.log(2 / DELTA) / n)
 
+
 #: Of so many normal numbers one surely has the last digit of its dtype.
 _MANY = 64
 
