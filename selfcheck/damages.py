@@ -180,6 +180,9 @@ class Damage(NamedTuple):
             if f"{site.name} ".startswith(begins) and self.name.startswith(names)
             for text in texts
         ]
+        if self.spoil is not None and not self.of_zeros and site.masks and site.rows == "num_embeddings":
+            # The padding row is zero.
+            found += [f"padding={place}" for place in ("first", "last") if f"({place})" in self.name]
         return not {*self.forbids, *found}.isdisjoint(condition.split(" & "))
 
     def conditions(self, site: Site) -> list[str]:

@@ -284,3 +284,9 @@ def test_what_workers_print_needs_no_rich() -> None:
     """It would cost each of them a part of a second."""
     program = "import sys, embcheck.report.failure; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_plugin_needs_nothing_but_pytest() -> None:
+    """Every session of pytest where embcheck is installed loads it."""
+    program = "import sys, embcheck.runner.plugin; sys.exit(not {'torch', 'numpy', 'hypothesis'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -11,34 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from embcheck.core import aliases
-from embcheck.core.accounting import Selection
-from embcheck.core.declaration import configured
-from embcheck.core.item import PROFILES, Item, all_items, items_of
-from embcheck.core.law import FAMILIES
-from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check, load_all
-from embcheck.core.machine import Machine, here
 from embcheck.core.options import PYTEST, options_of
-from embcheck.core.processes import give_back_memory, keep_few_kernels
-from embcheck.core.verdict import Status, witness_law
-from embcheck.engine.crashes.isolate import fork
-from embcheck.record.compare import Baseline, Former
-from embcheck.record.record import read
-from embcheck.record.store import store_of
-from embcheck.report.failure import violations
-from embcheck.runner.run import Batch, Settings, UsageError, shard_of
 from embcheck.runner.watched import is_worker, watched
-from embcheck.subject.collect import load_families, load_modes, statements
 
-_LEDGER: pytest.StashKey[Ledger] = pytest.StashKey()
-_BASELINE: pytest.StashKey[Baseline] = pytest.StashKey()
-_TOLD: pytest.StashKey[bool] = pytest.StashKey()
+if TYPE_CHECKING:
+    from embcheck.core.item import Item
+    from embcheck.core.ledger import Ledger
+    from embcheck.core.machine import Machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,45 +38,81 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @contextmanager
 def _refusing() -> Iterator[None]:
     """What is wrong with a setting, a subject or a ledger is a usage error of pytest's."""
+    from embcheck.core.ledger import LedgerError
+    from embcheck.runner.run import UsageError
+
     try:
         yield
     except (LedgerError, UsageError) as error:
         raise pytest.UsageError(f"embcheck: {error}") from None
 
 
-def settings_of(config: pytest.Config) -> Settings:
+def settings_of(config: pytest.Config) -> Any:
+    """The session's settings.
+
+    Raises:
+        pytest.UsageError: for a profile or device that does not exist.
+    """
+    from embcheck.runner.run import Settings
+
     given = {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
     with _refusing():
         return Settings.of(given).checked()
 
 
 def ledger_of(config: pytest.Config) -> Ledger:
-    """The entries in force for the installed torch."""
-    if _LEDGER not in config.stash:
+    """The entries in force for the installed torch.
+
+    Raises:
+        pytest.UsageError: for a ledger that can't be read.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from embcheck.core.ledger import Ledger, load_all
+
+    held: Ledger | None = config.stash.get(_LEDGER, None)
+    if held is None:
         try:
             with _refusing():
-                config.stash[_LEDGER] = load_all(settings_of(config).ledgers, version("torch"), date.today())
+                held = load_all(settings_of(config).ledgers, version("torch"), date.today())
         except PackageNotFoundError:
-            config.stash[_LEDGER] = Ledger()  # somebody else's session, in an environment without torch
-    return config.stash[_LEDGER]
+            held = Ledger()  # somebody else's session, in an environment without torch
+        config.stash[_LEDGER] = held
+    return held
+
+
+def ledger_here(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
+    return ledger_of(config).on(proved(config))
 
 
 def proved(config: pytest.Config) -> Machine:
     """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
     import torch
 
+    from embcheck.core.machine import here
+
     torch.set_num_threads(1)
     return here(settings_of(config).device)
 
 
-def former_of(config: pytest.Config, label: str) -> Former | None:
+def former_of(config: pytest.Config, label: str) -> Any:
     """Which of an item's cases failed in the baseline; nothing without one."""
     settings = settings_of(config)
     if settings.baseline is None:
         return None
-    if _BASELINE not in config.stash:
-        config.stash[_BASELINE] = Baseline(read(settings.baseline))
-    return config.stash[_BASELINE].former(label, settings.device)
+    from embcheck.record.compare import Baseline
+    from embcheck.record.record import read
+
+    held: Baseline | None = config.stash.get(_BASELINE, None)
+    if held is None:
+        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
+    return held.former(label, settings.device)
+
+
+_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
+_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
+_TOLD: pytest.StashKey[bool] = pytest.StashKey()
 
 
 def news(config: pytest.Config) -> Machine | None:
@@ -103,16 +124,14 @@ def news(config: pytest.Config) -> Machine | None:
 def pytest_configure(config: pytest.Config) -> None:
     if is_worker(config):
         return
+    from embcheck.core.ledger import SHIPPED
+
     settings = settings_of(config)
     ledger_of(config)
     with _refusing():
         settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
-        # A user's may speak of laws or facts that there are not; the shipped one is tested.
-        ledger, laws = ledger_of(config), {law.name for family in load_families().values() for law in family.laws}
-        with _refusing():
-            # Of a subject's families only those that speak of its kind are there.
-            check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
+        _check_regions(ledger_of(config), settings)
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
@@ -121,6 +140,21 @@ def pytest_configure(config: pytest.Config) -> None:
         from embcheck.runner.last_failed import LastFailed
 
         config.pluginmanager.register(LastFailed(session))
+
+
+def _check_regions(ledger: Ledger, settings: Any) -> None:
+    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested.
+
+    Raises:
+        pytest.UsageError: for the first such entry.
+    """
+    from embcheck.core.ledger import check
+    from embcheck.subject.collect import load_families
+
+    laws = {law.name for family in load_families().values() for law in family.laws}
+    with _refusing():
+        # Of a subject's families only those that speak of its kind are there.
+        check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -134,10 +168,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if is_worker(metafunc.config) and {"embcheck_item", "embcheck_entry"}.intersection(metafunc.fixturenames):
+        from embcheck.core.processes import keep_few_kernels
+
         keep_few_kernels()  # before torch makes its first one
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
+        from embcheck.core.item import PROFILES, items_of
         from embcheck.modes.mode import modes_of
+        from embcheck.subject.collect import load_families, load_modes
 
         settings = settings_of(metafunc.config)
         if settings.subject:
@@ -152,7 +190,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
                 items = items_of(family, metafunc.function.engine, profile, modes, subject)
         metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
     elif "embcheck_entry" in metafunc.fixturenames:
+        from embcheck.core.declaration import configured
+        from embcheck.core.item import PROFILES
         from embcheck.modes.mode import running
+        from embcheck.subject.collect import load_modes
 
         settings, ledger = settings_of(metafunc.config), ledger_of(metafunc.config)
         subject = configured(Path.cwd()).get(settings.subject, settings.subject) if settings.subject else ""
@@ -168,9 +209,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves this shard's share: every N-th of what was selected, so that every shard has some of each family.  What is
     to run is noted, so that what does not run is missed."""
+    from embcheck.core.accounting import Selection
+
     selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
     if text:
+        from embcheck.runner.run import shard_of
+
         number, count = shard_of(text)
         config.hook.pytest_deselected(items=[item for place, item in enumerate(items) if place % count != number - 1])
         items[:] = items[number - 1 :: count]
@@ -185,6 +230,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What is to judge forks before it runs a case: cases that may end their process are executed in forks of that."""
     if not session.config.option.collectonly and any(map(_label, session.items)):
+        from embcheck.engine.crashes.isolate import fork
+        from embcheck.subject.collect import load_families
+
         with suppress(Exception):  # a file of laws that can't be imported is told elsewhere
             load_families()
             fork()
@@ -196,6 +244,8 @@ def _label(test: pytest.Item) -> str:
     asked = chosen.params if chosen is not None else {}
     item, entry = asked.get("embcheck_item"), asked.get("embcheck_entry")
     if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
+        from embcheck.core.verdict import witness_law
+
         return witness_law(entry.name)
     return str(getattr(item, "label", ""))
 
@@ -205,8 +255,15 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
     """Runs the test's item and fails with the violations, if there are any."""
 
     def judge() -> None:
+        from embcheck.core.item import PROFILES, all_items
+        from embcheck.core.law import FAMILIES
+        from embcheck.core.processes import give_back_memory
         from embcheck.engine.run_item import run_item
         from embcheck.modes.mode import modes_of
+        from embcheck.record.store import store_of
+        from embcheck.report.failure import violations
+        from embcheck.runner.run import Batch
+        from embcheck.subject.collect import statements
 
         config = request.config
         settings = settings_of(config)
@@ -219,7 +276,7 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
                 embcheck_item,
                 profile,
                 settings.seed,
-                ledger_of(config).on(proved(config)),
+                ledger_here(config),
                 device=settings.device,
                 before=before,
                 probe=probe,
@@ -245,20 +302,16 @@ def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], 
 def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[], None]:
     """Runs a ledger entry's witness and fails if it no longer shows the violation."""
 
-    def look_at_it() -> None:
+    def check() -> None:
+        from embcheck.core.verdict import Status
         from embcheck.engine.witness import look, statement
+        from embcheck.runner.run import Batch
 
         settings = settings_of(request.config)
-        verdict = look(
-            embcheck_entry,
-            settings.device,
-            ledger=ledger_of(request.config),
-            surveyed=settings.witnesses == "all",
-            strict=settings.strict,
-            machine=proved(request.config),
-        )
+        how = {"surveyed": settings.witnesses == "all", "strict": settings.strict, "machine": proved(request.config)}
+        verdict = look(embcheck_entry, settings.device, ledger=ledger_of(request.config), **how)
         Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
         if verdict.status == Status.VIOLATED:
             pytest.fail("\n".join(verdict.reasons), pytrace=False)
 
-    return look_at_it
+    return check

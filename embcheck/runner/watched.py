@@ -1,4 +1,7 @@
-"""What surrounds an item that a process judges: torch's settings and, in a worker, the crash slot and the run's folder."""
+"""What surrounds an item that a process judges: torch's settings and, in a worker, the crash slot and the run's folder.
+
+The plug-in loads it in every pytest session, so it imports neither torch nor the laws before an item is judged.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from embcheck.core.law import FAMILIES
-from embcheck.core.processes import end_with_parent, temporary_files_in
-from embcheck.engine.crashes.isolate import probe, ready
-from embcheck.engine.crashes.slot import Deaths, Slot
-
 if TYPE_CHECKING:
     from embcheck.engine.tally import Probe
 
-_SLOT: pytest.StashKey[Slot] = pytest.StashKey()
+_SLOT: pytest.StashKey[Any] = pytest.StashKey()
 
 
 def is_worker(config: pytest.Config) -> bool:
@@ -43,6 +41,11 @@ def watched(
     if not is_worker(config):
         yield None, None
         return
+    from embcheck.core.law import FAMILIES
+    from embcheck.core.processes import end_with_parent, temporary_files_in
+    from embcheck.engine.crashes.isolate import probe, ready
+    from embcheck.engine.crashes.slot import Deaths, Slot
+
     inputs: dict[str, Any] = config.workerinput  # type: ignore[attr-defined]
     folder = Path(inputs["embcheck_run"])
     with temporary_files_in(folder):
