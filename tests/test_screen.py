@@ -288,5 +288,7 @@ def test_what_workers_print_needs_no_rich() -> None:
 
 def test_the_plugin_needs_nothing_but_pytest() -> None:
     """Every session of pytest where embcheck is installed loads it."""
-    program = "import sys, embcheck.runner.plugin; sys.exit(not {'torch', 'numpy', 'hypothesis'}.isdisjoint(sys.modules))"
+    program = (
+        "import sys, embcheck.runner.plugin; sys.exit(not {'torch', 'numpy', 'hypothesis'}.isdisjoint(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
