@@ -153,7 +153,10 @@ def bounded(
     }
     layer.eval()
     seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
-    return seen | {"resting": torch.equal(u, seen["u"]) and torch.equal(v, seen["v"])}
+    # In half precision u and v may be NaN.
+    return seen | {
+        "resting": all(torch.allclose(*pair, 0, 0, equal_nan=True) for pair in ((u, seen["u"]), (v, seen["v"])))
+    }
 
 
 def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
