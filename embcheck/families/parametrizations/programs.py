@@ -154,9 +154,8 @@ def bounded(
     layer.eval()
     seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
     # In half precision u and v may be NaN.
-    return seen | {
-        "resting": all(torch.allclose(*pair, 0, 0, equal_nan=True) for pair in ((u, seen["u"]), (v, seen["v"])))
-    }
+    pairs = (u, seen["u"]), (v, seen["v"])
+    return seen | {"resting": all(torch.equal(now.nan_to_num(), then.nan_to_num()) for now, then in pairs)}
 
 
 def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
