@@ -155,7 +155,7 @@ def bounded(
     seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
     # In half precision u and v may be NaN.
     pairs = (u, seen["u"]), (v, seen["v"])
-    return seen | {"resting": all(torch.equal(now.nan_to_num(), then.nan_to_num()) for now, then in pairs)}
+    return seen | {"resting": all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)}
 
 
 def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, upstream: Tensor) -> dict[str, Any]:
