@@ -286,9 +286,9 @@ def test_what_workers_print_needs_no_rich() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_the_plugin_needs_nothing_but_pytest() -> None:
-    """Every session of pytest where embcheck is installed loads it."""
-    program = (
-        "import sys, embcheck.runner.plugin; sys.exit(not {'torch', 'numpy', 'hypothesis'}.isdisjoint(sys.modules))"
-    )
+@pytest.mark.parametrize("module", ["runner.plugin", "cli.main"])
+def test_what_is_loaded_first_needs_little(module: str) -> None:
+    """Every session of pytest where embcheck is installed loads the plug-in, and each completed word of a command the other."""
+    heavy = {"torch", "numpy", "hypothesis"}
+    program = f"import sys, embcheck.{module}; sys.exit(not {heavy!r}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -16,7 +16,8 @@ from embcheck.audit.finding import Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing, show
 from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
-from embcheck.cli.usage import keep_failures, refuse
+from embcheck.cli.recording import keep_failures
+from embcheck.cli.usage import refuse
 from embcheck.core.files import write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files

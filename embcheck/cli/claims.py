@@ -10,7 +10,8 @@ import typer
 
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.cli.parameters import with_options
-from embcheck.cli.usage import INTERNAL, NOTHING, close_record, keep_failures, open_record, refuse
+from embcheck.cli.recording import close_record, keep_failures, open_record
+from embcheck.cli.usage import INTERNAL, NOTHING, refuse
 from embcheck.core.facts import closest
 from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.machine import here

@@ -1,20 +1,14 @@
-"""What commands share: exit codes, how bad input is refused, and the record and kept failures of those that do without pytest."""
+"""What all commands share: exit codes, and how bad input is refused."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
-from embcheck.core.verdict import Counterexample
-from embcheck.record.record import Record, RecordError, Writer, read
-from embcheck.record.store import keep
+from embcheck.record.record import Record, RecordError, read
 
 if TYPE_CHECKING:
     from embcheck.core.law import Family, Law
@@ -58,36 +52,3 @@ def law_named(name: str) -> tuple[Family, Law]:
     if name not in known:
         refuse(f"no law {name!r}; {closest(name, known) or 'see `embcheck laws`'}")
     return known[name]
-
-
-def open_record(report: Path | None, settings: Any, around: dict[str, Any]) -> Writer | None:
-    """The record in a folder, its header written; None without a folder; one that can't be written is refused."""
-    if report is None:
-        return None
-    try:
-        writer = Writer(report / "record.ndjson")
-    except OSError as error:
-        refuse(f"can't write the report to {report}: {error.strerror or error}; name a writable folder")
-    texts = {name: str(value) for name, value in vars(settings).items() if value is not None}
-    writer.header(settings=texts, arguments=sys.argv[1:], **around)
-    return writer
-
-
-def close_record(writer: Writer | None, code: int) -> int:
-    """Says where the record is and closes it.  A record that is cut off makes an exit code of 0 an internal error."""
-    if writer is None:
-        return code
-    typer.echo(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
-    writer.close()
-    return INTERNAL if writer.broken and not code else code
-
-
-def keep_failures(found: Iterable[tuple[Counterexample, Machine]], store: Path, **more: Any) -> Path | None:
-    """Keeps counterexamples with their scripts for ``embcheck replay``; None if that can't be written."""
-    try:
-        for example, machine in found:
-            keep(example, store, torch=version("torch"), machine=machine.to_dict(), **more)
-    except OSError as error:
-        typer.echo(f"embcheck: failures can't be kept in {store}: {error.strerror}", err=True)
-        return None
-    return store
