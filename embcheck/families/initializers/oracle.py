@@ -261,11 +261,11 @@ def drawn_from(
         return Difference("range", beyond.path, beyond.raw, 0.0, words)
     far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
     if far <= most:
-        last = found.derived(f"({{}}.double().frexp().mantissa * {2.0**fmt.precision} % 2).any().item()")
-        if isinstance(spread, Spread) and not spread.uniform and values.size >= _MANY and not last.raw:
-            return Difference(
-                "digits", last.path, False, True, f"none of {values.size} numbers has the last digit of {fmt.name}"
-            )
+        if isinstance(spread, Spread) and not spread.uniform and values.size >= _MANY:
+            last = found.derived(f"({{}}.double().frexp().mantissa * {2.0**fmt.precision} % 2).any().item()")
+            if not last.raw:
+                words = f"none of {values.size} numbers has the last digit of {fmt.name}"
+                return Difference("digits", last.path, False, True, words)
         return Holds(float(far / most))
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
     path = distance_in_torch(f"{found.path}{part}", values.size, spread)
