@@ -59,6 +59,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("padding=middle & all_padding", "first_row=False & last_row=False"),
     ("padding=last & all_padding", "first_row=False"),
     ("num_embeddings<=1 & numel>=1", "first_row & last_row"),
+    ("bags<=1 & largest_bag<=1", "several_in_bags=False"),
     ("bags<=1 & empty_bags>=1", "largest_bag=0"),
     ("bags<=2 & empty_bags>=2", "largest_bag=0"),
     ("bags<=1 & empty_first", "empty_last"),

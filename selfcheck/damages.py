@@ -24,6 +24,7 @@ _NOTHING = {
     **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),  # which is a word there
     "func.jvp": ("give(strict",),
     "sparse_adam.": ("spill(grads)",),  # which are sparse
+    "adam.fused": ("give(capturable=",),  # which it takes for consistency alone
     **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),  # which can't require grad
     # It gives a number without a graph, and that a vector.
     "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
@@ -112,7 +113,10 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     # It lists one part once, and a shared one twice.
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),
-    ("sgd.", ("skip(states)",), ("momentum>0",)),  # else there are none
+    ("Module.named_parameters ", ("reverse",), ("several_names",)),
+    ("F.linear ", ("ulp(", "nan("), ("gives_elements",)),
+    ("sgd.", ("skip(states)", "give(dampening=zero)"), ("momentum>0",)),  # else there are none
+    ("nadam.", ("give(momentum_decay=zero)",), ("beta1>0",)),  # which it makes smaller
     ("func.grad_and_value ", (*_ROWS, "restride"), ("has_aux",)),  # else the value comes last, which is a number
     *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _LAID.items()),
     # All else that goes in are buffers.

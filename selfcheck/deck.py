@@ -46,7 +46,8 @@ _LEAST = 0.0003
 
 #: The kinds of aimed cases in the order in which they are chosen, each beside those before it, with what chooses them.
 AIMED: Mapping[str, Callable[..., reach.Aimed]] = {
-    "kernels": reach.aimed, "entries": reach_entries.more, "graphs": reach_graphs.more, "early": reach_entries.early,
+    "kernels": reach.aimed, "entries": reach_entries.more, "graphs": reach_graphs.more, "steps": reach_entries.steps,
+    "early": reach_entries.early,
 }  # fmt: skip
 
 Feature = Hashable

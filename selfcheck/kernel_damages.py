@@ -91,7 +91,7 @@ _BACKWARDS = (
 )
 _SCALING = ("embedding_dense_backward", "_embedding_bag_dense_backward")
 #: Tokens that are not all alike.
-_SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False")
+_SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False", "several_in_bags")
 
 #: Damages of kernels.
 DAMAGES: Mapping[str, Damage] = {

@@ -33,7 +33,7 @@ from selfcheck.tensor_plans import (
 _VALUES = ("value", "transform")
 #: How the names of facts of a dtype begin.
 _NAMES = ("", *(f"{name}_" for name in (
-    "params", "data", "self", "weight", "tensor", "param", "input", "embeddings",
+    "to", "params", "data", "self", "weight", "tensor", "param", "input", "embeddings",
     "x", "weight_v", "X", "outputs", "args", "primals",
 )))  # fmt: skip
 

@@ -19,7 +19,7 @@ from selfcheck import reach_steps, runner
 from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
-from selfcheck.drawn import faults
+from selfcheck.drawn import Fault, faults
 from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
@@ -125,6 +125,8 @@ DRAWN = (
         share=8,
     ),
 )
+#: Steps that *gate* runs beside those: so many are built for each formula of core, and looked at for so many conditions of each.
+_STEPS_BUILT, _STEPS_TIMES, _STEPS_BUDGET = 150, 1500, 8000.0
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
     Drawn(
@@ -186,6 +188,22 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     return taken
 
 
+def steps(jobs: int, ledger: Ledger, say: Any) -> Aimed:
+    """For *gate* those of the cases built for other faults of formulas that add most for their cost."""
+    taken: Aimed = defaultdict(list)
+    sites = _of_core(frozenset(ENTRIES) & _FORMULAS)
+    wanted = drawn(_SEED, _STEPS_TIMES, "core", sites)
+    base = deck("gate", 0, ("param_groups", "tied_training"))[0]
+    others = _built(
+        Candidates(ledger), [fault for site in sites for fault in faults(_STEPS_BUILT, _SEED, site, "core")]
+    )
+    hits = met(recorded([*base, *others], jobs, [*sites]), wanted)
+    had = counted(hits[: len(base)], len(wanted))
+    for each in _best(others, hits[len(base) :], had, _STEPS_BUDGET, say):
+        taken[each.family.name, each.mode.name, "gate"].append(each.case)
+    return taken
+
+
 def early(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     """For *quick*, of what is aimed in *gate*, what adds most to its own cases for its cost."""
     taken: Aimed = defaultdict(list)
@@ -227,13 +245,18 @@ def _random_case(family: Family, number: int) -> Any:
     return family.space.random(Stream(stream.derive("entries", family.name, number), 64))
 
 
+def _built(made: Candidates, wanted: Iterable[Fault]) -> list[Candidate]:
+    """Cases that are built for faults of formulas."""
+    built = reach_steps.built(wanted, others=_OTHERS)
+    return [each for each in (made.fitted("param_groups", case) for case in built) if each is not None]
+
+
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
     wanted = [
         fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of) if fault.site in part.sites
     ]
     base, made = deck("gate", 0, part.families)[0], Candidates(ledger)
-    built = reach_steps.built(wanted, others=_OTHERS) if part.built else ()
-    others = [each for each in (made.fitted("param_groups", case) for case in built) if each is not None]
+    others = _built(made, wanted) if part.built else []
     for name in part.families if part.looked_at else ():
         every = deck("full", 0, (name,))[0]
         others += [

@@ -205,7 +205,8 @@ def test_what_quick_has_of_gates_aimed_cases_is_run_once() -> None:
     assert {"module_traversal", "param_groups", "gradient"} <= early.keys()
     for name, cases in early.items():
         gate = kept[name]["modes"]["eager"]["gate"]
-        assert all(case in [*gate.get("kernels", ()), *gate.get("entries", ())] for case in cases)
+        aimed = [case for kind in deck.AIMED for case in gate.get(kind, ())]
+        assert all(case in aimed for case in cases)
         chosen = deck.chosen(FAMILIES[name], "eager", "gate")
         assert chosen is not None
         assert len(chosen.aimed) == len(set(chosen.aimed))
@@ -234,7 +235,7 @@ def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
     monkeypatch.setattr(command, "chosen", rows)
     monkeypatch.setattr(command, "_apart", at_once)
-    modes = zip(deck.AIMED, ("eager", "eager", "decompositions", "no_grad"), strict=True)
+    modes = zip(deck.AIMED, ("eager", "eager", "decompositions", "vmap", "no_grad"), strict=True)
     monkeypatch.setattr(command, "AIMED", {kind: lambda *told, mode=mode: at(mode)(*told) for kind, mode in modes})
     command.main()
     whole = file.read_text()

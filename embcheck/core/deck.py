@@ -106,8 +106,9 @@ def _read(where: Any) -> Any:
 
 
 _ENUMERATED = ("small", "product", "rows")
-#: Aimed cases are kept by what chose them: for kernels, for entries in Python and for graphs, and what *quick* has of *gate*'s.
-AIMED = ("kernels", "entries", "graphs", "early")
+#: Aimed cases are kept by what chose them: for kernels, for entries in Python, for graphs and for steps, and what *quick* has of
+#: *gate*'s.
+AIMED = ("kernels", "entries", "graphs", "steps", "early")
 #: Tiers, each of which has what is chosen for those before; for *full* there are aimed cases alone.
 _TIERS = ("quick", "gate", "full")
 

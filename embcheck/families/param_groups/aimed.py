@@ -35,6 +35,8 @@ _LARGE = 1024
 _SWITCHES = ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay", "differentiable")
 #: Values of flags that show what is done with them, instead of all.
 _SHOWN: Mapping[str, tuple[Any, ...]] = {"lr": (0.5, 0.5, 1, 2.0, 2.0**-4)}
+#: The same of Muon, which divides by no less than that: more than most gradients' norms.
+_EPS_OF_MUON = (2.0**-20, 64.0)
 _ALWAYS = ("lr", "betas", "eps", "lambd", "alpha", "rho", *_SWITCHES)
 _NEVER = ("foreach", "fused", "capturable")
 #: How often a shape is drawn before a wish is given up.
@@ -60,6 +62,8 @@ def step_case(
     own = own if count > 1 and draws.chance(2) and place < count - 1 else {}
     never = (*_NEVER, "differentiable", *["initial_accumulator_value"] * (path == "fused"))  # see the ledger
     own = {flag: value for flag, value in own.items() if flag not in never}
+    if flags.get("eps") == _EPS_OF_MUON[1]:
+        own.pop("momentum", None)  # as below
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
@@ -84,7 +88,10 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
         if flag in _NEVER or (flag == "differentiable" and (path or not (wish.asks(flag) or draws.chance(8)))):
             continue
         if flag in _ALWAYS or wish.asks(flag) or draws.chance(2):
-            flags[flag] = wish.choice(flag, _SHOWN.get(flag, values))
+            shown = _EPS_OF_MUON if (name, flag) == ("Muon", "eps") else _SHOWN.get(flag, values)
+            flags[flag] = wish.choice(flag, shown)
+    if flags.get("eps") == _EPS_OF_MUON[1]:
+        flags["momentum"] = 0  # an average of gradients is smaller than their sum, which the documentation divides
     if flags.get("nesterov") and name == "SGD":
         likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
         flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
@@ -116,8 +123,7 @@ def _group(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
     """
     draws = wish.draws
     count = wish.number("params", (1, 1, 2, 2, 3, 4), 1, 5)
-    # Of Muon's products in half precision there is no bound.
-    dtypes = ("float32", "float64") if name == "Muon" else tuple(FORMATS)
+    dtypes = tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
     # Fused kernels walk flat memory (see the ledger): half of their steps are of such as lie alike.

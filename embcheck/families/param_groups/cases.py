@@ -311,6 +311,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "one_starts_late": len(firsts) > 1,
             "zero_rate": ("lr", 0) in set_to,
             "plain_momentum": ("nesterov", False) in set_to,
+            "clamped_average": self.optimizer == "Muon"
+            and any(
+                options["eps"] >= 1 and options["momentum"] for options in map(self.options, range(len(self.members)))
+            ),
             "in_bfloat16": any(member.dtype == "bfloat16" for member in self.members),
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
