@@ -100,6 +100,13 @@ def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
+def steps_of_an_average(case: Any, seen: Elements) -> Any:
+    """The buffer averages the gradients: it is the documented sum of 1 − momentum times each."""
+    values, bounds = case.due(_member(seen), 1 - case.options(_member(seen))["momentum"])
+    return (np.abs(seen.got - values) <= bounds).all()
+
+
+@of_elements
 def stepped_as_flat_memory(case: Any, seen: Elements) -> Any:
     """The place of each element in memory is stepped with the gradient that lies in the same one, as far as there are elements."""
     values, bounds = case.due_of_flat_memory(_member(seen))

@@ -269,9 +269,12 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         fused = self.path == "fused" and not self.sparse
         return fused and any(0 not in m.shape and not flat_memory.in_place(*m[::2], self.lie) for m in self.members)
 
-    def due(self, member: int) -> tuple[Floats, Floats]:
-        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
-        return self._stepped(member, self.gradient(member))
+    def due(self, member: int, share: float = 1.0) -> tuple[Floats, Floats]:
+        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds.
+
+        With a ``share`` they are those of so much of each gradient.
+        """
+        return self._stepped(member, share * self.gradient(member))
 
     def due_of_flat_memory(self, member: int) -> tuple[Floats, Floats]:
         """The same if parameter and gradient are walked as flat memory, up to as many places as there are elements."""
