@@ -98,9 +98,11 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("F.embedding", ("give(padding_idx=none)",), ("input_numel>=1", "weight_numel>=1")),
     # Else nothing is rescaled.
     ("F.embedding", ("give(norm_type=double)", "give(max_norm="), ("max_norm>0", "input_numel>=1", "weight_numel>=1")),
-    ("F.embedding", ("give(weight=memory)",), ("weight_numel>=1",)),
+    ("F.embedding", ("give(weight=memory)",), ("weight_numel>=2",)),
+    ("F.embedding", ("give(sparse=", "give(scale_grad_by_freq="), ("weight_frozen=False",)),
     ("F.embedding_bag ", ("give(include_last_offset=",), ("input_rank=1",)),  # of a batch it says nothing
     ("Module.zero_grad ", ("drop(gradient)",), ("set_to_none=False",)),  # else there are none
+    ("Module.zero_grad ", ("give(set_to_none=not)",), ("grads>=1",)),
     # A table of nothing gives zeros, and one element lies where it lies.
     ("F.linear ", ("give(input=memory)",), ("weight_numel>=1", "input_numel>=2")),
     ("F.linear ", ("restride",), ("input_rank>=2",)),
@@ -117,6 +119,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("F.linear ", ("ulp(", "nan("), ("gives_elements",)),
     ("sgd.", ("skip(states)", "give(dampening=zero)"), ("momentum>0",)),  # else there are none
     ("nadam.", ("give(momentum_decay=zero)",), ("beta1>0",)),  # which it makes smaller
+    *((name, ("give(decoupled_weight_decay=",), ("weight_decay>0",)) for name in ("adam.", "nadam.", "radam.")),
     ("func.grad_and_value ", (*_ROWS, "restride"), ("has_aux",)),  # else the value comes last, which is a number
     *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _LAID.items()),
     # All else that goes in are buffers.

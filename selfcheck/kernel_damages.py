@@ -113,7 +113,7 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("zero(padding)", _zero_padding, needs=("padding_hit",), at=("embedding",)),
         given("padding_idx", "none", lambda padding: -1, _BACKWARDS, needs=("padding_hit",)),
         given("scale_grad_by_freq", "other", lambda scaled: not scaled, _SCALING, needs=("max_count>=2",)),
-        Damage("give(mode=other)", give=_other_mode, needs=("per_sample_weights=False",), at=_BAGS),
+        Damage("give(mode=other)", give=_other_mode, needs=("per_sample_weights=False", "largest_bag>=2"), at=_BAGS),
         given("per_sample_weights", "none", lambda samples: None, _BAGS, needs=("per_sample_weights",)),
         given("indices", "first", _first_again, needs=_SEVERAL),
         given("indices", "sorted", _sorted, ("embedding", *_BACKWARDS), needs=_SEVERAL),  # where their order matters

@@ -148,14 +148,15 @@ def row_norms_do_not_exceed_max_norm(case: MaxNormCase, out: Outcome) -> Finding
 @max_norm.law(
     "The lookup returns the rows of the rescaled weight.",
     source="nn.Embedding: max_norm; F.embedding: this will modify weight in-place",
-    must_cover={"over", "bag", "rank>=4"},
+    must_cover={"over", "bag", "bag & padding_hit", "rank>=4"},
 )
 def max_norm_is_applied_before_lookup(case: MaxNormCase, out: Outcome) -> Finding:
-    rows = out.after.values[case.tokens].reshape(*case.shape, case.embedding_dim)
+    shape = (*case.shape, case.embedding_dim)
     if case.entry.startswith("bag"):
-        return same(out.value, rows) if np.isfinite(rows).all() else UNASKED
-    bits = out.after.bits[case.tokens].reshape(rows.shape)
-    return identical(out.value, bits)
+        # A bag of padding alone is empty: zeros.
+        rows = np.where(case.counted[:, None], out.after.values[case.tokens], 0.0)
+        return same(out.value, rows.reshape(shape)) if np.isfinite(rows).all() else UNASKED
+    return identical(out.value, out.after.bits[case.tokens].reshape(shape))
 
 
 @max_norm.law(
@@ -178,7 +179,7 @@ def max_norm_rescaling_is_not_differentiated(case: MaxNormCase, out: Outcome) ->
 )
 def per_sample_weights_gradient_uses_rescaled_rows(case: MaxNormCase, out: Outcome) -> Finding:
     rows, width = floats(out.after)[case.tokens], case.embedding_dim
-    terms = np.where(np.isfinite(rows), rows, 0.0) * case.upstream_values
+    terms = np.where(np.isfinite(rows) & case.counted[:, None], rows, 0.0) * case.upstream_values
     judged = np.isfinite(rows).all(1) & (np.abs(terms).sum(1) < 2.0**case.format.emax)  # the others may overflow
     terms = terms[judged]
     limit = bound.scaled_sum(width + 1, case.format.unit_roundoff + 2.0**-53) * np.abs(terms).sum(1)

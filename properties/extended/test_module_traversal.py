@@ -127,7 +127,10 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
 def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -> Finding:
     modes = [not case.evaluating] * len(case.modules("", True))
     modes[-1] ^= case.mixed
-    return same(out.modes, [modes, [case.evaluating] * len(modes), [True] * 2])
+    return every(
+        same(out.modes, [modes, [case.evaluating] * len(modes), [True] * 2]),
+        is_true(out.trained, "train() changed a number, or which Parameters learn"),
+    )
 
 
 @law(

@@ -254,8 +254,8 @@ def parametrized(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
 
 
 _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"})
-#: A bag leaves padding out of its sum, and has a frequency of its own.
-_BAG = frozenset({"max_norm", "norm_type", "sparse"})
+#: A bag has a frequency of its own.
+_BAG = frozenset({"padding_idx", "max_norm", "norm_type", "sparse"})
 _BAGS: dict[str, Build] = named(
     {
         "bag_sum": lambda weight, **flags: bagged(weight, mode="sum", **flags),

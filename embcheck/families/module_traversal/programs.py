@@ -31,6 +31,7 @@ from embcheck.families.module_traversal.uses import (
     copied,
     dtype_of,
     linked,
+    negate,
     parametrized,
     pictured,
     shallow,
@@ -52,9 +53,12 @@ def traversed(
     turn: int,
     table: Tensor,
 ) -> dict[str, Any]:
+    kept = list[bool]()
+
     def start(weight: Tensor = table) -> tuple[Module, dict[str, Any]]:
         model, made = built(nodes, frozen, weight, turn)
-        model.train(not evaluating)
+        kept.append(keeps(model, lambda: model.train(not evaluating), "training"))
+        negate(model)  # as they were given
         if mixed:
             list(model.modules())[-1].training = evaluating
         if grads:
@@ -72,7 +76,7 @@ def traversed(
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
-    seen["states"] = [state_listing(model, made, prefix, kept) for kept in (False, True)]
+    seen["states"] = [state_listing(model, made, prefix, keep_vars) for keep_vars in (False, True)]
     seen |= state_forms(model, prefix) | {
         "flags": gradient_flags(model, grads == "sparse", turn),
         "modes": modes(model, evaluating),
@@ -82,7 +86,7 @@ def traversed(
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
     seen |= {"emptied": emptied(start(lying_as(table))[0])} if turn % 2 else {}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
-    return seen
+    return seen | {"trained": all(kept)}
 
 
 def lying_as(table: Tensor) -> Tensor:

@@ -123,7 +123,8 @@ def _group(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
     """
     draws = wish.draws
     count = wish.number("params", (1, 1, 2, 2, 3, 4), 1, 5)
-    dtypes = tuple(FORMATS)
+    # Of Muon's steps in bfloat16 without nesterov the ledger excuses any.
+    dtypes = ("float32", "float64", "float16") if name == "Muon" else tuple(FORMATS)
     first = wish.choice("params_dtype", dtypes)
     mixed = draws.chance(4) if not wish.asks("params_mixed") else wish.choice("params_mixed", (False, True))
     # Fused kernels walk flat memory (see the ledger): half of their steps are of such as lie alike.
