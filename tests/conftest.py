@@ -31,7 +31,7 @@ GROUPS = (
     ),
     ("audit_factories", "crash", "processes"),
     ("right_layers", "subject_layers"),
-    *(("completion",), ("drawn_faults",), ("fork_server",), ("known",), ("stored_scripts",)),
+    *(("completion",), ("drawn_faults",), ("fork_server",), ("stored_scripts",)),
 )
 
 #: Small cases of which one is left, and flags whose product is taken: to bring cases to a layer, and to choose those that
