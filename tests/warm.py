@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
@@ -171,7 +172,8 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     vars(importlib.import_module("embcheck.engine.crashes.crash")).update(exit_statuses=statuses)
     isolate = importlib.import_module("embcheck.engine.crashes.isolate")
     vars(isolate).update(Started=functools.partial(_isolating, isolate.Forked, isolate.Started))
-    vars(importlib.import_module("embcheck.runner.fork_server")).update(start=_ForkServer)
+    fork_server = importlib.import_module("embcheck.runner.fork_server")
+    fork_server.subprocess = SimpleNamespace(Popen=_ForkServer, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -187,13 +189,15 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
 class _ForkServer:
     """The server of a run as a fork of this process, which has run nothing: another that is started imports torch for seconds."""
 
-    def __init__(self, listener: socket.socket, modules: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **_: object) -> None:
+        *_, descriptor = (place for place, word in enumerate(command) if word == str(pass_fds[0]))
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 for number in (0, 1):
                     os.dup2(os.open(os.devnull, os.O_RDWR), number)
-                importlib.import_module("embcheck.runner.fork_server").serve(listener, modules)
+                listener = socket.socket(fileno=pass_fds[0])
+                importlib.import_module("embcheck.runner.fork_server").serve(listener, command[descriptor + 1 :])
             os._exit(0)
 
     def terminate(self) -> None:
