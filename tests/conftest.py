@@ -27,9 +27,9 @@ HERE = Path(__file__).parent
 GROUPS = (
     (
         *("accounting", "bench", "cli", "docs", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
-        *("kept", "mode", "screen", "strategies", "subject"),
+        *("kept", "levels", "mode", "processes", "screen", "strategies", "subject"),
     ),
-    ("audit_factories", "crash", "processes"),
+    ("audit_factories", "crash"),
     ("right_layers", "subject_layers"),
     *(("completion",), ("drawn_faults",), ("fork_server",), ("stored_scripts",)),
 )

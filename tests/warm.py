@@ -5,12 +5,14 @@ own is needed by what is set before torch or embcheck is imported (a CPU level, 
 """
 
 import atexit
+import concurrent.futures
 import contextlib
 import functools
 import gc
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import runpy
 import signal
@@ -174,6 +176,10 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     vars(isolate).update(Started=functools.partial(_isolating, isolate.Forked, isolate.Started))
     fork_server = importlib.import_module("embcheck.runner.fork_server")
     fork_server.subprocess = SimpleNamespace(Popen=_ForkServer, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
+    if "selfcheck" in rest:
+        by_hand = importlib.import_module("selfcheck.by_hand")
+        pool = {"mp_context": multiprocessing.get_context("fork"), "initializer": by_hand._silenced}
+        vars(by_hand).update(_pool=functools.partial(concurrent.futures.ProcessPoolExecutor, 1, **pool))
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)
