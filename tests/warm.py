@@ -86,7 +86,8 @@ def scripts_alone(
 
 
 def statuses(scripts: Sequence[str], *_: object) -> list[int | None]:
-    """How scripts end, each in a fork of this process; a run starts another, which imports torch: see `test_known.py`."""
+    """How scripts end, each in a fork of this process; a run starts another, which imports torch: see
+    `test_stored_scripts.py`."""
     status = importlib.import_module("embcheck.engine.crashes.alone").status
     with tempfile.TemporaryDirectory() as folder:
         found = []
