@@ -196,15 +196,15 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
 class _ForkServer:
     """The server of a run as a fork of this process, which has run nothing: another that is started imports torch for seconds."""
 
-    def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **_: object) -> None:
-        *_, descriptor = (place for place, word in enumerate(command) if word == str(pass_fds[0]))
+    def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **more: object) -> None:
+        modules = command[command.index(str(pass_fds[0])) + 1 :]
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 for number in (0, 1):
                     os.dup2(os.open(os.devnull, os.O_RDWR), number)
                 listener = socket.socket(fileno=pass_fds[0])
-                importlib.import_module("embcheck.runner.fork_server").serve(listener, command[descriptor + 1 :])
+                importlib.import_module("embcheck.runner.fork_server").serve(listener, modules)
             os._exit(0)
 
     def terminate(self) -> None:
