@@ -211,7 +211,7 @@ HANGING = {
 def test_a_hang_is_told_by_the_time_that_was_used(tmp_path: Path, monkeypatch: Patch) -> None:
     """All at once, for most of them wait."""
     monkeypatch.setattr(exit_lines, "_CPU", 1)
-    monkeypatch.setattr(exit_lines, "_IDLE", 2)
+    monkeypatch.setattr(exit_lines, "_IDLE", 3)
     monkeypatch.setattr(exit_lines, "_NEXT_TO_NONE", 1)
     found = Difference("hang", "error", "hang", None, "no end")
     lines = ["import os, sys, threading, time", *exit_lines.imports(found), OTHERWISE, *exit_lines.in_a_child(found)]
