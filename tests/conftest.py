@@ -27,11 +27,11 @@ HERE = Path(__file__).parent
 GROUPS = (
     (
         *("accounting", "bench", "cli", "docs", "drawn_python_sites", "drawn_report", "exit", "gate", "junit"),
-        *("kept", "mode", "screen", "strategies", "subject"),
+        *("kept", "levels", "mode", "processes", "screen", "strategies", "subject"),
     ),
-    ("audit_factories", "crash", "processes"),
+    ("audit_factories", "crash"),
     ("right_layers", "subject_layers"),
-    *(("completion",), ("drawn_faults",), ("fork_server",), ("known",), ("stored_scripts",)),
+    *(("completion",), ("drawn_faults",), ("fork_server",), ("stored_scripts",)),
 )
 
 #: Small cases of which one is left, and flags whose product is taken: to bring cases to a layer, and to choose those that

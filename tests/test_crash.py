@@ -82,6 +82,11 @@ def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_pare
     assert eventually(lambda: not any(rank.exists() for rank in ranks))
 
 
+def test_of_a_program_that_ends_is_told_how_and_what_it_wrote() -> None:
+    done = attended([sys.executable, "-c", "print('so'); raise SystemExit(7)"], 60.0)
+    assert (done.returncode, done.stdout) == (7, "so\n")
+
+
 @pytest.mark.parametrize(
     ("program", "status"),
     [("[None for _ in iter(int, 1)]", None), ("import threading; threading.Event().wait()", None), (SLOW, 1)],

@@ -8,9 +8,11 @@ import pytest
 from test_cli import HERE, planted
 from warm import embcheck
 
-from embcheck.record.record import read
+from embcheck.record.record import Record, read
 
 ONE = ("run", "--profile", "quick", "-k", "lookup and scope and eager")
+QUICK = ("run", "--profile", "quick", "-k", "test_padding")
+HOLD = "exit code 0: every law holds, is known or not applicable"
 
 
 class Broken(NamedTuple):
@@ -43,15 +45,29 @@ def test_a_baseline_excuses_what_is_old_and_shows_it(broken: Broken, tmp_path: P
     assert embcheck("diff", old, tmp_path / "new").returncode == 0
 
 
-def test_shards_have_the_cases_of_the_whole(tmp_path: Path) -> None:
-    quick = ("run", "--profile", "quick", "-k", "padding and (scope or product)")
-    assert embcheck(*quick, "--report", tmp_path / "whole", *HERE).returncode == 0
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """The record of a run without workers."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = embcheck(*QUICK, "--report", folder, *HERE)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, HOLD), done.stdout
+    return read(folder / "record.ndjson")
+
+
+def test_workers_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
+    done = embcheck(*QUICK, "--report", tmp_path, "-n", "2")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, HOLD), done.stdout
+    footers = [record.footer or {} for record in (whole, read(tmp_path / "record.ndjson"))]
+    assert len({(footer["digest"], footer["cases"]) for footer in footers}) == 1
+
+
+def test_shards_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
     parts = [tmp_path / f"{number}" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
-        assert embcheck(*quick, "--shard", f"{number}/2", "--report", part, *HERE).returncode == 0
+        assert embcheck(*QUICK, "--shard", f"{number}/2", "--report", part, *HERE).returncode == 0
     done = embcheck("merge", *reversed(parts), "-o", tmp_path / "merged.ndjson")
     assert done.returncode == 0, done.stdout + done.stderr
-    whole, merged = read(tmp_path / "whole" / "record.ndjson"), read(tmp_path / "merged.ndjson")
+    merged = read(tmp_path / "merged.ndjson")
     assert whole.footer is not None
     assert merged.footer is not None
     assert [merged.footer[name] for name in ("digest", "cases")] == [whole.footer[name] for name in ("digest", "cases")]
@@ -63,7 +79,7 @@ def test_shards_have_the_cases_of_the_whole(tmp_path: Path) -> None:
     assert half.returncode == 1
     assert "incomplete: the run did not finish (no shard 2/2)" in half.stdout
     assert embcheck("merge", parts[0], parts[0], "-o", tmp_path / "twice.ndjson").returncode == 4
-    assert "no shard '3/2'" in embcheck(*quick, "--shard", "3/2").stderr
+    assert "no shard '3/2'" in embcheck(*QUICK, "--shard", "3/2").stderr
 
 
 def test_github_gets_annotations_and_a_summary(broken: Broken) -> None:

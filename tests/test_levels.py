@@ -4,7 +4,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from command import Command, Patch
 from records import EXAMPLE, MACHINES, VIOLATED, session_of, verdict, written
+from warm import python
 
 from embcheck.core import machine
 from embcheck.core.case import LookupCase
@@ -170,12 +170,10 @@ def test_a_process_proves_its_level(monkeypatch: Patch) -> None:
 @CHOOSING
 def test_no_import_of_laws_chooses_a_kernel() -> None:
     """A run's processes are forks of one that imported them: each reads the variables when it calls its first kernel."""
-    asked = (
-        "import os; from embcheck.subject.collect import load_families; load_families()",
-        "os.environ['ATEN_CPU_CAPABILITY'] = 'default'; import torch; print(torch.backends.cpu.get_cpu_capability())",
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "ATEN_CPU_CAPABILITY"}
-    done = subprocess.run([sys.executable, "-c", "\n".join(asked)], capture_output=True, text=True, env=environment)
+    asked = "import os; from embcheck.subject.collect import load_families; load_families()\n"
+    asked += "os.environ['ATEN_CPU_CAPABILITY'] = 'default'"
+    told = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    done = python("-c", f"{asked}\n{told}")
     assert done.stdout == "DEFAULT\n", done.stderr
 
 

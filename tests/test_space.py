@@ -174,17 +174,21 @@ def possible(space: Space, pair: Any) -> bool:
     return False
 
 
-def counted(space: Space) -> tuple[int, int, int]:
-    named = [[(name, repr(value)) for value in values] for name, values in space.axes.items()]
-    declared = {pair for one, other in itertools.combinations(named, 2) for pair in itertools.product(one, other)}
-    reached = {pair for case in space.cover(2, 0) for pair in pairs_of(space, case)}
-    lacked = [possible(space, pair) for pair in sorted(declared - reached)]
-    return len(declared & reached), sum(lacked), len(lacked) - sum(lacked)
+#: Of more pairs that a cover lacks it is told with --full alone which are possible: it takes seconds.
+MANY = 1000
 
 
 @pytest.mark.parametrize("name", [name for name in CORE if name != "tutorial_claims"])
-def test_the_cover_has_as_many_pairs_as_are_told(name: str) -> None:
-    assert counted(FAMILIES[name].space) == PAIRS[name]
+def test_the_cover_has_as_many_pairs_as_are_told(name: str, full: bool) -> None:
+    space = FAMILIES[name].space
+    named = [[(name, repr(value)) for value in values] for name, values in space.axes.items()]
+    declared = {pair for one, other in itertools.combinations(named, 2) for pair in itertools.product(one, other)}
+    reached = {pair for case in space.cover(2, 0) for pair in pairs_of(space, case)}
+    lacked = sorted(declared - reached)
+    has, lacks, impossible = PAIRS[name]
+    assert (len(declared & reached), len(lacked)) == (has, lacks + impossible)
+    if full or len(lacked) < MANY:
+        assert sum(possible(space, pair) for pair in lacked) == lacks
 
 
 # -- the reducer ------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The scripts of the known bugs, of torch and of transformers, each run alone: they end as the data of their cause say."""
+"""The scripts of the known bugs, of torch and of transformers, and snippets, each run alone: they end as the data of their
+cause say."""
 
 import ast
 import functools
@@ -11,15 +12,17 @@ from statistics import median
 
 import pytest
 import torch
+from packaging.version import Version
 from warm import scripts_alone
 
 from embcheck.core.cause import LedgerError
 from embcheck.core.ledger import SHIPPED, load, read_all
 from embcheck.core.machine import here
 from embcheck.core.shipped_ledger import shipped
+from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes
-from embcheck.known.recorded import SCRIPTS, kept, public, scripts
+from embcheck.known.recorded import kept, public, scripts
 
 #: Lines of code in the median, of the longest, which needs several processes, and of the longest about a model.
 MEDIAN, MOST, MOST_OF_MODELS = 15, 60, 25
@@ -38,6 +41,7 @@ MAY_IMPORT = {"sys", "tempfile", "torch", "transformers"}
 COMMON = ("transformers.modeling_utils", "transformers.models.bert.modeling_bert")
 CAUSES = model_causes()
 NAMES, MODELS = sorted(shipped()[1]), sorted(CAUSES)
+SNIPPETS = [cause.name for cause in shipped()[1].values() if cause.snippet]
 TEXTS, MODEL_TEXTS, RECORDED = scripts(), scripts(MODEL_SCRIPTS), kept()
 
 
@@ -68,16 +72,28 @@ def due(cause: str) -> set[int]:
     return said if release in RELEASES else {*said, 2}
 
 
-@pytest.fixture(scope="module")
-def run_alone() -> Iterator[Callable[[Path], int | None]]:
-    """Runs a script in a fork of a process that has imported torch."""
-    with scripts_alone() as status:
-        yield status
+@functools.cache
+def endings() -> dict[str, int | None]:
+    """How scripts end, and snippets: with 1 by their last assertion, with 2 by another error; in forks of one process."""
+    guard = "import sys\nsys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))\n"
+    texts = dict(TEXTS)
+    for name in SNIPPETS:
+        *lines, last = shipped()[1][name].snippet.split("\n")
+        condition = last.removeprefix("assert ").partition("  #")[0]
+        texts[f"snippet of {name}"] = guard + "\n".join(lines) + f"\nsys.exit(0 if {condition} else 1)\n"
+    return dict(zip(texts, exit_statuses([*texts.values()], 300.0), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stored_script_ends_as_the_ledger_says(name: str, run_alone: Callable[[Path], int | None]) -> None:
-    assert run_alone(SCRIPTS / f"{name}.py") in due(name)
+def test_a_stored_script_ends_as_the_ledger_says(name: str) -> None:
+    assert endings()[name] in due(name)
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_a_snippet_fails_where_its_cause_shows(name: str) -> None:
+    release = Version(Version(torch.__version__).base_version)
+    speaking = any(entry.torch.contains(release) for entry in shipped()[0] if entry.cause == name)
+    assert endings()[f"snippet of {name}"] == (1 if speaking else 0)
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name == "hangs":
         monkeypatch.setattr("embcheck.runner.preflight.LIMIT", 0.5)
-    elif name != "ends":  # those two in a process as it is started
+    else:  # that one in a process as it is started
         monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
     with pytest.raises(SubjectError) as caught:
         rehearse_apart(f"subjects:{name}")

@@ -5,12 +5,14 @@ own is needed by what is set before torch or embcheck is imported (a CPU level, 
 """
 
 import atexit
+import concurrent.futures
 import contextlib
 import functools
 import gc
 import importlib
 import io
 import json
+import multiprocessing
 import os
 import runpy
 import signal
@@ -22,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +86,8 @@ def scripts_alone(
 
 
 def statuses(scripts: Sequence[str], *_: object) -> list[int | None]:
-    """How scripts end, each in a fork of this process; a run starts another, which imports torch: see `test_known.py`."""
+    """How scripts end, each in a fork of this process; a run starts another, which imports torch: see
+    `test_stored_scripts.py`."""
     status = importlib.import_module("embcheck.engine.crashes.alone").status
     with tempfile.TemporaryDirectory() as folder:
         found = []
@@ -171,7 +175,12 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     vars(importlib.import_module("embcheck.engine.crashes.crash")).update(exit_statuses=statuses)
     isolate = importlib.import_module("embcheck.engine.crashes.isolate")
     vars(isolate).update(Started=functools.partial(_isolating, isolate.Forked, isolate.Started))
-    vars(importlib.import_module("embcheck.runner.fork_server")).update(start=_ForkServer)
+    fork_server = importlib.import_module("embcheck.runner.fork_server")
+    fork_server.subprocess = SimpleNamespace(Popen=_ForkServer, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
+    if "selfcheck" in rest:
+        by_hand = importlib.import_module("selfcheck.by_hand")
+        pool = {"mp_context": multiprocessing.get_context("fork"), "initializer": by_hand._silenced}
+        vars(by_hand).update(_pool=functools.partial(concurrent.futures.ProcessPoolExecutor, 1, **pool))
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -187,12 +196,14 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
 class _ForkServer:
     """The server of a run as a fork of this process, which has run nothing: another that is started imports torch for seconds."""
 
-    def __init__(self, listener: socket.socket, modules: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **more: object) -> None:
+        modules = command[command.index(str(pass_fds[0])) + 1 :]
         self._pid = os.fork()
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 for number in (0, 1):
                     os.dup2(os.open(os.devnull, os.O_RDWR), number)
+                listener = socket.socket(fileno=pass_fds[0])
                 importlib.import_module("embcheck.runner.fork_server").serve(listener, modules)
             os._exit(0)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -95,5 +96,6 @@ if __name__ == "__main__":
     sys.path.pop(0)  # this folder, whose modules are no script's business
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
     for line in sys.stdin:
         print(json.dumps(status(line.rstrip("\n"), float(sys.argv[1]))), flush=True)
