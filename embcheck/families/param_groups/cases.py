@@ -35,6 +35,8 @@ class Member(NamedTuple):
 
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see tied_training).
 MULTIPLE = 2.0
+#: Of which optimizers a step of an element depends on others, or is exact if it is so of all elements.
+BY_MEMBER = ("Adafactor", "Muon", "SGD")
 #: Which parameters are together.
 MIXES: dict[str, tuple[Member, ...]] = {
     "one": (Member(),),
@@ -95,6 +97,8 @@ def written(groups: tuple[tuple[Member, ...], ...]) -> str:
     )
 
 
+#: A member's numbers are fed, and its steps computed of them.
+_kept_whole = lru_cache(maxsize=256)(whole)
 #: How gradients lie that lie otherwise than their parameters.
 LAID = ("", "strided", "rows", "expanded")
 #: Of which dtype the real and the imaginary part are.
@@ -233,7 +237,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
-        return whole(shape, most, "company", name, member, self.seed % 16)
+        return _kept_whole(shape, most, "company", name, member, self.seed % 16)
 
     def format(self, member: int) -> Format:
         dtype = self.members[member].dtype
@@ -271,26 +275,46 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
-        return self._stepped(member, self.gradient(member))
+        return self._due[member]
+
+    @cached_property
+    def _due(self) -> dict[int, tuple[Floats, Floats]]:
+        """What is due of each member: of those that step alike, element by element, all elements are stepped at once."""
+        if self.optimizer in BY_MEMBER:
+            return {m: self._stepped(m, self.weight(m), self.gradient(m)) for m in range(len(self.members))}
+        found, alike = {}, dict[str, list[int]]()
+        for m in range(len(self.members)):
+            told = self.format(m).name, self.options(m), self.joins(m), [has[m] for has in self.given]
+            alike.setdefault(repr(told), []).append(m)
+        for names in alike.values():
+            weight = np.concatenate([self.weight(m).reshape(-1) for m in names])
+            gradients = np.concatenate([self.gradient(m).reshape(self.steps, -1) for m in names], 1)
+            values, bounds = self._stepped(names[0], weight, gradients)
+            ends = itertools.accumulate((self.weight(m).size for m in names), initial=0)
+            for m, (start, end) in zip(names, itertools.pairwise(ends), strict=True):
+                shape = (self.steps, *self.members[m].parts)
+                found[m] = values[:, start:end].reshape(shape), bounds[:, start:end].reshape(shape)
+        return found
 
     def due_of_flat_memory(self, member: int) -> tuple[Floats, Floats]:
         """The same if parameter and gradient are walked as flat memory, up to as many places as there are elements."""
         shape, _, layout = self.members[member]
         gradients, moved = flat_memory.read_flat(shape, layout, self.lie, self.gradient(member))
-        values, bounds = self._stepped(member, gradients)
-        return np.where(moved, values, self.weight(member)), np.where(moved, bounds, 0.0)
+        weight = self.weight(member)
+        values, bounds = self._stepped(member, weight, gradients)
+        return np.where(moved, values, weight), np.where(moved, bounds, 0.0)
 
-    def _stepped(self, member: int, gradients: Floats) -> tuple[Floats, Floats]:
+    def _stepped(self, member: int, weight: Floats, gradients: Floats) -> tuple[Floats, Floats]:
         flags, fmt, joins = self.options(member), self.format(member), self.joins(member)
         steps: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         rates = [float(flags["lr"])] * self.steps
-        exact = exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        exact = exact_sgd(flags, weight, steps, rates, fmt, 1) if self.optimizer == "SGD" else None
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
+            return oracle.bounded(oracle.run(self.optimizer, flags, weight, steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
