@@ -14,7 +14,7 @@ from embcheck.core.deck import Choice, aimed_at, chosen
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
-from embcheck.families.param_groups.cases import groups_of
+from embcheck.families.param_groups.mixes import groups_of
 from selfcheck import reach_steps, runner
 from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates

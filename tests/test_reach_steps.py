@@ -3,7 +3,8 @@
 import pytest
 
 from embcheck.core import deck
-from embcheck.families.param_groups.cases import Member, ParamGroupsCase, groups_of, written
+from embcheck.families.param_groups.cases import ParamGroupsCase
+from embcheck.families.param_groups.mixes import Member, groups_of, written
 from embcheck.families.param_groups.space import SPACE
 from selfcheck import reach_steps
 from selfcheck.candidates import Candidates, shipped

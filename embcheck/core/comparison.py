@@ -113,13 +113,13 @@ def within(
     limit = np.broadcast_to(np.asarray(bound, np.float64), wanted.shape)
     with np.errstate(invalid="ignore"):
         error = np.abs(actual - wanted)
-        alike = ~differ | (np.isnan(actual) & np.isnan(wanted))
-    agree = alike | (error <= limit)
+        agree = error <= limit
     if not agree.all():
-        agree |= np.isnan(limit) & (np.isnan(actual) | np.isfinite(wanted)) | _overflown(got, actual, wanted, limit)
+        agree |= ~differ | (np.isnan(actual) & np.isnan(wanted)) | _overflown(got, actual, wanted, limit)
+        agree |= np.isnan(limit) & (np.isnan(actual) | np.isfinite(wanted))
     if not agree.all():
         return _where(got, actual, wanted, agree, "bound", explain, limit, beside)
-    held = (limit > 0) & ~alike & np.isfinite(limit) & np.isfinite(error)
+    held = differ & (limit > 0) & np.isfinite(limit) & np.isfinite(error)
     ratio = float((error[held] / limit[held]).max()) if held.any() else None
     if vacuous(limit, np.abs(wanted)):
         return Holds(ratio or 0.0, loose=True)

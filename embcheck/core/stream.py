@@ -37,7 +37,7 @@ def words(seed: int, count: int) -> npt.NDArray[np.uint64]:
 
 def order(seed: int, count: int) -> npt.NDArray[np.int64]:
     """The positions of ``count`` things in an order that only ``seed`` decides: that of its words."""
-    return words(seed, count).argsort()
+    return words(seed, count).argsort(kind="stable")  # no two are equal, and of so few this is twice as fast
 
 
 def below(seed: int, count: int, bound: int) -> npt.NDArray[np.int64]:

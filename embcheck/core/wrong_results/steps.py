@@ -102,7 +102,7 @@ def the_accumulator_of_the_constructor(case: Any, seen: Elements) -> Any:
 @of_elements
 def steps_of_an_average(case: Any, seen: Elements) -> Any:
     """The buffer averages the gradients: it is the documented sum of 1 − momentum times each."""
-    values, bounds = case.due(_member(seen), 1 - case.options(_member(seen))["momentum"])
+    values, bounds = case.due_of_an_average(_member(seen))
     return (np.abs(seen.got - values) <= bounds).all()
 
 

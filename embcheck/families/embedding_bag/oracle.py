@@ -45,7 +45,7 @@ def _overflowing(limit: Floats, rising: Floats, falling: Floats, fmt: Format) ->
 
 
 def _whole(*arrays: Floats) -> bool:
-    return all(bool((np.rint(a) == a)[~np.isnan(a)].all()) for a in arrays)
+    return all(bool(((np.rint(a) == a) | np.isnan(a)).all()) for a in arrays)
 
 
 @lru_cache(maxsize=1)

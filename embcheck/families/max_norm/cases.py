@@ -135,7 +135,7 @@ def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | N
     exact = exact_norms(rows, p, norm, fmt)
     # Of a negative p there is no norm, and torch.renorm refuses one ('non-positive-norm not supported'): nobody says what
     # becomes of a row whose powers overflow.
-    open_rows = powers_overflow(rows, p, fmt) & (norm > 0) & finite & (p < 0)
+    open_rows = powers_overflow(rows, p, fmt) & (norm > 0) & finite if p < 0 else none
     with np.errstate(over="ignore"):
         # A norm is rounded to the table's format, where it may underflow.
         low = np.where(exact, norm, norm * (1 - relative) - absolute - fmt.smallest_subnormal)

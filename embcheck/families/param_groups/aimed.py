@@ -13,7 +13,8 @@ from typing import Any
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import view_of
 from embcheck.core.targets import Unmet, Wish
-from embcheck.families.param_groups.cases import LAID, Member, ParamGroupsCase, written
+from embcheck.families.param_groups.cases import LAID, ParamGroupsCase
+from embcheck.families.param_groups.mixes import Member, written
 from embcheck.families.tied_training.optimizers import KINDS, paths
 
 #: How parameters of a call lie, and the layouts of which one does so.

@@ -14,91 +14,20 @@ from embcheck.core.axes import Axes, Input
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.param_groups import flat_memory
+from embcheck.families.param_groups.mixes import MIXES, PARTS, Member, groups_of
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
 
-
-class Member(NamedTuple):
-    """A parameter: its shape, its dtype and how it lies in memory."""
-
-    shape: tuple[int, ...] = (2, 2)
-    dtype: str = "float32"
-    layout: str = "contiguous"
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The shape of its numbers; a complex one is two, which every algorithm steps as two of its own."""
-        return (*self.shape, 2) if self.dtype in PARTS else self.shape
-
-
 #: foreach and fused paths evaluate in another order, which rounds at most twice as often (see tied_training).
 MULTIPLE = 2.0
-#: Which parameters are together.
-MIXES: dict[str, tuple[Member, ...]] = {
-    "one": (Member(),),
-    "pair": (Member(), Member()),
-    "ranks": (Member(()), Member((1,)), Member((3,)), Member((2, 3)), Member((2, 1, 3))),
-    "dtypes": (
-        Member(dtype="float64"),
-        Member(),
-        Member(dtype="bfloat16"),
-        Member(dtype="float16"),
-        Member((3,), "float64"),
-    ),
-    "layouts": tuple(
-        Member((2, 3), layout=layout) for layout in ("contiguous", "transposed", "strided", "column_slice")
-    ),
-    "turned": (
-        Member((3, 2), "float64", "transposed"),
-        Member((2, 3), "float64", "transposed"),
-        Member((6,), "float64"),
-    ),
-    "empty": (Member(), Member((0, 2)), Member((2, 0)), Member((5,))),
-    "half": (Member((3,), "bfloat16"), Member((2, 2), "bfloat16"), Member((), "bfloat16")),
-    "squares": (Member((3, 3)), Member((3, 3), layout="transposed"), Member((2, 2, 2), "float64")),
-    # For an optimizer that takes matrices alone.
-    "matrices": (Member((2, 3)), Member((0, 2)), Member((5, 1)), Member((2, 2), "float64")),
-    "complexes": (Member((3,), "complex64"), Member(), Member((2, 2), "complex128"), Member((), "complex64")),
-    # Every remainder that a block of up to 16 elements leaves, behind two blocks; and wide ones behind more.
-    "lengths": (*(Member((n,)) for n in (*range(33, 49), 129)), Member((5, 13)), Member((9, 9), "float64")),
-    # Others at first, whose size, rank, dtype and place a kernel may look at.
-    "wide": (Member((33, 40)), Member((2, 8)), Member((1, 7))),
-    "deep": (Member((2, 3, 8), "float64", "offset"), Member((7,)), Member((2, 7))),
-    "columns": (Member((5, 1), "bfloat16"), Member((2, 7), "bfloat16")),
-    "half_layouts": (Member((3, 7), "float16", "transposed"), Member((2, 2), "float16"), Member((17,), "float16")),
-    "rows": (Member((4, 2), "float64", "row_strided"),),
-    "vector": (Member((70,), "float16", "offset"),),
-    "strided": (Member((3, 17), "bfloat16", "strided"), Member((8,), "bfloat16", "strided")),
-    "slices": (Member((7, 8), "float32", "column_slice"), Member((2, 7)), Member((1, 8)), Member((2, 2))),
-}
-
-
-@lru_cache(maxsize=4096)
-def groups_of(mix: str) -> tuple[tuple[Member, ...], ...]:
-    """The parameters of a mix, by group: one by its name, or what `written` wrote."""
-    if mix in MIXES:
-        return (MIXES[mix],)
-    return tuple(tuple(map(_member, group.split())) for group in mix.split("|"))
-
-
-def _member(text: str) -> Member:
-    shape, dtype, layout = text.split(":")
-    return Member(tuple(int(length) for length in shape.split("x") if length), dtype, layout)
-
-
-def written(groups: tuple[tuple[Member, ...], ...]) -> str:
-    """Parameters by group as a mix: ``2x3:float32:strided 5:float64:contiguous | 1:float32:contiguous``."""
-    return "|".join(
-        " ".join(f"{'x'.join(map(str, each.shape))}:{each.dtype}:{each.layout}" for each in group) for group in groups
-    )
-
-
+#: Of which optimizers a step of an element depends on others, or is exact if it is so of all elements.
+BY_MEMBER = ("Adafactor", "Muon", "SGD")
+#: A member's numbers are fed, and its steps computed of them.
+_kept_whole = lru_cache(maxsize=256)(whole)
 #: How gradients lie that lie otherwise than their parameters.
 LAID = ("", "strided", "rows", "expanded")
-#: Of which dtype the real and the imaginary part are.
-PARTS = {"complex64": "float32", "complex128": "float64"}
 #: What float16 holds three times and bfloat16 does not.
 _FINE_HALF = 1 + 2.0**-8
 #: How the members are listed: which of them make a group, one of them perhaps after the first step.
@@ -233,7 +162,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
-        return whole(shape, most, "company", name, member, self.seed % 16)
+        return _kept_whole(shape, most, "company", name, member, self.seed % 16)
 
     def format(self, member: int) -> Format:
         dtype = self.members[member].dtype
@@ -269,31 +198,53 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         fused = self.path == "fused" and not self.sparse
         return fused and any(0 not in m.shape and not flat_memory.in_place(*m[::2], self.lie) for m in self.members)
 
-    def due(self, member: int, share: float = 1.0) -> tuple[Floats, Floats]:
-        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds.
+    def due(self, member: int) -> tuple[Floats, Floats]:
+        """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
+        return self._due[member]
 
-        With a ``share`` they are those of so much of each gradient.
-        """
-        return self._stepped(member, share * self.gradient(member))
+    @cached_property
+    def _due(self) -> dict[int, tuple[Floats, Floats]]:
+        """What is due of each member: of those that step alike, element by element, all elements are stepped at once."""
+        if self.optimizer in BY_MEMBER:
+            return {m: self._stepped(m, self.weight(m), self.gradient(m)) for m in range(len(self.members))}
+        found, alike = {}, dict[str, list[int]]()
+        for m in range(len(self.members)):
+            told = self.format(m).name, self.options(m), self.joins(m), [has[m] for has in self.given]
+            alike.setdefault(repr(told), []).append(m)
+        for names in alike.values():
+            weight = np.concatenate([self.weight(m).reshape(-1) for m in names])
+            gradients = np.concatenate([self.gradient(m).reshape(self.steps, -1) for m in names], 1)
+            values, bounds = self._stepped(names[0], weight, gradients)
+            ends = itertools.accumulate((self.weight(m).size for m in names), initial=0)
+            for m, (start, end) in zip(names, itertools.pairwise(ends), strict=True):
+                shape = (self.steps, *self.members[m].parts)
+                found[m] = values[:, start:end].reshape(shape), bounds[:, start:end].reshape(shape)
+        return found
+
+    def due_of_an_average(self, member: int) -> tuple[Floats, Floats]:
+        """The same of gradients that are each 1 − momentum times as large, whose sum is an average."""
+        share = 1 - self.options(member)["momentum"]
+        return self._stepped(member, self.weight(member), share * self.gradient(member))
 
     def due_of_flat_memory(self, member: int) -> tuple[Floats, Floats]:
         """The same if parameter and gradient are walked as flat memory, up to as many places as there are elements."""
         shape, _, layout = self.members[member]
         gradients, moved = flat_memory.read_flat(shape, layout, self.lie, self.gradient(member))
-        values, bounds = self._stepped(member, gradients)
-        return np.where(moved, values, self.weight(member)), np.where(moved, bounds, 0.0)
+        weight = self.weight(member)
+        values, bounds = self._stepped(member, weight, gradients)
+        return np.where(moved, values, weight), np.where(moved, bounds, 0.0)
 
-    def _stepped(self, member: int, gradients: Floats) -> tuple[Floats, Floats]:
+    def _stepped(self, member: int, weight: Floats, gradients: Floats) -> tuple[Floats, Floats]:
         flags, fmt, joins = self.options(member), self.format(member), self.joins(member)
         steps: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
         rates = [float(flags["lr"])] * self.steps
-        exact = exact_sgd(flags, self.weight(member), steps, rates, fmt, 1) if self.optimizer == "SGD" else None
+        exact = exact_sgd(flags, weight, steps, rates, fmt, 1) if self.optimizer == "SGD" else None
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            return oracle.bounded(oracle.run(self.optimizer, flags, self.weight(member), steps, rates, fmt), MULTIPLE)
+            return oracle.bounded(oracle.run(self.optimizer, flags, weight, steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)

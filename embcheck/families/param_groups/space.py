@@ -14,7 +14,8 @@ from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups import programs
 from embcheck.families.param_groups.aimed import step_case
-from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, MIXES, ParamGroupsCase
+from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, ParamGroupsCase
+from embcheck.families.param_groups.mixes import MIXES
 from embcheck.families.tied_training.optimizers import KINDS, paths
 
 #: Optimizers that step each parameter by itself, of any rank; L-BFGS looks at all of them.
