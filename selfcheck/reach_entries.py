@@ -74,7 +74,8 @@ class Drawn(NamedTuple):
     """Cases beside those of a tier, for conditions of faults of a set at some sites, of each as many as its weight says.
 
     Of each family so many random cases are looked at, in which any values of their axes meet, or if none are, what is aimed in
-    *gate*; and one of ``share`` that the tier runs.  They may cost ``budget`` lookups together.
+    *gate*, or so many that are ``built`` for faults of each site; and one of ``share`` that the tier runs.  They may cost
+    ``budget`` lookups together.
     """
 
     of: str
@@ -84,6 +85,7 @@ class Drawn(NamedTuple):
     budget: float
     share: int = 1
     times: int = _TIMES
+    built: int = 0
 
 
 def _apart_from_formulas(of: str) -> Mapping[str, int]:
@@ -125,8 +127,16 @@ DRAWN = (
         share=8,
     ),
 )
-#: Steps that *gate* runs beside those: so many are built for each formula of core, and looked at for so many conditions of each.
-_STEPS_BUILT, _STEPS_TIMES, _STEPS_BUDGET = 150, 1500, 8000.0
+#: Steps that *gate* runs beside those.
+STEPPED = Drawn(
+    "core",
+    "gate",
+    _of_core(frozenset(ENTRIES) & _FORMULAS),
+    dict.fromkeys(("param_groups", "tied_training"), 0),
+    8000.0,
+    times=1500,
+    built=150,
+)
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
     Drawn(
@@ -191,16 +201,7 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
 def steps(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     """For *gate* those of the cases built for other faults of formulas that add most for their cost."""
     taken: Aimed = defaultdict(list)
-    sites = _of_core(frozenset(ENTRIES) & _FORMULAS)
-    wanted = drawn(_SEED, _STEPS_TIMES, "core", sites)
-    base = deck("gate", 0, ("param_groups", "tied_training"))[0]
-    others = _built(
-        Candidates(ledger), [fault for site in sites for fault in faults(_STEPS_BUILT, _SEED, site, "core")]
-    )
-    hits = met(recorded([*base, *others], jobs, [*sites]), wanted)
-    had = counted(hits[: len(base)], len(wanted))
-    for each in _best(others, hits[len(base) :], had, _STEPS_BUDGET, say):
-        taken[each.family.name, each.mode.name, "gate"].append(each.case)
+    _drawn((STEPPED,), taken, jobs, ledger, say)
     return taken
 
 
@@ -216,7 +217,10 @@ def _drawn(every: Iterable[Drawn], taken: Aimed, jobs: int, ledger: Ledger, say:
     made = Candidates(ledger)
     for of in every:
         wanted = drawn(_SEED, of.times, of.of, of.sites)
-        others = [each for name, many in of.families.items() for each in _looked_at(made, name, many)]
+        if of.built:
+            others = _built(made, (fault for site in of.sites for fault in faults(of.built, _SEED, site, of.of)))
+        else:
+            others = [each for name, many in of.families.items() for each in _looked_at(made, name, many)]
         base = deck(of.tier, 0, of.families)[0][:: of.share]
         hits = met(recorded([*base, *others], jobs, [*of.sites]), wanted)
         had = of.share * counted(hits[: len(base)], len(wanted))

@@ -176,7 +176,9 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     isolate = importlib.import_module("embcheck.engine.crashes.isolate")
     vars(isolate).update(Started=functools.partial(_isolating, isolate.Forked, isolate.Started))
     fork_server = importlib.import_module("embcheck.runner.fork_server")
-    fork_server.subprocess = SimpleNamespace(Popen=_ForkServer, DEVNULL=subprocess.DEVNULL)  # type: ignore[attr-defined]
+    # Of its own module, so that another way to start it is noticed here.
+    given = SimpleNamespace(Popen=_ForkServer, DEVNULL=fork_server.subprocess.DEVNULL)
+    fork_server.subprocess = given  # type: ignore[attr-defined]
     if "selfcheck" in rest:
         by_hand = importlib.import_module("selfcheck.by_hand")
         pool = {"mp_context": multiprocessing.get_context("fork"), "initializer": by_hand._silenced}

@@ -64,7 +64,9 @@ def step_case(
     never = (*_NEVER, "differentiable", *["initial_accumulator_value"] * (path == "fused"))  # see the ledger
     own = {flag: value for flag, value in own.items() if flag not in never}
     if flags.get("eps") == _EPS_OF_MUON[1]:
-        own.pop("momentum", None)  # as below
+        # Else what is divided is an average of the gradients, and as documented their sum: see the ledger.
+        flags["momentum"] = 0
+        own.pop("momentum", None)
     if flags.get("nesterov") and name == "SGD" and not (flags["momentum"] and not flags["dampening"]):
         # The constructor refuses it, and a group does not.
         place, own = count - 1, {"nesterov": flags.pop("nesterov")}
@@ -91,8 +93,6 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
         if flag in _ALWAYS or wish.asks(flag) or draws.chance(2):
             shown = _EPS_OF_MUON if (name, flag) == ("Muon", "eps") else _SHOWN.get(flag, values)
             flags[flag] = wish.choice(flag, shown)
-    if flags.get("eps") == _EPS_OF_MUON[1]:
-        flags["momentum"] = 0  # an average of gradients is smaller than their sum, which the documentation divides
     if flags.get("nesterov") and name == "SGD":
         likely = not wish.asks_any("momentum", "dampening") and not draws.chance(8)
         flags["momentum"] = 0.5 if likely else wish.choice("momentum", (0.5, 0.5, 1, 0))
