@@ -28,10 +28,12 @@ from selfcheck.runner import forks
 #: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
 _DRAWN, _SEED = 8000, 1
 #: So many cases are built in a round, each for the first of some conditions and as many of the others as fit, for conditions
-#: that fewer than ``_DUE`` cases meet; so many rounds.
-_BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 12, 4, 12, 5
-#: What the first, second … case that meets a condition is worth; with fewer a kill is thin.
-WORTH = (1.0, 0.8, 0.7, 0.6)
+#: that fewer than ``_DUE`` cases meet; so many rounds, and as many for those that fewer meet of the cases that would be chosen.
+_BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 24, 8, 12, 3
+#: What the first, second … case that meets a condition is worth; with fewer than four a kill is thin, and in *quick* what is met
+#: at all matters more.
+_WORTH = (1.0, 0.8, 0.7, 0.6)
+WORTH = {"quick": (1.0, 0.5, 0.2), "gate": _WORTH, "full": _WORTH}
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
 AIMED = {"quick": 3.7, "gate": 22.5}
 #: Seconds that a case may cost which is executed to see which conditions it meets.
@@ -142,10 +144,11 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
     _candidates[:] = [Candidates(ledger)]
     cases: list[Built] = []
     hits: list[Any] = []
-    had = _SHARE["gate"] * counted(found["gate"], len(wanted))
+    base = _SHARE["gate"] * counted(found["gate"], len(wanted))
+    had = base
     with forks(jobs) as pool:
-        for number in range(_ROUNDS):
-            due = [int(position) for position in np.flatnonzero(had < _DUE)]
+        for number in range(2 * _ROUNDS):
+            due = [int(position) for position in np.flatnonzero(had < (_DUE if number < _ROUNDS else len(_WORTH)))]
             draws.shuffle(due)
             due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
             tasks = striped(list(_tasks(wanted, due, number)), 24)
@@ -155,14 +158,17 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
             ]
             new = met([each.calls for each in made], wanted)
             hits += new
-            had = had + counted(new, len(wanted))
+            had = base + counted(hits, len(wanted))
+            if number >= _ROUNDS - 1:
+                had = base.copy()
+                add([], [each.cost for each in cases], hits, had, AIMED["gate"], WORTH["gate"])
             say(f"round {number}: {len(made)} of {len(tasks)} built; {_said(had)}")
     return found, cases, hits, wanted
 
 
 def _said(had: npt.NDArray[np.int64]) -> str:
     return (
-        f"{100 * np.mean(had > 0):.2f} % of conditions are met, {100 * np.mean(had >= len(WORTH)):.2f} % often enough"
+        f"{100 * np.mean(had > 0):.2f} % of conditions are met, {100 * np.mean(had >= len(_WORTH)):.2f} % often enough"
     )
 
 
@@ -174,7 +180,7 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     for tier, base in bases.items():
         had = _SHARE[tier] * counted(base, len(wanted)) + counted([hits[each] for each in taken], len(wanted))
         before = len(taken)
-        add(taken, [each.cost for each in cases], hits, had, AIMED[tier], WORTH)
+        add(taken, [each.cost for each in cases], hits, had, AIMED[tier], WORTH[tier])
         for each in taken[before:]:
             name = cases[each].family
             found[name, _candidates[0].families[name].modes[0], tier].append(cases[each].case)

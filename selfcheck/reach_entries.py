@@ -133,7 +133,7 @@ STEPPED = Drawn(
     "gate",
     _of_core(frozenset(ENTRIES) & _FORMULAS),
     dict.fromkeys(("param_groups", "tied_training"), 0),
-    8000.0,
+    10500.0,
     times=1500,
     built=150,
 )
@@ -224,7 +224,7 @@ def _drawn(every: Iterable[Drawn], taken: Aimed, jobs: int, ledger: Ledger, say:
         base = deck(of.tier, 0, of.families)[0][:: of.share]
         hits = met(recorded([*base, *others], jobs, [*of.sites]), wanted)
         had = of.share * counted(hits[: len(base)], len(wanted))
-        for each in _best(others, hits[len(base) :], had, of.budget, say):
+        for each in _best(others, hits[len(base) :], had, of, say):
             taken[each.family.name, each.mode.name, of.tier].append(each.case)
 
 
@@ -276,13 +276,13 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candid
                 had[fault] += 1
             else:
                 hits[position - len(base)].append(fault)
-    return _best(others, [np.array(each, np.int32) for each in hits], had, part.budget, say)
+    return _best(others, [np.array(each, np.int32) for each in hits], had, part, say)
 
 
-def _best(others: Sequence[Candidate], hits: Hits, had: Any, budget: float, say: Any) -> Sequence[Candidate]:
+def _best(others: Sequence[Candidate], hits: Hits, had: Any, of: Part | Drawn, say: Any) -> Sequence[Candidate]:
     """What adds most for its cost to what was had."""
     taken: list[int] = []
     say(f"{np.mean(had > 0):.1%} of {len(had)} are met; {len(others)} more cases are looked at")
-    add(taken, [_cost(each) for each in others], hits, had, budget, WORTH)
+    add(taken, [_cost(each) for each in others], hits, had, of.budget, WORTH[of.tier])
     say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
     return [others[each] for each in taken]

@@ -84,7 +84,7 @@ def test_what_adds_most_for_its_cost_is_chosen() -> None:
     hits = [np.array(found, np.int32) for found in ([0], [0, 1, 2], [0, 1], [])]
     taken: list[int] = []
     had = np.zeros(3, np.int64)
-    add(taken, costs, hits, had, 0.005, reach.WORTH)
+    add(taken, costs, hits, had, 0.005, reach.WORTH["gate"])
     assert taken[0] == 2
     assert 3 not in taken
     assert had.tolist() == counted([hits[each] for each in taken], 3).tolist()
