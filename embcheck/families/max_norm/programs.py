@@ -207,8 +207,10 @@ def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor,
     # Where the number of rows is even, a sum or a maximum has no offsets, but a batch of bags.
     def call(indices: Tensor) -> Tensor:
         tokens, starts, last = cut(weight, indices)
-        given = (tokens, weight, starts) if offsets or last else (tokens[:, None], weight)
-        bags = torch.nn.functional.embedding_bag(*given, include_last_offset=last, **flags)
+        cuts = offsets or last
+        bags = torch.nn.functional.embedding_bag(
+            tokens if cuts else tokens[:, None], weight, starts if cuts else None, include_last_offset=last, **flags
+        )
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
