@@ -206,8 +206,8 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
 
 
 @law(
-    "F.linear with a vector as weight gives its inner product with each row of the input, and both gradients.",
-    source="torch.nn.functional.linear: weight has shape (in_features)",
+    "F.linear with a vector as weight gives its inner product with each row, contiguous, and both gradients.",
+    source="torch.nn.functional.linear: weight has shape (in_features); torch.Tensor.is_contiguous",
     when=lambda case: case.by_row,
     must_cover={"rank=0", "rank=3", "input=dense", "dtype=bfloat16", "passes=2", "trainable", "layout=transposed"},
 )
@@ -221,6 +221,7 @@ def linear_with_a_vector_is_the_inner_product(case: ConversionCase, out: Outcome
     sizes = case.num_embeddings, *case.shape
     input_grad = shaped(oracle.product(sent, row.T, fmt), (*sizes[1:], sizes[0])) if case.trainable else None
     return every(
+        same(out.row_value.meta("is_contiguous"), True),
         exactly(out.row_value, shaped(oracle.product(given, row, fmt), case.shape)),
         exactly(out.row_grad, shaped(oracle.product(sent.T, given, fmt), sizes[:1])),
         gradient(out.row_input_grad, input_grad),

@@ -148,7 +148,7 @@ def row_norms_do_not_exceed_max_norm(case: MaxNormCase, out: Outcome) -> Finding
 @max_norm.law(
     "The lookup returns the rows of the rescaled weight.",
     source="nn.Embedding: max_norm; F.embedding: this will modify weight in-place",
-    must_cover={"over", "bag", "bag & padding_hit", "rank>=4"},
+    must_cover={"over", "bag", "bag & padding_hit", "over & include_last_offset", "rank>=4"},
 )
 def max_norm_is_applied_before_lookup(case: MaxNormCase, out: Outcome) -> Finding:
     shape = (*case.shape, case.embedding_dim)

@@ -36,7 +36,7 @@ def forward(
     requires_grad: bool,
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not freezes(leaf, flags):
         leaf.requires_grad_(requires_grad)
     held = history(leaf, call, indices)
     inference = leaf.is_inference() or indices.is_inference()
@@ -68,7 +68,8 @@ def backward(
     flags: dict[str, Any],
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
-    leaf.requires_grad_()
+    if not freezes(leaf, flags):
+        leaf.requires_grad_()
     held = history(leaf, call, indices)
     leaf.grad = None
 
@@ -82,6 +83,11 @@ def backward(
     around = surroundings()
     seen = route(leaf, call, indices, upstream, rebuild)
     return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
+
+
+def freezes(leaf: Tensor, flags: dict[str, Any]) -> bool:
+    """Whether from_pretrained decided what its Parameter requires, which is then left as it is."""
+    return "freeze" in flags and isinstance(leaf, torch.nn.Parameter)
 
 
 def surroundings() -> tuple[Any, ...]:

@@ -80,11 +80,13 @@ def _entry(
 
 
 def flags_of(case: LookupCase, entry: Entry) -> dict[str, Any]:
-    """The keywords of a case that differ from their defaults, among those that the entry takes."""
+    """The keywords of a case that differ from their defaults, among those that the entry takes; from_pretrained is always
+    told whether to freeze."""
     defaults = case._field_defaults
-    return {
+    given = {
         name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]
     }
+    return given if entry.name != "from_pretrained" else {**given, "freeze": not case.requires_grad}
 
 
 @_entry("functional")
@@ -106,7 +108,7 @@ def module_eval(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Looku
 
 @_entry("from_pretrained", module=True)
 def from_pretrained(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
-    layer = torch.nn.Embedding.from_pretrained(weight.detach(), freeze=False, **flags)
+    layer = torch.nn.Embedding.from_pretrained(weight.detach(), **flags)
     return layer.weight, layer
 
 

@@ -18,6 +18,8 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 
 #: Spellings of the plain modes alone: what they hold beside the table no other carries.
 PLAIN = frozenset({"bag_weights_learn", "bag_cut_weights_learn", "parametrized"})
+#: Spellings with include_last_offset where the table has an odd number of rows.
+CUT = frozenset({"bag_sum", "bag_mean", "bag_max", "bag_cut_weights_learn"})
 #: What ATen adds to the norm before it divides.
 DIVISOR = 1e-7
 
@@ -286,5 +288,6 @@ class MaxNormCase(LookupCase):
             "writes_first": self.refused and limit is not None and self.writes_first,
             "overflows": self.overflows,
             "bag": self.entry.startswith("bag"),
+            "include_last_offset": self.entry in CUT and self.num_embeddings % 2 == 1,
             "plain": self.entry in PLAIN,
         }

@@ -13,7 +13,7 @@ import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
 from embcheck.core.registry import named
-from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.programs import freezes, surroundings
 from embcheck.families.lookup.several import (
     COLUMNS,
     FACTORS,
@@ -47,7 +47,7 @@ def renormalise(
     several: Callable[..., dict[str, Tensor]] | None = None,
 ) -> dict[str, Any]:
     leaf, call = build(weight, **flags)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not freezes(leaf, flags):
         leaf.requires_grad_(requires_grad)
     history(leaf, call, indices)
     leaf.grad = None
@@ -197,18 +197,20 @@ def aten_renorm_(
     return weight, call
 
 
-def bagged(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+def cut(weight: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Bags of one token each, whose offsets say for tables of an odd number of rows where the last one ends, too."""
+    last = weight.shape[0] % 2 == 1
+    return indices.reshape(-1), torch.arange(indices.numel() + last, dtype=indices.dtype), last
+
+
+def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor, Lookup]:
+    # Where the number of rows is even, a sum or a maximum has no offsets, but a batch of bags.
     def call(indices: Tensor) -> Tensor:
-        bags = torch.nn.functional.embedding_bag(indices.reshape(-1, 1), weight, **flags)
-        return bags.reshape(*indices.shape, weight.shape[1])
-
-    return weight, call
-
-
-def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    def call(indices: Tensor) -> Tensor:
-        starts = torch.arange(indices.numel(), dtype=indices.dtype)
-        bags = torch.nn.functional.embedding_bag(indices.reshape(-1), weight, starts, mode="mean", **flags)
+        tokens, starts, last = cut(weight, indices)
+        cuts = offsets or last
+        bags = torch.nn.functional.embedding_bag(
+            tokens if cuts else tokens[:, None], weight, starts if cuts else None, include_last_offset=last, **flags
+        )
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
@@ -230,13 +232,13 @@ class Weighing:
         self.weight, self.cut, self.flags = weight, cut, flags
 
     def __call__(self, indices: Tensor) -> Tensor:
-        tokens = indices.reshape(-1) if self.cut else indices.reshape(-1, 1)
-        starts = torch.arange(indices.numel(), dtype=indices.dtype) if self.cut else None
+        tokens, starts, last = cut(self.weight, indices) if self.cut else (indices.reshape(-1, 1), None, False)
         learns = torch.is_grad_enabled()
         self.samples = torch.ones(tokens.shape, dtype=self.weight.dtype, requires_grad=learns)
         bags = torch.nn.functional.embedding_bag(
-            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, **self.flags
-        )
+            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, include_last_offset=last,
+            **self.flags,
+        )  # fmt: skip
         return bags.reshape(*indices.shape, self.weight.shape[1])
 
 
@@ -259,7 +261,7 @@ _BAG = frozenset({"padding_idx", "max_norm", "norm_type", "sparse"})
 _BAGS: dict[str, Build] = named(
     {
         "bag_sum": lambda weight, **flags: bagged(weight, mode="sum", **flags),
-        "bag_mean": bag_mean,
+        "bag_mean": lambda weight, **flags: bagged(weight, True, mode="mean", **flags),
         "bag_max": lambda weight, **flags: bagged(weight, mode="max", **flags),
         "bag_module": bag_module,
         "bag_weights_learn": lambda weight, **flags: (weight, Weighing(weight, False, flags)),
