@@ -42,6 +42,10 @@ _IMPORTED_BY_SOME = ("functorch.compile", "torch.export", "torch._decomp.decompo
 #: By this numpy's BLAS has one thread: others spin, which takes several times as long as what an oracle multiplies.
 _THREADS = "GOTO_NUM_THREADS"
 
+#: How many objects more there are before Python looks for garbage: at its own 700 that takes 2 % of a run's CPU time.
+_GARBAGE = 10_000
+
+
 class ForkServer:
     """The server of a run, as a plug-in of pytest: workers are its forks.  It imports less for one that is not ``whole``."""
 
@@ -102,6 +106,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
         importlib.import_module(name)
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
     gc.enable()
+    gc.set_threshold(_GARBAGE)
     forks: set[int] = set()
     signal.signal(signal.SIGCHLD, lambda *_: _reap(forks))
     try:
