@@ -23,6 +23,25 @@ def run(
     **given: Any,
 ) -> None:
     """Checks the installed torch, or a layer of yours: every law, on all cores."""
+    path: Path | None = context.meta.get(CONFIGURED)
+    with contextlib.ExitStack() as stack:
+        plugins = []
+        # A subject's own imports may start threads, which no fork has.
+        if sys.platform.startswith("linux") and not (given["subject"] or given["cpu"] or pytest_options):
+            from embcheck.runner.fork_server import ForkServer
+
+            # First of all: it imports torch while this process imports what it needs.
+            plugins.append(stack.enter_context(ForkServer(whole=not (given["select"] or given["law"]))))
+        arguments = _checked(given, pytest_options or [])
+        if given["cpu"]:
+            from embcheck.cli.levels import sweep
+
+            raise typer.Exit(sweep(given, pytest_options or []))
+        raise typer.Exit(_pytest(arguments, given, origins(context, path), plugins))
+
+
+def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
+    """What pytest is given for the values of the options, which are refused if they are none that there can be."""
     from embcheck.core.law import source_of
     from embcheck.runner.run import Settings, UsageError
     from embcheck.subject.collect import properties_folder
@@ -44,11 +63,7 @@ def run(
         Expression.compile(given["select"])
     except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
         refuse(f"-k {given['select']!r}: {error.args[0]}")
-    if given["cpu"]:
-        from embcheck.cli.levels import sweep
-
-        raise typer.Exit(sweep(given, pytest_options or []))
-    arguments = [
+    return [
         source_of(law_named(given["law"])[0].laws[-1]) if given["law"] else str(properties_folder()),
         *settings.as_arguments(),
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
@@ -61,17 +76,8 @@ def run(
         # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.
         "--assert=plain",
         *(("-k", given["select"]) if given["select"] else ()),
-        *(pytest_options or []),
+        *pytest_options,
     ]
-    path: Path | None = context.meta.get(CONFIGURED)
-    with contextlib.ExitStack() as stack:
-        plugins = []
-        # A subject's own imports may start threads, which no fork has.
-        if sys.platform.startswith("linux") and not (settings.subject or pytest_options):
-            from embcheck.runner.fork_server import ForkServer
-
-            plugins.append(stack.enter_context(ForkServer(whole=not (given["select"] or given["law"]))))
-        raise typer.Exit(_pytest(arguments, given, origins(context, path), plugins))
 
 
 def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugins: list[Any]) -> int:

@@ -27,7 +27,6 @@ from typing import Any, NoReturn
 from pluggy import HookimplMarker
 
 from embcheck.core.processes import RunFolder, end_with_parent
-from embcheck.engine.crashes.isolate import start_with
 
 #: What the processes of a run import, beside the laws.
 _IMPORTED = (
@@ -42,6 +41,9 @@ _IMPORTED_BY_SOME = ("functorch.compile", "torch.export", "torch._decomp.decompo
 
 #: By this numpy's BLAS has one thread: others spin, which takes several times as long as what an oracle multiplies.
 _THREADS = "GOTO_NUM_THREADS"
+
+#: How many objects more there are before Python looks for garbage: at its own 700 that takes 2 % of a run's CPU time.
+_GARBAGE = 10_000
 
 
 class ForkServer:
@@ -65,6 +67,8 @@ class ForkServer:
 
     @HookimplMarker("pytest")(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: list[Any]) -> None:
+        from embcheck.engine.crashes.isolate import start_with  # which needs numpy: the server is started before
+
         for spec in specs:
             if spec.popen and not spec.python:
                 spec.python = shlex.join(self.python)
@@ -92,6 +96,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controlling process decides what becomes of an interrupted run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    importlib.import_module("numpy")
     os.environ.pop(_THREADS, None)  # numpy has read it, and torch may have a BLAS of its own
     gc.disable()  # what is imported stays: to look there for garbage takes a quarter of the time
     from embcheck.subject.collect import load_families
@@ -101,6 +106,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
         importlib.import_module(name)
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
     gc.enable()
+    gc.set_threshold(_GARBAGE)
     forks: set[int] = set()
     signal.signal(signal.SIGCHLD, lambda *_: _reap(forks))
     try:
@@ -183,4 +189,6 @@ def _end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    with suppress(SystemExit):
+        serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    _end(0)

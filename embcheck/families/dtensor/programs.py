@@ -26,7 +26,7 @@ Make = Callable[[Any, Tensor, Any, dict[str, Any]], tuple[Any, ...]]
 #: What is done with what was looked up: ``use(rows, another lookup, the table)``.
 Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 
-#: Seconds that the others have once one has failed.
+#: Seconds that those below have once one has failed.
 GRACE = 1.0
 #: How it begins where ranks make no process group.
 APART = "the ranks can't reach each other"
@@ -83,11 +83,12 @@ def answer(rank: int, count: int, folder: str, pipe: Any, work: Callable[[], Any
 
 
 def gathered(pipes: list[Any], processes: list[Any]) -> list[tuple[Any, BaseException | None]]:
-    """What the ranks send, in their order; once one has failed, of those that do not wait for it in vain."""
+    """What the ranks send, in their order; once one has failed, of those below it that do not wait for it in vain, for what the
+    lowest raised is told."""
     answers: dict[int, tuple[Any, BaseException | None]] = {}
+    asked = range(len(pipes))
     end: float | None = None  # the clock does not tell whether they hang: who waits for this process does
-    while len(answers) < len(pipes) and (end is None or time.monotonic() < end):
-        waiting = [rank for rank in range(len(pipes)) if rank not in answers]
+    while (waiting := [rank for rank in asked if rank not in answers]) and (end is None or time.monotonic() < end):
         signs = [sign for rank in waiting for sign in (pipes[rank], processes[rank].sentinel)]
         ready = connection.wait(signs, None if end is None else max(end - time.monotonic(), 0.0))
         for rank in waiting:
@@ -96,8 +97,10 @@ def gathered(pipes: list[Any], processes: list[Any]) -> list[tuple[Any, BaseExce
             elif processes[rank].sentinel in ready:
                 processes[rank].join(GRACE)  # until then it has no exit code
                 answers[rank] = None, RuntimeError(f"a rank died, with exit code {processes[rank].exitcode}")
-        if end is None and any(error is not None for _, error in answers.values()):
+        failed = [rank for rank, (_, error) in answers.items() if error is not None]
+        if end is None and failed:
             end = time.monotonic() + GRACE
+        asked = range(min(failed, default=len(pipes)))
     return [answers[rank] for rank in sorted(answers)]
 
 
