@@ -4,6 +4,7 @@ than what.  A condition that none can meet is no fault, and is not drawn."""
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from embcheck.core.facts import Condition, conditions
 from selfcheck.python_contradictions import (
@@ -69,22 +70,15 @@ IMPLIED: tuple[tuple[str, str], ...] = (
 #: What is so of every call of a site, for the reason that stands beside it.
 GIVEN: Mapping[str, tuple[str, ...]] = {
     # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
-    **dict.fromkeys(
-        (
-            "_embedding_bag",
-            "_embedding_bag_forward_only",
-            "_embedding_bag_dense_backward",
-            "_embedding_bag_per_sample_weights_backward",
-        ),
-        ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous"),
-    ),
+    **{f"_embedding_bag{end}": ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous")
+       for end in ("", "_forward_only", "_dense_backward", "_per_sample_weights_backward")},
     # It takes nothing else.
     "one_hot": ("index_dtype=int64",),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
     **PYTHON_GIVEN,
     **TRACED_GIVEN,
-}
+}  # fmt: skip
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
 OF_TABLES: tuple[tuple[str, str], ...] = (
@@ -133,22 +127,15 @@ AT_MOST: tuple[tuple[str, str], ...] = (
 )
 
 
-def _bounds(condition: Condition) -> tuple[float, float]:
-    """The least and the greatest number that meet a condition."""
-    number = condition.number
-    if number is None:
-        raise ValueError("it compares with no number")
-    match condition.compare:
-        case operator.eq:
-            return number, number
-        case operator.gt:
-            return math.nextafter(number, math.inf), math.inf
-        case operator.ge:
-            return number, math.inf
-        case operator.lt:
-            return -math.inf, math.nextafter(number, -math.inf)
-        case _:
-            return -math.inf, number
+def _bounds(compare: Any, number: float) -> tuple[float, float]:
+    """The least and the greatest number that meet a comparison."""
+    return {
+        operator.eq: (number, number),
+        operator.gt: (math.nextafter(number, math.inf), math.inf),
+        operator.ge: (number, math.inf),
+        operator.lt: (-math.inf, math.nextafter(number, -math.inf)),
+        operator.le: (-math.inf, number),
+    }[compare]
 
 
 class _Range:
@@ -163,14 +150,14 @@ class _Range:
         if condition.number is None:
             self.exact.add(_text(condition))
             return
-        low, high = _bounds(condition)
+        low, high = _bounds(condition.compare, condition.number)
         self.least, self.most = max(self.least, low), min(self.most, high)
 
     def meets(self, condition: Condition) -> bool:
         """Whether all that it may be meets a condition."""
         if condition.number is None:
             return self.exact == {_text(condition)}
-        low, high = _bounds(condition)
+        low, high = _bounds(condition.compare, condition.number)
         return low <= self.least and self.most <= high
 
     @property
@@ -203,14 +190,9 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
         added = [then for given, then in rules if then not in held and _certain(given, ranges)]
         held = [*held, *dict.fromkeys(added)]
     found = [condition for text in held for condition in conditions(text)]
-    found += [
-        Condition(fact, operator.ge, f"{each.least:g}", each.least) for fact, each in ranges.items() if each.least > 0
-    ]
-    found += [
-        Condition(fact, operator.le, f"{each.most:g}", each.most)
-        for fact, each in ranges.items()
-        if math.isfinite(each.most)
-    ]
+    least = [(fact, operator.ge, each.least) for fact, each in ranges.items() if each.least > 0]
+    most = [(fact, operator.le, each.most) for fact, each in ranges.items() if math.isfinite(each.most)]
+    found += [Condition(fact, compare, f"{number:g}", number) for fact, compare, number in (*least, *most)]
     return [*dict.fromkeys(found)]
 
 
