@@ -24,11 +24,10 @@ from selfcheck.aiming import BUILDERS
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, damage_of, faults, site_of
 from selfcheck.greedy import add, counted
-from selfcheck.lowered import without_code
 from selfcheck.reach import Aimed, striped
 from selfcheck.runner import forks
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
-from selfcheck.tracing import TracedSites
+from selfcheck.tracing import TracedSites, without_code
 
 
 class Part(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
@@ -48,21 +49,19 @@ class Score:
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
 
-#: The deck and the names of the sites, which forks inherit, and what judges it in them.
+#: The deck and the names of the sites, which forks inherit.
 _deck: list[Deck] = []
 _sites: list[str] = []
-_judging: list[Judging] = []
 
 
+@cache
 def _worker() -> Judging:
     """What judges in this process, with kernels and functions that stay as long as it lives."""
-    if not _judging:
-        warnings.simplefilter("ignore")
-        traced = not TRACED_SITES.keys().isdisjoint(_sites)
-        sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
-        sites.install()
-        _judging.append((tracing.TracedJudging if traced else Judging)(*_deck[0], sites))
-    return _judging[0]
+    warnings.simplefilter("ignore")
+    traced = not TRACED_SITES.keys().isdisjoint(_sites)
+    sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
+    sites.install()
+    return (tracing.TracedJudging if traced else Judging)(*_deck[0], sites)
 
 
 def _silenced() -> None:
