@@ -21,8 +21,6 @@ from embcheck.families.max_norm.space import renorm_case
 from embcheck.families.one_hot.cases import one_hot_case
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
-from selfcheck.kernel_damages import DAMAGES
-from selfcheck.sites import SITES
 
 #: So many built calls have to meet a condition before a fault that changes none of them is equivalent.
 ENOUGH = 200
@@ -54,8 +52,7 @@ class Aimed(NamedTuple):
 
 def built(fault: Fault) -> Iterator[tuple[str, Any]]:
     """Cases with their families whose calls are to meet a fault's condition, no two alike, as long as that is to be had."""
-    site = SITES[fault.site]
-    wished = implied([fault.condition, *DAMAGES[fault.damage].conditions(site)], fault.site)
+    wished = implied(fault.needs, fault.site)
     if wished is None:
         return
     seen: set[Any] = set()
@@ -96,10 +93,6 @@ def _gradient(wish: Wish, sparse: bool = False) -> tuple[str, Any]:
     return "gradient", lookup_case(wish, backward=True, sparse=sparse)
 
 
-def _bag(kernel: str, wish: Wish) -> tuple[str, Any]:
-    return "embedding_bag", bag_case(wish, kernel)
-
-
 def _product(wish: Wish) -> tuple[str, Any]:
     apart = not (wish.meets("left_layout", "contiguous") or wish.meets("left_layout", "transposed"))
     return _linear(wish, ("none",)) if apart else ("gradient", product_case(wish))
@@ -118,5 +111,5 @@ BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
     "mm": _product,
     "addmm": _linear,
-    **{kernel: partial(_bag, kernel) for kernel in KERNELS},
+    **{kernel: lambda wish, kernel=kernel: ("embedding_bag", bag_case(wish, kernel)) for kernel in KERNELS},
 }

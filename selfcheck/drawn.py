@@ -73,6 +73,11 @@ class Fault(NamedTuple):
         """How many facts the condition speaks of."""
         return len(named([self.condition]))
 
+    @property
+    def needs(self) -> list[str]:
+        """What a call meets that is hit, and for the damage to change anything there."""
+        return [self.condition, *damage_of(self.site, self.damage).conditions(site_of(self.site))]
+
     def met(self, facts: dict[str, Any]) -> bool:
         """Whether a call with these facts is hit."""
         return holds(self.condition, facts)

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice, pairwise
@@ -121,21 +121,19 @@ class Planted:
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
-        self._context: AbstractContextManager[None] | None = None
+        self._stack, self._planted = ExitStack(), False
 
     def __enter__(self) -> Planted:
         if self.fault.modes:  # graphs that are kept were made without it
             forget_graphs()
-        self._context = self.fault.plant()
-        self._context.__enter__()
+            self._stack.callback(forget_graphs)
+        self._stack.enter_context(self.fault.plant())
+        self._planted = True
         return self
 
     def __exit__(self, *reason: object) -> None:
-        context, self._context = self._context, None
-        if context is not None:
-            context.__exit__(None, None, None)
-            if self.fault.modes:
-                forget_graphs()
+        self._planted = False
+        self._stack.close()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
@@ -148,7 +146,7 @@ class Planted:
 
     def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         """Executes a case with the fault, in whichever process, while it is planted."""
-        setup = (("selfcheck.fault:planting", self.fault.name),) if self._context is not None else ()
+        setup = (("selfcheck.fault:planting", self.fault.name),) if self._planted else ()
         return Execution(setup=setup)(family, mode, case)
 
 

@@ -1,7 +1,6 @@
 """Takes the score: a clean run, then every fault in turn, in forks of a process that has computed nothing with torch."""
 
 import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -11,6 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
+from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.evaluate import named
 from embcheck.subject.collect import load_families
 from selfcheck import tracing
@@ -64,12 +64,6 @@ def _worker() -> Judging:
     return (tracing.TracedJudging if traced else Judging)(*_deck[0], sites)
 
 
-def _silenced() -> None:
-    """What a spoiled torch warns of says nothing of the laws."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-
-
 def _record(faults: Sequence[Fault], chosen: range) -> Record:
     return _worker().record(faults, chosen)
 
@@ -92,8 +86,9 @@ def _one(task: Task) -> DrawnResult:
 
 
 def forks(jobs: int) -> ProcessPoolExecutor:
-    """Processes that are forks of this one, which must have computed nothing with torch by several threads."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=_silenced)
+    """Processes that are forks of this one, which must have computed nothing with torch by several threads; what a spoiled torch
+    warns of in them says nothing of the laws."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=silenced)
 
 
 def score(

@@ -140,16 +140,12 @@ class _Lowered(BaseException):
     """Stands in the place of the code: inductor handles what is an `Exception`."""
 
 
-def _stop(graph: Any) -> None:
-    raise _Lowered
-
-
 def _lower(graph: Any, example: Sequence[Any], **options: Any) -> Any:
     from torch._inductor.compile_fx import compile_fx_inner
     from torch._inductor.graph import GraphLowering
 
     kept = copy.deepcopy(graph)
-    with mock.patch.object(GraphLowering, "compile_to_module", _stop):
+    with mock.patch.object(GraphLowering, "compile_to_module", side_effect=_Lowered):
         try:
             return compile_fx_inner(graph, example, **options)
         except _Lowered:

@@ -57,15 +57,12 @@ def leaks() -> bool:
 @contextmanager
 def _planted() -> Iterator[None]:
     right = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in _PRODUCTS}
-    library = torch.library.Library("aten", "IMPL")
-    try:
+    with torch.library._scoped_library("aten", "IMPL") as library:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that a kernel is replaced is the point
             for name, first in _PRODUCTS.items():
                 library.impl(name, _wrong(right[name], first), "CPU", with_keyset=True)
         yield
-    finally:
-        library._destroy()
 
 
 add(
