@@ -93,6 +93,10 @@ def _gradient(wish: Wish, sparse: bool = False) -> tuple[str, Any]:
     return "gradient", lookup_case(wish, backward=True, sparse=sparse)
 
 
+def _bag(kernel: str, wish: Wish) -> tuple[str, Any]:
+    return "embedding_bag", bag_case(wish, kernel)
+
+
 def _product(wish: Wish) -> tuple[str, Any]:
     apart = not (wish.meets("left_layout", "contiguous") or wish.meets("left_layout", "transposed"))
     return _linear(wish, ("none",)) if apart else ("gradient", product_case(wish))
@@ -111,5 +115,5 @@ BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
     "mm": _product,
     "addmm": _linear,
-    **{kernel: lambda wish, kernel=kernel: ("embedding_bag", bag_case(wish, kernel)) for kernel in KERNELS},
+    **{kernel: partial(_bag, kernel) for kernel in KERNELS},
 }

@@ -4,7 +4,7 @@ Cases are built for conditions that too few others meet, several at a time where
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
