@@ -7,14 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from embcheck.core.facts import Condition, conditions
-from selfcheck.python_contradictions import (
-    PYTHON_AT_MOST,
-    PYTHON_AT_MOST_WHERE,
-    PYTHON_EQUAL,
-    PYTHON_GIVEN,
-    PYTHON_IMPLIED,
-)
-from selfcheck.traced_sites import TRACED_EQUAL, TRACED_EQUAL_AT, TRACED_GIVEN, TRACED_IMPLIED
+from selfcheck import python_contradictions as python
+from selfcheck import traced_sites as traced
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -46,8 +40,8 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("left_layout=transposed", "inner>=2"),
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
-    *PYTHON_IMPLIED,
-    *TRACED_IMPLIED,
+    *python.PYTHON_IMPLIED,
+    *traced.TRACED_IMPLIED,
     # Which row is padding, and whether it occurs.
     ("padding=first & padding_hit", "first_row"),
     ("padding=first & padding_hit=False", "first_row=False"),
@@ -76,8 +70,8 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("index_dtype=int64",),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
-    **PYTHON_GIVEN,
-    **TRACED_GIVEN,
+    **python.PYTHON_GIVEN,
+    **traced.TRACED_GIVEN,
 }  # fmt: skip
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
@@ -96,15 +90,15 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
     ("num_embeddings<=1", "numel", "max_count"),
     ("square", "rows", "inner"),
     ("square", "inner", "columns"),
-    *PYTHON_EQUAL,
-    *TRACED_EQUAL,
+    *python.PYTHON_EQUAL,
+    *traced.TRACED_EQUAL,
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
     "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
     # A row of what goes in is as long as one of the table.
     "F.linear": (("input_columns", "weight_columns"),),
-    **TRACED_EQUAL_AT,
+    **traced.TRACED_EQUAL_AT,
 }
 
 #: A fact that is never greater than the product of two others.
@@ -123,7 +117,7 @@ AT_MOST: tuple[tuple[str, str], ...] = (
     ("rescaled", "numel"),
     ("embedding_dim", "elements"),
     ("num_embeddings", "elements"),
-    *PYTHON_AT_MOST,
+    *python.PYTHON_AT_MOST,
 )
 
 
@@ -198,7 +192,7 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
 
 def _compare(ranges: dict[str, _Range], site: str) -> None:
     alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
-    less = [(a, b) for text, a, b in PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
+    less = [(a, b) for text, a, b in python.PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
     ordered = (*AT_MOST, *less, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
     before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are

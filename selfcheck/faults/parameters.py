@@ -231,7 +231,7 @@ of_family(
      refusing(lambda call: call.tensor.dtype == torch.float64)),
     (init, "kaiming_normal_", "kaiming_normal_ leaves out the gain √2.", _scaled(0.5**0.5)),
     (nn.Linear, "reset_parameters", "linear_draws_a_number_first: A Linear draws a random number before its weight.",
-     lambda call: (draws(call), call())[1]),
+     lambda call: (torch.rand(1), call())[1]),
     (nn.Linear, "__init__",
      "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.",
      after(lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias)),
