@@ -21,8 +21,6 @@ from embcheck.families.max_norm.space import renorm_case
 from embcheck.families.one_hot.cases import one_hot_case
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
-from selfcheck.kernel_damages import DAMAGES
-from selfcheck.sites import SITES
 
 #: So many built calls have to meet a condition before a fault that changes none of them is equivalent.
 ENOUGH = 200
@@ -54,8 +52,7 @@ class Aimed(NamedTuple):
 
 def built(fault: Fault) -> Iterator[tuple[str, Any]]:
     """Cases with their families whose calls are to meet a fault's condition, no two alike, as long as that is to be had."""
-    site = SITES[fault.site]
-    wished = implied([fault.condition, *DAMAGES[fault.damage].conditions(site)], fault.site)
+    wished = implied(fault.needs, fault.site)
     if wished is None:
         return
     seen: set[Any] = set()

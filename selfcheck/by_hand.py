@@ -31,10 +31,9 @@ from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.crashes.patience import Hangs, Patience
 from embcheck.subject.collect import load_families
-from selfcheck import hits
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.fault import Fault, load_faults
-from selfcheck.fault_runner import FaultResult, FaultRunner, used
+from selfcheck.fault_runner import PROFILE, SEED, FaultResult, FaultRunner, Hit, keep_hits, load_hits, used
 
 T = TypeVar("T")
 #: Seconds of CPU time after which a worker is given up, or of next to none; a fault that survives so far is after half of them.
@@ -56,9 +55,7 @@ def _in_worker(name: str, profile_name: str, seed: int, anew: bool) -> FaultResu
         return FaultResult(name, "?", f"{type(error).__name__}: {error} ({place.name}, line {place.lineno})")
 
 
-def _violated_in_worker(
-    law: str, family: str, profile_name: str, seed: int, limit: float
-) -> tuple[str, hits.Hit] | None:
+def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, limit: float) -> tuple[str, Hit] | None:
     """Runs in a worker: some fault of a family that violates a law of it."""
     runner = _fault_runner(profile_name, seed, True)
     candidates = [
@@ -78,7 +75,7 @@ def _fault_runner(profile_name: str, seed: int, anew: bool) -> FaultRunner:
 
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    known = {} if anew or (profile_name, seed) != (hits.PROFILE, hits.SEED) else hits.load()
+    known = {} if anew or (profile_name, seed) != (PROFILE, SEED) else load_hits()
     return FaultRunner(Candidates(shipped()), PROFILES[profile_name], seed, known)
 
 
@@ -124,14 +121,14 @@ def rechecked(
     progress: Callable[[str], None] = lambda law: None,
     *,
     limit: float = 240.0,
-) -> dict[str, tuple[str, hits.Hit]]:
+) -> dict[str, tuple[str, Hit]]:
     """Those of these laws that a fault of their family does violate, each with one, and where.
 
     A run ends soon after its first kill, so which other laws it sees broken is chance; a law that none saw is given
     ``limit`` seconds to meet its family's faults itself.  ``progress`` is told each law that has been looked at.
     """
     home = {law.name: name for name, family in families.items() for law in family.laws}
-    found: dict[str, tuple[str, hits.Hit]] = {}
+    found: dict[str, tuple[str, Hit]] = {}
 
     def met(worker: Worker, law: str) -> None:
         with suppress(BrokenProcessPool, Hangs):
@@ -144,11 +141,8 @@ def rechecked(
 
 
 def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
-    """Has work done for each name, in the order of the names, by as many worker processes as there are jobs.
-
-    Raises:
-        BaseException: the first that the work raises; what was not begun is not done then.
-    """
+    """Has work done for each name, in the order of the names, by as many worker processes as there are jobs; what the work raises
+    first is raised, and what was not begun is not done then."""
     workers: SimpleQueue[Worker] = SimpleQueue()
 
     def one(name: str) -> None:
@@ -173,12 +167,8 @@ class Worker:
         self._pool = _pool()
 
     def asked(self, limit: float, work: Callable[..., T], *arguments: Any) -> T:
-        """What some work gives.
-
-        Raises:
-            BrokenProcessPool: if it ends the process.
-            Hangs: if it uses more than ``limit`` seconds of CPU time, or next to none for as long, and so was ended.
-        """
+        """What some work gives; BrokenProcessPool if it ends the process, Hangs if it uses more than ``limit`` seconds of CPU
+        time, or next to none for as long, and so was ended."""
         try:
             patience = Patience(self._pool.submit(os.getpid).result(), limit, limit)
             asked = self._pool.submit(work, *arguments)
@@ -204,8 +194,7 @@ def _pool() -> concurrent.futures.ProcessPoolExecutor:
 
 def _silenced() -> None:
     """A worker's output is that of a broken torch: thousands of warnings that say nothing of the laws.  It ends with whom it
-    works for, even if that is killed.
-    """
+    works for, even if that is killed."""
     end_with_parent()
     silenced()
 
@@ -214,11 +203,7 @@ def _silenced() -> None:
 
 
 def selected(faults: Mapping[str, Fault], keyword: str) -> list[str]:
-    """The faults whose name or family a pytest expression matches; all without one.
-
-    Raises:
-        ValueError: if it is no expression.
-    """
+    """The faults whose name or family a pytest expression matches; all without one, and a ValueError for what is none."""
     if not keyword:
         return list(faults)
     try:
@@ -262,12 +247,12 @@ def main(
             raise typer.BadParameter(f"no family {name!r}; {closest(name, every) or 'see `embcheck laws`'}")
     families = {name: every[name] for name in names or every}
     chosen = [f.name for f in load_faults().values() if families.keys() & {f.family, *f.also} and not f.control]
-    results = selfcheck(hits.PROFILE, hits.SEED, jobs, chosen, _said, anew=True)
+    results = selfcheck(PROFILE, SEED, jobs, chosen, _said, anew=True)
     found = {result.fault: list(result.hits) for result in results if result.good}
     idle = idle_laws(results, families)
-    for fault, hit in rechecked(idle, families, hits.PROFILE, hits.SEED, jobs, typer.echo, limit=_LOOK).values():
+    for fault, hit in rechecked(idle, families, PROFILE, SEED, jobs, typer.echo, limit=_LOOK).values():
         found.setdefault(fault, []).append(hit)
-    hits.keep(found)
+    keep_hits(found)
 
 
 if __name__ == "__main__":

@@ -4,16 +4,11 @@ than what.  A condition that none can meet is no fault, and is not drawn."""
 import math
 import operator
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from embcheck.core.facts import Condition, conditions
-from selfcheck.python_contradictions import (
-    PYTHON_AT_MOST,
-    PYTHON_AT_MOST_WHERE,
-    PYTHON_EQUAL,
-    PYTHON_GIVEN,
-    PYTHON_IMPLIED,
-)
-from selfcheck.traced_sites import TRACED_EQUAL, TRACED_EQUAL_AT, TRACED_GIVEN, TRACED_IMPLIED
+from selfcheck import python_contradictions as python
+from selfcheck import traced_sites as traced
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -45,8 +40,8 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("left_layout=transposed", "inner>=2"),
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
-    *PYTHON_IMPLIED,
-    *TRACED_IMPLIED,
+    *python.PYTHON_IMPLIED,
+    *traced.TRACED_IMPLIED,
     # Which row is padding, and whether it occurs.
     ("padding=first & padding_hit", "first_row"),
     ("padding=first & padding_hit=False", "first_row=False"),
@@ -69,22 +64,15 @@ IMPLIED: tuple[tuple[str, str], ...] = (
 #: What is so of every call of a site, for the reason that stands beside it.
 GIVEN: Mapping[str, tuple[str, ...]] = {
     # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
-    **dict.fromkeys(
-        (
-            "_embedding_bag",
-            "_embedding_bag_forward_only",
-            "_embedding_bag_dense_backward",
-            "_embedding_bag_per_sample_weights_backward",
-        ),
-        ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous"),
-    ),
+    **{f"_embedding_bag{end}": ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous")
+       for end in ("", "_forward_only", "_dense_backward", "_per_sample_weights_backward")},
     # It takes nothing else.
     "one_hot": ("index_dtype=int64",),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
-    **PYTHON_GIVEN,
-    **TRACED_GIVEN,
-}
+    **python.PYTHON_GIVEN,
+    **traced.TRACED_GIVEN,
+}  # fmt: skip
 
 #: What follows where a table is the tensor that is told of, and not the upstream gradient.
 OF_TABLES: tuple[tuple[str, str], ...] = (
@@ -102,15 +90,15 @@ EQUAL: tuple[tuple[str, str, str], ...] = (
     ("num_embeddings<=1", "numel", "max_count"),
     ("square", "rows", "inner"),
     ("square", "inner", "columns"),
-    *PYTHON_EQUAL,
-    *TRACED_EQUAL,
+    *python.PYTHON_EQUAL,
+    *traced.TRACED_EQUAL,
 )
 EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     # Its classes are the rows of its table, which is as wide as it is high.
     "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
     # A row of what goes in is as long as one of the table.
     "F.linear": (("input_columns", "weight_columns"),),
-    **TRACED_EQUAL_AT,
+    **traced.TRACED_EQUAL_AT,
 }
 
 #: A fact that is never greater than the product of two others.
@@ -129,26 +117,19 @@ AT_MOST: tuple[tuple[str, str], ...] = (
     ("rescaled", "numel"),
     ("embedding_dim", "elements"),
     ("num_embeddings", "elements"),
-    *PYTHON_AT_MOST,
+    *python.PYTHON_AT_MOST,
 )
 
 
-def _bounds(condition: Condition) -> tuple[float, float]:
-    """The least and the greatest number that meet a condition."""
-    number = condition.number
-    if number is None:
-        raise ValueError("it compares with no number")
-    match condition.compare:
-        case operator.eq:
-            return number, number
-        case operator.gt:
-            return math.nextafter(number, math.inf), math.inf
-        case operator.ge:
-            return number, math.inf
-        case operator.lt:
-            return -math.inf, math.nextafter(number, -math.inf)
-        case _:
-            return -math.inf, number
+def _bounds(compare: Any, number: float) -> tuple[float, float]:
+    """The least and the greatest number that meet a comparison."""
+    return {
+        operator.eq: (number, number),
+        operator.gt: (math.nextafter(number, math.inf), math.inf),
+        operator.ge: (number, math.inf),
+        operator.lt: (-math.inf, math.nextafter(number, -math.inf)),
+        operator.le: (-math.inf, number),
+    }[compare]
 
 
 class _Range:
@@ -163,14 +144,14 @@ class _Range:
         if condition.number is None:
             self.exact.add(_text(condition))
             return
-        low, high = _bounds(condition)
+        low, high = _bounds(condition.compare, condition.number)
         self.least, self.most = max(self.least, low), min(self.most, high)
 
     def meets(self, condition: Condition) -> bool:
         """Whether all that it may be meets a condition."""
         if condition.number is None:
             return self.exact == {_text(condition)}
-        low, high = _bounds(condition)
+        low, high = _bounds(condition.compare, condition.number)
         return low <= self.least and self.most <= high
 
     @property
@@ -203,20 +184,15 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
         added = [then for given, then in rules if then not in held and _certain(given, ranges)]
         held = [*held, *dict.fromkeys(added)]
     found = [condition for text in held for condition in conditions(text)]
-    found += [
-        Condition(fact, operator.ge, f"{each.least:g}", each.least) for fact, each in ranges.items() if each.least > 0
-    ]
-    found += [
-        Condition(fact, operator.le, f"{each.most:g}", each.most)
-        for fact, each in ranges.items()
-        if math.isfinite(each.most)
-    ]
+    least = [(fact, operator.ge, each.least) for fact, each in ranges.items() if each.least > 0]
+    most = [(fact, operator.le, each.most) for fact, each in ranges.items() if math.isfinite(each.most)]
+    found += [Condition(fact, compare, f"{number:g}", number) for fact, compare, number in (*least, *most)]
     return [*dict.fromkeys(found)]
 
 
 def _compare(ranges: dict[str, _Range], site: str) -> None:
     alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
-    less = [(a, b) for text, a, b in PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
+    less = [(a, b) for text, a, b in python.PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
     ordered = (*AT_MOST, *less, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
     before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are

@@ -11,8 +11,10 @@ import torch
 from selfcheck.site import Call, Site, Tensor
 from selfcheck.tensor_plans import Plan, Planner, Spoil, of_rows
 
-#: The arguments that a call is given instead; None if there is nothing to change.
-Give = Callable[[Call], "dict[str, Any] | None"]
+#: The arguments that a call is given instead; none where nothing changes.
+Give = Callable[[Call], dict[str, Any]]
+#: Conditions, at sites and of damages that begin so.
+_Table = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
 #: Damages, by how they begin, that change nothing at sites whose names begin so (both with a space behind them): random values in
 #: another order are as good, every dtype holds zeros and ones, and what only refuses changes no result.
 _NOTHING = {
@@ -42,22 +44,10 @@ _NOTHING = {
     # Inductor leaves out a cast to a narrower dtype and back.
     "lowering.": ("cast(",),
     # Arguments that these do nothing with, and tokens that are given in lists.
-    **dict.fromkeys(
-        ("decomposition.embedding ", "lowering.embedding "), ("give(padding_idx=", "give(scale_grad_by_freq=")
-    ),
-    **dict.fromkeys(
-        ("lowering._embedding_bag ", "lowering._embedding_bag_forward_only"), ("give(scale_grad_by_freq=",)
-    ),
+    **{f"{of}.embedding ": ("give(padding_idx=", "give(scale_grad_by_freq=") for of in ("decomposition", "lowering")},
+    **{f"lowering._embedding_bag{end}": ("give(scale_grad_by_freq=",) for end in (" ", "_forward_only")},
     "lowering._embedding_bag_per_sample_weights_backward": ("give(mode=",),
-    **dict.fromkeys(
-        (
-            "lowering.index ",
-            "decomposition._unsafe_index_put",
-            "decomposition._unsafe_masked",
-            "lowering._unsafe_masked",
-        ),
-        ("give(indices=",),
-    ),
+    **dict.fromkeys(("lowering.index ", "lowering._unsafe_masked", "decomposition._unsafe_"), ("give(indices=",)),
 }
 #: Sites whose dictionaries hold no tensors, and arguments without whose elements nothing comes out of others.
 _WITHOUT_TENSORS = ("Module.named_modules", "GradScaler.state_dict")
@@ -80,7 +70,7 @@ _LAID = _PARAMETRIZED | {name: tensor for name, tensor in _ELEMENTS.items() if n
 #: What shows of a loss that is neither zero nor NaN.
 _OF_LOSSES = ("double(", "negate(", "cast(", "zero(gradient)")
 #: What a call must meet, at sites whose names (with a space behind them) begin so, for damages that begin so to change anything.
-_NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+_NEEDED: _Table = (
     ("Linear.__init__ ", _ROWS, ("out_features>=2",)),
     ("Linear.__init__ ", ("restride",), ("out_features>=2", "in_features>=2")),
     ("Linear.__init__ ", ("give(bias=none)",), ("bias",)),  # which is no bias, too
@@ -138,7 +128,7 @@ _NEEDED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 
 #: Of a call that meets these nothing is changed, at sites and by damages that begin so.  Which rows the maxima came from is told
 #: by another argument, by which their gradients go.
-_IN_VAIN: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+_IN_VAIN: _Table = (
     ("Module.load_state_dict ", ("skip(",), ("assign",)),  # which writes to nothing
     (
         "_embedding_bag_dense_backward ",
@@ -170,12 +160,9 @@ class Damage(NamedTuple):
 
     def of(self, site: Site) -> bool:
         """Whether a site has this damage."""
-        if self.floating and not site.floating:
-            return False
         names = f"{site.name} ", f"{self.name} "
-        if any(names[0].startswith(begins) and names[1].startswith(none) for begins, none in _NOTHING.items()):
-            return False
-        if site.name in _WITHOUT_TENSORS and self.spoil is not None:
+        none = any(names[0].startswith(begins) and names[1].startswith(none) for begins, none in _NOTHING.items())
+        if none or (self.floating and not site.floating) or (site.name in _WITHOUT_TENSORS and self.spoil is not None):
             return False
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
@@ -183,16 +170,19 @@ class Damage(NamedTuple):
 
     def changes_none(self, site: Site, condition: str) -> bool:
         """Whether a part of a condition alone says that it changes nothing."""
-        found = [
-            text
-            for begins, names, texts in _IN_VAIN
-            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
-            for text in texts
-        ]
+        found = self._told_of(site, _IN_VAIN)
         if self.spoil is not None and not self.of_zeros and site.masks and site.rows == "num_embeddings":
             # The padding row is zero.
             found += [f"padding={place}" for place in ("first", "last") if f"({place})" in self.name]
         return not {*self.forbids, *found}.isdisjoint(condition.split(" & "))
+
+    def _told_of(self, site: Site, table: _Table) -> list[str]:
+        return [
+            text
+            for begins, names, texts in table
+            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
+            for text in texts
+        ]
 
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
@@ -211,12 +201,7 @@ class Damage(NamedTuple):
 
     def _of_python(self, site: Site) -> list[str]:
         """What a call in Python must meet: there is something to change, and it has a gradient or axes if these are."""
-        found = [
-            each
-            for begins, names, needed in _NEEDED
-            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
-            for each in needed
-        ]
+        found = self._told_of(site, _NEEDED)
         tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
         writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
         given = site.name.startswith("nn.init.") and self.give is not None
@@ -244,7 +229,7 @@ class Damage(NamedTuple):
 
     def given(self, call: Call) -> dict[str, Any]:
         """The arguments that a call is made with instead of its own; none where nothing changes."""
-        return (self.give and self.give(call)) or {}
+        return self.give(call) if self.give else {}
 
     def plan(self, site: Site, call: Call, result: Any) -> Plan | None:
         """What is to be done after a call."""

@@ -5,13 +5,12 @@ embedding_dense_backward  numel>768 & padding=last  ->  give(padding_idx=none)
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from embcheck.core.facts import holds, named, require
+from embcheck.core.facts import closest, holds, named, require
 from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, terms
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import Damage
@@ -55,11 +54,7 @@ def _found(name: str) -> tuple[Site, Mapping[str, Damage]]:
 
 
 def site_of(name: str) -> Site:
-    """The site of a name.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The site of a name; a ValueError if there is none."""
     return _found(name)[0]
 
 
@@ -78,18 +73,18 @@ class Fault(NamedTuple):
         """How many facts the condition speaks of."""
         return len(named([self.condition]))
 
+    @property
+    def needs(self) -> list[str]:
+        """What a call meets that is hit, and for the damage to change anything there."""
+        return [self.condition, *damage_of(self.site, self.damage).conditions(site_of(self.site))]
+
     def met(self, facts: dict[str, Any]) -> bool:
         """Whether a call with these facts is hit."""
         return holds(self.condition, facts)
 
     @classmethod
     def of(cls, line: str) -> Fault:
-        """The fault of a line.
-
-        Raises:
-            UnknownFact: for a condition that is none or speaks of facts that the site has not.
-            ValueError: for anything else that is wrong with the line.
-        """
+        """The fault of a line; an UnknownFact for facts that the site has not, a ValueError for whatever else is wrong with it."""
         head, arrow, damage = (part.strip() for part in line.partition("->"))
         site, _, condition = head.partition(" ")
         if not arrow or not condition.strip():
@@ -103,9 +98,8 @@ class Fault(NamedTuple):
         return cls(site, condition, damage)
 
 
-def _close(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), 3)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+def _close(word: str, known: Collection[str]) -> str:
+    return closest(word, known) or f"there are {', '.join(known)}"
 
 
 def damages(site: str) -> Sequence[Damage]:
@@ -121,17 +115,12 @@ def damage_of(site: str, name: str) -> Damage:
 
 def senseless(site: Site, condition: str, damage: Damage) -> bool:
     """Whether no call meets the condition, or none that does is changed by the damage."""
-    if damage.changes_none(site, condition):
-        return True
-    return contradictory([condition, *damage.conditions(site)], site.name)
+    return damage.changes_none(site, condition) or contradictory([condition, *damage.conditions(site)], site.name)
 
 
 def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[Fault]:
-    """So many different faults of a set, of one, two and three facts in turn; the same for the same seed everywhere.
-
-    Raises:
-        ValueError: if there are not so many.
-    """
+    """So many different faults of a set, of one, two and three facts in turn; the same for the same seed everywhere.  A ValueError
+    if there are not so many."""
     if site and site not in TABLES[of]:
         raise ValueError(f"no site {site!r} in {of}; {_close(site, TABLES[of])}")
     # The kernels' faults are those that were drawn before there were other sets.

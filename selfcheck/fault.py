@@ -40,11 +40,7 @@ FAULTS: dict[str, Fault] = {}
 
 
 def add(found: Fault) -> Fault:
-    """Registers a fault.
-
-    Raises:
-        ValueError: if its name is taken.
-    """
+    """Registers a fault; a ValueError if its name is taken."""
     if found.name in FAULTS:
         raise ValueError(f"there are two faults {found.name!r}")
     FAULTS[found.name] = found

@@ -1,18 +1,26 @@
-"""Shows a planted fault to the laws: first cases on which it was seen, else those of a run until one breaks a law."""
+"""Shows a planted fault to the laws: first cases on which it was seen, else those of a run until one breaks a law.
+
+On which cases a run of *full* with seed 0 saw each fault are data beside this module.  Nothing of it is believed: each case is
+executed again, without the fault and with it.  ``python -m selfcheck.by_hand [FAMILY …]`` writes it anew.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice, pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from embcheck.core import stream
+from embcheck.core.axes import parse
+from embcheck.core.files import write_whole
 from embcheck.core.item import PROFILES, Item, Profile
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -20,10 +28,9 @@ from embcheck.core.result import NotApplicable, Unreachable
 from embcheck.engine.crashes.patience import processor_time
 from embcheck.engine.execution import Execution
 from embcheck.engine.tally import named
-from embcheck.modes.mode import Mode
+from embcheck.modes.mode import MODES, Mode
 from selfcheck.candidates import Candidate, Candidates, every_case, killers
 from selfcheck.fault import Fault
-from selfcheck.hits import Hit
 from selfcheck.traced_sites import forget_graphs
 
 #: For how many cases a run goes on after the kill, to see which other laws the fault violates.
@@ -32,6 +39,46 @@ _AFTER_KILL = 64
 _CONTROL = 2000
 #: Where the cases that a law is asked of are parted for a second look.
 _SHARES = (0, 60, 300, 1000, 4000)
+KEPT = Path(__file__).with_name("hits.json")
+#: The run whose cases they are.
+PROFILE, SEED = "full", 0
+
+
+class Hit(NamedTuple):
+    """A case, as a line, on which laws broke because of a fault."""
+
+    family: str
+    mode: str
+    engine: str
+    case: str
+    laws: tuple[str, ...] = ()
+
+    def candidate(self, family: Family) -> tuple[Item, Any] | None:
+        """The item and the case; None if there is no such case any more, or this torch has not the mode."""
+        try:
+            case = family.space.repair(parse(self.case))
+        except ValueError:
+            return None
+        if case is None or self.mode not in MODES or MODES[self.mode].lacking() is not None:
+            return None
+        return Item(self.family, "torch", self.mode, self.engine), case
+
+
+def load_hits() -> dict[str, list[Hit]]:
+    """The hits of each fault."""
+    found = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
+    return {fault: [Hit(*each) for each in hits] for fault, hits in found.items()}
+
+
+def keep_hits(found: Mapping[str, Sequence[Hit]]) -> None:
+    """Writes the hits of some faults; those of others stay."""
+    every = load_hits() | dict(found)
+    lines = [
+        f"{json.dumps(fault)}: {json.dumps([each[:4] for each in hits], ensure_ascii=False)}"
+        for fault, hits in sorted(every.items())
+        if hits
+    ]
+    write_whole(KEPT, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 @dataclass(frozen=True)
@@ -74,21 +121,19 @@ class Planted:
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
-        self._context: AbstractContextManager[None] | None = None
+        self._stack, self._planted = ExitStack(), False
 
     def __enter__(self) -> Planted:
         if self.fault.modes:  # graphs that are kept were made without it
             forget_graphs()
-        self._context = self.fault.plant()
-        self._context.__enter__()
+            self._stack.callback(forget_graphs)
+        self._stack.enter_context(self.fault.plant())
+        self._planted = True
         return self
 
     def __exit__(self, *reason: object) -> None:
-        context, self._context = self._context, None
-        if context is not None:
-            context.__exit__(None, None, None)
-            if self.fault.modes:
-                forget_graphs()
+        self._planted = False
+        self._stack.close()
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
@@ -101,7 +146,7 @@ class Planted:
 
     def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         """Executes a case with the fault, in whichever process, while it is planted."""
-        setup = (("selfcheck.fault:planting", self.fault.name),) if self._context is not None else ()
+        setup = (("selfcheck.fault:planting", self.fault.name),) if self._planted else ()
         return Execution(setup=setup)(family, mode, case)
 
 

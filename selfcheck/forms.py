@@ -206,10 +206,9 @@ def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spo
 
 def control(site: str, family: str) -> None:
     """Registers that a kernel is wrapped, with nothing wrong in it."""
+    sentence = f"The kernel {site} is wrapped, and nothing is wrong."
     plant = partial(spoiled, site, lambda call, out: out)
-    add(
-        Fault(f"{site}_is_wrapped", family, f"The kernel {site} is wrapped, and nothing is wrong.", plant, control=True)
-    )
+    add(Fault(f"{site}_is_wrapped", family, sentence, plant, control=True))
 
 
 def past(bug: str, family: str, line: str) -> None:

@@ -132,9 +132,8 @@ class Judging:
             candidate = self.candidates[position]
             laws, failed = self._killers(fault, candidate)
             told, case = found.told or next(iter(failed.values()), ""), self._words(candidate) if laws else ""
-            found = replace(
-                found, judged=judged, seconds=self.clock() - started, told=told, laws=tuple(laws), case=case
-            )
+            seconds = self.clock() - started
+            found = replace(found, judged=judged, seconds=seconds, told=told, laws=tuple(laws), case=case)
             yield found
             if laws:
                 return

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from selfcheck.damages import Damage, given, memory
@@ -12,19 +13,14 @@ from selfcheck.tensor_plans import Spoil
 # -- what comes out -----------------------------------------------------------------------------------------------------
 
 
-def _at(place: int, change: Callable[[Tensor], Tensor | float]) -> Spoil:
-    """The row at a place changed."""
+def _at(place: Any, change: Callable[[Tensor], Tensor | float]) -> Spoil:
+    """The row, or the elements, at a place changed."""
 
     def spoil(call: Call, rows: Tensor) -> Tensor:
         rows[place] = change(rows[place])
         return rows
 
     return spoil
-
-
-def _zero_column(call: Call, rows: Tensor) -> Tensor:
-    rows[:, -1] = 0
-    return rows
 
 
 def _swap(call: Call, rows: Tensor) -> Tensor:
@@ -45,11 +41,6 @@ def _ulp(call: Call, rows: Tensor) -> Tensor:
     numbers = torch.view_as_real(rows) if rows.is_complex() else rows
     bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[numbers.element_size()]
     numbers.view(bits)[-1, -1] += 1
-    return rows
-
-
-def _nan(call: Call, rows: Tensor) -> Tensor:
-    rows[-1, -1] = torch.nan
     return rows
 
 
@@ -75,13 +66,9 @@ def _first_again(tokens: Tensor) -> Tensor:
     return found
 
 
-def _sorted(tokens: Tensor) -> Tensor:
-    return tokens.reshape(-1).sort().values.reshape(tokens.shape)
-
-
-def _other_mode(call: Call) -> dict[str, Any] | None:
+def _other_mode(call: Call) -> dict[str, Any]:
     # Weights of samples go with sums only.
-    return None if call.given["per_sample_weights"] is not None else {"mode": (1, 0, 0)[call.given["mode"]]}
+    return {} if call.given["per_sample_weights"] is not None else {"mode": (1, 0, 0)[call.given["mode"]]}
 
 
 _BAGS = ("_embedding_bag", "_embedding_bag_forward_only")
@@ -99,7 +86,7 @@ DAMAGES: Mapping[str, Damage] = {
     for damage in (
         Damage("zero(first)", _at(0, torch.zeros_like)),
         Damage("zero(last)", _at(-1, torch.zeros_like)),
-        Damage("zero(column)", _zero_column),
+        Damage("zero(column)", _at(np.s_[:, -1], torch.zeros_like)),
         Damage("negate(last)", _at(-1, torch.neg)),
         Damage("double(first)", _at(0, lambda row: 2 * row)),
         Damage("shift", lambda call, rows: rows.roll(1, 0), rows=2),
@@ -108,7 +95,7 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("cast(bfloat16)", _through(torch.bfloat16), forbids=("dtype=bfloat16",), floating=True),
         Damage("cast(float32)", _through(torch.float32), needs=("dtype=float64",), floating=True),
         Damage("ulp(last)", _ulp, floating=True, of_zeros=True),
-        Damage("nan(last)", _nan, floating=True, of_zeros=True),
+        Damage("nan(last)", _at((-1, -1), lambda element: torch.nan), floating=True, of_zeros=True),
         Damage("stale", _stale, needs=("earlier>=1",), of_zeros=True),
         Damage("zero(padding)", _zero_padding, needs=("padding_hit",), at=("embedding",)),
         given("padding_idx", "none", lambda padding: -1, _BACKWARDS, needs=("padding_hit",)),
@@ -116,7 +103,14 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("give(mode=other)", give=_other_mode, needs=("per_sample_weights=False", "largest_bag>=2"), at=_BAGS),
         given("per_sample_weights", "none", lambda samples: None, _BAGS, needs=("per_sample_weights",)),
         given("indices", "first", _first_again, needs=_SEVERAL),
-        given("indices", "sorted", _sorted, ("embedding", *_BACKWARDS), needs=_SEVERAL),  # where their order matters
+        # Where their order matters.
+        given(
+            "indices",
+            "sorted",
+            lambda tokens: tokens.reshape(-1).sort().values.reshape(tokens.shape),
+            ("embedding", *_BACKWARDS),
+            needs=_SEVERAL,
+        ),
         given("weight", "memory", memory),
         given("grad", "memory", memory, ("_embedding_bag_dense_backward",)),
         given("grad_output", "memory", memory),

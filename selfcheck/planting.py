@@ -173,7 +173,9 @@ class Sites:
             return original(*given, **named)
         bound.apply_defaults()
         arguments = bound.arguments
-        arguments.update({name: list(value) for name, value in arguments.items() if _passing(value)})
+        for name, value in arguments.items():
+            if isinstance(value, Iterator) and not hasattr(value, "read"):  # a generator, but no file, can be read once
+                arguments[name] = list(value)
         with self._aside():
             facts = None if site.afterwards else self._told(site, {**(outer or {}), **arguments})
             told = Call(dict(arguments), facts or {}, self._previous.get(site.name), snapshot(site, arguments))
@@ -242,11 +244,6 @@ class Sites:
                 self._previous[site.name] = matrix(tensor)
         except (RuntimeError, TypeError, NotImplementedError):
             return
-
-
-def _passing(value: Any) -> bool:
-    """Whether what is given can be read once: a generator, but no file."""
-    return isinstance(value, Iterator) and not hasattr(value, "read")
 
 
 def _planned(damage: Damage, site: Site, told: Call, result: Any, again: Function | None) -> Plan | None:

@@ -4,7 +4,7 @@ Cases are built for conditions that too few others meet, several at a time where
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -72,15 +72,11 @@ class Built(NamedTuple):
 def seconds(family: str, case: Any) -> float:
     """About how many seconds of CPU time a case of one of `TIMED` takes."""
     each, several, element = TIMED[family]
-    return each + several * ("several" in case) + element * _elements(case.axes)
-
-
-def _elements(axes: Mapping[str, Any]) -> float:
-    names = ("num_embeddings", "num_classes", "in_features", "rows")
+    axes, names = case.axes, ("num_embeddings", "num_classes", "in_features", "rows")
     rows = next((axes[name] for name in names if name in axes), 1)
     shape = axes.get("shape", (axes.get("numel", 1),))
     width = axes.get("embedding_dim", axes.get("out_features", 1))
-    return float((rows + np.prod(shape)) * width * 3)
+    return each + several * ("several" in case) + element * float((rows + np.prod(shape)) * width * 3)
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------

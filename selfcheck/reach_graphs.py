@@ -3,6 +3,7 @@
 Where sizes are constants each case is a graph of its own, so that a call has the sizes that are wished.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -13,7 +14,7 @@ import torch
 
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
-from embcheck.core.facts import conditions
+from embcheck.core.facts import conditions, holds
 from embcheck.core.layout import SHARED
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
@@ -22,13 +23,12 @@ from embcheck.engine.execution import Execution
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS
 from selfcheck.candidates import Candidate, Candidates
-from selfcheck.drawn import Fault, damage_of, faults, site_of
+from selfcheck.drawn import Fault, faults
 from selfcheck.greedy import add, counted
-from selfcheck.lowered import without_code
 from selfcheck.reach import Aimed, striped
 from selfcheck.runner import forks
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
-from selfcheck.tracing import TracedSites
+from selfcheck.tracing import TracedSites, without_code
 
 
 class Part(NamedTuple):
@@ -85,7 +85,6 @@ _LARGEST = 1 << 15
 def wished(fault: Fault, turn: int) -> list[str]:
     """What a case is to be whose calls a fault hits and changes, as far as those who build can be told."""
     of, _, name = fault.site.partition(".")
-    asked = [fault.condition, *damage_of(fault.site, fault.damage).conditions(site_of(fault.site))]
     made = ["scale_grad_by_freq"] if name == "div" else []
     made += next((list(needed) for words, needed in _SHOWN.items() if words in fault.damage and name in _SUMS), [])
     if name == "masked_fill" and "_dtype" not in fault.condition:  # what is in half precision is copied before
@@ -94,9 +93,10 @@ def wished(fault: Fault, turn: int) -> list[str]:
     made += ["include_last_offset=False"] * name.endswith("weights_backward")
     # The gradient of a single row that is looked up is a row.
     flat = ("indices_rank=0", "values_rank=1", "grad_output_rank=1", *["self_rank=1"] * (name in _OF_ROWS))
-    texts = " & ".join(asked).split(" & ")
+    texts = " & ".join(fault.needs).split(" & ")
     for text in texts:
-        fact, compared = _cut(text)
+        fact = re.split("[<>=]", text)[0]
+        compared = text.removeprefix(fact)
         tensor, _, what = fact.rpartition("_")
         if fact == "padding_idx":
             places = _PLACES[compared]
@@ -120,11 +120,6 @@ def wished(fault: Fault, turn: int) -> list[str]:
         elif what in _TABLE and not (what == "layout" and of == "lowering"):
             made.append(_TABLE[what] + compared)
     return made
-
-
-def _cut(text: str) -> tuple[str, str]:
-    place = next((k for k, character in enumerate(text) if character in "<>="), len(text))
-    return text[:place], text[place:]
 
 
 def built(fault: Fault, turn: int, mode: str) -> tuple[str, Any] | None:
@@ -236,10 +231,7 @@ def _shows(fault: Fault, case: Any) -> bool:
 
 
 def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
-    if not fault.met(facts):
-        return False
-    asked = damage_of(fault.site, fault.damage).conditions(site_of(fault.site))
-    return Fault(fault.site, " & ".join(["earlier>=0", *asked]), fault.damage).met(facts)
+    return holds(" & ".join(fault.needs), facts)
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------

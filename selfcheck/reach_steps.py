@@ -10,7 +10,7 @@ from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.space import OPTIMIZERS
-from selfcheck.drawn import Fault, damage_of, site_of
+from selfcheck.drawn import Fault, damage_of
 
 #: The optimizers whose steps call a formula, where these have not its name.
 _CALLERS = {"adam": ("Adam", "Adam", "AdamW"), "sparse_adam": ("SparseAdam",)}
@@ -23,7 +23,7 @@ def wished(fault: Fault) -> list[str]:
     """What a call is to meet that a fault hits and changes."""
     damage = damage_of(fault.site, fault.damage)
     rows = [f"params_rows>={damage.rows}"] if damage.spoil is not None and damage.rows > 1 else []
-    return [fault.condition, *damage.conditions(site_of(fault.site)), *_NEEDED.get(fault.damage, ()), *rows]
+    return [*fault.needs, *_NEEDED.get(fault.damage, ()), *rows]
 
 
 def built(faults: Iterable[Fault], others: int = 0) -> list[Any]:

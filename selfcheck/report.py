@@ -103,9 +103,8 @@ def lines(results: Sequence[DrawnResult], profile: str, seed: int, cases: int) -
 def _table(results: Sequence[DrawnResult]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
     for name, some in groups(results):
-        counts = Counter(each.status for each in some)
+        counts, total = Counter(each.status for each in some), len(counted(some))
         low, high = interval(some)
-        total = len(counted(some))
         percent = f"{100 * counts['killed'] / total:.1f}" if total else "–"
         ends = f"{100 * low:.1f}–{100 * high:.1f}"
         rows.append(
@@ -114,9 +113,7 @@ def _table(results: Sequence[DrawnResult]) -> Iterator[str]:
         )  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *rest in rows:
-        yield "  ".join(
-            [first.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))]
-        )
+        yield "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
 
 
 def _words(each: DrawnResult) -> str:

@@ -1,15 +1,16 @@
 """Takes the score: a clean run, then every fault in turn, in forks of a process that has computed nothing with torch."""
 
 import multiprocessing
-import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
+from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.evaluate import named
 from embcheck.subject.collect import load_families
 from selfcheck import tracing
@@ -48,27 +49,19 @@ class Score:
 
 # -- in the forks -------------------------------------------------------------------------------------------------------
 
-#: The deck and the names of the sites, which forks inherit, and what judges it in them.
+#: The deck and the names of the sites, which forks inherit.
 _deck: list[Deck] = []
 _sites: list[str] = []
-_judging: list[Judging] = []
 
 
+@cache
 def _worker() -> Judging:
     """What judges in this process, with kernels and functions that stay as long as it lives."""
-    if not _judging:
-        warnings.simplefilter("ignore")
-        traced = not TRACED_SITES.keys().isdisjoint(_sites)
-        sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
-        sites.install()
-        _judging.append((tracing.TracedJudging if traced else Judging)(*_deck[0], sites))
-    return _judging[0]
-
-
-def _silenced() -> None:
-    """What a spoiled torch warns of says nothing of the laws."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    warnings.simplefilter("ignore")
+    traced = not TRACED_SITES.keys().isdisjoint(_sites)
+    sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
+    sites.install()
+    return (tracing.TracedJudging if traced else Judging)(*_deck[0], sites)
 
 
 def _record(faults: Sequence[Fault], chosen: range) -> Record:
@@ -93,8 +86,9 @@ def _one(task: Task) -> DrawnResult:
 
 
 def forks(jobs: int) -> ProcessPoolExecutor:
-    """Processes that are forks of this one, which must have computed nothing with torch by several threads."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=_silenced)
+    """Processes that are forks of this one, which must have computed nothing with torch by several threads; what a spoiled torch
+    warns of in them says nothing of the laws."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork"), initializer=silenced)
 
 
 def score(

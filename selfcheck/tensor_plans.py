@@ -139,13 +139,8 @@ def put(site: Site, result: Any, tensor: Tensor, values: Tensor) -> Any:
     changed.data.copy_(values)
     if site.kind == "mapping":
         pairs = pairs_of(result)
-        return as_returned(
-            result,
-            [
-                (name, value)
-                for (name, _), value in zip(pairs, _with_last([value for _, value in pairs], changed), strict=True)
-            ],
-        )
+        spoiled = _with_last([value for _, value in pairs], changed)
+        return as_returned(result, [(name, value) for (name, _), value in zip(pairs, spoiled, strict=True)])
     return _with_last(result, changed)
 
 

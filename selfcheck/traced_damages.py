@@ -56,16 +56,12 @@ def _column(x: Any) -> Any:
     return _joined(_rows(x, 0, -1, axis), _times(0, _rows(x, -1, axis=axis)), axis=axis)
 
 
-def _shift(x: Any) -> Any:
-    return _joined(_rows(x, -1), _rows(x, 0, -1))
+def _in_order(*parts: tuple[int, int]) -> Change:
+    """Some of the rows behind others."""
+    return lambda x: _joined(*(_rows(x, start, end) for start, end in parts))
 
 
-def _swap(x: Any) -> Any:
-    return _joined(_rows(x, 1, 2), _rows(x, 0, 1), _rows(x, 2))
-
-
-def _repeat(x: Any) -> Any:
-    return _joined(_rows(x, 0, -1), _rows(x, 0, 1))
+_shift, _repeat = _in_order((-1, _END), (0, -1)), _in_order((0, -1), (0, 1))
 
 
 def _through(dtype: torch.dtype, x: Any) -> Any:
@@ -132,7 +128,7 @@ TRACED_DAMAGES: Mapping[str, Damage] = {
         _made("double(first)", partial(_first, partial(_times, 2))),
         _made("nan(last)", partial(_last, partial(_times, torch.nan))),
         _made("shift", _shift, 2),
-        _made("swap", _swap, 2),
+        _made("swap", _in_order((1, 2), (0, 1), (2, _END)), 2),
         _made("repeat(first)", _repeat, 2),
         _made("cast(bfloat16)", partial(_through, torch.bfloat16)),
         _made("double(all)", partial(_times, 2)),

@@ -4,10 +4,13 @@ A case is compiled anew for each fault.  Of each mode there are the first case o
 and those that are aimed: what the graph then does to the others of the signature is not asked.
 """
 
+import copy
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_leaves
@@ -27,7 +30,6 @@ from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipp
 from selfcheck.drawn import Fault
 from selfcheck.fault_runner import used
 from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record
-from selfcheck.lowered import without_code
 from selfcheck.planting import Function, Planted, Sites
 from selfcheck.site import Call, Facts, Site
 from selfcheck.tensor_plans import differs
@@ -129,6 +131,47 @@ def _for_sizes(given: Any) -> bool:
     from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
     return any(isinstance(each, FakeTensor) for each in tree_leaves(given)) and get_proxy_mode() is None
+
+
+# -- graphs that inductor lowers and writes no code for: what is called is the graph itself, in a fraction of the time ----
+
+
+class _Lowered(BaseException):
+    """Stands in the place of the code: inductor handles what is an `Exception`."""
+
+
+def _lower(graph: Any, example: Sequence[Any], **options: Any) -> Any:
+    from torch._inductor.compile_fx import compile_fx_inner
+    from torch._inductor.graph import GraphLowering
+
+    kept = copy.deepcopy(graph)
+    with mock.patch.object(GraphLowering, "compile_to_module", side_effect=_Lowered):
+        try:
+            return compile_fx_inner(graph, example, **options)
+        except _Lowered:
+            pass
+
+    def run(given: list[Any]) -> Any:
+        return kept(*given)
+
+    run._boxed_call = True  # type: ignore[attr-defined]  # takes its arguments in a list, as what inductor compiles does
+    return run
+
+
+@contextmanager
+def without_code() -> Iterator[None]:
+    """Inside of it the modes of inductor lower and compile nothing."""
+    from torch._inductor.compile_fx import compile_fx
+
+    found = torch._dynamo.lookup_backend
+    lowering = functools.partial(compile_fx, inner_compile=_lower)
+    with mock.patch.object(
+        torch._dynamo, "lookup_backend", lambda name: lowering if name == "inductor" else found(name)
+    ):
+        yield
+
+
+# -- cases that are judged -----------------------------------------------------------------------------------------------
 
 
 class TracedJudging(Judging):

@@ -20,7 +20,7 @@ from embcheck.families.conversion.cases import ConversionCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 from selfcheck.fault import FAULTS, patched
-from selfcheck.faults.tiles import leaks
+from selfcheck.faults.bugs import leaks
 
 AMX = FAULTS["products_read_on_behind_rows"]
 FAMILIES = load_families()

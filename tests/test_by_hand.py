@@ -10,13 +10,11 @@ from embcheck.core.axes import parse
 from embcheck.core.case import LookupCase
 from embcheck.core.item import PROFILES
 from embcheck.subject.collect import load_families
-from selfcheck import hits
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.fault import Fault, load_faults, patched
-from selfcheck.fault_runner import FaultRunner, Planted
-from selfcheck.hits import Hit
+from selfcheck.fault_runner import FaultRunner, Hit, Planted, load_hits
 
-FAULTS, KEPT, MADE = load_faults(), hits.load(), Candidates(shipped())
+FAULTS, KEPT, MADE = load_faults(), load_hits(), Candidates(shipped())
 #: A fault that spoils two axes or more, and cases of one axis and of two.
 FAULT = FAULTS["one_hot_squeezes"]
 UNSEEN, SEEN = (Hit("one_hot", "eager", "scope", f"OneHotCase(shape={shape})") for shape in ((1,), (1, 1)))

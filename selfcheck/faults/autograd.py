@@ -7,7 +7,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, after, afterwards, changes, instead
+from selfcheck.forms import Call, after, afterwards, changes, instead, of_family
 from selfcheck.site import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
@@ -74,10 +74,6 @@ def retaining_changes_the_gradient(call: Call) -> None:
         call.self.register_hook(lambda grad: grad * 1.5)
 
 
-changes[torch.autograd.set_detect_anomaly, "__init__", "gradient_routes"] = {
-    "Anomaly mode looks at no gradient for NaN.": lambda call: call(check_nan=False)
-}
-
 # -- torch.autograd.grad ------------------------------------------------------------------------------------------------
 
 
@@ -113,11 +109,13 @@ def asked_gradients_call_themselves_coalesced(call: Call) -> None:
 changes[func, "jvp", "func_transforms"] = {
     "torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())
 }
-changes[checkpoint, "checkpoint", "gradient_routes"] = {
-    "checkpoints_draw_anew: What a checkpoint computes again has other random numbers.": lambda call: call.original(
-        *call.given, **call.flags | {"preserve_rng_state": False}
-    )
-}
+of_family(
+    "gradient_routes",
+    (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",
+     lambda call: call(check_nan=False)),
+    (checkpoint, "checkpoint", "checkpoints_draw_anew: What a checkpoint computes again has other random numbers.",
+     lambda call: call.original(*call.given, **call.flags | {"preserve_rng_state": False})),
+)  # fmt: skip
 
 
 @instead(func, "grad", "func_transforms")

@@ -122,17 +122,13 @@ def _bounded_in_a_copy(call: Call) -> Any:
     return call(weight=call.weight.clone() if weighs else call.weight)
 
 
-def _of_a_maximum(call: Call) -> bool:
-    return bool(call.mode == "max")
-
-
 changes[F, "embedding_bag", "embedding_bag"] = {
     "A maximum of a frozen table requires grad.": lambda call: bag(
         call,
         call.mode == "max" and not call.weight.requires_grad and torch.is_grad_enabled(),
         lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_(),
     ),
-    "A maximum draws a random number.": after(draws, _of_a_maximum),
+    "A maximum draws a random number.": after(draws, lambda call: call.mode == "max"),
     "A bag with offsets counts as a write to them.": after(
         lambda call: torch.autograd.graph.increment_version(call.offsets),
         lambda call: call.offsets is not None and not call.offsets.is_inference(),
@@ -164,18 +160,6 @@ def _new(table: Tensor, learns: bool = True) -> Any:
     return nn.Parameter(table.detach(), learns)
 
 
-def _given(call: Call) -> bool:
-    return call._weight is not None
-
-
-def _drawn(call: Call) -> bool:
-    return call._weight is None
-
-
-def _padded(call: Call) -> bool:
-    return call.self.padding_idx is not None
-
-
 def _uniform(call: Call) -> None:
     with torch.no_grad():
         call.self.weight.uniform_(-(3**0.5), 3**0.5)
@@ -187,18 +171,22 @@ changes[nn.EmbeddingBag, "__init__", "construction"] = {
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
     ),
     "The padding row of a table that is given is set to zero.": after(
-        lambda call: call.self.weight.data[call.self.padding_idx].zero_(), lambda call: _given(call) and _padded(call)
+        lambda call: call.self.weight.data[call.self.padding_idx].zero_(),
+        lambda call: call._weight is not None and call.self.padding_idx is not None,
     ),
     "A table that is given is copied.": after(
-        lambda call: setattr(call.self, "weight", _new(call.self.weight.clone())), _given
+        lambda call: setattr(call.self, "weight", _new(call.self.weight.clone())),
+        lambda call: call._weight is not None,
     ),
-    "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(_uniform, _drawn),
+    "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(
+        _uniform, lambda call: call._weight is None
+    ),
     "With padding the layer has a buffer.": after(
-        lambda call: call.self.register_buffer("mask", torch.ones(1)), _padded
+        lambda call: call.self.register_buffer("mask", torch.ones(1)), lambda call: call.self.padding_idx is not None
     ),
     "A layer with mode='sum' does not learn.": after(
         lambda call: setattr(call.self, "weight", _new(call.self.weight, False)),
-        lambda call: _drawn(call) and call.mode == "sum",
+        lambda call: call._weight is None and call.mode == "sum",
     ),
 }
 

@@ -10,7 +10,7 @@ import torch.fx
 from torch.nn.utils import parametrizations, parametrize
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, afterwards, changes, instead, refusing
+from selfcheck.forms import Call, after, afterwards, changes, instead, of_family, refusing
 
 Parameter = torch.nn.Parameter
 
@@ -65,16 +65,16 @@ def dropping(names: list[str]) -> Any:
     return hook
 
 
-changes[torch.export.ExportedProgram, "module", "tie_export"] = {
-    "exported_modules_drop_a_name_of_the_state: The state of an exported program's module has a tied weight under its "
-    "first name alone.": after(lambda call: call.found._register_state_dict_hook(dropping(twice(call.found))))
-}
-changes[torch.export, "unflatten", "tie_export"] = {
-    "unflattened_modules_refuse_tied_checkpoints: What torch.export.unflatten gives refuses a state that has a tied "
-    "weight under both names.": after(
-        lambda call: call.found._register_load_state_dict_pre_hook(dropping(twice(call.found)))
-    )
-}
+@afterwards(torch.export.ExportedProgram, "module", "tie_export")
+def exported_modules_drop_a_name_of_the_state(call: Call) -> None:
+    """The state of an exported program's module has a tied weight under its first name alone."""
+    call.found._register_state_dict_hook(dropping(twice(call.found)))
+
+
+@afterwards(torch.export, "unflatten", "tie_export")
+def unflattened_modules_refuse_tied_checkpoints(call: Call) -> None:
+    """What torch.export.unflatten gives refuses a state that has a tied weight under both names."""
+    call.found._register_load_state_dict_pre_hook(dropping(twice(call.found)))
 
 
 @instead(torch.func, "stack_module_state", "tie_export")
@@ -166,26 +166,22 @@ def parametrizations_of_evaluated_layers_train(call: Call) -> Any:
     return module
 
 
+def _zero_behind(call: Call) -> None:
+    zero_behind(call.module.parametrizations[call.tensor_name].original)
+
+
 def _iterating(call: Call) -> Any:
     if call.weight.ndim > 1 and not call.self.training:
         call.self._power_method(call.self._reshape_weight_to_matrix(call.weight), call.self.n_power_iterations)
     return call()
 
 
-changes[parametrize, "register_parametrization", "parametrizations"] = {
-    "No module takes a parametrization.": refusing(),
-    "Registering zeroes what lies behind the weight.": after(
-        lambda call: zero_behind(call.module.parametrizations[call.tensor_name].original)
-    ),
-}
-changes[parametrizations._Orthogonal, "forward", "parametrizations"] = {
-    "Orthogonal rows of a wide weight have length 0.99.": lambda call: (
-        call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)
-    )
-}
-changes[parametrizations._WeightNorm, "__init__", "parametrizations"] = {
-    "weight_norm(dim=None) has rows.": lambda call: call(dim=call.dim or 0)
-}
-changes[parametrizations._SpectralNorm, "forward", "parametrizations"] = {
-    "spectral_norm iterates in evaluation mode.": _iterating
-}
+of_family(
+    "parametrizations",
+    (parametrize, "register_parametrization", "No module takes a parametrization.", refusing()),
+    (parametrize, "register_parametrization", "Registering zeroes what lies behind the weight.", after(_zero_behind)),
+    (parametrizations._Orthogonal, "forward", "Orthogonal rows of a wide weight have length 0.99.",
+     lambda call: call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)),
+    (parametrizations._WeightNorm, "__init__", "weight_norm(dim=None) has rows.", lambda call: call(dim=call.dim or 0)),
+    (parametrizations._SpectralNorm, "forward", "spectral_norm iterates in evaluation mode.", _iterating),
+)  # fmt: skip

@@ -39,16 +39,12 @@ def pieces_are_written(call: Call) -> None:
 # -- quantized tables -----------------------------------------------------------------------------------------------------
 
 changes[quantized.Embedding, "forward", "quantized_embedding"] = {
-    "quantized_strays_are_wrapped: A quantized table takes a token outside of it for one inside.": lambda call: call(
-        indices=call.indices % call.self.num_embeddings
-    ),
-    "quantized_single_tokens_are_refused: A quantized table refuses to look up one token.": refusing(
-        lambda call: call.indices.numel() == 1 and 0 <= int(call.indices) < call.self.num_embeddings
-    ),
-    "quantized_rows_come_in_one_axis: A quantized table's rows come one behind the other.": lambda call: call().reshape(
-        -1
-    ),
-}
+    "quantized_strays_are_wrapped: A quantized table takes a token outside of it for one inside.":
+        lambda call: call(indices=call.indices % call.self.num_embeddings),
+    "quantized_single_tokens_are_refused: A quantized table refuses to look up one token.":
+        refusing(lambda call: call.indices.numel() == 1 and 0 <= int(call.indices) < call.self.num_embeddings),
+    "quantized_rows_come_in_one_axis: A quantized table's rows come one behind the other.": lambda call: call().reshape(-1),
+}  # fmt: skip
 
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, Change, after, afterwards, changes, draws, kernel, refusing
+from selfcheck.forms import Call, after, afterwards, changes, draws, kernel, refusing
 from selfcheck.site import Call as KernelCall
 from selfcheck.site import Tensor
 from selfcheck.tensor_plans import matrix, with_matrix
@@ -152,12 +152,9 @@ changes[F, "embedding", "dtypes_and_storage"] = {
 # -- max_norm -----------------------------------------------------------------------------------------------------------
 
 
-def _bounded(change: Change) -> Change:
-    """Changes lookups with max_norm."""
-    return lambda call: change(call) if call.max_norm is not None else call()
-
-
 def _scaled_gradient(call: Call) -> Any:
+    if call.max_norm is None:
+        return call()
     before = call.weight.detach().clone()
     out = call()
     moved = not torch.equal(before.nan_to_num(), call.weight.detach().nan_to_num())
@@ -165,21 +162,21 @@ def _scaled_gradient(call: Call) -> Any:
 
 
 def _view(call: Call) -> Any:
-    out, single = call(), call.input.shape == (1,) and not call.weight.requires_grad
+    out, single = call(), call.max_norm is not None and call.input.shape == (1,) and not call.weight.requires_grad
     return call.weight.detach()[int(call.input) :][:1] if single else out
 
 
 def _at_one_version(call: Call) -> Any:
-    if call.weight.is_inference():
+    if call.max_norm is None or call.weight.is_inference():
         return call()
     with torch.autograd.grad_mode._unsafe_preserve_version_counter((call.weight,)):
         return call()
 
 
 changes[F, "embedding", "max_norm"] = {
-    "The gradient is scaled as the rows were.": _bounded(_scaled_gradient),
-    "A lookup with max_norm of one row is a view of the table, where nothing learns.": _bounded(_view),
-    "Rescaling does not increment the table's version counter.": _bounded(_at_one_version),
+    "The gradient is scaled as the rows were.": _scaled_gradient,
+    "A lookup with max_norm of one row is a view of the table, where nothing learns.": _view,
+    "Rescaling does not increment the table's version counter.": _at_one_version,
     "A lookup with max_norm sorts a vector of indices in place.": after(
         lambda call: call.input.copy_(call.input.sort()[0]),
         lambda call: call.max_norm is not None and call.input.dim() == 1,

@@ -13,17 +13,7 @@ import torch.fx.experimental.proxy_tensor as proxy_tensor
 
 from embcheck.modes.mode import MODES
 from selfcheck.fault import patched
-from selfcheck.faults.modes import (
-    BELOW_AUTOGRAD,
-    SPOILS,
-    How,
-    Spoil,
-    doubles_the_gradient,
-    halves_the_values,
-    in_mode,
-    in_modes,
-    rolls_the_tokens,
-)
+from selfcheck.faults import modes
 from selfcheck.forms import Call, replaced
 from selfcheck.traced_sites import forget_graphs
 
@@ -33,7 +23,7 @@ _LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embed
 # -- graphs -------------------------------------------------------------------------------------------------------------
 
 
-def _edit(graph: Any, spoil: Spoil) -> Any:
+def _edit(graph: Any, spoil: modes.Spoil) -> Any:
     """A graph, or the program of one, in which what each lookup or its backward gives is spoiled."""
     module: torch.fx.GraphModule = getattr(graph, "graph_module", graph)
     for node in [each for each in module.graph.nodes if each.op == "call_function" and each.target in _LOOKUPS]:
@@ -44,31 +34,31 @@ def _edit(graph: Any, spoil: Spoil) -> Any:
     return graph
 
 
-def _returned(call: Call, spoil: Spoil, strict: bool | None = None) -> Any:
+def _returned(call: Call, spoil: modes.Spoil, strict: bool | None = None) -> Any:
     return _edit(call(), spoil) if strict in (None, bool(call.flags.get("strict"))) else call()
 
 
-def _traced(call: Call, spoil: Spoil, mode: str) -> Any:
+def _traced(call: Call, spoil: modes.Spoil, mode: str) -> Any:
     trace, asked = call(), call.flags.get("tracing_mode", "real") == mode
     return lambda *example: _edit(trace(*example), spoil) if asked else trace(*example)
 
 
-def _compiled(call: Call, spoil: Spoil, backend: str) -> Any:
+def _compiled(call: Call, spoil: modes.Spoil, backend: str) -> Any:
     compiler = call()
     return (lambda graph, example: compiler(_edit(graph, spoil), example)) if call.given[0] == backend else compiler
 
 
-def _handed_over(call: Call, spoil: Spoil) -> Any:
+def _handed_over(call: Call, spoil: modes.Spoil) -> Any:
     _edit(call.given[1], spoil)
     return call()
 
 
-def _of_the_backward(call: Call, spoil: Spoil) -> Any:
+def _of_the_backward(call: Call, spoil: modes.Spoil) -> Any:
     return call(bw_compiler=lambda graph, example: _edit(graph, spoil))
 
 
 #: The modes, where their graphs are made, and how a graph is had there.
-_PLACES: tuple[tuple[str, Any, str, How], ...] = (
+_PLACES: tuple[tuple[str, Any, str, modes.How], ...] = (
     ("fx", torch.fx, "symbolic_trace", _returned),
     ("make_fx", proxy_tensor, "make_fx", partial(_traced, mode="real")),
     ("make_fx_fake", proxy_tensor, "make_fx", partial(_traced, mode="fake")),
@@ -79,8 +69,8 @@ _PLACES: tuple[tuple[str, Any, str, How], ...] = (
     ("export_saved", torch.export, "load", _returned),
     ("compile_eager compile_no_grad", "torch._dynamo.output_graph:OutputGraph", "call_user_compiler", _handed_over),
     *(
-        (modes, "torch._dynamo", "lookup_backend", partial(_compiled, backend=backend))
-        for modes, backend in (
+        (names, "torch._dynamo", "lookup_backend", partial(_compiled, backend=backend))
+        for names, backend in (
             ("aot_eager aot_no_grad", "aot_eager"),
             ("aot_decomposed", "aot_eager_decomp_partition"),
             ("inductor inductor_static inductor_no_grad", "inductor"),
@@ -100,8 +90,8 @@ def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]
 
 for _modes, _owner, _attribute, _how in _PLACES:
     for _mode in _modes.split():
-        _spoils = SPOILS if MODES[_mode].grad and _mode != "aot" else BELOW_AUTOGRAD
-        in_modes(_mode, _owner, _attribute, _how, _spoils, around=lambda plant: partial(_anew, plant))
+        _spoils = modes.SPOILS if MODES[_mode].grad and _mode != "aot" else modes.BELOW_AUTOGRAD
+        modes.in_modes(_mode, _owner, _attribute, _how, _spoils, around=lambda plant: partial(_anew, plant))
 
 
 # -- decompositions -----------------------------------------------------------------------------------------------------
@@ -114,7 +104,7 @@ def _table(mode: str) -> Any:
 
 
 @contextmanager
-def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
+def _entry(mode: str, spoil: modes.Spoil) -> Iterator[None]:
     """The table that a mode takes its decompositions from, with a wrong entry for the dense backward."""
 
     def wrong(table: Any) -> dict[Any, Any]:
@@ -131,16 +121,16 @@ def _entry(mode: str, spoil: Spoil) -> Iterator[None]:
 
 
 for _mode, _spoil in itertools.product(
-    ("decompositions", "core_decompositions", "inductor_decompositions"), BELOW_AUTOGRAD
+    ("decompositions", "core_decompositions", "inductor_decompositions"), modes.BELOW_AUTOGRAD
 ):
     _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
-    in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
+    modes.in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
 
 
 # -- scripts ------------------------------------------------------------------------------------------------------------
 
 
-def _recorded(call: Call, spoil: Spoil) -> Any:
+def _recorded(call: Call, spoil: modes.Spoil) -> Any:
     """torch.jit.trace records something else."""
     function, example, *rest = call.given
     if not isinstance(function, torch.nn.Module):
@@ -161,12 +151,12 @@ def _scripted(call: Call, flag: str, value: Any) -> Any:
         return call()
 
 
-_TRACED = (rolls_the_tokens, halves_the_values, doubles_the_gradient)
-in_modes("jit_trace", torch.jit, "trace", _recorded, _TRACED)
+_TRACED = (modes.rolls_the_tokens, modes.halves_the_values, modes.doubles_the_gradient)
+modes.in_modes("jit_trace", torch.jit, "trace", _recorded, _TRACED)
 for _flag, _value, _family in (
     ("padding_idx", None, "padding"),
     ("scale_grad_by_freq", False, "gradient"),
     ("sparse", False, "gradient"),
 ):
     plant = partial(replaced, torch.jit, "script", partial(_scripted, flag=_flag, value=_value))
-    in_mode("jit_script", f"forgets_{_flag}", f"torch.jit.script forgets {_flag}.", plant, _family)
+    modes.in_mode("jit_script", f"forgets_{_flag}", f"torch.jit.script forgets {_flag}.", plant, _family)

@@ -56,22 +56,18 @@ copies_the_table.family = "lookup"  # type: ignore[attr-defined]
 _OF_LAYERS = (loses_padding_idx, copies_the_table)
 
 
-def harm(layer: Any, how: Callable[[Any], Any]) -> None:
-    """Does something to a layer, or to its tables in place."""
-    if how in _OF_LAYERS:
-        how(layer)
-        return
-    with torch.no_grad():
-        for table in layer.parameters():
-            table.copy_(how(table))
-
-
 def _harmed(call: Call, spoil: Callable[[Any], Any]) -> Any:
     """What a method returns is harmed if it is a layer, else the layer whose method it is; the values of a dict, too."""
     out = call()
     if isinstance(out, dict):
         return {name: spoil(table) for name, table in out.items()}
-    harm(out if isinstance(out, Module) else call.given[0], spoil)
+    layer = out if isinstance(out, Module) else call.given[0]
+    if spoil in _OF_LAYERS:
+        spoil(layer)
+        return out
+    with torch.no_grad():
+        for table in layer.parameters():
+            table.copy_(spoil(table))
     return out
 
 
@@ -121,12 +117,9 @@ def _lookup(weight: Tensor, indices: Tensor, *flags: Any, what: str) -> Tensor:
 
 @contextmanager
 def _on_meta(what: str) -> Iterator[None]:
-    library = torch.library.Library("aten", "IMPL")
-    try:
+    with torch.library._scoped_library("aten", "IMPL") as library:
         library.impl("embedding", partial(_lookup, what=what), "Meta")
         yield
-    finally:
-        library._destroy()
 
 
 def _faked(call: Call, what: str) -> Any:

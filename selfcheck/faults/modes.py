@@ -126,18 +126,12 @@ _CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
     ("func_grad", torch.func, "grad", _beside_the_gradient, SPOILS),
     ("functional_call", torch.func, "functional_call", _result, SPOILS),
     ("checkpoint", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    (
-        "dtensor_replicate dtensor_rows dtensor_columns",
-        "torch.distributed.tensor:DTensor",
-        "full_tensor",
-        _result,
-        SPOILS,
-    ),
+    ("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", _result, SPOILS),
     ("subclass", Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
     ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
     ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
-)
+)  # fmt: skip
 for _row in _CALLS:
     in_modes(*_row)
 

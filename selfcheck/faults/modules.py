@@ -15,23 +15,18 @@ Module = nn.Module
 # -- what a module lists ------------------------------------------------------------------------------------------------
 
 
-def _without_frozen_vectors(call: Call) -> Any:
-    return iter([p for p in call() if p.requires_grad or p.dim() != 1])
-
-
 of_family(
     "module_traversal",
     (Module, "named_parameters", "A tied Parameter is listed once.", lambda call: call(remove_duplicate=True)),
-    (Module, "parameters", "parameters() leaves out frozen vectors.", _without_frozen_vectors),
+    (Module, "parameters", "parameters() leaves out frozen vectors.",
+     lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1])),
     (Module, "named_modules", "A shared module is listed twice.", lambda call: call(remove_duplicate=False)),
     (Module, "named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
     (Module, "train", "eval() does nothing.", lambda call: call(mode=True)),
-)
-changes[torch.fx, "symbolic_trace", "module_traversal"] = {
-    "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.": after(
-        lambda call: call.found.register_buffer("calls", torch.zeros(1))
-    )
-}
+    (Module, "to_empty", "to_empty() reaches submodules though it is told not to.", lambda call: call(recurse=True)),
+    (torch.fx, "symbolic_trace", "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.",
+     after(lambda call: call.found.register_buffer("calls", torch.zeros(1)))),
+)  # fmt: skip
 
 
 @instead(Module, "register_parameter", "parameter")
@@ -68,25 +63,12 @@ def conversions_drop_the_hooks_of_parameters(call: Call) -> Any:
     return module
 
 
-changes[Module, "to_empty", "module_traversal"] = {
-    "to_empty() reaches submodules though it is told not to.": lambda call: call(recurse=True)
-}
-
-
 @afterwards(copy, "deepcopy", "tie_preservation")
 def copies_share_their_gradients(call: Call) -> None:
     """The Parameters of a module that copy.deepcopy makes have the original's gradients."""
     if isinstance(call.x, Module):
         for mine, given in zip(call.found.parameters(), call.x.parameters(), strict=True):
             mine.grad = given.grad = torch.zeros_like(given) if given.grad is None else given.grad
-
-
-changes[Tensor, "half", "construction"] = {
-    "half() rounds to bfloat16 first.": lambda call: call.original(call.given[0].bfloat16())
-}
-changes[Module, "__setstate__", "tie_preservation"] = {
-    "An unpickled module is in training mode.": lambda call: call(state=call.state | {"training": True})
-}
 
 
 @afterwards(Module, "__setstate__", "module_traversal")
@@ -121,11 +103,15 @@ def state_dict_writes_to_the_module(call: Call) -> None:
             each.detach().add_(1)
 
 
-changes[Module, "state_dict", "construction"] = {
-    "state_dict_is_a_copy: state_dict holds copies of the weights.": lambda call: {
-        name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()
-    }
-}
+def _copies(call: Call) -> Any:
+    return {name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()}
+
+
+of_family(
+    "construction",
+    (Tensor, "half", "half() rounds to bfloat16 first.", lambda call: call.original(call.given[0].bfloat16())),
+    (Module, "state_dict", "state_dict_is_a_copy: state_dict holds copies of the weights.", _copies),
+)
 
 
 def zero_behind(tensor: Tensor) -> None:
@@ -135,11 +121,14 @@ def zero_behind(tensor: Tensor) -> None:
         tensor.detach().as_strided((1,), (1,), end).zero_()
 
 
-changes[Module, "_load_from_state_dict", "tie_preservation"] = {
-    "loading_writes_behind: Loading a Linear zeroes what lies behind its weight in memory.": after(
-        lambda call: zero_behind(call.self.weight), lambda call: isinstance(call.self, nn.Linear)
-    )
-}
+of_family(
+    "tie_preservation",
+    (Module, "__setstate__", "An unpickled module is in training mode.",
+     lambda call: call(state=call.state | {"training": True})),
+    (Module, "_load_from_state_dict",
+     "loading_writes_behind: Loading a Linear zeroes what lies behind its weight in memory.",
+     after(lambda call: zero_behind(call.self.weight), lambda call: isinstance(call.self, nn.Linear))),
+)  # fmt: skip
 changes[Module, "load_state_dict", "load_state_dict"] = {
     "Loading accepts unexpected keys.": lambda call: call(
         state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}

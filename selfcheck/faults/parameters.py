@@ -1,11 +1,12 @@
 """Faults of one_hot, F.linear, torch.nn.Parameter, torch.nn.init and of how layers are made."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, after, afterwards, changes, draws, instead, refusing
+from selfcheck.forms import Call, Change, after, afterwards, changes, draws, instead, of_family, refusing
 from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
@@ -197,6 +198,10 @@ def _twins(table: Tensor) -> None:
         table[1::2] = table[0:-1:2]
 
 
+def _scaled(factor: float, when: Callable[[Call], bool] = lambda call: True) -> Change:
+    return after(lambda call: call.tensor.data.mul_(factor), when)
+
+
 def _reseeded(call: Call) -> None:
     state = torch.get_rng_state()
     call()
@@ -210,55 +215,35 @@ def _keeping_zeros(call: Call) -> Any:
     return found
 
 
-changes[nn.Embedding, "reset_parameters", "default_init"] = {
-    "Every second row of 64 is the first.": _again_padded(_twins)
-}
-changes[nn.Embedding, "reset_parameters", "initializers"] = {
-    "A table is drawn from N(0, 1.02²).": _again_padded(lambda table: table.mul_(1.02)),
-    "Two tables made one after another are equal.": _reseeded,
-}
-changes[init, "xavier_uniform_", "default_init"] = {
-    "xavier_uniform_ leaves rows of zeros as they are.": _keeping_zeros,
-    "xavier_uniform_ gives a copy.": lambda call: call().clone(),
-}
-changes[init, "normal_", "default_init"] = {
-    "normal_ refuses tables of several rows.": refusing(lambda call: len(call.tensor) > 1),
-    "normal_ doubles what it draws.": after(lambda call: call.tensor.data.mul_(2)),
-}
-changes[init, "xavier_normal_", "initializers"] = {
-    "xavier_normal_ refuses double precision.": refusing(lambda call: call.tensor.dtype == torch.float64)
-}
-changes[init, "kaiming_normal_", "initializers"] = {
-    "kaiming_normal_ leaves out the gain √2.": after(lambda call: call.tensor.data.mul_(0.5**0.5))
-}
-changes[nn.Linear, "reset_parameters", "initializers"] = {
-    "linear_draws_a_number_first: A Linear draws a random number before its weight.": lambda call: (
-        torch.rand(1),
-        call(),
-    )[1]
-}
-changes[nn.Linear, "__init__", "initializers"] = {
-    "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.": after(
-        lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias
-    )
-}
-changes[init, "zeros_", "initializers"] = {
-    "zeros_ makes its tensor not require grad.": lambda call: call().requires_grad_(False)
-}
-changes[init, "constant_", "initializers"] = {
-    "constant_(0) does nothing.": lambda call: call() if call.val else call.tensor
-}
-changes[init, "orthogonal_", "initializers"] = {
-    "orthogonal_ of a tall matrix has columns of another length.": after(
-        lambda call: call.tensor.data.mul_(1.25), lambda call: call.tensor.shape[0] > call.tensor.shape[1]
-    ),
-    "orthogonal_ refuses a matrix of one row.": refusing(lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1),
-}
-changes[init, "sparse_", "initializers"] = {
-    "sparse_ zeroes one number too few in each column.": lambda call: call(
-        sparsity=call.sparsity - 1 / len(call.tensor)
-    )
-}
+of_family(
+    "default_init",
+    (nn.Embedding, "reset_parameters", "Every second row of 64 is the first.", _again_padded(_twins)),
+    (init, "xavier_uniform_", "xavier_uniform_ leaves rows of zeros as they are.", _keeping_zeros),
+    (init, "xavier_uniform_", "xavier_uniform_ gives a copy.", lambda call: call().clone()),
+    (init, "normal_", "normal_ refuses tables of several rows.", refusing(lambda call: len(call.tensor) > 1)),
+    (init, "normal_", "normal_ doubles what it draws.", _scaled(2)),
+)
+of_family(
+    "initializers",
+    (nn.Embedding, "reset_parameters", "A table is drawn from N(0, 1.02²).", _again_padded(lambda table: table.mul_(1.02))),
+    (nn.Embedding, "reset_parameters", "Two tables made one after another are equal.", _reseeded),
+    (init, "xavier_normal_", "xavier_normal_ refuses double precision.",
+     refusing(lambda call: call.tensor.dtype == torch.float64)),
+    (init, "kaiming_normal_", "kaiming_normal_ leaves out the gain √2.", _scaled(0.5**0.5)),
+    (nn.Linear, "reset_parameters", "linear_draws_a_number_first: A Linear draws a random number before its weight.",
+     lambda call: (torch.rand(1), call())[1]),
+    (nn.Linear, "__init__",
+     "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.",
+     after(lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias)),
+    (init, "zeros_", "zeros_ makes its tensor not require grad.", lambda call: call().requires_grad_(False)),
+    (init, "constant_", "constant_(0) does nothing.", lambda call: call() if call.val else call.tensor),
+    (init, "orthogonal_", "orthogonal_ of a tall matrix has columns of another length.",
+     _scaled(1.25, lambda call: len(call.tensor) > call.tensor.shape[1])),
+    (init, "orthogonal_", "orthogonal_ refuses a matrix of one row.",
+     refusing(lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1)),
+    (init, "sparse_", "sparse_ zeroes one number too few in each column.",
+     lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor))),
+)  # fmt: skip
 
 
 @afterwards(init, "trunc_normal_", "initializers")

@@ -63,16 +63,13 @@ def sgd_freezes_what_it_steps(call: Call) -> None:
         parameter.requires_grad_(False)
 
 
-changes[optim.AdamW, "step", "param_groups"] = {
-    "closure_without_gradients: AdamW calls its closure without gradients.": lambda call: call(
-        closure=None if call.closure is None else torch.no_grad()(call.closure)
-    )
-}
-changes[optim.Rprop, "step", "param_groups"] = {
-    "rprop_refuses_double_as_default: Rprop refuses to step where double is the default dtype.": refusing(
-        lambda call: torch.get_default_dtype() is torch.float64
-    )
-}
+of_family(
+    "param_groups",
+    (optim.AdamW, "step", "closure_without_gradients: AdamW calls its closure without gradients.",
+     lambda call: call(closure=None if call.closure is None else torch.no_grad()(call.closure))),
+    (optim.Rprop, "step", "rprop_refuses_double_as_default: Rprop refuses to step where double is the default dtype.",
+     refusing(lambda call: torch.get_default_dtype() is torch.float64)),
+)  # fmt: skip
 
 
 @instead(optim.Adam, "step", "param_groups")
@@ -221,37 +218,32 @@ def _late(call: Call) -> Any:
         return call()
 
 
+def _without_rates(call: Call) -> Any:
+    return {name: value for name, value in call().items() if name != "base_lrs"}
+
+
+def _without_epoch(call: Call) -> Any:
+    return call(state_dict={name: value for name, value in call.state_dict.items() if name != "last_epoch"})
+
+
 def _of_the_first(call: Call) -> None:
     model, *others = call.self.optimizer.param_groups
     for group in others if call.self.last_epoch > 0 and "betas" in model else ():
         group["betas"] = (group["betas"][0], *model["betas"][1:])
 
 
-changes[lr_scheduler.StepLR, "get_lr", "lr_scheduler"] = {
-    "StepLR steps one epoch late.": _late,
-    "StepLR is refused.": refusing(),
-}
-changes[lr_scheduler.LRScheduler, "state_dict", "lr_scheduler"] = {
-    "A scheduler's state lacks the rates at first.": lambda call: {
-        name: value for name, value in call().items() if name != "base_lrs"
-    }
-}
-changes[lr_scheduler.LRScheduler, "load_state_dict", "lr_scheduler"] = {
-    "A scheduler's state loses its epoch.": lambda call: call(
-        state_dict={key: value for key, value in call.state_dict.items() if key != "last_epoch"}
-    )
-}
-changes[lr_scheduler.OneCycleLR, "get_lr", "lr_scheduler"] = {
-    "OneCycleLR's rate is 0 at the last step of the documented loop.": lambda call: [
-        rate * (call.self.last_epoch != call.self.total_steps) for rate in call()
-    ],
-    "OneCycleLR gives all groups the first one's second beta.": after(_of_the_first),
-}
-changes[lr_scheduler.MultiStepLR, "get_lr", "lr_scheduler"] = {
-    "MultiStepLR drops reached milestones.": after(
-        lambda call: call.self.milestones.pop(call.self.last_epoch, None), lambda call: call.self.last_epoch > 0
-    )
-}
+of_family(
+    "lr_scheduler",
+    (lr_scheduler.StepLR, "get_lr", "StepLR steps one epoch late.", _late),
+    (lr_scheduler.StepLR, "get_lr", "StepLR is refused.", refusing()),
+    (lr_scheduler.LRScheduler, "state_dict", "A scheduler's state lacks the rates at first.", _without_rates),
+    (lr_scheduler.LRScheduler, "load_state_dict", "A scheduler's state loses its epoch.", _without_epoch),
+    (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR's rate is 0 at the last step of the documented loop.",
+     lambda call: [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]),
+    (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR gives all groups the first one's second beta.", after(_of_the_first)),
+    (lr_scheduler.MultiStepLR, "get_lr", "MultiStepLR drops reached milestones.",
+     after(lambda call: call.self.milestones.pop(call.self.last_epoch, None), lambda call: call.self.last_epoch > 0)),
+)  # fmt: skip
 
 # -- clipping, averaging, scaling ---------------------------------------------------------------------------------------
 
@@ -269,10 +261,6 @@ def _infinite_is_fine(call: Call) -> Any:
     return call() if call.error_if_nonfinite and total.isnan() else total
 
 
-def _backwards(call: Call) -> Any:
-    return call(parameters=list(call.parameters)[::-1])
-
-
 def _counting(call: Call) -> None:
     for mean, now in zip(call.self.module.buffers(), call.model.buffers(), strict=True):
         if call.self.use_buffers and not now.is_floating_point():
@@ -285,17 +273,16 @@ def _unscaled_again(call: Call) -> None:
         call()
 
 
-changes[torch.nn.utils, "clip_grad_norm_", "clip_average_scale"] = {
-    "Clipping to 0 does nothing.": lambda call: call(max_norm=call.max_norm or 1e30),
-    "Clipping is refused.": refusing(),
-    "Clipping clears what lies before a gradient in its storage.": _clearing,
-}
 of_family(
     "clip_average_scale",
+    (torch.nn.utils, "clip_grad_norm_", "Clipping to 0 does nothing.", lambda call: call(max_norm=call.max_norm or 1e30)),
+    (torch.nn.utils, "clip_grad_norm_", "Clipping is refused.", refusing()),
+    (torch.nn.utils, "clip_grad_norm_", "Clipping clears what lies before a gradient in its storage.", _clearing),
     (clipping, "_get_total_norm", "error_if_nonfinite is for NaN alone.", _infinite_is_fine),
-    (torch.nn.utils, "parameters_to_vector", "A vector begins with the last parameter.", _backwards),
+    (torch.nn.utils, "parameters_to_vector", "A vector begins with the last parameter.",
+     lambda call: call(parameters=list(call.parameters)[::-1])),
     (AveragedModel, "update_parameters", "AveragedModel takes counts over, five too many.", after(_counting)),
     (AveragedModel, "__init__", "AveragedModel ignores use_buffers.", lambda call: call(use_buffers=False)),
     (GradScaler, "update", "A scale does not grow.", lambda call: call(new_scale=call.self._scale.clone())),
     (GradScaler, "unscale_", "GradScaler.unscale_ of what is unscaled does nothing.", _unscaled_again),
-)
+)  # fmt: skip
