@@ -106,7 +106,9 @@ _NEEDED: _Table = (
     ("Module.named_modules ", ("give(remove_duplicate=not)",), ("shared_part",)),
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),
     ("Module.named_parameters ", ("reverse",), ("several_names",)),
-    ("F.linear ", ("ulp(", "nan("), ("gives_elements",)),
+    ("Module.named_parameters ", ("swap(values)",), ("parameters>=2",)),  # a single one is what every name stands for
+    ("F.linear ", (*_SCALED, "ulp(", "nan("), ("gives_elements",)),
+    ("F.linear ", (*_NUMBERS, *_ROWS), ("gives_zeros=False",)),
     ("sgd.", ("skip(states)", "give(dampening=zero)"), ("momentum>0",)),  # else there are none
     ("nadam.", ("give(momentum_decay=zero)",), ("beta1>0",)),  # which it makes smaller
     *((name, ("give(decoupled_weight_decay=",), ("weight_decay>0",)) for name in ("adam.", "nadam.", "radam.")),

@@ -77,6 +77,8 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("padding_idx=1", "num_embeddings>=2"),
     ("parameters<=1 & tied=False", "several_names=False"),
     ("input_numel<=0 & weight_numel>=1", "gives_elements=False"),
+    # A sum of nothing is zero.
+    *((f"{name}_numel<=0 & bias=None", "gives_zeros") for name in ("input", "weight")),
     *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
     # Gradients have as many elements as their parameters.
     *(

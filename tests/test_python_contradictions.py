@@ -269,3 +269,26 @@ def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:
         "nn.utils.parameters_to_vector  parameters_numel=0  ->  zero(gradient)": True,
     }.items():
         assert in_vain(line) is nothing
+
+
+def test_a_sum_of_nothing_is_zero_and_a_single_parameter_is_what_every_name_stands_for() -> None:
+    for given, weight in ((torch.ones(0, 3), torch.ones(2, 3)), (torch.ones(0), torch.ones(2, 0))):
+        assert not F.linear(given, weight).any()
+    assert F.linear(torch.ones(0, 3), torch.ones(2, 3), torch.ones(2)).numel() == 0
+    assert F.linear(torch.ones(2, 0), torch.ones(2, 0), torch.ones(2)).all()
+    layer = nn.Linear(2, 2, bias=False)
+    layer.other = layer.weight
+    for once in (True, False):
+        pairs = layer.named_parameters(remove_duplicate=once)
+        assert PYTHON_DAMAGES["swap(values)"].plan(PYTHON_SITES["Module.named_parameters"], Call({}, {}), pairs) is None
+    for line, nothing in {
+        "F.linear  input_numel=0 & weight_numel=1  ->  stale": True,
+        "F.linear  input_numel=0  ->  stale": False,
+        "F.linear  input_numel=0 & bias=None  ->  cast(bfloat16)": True,
+        "F.linear  input_numel=0 & bias=None  ->  stale": False,
+        "F.linear  input_numel=0 & bias  ->  cast(bfloat16)": False,
+        "F.linear  weight_numel=0 & bias=None  ->  swap": True,
+        "Module.named_parameters  parameters=1  ->  swap(values)": True,
+        "Module.named_parameters  parameters=2  ->  swap(values)": False,
+    }.items():
+        assert in_vain(line) is nothing
