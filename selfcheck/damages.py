@@ -122,8 +122,8 @@ _NEEDED: _Table = (
     # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
     *((name, _OF_LOSSES, ("input_numel>=1",)) for name in _LOSSES),
     ("F.cross_entropy ", _OF_LOSSES, ("of_one_class=False",)),
-    # Rows that are looked up in a table of one row are all the same.
-    *((f"{of}.embedding ", _ROWS, ("weight_rows>=2",)) for of in ("decomposition", "lowering")),
+    # Rows that are looked up in a table of one row, or by one token, are all the same.
+    *((f"{of}.embedding ", _ROWS, ("weight_rows>=2", "tokens_differ")) for of in ("decomposition", "lowering")),
     *((name, _ROWS, ("self_rows>=2",)) for name in ("decomposition.index_select ", "lowering.index ")),
 )
 

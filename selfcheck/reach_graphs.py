@@ -5,7 +5,7 @@ Where sizes are constants each case is a graph of its own, so that a call has th
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -34,7 +34,8 @@ from selfcheck.tracing import TracedSites, without_code
 class Part(NamedTuple):
     """A mode, the sites whose calls its graphs make, of how many faults conditions are looked at, for each of which so many
     cases are built, and what those may cost that are chosen, each as many as it has calls;
-    of about how many a test sees that their calls contradict nothing."""
+    of about how many a test sees that their calls contradict nothing; and what those may cost that are chosen for other faults,
+    which none of these meets."""
 
     mode: str
     sites: str
@@ -42,12 +43,15 @@ class Part(NamedTuple):
     turns: int
     budget: float
     tried: int
+    missed: float
 
 
-CALLED = Part("decompositions", "decomposition.", 3000, 2, 900.0, 500)
-LOWERED = Part("inductor_static", "lowering.", 1400, 1, 330.0, 10)
+CALLED = Part("decompositions", "decomposition.", 3000, 2, 900.0, 500, 120.0)
+LOWERED = Part("inductor_static", "lowering.", 1400, 1, 330.0, 10, 150.0)
 PARTS = (CALLED, LOWERED)
 _SEED = 20261126
+#: Of how many other faults it is seen which of them no chosen case meets.
+_OTHERS, _OTHER_SEED = 3000, 20261127
 #: The kernel as for whose calls cases are built, for what comes of it in a graph: by default the gradient's.
 _KERNELS = {"embedding": "embedding", "index_select": "index_select"}
 #: The axes of a table and of tokens, in the words of those who build.
@@ -71,6 +75,9 @@ _SHOWN = {
     "(last)": ("last_row",), "(first)": ("first_row",), "swap": ("first_row",), "padding_idx=": ("padding_hit",),
     "scale_grad_by_freq=": ("max_count>=2",),
 }  # fmt: skip
+#: Damages that show only where tokens differ: of rows that were looked up, and of sums.
+_TOKEN_ORDERS = ("give(indices=", "give(index=", "give(grad_output=shifted)", "give(values=shifted)")
+_ORDERS = (("shift", "swap", "repeat(first)", *_TOKEN_ORDERS), _TOKEN_ORDERS)
 #: What the first and the second case that meets a condition is worth: each is sure to be judged, and makes a graph.
 _WORTH = (1.0, 0.3)
 #: What the builders lay no table or gradient as.
@@ -199,39 +206,67 @@ class Recorder(TracedSites):
 _recorders: list[Recorder] = []
 _wanted: list[Fault] = []
 _candidates: list[Candidates] = []
+_chosen: list[tuple[str, Any]] = []
 
 
-def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
-    """A case for one of the faults that are wanted, with those whose conditions its calls meet."""
+def _record() -> None:
+    """Has the calls of this process written down."""
     if not _recorders:
         _recorders.append(Recorder())
         _recorders[0].install()
         torch.set_num_threads(1)
+
+
+def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
+    """A case for one of the faults that are wanted, with those whose conditions its calls meet."""
+    _record()
     fault, turn = _wanted[place // part.turns], place % part.turns
     made = built(fault, turn, part.mode)
     candidate = None if made is None else _candidates[0].fitted(*made, part.mode)
     if candidate is None:
         return None
+    return candidate.family.name, tuple(candidate.case), _met(candidate)
+
+
+def _met(candidate: Candidate) -> list[int]:
+    """Which of the faults that are wanted a case's calls meet, so that it shows."""
     calls, case = _recorders[0].of(candidate), candidate.case
-    met = [k for k, each in enumerate(_wanted)
-           if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
-    return candidate.family.name, tuple(case), met
+    if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
+        calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
+    return [k for k, each in enumerate(_wanted)
+            if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
+
+
+def _met_by(part: Part, place: int) -> list[int]:
+    """The same of a case that was chosen."""
+    _record()
+    candidate = _candidates[0].fitted(*_chosen[place], part.mode)
+    return [] if candidate is None else _met(candidate)
 
 
 def _shows(fault: Fault, case: Any) -> bool:
-    """Whether what a fault does to a row of a sum can show: a token names that row, and it is not padding."""
-    if fault.site.partition(".")[2] not in _SUMS or not isinstance(case, LookupCase) or not case.numel:
+    """Whether what a fault does can show: not all tokens are padding, or alike where another order is to show, and what is done
+    to a row of a sum is done to one that a token names, and that is not padding."""
+    if not isinstance(case, LookupCase) or not case.numel:
+        return True
+    name, padding = fault.site.partition(".")[2], case.padding_row
+    if fault.damage.startswith(_ORDERS[name in _SUMS]) and case.max_count == case.numel:
+        return False
+    if name in (*_SUMS, *_OF_ROWS) and padding is not None and case.counts[padding] == case.numel:
+        return "padding_idx=" in fault.damage or "mask=" in fault.damage
+    if name not in _SUMS:
         return True
     if "padding_idx=" in fault.damage:
-        return bool(case.counts[case.padding_row]) if case.padding_row is not None else True
+        return bool(case.counts[padding]) if padding is not None else True
     if "scale_grad_by_freq=" in fault.damage:
         return bool(case.max_count > 1)
     row = 0 if "(first)" in fault.damage else case.num_embeddings - 1 if "(last)" in fault.damage else None
-    return row is None or bool(case.counts[row] and case.padding_row != row)
+    return row is None or bool(case.counts[row] and padding != row)
 
 
 def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
-    return holds(" & ".join(fault.needs), facts)
+    told = [each for each in fault.needs if each != "tokens_differ"]  # of which a graph knows nothing, and `_shows` does
+    return holds(" & ".join(told), facts)
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------
@@ -243,16 +278,31 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     To be called in a process that has computed nothing with torch by several threads.
     """
     found: Aimed = defaultdict(list)
+    _candidates[:] = [Candidates(ledger)]
     for part in PARTS:
-        for family, case in _of_part(part, jobs, ledger, say):
+        chosen = list(_of_part(part, _faults(part, 2 * part.drawn, _SEED), part.budget, jobs, say))
+        for family, case in (*chosen, *missed(part, chosen, jobs, say)):
             found[family, part.mode, "full"].append(case)
     return found
 
 
-def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Iterator[tuple[str, Any]]:
-    drawn = faults(2 * part.drawn, _SEED, "", "graphs")
-    _wanted[:] = [each for each in drawn if each.site.startswith(part.sites)]
-    _candidates[:] = [Candidates(ledger)]
+def missed(part: Part, chosen: Iterable[tuple[str, Any]], jobs: int, say: Any) -> Iterator[tuple[str, Any]]:
+    """Cases for those of other faults that no chosen case meets: what is drawn later is mostly others, too."""
+    others = _faults(part, _OTHERS, _OTHER_SEED)
+    _chosen[:], _wanted[:] = chosen, others
+    with forks(jobs) as pool:
+        met = {k for each in pool.map(partial(_met_by, part), range(len(_chosen)), chunksize=8) for k in each}
+    say(f"{len(met)} of {len(others)} other conditions are met by the cases that were chosen")
+    return _of_part(part, [each for k, each in enumerate(others) if k not in met], part.missed, jobs, say)
+
+
+def _faults(part: Part, count: int, seed: int) -> list[Fault]:
+    """Those of so many drawn faults that are at a part's sites."""
+    return [each for each in faults(count, seed, "", "graphs") if each.site.startswith(part.sites)]
+
+
+def _of_part(part: Part, wanted: list[Fault], budget: float, jobs: int, say: Any) -> Iterator[tuple[str, Any]]:
+    _wanted[:] = wanted
     cases, hits = list[tuple[str, Any]](), list[Any]()
     count = len(_wanted) * part.turns
     with forks(jobs) as pool:
@@ -264,6 +314,6 @@ def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Iterator[tuple[
     had, taken = np.zeros(len(_wanted), np.int64), list[int]()
     say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
     costs = [1.0 + (case.history != "fresh" or case.route == "two_shapes") for _, case in cases]
-    add(taken, costs, hits, had, part.budget, _WORTH)
+    add(taken, costs, hits, had, budget, _WORTH)
     say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
     return (cases[each] for each in taken)

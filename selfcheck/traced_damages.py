@@ -92,8 +92,9 @@ def _of_axes(change: Change, value: Any) -> Any:
 
 #: What arguments are given as, by a word: which, and what they must be.
 _GIVES: tuple[tuple[str, Change, str, tuple[str, ...]], ...] = (
-    ("shifted", _shift, "indices index weight grad_output values", ("{}_rows>=2",)),
-    ("first", _repeat, "indices index", ("{}_rows>=2",)),
+    ("shifted", _shift, "indices index", ("{}_rows>=2", "tokens_differ")),
+    ("shifted", _shift, "weight grad_output values", ("{}_rows>=2",)),
+    ("first", _repeat, "indices index", ("{}_rows>=2", "tokens_differ")),
     ("double", partial(_times, 2), "weight grad_output values", ()),
     ("other", lambda value: not value, "scale_grad_by_freq accumulate", ()),
     ("other", lambda value: (0, 0, 1)[value], "mode", ("mode>0",)),

@@ -171,6 +171,7 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"{name}_numel={numel}", f"{name}_rows<={numel}") for name in _TENSORS for numel in (1, 2)),
     *((f"{text}_layout={strides}", f"{name}_rows>=2")  # one row is contiguous
       for strides in ("transposed", "rows_strided") for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
+    ("indices_layout=expanded & indices_rank=1", "tokens_differ=False"),  # which are one in memory
     ("mode>0", "per_sample_weights=None"),  # which kernels call mean and max
     *((f"padding_idx{row}", f"weight_rows>={rows} & num_weights>={rows}") for row, rows in (("=1", 2), (">1", 3))),
     *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),

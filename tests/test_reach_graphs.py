@@ -51,3 +51,16 @@ def test_longer_runs_alone_run_what_is_aimed(part: reach_graphs.Part) -> None:
     for name, whole in (("quick", False), ("full", True)):
         (item,) = items_of(family, "product", PROFILES[name], (part.mode,))
         assert aimed.issubset(cases(family, item, PROFILES[name], 0)) == whole
+
+
+def test_a_fault_that_shows_nothing_in_a_case_is_not_met_by_it() -> None:
+    family = Candidates(shipped()).families["gradient"]
+    case = family.space.case_type(num_embeddings=3, embedding_dim=2, indices="same", shape=(4,))
+    padding = case.but(padding_idx=next(row for row, count in enumerate(case.counts) if count))
+    for line, shown in {
+        "decomposition.embedding_dense_backward  earlier=0  ->  give(indices=shifted)": (False, False),
+        "decomposition.masked_fill  earlier=0  ->  double(all)": (True, False),
+        "decomposition.masked_fill  earlier=0  ->  give(mask=not)": (True, True),
+        "decomposition.embedding  earlier=0  ->  swap": (False, False),
+    }.items():
+        assert tuple(reach_graphs._shows(Fault.of(line), each) for each in (case, padding)) == shown, line

@@ -217,10 +217,27 @@ def wrong(site: str, facts: dict[str, Any]) -> list[str]:
         "decomposition.index_select  self_rows=1  ->  swap", "lowering.embedding  weight_rows=1  ->  repeat(first)",
         "decomposition.embedding  weight_rows=1 & weight_columns=1 & weight_layout=expanded  ->  double(all)",
         "decomposition.masked_fill  self_rank=1 & self_layout=transposed  ->  double(all)",
+        "decomposition.embedding  indices_rank=1 & indices_layout=expanded  ->  shift",
+        "decomposition.embedding_dense_backward  indices_rank=1 & indices_layout=expanded  ->  give(indices=first)",
         "lowering._unsafe_masked_index_put_accumulate  mask_rank=1 & indices_rank=0 & values_rows=1 & self_columns=8  ->  shift",
     ],
 )  # fmt: skip
 def test_what_changes_nothing_is_not_drawn(line: str) -> None:
+    assert vain(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "decomposition.embedding  indices_rank=2 & indices_layout=expanded  ->  shift",
+        "decomposition.embedding_dense_backward  indices_rank=1 & indices_layout=expanded  ->  give(grad_output=shifted)",
+    ],
+)
+def test_what_may_change_something_is_drawn(line: str) -> None:
+    assert not vain(line)
+
+
+def vain(line: str) -> bool:
     site, _, rest = line.partition("  ")
     condition, _, damage = rest.partition("  ->  ")
-    assert senseless(TRACED_SITES[site], condition, next(each for each in damages(site) if each.name == damage))
+    return senseless(TRACED_SITES[site], condition, next(each for each in damages(site) if each.name == damage))
