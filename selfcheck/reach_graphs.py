@@ -265,7 +265,9 @@ def _shows(fault: Fault, case: Any) -> bool:
 
 
 def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
-    told = [each for each in fault.needs if each != "tokens_differ"]  # of which a graph knows nothing, and `_shows` does
+    told = [
+        each for each in fault.needs if each != "tokens_differ"
+    ]  # of which a graph knows nothing, and `_shows` does
     return holds(" & ".join(told), facts)
 
 
