@@ -16,9 +16,6 @@ from embcheck.families.embedding_bag.offsets import WRONG_OFFSETS as OFFSET_MIST
 if TYPE_CHECKING:
     from embcheck.families.embedding_bag.cases import BagCase
 
-#: How the histories begin in which an earlier call of as many tokens goes back.
-_GOING_BACK = ("after_backward", "indices_refilled", "once_", "twice_", "thrice_")
-
 
 def is_fast(case: BagCase) -> bool:
     """Whether sum or mean takes the generated kernel: no float64, no padding, rows and weights without gaps."""
@@ -54,17 +51,7 @@ def reads_beyond(case: BagCase) -> bool:
 
     After a fast sum it numbers the bags itself, and by all offsets: those behind the last one are in one bag more.
     """
-    return derived(case) and _would_read_beyond(case)
-
-
-def read_beyond_before(case: BagCase) -> bool:
-    """Whether the backward of an earlier call of the same tokens does that, where the judged call has none."""
-    learns = case.learns in ("table", "both")
-    return learns and not derived(case) and case.history.startswith(_GOING_BACK) and _would_read_beyond(case)
-
-
-def _would_read_beyond(case: BagCase) -> bool:
-    return has_late_tokens(case) and is_fast(case) and case.mode == "sum"
+    return has_late_tokens(case) and derived(case) and is_fast(case) and case.mode == "sum"
 
 
 def writes_beyond(case: BagCase) -> bool:
@@ -144,13 +131,12 @@ def ends_negative(case: BagCase) -> bool:
 
 
 def facts_of(case: BagCase) -> dict[str, bool]:
-    """fast, goes_back, counts_late, reads_beyond, read_beyond_before, writes_beyond, bagless, misplaced_count,
+    """fast, goes_back, counts_late, reads_beyond, writes_beyond, bagless, misplaced_count,
     late_nan, tied_maximum, checks_decrease, ends_negative."""
     refused = case.mistake is not None
     told = {
         "counts_late": counts_late_tokens,
         "reads_beyond": reads_beyond,
-        "read_beyond_before": read_beyond_before,
         "writes_beyond": writes_beyond,
         "bagless": is_bagless,
         "misplaced_count": misplaced_count,

@@ -9,10 +9,11 @@ from embcheck.core.layout import GUARD
 from embcheck.core.rules import Rule, fitted
 from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, BagCase
 from embcheck.families.embedding_bag.invalid_calls import BAG_MISTAKES, BY_ELEMENTS
-from embcheck.families.embedding_bag.kernel_paths import reads_beyond
+from embcheck.families.embedding_bag.kernel_paths import is_bagless, reads_beyond
 from embcheck.families.embedding_bag.offsets import WRONGLY_CUT
 from embcheck.families.embedding_bag.routes import BATCHED, REBUILT
 from embcheck.families.lookup import cases
+from embcheck.families.lookup.prior_calls import LEARNING
 
 #: Entries that call an operator by position, without the Python function before it.
 OPERATORS = frozenset({"torch_bag", "aten", "forward_only"})
@@ -24,6 +25,11 @@ SPREADING = frozenset({"double_backward", "forward_mode"}) | BATCHED
 
 def _samples_learn(case: BagCase) -> bool:
     return case.learns in ("both", "weights")
+
+
+def _leaves_memory(case: BagCase) -> bool:
+    """Whether its backward reads or writes for a bag that is none."""
+    return reads_beyond(case) or is_bagless(case)
 
 
 def _is_single(case: BagCase) -> bool:
@@ -67,6 +73,10 @@ _RULES: tuple[Rule, ...] = (
     # What is known of no columns, and of tokens behind the last bag, must not come twice.
     (lambda c: not c.num_embeddings or not c.embedding_dim, {"history": "fresh"}),
     (lambda c: c.trailing and c.history == "after_backward", {"history": "fresh"}),
+    (
+        lambda c: c.trailing and c.history in LEARNING and _leaves_memory(c.but(route="backward_call")),
+        {"history": "fresh"},
+    ),
     # An earlier backward of that kind is refused like any other.
     (lambda c: c.sparse and c.scale_grad_by_freq and c.history == "after_backward", {"history": "fresh"}),
     # Products overflow soon.
