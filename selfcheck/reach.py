@@ -28,10 +28,11 @@ from selfcheck.runner import forks
 #: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
 _DRAWN, _SEED = 8000, 1
 #: So many cases are built in a round, each for the first of some conditions and as many of the others as fit, for conditions
-#: that fewer than ``_DUE`` cases meet; so many rounds, and as many for those that fewer meet of the cases that would be chosen.
+#: that fewer than ``_DUE`` cases meet.  After so many rounds as many more follow, for conditions that too few of the cases meet
+#: which *gate* would choose by then.
 _BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 24, 8, 12, 3
-#: What the first, second … case that meets a condition is worth; with fewer than four a kill is thin, and in *quick* what is met
-#: at all matters more.
+#: What the first, second … case that meets a condition is worth, by tier.  A kill with fewer than four is thin; *quick* has no
+#: time for that, and meets more conditions once.
 _WORTH = (1.0, 0.8, 0.7, 0.6)
 WORTH = {"quick": (1.0, 0.5, 0.2), "gate": _WORTH, "full": _WORTH}
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
@@ -154,8 +155,9 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
             ]
             new = met([each.calls for each in made], wanted)
             hits += new
-            had = base + counted(hits, len(wanted))
-            if number >= _ROUNDS - 1:
+            if number < _ROUNDS - 1:
+                had = had + counted(new, len(wanted))
+            else:
                 had = base.copy()
                 add([], [each.cost for each in cases], hits, had, AIMED["gate"], WORTH["gate"])
             say(f"round {number}: {len(made)} of {len(tasks)} built; {_said(had)}")
