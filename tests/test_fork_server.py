@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from warm import eventually
 
-from embcheck.runner import fork_client
+from embcheck.runner import fork_client, fork_server
 from embcheck.runner.fork_server import ForkServer
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a run has a fork server on Linux alone")
@@ -25,7 +25,7 @@ print(json.dumps(told))
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    """Ended by the last test."""
+    """Ended by the last test that takes it."""
     with ForkServer() as started:
         yield started
 
@@ -73,3 +73,13 @@ def test_forks_end_with_their_server(server: ForkServer) -> None:
     assert client.wait(60) in (0, -signal.SIGPIPE)
     client.stdout.close()
     assert eventually(lambda: not Path(f"/proc/{fork}").exists(), 60)
+
+
+def test_a_server_ends_that_is_told_to_while_it_forks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "import os, signal\nos.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+    (tmp_path / "ends_at_a_fork.py").write_text(told)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(fork_server, "_IMPORTED", ("ends_at_a_fork",))
+    with ForkServer() as server:
+        asked(server.python, "pass", tmp_path)
+        assert server._process.wait(60) == 0

@@ -130,11 +130,14 @@ def _answer(listener: socket.socket, forks: set[int]) -> None:
     connection, _ = listener.accept()
     size, streams, _, _ = socket.recv_fds(connection, 8, 3)
     if len(streams) == 3:
+        # What a signal's handler raises in what Python calls after a fork is ignored: the server would never end.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         fork = os.fork()
         if fork == 0:
             listener.close()
             _become(connection, streams, int.from_bytes(size, "big"))
         forks.add(fork)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     connection.close()
     for stream in streams:
         os.close(stream)
@@ -146,6 +149,7 @@ def _become(connection: socket.socket, streams: list[int], size: int) -> NoRetur
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for changed in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(changed, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     status = 1
     try:
         with connection.makefile("rb") as sent:
