@@ -2,6 +2,7 @@
 
 import pytest
 
+from embcheck.core.case import LookupCase
 from embcheck.core.deck import aimed_cases
 from embcheck.core.item import PROFILES, items_of
 from embcheck.engine.selection import cases
@@ -54,8 +55,7 @@ def test_longer_runs_alone_run_what_is_aimed(part: reach_graphs.Part) -> None:
 
 
 def test_a_fault_that_shows_nothing_in_a_case_is_not_met_by_it() -> None:
-    family = Candidates(shipped()).families["gradient"]
-    case = family.space.case_type(num_embeddings=3, embedding_dim=2, indices="same", shape=(4,))
+    case = LookupCase(num_embeddings=3, embedding_dim=2, indices="same", shape=(4,))
     padding = case.but(padding_idx=next(row for row, count in enumerate(case.counts) if count))
     for line, shown in {
         "decomposition.embedding_dense_backward  earlier=0  ->  give(indices=shifted)": (False, False),
