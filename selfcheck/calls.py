@@ -1,13 +1,14 @@
-"""Which conditions of drawn faults the calls of a case meet.
+"""Which drawn faults hit the calls of a case and change something there.
 
-A call meets a conjunction if it meets each of its texts, so every call is written as one bit for each text of its site's table.
+A fault does so if a call meets each text of its condition and its damage would change something, so every call is written as one
+bit for each text of its site's table and for each damage.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import repeat
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,10 @@ from embcheck.engine.execution import Execution
 from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
 from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
+from selfcheck.damages import Damage
+from selfcheck.drawn import damages, site_of
 from selfcheck.greedy import Hits
-from selfcheck.planting import Sites
+from selfcheck.planting import Sites, changes
 from selfcheck.runner import forks
 from selfcheck.sites import SITES
 
@@ -27,10 +30,17 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
+_DAMAGES: Mapping[str, tuple[Damage, ...]] = {site: tuple(damages(site)) for site in TEXTS}
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
-#: A site and the bits of the texts of a condition.
-Wanted = tuple[str, tuple[int, ...]]
+
+
+class Wanted(NamedTuple):
+    """A drawn fault: its site, the bits of the texts of its condition and of its damage, and what a call needs that it changes."""
+
+    site: str
+    bits: tuple[int, ...]
+    needs: tuple[str, ...] = ()
 
 
 class _Recorder(Sites):
@@ -45,7 +55,13 @@ class _Recorder(Sites):
         found = 0
         for fact in _facts(site.name):
             found |= _bits(site.name, fact, told.facts[fact])
-        self.calls.append((site.name, found.to_bytes(-(-len(TEXTS[site.name]) // 8), "little")))
+        for place, damage in enumerate(_DAMAGES[site.name], len(TEXTS[site.name])):
+            found |= changes(damage, site, told, result, again) << place
+        self.calls.append((site.name, found.to_bytes(-(-_count(site.name) // 8), "little")))
+
+
+def _count(site: str) -> int:
+    return len(TEXTS[site]) + len(_DAMAGES[site])
 
 
 @cache
@@ -100,32 +116,31 @@ def recorded(found: Sequence[Candidate], jobs: int, names: Sequence[str] = ()) -
 
 
 def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS) -> list[Wanted]:
-    """Conditions of drawn faults of a set, with what their damages need: the site, and the bits of their texts."""
+    """Drawn faults of a set."""
     draws, found = Random(f"conditions of decks {seed}"), []
     for site, weight in weights.items():
         for turn in range(weight * times):
             drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
                 texts, damage = drawn_fault
-                rounds = site not in SITES and damage.name == "cast(float32)"  # what has more digits
-                needs = [t for t in TEXTS[site] if t in damage.needs or (rounds and t.endswith("dtype=float64"))]
-                found.append((site, tuple(sorted({TEXTS[site].index(text) for text in [*texts, *needs]}))))
+                bits = [*map(TEXTS[site].index, texts), len(TEXTS[site]) + _DAMAGES[site].index(damage)]
+                found.append(Wanted(site, tuple(bits), (*texts, *damage.conditions(site_of(site)))))
     return found
 
 
 def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:
-    """For each case the conditions, by position, that one of its calls meets."""
+    """For each case the faults, by position, that hit one of its calls and change it."""
     pairs: list[npt.NDArray[np.int64]] = []
-    for site, texts in TEXTS.items():
+    for site in TEXTS:
         rows = [(case, bits) for case, made in enumerate(found) for name, bits in made if name == site]
         if not rows:
             continue
         cases = np.array([case for case, _ in rows])
         packed = np.frombuffer(b"".join(bits for _, bits in rows), dtype=np.uint8).reshape(len(rows), -1)
-        columns = np.packbits(np.unpackbits(packed, axis=1, bitorder="little")[:, : len(texts)], axis=0)
-        for position, (name, bits) in enumerate(wanted):
-            if name == site:
-                every = np.bitwise_and.reduce(columns[:, list(bits)], axis=1)
+        columns = np.packbits(np.unpackbits(packed, axis=1, bitorder="little")[:, : _count(site)], axis=0)
+        for position, each in enumerate(wanted):
+            if each.site == site:
+                every = np.bitwise_and.reduce(columns[:, list(each.bits)], axis=1)
                 hit = np.unique(cases[np.flatnonzero(np.unpackbits(every, count=len(cases)))])
                 pairs.append(np.stack([hit, np.full(len(hit), position)]))
     if not pairs:

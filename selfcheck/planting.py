@@ -221,19 +221,14 @@ class Sites:
         return facts
 
     def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
-        same: dict[str, bool] = {}
+        changed: dict[str, bool] = {}
         for position, fault in self._watched.get(site.name, ()):
             if not fault.met(told.facts):
                 continue
             self.met.add(position)
-            if fault.damage not in same:
-                damage = damage_of(fault.site, fault.damage)
-                plan = _planned(damage, site, told, result, again)
-                if again is not None:  # a kernel's plan writes nothing but what it returns, or is known to change it
-                    same[fault.damage] = plan is None or not (site.writes or differs(result, plan()))
-                else:
-                    same[fault.damage] = plan is None and not damage.given(told)
-            if not same[fault.damage]:
+            if fault.damage not in changed:
+                changed[fault.damage] = changes(damage_of(fault.site, fault.damage), site, told, result, again)
+            if changed[fault.damage]:
                 self.changed.add(position)
 
     def _keep(self, site: Site, told: Call, result: Any) -> None:
@@ -259,3 +254,12 @@ def _planned(damage: Damage, site: Site, told: Call, result: Any, again: Functio
         return (lambda: put(site, result, tensor, other)) if differs(tensor, other) else None
     except (RuntimeError, IndexError, NotImplementedError):
         return None
+
+
+def changes(damage: Damage, site: Site, told: Call, result: Any, again: Function | None) -> bool:
+    """Whether a damage would change what a call left, or of one in Python what it is made with."""
+    plan = _planned(damage, site, told, result, again)
+    if again is None:
+        return plan is not None or bool(damage.given(told))
+    # A kernel's plan writes nothing but what it returns, or is known to change it.
+    return plan is not None and (bool(site.writes) or differs(result, plan()))

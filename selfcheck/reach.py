@@ -1,6 +1,6 @@
-"""The aimed cases that are chosen for the decks by the conditions of drawn faults that they add.
+"""The aimed cases that are chosen for the decks by the drawn faults that hit them and change something there.
 
-Cases are built for conditions that too few others meet, several at a time where they fit each other.
+Cases are built for faults that change too few others, several at a time where their conditions fit each other.
 """
 
 from collections import defaultdict
@@ -18,26 +18,26 @@ from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS, renamed
-from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, drawn, met, recorded
+from selfcheck.calls import Calls, Wanted, calls_of, drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
 from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.runner import forks
 
-#: Faults by whose conditions cases are chosen, a site's weight times so many, and the seed that draws them.
+#: Faults by which cases are chosen, a site's weight times so many, and the seed that draws them.
 _DRAWN, _SEED = 8000, 1
-#: So many cases are built in a round, each for the first of some conditions and as many of the others as fit, for conditions
-#: that fewer than ``_DUE`` cases meet.  After so many rounds as many more follow, for conditions that too few of the cases meet
-#: which *gate* would choose by then.
+#: So many cases are built in a round, each for the first of some faults and as many of the others as fit, for those that change
+#: fewer than ``_DUE`` cases.  After so many rounds as many more follow, for those that change too few of the cases which *gate*
+#: would choose by then.
 _BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 24, 8, 12, 3
-#: What the first, second … case that meets a condition is worth, by tier.  A kill with fewer than four is thin; *quick* has no
-#: time for that, and meets more conditions once.
+#: What the first, second … case that a fault changes is worth, by tier.  A kill with fewer than four is thin; *quick* has no time
+#: for that, and has more faults change one.
 _WORTH = (1.0, 0.8, 0.7, 0.6)
 WORTH = {"quick": (1.0, 0.5, 0.2), "gate": _WORTH, "full": _WORTH}
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
 AIMED = {"quick": 3.7, "gate": 22.5}
-#: Seconds that a case may cost which is executed to see which conditions it meets.
+#: Seconds that a case may cost which is executed to see which faults change it.
 _LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.
 _SHARE = {"quick": 3, "gate": 12}
@@ -95,7 +95,7 @@ def _built(task: tuple[str, Sequence[Sequence[str]], int]) -> Built | None:
 
 
 def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | None:
-    """A case for the first of some conditions and for as many others as fit, or else for that alone."""
+    """A case for the first of some faults and for as many others as fit, or else for that alone."""
     texts, merged = list(wanted[0]), 1
     for others in wanted[1:]:
         if merged < _MERGED and implied([*texts, *others], site) is not None:
@@ -113,12 +113,13 @@ def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | 
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def _tasks(wanted: Sequence[Wanted], due: Sequence[int], number: int) -> Iterator[tuple[str, list[list[str]], int]]:
-    """What is to be built for conditions that are due, those of a site together."""
-    by_site: dict[str, list[list[str]]] = {}
-    for position in due:
-        site, bits = wanted[position]
-        by_site.setdefault(site, []).append([TEXTS[site][bit] for bit in bits])
+def _tasks(
+    wanted: Sequence[Wanted], due: Sequence[int], number: int
+) -> Iterator[tuple[str, Sequence[Sequence[str]], int]]:
+    """What is to be built for faults that are due, those of a site together."""
+    by_site: dict[str, list[tuple[str, ...]]] = {}
+    for each in (wanted[position] for position in due):
+        by_site.setdefault(each.site, []).append(each.needs)
     step = max(1, len(due) // _BUILT)
     for site, some in by_site.items():
         for place in range(0, len(some), step):
@@ -131,7 +132,7 @@ def striped(tasks: Sequence[Any], stripes: int) -> list[Any]:
 
 
 def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], list[Built], Hits, Sequence[Any]]:
-    """What the tiers run anyway and the cases that are built, with the conditions that each meets; and the conditions.
+    """What the tiers run anyway and the cases that are built, with the faults that change each; and the faults.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
@@ -165,9 +166,7 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
 
 
 def _said(had: npt.NDArray[np.int64]) -> str:
-    return (
-        f"{100 * np.mean(had > 0):.2f} % of conditions are met, {100 * np.mean(had >= len(_WORTH)):.2f} % often enough"
-    )
+    return f"{100 * np.mean(had > 0):.2f} % of faults change a case, {100 * np.mean(had >= len(_WORTH)):.2f} % enough of them"
 
 
 def aimed(jobs: int, ledger: Ledger, say: Any) -> Aimed:

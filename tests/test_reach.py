@@ -13,6 +13,7 @@ from selfcheck import calls, reach
 from selfcheck.calls import TEXTS, Calls, Wanted, calls_of, drawn, met
 from selfcheck.candidates import Candidates
 from selfcheck.conditions import TABLE
+from selfcheck.drawn import damages
 from selfcheck.greedy import add, counted
 from selfcheck.reach import Built
 
@@ -34,7 +35,7 @@ def recorded(candidates: Candidates, case: LookupCase) -> Calls:
 
 
 def wanted(site: str, *texts: str) -> Wanted:
-    return site, tuple(TEXTS[site].index(text) for text in texts)
+    return Wanted(site, tuple(TEXTS[site].index(text) for text in texts))
 
 
 def test_a_case_meets_what_one_of_its_judged_calls_meets(candidates: Candidates) -> None:
@@ -60,13 +61,22 @@ def test_a_fact_has_the_bits_of_the_texts_that_it_meets() -> None:
             assert bool(found >> place & 1) == (concerned and holds(text, {fact: value}))
 
 
-def test_conditions_that_take_part_are_of_the_table_with_what_damages_need() -> None:
+def test_a_case_meets_a_fault_whose_damage_changes_one_of_its_calls(candidates: Candidates) -> None:
+    alike, differing = (recorded(candidates, LookupCase(5, 2, indices, (9,))) for indices in ("same", "uniform"))
+    having = [each.name for each in damages("embedding")]
+    names = ("zero(first)", "give(indices=first)", "stale", "nan(last)", "shift")
+    fault, count = wanted("embedding", "earlier=0"), len(TEXTS["embedding"])
+    faults = [fault._replace(bits=(*fault.bits, count + having.index(name))) for name in names]
+    assert [found.tolist() for found in met([alike, differing], faults)] == [[0, 3], [0, 1, 3, 4]]
+
+
+def test_faults_that_take_part_are_of_the_table_with_what_damages_need() -> None:
     found = drawn(3, 4)
-    assert {site for site, _ in found} == set(TABLE)
-    assert all(bits and max(bits) < len(TEXTS[site]) for site, bits in found)
+    assert {each.site for each in found} == set(TABLE)
+    assert all(0 <= max(each.bits) - len(TEXTS[each.site]) < len(damages(each.site)) for each in found)
     assert found == drawn(3, 4)
     assert found != drawn(4, 4)
-    assert max(len(bits) for _, bits in found) > 3  # three facts, and what a damage needs
+    assert max(len(each.needs) for each in found) > 3  # three facts, and what a damage needs
 
 
 def test_what_is_built_meets_the_first_condition_and_others_that_fit(candidates: Candidates) -> None:
