@@ -89,6 +89,7 @@ _NEEDED: _Table = (
     # Else nothing is rescaled.
     ("F.embedding", ("give(norm_type=double)", "give(max_norm="), ("max_norm>0", "input_numel>=1", "weight_numel>=1")),
     ("F.embedding", ("give(weight=memory)",), ("weight_numel>=2",)),
+    ("F.embedding", ("give(input=memory)",), ("input_numel>=2", "weight_rows>=2", "weight_columns>=1")),
     ("F.embedding", ("give(sparse=", "give(scale_grad_by_freq="), ("weight_frozen=False",)),
     ("F.embedding_bag ", ("give(include_last_offset=",), ("input_rank=1",)),  # of a batch it says nothing
     ("Module.zero_grad ", ("drop(gradient)",), ("set_to_none=False",)),  # else there are none
