@@ -4,11 +4,13 @@ than what.  A condition that none can meet is no fault, and is not drawn."""
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from embcheck.core.facts import Condition, conditions
 from selfcheck import python_contradictions as python
 from selfcheck import traced_sites as traced
+
+T = TypeVar("T")
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -164,6 +166,15 @@ def _text(condition: Condition) -> str:
     return condition.value if condition.compare is not None else "True"
 
 
+def _of_facts(rules: Iterable[tuple[str, T]]) -> tuple[tuple[frozenset[str], str, T], ...]:
+    """What follows from conditions, with their facts: most speak of others than those that are asked about."""
+    return tuple((frozenset(each.fact for each in conditions(given)), given, then) for given, then in rules)
+
+
+_RULES = _of_facts(IMPLIED)
+_EQUAL, _LESS = (_of_facts((text, (a, b)) for text, a, b in table) for table in (EQUAL, python.PYTHON_AT_MOST_WHERE))
+
+
 def contradictory(texts: Iterable[str], site: str = "") -> bool:
     """Whether no call, or none of a site, can meet all conditions, as far as `IMPLIED` and the tables beside it tell."""
     return implied(texts, site) is None
@@ -171,7 +182,7 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
-    rules = IMPLIED + (OF_TABLES if site in _OF_TABLES else ())
+    rules = _RULES + (_of_facts(OF_TABLES) if site in _OF_TABLES else ())
     held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
     added = held
@@ -181,7 +192,7 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
         _compare(ranges, site)
         if any(each.empty for each in ranges.values()):
             return None
-        added = [then for given, then in rules if then not in held and _certain(given, ranges)]
+        added = [then for then in _following(rules, ranges) if then not in held]
         held = [*held, *dict.fromkeys(added)]
     found = [condition for text in held for condition in conditions(text)]
     least = [(fact, operator.ge, each.least) for fact, each in ranges.items() if each.least > 0]
@@ -191,9 +202,8 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
 
 
 def _compare(ranges: dict[str, _Range], site: str) -> None:
-    alike = [*EQUAL_AT.get(site, ()), *((a, b) for text, a, b in EQUAL if _certain(text, ranges))]
-    less = [(a, b) for text, a, b in python.PYTHON_AT_MOST_WHERE if _certain(text, ranges)]
-    ordered = (*AT_MOST, *less, *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+    alike = [*EQUAL_AT.get(site, ()), *_following(_EQUAL, ranges)]
+    ordered = (*AT_MOST, *_following(_LESS, ranges), *((a, b) for a, b in alike), *((b, a) for a, b in alike))
     before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
         now = [(each.least, each.most) for each in ranges.values()]
@@ -216,6 +226,11 @@ def _multiply(product: _Range, one: _Range, other: _Range) -> None:
             mine.least = max(mine.least, math.ceil(product.least / others.most))
 
 
-def _certain(text: str, ranges: Mapping[str, _Range]) -> bool:
-    """Whether what is known of the facts makes conditions true."""
-    return all(each.fact in ranges and ranges[each.fact].meets(each) for each in conditions(text))
+def _following(rules: Iterable[tuple[frozenset[str], str, T]], ranges: Mapping[str, _Range]) -> list[T]:
+    """What follows from what is known of the facts."""
+    known = ranges.keys()
+    return [
+        then
+        for facts, given, then in rules
+        if facts <= known and all(ranges[each.fact].meets(each) for each in conditions(given))
+    ]

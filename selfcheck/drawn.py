@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
 from random import Random
 from typing import Any, NamedTuple
 
@@ -102,6 +103,7 @@ def _close(word: str, known: Collection[str]) -> str:
     return closest(word, known) or f"there are {', '.join(known)}"
 
 
+@cache
 def damages(site: str) -> Sequence[Damage]:
     """The damages of a site."""
     found, having = _found(site)
