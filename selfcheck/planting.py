@@ -261,5 +261,5 @@ def changes(damage: Damage, site: Site, told: Call, result: Any, again: Function
     plan = _planned(damage, site, told, result, again)
     if again is None:
         return plan is not None or bool(damage.given(told))
-    # A kernel's plan writes nothing but what it returns, or is known to change it.
-    return plan is not None and (bool(site.writes) or differs(result, plan()))
+    # A kernel that is given something else may give the same; what changes rows, or what it writes, is planned only if they differ.
+    return plan is not None and (damage.give is None or bool(site.writes) or differs(result, plan()))
