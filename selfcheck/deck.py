@@ -41,6 +41,8 @@ _DRAWN, _SEED = 3000, 20261123
 #: a second and a third case with a pair are worth a third and a ninth of the first.
 _KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5), "drawn": (0.5, 0.25, 0.12)}
 _PAIRS = {True: 12.0, False: 3.0}
+#: Seconds of CPU time that the choice of one kind may take.
+_LONGEST = 7200.0
 #: No case is cheaper than this, seconds.
 _LEAST = 0.0003
 
@@ -120,7 +122,7 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
     """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
     with closing(Worker()) as worker:
-        return worker.asked(3600.0, _with_one_thread, work, *given)
+        return worker.asked(_LONGEST, _with_one_thread, work, *given)
 
 
 def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:

@@ -42,7 +42,10 @@ def with_matrix(tensor: Tensor, rows: Tensor) -> Tensor:
 
 def differs(one: Any, other: Any) -> bool:
     """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
-    left, right = matrix(one), matrix(other)
+    return _unequal(matrix(one), matrix(other))
+
+
+def _unequal(left: Tensor, right: Tensor) -> bool:
     if left.shape != right.shape:
         return True
     return not bool(((left == right) | (left.isnan() & right.isnan())).all())
@@ -159,7 +162,7 @@ def of_rows(spoil: Spoil, least: int) -> Planner:
             return None
         rows = matrix(tensor)
         spoiled = spoil(call, rows) if rows.numel() and len(rows) >= least else None
-        if spoiled is None or not differs(tensor, with_matrix(tensor, spoiled)):
+        if spoiled is None or not _unequal(matrix(tensor), spoiled):
             return None
         return lambda: put(site, result, tensor, with_matrix(tensor, spoiled))
 
