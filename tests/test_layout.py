@@ -11,7 +11,7 @@ import torch
 from embcheck.core.axes import Input
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
-from embcheck.core.layout import FAR, GUARD, LAYOUTS, View, poison, view_of
+from embcheck.core.layout import FAR, GUARD, LAYOUTS, View, fitting, poison, view_of
 from embcheck.engine.execute import feed
 from embcheck.engine.literal import input_lines, number
 
@@ -79,6 +79,23 @@ def test_each_layout_is_what_its_name_says() -> None:
     assert view_of((4, 3), "offset").offset != view_of((4, 3), "contiguous").offset
     with pytest.raises(KeyError, match="contiguous, transposed"):
         view_of((2,), "diagonal")
+
+
+def test_what_cannot_hold_the_values_lies_contiguous() -> None:
+    row, zeros = np.array([1.0, np.nan]), np.array([0.0, -0.0])
+    for layout, values in (
+        ("expanded", np.full((2, 3), np.nan)),
+        ("equal_rows", np.tile(row, (3, 1))),
+        ("equal_columns", np.repeat(row, 3).reshape(2, 3)),
+    ):
+        assert fitting(layout, values) == layout
+        assert fitting(layout, np.arange(values.size).reshape(values.shape)) == "contiguous"
+        assert (
+            fitting(layout, np.array([[0.0, -0.0], [-0.0, 0.0]])) == "contiguous"
+        )  # which are equal, and not the same
+        assert fitting(layout, values[:0]) == layout
+    assert fitting("expanded", np.array(5)) == "expanded"
+    assert fitting("strided", zeros) == "strided"
 
 
 def test_poison_is_nan_or_far_outside() -> None:

@@ -18,7 +18,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
-from embcheck.core.layout import shared
+from embcheck.core.layout import fitting, shared
 from embcheck.core.onednn import PRODUCTS, lookup_reads_on, one_column
 from embcheck.core.pattern import occurrence, stray_of
 
@@ -159,12 +159,7 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
     @property
     def index_input(self) -> Input:
         stored = self.tokens.reshape(self.shape).astype(self.index_dtype, copy=False)
-        layout = self.index_layout
-        if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
-            layout = "contiguous"  # a tensor of stride 0 holds one value
-        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
-            layout = "contiguous"  # and one whose rows lie in the same place, one row
-        return Input(stored, self.index_dtype, layout)
+        return Input(stored, self.index_dtype, fitting(self.index_layout, stored))
 
     @property
     def upstream_input(self) -> Input:

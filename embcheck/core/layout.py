@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,16 @@ class View(NamedTuple):
         return np.ndarray(
             self.shape, buffer.dtype, buffer, self.offset * item, tuple(stride * item for stride in self.strides)
         )
+
+
+def fitting(layout: str, values: npt.NDArray[Any]) -> str:
+    """The layout, or ``contiguous`` if a tensor that lies so can't hold these values, of which some must be the same, bit for
+    bit."""
+    if not values.size or not values.ndim or layout not in ("expanded", *SHARED):
+        return layout
+    row = values.reshape(-1, values.shape[-1])[0]
+    first = values[..., :1] if layout == "equal_columns" else row if layout == "equal_rows" else row[:1]
+    return layout if np.broadcast_to(first, values.shape).tobytes() == values.tobytes() else "contiguous"
 
 
 @lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Array, Floats
-from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, shared
+from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, fitting, shared
 from embcheck.core.pattern import Ints, stray_of
 from embcheck.families.embedding_bag.kernel_paths import facts_of
 from embcheck.families.embedding_bag.offsets import BAGS, WRONG_OFFSETS, lengths_of
@@ -29,13 +29,6 @@ LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS[:-1])  # a kernel that rea
 
 #: Values of a table that are put over others.
 _PUT_OVER = ("special", "poisoned", "vast")
-
-
-def _fitting(layout: str, stored: Array) -> str:
-    """The layout, unless that is one element for all and there are several."""
-    if layout == "expanded" and stored.size and (stored != stored.flat[0]).any():
-        return "contiguous"
-    return layout
 
 
 class _BagAxes(NamedTuple):
@@ -238,15 +231,15 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
         upstream = self.format.encode(self.upstream_values)
         fed = {
             "weight": Input(self.table_stored, self.dtype, self.layout),
-            "indices": Input(stored, self.index_dtype, _fitting(self.index_layout, stored)),
-            "upstream": Input(upstream, self.dtype, _fitting(self.upstream_layout, upstream)),
+            "indices": Input(stored, self.index_dtype, fitting(self.index_layout, stored)),
+            "upstream": Input(upstream, self.dtype, fitting(self.upstream_layout, upstream)),
         }
         if not self.batch:
             offsets = self.offsets.astype(self.offset_dtype)
-            fed["offsets"] = Input(offsets, self.offset_dtype, _fitting(self.offset_layout, offsets))
+            fed["offsets"] = Input(offsets, self.offset_dtype, fitting(self.offset_layout, offsets))
         if self.weights is not None:
             samples = self.format.encode(self.sample_values).reshape(self.tokens_shape)
-            fed["sample_weights"] = Input(samples, self.dtype, _fitting(self.weights_layout, samples))
+            fed["sample_weights"] = Input(samples, self.dtype, fitting(self.weights_layout, samples))
         return fed
 
     def facts(self) -> dict[str, Any]:

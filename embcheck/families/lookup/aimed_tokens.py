@@ -76,7 +76,9 @@ def tokens(
     padded = _padded(wish, place, alike, most or numel)
     if most % copies or (padded > 0 and padded % copies):
         most, padded = -(-most // copies) * copies, -1
-    counts = Counts(most // copies, padded // copies if padded > 0 else padded, order, *_marks(wish), copies)
+    in_turn = copies > 1 and draws.chance(2)
+    times = (1, copies) if in_turn else (copies, 1)
+    counts = Counts(most // copies, padded // copies if padded > 0 else padded, order, *_marks(wish), *times)
     seed = draws.between(0, 1 << 20)
     found = counts.tokens(numel, rows, padding, seed)
     facts = told(found, rows, padding)
@@ -89,8 +91,10 @@ def tokens(
     layout = draws.choice(layouts.get(strides, (strides,)))
     shape = _shape(wish, numel, rank, strides)
     if copies > 1:
-        # The same tokens for each of a batch, as positions that are expanded.
-        layout, shape = "equal_rows", (*(1,) * (rank - 2), copies, numel // copies)
+        # The same tokens for each of a batch, as positions that are expanded, or in each row one token.
+        pair = (copies, numel // copies)
+        layout, pair = ("equal_columns", pair[::-1]) if in_turn else ("equal_rows", pair)
+        shape = (*(1,) * (rank - 2), *pair)
     return Tokens(rows, shape, counts.name, padding, dtype, layout, seed)
 
 

@@ -16,7 +16,7 @@ from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.case import Ints
 from embcheck.core.counts import tokens_of
 from embcheck.core.law import Plan
-from embcheck.core.layout import LAYOUTS
+from embcheck.core.layout import LAYOUTS, fitting
 from embcheck.core.pattern import stray_of
 from embcheck.core.space import Space
 from embcheck.core.targets import Unmet, Wish
@@ -115,12 +115,8 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
 
     @property
     def index_input(self) -> Input:
-        stored, layout = self.tokens.reshape(self.shape), self.index_layout
-        if layout == "expanded" and self.numel and not (stored == stored.flat[0]).all():
-            layout = "contiguous"  # a tensor of stride 0 holds one value
-        if layout == "equal_rows" and stored.size and (stored != stored.reshape(-1, stored.shape[-1])[0]).any():
-            layout = "contiguous"  # and one whose rows lie in the same place, one row
-        return Input(stored, "int64", layout)
+        stored = self.tokens.reshape(self.shape)
+        return Input(stored, "int64", fitting(self.index_layout, stored))
 
     def facts(self) -> dict[str, Any]:
         tokens = self.tokens
