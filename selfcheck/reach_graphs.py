@@ -20,6 +20,7 @@ from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Unmet, Wish
 from embcheck.engine.execution import Execution
+from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS
 from selfcheck.candidates import Candidate, Candidates
@@ -75,6 +76,10 @@ _SHOWN = {
     "(last)": ("last_row",), "(first)": ("first_row",), "swap": ("first_row",), "padding_idx=": ("padding_hit",),
     "scale_grad_by_freq=": ("max_count>=2",),
 }  # fmt: skip
+_SHOWN_OF_BAGS = {
+    "(last)": ("empty_last=False",), "(first)": ("empty_first=False",), "padding_idx=": ("padding_hit",),
+    "mode=": ("largest_bag>=2",), "indices=": ("several_in_bags",),
+}  # fmt: skip
 #: Damages that show only where tokens differ: of rows that were looked up, and of sums.
 _TOKEN_ORDERS = ("give(indices=", "give(index=", "give(grad_output=shifted)", "give(values=shifted)")
 _ORDERS = (("shift", "swap", "repeat(first)", *_TOKEN_ORDERS), _TOKEN_ORDERS)
@@ -93,11 +98,12 @@ def wished(fault: Fault, turn: int) -> list[str]:
     """What a case is to be whose calls a fault hits and changes, as far as those who build can be told."""
     of, _, name = fault.site.partition(".")
     made = ["scale_grad_by_freq"] if name == "div" else []
-    made += next((list(needed) for words, needed in _SHOWN.items() if words in fault.damage and name in _SUMS), [])
+    shown = _SHOWN if name in _SUMS else _SHOWN_OF_BAGS if name.startswith("_embedding_bag") else {}
+    made += next((list(needed) for words, needed in shown.items() if words in fault.damage), [])
     if name == "masked_fill" and "_dtype" not in fault.condition:  # what is in half precision is copied before
         made.append(("dtype=float32", "dtype=float64")[turn % 2])
     made += ["rank>=1"] * (name == "index")  # by a tensor without axes a row is selected
-    made += ["include_last_offset=False"] * name.endswith("weights_backward")
+    made += ["include_last_offset=False"] * (name.endswith("weights_backward") or "offsets_rows=1" in fault.condition)
     # The gradient of a single row that is looked up is a row.
     flat = ("indices_rank=0", "values_rank=1", "grad_output_rank=1", *["self_rank=1"] * (name in _OF_ROWS))
     texts = " & ".join(fault.needs).split(" & ")
@@ -247,7 +253,9 @@ def _met_by(part: Part, place: int) -> list[int]:
 def _shows(fault: Fault, case: Any) -> bool:
     """Whether what a fault does can show: not all tokens are padding, or alike where another order is to show, and what is done
     to a row of a sum is done to one that a token names, and that is not padding."""
-    if not isinstance(case, LookupCase) or not case.numel:
+    if not isinstance(case, LookupCase):
+        return _shows_of_bags(fault, case)
+    if not case.numel:
         return True
     name, padding = fault.site.partition(".")[2], case.padding_row
     if fault.damage.startswith(_ORDERS[name in _SUMS]) and case.max_count == case.numel:
@@ -262,6 +270,25 @@ def _shows(fault: Fault, case: Any) -> bool:
         return bool(case.max_count > 1)
     row = 0 if "(first)" in fault.damage else case.num_embeddings - 1 if "(last)" in fault.damage else None
     return row is None or bool(case.counts[row] and padding != row)
+
+
+def _shows_of_bags(fault: Fault, case: BagCase) -> bool:
+    """The same of bags and of the gradients of samples: of a bag that reduces nothing, and of padding, comes zero."""
+    tokens, kept = case.tokens[: case.numel], case.kept
+    sizes = kept.astype(np.int64) if fault.site.endswith("weights_backward") else case.sizes
+    padding = case.lookup.padding_row
+    shown = {
+        "(first)": sizes[:1],
+        "(last)": sizes[-1:],
+        "swap": sizes[:2],
+        "mode=": sizes > 1,
+        "indices=first": (tokens[-1:] != tokens[:1]) & kept[-1:] & (case.trailing == 0),
+        "indices=shifted": np.roll(case.tokens, 1)[: case.numel] != tokens,
+        "padding_idx=none": ~kept,
+        "padding_idx=next": ~kept if padding is None else ~kept | (tokens == padding + 1),
+    }
+    some = sizes.any() or "padding_idx=" in fault.damage
+    return bool(some) and all(np.any(where) for word, where in shown.items() if word in fault.damage)
 
 
 def _hit(fault: Fault, facts: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.deck import aimed_cases
 from embcheck.core.item import PROFILES, items_of
 from embcheck.engine.selection import cases
+from embcheck.families.embedding_bag.cases import BagCase
 from selfcheck import reach_graphs
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.drawn import Fault
@@ -64,3 +65,23 @@ def test_a_fault_that_shows_nothing_in_a_case_is_not_met_by_it() -> None:
         "decomposition.embedding  earlier=0  ->  swap": (False, False),
     }.items():
         assert tuple(reach_graphs._shows(Fault.of(line), each) for each in (case, padding)) == shown, line
+
+
+@pytest.mark.parametrize(
+    ("damage", "shown"),
+    [
+        ("negate(last)", (True, False, True)),
+        ("double(first)", (True, True, False)),
+        ("swap", (True, True, True)),
+        ("give(indices=first)", (False, True, True)),
+        ("give(indices=shifted)", (False, True, True)),
+        ("give(padding_idx=none)", (False, False, True)),
+        ("give(mode=other)", (True, True, False)),
+    ],
+)
+def test_of_bags_that_reduce_nothing_nothing_is_shown(damage: str, shown: tuple[bool, ...]) -> None:
+    alike = BagCase(5, 2, numel=4, bags=(2, 2), indices=(3, 3, 3, 3))
+    empty = BagCase(5, 2, numel=4, bags=(4, 0), indices=(3, 1, 1, 2))
+    padded = BagCase(5, 2, numel=4, bags=(3, 1), indices=(3, 3, 3, 2), padding_idx=3)
+    fault = Fault.of(f"lowering._embedding_bag  earlier=0  ->  {damage}")
+    assert tuple(reach_graphs._shows(fault, case) for case in (alike, empty, padded)) == shown
