@@ -161,10 +161,12 @@ def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None
 
 
 class Worker:
-    """A process of its own that does one work after the other; another takes its place once it died or was given up."""
+    """A process of its own that does one work after the other; another takes its place once it died or was given up.  What
+    it prints is shown if it is not ``silent``."""
 
-    def __init__(self) -> None:
-        self._pool = _pool()
+    def __init__(self, silent: bool = True) -> None:
+        self._silent = silent
+        self._pool = _pool(silent)
 
     def asked(self, limit: float, work: Callable[..., T], *arguments: Any) -> T:
         """What some work gives; BrokenProcessPool if it ends the process, Hangs if it uses more than ``limit`` seconds of CPU
@@ -179,16 +181,16 @@ class Worker:
             return asked.result()
         except (BrokenProcessPool, Hangs):
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = _pool()
+            self._pool = _pool(self._silent)
             raise
 
     def close(self) -> None:
         self._pool.shutdown()
 
 
-def _pool() -> concurrent.futures.ProcessPoolExecutor:
+def _pool(silent: bool) -> concurrent.futures.ProcessPoolExecutor:
     return concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=_silenced
+        1, mp_context=multiprocessing.get_context("spawn"), initializer=_silenced if silent else end_with_parent
     )
 
 

@@ -121,7 +121,7 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
     """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    with closing(Worker()) as worker:
+    with closing(Worker(silent=False)) as worker:
         return worker.asked(_LONGEST, _with_one_thread, work, *given)
 
 
