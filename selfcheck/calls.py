@@ -1,7 +1,8 @@
 """Which drawn faults hit the calls of a case and change something there.
 
 A fault does so if a call meets each text of its condition and its damage would change something, so every call is written as one
-bit for each text of its site's table and for each damage.
+bit for each text of its site's table and, of a kernel, for each damage; of what damages in Python change only what they need is
+told, for to plan them all takes longer than the call.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,13 +31,14 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
-_DAMAGES: Mapping[str, tuple[Damage, ...]] = {site: tuple(damages(site)) for site in TEXTS}
+_DAMAGES: Mapping[str, tuple[Damage, ...]] = {site: tuple(damages(site)) if site in SITES else () for site in TEXTS}
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
 
 
 class Wanted(NamedTuple):
-    """A drawn fault: its site, the bits of the texts of its condition and of its damage, and what a call needs that it changes."""
+    """A drawn fault: its site, the bits of the texts of its condition and of its damage, or of what that needs, and what a call
+    needs that it changes."""
 
     site: str
     bits: tuple[int, ...]
@@ -123,9 +125,18 @@ def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = 
             drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
                 texts, damage = drawn_fault
-                bits = [*map(TEXTS[site].index, texts), len(TEXTS[site]) + _DAMAGES[site].index(damage)]
-                found.append(Wanted(site, tuple(bits), (*texts, *damage.conditions(site_of(site)))))
+                found.append(
+                    Wanted(site, _met_or_changed(site, texts, damage), (*texts, *damage.conditions(site_of(site))))
+                )
     return found
+
+
+def _met_or_changed(site: str, texts: Sequence[str], damage: Damage) -> tuple[int, ...]:
+    if site in SITES:
+        return (*map(TEXTS[site].index, texts), len(TEXTS[site]) + _DAMAGES[site].index(damage))
+    rounds = damage.name == "cast(float32)"  # what has more digits
+    needs = (text for text in TEXTS[site] if text in damage.needs or (rounds and text.endswith("dtype=float64")))
+    return tuple(TEXTS[site].index(text) for text in dict.fromkeys((*texts, *needs)))
 
 
 def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:
