@@ -29,6 +29,8 @@ from selfcheck.tensor_plans import Plan, differs, matrix, put, snapshot, tensor_
 
 _ANY = inspect.signature(lambda *args, **kwargs: None)
 Function = Callable[..., Any]
+#: What TorchScript was told stands for an operator stays: it knows it by its id, which another function would get.
+_registered: list[Function] = []
 
 
 class Planted(RuntimeError):
@@ -131,6 +133,7 @@ class Sites:
         operator = _find_builtin(original)
         if operator is not None:
             _register_builtin(made, operator)
+            _registered.append(made)
         return functools.update_wrapper(made, original)
 
     def _transformed(
