@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core import bound, oracle
-from embcheck.core.comparison import every, identical, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -254,13 +254,14 @@ def max_norm_rescaling_is_idempotent(case: MaxNormCase, out: Outcome) -> Finding
 
 
 @max_norm.law(
-    "The weight stays a leaf with the same requires_grad, and the output is a copy.",
-    source="nn.Embedding: max_norm; nn.Parameter",
+    "The weight stays a leaf with the same requires_grad, and the output is a copy, of a bag a contiguous one.",
+    source="nn.Embedding: max_norm; nn.Parameter; torch.Tensor.is_contiguous",
 )
 def max_norm_keeps_weight_a_leaf(case: MaxNormCase, out: Outcome) -> Finding:
     return every(
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
+        described(out.value, is_contiguous=True) if case.entry.startswith("bag") else UNASKED,
         is_true(out.kept, "backward changed the table") if case.route not in RECOMPUTED else UNASKED,
         same(out.requires_grad, (case.requires_grad or case.entry in LEARNING) and out.makes_graph),
         same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else UNASKED,
