@@ -254,7 +254,7 @@ def max_norm_rescaling_is_idempotent(case: MaxNormCase, out: Outcome) -> Finding
 
 
 @max_norm.law(
-    "The weight stays a leaf with the same requires_grad, and the output is a copy, of a bag a contiguous one.",
+    "The weight stays a leaf with the same requires_grad; the output is a copy, that of bags contiguous.",
     source="nn.Embedding: max_norm; nn.Parameter; torch.Tensor.is_contiguous",
 )
 def max_norm_keeps_weight_a_leaf(case: MaxNormCase, out: Outcome) -> Finding:
