@@ -254,14 +254,14 @@ def max_norm_rescaling_is_idempotent(case: MaxNormCase, out: Outcome) -> Finding
 
 
 @max_norm.law(
-    "The weight stays a leaf with the same requires_grad; the output is a copy, that of bags contiguous.",
+    "The weight stays a leaf with the same requires_grad; the output is a contiguous copy.",
     source="nn.Embedding: max_norm; nn.Parameter; torch.Tensor.is_contiguous",
 )
 def max_norm_keeps_weight_a_leaf(case: MaxNormCase, out: Outcome) -> Finding:
     return every(
         is_true(out.is_leaf, "the table became part of a graph"),
         is_true(out.separate, "the output shares memory with the table"),
-        described(out.value, is_contiguous=True) if case.entry.startswith("bag") else UNASKED,
+        described(out.value, is_contiguous=True) if SPELLINGS[case.entry].own else UNASKED,
         is_true(out.kept, "backward changed the table") if case.route not in RECOMPUTED else UNASKED,
         same(out.requires_grad, (case.requires_grad or case.entry in LEARNING) and out.makes_graph),
         same(out.leaf_requires_grad, case.requires_grad) if out.makes_graph else UNASKED,
