@@ -31,7 +31,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
-_DAMAGES: Mapping[str, tuple[Damage, ...]] = {site: tuple(damages(site)) if site in SITES else () for site in TEXTS}
+_DAMAGES: Mapping[str, Sequence[Damage]] = {site: damages(site) if site in SITES else () for site in TEXTS}
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
 

@@ -171,7 +171,7 @@ def _of_facts(rules: Iterable[tuple[str, T]]) -> tuple[tuple[frozenset[str], str
     return tuple((frozenset(each.fact for each in conditions(given)), given, then) for given, then in rules)
 
 
-_RULES = _of_facts(IMPLIED)
+_RULES, _TABLE_RULES = _of_facts(IMPLIED), _of_facts(OF_TABLES)
 _EQUAL, _LESS = (_of_facts((text, (a, b)) for text, a, b in table) for table in (EQUAL, python.PYTHON_AT_MOST_WHERE))
 
 
@@ -182,7 +182,7 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
-    rules = _RULES + (_of_facts(OF_TABLES) if site in _OF_TABLES else ())
+    rules = (*_RULES, *_TABLE_RULES) if site in _OF_TABLES else _RULES
     held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
     added = held

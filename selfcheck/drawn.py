@@ -107,7 +107,7 @@ def _close(word: str, known: Collection[str]) -> str:
 def damages(site: str) -> Sequence[Damage]:
     """The damages of a site."""
     found, having = _found(site)
-    return [damage for damage in having.values() if damage.of(found)]
+    return tuple(damage for damage in having.values() if damage.of(found))
 
 
 def damage_of(site: str, name: str) -> Damage:
