@@ -273,7 +273,7 @@ def test_ends_order_and_copies_are_as_asked() -> None:
     copies = Counts(2, copies=3).tokens(18, 9, None, 4).reshape(3, 6)
     assert (copies == copies[0]).all()
     assert np.bincount(copies[0]).max() == 2
-    in_turn = Counts(2, each=3).tokens(18, 9, None, 4).reshape(6, 3)
+    in_turn = Counts(2, repeats=3).tokens(18, 9, None, 4).reshape(6, 3)
     assert (in_turn == copies[0][:, None]).all()
 
 
@@ -289,7 +289,7 @@ def test_tokens_lie_in_the_table_whatever_is_asked(numel: int, rows: int) -> Non
 
 
 def test_a_name_says_its_counts() -> None:
-    for counts in (Counts(), Counts(20, 16, "runs"), Counts(equal=1, first=0, last=1, copies=2), Counts(each=3)):
+    for counts in (Counts(), Counts(20, 16, "runs"), Counts(equal=1, first=0, last=1, copies=2), Counts(repeats=3)):
         assert Counts.of(counts.name) == counts
         assert (tokens_of(counts.name, 8, 5, 0, 3) == counts.tokens(8, 5, 0, 3)).all()
     assert Counts.of("cycle") is None

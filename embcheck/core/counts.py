@@ -25,8 +25,8 @@ class Counts(NamedTuple):
     """What is asked of tokens; −1 is whatever comes, 0 of ``most`` likewise.
 
     ``equal`` says whether all rows that occur do so alike often, ``first`` and ``last`` whether those rows occur; the tokens
-    are ``copies`` of the same ones, as positions are for a batch, or ``each`` comes so often in turn, and the counts are those of
-    one copy.
+    are ``copies`` of the same ones, as positions are for a batch, or each of them comes ``repeats`` times in turn; the counts are
+    those of one copy.
     """
 
     most: int = 0
@@ -36,7 +36,7 @@ class Counts(NamedTuple):
     first: int = -1
     last: int = -1
     copies: int = 1
-    each: int = 1
+    repeats: int = 1
 
     @property
     def name(self) -> str:
@@ -63,10 +63,10 @@ class Counts(NamedTuple):
 
     def tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         """So many tokens of a table; where not all that is asked can be had, some that come close.  Shape ``(numel,)``."""
-        times = self.copies * self.each
+        times = self.copies * self.repeats
         if times > 1 and numel % times == 0:
-            one = self._replace(copies=1, each=1).tokens(numel // times, rows, padding, seed)
-            return np.tile(np.repeat(one, self.each), self.copies)
+            one = self._replace(copies=1, repeats=1).tokens(numel // times, rows, padding, seed)
+            return np.tile(np.repeat(one, self.repeats), self.copies)
         rows = max(rows, 1)
         counts = self._counts(numel, rows, padding, seed)
         order = _shuffle(seed, "rows", rows)
