@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from embcheck.core.axes import parse
 from embcheck.core.law import FAMILIES
 from embcheck.core.ledger import SHIPPED, Ledger, load
-from embcheck.core.outcome import Outcome
+from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Absent, Difference, NotApplicable
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Status
@@ -108,6 +108,25 @@ def test_an_entry_of_another_device_is_not_applicable() -> None:
     entry = next(entry for entry in shipped()[0] if entry.device == "cuda*")
     verdict = look(entry)
     assert (verdict.status, "device cuda*" in verdict.reasons[0]) == (Status.NOT_APPLICABLE, True)
+
+
+def test_a_witness_of_the_cpu_is_run_apart_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does there nobody has measured: it may leave the process unable to use the device."""
+    monkeypatch.setattr("embcheck.engine.execution.run", lambda *arguments, **more: pytest.fail("not in this process"))
+
+    def elsewhere(family: str, mode: str, case: str, device: str, setup: object) -> bytes:
+        raise ProcessDied(f"crash SIGABRT on {device}")
+
+    entry = next(entry for entry in shipped()[0] if entry.name == "bag-zero-width-threads")
+    monkeypatch.setattr("embcheck.engine.execution.elsewhere", elsewhere)
+    verdict = look(replace(entry, measured={}), DEVICE)
+    assert (verdict.status, "seems fixed" in verdict.reasons[0]) == (Status.HOLDS, True)
+
+
+def test_what_is_executed_apart_on_a_device_comes_back() -> None:
+    found = Execution(DEVICE, apart=True)(LOOKUP, EAGER, PLAIN)
+    assert isinstance(found, Outcome)
+    assert found.device == found.leaf.plain("device") == "cpu"
 
 
 def test_what_is_known_to_raise_on_a_device_is_owed_to_no_law() -> None:

@@ -50,6 +50,12 @@ def test_another_witness_starts_anew() -> None:
     assert unseen([ENTRY], {"odd": Recorded("LookupCase()")}) == ["odd"]
 
 
+def test_a_device_tells_of_its_own_entries_alone() -> None:
+    there = {"2.11.0": [replace(verdict(Status.KNOWN, SHOWN, law="ledger: odd"), device="cuda")]}
+    assert not updated([ENTRY], {}, there)["odd"].releases
+    assert updated([replace(ENTRY, device="cuda*")], {}, there)["odd"].releases == {"2.11.0": "wrong"}
+
+
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     keep(told().recorded, tmp_path / "recorded.json")
     assert kept(tmp_path / "recorded.json") == told().recorded
@@ -175,7 +181,12 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: 
     monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", lambda: "PyTorch version: here")
     done = command("issue", "embedding_bag-offsets-unchecked")
     assert done.code == 0
-    for words in ("pytorch#55549", "pytorch#195547", "Title: F.embedding_bag (CPU): Offsets", "PyTorch version: here"):
+    for words in (
+        "pytorch#55549",
+        "pytorch#195547",
+        "Title: F.embedding_bag (CPU, CUDA): Offsets",
+        "PyTorch version: here",
+    ):
         assert words in done.out + done.err
 
 

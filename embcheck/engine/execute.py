@@ -160,15 +160,15 @@ def packed(out: Outcome) -> bytes:
     """An outcome for another process."""
     held = io.BytesIO()
     grown = [name for name, value in out.seen.items() if isinstance(value, torch.Tensor) and not value.is_leaf]
-    torch.save((dict(out.seen), grown, out.error, out.written(), dict(out.settings)), held)
+    torch.save((dict(out.seen), grown, out.error, out.written(), dict(out.settings), out.device), held)
     return held.getvalue()
 
 
 def unpacked(sent: bytes, mode: Mode) -> Outcome:
-    seen, grown, error, written, settings = torch.load(io.BytesIO(sent), weights_only=False)
+    seen, grown, error, written, settings, device = torch.load(io.BytesIO(sent), weights_only=False)
     for name in grown:  # what comes out of a file is a leaf
         seen[name] = seen[name].requires_grad_().clone()
-    return outcome(mode, seen, error=error, written=lambda: dict(written), settings=settings)
+    return outcome(mode, seen, error=error, written=lambda: dict(written), settings=settings, device=device)
 
 
 def _written(fed: Mapping[str, Fed]) -> dict[str, str]:

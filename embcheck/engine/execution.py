@@ -51,12 +51,12 @@ class Execution:
         its own there, and after any other that ends so this process ends, too.
         """
         on_cpu = self.device == "cpu"
-        if on_cpu and (self.apart or family.forks):
-            return self._forked(family, mode, case)
         reason = None if on_cpu else obstacle(family, case)
         if reason is not None:
             return NotApplicable(Absent(f"on another device than the CPU: {reason}"))
         if on_cpu or not family.refused(case):
+            if self.apart or (on_cpu and family.forks):
+                return self._forked(family, mode, case)
             out = run(family.plan(case), mode, self.device, finite=self.finite)
             if lost(out):
                 os.abort()
@@ -68,7 +68,7 @@ class Execution:
 
     def _forked(self, family: Family, mode: Mode, case: Any) -> Outcome | Unreachable:
         try:
-            return unpacked(elsewhere(family.name, mode.name, repr(case), self.setup), mode)
+            return unpacked(elsewhere(family.name, mode.name, repr(case), self.device, self.setup), mode)
         except ProcessDied as error:
             return outcome(mode, {}, device=self.device, error=error)
         except NoAnswer as error:

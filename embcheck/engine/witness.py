@@ -125,8 +125,9 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
             if answer["symptom"]:
                 return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
         # What a process has compiled before may hide what it compiles now: a fresh one has the last word, and the only one
-        # of what may end a process later.
-        here_too = () if entry.excluded else (Execution(device),)
+        # of what may end a process later, as anything may on a device of which the entry says nothing.
+        ends = entry.excluded or (device != "cpu" and entry.device == "*")
+        here_too = () if ends else (Execution(device),)
         for execute in (*here_too, Execution(device, apart=True)):
             for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
                 for found in result.difference.apart() if isinstance(result, Violated) else ():

@@ -71,7 +71,8 @@ def updated(
         held = known if known is not None and known.witness == entry.witness else Recorded(entry.witness)
         for release, judged in verdicts.items():
             for verdict in judged:
-                if verdict.law == witness_law(entry.name):
+                # What another device makes of an entry that does not speak of it says nothing of the release.
+                if verdict.law == witness_law(entry.name) and entry.runs_on("cpu") == (verdict.device == "cpu"):
                     held = _told(held, public(release), verdict, bool(entry.machine) or not entry.runs_on("cpu"))
         found[entry.name] = held
     return found

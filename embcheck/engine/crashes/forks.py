@@ -64,7 +64,9 @@ def sent_by(work: Callable[[], bytes], limit: float) -> tuple[bytes, str]:
         return b"" if symptom else sent.read(), symptom
 
 
-def outcome(family: Any, mode: Any, case: Any, setup: list[tuple[str, str]], limit: float) -> dict[str, str]:
+def outcome(
+    family: Any, mode: Any, case: Any, device: str, setup: list[tuple[str, str]], limit: float
+) -> dict[str, str]:
     """The outcome of a case that is executed in a fork, packed and in base64, or how the fork ended.
 
     ``setup`` are pairs of a function's place and its argument, which give the contexts that the fork enters first.
@@ -77,7 +79,10 @@ def outcome(family: Any, mode: Any, case: Any, setup: list[tuple[str, str]], lim
         with contextlib.ExitStack() as stack:
             for context in contexts:
                 stack.enter_context(context)
-            return packed(run(family.plan(case), mode))
+            out = run(family.plan(case), mode, device)
+            if lost(out):
+                os.abort()
+            return packed(out)
 
     sent, symptom = sent_by(work, limit)
     return {"sent": base64.b64encode(sent).decode()} if sent else {"symptom": symptom}
@@ -116,7 +121,7 @@ def _answer(request: dict[str, Any]) -> Any:
     if "refusal" in request:
         return ended_on(family, mode, parse(request["refusal"]), device, limit)
     if "outcome" in request:
-        return outcome(family, mode, parse(request["outcome"]), request["setup"], limit)
+        return outcome(family, mode, parse(request["outcome"]), device, request["setup"], limit)
     if "cases" in request:
         cases = [parse(text) for text in request["cases"]]
         if symptom(family, mode, cases, device, 2 * limit) is None:

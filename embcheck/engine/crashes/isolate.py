@@ -138,14 +138,14 @@ def confined(family: str, mode: str, case: str, device: str) -> dict[str, Any]:
     return answer
 
 
-def elsewhere(family: str, mode: str, case: str, setup: Sequence[tuple[str, str]] = ()) -> bytes:
-    """The outcome of a case, packed, from a fork of a process that has run nothing, in which ``setup`` is entered first.
+def elsewhere(family: str, mode: str, case: str, device: str, setup: Sequence[tuple[str, str]] = ()) -> bytes:
+    """The outcome of a case on a device, packed, from a fork of a process that has run nothing and enters ``setup`` first.
 
     Raises:
         ProcessDied: if the fork died, or came to no end.
         NoAnswer: if nothing came back for another reason.
     """
-    answer = _ask(family, mode, 150.0, outcome=case, setup=list(setup))
+    answer = _ask(family, mode, 150.0, outcome=case, device=device, setup=list(setup))
     if "sent" in answer:
         return base64.b64decode(answer["sent"])
     if answer["symptom"]:

@@ -273,6 +273,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",
+            "default_path": self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"],
             "fused_strides": self.fused_strides,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),

@@ -251,6 +251,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
             "eps_vanishes": self.dtype == "float16" and isinstance(self.eps, float) and self.eps < 2.0**-25,
             "half": self.dtype in ("float16", "bfloat16"),
             "fused_strides": self.flags.get("fused") is True and not self._one_order,
+            "default_path": self.flags.get("foreach") is None and not self.flags.get("fused"),
             "flat_gradient": self._flat(self._gradient_strides),
             "no_gradient": any(self.missing),
             "single_bias_step": self.bias and len(set(self.routes)) > 1,

@@ -218,7 +218,7 @@ _REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("SparseAdam", "dense", r"SparseAdam does not support dense gradients, please consider Adam instead"),
     ("*", "capturable", r"If capturable=True, params(,.*)? (and|mus).*must be on supported devices"),
     ("*", "tensor_lr foreach", r"lr as a Tensor is not supported for capturable=False and foreach=True"),
-    ("*", "tensor_betas", r"betas(\[\d\])? as a Tensor is not supported for capturable=False and foreach=True"),
+    ("*", "tensor_betas", r"beta(s(\[\d\])?|\d) as a Tensor is not supported for capturable=False and foreach=True"),
     ("Muon", "bias", r"Muon only supports 2D parameters"),
     ("LBFGS", "groups", r"LBFGS doesn't support per-parameter options"),
 )
