@@ -117,6 +117,11 @@ _NEEDED: _Table = (
     *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _LAID.items()),
     # All else that goes in are buffers.
     *((name, _GRADIENTS, (f"{x}_frozen=False",)) for name, x in _PARAMETRIZED.items() if x != "weight_v"),
+    # A single number over its own norm is its sign, which has no gradient.
+    ("nn.utils.parametrizations._SpectralNorm.forward ", _GRADIENTS, ("weight_numel>=2",)),
+    # All rows of a state are alike before the first step.
+    ("Optimizer.state_dict ", _ROWS, ("stepped>=1",)),
+    ("func.jacrev ", (*_GRADIENTS, "restride"), ("args_numel>=1",)),
     *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),
     *((name, _ROWS, ("reduction=none", "input_rank>=2", "input_numel>=1")) for name in _LOSSES),
     ("F.nll_loss ", _GRADIENTS, ("input_frozen=False",)),

@@ -204,8 +204,9 @@ def scaled(
             scaler = carry(scaler, carried)
         multiplied = multiplied and multiplies(scaler, unit * eight)
         loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse, unit)
-        # Of a loss that is no number, or whose scaled one is none, nothing is told.
-        told_by = not bad and bool(loss.isfinite() and larger.isfinite())
+        # Of a loss that is no number, or whose scaled one can't be, nothing is told.
+        largest = torch.finfo(larger.dtype).max
+        told_by = not bad and bool(loss.isfinite()) and abs(float(loss) * scaler.get_scale()) <= largest
         log["losses"].append(float(larger) / (float(loss) * scaler.get_scale()) if told_by else 1.0)
         if sum(parts, ()) != ("weight",):
             larger = larger + scaler.scale([other.sum()])[0]

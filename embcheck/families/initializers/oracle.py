@@ -92,8 +92,8 @@ def allowed_correlation(n: int) -> float:
     return math.sqrt(4 * math.log(2 / DELTA) / n)
 
 
-#: Of so many normal numbers one surely has the last digit of its dtype.
-_MANY = 64
+#: Of so many normal numbers one surely has the last digit of its dtype, and of so many of a truncated distribution.
+_MANY, _MANY_TRUNCATED = 64, 128
 
 
 class Truncated(NamedTuple):
@@ -250,7 +250,8 @@ def drawn_from(
     use every digit of their dtype.
 
     ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.  The last digit of a normal number is
-    one half of the time: that none of n has it has a probability of 2⁻ⁿ.
+    one half of the time: that none of n has it has a probability of 2⁻ⁿ.  Of a truncated distribution about a mean it is so of
+    the numbers above the mean, which are no finer than the mean is: a quarter of all, which gives (3/4)ⁿ.
     """
     values = np.asarray(found.values if drawn is None else drawn, np.float64)
     low, high = _range(spread)
@@ -261,7 +262,8 @@ def drawn_from(
         return Difference("range", beyond.path, beyond.raw, 0.0, words)
     far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
     if far <= most:
-        if isinstance(spread, Spread) and not spread.uniform and values.size >= _MANY:
+        many = _MANY_TRUNCATED if isinstance(spread, Truncated) else math.inf if spread.uniform else _MANY
+        if values.size >= many:
             last = found.derived(f"({{}}.double().frexp().mantissa * {2.0**fmt.precision} % 2).any().item()")
             if not last.raw:
                 words = f"none of {values.size} numbers has the last digit of {fmt.name}"
