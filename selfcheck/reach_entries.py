@@ -67,7 +67,7 @@ PARTS = (
 
 
 #: For each site so many conditions by its weight.
-_TIMES = 150
+_TIMES = 600
 
 
 class Drawn(NamedTuple):
@@ -105,11 +105,11 @@ DRAWN = (
         _apart_from_formulas("core"),
         {
             **dict.fromkeys(("initializers", "conversion", "embedding_bag"), 3000),
-            **dict.fromkeys(("construction", "tie_preservation", "lookup", "module_traversal"), 2000),
+            **dict.fromkeys(("construction", "tie_preservation", "lookup", "module_traversal", "max_norm"), 2000),
             **dict.fromkeys(("tied_training", "load_state_dict"), 800),
             "parameter": 4000,
         },
-        3500.0,
+        4200.0,
         share=4,
     ),
     # Of others that make tables few judge what they hold.
@@ -133,9 +133,9 @@ STEPPED = Drawn(
     "gate",
     _of_core(frozenset(ENTRIES) & _FORMULAS),
     dict.fromkeys(("param_groups", "tied_training"), 0),
-    10500.0,
+    12000.0,
     times=1500,
-    built=150,
+    built=400,
 )
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
@@ -146,7 +146,7 @@ EARLY = (
         dict.fromkeys(
             (
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
-                *("conversion", "lookup", "embedding_bag"),
+                *("conversion", "lookup", "embedding_bag", "max_norm"),
             ),
             0,
         ),
