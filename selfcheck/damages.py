@@ -91,6 +91,7 @@ _NEEDED: _Table = (
     ("F.embedding", ("give(weight=memory)",), ("weight_numel>=2",)),
     ("F.embedding", ("give(input=memory)",), ("input_numel>=2", "weight_rows>=2", "weight_columns>=1")),
     ("F.embedding", ("give(sparse=", "give(scale_grad_by_freq="), ("weight_frozen=False",)),
+    ("F.embedding", ("give(scale_grad_by_freq=",), ("input_numel>=2",)),  # a single token comes once
     ("F.embedding_bag ", ("give(include_last_offset=",), ("input_rank=1",)),  # of a batch it says nothing
     ("Module.zero_grad ", ("drop(gradient)",), ("set_to_none=False",)),  # else there are none
     ("Module.zero_grad ", ("give(set_to_none=not)",), ("grads>=1",)),

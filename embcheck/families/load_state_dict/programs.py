@@ -61,13 +61,17 @@ def restored(
 
 
 def loaded_again(model: Module, state: Any, call: dict[str, bool], found: Any) -> bool:
-    """Whether loading once more says the same of the keys, and gives a module with other numbers those of before."""
+    """Whether loading once more says the same of the keys, and gives a module with other numbers those of before, in the same
+    tensors unless it assigns others."""
 
     def told() -> list[Any]:
-        return [(name, t.tolist(), t.dtype, t.stride()) for name, t in held(model).items()]
+        return [
+            (name, t.tolist(), t.dtype, t.stride(), type(t), t.requires_grad, call["assign"] or id(t))
+            for name, t in held(model).items()
+        ]
 
-    before = told()
-    for name, thing in held(model).items():
+    before, things = told(), held(model)
+    for name, thing in things.items():
         if name in state and name not in found.unexpected_keys and not call["assign"]:
             thing.data.neg_()
     again = model.load_state_dict(state, **call)
