@@ -111,7 +111,6 @@ ANYTHING = {
     "cuda-sparse-step-ignores-strides": "other elements and what lies between them are changed",
     "cuda-sparse-step-of-strided-table": "as above",
     "cuda-sparse-step-of-tied-table": "as above",
-    "cuda-sparse-adam-of-tied-table": "as above",
     "cuda-weight-norm-in-single": "weights and gradients of any case, off by 3e-8",
     "cuda-average-of-modules-in-single": "averages of any tree, off by 3e-8",
 }

@@ -222,7 +222,7 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
             "padded": self.padding_idx is not None,
             **{name: name in state.noted for name in NOTED},
             "parametrized": "parametrized" in self.history,
-            "sparse_adam": "stepped_sparse_adam" in self.history,
+            "sparse_gradient": self.sparse or "stepped_sparse_adam" in self.history,
             "copies": self.copies,
             "operations": len(self.history),
         }
