@@ -56,6 +56,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("padding=middle & all_padding", "first_row=False & last_row=False"),
     ("padding=last & all_padding", "first_row=False"),
     ("num_embeddings<=1 & numel>=1", "first_row & last_row"),
+    ("num_embeddings<=1 & numel>=1 & padding_hit", "all_padding"),
     ("bags<=1 & largest_bag<=1", "several_in_bags=False"),
     ("bags<=1 & empty_bags>=1", "largest_bag=0"),
     ("bags<=2 & empty_bags>=2", "largest_bag=0"),
@@ -102,6 +103,9 @@ EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
     "F.linear": (("input_columns", "weight_columns"),),
     **traced.TRACED_EQUAL_AT,
 }
+
+#: What follows once a fact is as great as another, which is not zero.
+FULL: tuple[tuple[str, str, str], ...] = (("padding_count", "numel", "all_padding"),)
 
 #: A fact that is never greater than the product of two others.
 PRODUCTS: tuple[tuple[str, str, str], ...] = (
@@ -192,7 +196,8 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
         _compare(ranges, site)
         if any(each.empty for each in ranges.values()):
             return None
-        added = [then for then in _following(rules, ranges) if then not in held]
+        full = [then for fact, other, then in FULL if 0 < ranges[other].most <= math.ceil(ranges[fact].least)]
+        added = [then for then in (*_following(rules, ranges), *full) if then not in held]
         held = [*held, *dict.fromkeys(added)]
     found = [condition for text in held for condition in conditions(text)]
     least = [(fact, operator.ge, each.least) for fact, each in ranges.items() if each.least > 0]

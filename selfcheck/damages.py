@@ -77,7 +77,7 @@ _NEEDED: _Table = (
     *((f"{name}.__init__ ", _ROWS, ("num_embeddings>=2",)) for name in _TABLES),
     *((f"{name}.__init__ ", ("restride",), ("num_embeddings>=2", "embedding_dim>=2")) for name in _TABLES),
     *((f"{name}.from_pretrained ", _ROWS, ("embeddings_rows>=2",)) for name in _TABLES),
-    *((f"{name}.from_pretrained ", (*_NUMBERS, "ulp(", "nan("), ("embeddings_numel>=1",)) for name in _TABLES),
+    *((f"{name}.from_pretrained ", (*_SCALED, "ulp(", "nan("), ("embeddings_numel>=1",)) for name in _TABLES),
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_numel>=4",)) for name in _TABLES),
     *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
@@ -111,6 +111,7 @@ _NEEDED: _Table = (
     ("Module.named_parameters ", ("swap(values)",), ("parameters>=2",)),  # a single one is what every name stands for
     ("F.linear ", (*_SCALED, "ulp(", "nan("), ("gives_elements",)),
     ("F.linear ", (*_NUMBERS, *_ROWS), ("gives_zeros=False",)),
+    ("F.linear ", _ROWS, ("input_numel>=1",)),  # of nothing each row is the bias
     ("sgd.", ("skip(states)", "give(dampening=zero)"), ("momentum>0",)),  # else there are none
     ("nadam.", ("give(momentum_decay=zero)",), ("beta1>0",)),  # which it makes smaller
     *((name, ("give(decoupled_weight_decay=",), ("weight_decay>0",)) for name in ("adam.", "nadam.", "radam.")),

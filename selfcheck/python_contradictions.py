@@ -75,6 +75,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("shared_part", "parts>=2"),
     ("mixed_training", "parts>=2"),
     ("padding_idx=1", "num_embeddings>=2"),
+    ("padding_idx=None", "padding=False"),
     ("parameters<=1 & tied=False", "several_names=False"),
     ("input_numel<=0 & weight_numel>=1", "gives_elements=False"),
     # A sum of nothing is zero.

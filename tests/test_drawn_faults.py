@@ -145,6 +145,9 @@ def test_of_a_batch_the_last_offset_says_nothing() -> None:
         ("Module.zero_grad  set_to_none=False  ->  drop(gradient)", True),
         ("Embedding.from_pretrained  embeddings_numel=0  ->  zero(last)", False),
         ("Embedding.from_pretrained  embeddings_numel>64  ->  zero(last)", True),
+        ("Embedding.from_pretrained  padding_idx=None  ->  drop(padding_idx)", False),
+        ("Embedding.from_pretrained  padding_idx=0  ->  drop(padding_idx)", True),
+        ("F.linear  input_numel=0 & bias  ->  swap", False), ("F.linear  input_numel>64 & bias  ->  swap", True),
     ],
 )  # fmt: skip
 def test_what_has_nothing_to_change_is_not_drawn(line: str, drawn: bool) -> None:
@@ -173,6 +176,8 @@ def test_a_wrong_line_is_refused(line: str, words: str) -> None:
         (["numel>64", "numel<=64"], True), (["rank=0", "padding_count>16"], True), (["bags=1", "empty_bags>1"], True),
         (["all_padding", "numel>64", "padding_count=1"], True), (["descending", "max_count=21"], True),
         (["all_padding", "numel=65", "padding_count>16"], False),
+        (["numel=17", "padding_count>16", "unequal_counts"], True), (["numel=65", "padding_count>16", "unequal_counts"], False),
+        (["num_embeddings=1", "numel=2", "padding_hit", "all_padding=False"], True),
         (["padding=first", "padding_hit=False", "first_row"], True), (["padding=last", "padding_hit", "last_row=False"], True),
         (["padding=first", "padding_hit", "first_row"], False), (["all_padding", "padding=last", "first_row"], True),
         (["numel>1000", "num_embeddings=2", "max_count=3"], True), (["numel=1001", "num_embeddings=1001", "max_count=1"], False),
