@@ -1,8 +1,8 @@
 """Which drawn faults hit the calls of a case and change something there.
 
 A fault does so if a call meets each text of its condition and its damage would change something, so every call is written as one
-bit for each text of its site's table and, of a kernel, for each damage; of what damages in Python change only what they need is
-told, for to plan them all takes longer than the call.
+bit for each text of its site's table and for each damage: at a kernel for all, in Python for those of which values decide, and of
+the others what they need is told, for to plan them all takes longer than the call.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,16 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
-_DAMAGES: Mapping[str, Sequence[Damage]] = {site: damages(site) if site in SITES else () for site in TEXTS}
+#: How damages in Python begin, or end, of which values, shapes and memory decide whether they change anything.
+_OF_VALUES, _OF_MEMORY = ("cast(", "stale", "spill(memory)", "tie", "give(max_norm="), "=memory)"
+_DAMAGES: Mapping[str, Sequence[Damage]] = {
+    site: [
+        each
+        for each in damages(site)
+        if site in SITES or each.name.startswith(_OF_VALUES) or each.name.endswith(_OF_MEMORY)
+    ]
+    for site in TEXTS
+}
 #: For each site the bits of a call.
 Calls = tuple[tuple[str, bytes], ...]
 
@@ -132,10 +141,9 @@ def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = 
 
 
 def _met_or_changed(site: str, texts: Sequence[str], damage: Damage) -> tuple[int, ...]:
-    if site in SITES:
+    if damage in _DAMAGES[site]:
         return (*map(TEXTS[site].index, texts), len(TEXTS[site]) + _DAMAGES[site].index(damage))
-    rounds = damage.name == "cast(float32)"  # what has more digits
-    needs = (text for text in TEXTS[site] if text in damage.needs or (rounds and text.endswith("dtype=float64")))
+    needs = (text for text in TEXTS[site] if text in damage.conditions(site_of(site)))
     return tuple(TEXTS[site].index(text) for text in dict.fromkeys((*texts, *needs)))
 
 

@@ -26,12 +26,13 @@ def candidates() -> Iterator[Candidates]:
         patch.setattr(reach, "_candidates", [made])
         yield made
         calls._recorders[0]._library._destroy()
+        calls._recorders[0]._stack.close()
 
 
-def recorded(candidates: Candidates, case: LookupCase) -> Calls:
+def recorded(candidates: Candidates, case: LookupCase, *sites: str) -> Calls:
     candidate = candidates.candidate("gradient", "eager", case)
     assert candidate is not None
-    return calls_of(candidate)
+    return calls_of(candidate, sites)
 
 
 def wanted(site: str, *texts: str) -> Wanted:
@@ -68,6 +69,16 @@ def test_a_case_meets_a_fault_whose_damage_changes_one_of_its_calls(candidates: 
     fault, count = wanted("embedding", "earlier=0"), len(TEXTS["embedding"])
     faults = [fault._replace(bits=(*fault.bits, count + having.index(name))) for name in names]
     assert [found.tolist() for found in met([alike, differing], faults)] == [[0, 3], [0, 1, 3, 4]]
+
+
+def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call(candidates: Candidates) -> None:
+    cases = [LookupCase(5, 2, shape=(3,)), LookupCase(5, 2, shape=(3,), values="real", layout="strided")]
+    found = [recorded(candidates, case, "F.embedding") for case in cases]
+    for name in ("cast(bfloat16)", "give(weight=memory)"):
+        damage = next(each for each in damages("F.embedding") if each.name == name)
+        asked = Wanted("F.embedding", calls._met_or_changed("F.embedding", ["earlier=0"], damage))
+        assert [len(each) for each in met(found, [asked])] == [0, 1]
+        assert [len(each) for each in met(found, [wanted("F.embedding", "earlier=0")])] == [1, 1]
 
 
 def test_faults_that_take_part_are_of_the_table_with_what_damages_need() -> None:
