@@ -51,7 +51,7 @@ _OTHERS = 2
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
     Part({"core": 30000}, _FILLING, ("initializers",), 2000, 150.0),
-    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 22000.0, built=True),
+    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 10000.0, built=True),
     Part(
         {"extended": 3000},
         frozenset(EXTENDED) - _FORMULAS,
@@ -62,7 +62,7 @@ PARTS = (
         1500,
         2000.0,
     ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 13500.0, "full", built=True),
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 6500.0, "full", built=True),
 )
 
 
@@ -133,7 +133,7 @@ STEPPED = Drawn(
     "gate",
     _of_core(frozenset(ENTRIES) & _FORMULAS),
     dict.fromkeys(("param_groups", "tied_training"), 0),
-    14000.0,
+    12000.0,
     times=1500,
     built=800,
 )
@@ -158,13 +158,19 @@ EARLY = (
         "quick",
         _of_core(frozenset(ENTRIES) & _FORMULAS),
         dict.fromkeys(("param_groups", "tied_training"), 0),
-        3800.0,
+        2200.0,
     ),
     Drawn("core", "quick", _of_core(WEIGHTS), dict.fromkeys(TIMED, 0), 1500.0, times=4000),
 )
-_COSTS = {"module_traversal": 40.0, "initializers": 1.5, "construction": 1.5, "parameter": 3.0, "load_state_dict": 1.5}
+_COSTS = {
+    **dict.fromkeys(("initializers", "construction", "load_state_dict"), 1.5),
+    "parameter": 3.0,
+    "tie_preservation": 8.0,
+    "func_transforms": 12.0,
+    "module_traversal": 50.0,
+}
 #: What optimizers cost beside what all do.
-_DEAR = {"Adafactor": 28.0, "Muon": 9.0}
+_DEAR = {"Adafactor": 12.0, "Muon": 4.0}
 #: Seconds that a lookup takes.
 _LOOKUP = 0.0006
 #: The seed of the faults that are drawn.
@@ -179,9 +185,9 @@ def _cost(candidate: Candidate) -> float:
     if name == "param_groups":
         groups = groups_of(case.mix)
         members = [math.prod(each.shape) for group in groups for each in group]
-        steps = case.steps * (0.3 * len(groups) + 0.7 * len(members) + 0.001 * sum(members))
-        beside = _DEAR.get(case.optimizer, 0.0) + 4.0 * (case.path == "foreach") + 14.0 * case.sparse
-        return float(2.0 + 2.0 * len(members) + steps + beside)
+        steps = case.steps * (0.25 * len(groups) + 0.25 * len(members) + 0.0004 * sum(members))
+        beside = _DEAR.get(case.optimizer, 0.0) + (case.path == "foreach") + 4.0 * case.sparse
+        return float(1.0 + 0.7 * len(members) + steps + beside)
     return float(_COSTS.get(name, candidate.family.cost))
 
 
