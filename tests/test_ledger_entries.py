@@ -50,6 +50,8 @@ def test_a_region_covers_a_case_as_it_covers_its_facts() -> None:
         small = itertools.islice(family.space.small(), 0, 600, 13)
         for case in [*small, *itertools.islice(family.space.product(), 0, 600, 13)]:
             facts = case.facts()
+            axes = {name: axis for name, axis in zip(case._fields, case, strict=True) if not isinstance(axis, tuple)}
+            assert {name: facts.get(name) for name in axes} == axes, case
             for each in concerning:
                 assert each.covers_case(case) is each.covers(facts), (each.name, case)
     for each in entries:  # of which most lie in no region: each witness lies in one

@@ -140,9 +140,10 @@ class Entry:
 
     def covers_case(self, case: Axes) -> bool:
         """Whether a case lies in the region; what follows from its axes is computed only where these may lie there: the fact
-        of an axis' name is the axis, or of another type."""
+        of an axis' name is the axis, unless that is a tuple."""
         axes = ((getattr(case, name), wanted) for name, wanted in self.where.items() if name in case._fields)
-        return all(_among(axis, wanted, other_types=True) for axis, wanted in axes) and self.covers(case.facts())
+        possible = all(isinstance(axis, tuple) or _among(axis, wanted) for axis, wanted in axes)
+        return possible and self.covers(case.facts())
 
 
 @lru_cache(maxsize=1 << 14)
@@ -158,10 +159,10 @@ def _speaks(patterns: str, law: str) -> bool:
 _NO_FACT = object()
 
 
-def _among(fact: Any, wanted: Any, *, other_types: bool = False) -> bool:
-    """Whether a fact is what is wanted, or one of a list; with ``other_types`` also if it is of another type."""
+def _among(fact: Any, wanted: Any) -> bool:
+    """Whether a fact is what is wanted, or one of a list, and of its type."""
     values = wanted if isinstance(wanted, list) else [wanted]
-    return any(fact == value if type(fact) is type(value) else other_types for value in values)
+    return any(type(fact) is type(value) and fact == value for value in values)
 
 
 @dataclass(frozen=True)
