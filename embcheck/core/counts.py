@@ -6,6 +6,7 @@ drawn token by token meets them.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,10 +63,14 @@ class Counts(NamedTuple):
         return cls(**{key: value if key == "order" else int(value) for key, value in told.items()})  # type: ignore[arg-type]
 
     def tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-        """So many tokens of a table; where not all that is asked can be had, some that come close.  Shape ``(numel,)``."""
+        """So many tokens of a table; where not all that is asked can be had, some that come close.  Shape ``(numel,)``; do
+        not write to them."""
+        return _kept_tokens(self, numel, rows, padding, seed)
+
+    def _tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         times = self.copies * self.repeats
         if times > 1 and numel % times == 0:
-            one = self._replace(copies=1, repeats=1).tokens(numel // times, rows, padding, seed)
+            one = self._replace(copies=1, repeats=1)._tokens(numel // times, rows, padding, seed)
             return np.tile(np.repeat(one, self.repeats), self.copies)
         rows = max(rows, 1)
         counts = self._counts(numel, rows, padding, seed)
@@ -109,6 +114,14 @@ class Counts(NamedTuple):
             counts[top[0]] += given
             left -= given
         return _filled(counts, places, left, self.most or numel, seed)
+
+
+@lru_cache(maxsize=8)
+def _kept_tokens(asked: Counts, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
+    """Kept, for who aims a case looks at its tokens first."""
+    found = asked._tokens(numel, rows, padding, seed)
+    found.flags.writeable = False
+    return found
 
 
 def _shuffle(seed: int, name: str, count: int) -> Ints:
