@@ -146,12 +146,22 @@ class Entry:
         return possible and self.covers(case.facts())
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
+def _patterns(text: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Names with commas between, apart from those that are patterns."""
+    found = [each for part in text.split(",") if (each := part.strip())]
+    return frozenset(found), tuple(each for each in found if not _WILD.isdisjoint(each))
+
+
+_WILD = frozenset("*?[")
+
+
 def _fits(name: str, patterns: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in map(str.strip, patterns.split(",")) if pattern)
+    names, wild = _patterns(patterns)
+    return name in names or any(fnmatchcase(name, pattern) for pattern in wild)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 17)
 def _speaks(patterns: str, law: str) -> bool:
     return any(_fits(name, patterns) for name in aliases.names_of(law))
 
