@@ -129,8 +129,9 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
 
 def moved(model: Module, turn: int) -> list[Any]:
     """The module and its gradients after each of four conversions by to(), in every form of it, from a turn on; and whether each
-    gave the module, with the Parameters that it had."""
+    gave the module, with the Parameters and the modes that it had."""
     device, parameters = torch.empty(0).device, list(model.parameters())
+    training = [module.training for module in model.modules()]
     forms: list[Callable[[torch.dtype], Module]] = [
         lambda dtype: model.to(device, dtype),
         lambda dtype: model.to(dtype),
@@ -138,9 +139,13 @@ def moved(model: Module, turn: int) -> list[Any]:
         lambda dtype: model.to(device=device, dtype=dtype),
     ]
     dtypes = (torch.float64, torch.bfloat16, torch.float32, torch.float16)
-    found, same = [], model.to(device) is model
+
+    def itself(given: Module) -> bool:
+        return given is model and training == [module.training for module in model.modules()]
+
+    found, same = [], itself(model.to(device))
     for k in range(4):
-        same = forms[(k + turn // 2) % 4](dtypes[(k + turn) % 4]) is model and same
+        same = itself(forms[(k + turn // 2) % 4](dtypes[(k + turn) % 4])) and same
         grads = [p.grad for p in parameters if p.grad is not None]
         found.append([pictured(model), [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads]])
     return [found, same and all(a is b for a, b in zip(model.parameters(), parameters, strict=True))]

@@ -46,7 +46,8 @@ def accompany(
     values = [list[Tensor]() for _ in members]
     with contextlib.nullcontext() if since else setting():
         stepped = build(listed, **before)
-    notes: dict[str, Any] = {"kept": True, "moved": True, "returned": True, "modes": []}
+    kept = all(p.data_ptr() == fed[f"weight{m}"].data_ptr() for m, p in enumerate(members))
+    notes: dict[str, Any] = {"kept": kept, "moved": True, "returned": True, "modes": []}
     for k, has in enumerate(given):
         if k == 1:
             for names, own, joins in groups:
