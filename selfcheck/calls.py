@@ -1,8 +1,8 @@
 """Which drawn faults hit the calls of a case and change something there.
 
 A fault does so if a call meets each text of its condition and its damage would change something, so every call is written as one
-bit for each text of its site's table and for each damage: at a kernel for all, in Python for those of which values decide, and of
-the others what they need is told, for to plan them all takes longer than the call.
+bit for each text of its site's table and for each damage of a kernel.  In Python only damages that depend on values or memory have
+a bit, for to plan them all takes longer than the call; of the others the texts that they need are asked.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
-#: How damages in Python begin, or end, of which values, shapes and memory decide whether they change anything.
+#: How the names of damages in Python begin, or end, that depend on values, shapes or memory.
 _OF_VALUES, _OF_MEMORY = ("cast(", "stale", "spill(memory)", "tie", "give(max_norm="), "=memory)"
 _DAMAGES: Mapping[str, Sequence[Damage]] = {
     site: [
@@ -133,18 +133,17 @@ def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = 
         for turn in range(weight * times):
             drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
-                texts, damage = drawn_fault
-                found.append(
-                    Wanted(site, _met_or_changed(site, texts, damage), (*texts, *damage.conditions(site_of(site))))
-                )
+                found.append(_wanted(site, *drawn_fault))
     return found
 
 
-def _met_or_changed(site: str, texts: Sequence[str], damage: Damage) -> tuple[int, ...]:
+def _wanted(site: str, texts: Sequence[str], damage: Damage) -> Wanted:
+    needs = (*texts, *damage.conditions(site_of(site)))
     if damage in _DAMAGES[site]:
-        return (*map(TEXTS[site].index, texts), len(TEXTS[site]) + _DAMAGES[site].index(damage))
-    needs = (text for text in TEXTS[site] if text in damage.conditions(site_of(site)))
-    return tuple(TEXTS[site].index(text) for text in dict.fromkeys((*texts, *needs)))
+        changed = len(TEXTS[site]) + _DAMAGES[site].index(damage)
+        return Wanted(site, (*map(TEXTS[site].index, texts), changed), needs)
+    bits = (TEXTS[site].index(text) for text in dict.fromkeys(needs) if text in TEXTS[site])
+    return Wanted(site, tuple(bits), needs)
 
 
 def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:

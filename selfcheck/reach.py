@@ -53,7 +53,7 @@ TIMED = {
 }
 #: What a row costs beside its elements, in elements.
 _BESIDE = 4
-#: How many earlier calls a history makes, by how its name begins; others make about one.
+#: How many earlier calls a history makes, by the first word of its name; others make about one.
 _CALLS = {"fresh": 0, "several": 0, "twice": 2, "thrice": 3, "third": 2}
 
 
@@ -79,12 +79,15 @@ def seconds(family: str, case: Any) -> float:
     each, earlier, several, element = TIMED[family]
     axes, names = case.axes, ("num_embeddings", "num_classes", "in_features", "rows")
     rows = next((axes[name] for name in names if name in axes), 1)
-    bags = axes.get("bags", "")
-    rows += np.prod(axes.get("shape", (axes.get("numel", 1),))) + (0 if isinstance(bags, str) else len(bags))
+    rows += np.prod(axes.get("shape", (axes.get("numel", 1),)))
+    if isinstance(axes.get("bags"), tuple):
+        rows += len(axes["bags"])
     width = axes.get("embedding_dim", axes.get("out_features", 1)) + _BESIDE
     calls = _CALLS.get(axes.get("history", "fresh").partition("_")[0], 1)
-    element *= 1 + 3 * ("several" in case)
-    return each + earlier * calls + several * ("several" in case) + element * float(rows * width * 3)
+    elements = float(rows * width * 3)
+    if "several" in case:
+        return each + earlier * calls + several + 4 * element * elements
+    return each + earlier * calls + element * elements
 
 
 # -- in the forks -------------------------------------------------------------------------------------------------------

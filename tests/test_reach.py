@@ -76,7 +76,7 @@ def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call(
     found = [recorded(candidates, case, "F.embedding") for case in cases]
     for name in ("cast(bfloat16)", "give(weight=memory)"):
         damage = next(each for each in damages("F.embedding") if each.name == name)
-        asked = Wanted("F.embedding", calls._met_or_changed("F.embedding", ["earlier=0"], damage))
+        asked = calls._wanted("F.embedding", ["earlier=0"], damage)
         assert [len(each) for each in met(found, [asked])] == [0, 1]
         assert [len(each) for each in met(found, [wanted("F.embedding", "earlier=0")])] == [1, 1]
 

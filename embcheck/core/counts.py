@@ -65,7 +65,7 @@ class Counts(NamedTuple):
     def tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         """So many tokens of a table; where not all that is asked can be had, some that come close.  Shape ``(numel,)``; do
         not write to them."""
-        return _kept_tokens(self, numel, rows, padding, seed)
+        return _last_tokens(self, numel, rows, padding, seed)
 
     def _tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         times = self.copies * self.repeats
@@ -117,8 +117,8 @@ class Counts(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _kept_tokens(asked: Counts, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """Kept, for who aims a case looks at its tokens first."""
+def _last_tokens(asked: Counts, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
+    """The tokens that were made last are kept: what aims at a case makes them just before the case does."""
     found = asked._tokens(numel, rows, padding, seed)
     found.flags.writeable = False
     return found

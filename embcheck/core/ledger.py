@@ -146,14 +146,15 @@ class Entry:
         return possible and self.covers(case.facts())
 
 
+#: What makes a name a pattern.
+_WILD = frozenset("*?[")
+
+
 @lru_cache(maxsize=1 << 12)
 def _patterns(text: str) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Names with commas between, apart from those that are patterns."""
+    """The names in a text with commas between them, and those of them that are patterns."""
     found = [each for part in text.split(",") if (each := part.strip())]
     return frozenset(found), tuple(each for each in found if not _WILD.isdisjoint(each))
-
-
-_WILD = frozenset("*?[")
 
 
 def _fits(name: str, patterns: str) -> bool:

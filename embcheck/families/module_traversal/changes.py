@@ -77,8 +77,7 @@ def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
 
     def told() -> list[Any]:
         learning = [p.requires_grad for p in model.parameters() if changed != "requires_grad"]
-        training = [module.training for module in model.modules() if changed != "training"]
-        return [[p.tolist() for p in model.parameters()], learning, training]
+        return [[p.tolist() for p in model.parameters()], learning, training(model) if changed != "training" else []]
 
     negate(model)
     before = told()
@@ -86,11 +85,15 @@ def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
     return told() == before
 
 
+def training(model: Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
     """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
-    told = [module.training for module in model.modules()]
+    told = training(model)
     kept = [keeps(model, lambda: model.train(evaluating), "training") for _ in range(2)]
-    return [told, [module.training for module in model.modules()], kept]
+    return [told, training(model), kept]
 
 
 def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
@@ -131,7 +134,7 @@ def moved(model: Module, turn: int) -> list[Any]:
     """The module and its gradients after each of four conversions by to(), in every form of it, from a turn on; and whether each
     gave the module, with the Parameters and the modes that it had."""
     device, parameters = torch.empty(0).device, list(model.parameters())
-    training = [module.training for module in model.modules()]
+    before = training(model)
     forms: list[Callable[[torch.dtype], Module]] = [
         lambda dtype: model.to(device, dtype),
         lambda dtype: model.to(dtype),
@@ -141,7 +144,7 @@ def moved(model: Module, turn: int) -> list[Any]:
     dtypes = (torch.float64, torch.bfloat16, torch.float32, torch.float16)
 
     def itself(given: Module) -> bool:
-        return given is model and training == [module.training for module in model.modules()]
+        return given is model and training(model) == before
 
     found, same = [], itself(model.to(device))
     for k in range(4):
