@@ -140,6 +140,7 @@ _NEEDED: _Table = (
 #: by another argument, by which their gradients go.
 _IN_VAIN: _Table = (
     ("Module.load_state_dict ", ("skip(",), ("assign",)),  # which writes to nothing
+    ("F.embedding_bag ", ("give(per_sample_weights=none)",), ("mode=mean", "mode=max")),  # which take none
     (
         "_embedding_bag_dense_backward ",
         ("give(indices=", "give(scale_grad_by_freq=", "give(padding_idx="),

@@ -45,6 +45,8 @@ def _of_lists() -> Iterator[tuple[str, str]]:
         for strides in ("transposed", "rows_strided", "strided", "expanded"):
             yield f"{name}_layout={strides}", f"{name}_numel>=2"
         yield f"{name}_numel=1 & {name}<=1", f"{name}_rows=1 & {name}_columns=1"
+        for strides in ("transposed", "rows_strided"):
+            yield f"{name}_layout={strides} & {name}<=1", f"{name}_rank>=2"
 
 
 #: Arguments that an optimizer has not.
@@ -86,6 +88,7 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
         (f"grads_layout={strides}", "params_numel>=2")
         for strides in ("transposed", "rows_strided", "strided", "expanded")
     ),
+    *((f"grads_layout={strides} & params<=1", "params_rank>=2") for strides in ("transposed", "rows_strided")),
     # Of the steps that take sparse gradients none takes weight decay beside them.
     ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),

@@ -6,6 +6,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from functools import cache
 from pathlib import Path
 
 from embcheck.core.declaration import VARIABLE
@@ -21,8 +22,9 @@ def properties_folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "properties"
 
 
-def files_of_laws() -> list[Path]:
-    return sorted(properties_folder().rglob("test_*.py"))
+@cache
+def files_of_laws() -> tuple[Path, ...]:
+    return tuple(sorted(properties_folder().rglob("test_*.py")))
 
 
 def load_families() -> dict[str, Family]:
@@ -47,9 +49,14 @@ def load_families() -> dict[str, Family]:
 
 def load_modes() -> None:
     """Registers the modes of `embcheck.modes`, in the order of its modules' names."""
-    package = importlib.import_module("embcheck.modes")
-    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+    for name in _modules_of_modes():
         importlib.import_module(f"embcheck.modes.{name}")
+
+
+@cache
+def _modules_of_modes() -> tuple[str, ...]:
+    package = importlib.import_module("embcheck.modes")
+    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__)))
 
 
 def statements(family: Family) -> list[Statement]:
