@@ -258,8 +258,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
     @cached_property
     def input_gradient(self) -> Expected:
         """The gradient of the linear layer's input, shape (*shape, V)."""
-        turned = self.passes * self.upstream_values
-        value, limit = oracle.product(turned, self.lookup.weight_values.T, self.computed)
+        value, limit = oracle.product(self.passes * self.upstream_values, self.lookup.weight_values.T, self.computed)
         shape = (*self.shape, self.num_embeddings)
         return value.reshape(shape), limit.reshape(shape)
 
@@ -294,16 +293,14 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         """reads_on: AMX reads on behind the rows of a product of the linear layer; one_column: it multiplies a matrix of one
         column whose elements lie apart, or may do so with other shapes."""
         lookup = self.lookup.facts()
-        derived = {name: lookup[name] for name in _OF_THE_LOOKUP}
-        square = self.num_embeddings == self.embedding_dim
         return {
             **self.axes,
-            **derived,
+            **{name: lookup[name] for name in _OF_THE_LOOKUP},
             "numel": self.numel,
             "rank": len(self.shape),
             "shares": self.shares,
             "padded": self.padding_idx is not None,
-            "square": square,
+            "square": self.num_embeddings == self.embedding_dim,
             "refused": self.mistake is not None,
             "trainable": self.trainable,
             "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)

@@ -179,6 +179,12 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
         return found, gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
 
+    @property
+    def mean_beyond(self) -> bool:
+        """Whether the losses whose mean is taken add up to nearly the largest float16, or to more."""
+        half = self.dtype == "float16" and self.reduction == "mean"
+        return half and bool((self.losses[0] * self.divisors).sum() > 60000)
+
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
@@ -262,6 +268,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
             "smoothed_beyond": self.smoothed_beyond,
+            "mean_beyond": self.mean_beyond,
             "refused": self.mistake is not None,
             "numel": self.numel,
         }
