@@ -28,6 +28,12 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("index_layout=transposed", "numel>=4 & rank>=2"),
     ("index_layout=rows_strided", "numel>=4 & rank>=2"),
     ("index_layout=strided", "numel>=2"),
+    # So many tokens have no two axes that are longer than one.
+    *(
+        (f"index_layout={lie} & numel={prime}", f"numel>{prime}")
+        for lie in ("transposed", "rows_strided")
+        for prime in (17, 31, 769)
+    ),
     ("index_layout=expanded", "max_count>=2"),
     # A row of tokens is expanded from one.
     ("index_layout=expanded & rank<=1", "unequal_counts=False & interleaved=False"),
@@ -79,15 +85,19 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     **traced.TRACED_GIVEN,
 }  # fmt: skip
 
-#: What follows where a table is the tensor that is told of, and not the upstream gradient.
-OF_TABLES: tuple[tuple[str, str], ...] = (
-    # Of one row what has its columns side by side is contiguous.
-    ("layout=rows_strided", "num_embeddings>=2"),
-)
-_OF_TABLES = (
-    *("embedding", "embedding_renorm_", "index_select", "_embedding_bag", "_embedding_bag_forward_only"),
-    "_embedding_bag_per_sample_weights_backward",
-)
+#: What the rows of the tensor are that is told of: of a table its own, of an upstream gradient tokens or bags.
+_ROWS: Mapping[str, str] = {
+    **dict.fromkeys(("embedding", "embedding_renorm_", "index_select"), "num_embeddings"),
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), "num_embeddings"),
+    "_embedding_bag_per_sample_weights_backward": "num_embeddings",
+    **dict.fromkeys(("embedding_dense_backward", "embedding_sparse_backward"), "numel"),
+    "_embedding_bag_dense_backward": "bags",
+}
+#: What follows at some sites: of one row what has its columns side by side is contiguous.
+OF_LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    site: tuple((f"layout={lie}", f"{rows}>=2") for lie in ("rows_strided", "transposed"))
+    for site, rows in _ROWS.items()
+}
 
 #: Facts that are equal where a condition holds, and at a site.
 EQUAL: tuple[tuple[str, str, str], ...] = (
@@ -178,7 +188,8 @@ def _of_facts(rules: Iterable[tuple[str, T]]) -> tuple[tuple[frozenset[str], str
     return tuple((frozenset(each.fact for each in conditions(given)), given, then) for given, then in rules)
 
 
-_RULES, _TABLE_RULES = _of_facts(IMPLIED), _of_facts(OF_TABLES)
+_RULES = _of_facts(IMPLIED)
+_SITE_RULES = {site: _of_facts(rules) for site, rules in OF_LAYOUTS.items()}
 _EQUAL, _LESS = (_of_facts((text, (a, b)) for text, a, b in table) for table in (EQUAL, python.PYTHON_AT_MOST_WHERE))
 
 
@@ -189,7 +200,7 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
-    rules = (*_RULES, *_TABLE_RULES) if site in _OF_TABLES else _RULES
+    rules = (*_RULES, *_SITE_RULES.get(site, ()))
     held = [*texts, *GIVEN.get(site, ())]
     ranges: dict[str, _Range] = {}
     added = held

@@ -97,7 +97,7 @@ _NEEDED: _Table = (
     ("Module.zero_grad ", ("give(set_to_none=not)",), ("grads>=1",)),
     # A table of nothing gives zeros, and one element lies where it lies.
     ("F.linear ", ("give(input=memory)",), ("weight_numel>=1", "input_numel>=2")),
-    ("F.linear ", ("restride",), ("input_rank>=2",)),
+    ("F.linear ", ("restride",), ("input_rank>=2", "input_numel>=2")),
     ("F.linear ", ("give(weight=memory)",), ("input_numel>=1",)),  # else what comes out is empty, or the bias
     ("nn.utils.get_total_norm ", _NUMBERS, ("tensors_numel>=1",)),  # of nothing it is zero
     ("adagrad.", ("give(lr_decay=zero)",), ("step>=1",)),  # the first step's rate does not decay

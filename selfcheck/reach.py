@@ -36,7 +36,7 @@ _BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 24, 8, 12, 3
 _WORTH = (1.0, 0.8, 0.7, 0.6)
 WORTH = {"quick": (1.0, 0.5, 0.2), "gate": _WORTH, "full": _WORTH}
 #: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
-AIMED = {"quick": 4.5, "gate": 25.0}
+AIMED = {"quick": 4.2, "gate": 29.0}
 #: Seconds that a case may cost which is executed to see which faults change it.
 _LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.

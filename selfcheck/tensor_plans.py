@@ -24,10 +24,14 @@ ALL = 99
 
 
 def matrix(result: Any) -> Tensor:
-    """A copy of what came out as a matrix: the first of several results, the values of a sparse one."""
+    """A copy of what came out as a matrix."""
+    return _rows(result).clone()
+
+
+def _rows(result: Any) -> Tensor:
+    """What came out as a matrix: the first of several results, the values of a sparse one."""
     first: Tensor = result[0] if isinstance(result, tuple) else result
-    first = first._values() if first.is_sparse else first
-    rows = first.detach().clone()
+    rows = (first._values() if first.is_sparse else first).detach()
     return rows.reshape(-1, rows.shape[-1] if rows.dim() > 1 else 1) if rows.numel() else rows
 
 
@@ -42,13 +46,14 @@ def with_matrix(tensor: Tensor, rows: Tensor) -> Tensor:
 
 def differs(one: Any, other: Any) -> bool:
     """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
-    return _unequal(matrix(one), matrix(other))
+    return _unequal(_rows(one), _rows(other))
 
 
 def _unequal(left: Tensor, right: Tensor) -> bool:
     if left.shape != right.shape:
         return True
-    return not bool(((left == right) | (left.isnan() & right.isnan())).all())
+    unlike = left != right  # which NaNs are
+    return bool(unlike.any()) and any(bool((unlike & (each == each)).any()) for each in (left, right))
 
 
 def pairs_of(result: Any) -> Pairs:
@@ -162,7 +167,7 @@ def of_rows(spoil: Spoil, least: int) -> Planner:
             return None
         rows = matrix(tensor)
         spoiled = spoil(call, rows) if rows.numel() and len(rows) >= least else None
-        if spoiled is None or not _unequal(matrix(tensor), spoiled):
+        if spoiled is None or not _unequal(_rows(tensor), spoiled):
             return None
         return lambda: put(site, result, tensor, with_matrix(tensor, spoiled))
 

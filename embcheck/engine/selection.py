@@ -160,4 +160,4 @@ def batches(family: Family, item: Item, profile: Profile) -> tuple[int, int]:
     if item.mode not in family.modes:
         budget = profile.random / family.cost / (FURTHER * MODES[item.mode].cost)
     count = max(1, round(budget / DECK / item.parts))
-    return count, min(DECK, max(4, round(budget / item.parts / count)))
+    return count, min(DECK, max(1, round(budget / item.parts / count)))

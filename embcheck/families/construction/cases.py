@@ -23,7 +23,7 @@ KINDS = ("Embedding", "EmbeddingBag")
 
 class _ConstructionAxes(NamedTuple):
     num_embeddings: Annotated[int, (3, 1, 2, 0, 8, 33, 17)] = 3
-    embedding_dim: Annotated[int, (2, 1, 3, 0, 17, 8, 7, 65)] = 2
+    embedding_dim: Annotated[int, (2, 1, 3, 0, 17, 8, 7, 65, 33)] = 2
     padding_idx: Annotated[int | None, (None, 0, 1, -1, -2, "last", "-V")] = None
     max_norm: Annotated[float | None, (None, 0.0, 1.0, 2.5)] = None
     norm_type: Annotated[float, (2.0, 1.0, 0.0, 3.0, float("inf"))] = 2.0

@@ -174,15 +174,25 @@ def renorm_case(wish: Wish) -> MaxNormCase:
     several = case.history == "fresh" and max(case.num_embeddings, given.numel) * width <= SEVERAL
     if several and not draws.chance(4):
         case = case.but(route="several")
-    if wish.asks_any("nan", "infinite", "elements", "rescaled", "kept"):
-        fate = case.fate
-        over = int((fate.scaled & case.looked_up).sum())
-        if not wish.met({
-            "rescaled": over, "kept": int(case.looked_up.sum()) - over, "elements": case.num_embeddings * case.embedding_dim,
-            "nan": bool(np.isnan(case.weight_values).any()), "infinite": bool(np.isinf(case.weight_values).any()),
-        }):  # fmt: skip
-            raise Unmet("rows")
+    if not wish.met({"elements": case.num_embeddings * case.embedding_dim}) or not _fits(wish, case):
+        raise Unmet("rows")
     return case
+
+
+def _fits(wish: Wish, case: MaxNormCase) -> bool:
+    """Whether as many rows are rescaled and kept as is wished, and elements are no numbers or infinite if these are."""
+    different = int(case.looked_up.sum())
+
+    def met(over: int) -> bool:
+        return wish.met({"rescaled": over, "kept": different - over})
+
+    # What any number of them meets need not be computed.
+    if not (met(0) and met(different)) and not met(int((case.fate.scaled & case.looked_up).sum())):
+        return False
+    if not wish.asks_any("nan", "infinite"):
+        return True
+    values = case.weight_values
+    return wish.met({"nan": bool(np.isnan(values).any()), "infinite": bool(np.isinf(values).any())})
 
 
 def _limited(wish: Wish, case: MaxNormCase) -> MaxNormCase:

@@ -57,19 +57,19 @@ TREES: dict[str, tuple[Node, ...]] = {
 _LAYERS, _HOLDERS = ("embedding", "padded", "bag", "linear"), ("module", "sequential", "list", "dict")
 _TABLES, _BIASES = ("table", "table_of_bag", "table_two"), ("p_bias", "p_other", "p_scale")
 _BUFFERS = ("mean", "other_mean", "integers", "scalar", "rest_scratch")
-#: The first trees have of the larger Parameters one alone; of the last every layer may have a bias, a second table too, and a part
-#: may have two names in one place.
-_FIRST, _LAST, _LARGER = 40, 400, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
+#: The first trees have of the larger Parameters one alone; of later ones each layer may have a bias, a second table too, and a part
+#: may have two names in one place; of still later ones one that has no Parameter has them, and of the last each has many tensors.
+_FIRST, _LATER, _BARE, _FULL, _LARGER = 40, 400, 500, 540, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
 
 
-def _tensors(kind: str, draws: Stream, larger: tuple[str, ...], last: bool) -> tuple[tuple[str, str], ...]:
+def _tensors(kind: str, draws: Stream, larger: tuple[str, ...], later: bool) -> tuple[tuple[str, str], ...]:
     """The tensors of a node: layers have a weight and perhaps a bias, others what they happen to have."""
     found: dict[str, str] = {}
     rich = len(larger) > 1
     if kind in _LAYERS or draws.chance(2 if rich else 4):
         plain = rich and kind in _HOLDERS and draws.chance(2)
         found["weight"] = draws.choice(larger if plain else _TABLES)
-    if last and kind in _LAYERS and draws.chance(3):
+    if later and kind in _LAYERS and draws.chance(3):
         found["bias"] = draws.choice((*_BIASES, "table_two", "table_of_bag"))
     elif (kind == "linear" and draws.chance(2)) or (kind in _HOLDERS and draws.chance(3)):
         found["bias"] = draws.choice(larger if rich and kind in _HOLDERS and draws.chance(2) else _BIASES)
@@ -77,29 +77,35 @@ def _tensors(kind: str, draws: Stream, larger: tuple[str, ...], last: bool) -> t
         found["row"] = "p_row"
     if draws.chance(5):
         found["many"] = draws.choice(larger) if rich else larger[0]
-    for name in _BUFFERS:
-        if draws.chance(8):
-            found[f"its_{name}"] = name
-    return tuple(found.items())
+    return (*found.items(), *_buffers(draws))
+
+
+def _buffers(draws: Stream) -> tuple[tuple[str, str], ...]:
+    return tuple((f"its_{name}", name) for name in _BUFFERS if draws.chance(8))
 
 
 def _drawn(number: int) -> tuple[Node, ...]:
     """Some layers and what holds them, each node beneath one or several that come after it; of later trees one in five is one
     node."""
-    draws, rich, latest = Stream(derive("tree", number), 64), number >= _FIRST, number >= _LAST
-    alone = rich and draws.chance(2 if latest else 5)
+    draws, rich, later = Stream(derive("tree", number), 64), number >= _FIRST, number >= _LATER
+    if number >= _FULL:
+        kind = draws.choice((*_LAYERS, "module"))
+        more = [(f"p{k}", draws.choice((*_TABLES, *_BIASES, *_LARGER))) for k in range(draws.between(2, 6))]
+        return (("n0", kind, (*_tensors(kind, draws, _LARGER, True), *more), ()),)
+    bare = number >= _BARE
+    alone = rich and draws.chance(2 if later else 5) and not bare
     kinds = [draws.choice(_LAYERS + _HOLDERS[:1] * (place > 0)) for place in range(draws.between(1, 4))]
     kinds += [draws.choice(_HOLDERS)] if len(kinds) > 1 or draws.chance(2) else []
-    nodes: list[Node] = []
+    nodes: list[Node] = [("bare", "module", _buffers(draws), ())] if bare else []
     for place, kind in enumerate(kinds[-1:] if alone else kinds):
         beneath = {name for _, _, _, children in nodes for _, name in children}
-        last = place == len(kinds) - 1
-        chosen = [name for name, *_ in nodes if (last and name not in beneath) or draws.chance(5)]
-        chosen += chosen[:1] * (latest and draws.chance(2))
+        root = place == len(kinds) - 1
+        chosen = [name for name, *_ in nodes if (root and name not in beneath) or draws.chance(5)]
+        chosen += ["bare"] * root if bare else chosen[:1] * (later and draws.chance(2))
         children = tuple((str(k) if kind != "module" else f"part{k}", name) for k, name in enumerate(chosen))
-        nodes.append((f"n{place}", kind, _tensors(kind, draws, _LARGER if rich else _LARGER[:1], latest), children))
+        nodes.append((f"n{place}", kind, _tensors(kind, draws, _LARGER if rich else _LARGER[:1], later), children))
     return tuple(nodes)
 
 
 #: Trees that are drawn, by their names.
-DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(500)}
+DRAWN: dict[str, tuple[Node, ...]] = {f"drawn{number}": _drawn(number) for number in range(580)}
