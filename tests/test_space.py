@@ -143,7 +143,7 @@ PAIRS = {
     "tie_export": (315, 0, 1),
     "embedding_bag": (13414, 170, 643),
     "max_norm": (9789, 71, 514),
-    "construction": (2661, 6, 241),
+    "construction": (2732, 4, 244),
     "default_init": (89, 0, 0),
 }
 #: Cases that are tried before a pair counts as impossible.
