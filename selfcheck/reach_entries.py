@@ -150,7 +150,7 @@ EARLY = (
             ),
             0,
         ),
-        2000.0,
+        2400.0,
     ),
     Drawn("core", "quick", _of_core(_FILLING), {"initializers": 0}, 150.0),
     Drawn(
@@ -158,7 +158,7 @@ EARLY = (
         "quick",
         _of_core(frozenset(ENTRIES) & _FORMULAS),
         dict.fromkeys(("param_groups", "tied_training"), 0),
-        1900.0,
+        2300.0,
     ),
     Drawn("core", "quick", _of_core(WEIGHTS), dict.fromkeys(TIMED, 0), 1200.0, times=4000),
 )

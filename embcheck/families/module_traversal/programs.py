@@ -141,7 +141,11 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
 
 
 def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) -> list[Any]:
-    """What a state_dict holds: under each name which tensor, whether that itself, and its dtype, shape and strides."""
+    """What a state_dict holds: under each name which tensor, whether that itself, and its dtype, shape and strides.
+
+    Before each state_dict the numbers become others.
+    """
+    negate(model)
     state = model.state_dict(prefix=prefix, keep_vars=kept)
     things = {id(thing) for thing in made.values()}
     places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
@@ -155,7 +159,9 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
 def state_forms(model: Module, prefix: str) -> dict[str, Any]:
     """A state_dict without arguments, and one into a given dict, which has no Parameter."""
     own: dict[str, Any] = {"before": torch.zeros(1)}
+    negate(model)
     given = model.state_dict(destination=own, prefix=prefix) is own
+    negate(model)
     return {
         "simple": list(model.state_dict()),
         "destination": given and not any(isinstance(value, torch.nn.Parameter) for value in own.values()),
