@@ -88,15 +88,9 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
 #: What the rows of the tensor are that is told of: of a table its own, of an upstream gradient tokens or bags.
 _ROWS: Mapping[str, str] = {
     **dict.fromkeys(("embedding", "embedding_renorm_", "index_select"), "num_embeddings"),
-    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), "num_embeddings"),
-    "_embedding_bag_per_sample_weights_backward": "num_embeddings",
+    **{f"_embedding_bag{end}": "num_embeddings" for end in ("", "_forward_only", "_per_sample_weights_backward")},
     **dict.fromkeys(("embedding_dense_backward", "embedding_sparse_backward"), "numel"),
     "_embedding_bag_dense_backward": "bags",
-}
-#: What follows at some sites: of one row what has its columns side by side is contiguous.
-OF_LAYOUTS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    site: tuple((f"layout={lie}", f"{rows}>=2") for lie in ("rows_strided", "transposed"))
-    for site, rows in _ROWS.items()
 }
 
 #: Facts that are equal where a condition holds, and at a site.
@@ -189,7 +183,11 @@ def _of_facts(rules: Iterable[tuple[str, T]]) -> tuple[tuple[frozenset[str], str
 
 
 _RULES = _of_facts(IMPLIED)
-_SITE_RULES = {site: _of_facts(rules) for site, rules in OF_LAYOUTS.items()}
+#: Of one row what has its columns side by side is contiguous.
+_SITE_RULES = {
+    site: _of_facts((f"layout={lie}", f"{rows}>=2") for lie in ("rows_strided", "transposed"))
+    for site, rows in _ROWS.items()
+}
 _EQUAL, _LESS = (_of_facts((text, (a, b)) for text, a, b in table) for table in (EQUAL, python.PYTHON_AT_MOST_WHERE))
 
 

@@ -6,12 +6,12 @@ strides and earlier calls, all at once, so that each case crosses many threshold
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from embcheck.core.case import LookupCase
-from embcheck.core.format import FORMATS
+from embcheck.core.format import FORMATS, Floats
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
@@ -97,7 +97,7 @@ def lookup_case(
     ordinary = case.values != "special" and max(rows, numel) * width <= SEVERAL
     several = ordinary and may_be_several(wish, earlier) and draws.chance(4)
     case = case.but(route="several") if several else case.but(history=draws.choice(EARLIER[earlier]))
-    if _fits(wish, case, case.upstream_values if backward else case.weight_values):
+    if special_as_wished(wish, lambda: case.upstream_values if backward else case.weight_values):
         return case
     raise Unmet("values")
 
@@ -113,9 +113,11 @@ def unusual(wish: Wish, one_in: int, *facts: str) -> bool:
     return wished or (not wish.asks_any(*facts) and wish.draws.chance(one_in))
 
 
-def _fits(wish: Wish, case: LookupCase, values: Any) -> bool:
+def special_as_wished(wish: Wish, make: Callable[[], Floats]) -> bool:
+    """Whether values are NaN or infinite as is wished; they are made only where that is asked."""
     if not wish.asks_any("nan", "infinite"):
         return True
+    values = make()
     return wish.met({"nan": bool(np.isnan(values).any()), "infinite": bool(np.isinf(values).any())})
 
 

@@ -14,7 +14,7 @@ from embcheck.core.layout import UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.lookup import cases
-from embcheck.families.lookup.aimed import EARLIER, SEVERAL, layout_of, width_of
+from embcheck.families.lookup.aimed import EARLIER, SEVERAL, layout_of, special_as_wished, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS, past_cases
 from embcheck.families.lookup.spelling import flags_of
@@ -174,25 +174,22 @@ def renorm_case(wish: Wish) -> MaxNormCase:
     several = case.history == "fresh" and max(case.num_embeddings, given.numel) * width <= SEVERAL
     if several and not draws.chance(4):
         case = case.but(route="several")
-    if not wish.met({"elements": case.num_embeddings * case.embedding_dim}) or not _fits(wish, case):
+    if not wish.met({"elements": case.num_embeddings * case.embedding_dim}):
+        raise Unmet("elements")
+    if not _rescaled_as_wished(wish, case) or not special_as_wished(wish, lambda: case.weight_values):
         raise Unmet("rows")
     return case
 
 
-def _fits(wish: Wish, case: MaxNormCase) -> bool:
-    """Whether as many rows are rescaled and kept as is wished, and elements are no numbers or infinite if these are."""
+def _rescaled_as_wished(wish: Wish, case: MaxNormCase) -> bool:
+    """Whether as many rows are rescaled and kept as is wished."""
     different = int(case.looked_up.sum())
 
     def met(over: int) -> bool:
         return wish.met({"rescaled": over, "kept": different - over})
 
-    # What any number of them meets need not be computed.
-    if not (met(0) and met(different)) and not met(int((case.fate.scaled & case.looked_up).sum())):
-        return False
-    if not wish.asks_any("nan", "infinite"):
-        return True
-    values = case.weight_values
-    return wish.met({"nan": bool(np.isnan(values).any()), "infinite": bool(np.isinf(values).any())})
+    # Where both none and all of them would do, any number does, and it is not computed.
+    return (met(0) and met(different)) or met(int((case.fate.scaled & case.looked_up).sum()))
 
 
 def _limited(wish: Wish, case: MaxNormCase) -> MaxNormCase:

@@ -55,13 +55,13 @@ def emptied(model: Module) -> list[bool]:
         for name, numbers in own:
             getattr(model, name).data.copy_(numbers)
         after = pictured(model)
-        # Where numbers lie that did not lie row by row is its own matter, and a buffer has a tensor for each name then.
-        apart = [strides != torch.empty(shape).stride() for _, shape, strides, *_ in before["kinds"]]
+        # Tensors that were not contiguous may have other strides then, and a buffer has a tensor for each name.
+        contiguous = [strides == torch.empty(shape).stride() for _, shape, strides, *_ in before["kinds"]]
         for picture in (before, after):
             count = len(list(model.named_parameters(remove_duplicate=False)))
             picture["names"][count:] = [name for name, _ in picture["names"][count:]]
-            kinds = zip(picture["kinds"], apart, strict=True)
-            picture["kinds"] = [(*kind[:2], *kind[3:]) if lies_apart else kind for kind, lies_apart in kinds]
+            kinds = zip(picture["kinds"], contiguous, strict=True)
+            picture["kinds"] = [kind if whole else (*kind[:2], *kind[3:]) for kind, whole in kinds]
         found.append(itself and before == after and inner == gradients_of_parts(model))
     return found
 

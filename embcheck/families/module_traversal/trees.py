@@ -57,8 +57,8 @@ TREES: dict[str, tuple[Node, ...]] = {
 _LAYERS, _HOLDERS = ("embedding", "padded", "bag", "linear"), ("module", "sequential", "list", "dict")
 _TABLES, _BIASES = ("table", "table_of_bag", "table_two"), ("p_bias", "p_other", "p_scale")
 _BUFFERS = ("mean", "other_mean", "integers", "scalar", "rest_scratch")
-#: The first trees have of the larger Parameters one alone; of later ones each layer may have a bias, a second table too, and a part
-#: may have two names in one place; of still later ones one that has no Parameter has them, and of the last each has many tensors.
+#: The first 40 trees have only one of the larger Parameters.  From 400 on each layer may have a bias or a second table, and a part
+#: two names in one place; from 500 on the part with two names has no Parameter; from 540 on a tree is one node with many tensors.
 _FIRST, _LATER, _BARE, _FULL, _LARGER = 40, 400, 500, 540, ("p_many", "p_long", "p_wide", "p_tall", "p_cube", "p_one")
 
 

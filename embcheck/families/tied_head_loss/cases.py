@@ -24,6 +24,8 @@ TRANSCENDENTAL = 8
 _NOWHERE = -100
 #: With so many tokens only the mean is looked at: a bound of the gradients would say nothing in half precision.
 MANY = 4096
+#: Sums above this come near to the largest float16, 65504.
+_NEAR_LARGEST = 60000
 #: Which targets are ignored, by the axis ``ignored``.
 IGNORED = ("nothing", "some", "all")
 #: The ignore_index of the axis ``ignore``: the default, or a number that stands inside or outside the classes.
@@ -138,7 +140,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         if self.dtype != "float16" or not self.label_smoothing or self.targets == "probability":
             return False
         every = -(self.logarithms[0] * self.class_weights).sum(axis=1) * self.kept
-        return bool((every.max(initial=0.0) if self.reduction == "none" else every.sum()) > 60000)
+        return bool((every.max(initial=0.0) if self.reduction == "none" else every.sum()) > _NEAR_LARGEST)
 
     @cached_property
     def divisors(self) -> Floats:
@@ -183,7 +185,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
     def mean_beyond(self) -> bool:
         """Whether the losses whose mean is taken add up to nearly the largest float16, or to more."""
         half = self.dtype == "float16" and self.reduction == "mean"
-        return half and bool((self.losses[0] * self.divisors).sum() > 60000)
+        return half and bool((self.losses[0] * self.divisors).sum() > _NEAR_LARGEST)
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
