@@ -61,6 +61,13 @@ def test_workers_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> N
     assert len({(footer["digest"], footer["cases"]) for footer in footers}) == 1
 
 
+def test_the_longest_items_come_first(whole: Record) -> None:
+    """What comes last is short, so that no worker waits for another at the end."""
+    engines = [verdict.engine for verdict in whole.verdicts]
+    assert engines == sorted(engines, key=("product", "random", "scope").index)
+    assert len(set(engines)) == 3
+
+
 def test_shards_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
     parts = [tmp_path / f"{number}" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
