@@ -1,6 +1,7 @@
 """The one evaluator: a closed result for whatever happens, nothing inferred from silence; and what is said beside a difference."""
 
 import copy
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,16 +10,18 @@ from unittest.mock import Mock
 import pytest
 import torch
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import same
 from embcheck.core.item import PROFILES, Item
-from embcheck.core.law import Family
+from embcheck.core.law import Family, accepts
 from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, NotApplicable, OracleFailed, Raised, Result, Violated
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine import run_item
+from embcheck.engine.absent import ADDED
 from embcheck.engine.evaluate import evaluate, named
 from embcheck.engine.execute import read
 from embcheck.engine.execution import Execution
@@ -27,6 +30,7 @@ from embcheck.engine.run_item import counterexample
 from embcheck.engine.tally import Tallies
 from embcheck.engine.violation_context import elsewhere, nearest
 from embcheck.families.embedding_bag.cases import BagCase
+from embcheck.families.param_groups.cases import ParamGroupsCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 
@@ -84,6 +88,24 @@ def test_a_program_that_raises_is_no_verdict_on_the_other_laws(monkeypatch: pyte
     assert isinstance(results[0], Violated), "nothing is raised: a law of its own"
     assert {type(result) for result in results[1:]} <= {Raised, NotApplicable}
     assert Raised("RuntimeError: broken") in results
+
+
+@pytest.mark.parametrize(("version", "result"), [("2.8.1+cu128", NotApplicable), ("2.9.0", Violated)])
+def test_a_name_is_absent_only_before_the_release_with_which_it_came(
+    monkeypatch: pytest.MonkeyPatch, version: str, result: type[Result]
+) -> None:
+    case = ParamGroupsCase("Muon", "matrices")
+    law = next(law for law in FAMILIES["param_groups"].laws if law.judge is accepts)
+    monkeypatch.delattr(torch.optim, "Muon")
+    monkeypatch.setattr(torch, "__version__", version)
+    assert type(evaluate(FAMILIES["param_groups"], MODES["eager"], case, [law], Execution())[0]) is result
+
+
+@pytest.mark.parametrize("name", sorted(ADDED))
+def test_what_programs_name_is_there_since(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    there = hasattr(importlib.import_module(module), attribute)
+    assert there == (Version(torch.__version__) >= Version(ADDED[name]))
 
 
 def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:

@@ -22,6 +22,7 @@ from embcheck.core.result import (
     Unreachable,
     Violated,
 )
+from embcheck.engine.absent import absent
 from embcheck.modes.mode import Mode
 
 #: Executes a case of a family in a mode.
@@ -45,7 +46,7 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
         if isinstance(out, (NotApplicable, Unreachable)):
             return [out] * len(laws)
         refused = family.refused(case)
-        reason = family.untaken(out) or (None if refused else family.not_applicable(case, out))
+        reason = absent(out) or family.untaken(out) or (None if refused else family.not_applicable(case, out))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: it ends a case, not the run

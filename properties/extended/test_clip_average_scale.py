@@ -8,17 +8,12 @@ from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Absent, Difference, Finding, Holds
+from embcheck.core.result import Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
 from embcheck.families.clip_average_scale.space import SPACE, plan
+from embcheck.families.tied_training.installed import lacking
 
-
-def lacking(out: Outcome) -> str | None:
-    absent = isinstance(out.error, AttributeError) and "'get_total_norm'" in str(out.error)
-    return Absent("this release has no torch.nn.utils.get_total_norm") if absent else None
-
-
-clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, not_applicable=lambda case, out: lacking(out))
+clip_average_scale = Family("clip_average_scale", SPACE, plan, cost=4.0, untaken=lacking)
 law = clip_average_scale.law
 
 

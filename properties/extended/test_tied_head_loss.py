@@ -26,10 +26,7 @@ HERE = tuple(name for name in LOSSES if LATE.get(name, True))
 
 
 def lacking(out: Outcome) -> str | None:
-    if isinstance(out.error, ImportError):
-        return Absent("this release has no torch.distributed.tensor")
-    absent = isinstance(out.error, AttributeError) and str(out.error).endswith(("'linear_cross_entropy'", "Options'"))
-    return Absent("this release has no linear_cross_entropy, or none in chunks") if absent else None
+    return Absent("this release has no torch.distributed.tensor") if isinstance(out.error, ImportError) else None
 
 
 family = Family("tied_head_loss", SPACE, plan, refused=lambda case: case.mistake is not None, untaken=lacking, cost=6.0)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.families.module_traversal.uses import Module, dtype_of, negate, pictured
+from embcheck.families.tie_preservation.operations import swapping_parameters
 
 
 def given_gradients(model: Module, sparse: bool) -> None:
@@ -165,11 +166,7 @@ def called_after(
         if p.requires_grad:
             p.register_hook(lambda gradient, name=name: calls.append((name, "gradient")))
             p.register_post_accumulate_grad_hook(lambda p, name=name: calls.append((name, "accumulated")))
-    torch.__future__.set_swap_module_params_on_conversion(swapped)
-    try:
-        convert(model)
-    finally:
-        torch.__future__.set_swap_module_params_on_conversion(False)
+    swapping_parameters(lambda: convert(model)) if swapped else convert(model)
     for p in model.parameters():
         if p.requires_grad:
             p.sum().backward()

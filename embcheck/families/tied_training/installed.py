@@ -9,32 +9,31 @@ from functools import cache
 from typing import Any
 
 import torch
+from packaging.version import Version
 
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import Absent
 from embcheck.families.tied_training.optimizers import refusals
 
-_NO_OPTIMIZER = re.compile(r"module 'torch\.optim' has no attribute '(\w+)'")
 _NO_FLAG = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _NO_FUSED = "`fused=True` requires all the params to be floating point Tensors of supported devices"
+_FUSED_ON_CPU = Version("2.4")
 _NO_NAMES = "optimizer can only optimize Tensors, but one of the params is tuple"
 
 
 def lacking(out: Outcome) -> str | None:
-    """Why an optimizer could not be made: its class, a flag of it or named parameters came with a later release.
+    """Why an optimizer could not be made: a flag of it, named parameters or a device came with a later release.
 
     What the message says is looked up, so that an optimizer that merely refuses what it has is no excuse.
     """
     text = str(out.error or "")
-    if (found := _NO_OPTIMIZER.match(text)) and not hasattr(torch.optim, found[1]):
-        return Absent(f"this release has no torch.optim.{found[1]}")
     found = _NO_FLAG.match(text)
     kind = getattr(torch.optim, found[1], None) if found else None
     if found and (kind is None or found[2] not in inspect.signature(kind).parameters):
         return Absent(f"this release's {found[1]} has no {found[2]}")
     if text == _NO_NAMES and not _takes_names():
         return Absent("this release's optimizers take no named parameters")
-    if out.device != "cpu" and text.startswith(_NO_FUSED):
+    if text.startswith(_NO_FUSED) and (out.device != "cpu" or Version(torch.__version__) < _FUSED_ON_CPU):
         return Absent("this release fuses no such optimizer on this device")
     return None
 
