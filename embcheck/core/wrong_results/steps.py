@@ -241,6 +241,13 @@ def changed_twice(case: Any, seen: Elements) -> Any:
 
 
 @of_elements
+def of_the_epoch_after(case: Any, seen: Elements) -> Any:
+    """Each rate that differs is that of the epoch after."""
+    after = case.but(steps=case.steps + 1).due[1:][case.rows]
+    return _near(case, seen.got[seen.differ], after[seen.differ])
+
+
+@of_elements
 def from_where_it_was_made_on(case: Any, seen: Elements) -> Any:
     """Rates are right up to the epoch before which the scheduler was made anew; what it gives there may be wrong."""
     return len(seen.got) == 1 or not seen.differ[: case.resumed - (case.rows.start or 0)].any()
