@@ -12,4 +12,4 @@ CosineAnnealingWarmRestarts(optimizer, T_0=2, last_epoch=0)
 got = type(optimizer.param_groups[0]["lr"])
 expected = torch.Tensor
 print("got", got, "expected", expected)
-sys.exit(0 if got == expected else 1 if got == float else 2)
+sys.exit(0 if got is expected else 1 if got is float else 2)
