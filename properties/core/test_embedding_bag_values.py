@@ -104,6 +104,7 @@ def are_bags(case: BagCase, out: Outcome) -> Finding:
     source="nn.EmbeddingBag: mode, per_sample_weights, padding_idx, include_last_offset, Shape",
     must_cover={"mode=sum", "mode=mean", "empty", "no_bags", "empty_first", "empty_middle", "empty_last", "padding_bag",
              "padding_hit", "negative_padding", "include_last_offset", "trailed", "batch", "weighted", "repeated",
+             "batch & weights_layout=transposed & weights=small & bag_count>1 & max_length>1",
              "unequal_lengths", "mixed_dtypes & numel>32768 & bag_count>32768", "num_embeddings>2000", "embedding_dim>128",
              "index_dtype=int32 & numel>32768 & bag_count>32768", "padding_hit & numel>32768",
              "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32", "values=special", "values=poisoned",

@@ -29,7 +29,8 @@ def rounding(case: ClipAverageScaleCase) -> float:
     "clip_grad_norm_ scales by max_norm/(norm + 1e-6) and never up; clip_grad_value_ clamps.",
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
-    must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16"},
+    must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
+             "beyond_one_half"},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     if case.what == "norm" and out.refused.raw:

@@ -93,7 +93,7 @@ def registering_keeps_the_rest_of_the_module(case: ParameterCase, out: Outcome) 
 
 
 @law(
-    "Deep copies and saved copies are Parameters with the same bits and requires_grad, in their own memory.",
+    "Deep, saved and pickled copies are Parameters with the same bits and requires_grad, in their own memory.",
     source="nn.Parameter.__deepcopy__; torch.save",
     must_cover={"values=special", "empty", "layout=transposed", "dtype=bfloat16"},
 )
@@ -106,6 +106,9 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
         is_true(out.deepcopied_well, "the deep copy is no Parameter, frozen otherwise, or in the same memory"),
         same(out.copied_again, [True] * 3),
         is_true(out.saved_well, "the saved one is no Parameter, frozen otherwise, or in the same memory"),
+        identical(out.labelled, bits),
+        same(out.label, {"label": "tied"}),
+        is_true(out.labelled_well, "the pickled one is no Parameter, frozen otherwise, or in the same memory"),
         same_strides(case, out.saved_strides, case.strides),
         same_strides(case, out.deepcopied_strides, copied) if case.layout != "expanded" else UNASKED,
     )

@@ -85,8 +85,9 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """sums_to_infinity: entries of a sparse gradient do that are finite, as they are scaled, too; beyond_half: float16 numbers
-        whose norm is above 65504, the largest of them."""
+        whose norm is above 65504, the largest of them; beyond_one_half: others have a wider dtype."""
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
+        beyond = self.what == "norm" and self.total > 65504
         return {
             **self.axes,
             "in_double": self.what == "average" and self.dtype == "float64",
@@ -96,7 +97,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "first_left_out": 0 in self.bad,
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,
-            "beyond_half": half and self.what == "norm" and self.total > 65504,
+            "beyond_half": half and beyond,
+            "beyond_one_half": self.dtype == "float16" and self.other_dtype in ("float32", "float64") and beyond,
         }
 
     @property

@@ -223,6 +223,10 @@ def edges() -> Iterator[BagCase]:
         yield BagCase(3, 2, mode, 6, "pairs", batch, layout=layout, upstream_layout=layout, dtype=dtype, **common)
         if batch:
             yield BagCase(3, 2, mode, 6, "pairs", batch, index_layout=layout, weights_layout=layout, **common)
+    for layout in LAYOUTS:
+        yield BagCase(
+            3, 2, "sum", 6, "pairs", True, indices="permutation", weights="small", learns="both", weights_layout=layout
+        )
     for (numel, bags), dtype, batch, padding in itertools.product(
         ((300, "one"), (1100, "long_last")), ("bfloat16", "float16"), (False, True), (None, 1)
     ):

@@ -19,7 +19,7 @@ FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
-    **dict.fromkeys(("post_accumulate_hooks", "retained_grads"), 2),
+    **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "layer_hooked"), 2),
     **dict.fromkeys(("table_hooks", "node_hooks"), 4),
 }
 
@@ -126,7 +126,8 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
         layer.register_forward_pre_hook(lambda layer, args: order.append(f"before {args[0] is indices}")),
         layer.register_forward_hook(lambda layer, args, value: order.append(f"after {args[0] is indices}")),
         layer.register_full_backward_pre_hook(lambda layer, given: order.append("backward")),
-        layer.register_full_backward_hook(lambda layer, to_input, given: sent.append(given[0].clone())),
+        layer.register_full_backward_pre_hook(lambda layer, given: (2 * given[0],)),
+        layer.register_full_backward_hook(lambda layer, to_input, given: sent.append(given[0] / 2)),
     ]
     value = layer(indices)
     value.backward(upstream)

@@ -68,7 +68,7 @@ class _CompanyAxes(NamedTuple):
     faint: bool = False
     #: matrices' gradients lie in the other order of axes
     crosswise: bool = False
-    #: gradients of matrices name the rows that they have
+    #: gradients of matrices name the rows that they have, for odd seeds twice
     sparse: bool = False
     #: torch's default device or dtype while the optimizer is made and steps, and from which step on
     setting: str = "nothing"
@@ -188,9 +188,16 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return any(m.dtype in ("float16", "bfloat16") and math.prod(m.shape) >= 8 for m in self.members)
 
     @property
+    def uncoalesced(self) -> bool:
+        """Whether sparse gradients name their rows twice; not those of SGD, which adds one piece after the other, and rounds."""
+        return self.sparse and self.seed % 2 == 1 and self.optimizer != "SGD"
+
+    @property
     def lie(self) -> str:
         """How gradients lie, by the name that programs have for it."""
-        return "sparse" if self.sparse else self.laid or "crosswise" * self.crosswise
+        if self.sparse:
+            return "uncoalesced" if self.uncoalesced else "sparse"
+        return self.laid or "crosswise" * self.crosswise
 
     @property
     def fused_strides(self) -> bool:
@@ -275,6 +282,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "absent": self.absence != "none",
             "default_path": self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"],
             "fused_strides": self.fused_strides,
+            "uncoalesced": self.uncoalesced,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),
             "mixed_dtypes": len({member.dtype for member in self.members}) > 1,

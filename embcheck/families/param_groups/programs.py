@@ -158,6 +158,13 @@ def in_rows(p: Tensor, values: Tensor) -> Tensor:
     return torch.sparse_coo_tensor(rows[None], own[: len(rows)], p.shape, is_coalesced=True)
 
 
+def in_halves(p: Tensor, values: Tensor) -> Tensor:
+    """The same uncoalesced: it names every row twice, in order, with half of its values each."""
+    once = in_rows(p, values)
+    rows, halves = once.indices().repeat_interleave(2, 1), (once.values() / 2).repeat_interleave(2, 0)
+    return torch.sparse_coo_tensor(rows, halves, p.shape)
+
+
 def crosswise(p: Tensor, values: Tensor) -> Tensor:
     """A gradient whose last two axes lie in the other order."""
     if p.dim() < 2:
@@ -171,13 +178,14 @@ def room(p: Tensor, *shape: int) -> Tensor:
     return torch.full(shape, 5.0, dtype=p.dtype)
 
 
-#: How a gradient is laid out: naming the rows that it has, with gaps between elements or rows, or one number for each row,
-#: as that of a sum over it.
+#: How a gradient is laid out: naming the rows that it has, once or twice, with gaps between elements or rows, or one number for
+#: each row, as that of a sum over it.
 LAID: dict[str, Function] = named(
     {
         "": alike,
         "crosswise": crosswise,
         "sparse": lambda p, values: in_rows(p, values) if p.dim() > 1 else alike(p, values),
+        "uncoalesced": lambda p, values: in_halves(p, values) if p.dim() > 1 else alike(p, values),
         "strided": lambda p, values: room(p, *p.shape, 2)[..., 0].copy_(values),
         "rows": lambda p, values: (
             room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else alike(p, values)

@@ -127,11 +127,17 @@ def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
 
 
 def copied(leaf: Tensor) -> dict[str, Any]:
-    """A deep copy and a saved one, and whether they are Parameters like the other in memory of their own."""
+    """A deep copy, a saved one and one that is pickled with an attribute of its own, and whether they are Parameters like the
+    other in memory of their own."""
     import copy
+    import pickle
 
-    seen: dict[str, Any] = {}
-    for name, other in (("deepcopied", copy.deepcopy(leaf)), ("saved", stored(leaf, weights_only=True))):
+    others = {"deepcopied": copy.deepcopy(leaf), "saved": stored(leaf, weights_only=True)}
+    vars(leaf)["label"] = "tied"
+    others["labelled"] = pickle.loads(pickle.dumps(leaf))
+    del vars(leaf)["label"]
+    seen: dict[str, Any] = {"label": vars(others["labelled"])}
+    for name, other in others.items():
         seen[name] = other.detach().clone()
         seen[f"{name}_well"] = (
             type(other) is nn.Parameter
