@@ -10,7 +10,7 @@ from embcheck.core.comparison import described, every, identical, is_true, same,
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding, Holds
-from embcheck.families.gradient_routes.programs import FURTHER_TIMES
+from embcheck.families.gradient_routes.programs import FURTHER, FURTHER_TIMES
 from embcheck.families.gradient_routes.space import DROPPING, SPACE, plan
 from embcheck.families.lookup.spelling import ENTRIES
 
@@ -33,7 +33,7 @@ def has_gradient(case: LookupCase) -> bool:
     "Every way to run autograd, such as hooks, checkpointing or accumulation, gives dW = one_hot(i)ᵀ dY.",
     source="Autograd mechanics; torch.Tensor.backward; torch.utils.checkpoint; torch.autograd.graph",
     must_cover={"repeated", "padding_hit", "sparse", "scale_grad_by_freq", "dtype=bfloat16", "dtype=float16", "empty", "rank>=3",
-             "index_dtype=int32", "numel>3072"},
+             "index_dtype=int32", "numel>3072", *(f"route={name}" for name in FURTHER.keys() - WITHOUT_GRADIENT - {DROPPING})},
     when=lambda case: has_gradient(case) and case.route != DROPPING,
 )  # fmt: skip
 def gradient_routes_give_same_weight_gradient(case: LookupCase, out: Outcome) -> Finding:
