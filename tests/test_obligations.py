@@ -42,6 +42,7 @@ ONLY_IN_REGIONS = {
     "invalid_bag_calls_raise": ["mistake=limited_offsets_from_one", "mistake=limited_padding_behind_the_table",
                              "mistake=limited_weighted_mean", "mistake=padding_zero_of_no_rows"],
     "bag_sum_and_mean_reduce_weighted_rows": ["entry=nested"],
+    "gradient_routes_give_same_weight_gradient": ["route=checkpointed_with_one_twice"],
     "vector_to_parameters_copies": [APPLIES],
     "lr_scheduler_does_not_modify_loaded_state_dict": [
         *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups"),

@@ -229,6 +229,25 @@ WRONG: list[tuple[Any, str, str]] = [
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
     (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),
 ]
+
+
+class ReshapesNothing(Padded):
+    """Can't tell what -1 stands for where there are no tokens, and nor can torch in a double backward pass."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return super().forward(indices.reshape(-1)).reshape(*indices.shape, -1)
+
+
+def test_what_is_known_of_torch_excuses_nothing_that_a_layer_raises_itself() -> None:
+    laws = ["gradient_is_accepted"]
+    known = {name for verdict in embcheck.check(Padded, laws=laws) for name in verdict.entries}
+    assert "double-backward-empty" in known
+    with pytest.raises(LawViolated) as caught:
+        embcheck.check(ReshapesNothing, laws=laws)
+    told = [(verdict.entries, example.kind) for verdict in caught.value.verdicts for example in verdict.counterexamples]
+    assert told == [({}, "raised RuntimeError in the subject")]
+
+
 #: What was said falsely, or in words of embcheck's own.
 NEVER = ("a sign of zero", "twice", "no observation", "oracle", "seen[", "AttributeError", "UNKNOWN")
 

@@ -174,6 +174,10 @@ def ended(symptom: str, words: str = "") -> Difference:
     return Difference(symptom, "error", words, None, words)
 
 
+#: What is said of the kind of a difference that a subject raised itself.
+OF_SUBJECT = " in the subject"
+
+
 def accepts(case: Axes, out: Outcome) -> Finding:
     """Nothing is raised, and no setting is left changed; the latter holds where something must be raised, too."""
     for name, (now, before) in out.settings.items():
@@ -189,7 +193,15 @@ def accepts(case: Axes, out: Outcome) -> Finding:
     words = raised = f"raised {type(out.error).__name__}: {text[:160]}"
     if subject_of(case) and "does not require grad and does not have a grad_fn" in text:
         words = f"your layer's table got no gradient: what the layer returned does not require grad ({raised})"
-    return Difference(f"raised {type(out.error).__name__}", "error", raised, None, words)
+    # What the ledger knows of torch excuses nothing that a subject raises itself.
+    own = OF_SUBJECT if subject_of(case) and _raised_by_subject(out.error) else ""
+    return Difference(f"raised {type(out.error).__name__}{own}", "error", raised, None, words)
+
+
+def _raised_by_subject(error: BaseException) -> bool:
+    """Whether an error was raised in a module that is neither torch's nor embcheck's."""
+    module = str(vars(error).get("raised_in", ""))
+    return module.partition(".")[0] not in ("", "torch", "embcheck")
 
 
 def source_of(law: Law) -> str:

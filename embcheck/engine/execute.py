@@ -7,6 +7,7 @@ what was written, and where, is read from the buffer itself and not through the 
 from __future__ import annotations
 
 import io
+import traceback
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -139,11 +140,13 @@ def lost(out: Outcome) -> bool:
 
 
 def released(error: BaseException) -> BaseException:
-    """The error without the frames in which it was raised: what they hold ends now, in its order.
+    """The error without the frames in which it was raised: what they hold ends now, in its order.  It keeps the module's name.
 
     A checkpoint that raises leaves its hooks for saved tensors in force until its generator is collected (torch ≤ 2.11): kept
     alive by a traceback, they would be in force in later cases.
     """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    vars(error)["raised_in"] = frames[-1].f_globals.get("__name__", "") if frames else ""
     part: BaseException | None = error
     while part is not None:
         part.__traceback__ = None

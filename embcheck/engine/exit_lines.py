@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.axes import Input
+from embcheck.core.law import OF_SUBJECT
 from embcheck.core.layout import view_of
 from embcheck.core.outcome import AROUND
 from embcheck.core.result import Difference
@@ -124,10 +125,11 @@ def call_and_exit(call: str, inputs: Mapping[str, Input], found: Difference, ref
 
 def _raises(call: str, found: Difference) -> list[str]:
     """Nothing is to be raised."""
-    name = found.kind.removeprefix("raised ") if found.kind.startswith("raised ") else "RuntimeError"
+    kind = found.kind.removesuffix(OF_SUBJECT)
+    name = kind.removeprefix("raised ") if kind.startswith("raised ") else "RuntimeError"
     words = str(found.got)
-    spaced = found.kind == "does not compile"
-    message = words if spaced else words.removeprefix(f"{found.kind}: ").removeprefix(f"{found.kind}:")
+    spaced = kind == "does not compile"
+    message = words if spaced else words.removeprefix(f"{kind}: ").removeprefix(f"{kind}:")
     return [
         "try:",
         f"    {call}",
