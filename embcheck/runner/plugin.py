@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,12 +206,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
 
-#: Engines, those of the longest items first: what comes last is short, so that no worker waits long for another at the end.
-_TURNS = {"product": 0, "random": 1, "scope": 2}
+def _turn(profile: str, test: pytest.Item) -> int:
+    """Where a test's engine stands, those of the longest items first: what comes last is short, so that no worker waits long for
+    another at the end.  Of what is enumerated whole, the scope is longest."""
+    from embcheck.core.item import PROFILES
 
-
-def _turn(test: pytest.Item) -> int:
-    return _TURNS.get(getattr(getattr(test, "function", None), "engine", ""), len(_TURNS))
+    turns = ("product", "random", "scope") if PROFILES[profile].sparing else ("scope", "product", "random")
+    engine = getattr(getattr(test, "function", None), "engine", None)
+    return turns.index(engine) if engine in turns else len(turns)
 
 
 @pytest.hookimpl(trylast=True)
@@ -219,7 +222,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     each family.  What is to run is noted, so that what does not run is missed."""
     from embcheck.core.accounting import Selection
 
-    items.sort(key=_turn)
+    items.sort(key=partial(_turn, settings_of(config).profile))
     selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
     if text:
