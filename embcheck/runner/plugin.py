@@ -206,14 +206,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
 
 
-def _turn(profile: str, test: pytest.Item) -> int:
-    """Where a test's engine stands, those of the longest items first: what comes last is short, so that no worker waits long for
-    another at the end.  Of what is enumerated whole, the scope is longest."""
-    from embcheck.core.item import PROFILES
-
-    turns = ("product", "random", "scope") if PROFILES[profile].sparing else ("scope", "product", "random")
+def _turn(engines: tuple[str, ...], test: pytest.Item) -> int:
+    """Where a test's engine stands among these; what is of none comes last."""
     engine = getattr(getattr(test, "function", None), "engine", None)
-    return turns.index(engine) if engine in turns else len(turns)
+    return engines.index(engine) if engine in engines else len(engines)
 
 
 @pytest.hookimpl(trylast=True)
@@ -221,8 +217,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The longest items come first.  Leaves this shard's share: every N-th of what was selected, so that every shard has some of
     each family.  What is to run is noted, so that what does not run is missed."""
     from embcheck.core.accounting import Selection
+    from embcheck.core.item import PROFILES
 
-    items.sort(key=partial(_turn, settings_of(config).profile))
+    # What comes last is short, so that no worker waits long for another.  Of what is enumerated whole, the scope is longest.
+    sparing = PROFILES[settings_of(config).profile].sparing
+    items.sort(key=partial(_turn, ("product", "random", "scope") if sparing else ("scope", "product", "random")))
     selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
     if text:
