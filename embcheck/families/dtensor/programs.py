@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +27,8 @@ Make = Callable[[Any, Tensor, Any, dict[str, Any]], tuple[Any, ...]]
 #: What is done with what was looked up: ``use(rows, another lookup, the table)``.
 Use = Callable[[Tensor, Callable[[], Tensor], Tensor], Tensor]
 
-#: Seconds that those below have once one has failed.
-GRACE = 1.0
+#: Seconds that those below have at most once one has failed, and between two looks whether they wait in vain.
+GRACE, LOOK = 1.0, 0.025
 #: How it begins where ranks make no process group.
 APART = "the ranks can't reach each other"
 
@@ -88,20 +89,40 @@ def gathered(pipes: list[Any], processes: list[Any]) -> list[tuple[Any, BaseExce
     answers: dict[int, tuple[Any, BaseException | None]] = {}
     asked = range(len(pipes))
     end: float | None = None  # the clock does not tell whether they hang: who waits for this process does
+    before: list[str] = []
     while (waiting := [rank for rank in asked if rank not in answers]) and (end is None or time.monotonic() < end):
         signs = [sign for rank in waiting for sign in (pipes[rank], processes[rank].sentinel)]
-        ready = connection.wait(signs, None if end is None else max(end - time.monotonic(), 0.0))
+        ready = connection.wait(signs, None if end is None else LOOK)
         for rank in waiting:
             if pipes[rank].poll():
                 answers[rank] = torch.load(io.BytesIO(pipes[rank].recv_bytes()), weights_only=False)
             elif processes[rank].sentinel in ready:
                 processes[rank].join(GRACE)  # until then it has no exit code
                 answers[rank] = None, RuntimeError(f"a rank died, with exit code {processes[rank].exitcode}")
+        if end is not None and not ready:
+            now = asleep([process for rank, process in enumerate(processes) if rank not in answers])
+            if now and now == before:
+                break
+            before = now
         failed = [rank for rank, (_, error) in answers.items() if error is not None]
         if end is None and failed:
             end = time.monotonic() + GRACE
         asked = range(min(failed, default=len(pipes)))
     return [answers[rank] for rank in sorted(answers)]
+
+
+def asleep(processes: list[Any]) -> list[str]:
+    """How often the main thread of each process went to sleep, as /proc tells it: if that stays, they wait for each other.  Empty
+    while one of their threads runs or is about to, and where the system does not tell."""
+    try:
+        for process in processes:
+            for thread in Path(f"/proc/{process.pid}/task").iterdir():
+                if "\nState:\tS" not in (thread / "status").read_text():
+                    return []
+        mains = [Path(f"/proc/{process.pid}/status").read_text() for process in processes]
+    except OSError:
+        return []
+    return [told.partition("\nvoluntary_ctxt_switches:")[2] for told in mains]
 
 
 def spread(given: Tensor, mesh: Any, place: Any) -> Any:
