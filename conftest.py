@@ -1,9 +1,10 @@
-"""Makes the laws of this checkout importable as ``properties``, wherever pytest is started, and adds the option ``--full``."""
+"""Makes the laws of this checkout importable as ``properties``, adds the option ``--full``, and says how many workers there are."""
 
 from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Run the tests of embcheck whole where they otherwise run a sample (tests/README.md).",
     )
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are processors: a test that waits for a process which it started leaves its own idle."""
+    return (yield) + 1
 
 
 def pytest_collection_finish() -> None:

@@ -45,7 +45,8 @@ def explain(
     for entry in entries:
         where = "" if entry.mode == "*" else f" (in {entry.mode})"
         out.print(f"           {entry.name}{where}: {entry.reason}", markup=False)
-        out.print(f"             excuses {entry.region}", style="dim", markup=False, highlight=False)
+        what = "every difference" if entry.kind == "*" else f"a difference of kind {entry.kind}"
+        out.print(f"             excuses {what}; cases: {entry.region}", style="dim", markup=False, highlight=False)
     out.print(f"\n{inspect.getsource(inspect.unwrap(found.judge)).rstrip()}", markup=False)
 
 

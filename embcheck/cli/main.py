@@ -39,6 +39,13 @@ class Commands(TyperGroup):
     def list_commands(self, context: Any) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(self, context: Any, arguments: list[str]) -> Any:
+        if arguments[0] not in COMMANDS:
+            from embcheck.core.facts import closest
+
+            refuse(f"no command {arguments[0]!r}; {closest(arguments[0], COMMANDS) or 'see `embcheck --help`'}")
+        return super().resolve_command(context, arguments)
+
     def get_command(self, context: Any, name: str) -> Any:
         if name not in COMMANDS:
             return None

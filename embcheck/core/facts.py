@@ -117,5 +117,5 @@ def require(names: Iterable[str], known: Collection[str], place: str) -> None:
 
 def closest(name: str, known: Iterable[str]) -> str:
     """What a name may have been meant for, as a question; empty if nothing is close."""
-    found = difflib.get_close_matches(name, list(known), 3)
+    found = difflib.get_close_matches(name, dict.fromkeys(known), 3)
     return f"did you mean {' or '.join(found)}?" if found else ""

@@ -118,7 +118,7 @@ class Family:
     def __post_init__(self) -> None:
         FAMILIES[self.name] = self
         says = "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay."
-        self.law(says, source="the function's documentation", metadata=True)(accepts)
+        self.law(says, source="the documentation of what is called", metadata=True)(accepts)
 
     def law(
         self,

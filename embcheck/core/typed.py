@@ -119,14 +119,14 @@ def _either(hints: tuple[Any, ...], data: Any) -> Any:
 
 def _object(kind: Any, parts: dict[str, Any], needed: list[str], data: Any) -> Any:
     _expect(isinstance(data, dict), "an object", data)
-    for name in needed:
-        if name not in data:
-            raise Malformed(f"{name} is missing")
     closed = is_dataclass(kind)
-    for name in data:
+    for name in data:  # first, for what is missing may be misspelt
         if closed and name not in parts:
             hint = closest(name, parts)
             raise Malformed(f"there is no field {visible(name)}" + (f"; {hint}" if hint else ""))
+    for name in needed:
+        if name not in data:
+            raise Malformed(f"{name} is missing")
     made = {visible(name): _named(name, parts.get(name, Any), value) for name, value in data.items()}
     return kind(**made) if closed else made
 

@@ -79,7 +79,8 @@ def _departs(example: Counterexample) -> str:
 
 
 def _known(example: Counterexample) -> str:
-    nearest = f"; the nearest is {example.resembles}" if example.resembles else ", and none speaks of this law"
+    none = f", and none speaks of this law of {example.subject}"
+    nearest = f"; the nearest is {example.resembles}" if example.resembles else none
     return f"no entry of the ledger covers it{nearest}"
 
 

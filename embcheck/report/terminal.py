@@ -5,6 +5,7 @@ With ``-q`` there are the failures and the last line alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ _NAMED = 4
 
 
 def law_table(verdicts: Iterable[Verdict]) -> Table:
-    """A row for each law: its status over all modes, the cases of each engine, the worst error/bound ratio."""
+    """A row for each law: its status over all modes, the cases of all engines, the worst error/bound ratio; below it the
+    ledger entries that excuse cases of it."""
     table = plain_table("law", "verdict", "modes", numbers=("cases", "known", "worst", "s"))
     for law, group in grouped(verdicts, lambda verdict: verdict.law).items():
         status = max(verdict.status for verdict in group)
@@ -101,6 +103,8 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
             f"{max(ratios):.2f}" if ratios else "exact",
             f"{sum(verdict.seconds for verdict in group):.1f}",
         )
+        for name, count in sum((Counter(verdict.entries) for verdict in group), Counter()).items():
+            table.add_row(Text(f"  {name}", "dim"), "", "", "", f"{count:,}")
     return table
 
 

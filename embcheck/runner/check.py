@@ -67,9 +67,9 @@ def check(
     verdicts: list[Verdict] = []
     for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
         verdicts += found
-        _raise_for(subject, list(merge_all(verdicts).values()))
+        _raise_for(subject, list(merge_all(verdicts).values()), profile, seed)
     settled = unjudged(list(merge_all(verdicts).values()))
-    _raise_for(subject, settled)
+    _raise_for(subject, settled, profile, seed)
     return settled
 
 
@@ -148,7 +148,7 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
             reasons = [reason for verdict in known[name] for reason in verdict.reasons]
             if all(verdict.status == Status.NOT_APPLICABLE for verdict in known[name]):
                 pytest.skip("; ".join(reasons) or "no case of this subject")
-            _raise_for(subject, known[name])
+            _raise_for(subject, known[name], profile, seed)
 
         return law
 
@@ -158,7 +158,7 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
     return pytest.mark.parametrize("law", [pytest.param(one(name), id=name) for name in names])
 
 
-def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
+def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: int) -> None:
     __tracebackhide__ = True
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if not bad:
@@ -169,6 +169,10 @@ def _raise_for(subject: Factory, verdicts: list[Verdict]) -> None:
     for verdict in bad:
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
+    if "<" not in name_of(subject) and not name_of(subject).startswith("__main__:"):  # it can be imported
+        shown.append(
+            f"scripts and replays: embcheck run --subject {name_of(subject)} --profile {profile} --seed {seed}"
+        )
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     head = (

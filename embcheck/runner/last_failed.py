@@ -19,6 +19,7 @@ import pytest
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.replay_state import ERROR, EXIT_CODES, FIXED
 from embcheck.record.store import forget, kept_in, store_of
+from embcheck.record.totals import counted
 
 
 class Answer(NamedTuple):
@@ -77,7 +78,10 @@ class LastFailed:
             return
         answers = []
         jobs = getattr(session.config.option, "numprocesses", None) or 1
-        for answer in retried(store_of(self.session.settings.report), int(jobs)):
+        store = store_of(self.session.settings.report)
+        if kept := kept_in(store):
+            self.session.tell(f"{counted(len(kept), 'kept failure')}, tried before anything else")
+        for answer in retried(store, int(jobs)):
             answers.append(answer)
             self.session.tell(answer.line)
         self.session.kept = still(answers)

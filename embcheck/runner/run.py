@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
@@ -83,7 +84,8 @@ class Settings:
             load_modes()
             for name in self.modes.split(","):
                 if name not in MODES:
-                    raise UsageError(f"no mode {name!r}; there are all, {', '.join(MODES)}")
+                    all_of_them = f"there are all, {', '.join(MODES)}"
+                    raise UsageError(f"no mode {name!r}; {closest(name, MODES) or all_of_them}")
         if self.shard:
             shard_of(self.shard)
         return self

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import pathlib
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -116,10 +116,10 @@ def asleep(processes: list[Any]) -> list[str]:
     while one of their threads runs or is about to, and where the system does not tell."""
     try:
         for process in processes:
-            for thread in Path(f"/proc/{process.pid}/task").iterdir():
+            for thread in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
                 if "\nState:\tS" not in (thread / "status").read_text():
                     return []
-        mains = [Path(f"/proc/{process.pid}/status").read_text() for process in processes]
+        mains = [pathlib.Path(f"/proc/{process.pid}/status").read_text() for process in processes]
     except OSError:
         return []
     return [told.partition("\nvoluntary_ctxt_switches:")[2] for told in mains]
