@@ -63,16 +63,18 @@ class Difference:
             yield self
             return
         got, expected, differ, place, beside = self.elements
-        sort = self.kind.partition(":")[0]
-        places = np.argwhere(differ)
-        kinds = np.array(
-            [kind_of(sort, *pair) for pair in zip(got[differ].tolist(), expected[differ].tolist(), strict=True)]
-        )
-        for kind in dict.fromkeys(kinds.tolist()):
-            mask, where = np.zeros_like(differ), places[kinds == kind]
+        places, found, due = np.argwhere(differ), got[differ], expected[differ]
+        # Elements of one code have one kind: a tensor may have thousands, and `kind_of` asks a pair at a time.
+        code = (found != found) + 2 * ((found == np.inf) | (found == -np.inf)) + 4 * (found == 0) + 8 * (due != due)
+        alike: dict[str, Any] = {}
+        for at in sorted(np.unique(code, return_index=True)[1]):
+            kind = kind_of(self.kind.partition(":")[0], found[at].item(), due[at].item())
+            alike[kind] = alike.get(kind, False) | (code == code[at])
+        for kind, of_kind in alike.items():
+            mask, where = np.zeros_like(differ), places[of_kind]
             mask[tuple(where.T)] = True
             first = tuple(map(int, where[0]))
-            changes = {"kind": kind, "elements": self.elements._replace(differ=mask), "others": ()}
+            changes: dict[str, Any] = {"kind": kind, "elements": self.elements._replace(differ=mask), "others": ()}
             if kind != self.kind:
                 at = f"[{', '.join(map(str, first))}]" if first else ""
                 changes |= {"path": place + at, "beside": beside and beside + at}
