@@ -150,7 +150,8 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
     @cached_property
     def _sent(self) -> tuple[Floats, Array]:
         values, stored = _sent(self)
-        return shared(values, self._upstream_laid), shared(stored, self._upstream_laid)
+        laid = self._upstream_laid
+        return shared(values, laid, self.shape), shared(stored, laid, self.shape)
 
     @property
     def weight_input(self) -> Input:

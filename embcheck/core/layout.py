@@ -44,6 +44,9 @@ MATRICES_TRANSPOSED = "matrices_transposed"
 #: a sum over tokens; and a table that does not learn, in cases that are aimed.
 SHARED = ("equal_columns", "equal_rows")
 UPSTREAM_LAYOUTS = (*LAYOUTS, *SHARED)
+#: A gradient of stride 0 from token to token of a sequence, the last axis of tokens, as behind a sum over each sequence.  For
+#: landmarks alone.
+EQUAL_IN_SEQUENCE = "equal_in_sequence"
 
 
 class View(NamedTuple):
@@ -98,8 +101,12 @@ def preserved_strides(strides: tuple[int, ...], shape: tuple[int, ...]) -> tuple
     return tuple(result)
 
 
-def shared(values: npt.NDArray[S], layout: str) -> npt.NDArray[S]:
-    """The values, or their storage, that a tensor of that layout can hold, from rows of any: shape ``(…, D)``."""
+def shared(values: npt.NDArray[S], layout: str, tokens: tuple[int, ...] = ()) -> npt.NDArray[S]:
+    """The values, or their storage, that a tensor of that layout can hold, from rows of any: shape ``(…, D)``; those of tokens
+    of a shape lie one after the other."""
+    if layout == EQUAL_IN_SEQUENCE:
+        rows = values.reshape(*tokens, values.shape[-1])
+        return np.broadcast_to(rows[..., :1, :], rows.shape).reshape(values.shape)
     if not values.size or layout not in SHARED:
         return values
     first = values[..., :1] if layout == "equal_columns" else values[:1]
@@ -111,7 +118,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED` or `MATRICES_TRANSPOSED`.
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor one that has a name of its own.
     """
     offset = GUARD
     match layout:
@@ -144,12 +151,14 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             strides = (*row_major(shape[:-1]), 0)[: len(shape)]
         case "equal_rows":
             strides = (*(0,) * len(shape[:-1]), 1)[: len(shape)]
+        case "equal_in_sequence":
+            *outer, width = row_major((*shape[:-2], shape[-1]))
+            strides = (*outer, 0, width)
         case "far_rows" | "farther_rows":
             strides = row_major(shape, pitch=1 << (15 if layout == "far_rows" else 16))
         case _:
-            raise KeyError(
-                f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, CROWDED, MATRICES_TRANSPOSED))}"
-            )
+            others = (CROWDED, MATRICES_TRANSPOSED, EQUAL_IN_SEQUENCE)
+            raise KeyError(f"no layout {layout!r}; there are {', '.join((*UPSTREAM_LAYOUTS, *FAR, *others))}")
     reach = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True)) if math.prod(shape) else 0
     return View(offset + reach + 1 + GUARD, shape, strides, offset)
 

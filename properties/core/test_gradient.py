@@ -69,7 +69,8 @@ def who_arrived(case: LookupCase) -> Any:
              "numel>32768 & padding_hit", "embedding_dim>128", "dtype=bfloat16", "dtype=float16",
              "dtype=float64", "rank>=4", "negative_padding", "all_padding",
              "upstream_layout=expanded & embedding_dim>32 & repeated", "upstream_layout=equal_rows & embedding_dim>32 & repeated",
-             "upstream_layout=equal_columns & embedding_dim>32 & repeated", "upstream_layout=expanded & numel>1000"},
+             "upstream_layout=equal_columns & embedding_dim>32 & repeated", "upstream_layout=expanded & numel>1000",
+             "upstream_layout=equal_in_sequence"},
     when=has_weight_grad,
 )  # fmt: skip
 def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:

@@ -29,6 +29,15 @@ def quantized_output_is_within_half_a_step(case: QuantizedCase, out: Outcome) ->
 
 
 @narrow.law(
+    "A table that is packed for the quantized kernels unpacks within half a quantization step per row.",
+    source="torch.ops.quantized.embedding_bag_byte_prepack, embedding_bag_4bit_prepack",
+    must_cover={"bits=8", "bits=4", "embedding_dim=1"},
+)
+def packed_table_unpacks_within_half_a_step(case: QuantizedCase, out: Outcome) -> Finding:
+    return within(out.unpacked, *case.table)
+
+
+@narrow.law(
     "The quantized output has one float32 vector of size embedding_dim per index or bag.",
     source="torch.nn.Embedding, torch.nn.EmbeddingBag: Shape",
     metadata=True,

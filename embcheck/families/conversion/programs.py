@@ -7,6 +7,7 @@ holds the first three.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -108,6 +109,8 @@ def learned(
     """What the target gives, and what its backward passes leave, ``together`` with the source's."""
     if x is None:
         x = torch.nn.functional.one_hot(other.long(), source.weight.shape[0]).to(source.weight.dtype)
+    if autocast:
+        broken_off(leaf, call, x)
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
@@ -130,6 +133,17 @@ def learned(
         "version_kept": source.weight._version == version,
         "source_value": source(other).detach().clone(),
     }
+
+
+def broken_off(leaf: Tensor, call: Call, x: Tensor) -> None:
+    """A block of autocast that an exception ends while the weight is another: nothing of it stays."""
+    with torch.no_grad():
+        leaf.neg_()
+    with contextlib.suppress(InterruptedError), torch.autocast(x.device.type, dtype=torch.bfloat16):
+        call(x)
+        raise InterruptedError
+    with torch.no_grad():
+        leaf.neg_()
 
 
 def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:

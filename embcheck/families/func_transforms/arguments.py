@@ -216,13 +216,17 @@ def stacked_layers(look: Look, at: At) -> Seen:
         return torch.func.functional_call(layers[0], (given, buffers), (tokens,))
 
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
-    own = all(agree(at, layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
     stacked = list(parameters) == ["weight", "beside"] and all(each.is_leaf for each in parameters.values())
     for k, table in enumerate(tables):
         stacked = (
             stacked and torch.equal(parameters["weight"][k], table) and torch.equal(parameters["beside"][k], -table)
         )
     learn = all(each.requires_grad for each in parameters.values())
+    alone, _ = torch.func.stack_module_state(layers[:1])
+    with torch.no_grad():
+        for each in (*parameters.values(), *alone.values()):
+            each.fill_(7)  # which changes no layer
+    own = all(agree(at, layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
     return {"result": result, "agrees": own and stacked and learn}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
-from embcheck.core.layout import SHARED, UPSTREAM_LAYOUTS
+from embcheck.core.layout import EQUAL_IN_SEQUENCE, SHARED, UPSTREAM_LAYOUTS
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.aimed import aimed_gradient
@@ -94,7 +94,7 @@ def repair(case: LookupCase) -> LookupCase | None:
 
 
 def fixed_cases() -> Iterator[LookupCase]:
-    """Those of a lookup, and upstream gradients of strides 0, as sums have, of many columns or tokens."""
+    """Those of a lookup, and upstream gradients of strides 0, as sums have, of many columns or tokens, or of sequences."""
     yield from cases.fixed_cases()
     sizes = ((33, 17), (129, 257), (3, 1001))
     for seed, (layout, (width, numel)) in enumerate(itertools.product(("expanded", *SHARED), sizes)):
@@ -104,6 +104,12 @@ def fixed_cases() -> Iterator[LookupCase]:
                 5, width, "unequal", ((numel,), (numel, 1))[k % 2], (None, 1, 0)[k % 3], scale_grad_by_freq=k % 4 == 1,
                 sparse=k % 4 == 3, dtype=dtype, upstream_layout=layout, upstream="code" if layout in SHARED else "ones", seed=k,
             )  # fmt: skip
+
+    for k, (shape, dtype) in enumerate(itertools.product(((4, 3), (3, 2, 4)), FORMATS)):
+        yield LookupCase(
+            5, (3, 33)[k % 2], "unequal", shape, (None, 1, 0)[k % 3], scale_grad_by_freq=k % 4 == 1, sparse=k % 4 == 3,
+            dtype=dtype, upstream_layout=EQUAL_IN_SEQUENCE, upstream="code", seed=k,
+        )  # fmt: skip
 
 
 def refused(case: LookupCase) -> bool:

@@ -6,6 +6,7 @@ from concurrent import futures
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
@@ -160,6 +161,23 @@ def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     finally:
         torch.use_deterministic_algorithms(False)
     return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def symbolically_traced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    value = torch.fx.symbolic_trace(call if isinstance(call, torch.nn.Module) else lambda tokens: call(tokens))(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def through_double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # The derivative by the upstream gradient looks rows up of what the gradient is multiplied with.
+    sent, other = upstream.clone().requires_grad_(), leaf.detach().clone().requires_grad_()
+    (grad,) = torch.autograd.grad(call(indices), leaf, sent, create_graph=True)
+    (rows,) = torch.autograd.grad(grad, sent, other, create_graph=True)
+    rows.backward(upstream)
+    return {"weight_grad": other.grad}
 
 
 # -- what must raise -------------------------------------------------------------------------------------------------

@@ -43,6 +43,11 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "preset_zeros"
+    if case.route == "through_double_backward":  # which scales by no frequency, and is of dense gradients
+        changes |= {"sparse": False, "scale_grad_by_freq": False}
+        changes |= {} if case.numel else {"route": "preset_zeros"}
+    if case.route == "symbolically_traced" and case.entry == "functional_call":
+        changes["entry"] = "functional"  # the module that is called is none of the traced function's
     if case.route == DROPPING:
         changes |= {"upstream": "code", "scale_grad_by_freq": False}
         changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}

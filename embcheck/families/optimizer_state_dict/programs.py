@@ -123,8 +123,16 @@ def compared(run: Run, giver: Run) -> dict[str, Any]:
         "loaded_kinds": kinds,
         "loaded_state": values,
         "strays": sum(not any(key is p for p in run[1]) for key in run[2].state),
-        "shared": len(mine) - len(set(mine)) + len(set(mine) & set(theirs)),
+        "shared": len(mine) - len(set(mine)) + len(set(mine) & set(theirs)) + rates_shared(),
     }
+
+
+def rates_shared() -> bool:
+    """Whether the learning rate, a tensor, of an optimizer that loaded another's state is the other's."""
+    one, other = (torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=torch.tensor(0.5)) for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    mine, theirs = (each.param_groups[0]["lr"].data_ptr() for each in (other, one))
+    return bool(mine == theirs)
 
 
 def options_of(asked: dict[str, Any] | None) -> Any:

@@ -104,15 +104,21 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
         return fed
 
     @property
-    def rows(self) -> Expected:
-        """The rows that are looked up and how far each element may be off, shape ``(numel, D)``."""
+    def table(self) -> Expected:
+        """The table and how far each element may be off, shape ``(V, D)``."""
         table = self.lookup.weight_values
         low, high = table.min(1, initial=np.inf), table.max(1, initial=-np.inf)
         size = np.abs(table).max(1, initial=0.0)
         stored = 2.0**-22 if self.bits == 8 else 2.0**-10
         step = np.where(high > low, high - low, 0.0) / (2**self.bits - 1)
         off = step / 2 * (1 + 2.0**-10) + 3 * stored * size + 2.0**-24
-        return table[self.lookup.tokens], np.broadcast_to(off[:, None], table.shape)[self.lookup.tokens]
+        return table, np.broadcast_to(off[:, None], table.shape)
+
+    @property
+    def rows(self) -> Expected:
+        """The rows that are looked up and how far each element may be off, shape ``(numel, D)``."""
+        value, off = self.table
+        return value[self.lookup.tokens], off[self.lookup.tokens]
 
     @property
     def expected(self) -> Expected:
@@ -171,7 +177,15 @@ def quantized(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecated, in favour of another package
         narrow = from_float(plain, config)
-    return {"value": narrow(*given)}
+    return {"value": narrow(*given), "unpacked": unpacked(weight, bits)}
+
+
+def unpacked(weight: Tensor, bits: int) -> Tensor:
+    """The table in bytes of the kernels, and back."""
+    name = {8: "byte", 4: "4bit"}[bits]
+    pack, unpack = (getattr(torch.ops.quantized, f"embedding_bag_{name}_{end}") for end in ("prepack", "unpack"))
+    found: Tensor = unpack(pack(weight))
+    return found
 
 
 def from_float(plain: Module, config: Any) -> Module:
