@@ -46,6 +46,11 @@ changes[quantized.Embedding, "forward", "quantized_embedding"] = {
     "quantized_rows_come_in_one_axis: A quantized table's rows come one behind the other.": lambda call: call().reshape(-1),
 }  # fmt: skip
 
+changes[torch.ops.quantized, "embedding_bag_byte_unpack", "quantized_embedding"] = {
+    "bytes_unpack_to_zeros_in_constant_rows: A row whose entries are all equal unpacks to zeros.":
+        lambda call: (found := call()) * (found.amax(1, keepdim=True) > found.amin(1, keepdim=True)),
+}  # fmt: skip
+
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 
 
