@@ -76,7 +76,8 @@ def test_what_is_not_fixed_fails_the_run_and_is_in_every_report(store: Path) -> 
     made.tell = told.append
     config: Any = SimpleNamespace(config=SimpleNamespace(option=SimpleNamespace(collectonly=False, numprocesses=2)))
     last_failed.LastFailed(made).pytest_collection(config)
-    assert len(told) == len(ANSWERS)
+    assert told[0] == f"{len(ANSWERS)} kept failures, tried before anything else"
+    assert len(told) == 1 + len(ANSWERS)
     assert because(1, kept=["a"]) == "1 kept failure not fixed (a)"
     assert (ended(made).code, made.because) == (1, "5 kept failures not fixed (bbbbbb, cccccc, dddddd and 2 more)")
     assert json.loads((store.parent / "record.ndjson").read_text().splitlines()[-1])["kept"] == made.kept
