@@ -29,6 +29,17 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     return (yield) + 1
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers are forks of one process that has imported torch and the laws; a subject's own imports may start threads."""
+    starts = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if sys.platform.startswith("linux") and starts and not config.getoption("--embcheck-subject", ""):
+        from embcheck.runner.fork_server import ForkServer
+
+        server = ForkServer()
+        config.pluginmanager.register(server)
+        config.add_cleanup(server.__exit__)
+
+
 def pytest_collection_finish() -> None:
     """What torch, Hypothesis and the tests themselves are made of lives to the end: nobody need look for garbage in it."""
     gc.freeze()

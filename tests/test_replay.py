@@ -10,6 +10,7 @@ import torch
 from command import Command, Patch
 from test_evaluate import CASE, PADDING, ZERO
 
+from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here
 from embcheck.core.replay_state import ERROR, FAILED, FIXED, Replayed
 from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Raised, Unreachable, Violated
@@ -89,6 +90,12 @@ def test_a_replay_of_what_is_not_here_is_an_error(fields: dict[str, str], words:
     found = replay({**RECORD, **fields})
     assert found.state == ERROR
     assert words in found.words
+
+
+def test_a_replay_where_the_subject_is_not_says_so(monkeypatch: Patch) -> None:
+    monkeypatch.setenv(VARIABLE, "nowhere:Layer")
+    found = replay(RECORD)
+    assert found == (ERROR, "subject 'nowhere:Layer': no module 'nowhere'; replay it where that can be imported")
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def _departs(example: Counterexample) -> str:
 
 
 def _known(example: Counterexample) -> str:
-    none = f", and none speaks of this law of {example.subject}"
+    none = f", and none of those about {example.subject} speaks of this law"
     nearest = f"; the nearest is {example.resembles}" if example.resembles else none
     return f"no entry of the ledger covers it{nearest}"
 

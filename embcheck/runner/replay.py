@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from embcheck.core.axes import parse
+from embcheck.core.declaration import SubjectError
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.machine import here
 from embcheck.core.replay_state import ERROR, Replayed, failed, fixed
@@ -30,6 +31,8 @@ def replay(record: Mapping[str, Any]) -> Replayed:
         family, mode, law, case = _found(record)
     except UsageError as error:
         return Replayed(ERROR, str(error))
+    except SubjectError as error:
+        return Replayed(ERROR, f"{error}; replay it where that can be imported")
     except (KeyError, ValueError, StopIteration) as error:
         return Replayed(ERROR, f"this version of embcheck has no {error}")
     reason = family.absent or mode.lacking()
