@@ -150,7 +150,7 @@ def half_precision_bag_sum_is_rounded_once(case: BagCase, out: Outcome) -> Findi
     source="nn.EmbeddingBag: mode, padding_idx; Shape",
     must_cover={"empty", "no_bags", "empty_first", "empty_middle", "empty_last", "padding_bag", "padding_hit", "batch",
              "include_last_offset", "trailed", "numel>3072", "dtype=float16", "dtype=bfloat16", "dtype=float64",
-             "values=special", "values=poisoned"},
+             "values=special", "values=poisoned", "values=near & dtype=float64", "values=near & dtype=float32"},
     when=is_maximum,
 )  # fmt: skip
 def bag_max_is_columnwise_maximum(case: BagCase, out: Outcome) -> Finding:

@@ -28,7 +28,7 @@ STRAYS = ("stray_-1", "stray_V", "stray_V+1", "stray_-V", "stray_2V", "stray_2^3
 LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS[:-1])  # a kernel that reads so far behind crashes
 
 #: Values of a table that are put over others.
-_PUT_OVER = ("special", "poisoned", "vast")
+_PUT_OVER = ("special", "poisoned", "vast", "near")
 
 
 class _BagAxes(NamedTuple):
@@ -136,7 +136,7 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
 
         ``special`` has NaN, infinities and zeros of both signs among its elements, ``poisoned`` NaN and infinities in
         the rows that no bag reduces, padding and trailing ones included, ``vast`` such numbers that the sum of any two of
-        a column, whose signs are equal, is beyond the format.
+        a column, whose signs are equal, is beyond the format, ``near`` numbers from 1 on that are next to each other.
         """
         stored = self.lookup.weight_stored
         if self.values not in _PUT_OVER or not stored.size:
@@ -146,6 +146,9 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
             code = stream.words(stream.derive("vast", self.seed % 64), values.size).reshape(values.shape)
             half = 2.0**self.format.emax * (1 + 0.25 * (code % np.uint64(3)).astype(np.float64))
             return self.format.encode(np.where(code[0] >> np.uint64(63), -half, half))
+        if self.values == "near":
+            code = stream.words(stream.derive("near", self.seed % 64), values.size).reshape(values.shape)
+            return self.format.encode(1 + 2 * self.format.unit_roundoff * (code % np.uint64(8)).astype(np.float64))
         if self.values == "poisoned":
             absent = np.ones(self.num_embeddings, np.bool_)
             absent[self.tokens[: self.numel][self.kept]] = False

@@ -178,6 +178,11 @@ def fixed_cases() -> Iterator[BagCase]:
         # Numbers that fill their format: what is narrowed on the way shows.
         yield BagCase(4, width, mode, 6, "unequal", weights="real" if mode == "sum" else None, learns="both", values="real",
                       upstream="real", dtype=dtype)  # fmt: skip
+    for seed, (dtype, batch) in enumerate(itertools.product(FORMATS, (False, True))):
+        # Numbers that a narrower format can't tell apart.
+        yield BagCase(
+            5, 17, "max", 8, "fours", batch, indices="uniform", learns="table", values="near", dtype=dtype, seed=seed
+        )
     for history, mode in itertools.product(BAG_HISTORIES, MODES):
         # What is kept between calls is kept most easily where nothing learns.
         yield BagCase(5, 2, mode, 6, "unequal", history=history, learns="none", indices="uniform")

@@ -47,6 +47,7 @@ _RULES: tuple[Rule, ...] = (
     # Only of half precision are sums computed in more digits.
     (lambda c: c.values == "vast" and (c.mode, c.dtype) == ("mean", "float16"), {"trailing": 0}),
     (lambda c: c.values == "vast" and (c.mode, c.dtype) != ("mean", "float16"), {"values": "fingerprint"}),
+    (lambda c: c.values == "near" and c.mode != "max", {"values": "real"}),
     (lambda c: c.mode == "max", {"scale_grad_by_freq": False, "sparse": False}),
     (lambda c: c.mode == "max" and c.upstream == "special", {"upstream": "code"}),  # ties would spread it
     (lambda c: c.sparse and c.scale_grad_by_freq and c.learns != "none", {"sparse": False}),
