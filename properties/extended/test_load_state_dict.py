@@ -126,7 +126,7 @@ def loading_leaves_the_state_dict_metadata(case: LoadStateDictCase, out: Outcome
 @law(
     "Another shape or type raises; missing and unexpected keys raise unless strict=False.",
     source="nn.Module.load_state_dict: strict",
-    must_cover={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assign"},
+    must_cover={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assign", "of_none"},
     refusal=True,
 )
 def invalid_state_dicts_raise(case: LoadStateDictCase, out: Outcome) -> Finding:

@@ -26,8 +26,18 @@ FED = {"words.weight": "rows", "deep.0.weight": "columns", "deep.0.bias": "vecto
 #: Edits whose result has another shape, or is no tensor: refused, strictly or not.
 MISSHAPEN = frozenset({"taller", "first", "scalar", "absent"})
 CASTS = {"double": "float64", "single": "float32", "short": "bfloat16"}
-#: Keys that are in no module, or of what is not persistent.
-EXTRAS = ("extra", "words.extra", "deep.1.weight", "scratch", "words2.weight", "words..weight", "module.words.weight")
+#: Keys of what is registered as None, and others that are in no module, or of what is not persistent.
+OF_NONE = ("words.bias", "deep.0.mask")
+EXTRAS = (
+    "extra",
+    "words.extra",
+    "deep.1.weight",
+    "scratch",
+    "words2.weight",
+    "words..weight",
+    "module.words.weight",
+    *OF_NONE,
+)
 
 
 class _LoadStateDictAxes(NamedTuple):
@@ -140,6 +150,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     def facts(self) -> dict[str, Any]:
         axes = {name: value for name, value in self.axes.items() if name not in ("missing", "extra")}
         told = {"refused": self.refused, "partial": bool(self.missing), "surplus": bool(self.extra)}
+        told["of_none"] = not set(OF_NONE).isdisjoint(self.extra)
         return axes | told
 
 

@@ -83,6 +83,8 @@ def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:
     model.words = nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight)
     model.deep = nn.Sequential(nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype))
     model.deep[0].bias = nn.Parameter(bias)
+    model.words.register_parameter("bias", None)
+    model.deep[0].register_buffer("mask", None)
     if tied:
         model.deep[0].weight = model.words.weight
     model.register_buffer("mean", torch.zeros(2, dtype=weight.dtype))
