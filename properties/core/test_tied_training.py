@@ -192,7 +192,7 @@ def iterates_to_the_end(case: TiedTrainingCase) -> bool:
     "The first step of LBFGS on a linear loss moves against the gradient.",
     source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
     when=lambda case: case.optimizer == "LBFGS" and iterates_to_the_end(case),
-    must_cover={"faint"},
+    must_cover={"faint", "sparse & uses=lookup"},
 )
 def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
     weight, bias = (part[0] for part in case.gradients)

@@ -104,7 +104,7 @@ def advance(
 
     if closure:
         with torch.no_grad():
-            result = optimizer.step(compute)
+            result = hooked_step(optimizer, compute)
         entry["returned"] = isinstance(result, Tensor) and (optimizer.__class__.__name__ == "LBFGS" or result is loss)
         entry["kept"] = True
     else:
@@ -118,6 +118,16 @@ def advance(
     entry["weight"], entry["laid"] = leaf.detach().clone(), leaf.stride()
     entry["bias"] = None if other is None else other.detach().clone()
     return entry
+
+
+def hooked_step(optimizer: Any, closure: Function) -> Any:
+    """What a step returns whose closure comes from the first of two hooks."""
+    first = optimizer.register_step_pre_hook(lambda _, args, kwargs: (args, {**kwargs, "closure": closure}))
+    second = optimizer.register_step_pre_hook(lambda _, args, kwargs: None)
+    result = optimizer.step()
+    first.remove()
+    second.remove()
+    return result
 
 
 def step(optimizer: Any, parameters: list[Any], before: list[Any]) -> dict[str, Any]:

@@ -193,6 +193,9 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
     for dtype, max_iter, bias in itertools.product(FORMATS, (1, 2, UNSET), (False, True)):
         # The first step of L-BFGS is bounded by one over all elements together, and by the learning rate.
         yield repair(TiedTrainingCase("LBFGS", steps=2, dtype=dtype, max_iter=max_iter, bias=bias, faint=True))
+    for seed, dtype in enumerate(FORMATS):
+        axes: dict[str, Any] = {"uses": "lookup", "sparse": True, "max_iter": 1, "dtype": dtype, "seed": seed}
+        yield repair(TiedTrainingCase("LBFGS", steps=2, **axes))
     for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
         if _adds_eps(name) and path in ("", *kind.flags):
             # The default in half precision, where it is zero, and rows that no token names.
