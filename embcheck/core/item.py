@@ -48,8 +48,8 @@ class Profile:
         return self.stride > 1
 
 
-#: Of the modes that compile and decompose one of so many of *gate*'s cases: some seconds of it.
-_SLICED = {"decompositions": 12, "aot_eager": 500}
+#: Of modes that decompose, tell shapes and compile one of so many of *gate*'s cases: some seconds of it.
+_SLICED = {"decompositions": 12, "meta": 48, "aot_eager": 500}
 _ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
     "quick": Profile("quick", 80, 2, 1, 0, 40, _ONCE, aimed=100, deck="quick", further=3),
