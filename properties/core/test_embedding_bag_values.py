@@ -316,7 +316,8 @@ def is_unread(case: BagCase, out: Outcome) -> bool:
     must_cover={
         f"mistake={name}" for name in (*OFFSET_MISTAKES, *STRAYS, *LATE_STRAYS, *BAG_ERRORS) if name not in FATAL
     }
-    | {"on_meta"},
+    | {f"mistake={name} & offset_dtype=int32" for name in OFFSET_MISTAKES}
+    | {"on_meta", "starts_late & offset_dtype=int64", "starts_late & offset_dtype=int32"},
     refusal=True,
 )
 def invalid_bag_calls_raise(case: BagCase, out: Outcome) -> Finding:

@@ -278,6 +278,7 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
             "plain": self.entry == "nested",  # which no further mode runs
             "nan_in_bag": self.values == "special" and self.mode == "max"
             and bool(np.isnan(self.table_values[self.tokens[: self.numel]]).any()),
+            "starts_late": self.mistake == "offsets_from_one" and bool(self.offsets[0] > 0),
             "sum_overflows": self.values == "vast" and int(self.sizes.max(initial=0)) > 1,
             **facts_of(self),
         }  # fmt: skip

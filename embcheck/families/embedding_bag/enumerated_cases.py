@@ -112,6 +112,7 @@ def refused_cases() -> Iterator[BagCase]:
     for mistake, several in WRONG_OFFSETS.items():
         for cut in varied(first.but(mistake=mistake), seed=range(len(several)), mode=MODES, padding_idx=(None, 1)):
             yield from varied(cut, dtype=("float32", "float64"), include_last_offset=both)
+            yield from varied(cut.but(index_dtype="int32"), include_last_offset=both)
     for seed, mistake in enumerate(LATE_STRAYS):
         late = first.but(numel=3, mistake=mistake, seed=seed)
         yield from varied(late, mode=MODES, sparse=both, route=("value", "backward_call"), dtype=FORMATS)
