@@ -60,7 +60,9 @@ def train(
             model, optimizers[turn] = found or (model, optimizers[turn])
         data = [*(fed[name][k] for name in ("indices", "hidden", "below", "above")), use]
         passes = [(backward_pass, data)] * count
-        log.append(advance(model, table, top, optimizers[turn], passes, zero, clip, closure))
+        # Every other step has its closure from a hook.
+        way = (step_with, step_hooked)[k % 2] if closure else None
+        log.append(advance(model, table, top, optimizers[turn], passes, zero, clip, way))
         if schedule:
             schedulers[turn].step(*schedule[0])
     leaf = model.get_submodule(table).weight
@@ -83,8 +85,9 @@ def advance(
     passes: list[tuple[Function, list[Any]]],
     zero: tuple[Any, ...],
     clip: tuple[Any, ...],
-    closure: bool,
+    way: Function | None,
 ) -> dict[str, Any]:
+    """One step, with a closure if there is a ``way`` in which the optimizer gets it."""
     leaf, other = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     parameters = [leaf] if other is None else [leaf, other]
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -102,9 +105,9 @@ def advance(
         entry["grads"] = [None if p.grad is None else p.grad.detach().clone() for p in parameters]
         return loss
 
-    if closure:
+    if way is not None:
         with torch.no_grad():
-            result = hooked_step(optimizer, compute)
+            result = way(optimizer, compute)
         entry["returned"] = isinstance(result, Tensor) and (optimizer.__class__.__name__ == "LBFGS" or result is loss)
         entry["kept"] = True
     else:
@@ -120,9 +123,13 @@ def advance(
     return entry
 
 
-def hooked_step(optimizer: Any, closure: Function) -> Any:
+def step_with(optimizer: Any, closure: Function) -> Any:
+    return optimizer.step(closure)
+
+
+def step_hooked(optimizer: Any, closure: Function) -> Any:
     """What a step returns whose closure comes from the first of two hooks."""
-    first = optimizer.register_step_pre_hook(lambda _, args, kwargs: (args, {**kwargs, "closure": closure}))
+    first = optimizer.register_step_pre_hook(lambda _, args, kwargs: (args[:1], {"closure": closure}))
     second = optimizer.register_step_pre_hook(lambda _, args, kwargs: None)
     result = optimizer.step()
     first.remove()
