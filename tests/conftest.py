@@ -1,8 +1,9 @@
-"""What tests share: how much of a layer is judged, in the default run and with ``--full``."""
+"""What tests share: their workers, and how much of a layer is judged, in the default run and with ``--full``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -16,6 +17,7 @@ from command import Command, Said
 from embcheck.cli.main import main
 from embcheck.core.item import PROFILES
 from embcheck.core.space import Space
+from embcheck.runner.fork_server import ForkServer
 from embcheck.subject.collect import load_families
 
 if TYPE_CHECKING:
@@ -45,6 +47,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "loadgroup"
         config.option.loadscopereorder = False  # laws first, in workers in which nothing else has run
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """One worker more than there are processors: a test that waits for a process which it started leaves its own idle."""
+    return (yield) + 1
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers are forks of one process that has imported torch and the laws; a subject's own imports may start threads."""
+    starts = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if sys.platform.startswith("linux") and starts and not config.getoption("--embcheck-subject", ""):
+        server = ForkServer()
+        config.pluginmanager.register(server)
+        config.add_cleanup(server.__exit__)
 
 
 @pytest.hookimpl(optionalhook=True)
