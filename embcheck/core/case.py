@@ -18,7 +18,7 @@ from embcheck.core import stream
 from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
-from embcheck.core.layout import fitting, shared
+from embcheck.core.layout import EQUAL_IN_SEQUENCE, fitting, shared
 from embcheck.core.onednn import PRODUCTS, lookup_reads_on, one_column
 from embcheck.core.pattern import occurrence, stray_of
 
@@ -143,7 +143,8 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
         layout = self.upstream_layout
         # More tokens than the format can count can't all say the same.
         crowded = self.upstream not in ("ones", "real") and self.max_count > self.format.largest_integer >> 2
-        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and crowded):
+        alone = layout == EQUAL_IN_SEQUENCE and not self.shape  # one token is no sequence
+        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and crowded) or alone:
             return "contiguous"
         return layout
 

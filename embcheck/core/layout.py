@@ -118,7 +118,8 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
     """The view that ``layout`` names for ``shape``.
 
     Raises:
-        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor one that has a name of its own.
+        KeyError: for a name that is neither in `UPSTREAM_LAYOUTS` nor in `FAR`, nor `CROWDED`, `MATRICES_TRANSPOSED` or
+            `EQUAL_IN_SEQUENCE`.
     """
     offset = GUARD
     match layout:

@@ -63,13 +63,14 @@ class Difference:
             yield self
             return
         got, expected, differ, place, beside = self.elements
+        sort = self.kind.partition(":")[0]
         places, found, due = np.argwhere(differ), got[differ], expected[differ]
         # Elements of one code have one kind: a tensor may have thousands, and `kind_of` asks a pair at a time.
         code = (found != found) + 2 * ((found == np.inf) | (found == -np.inf)) + 4 * (found == 0) + 8 * (due != due)
         alike: dict[str, Any] = {}
-        for at in sorted(np.unique(code, return_index=True)[1]):
-            kind = kind_of(self.kind.partition(":")[0], found[at].item(), due[at].item())
-            alike[kind] = alike.get(kind, False) | (code == code[at])
+        for one in sorted(np.unique(code, return_index=True)[1]):
+            kind = kind_of(sort, found[one].item(), due[one].item())
+            alike[kind] = alike.get(kind, False) | (code == code[one])
         for kind, of_kind in alike.items():
             mask, where = np.zeros_like(differ), places[of_kind]
             mask[tuple(where.T)] = True

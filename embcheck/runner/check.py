@@ -169,13 +169,10 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
     for verdict in bad:
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
-    if "<" not in name_of(subject) and not name_of(subject).startswith("__main__:"):  # it can be imported
-        shown.append(
-            f"scripts and replays: embcheck run --subject {name_of(subject)} --profile {profile} --seed {seed}"
-        )
+    name = name_of(subject)
+    if "<" not in name and not name.startswith("__main__:"):  # it can be imported
+        shown.append(f"scripts and replays: embcheck run --subject {name} --profile {profile} --seed {seed}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    head = (
-        f"{', '.join(names[:SHOWN])}{more}: {name_of(subject)} · {Totals.of(bad)}"  # what pytest's short summary shows
-    )
+    head = f"{', '.join(names[:SHOWN])}{more}: {name} · {Totals.of(bad)}"  # what pytest's short summary shows
     raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)

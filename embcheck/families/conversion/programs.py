@@ -110,7 +110,7 @@ def learned(
     if x is None:
         x = torch.nn.functional.one_hot(other.long(), source.weight.shape[0]).to(source.weight.dtype)
     if autocast:
-        broken_off(leaf, call, x)
+        raise_in_autocast(leaf, call, x)
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
@@ -135,7 +135,7 @@ def learned(
     }
 
 
-def broken_off(leaf: Tensor, call: Call, x: Tensor) -> None:
+def raise_in_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
     """A block of autocast that an exception ends while the weight is another: nothing of it stays."""
     with torch.no_grad():
         leaf.neg_()

@@ -142,22 +142,20 @@ class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
         if self.values not in _PUT_OVER or not stored.size:
             return stored
         values = self.format.decode(stored)
-        if self.values == "vast":
-            code = stream.words(stream.derive("vast", self.seed % 64), values.size).reshape(values.shape)
-            half = 2.0**self.format.emax * (1 + 0.25 * (code % np.uint64(3)).astype(np.float64))
-            return self.format.encode(np.where(code[0] >> np.uint64(63), -half, half))
-        if self.values == "near":
-            code = stream.words(stream.derive("near", self.seed % 64), values.size).reshape(values.shape)
-            return self.format.encode(1 + 2 * self.format.unit_roundoff * (code % np.uint64(8)).astype(np.float64))
         if self.values == "poisoned":
             absent = np.ones(self.num_embeddings, np.bool_)
             absent[self.tokens[: self.numel][self.kept]] = False
             values[absent] = np.resize([np.nan, np.inf, -np.inf], values[absent].shape)
-        else:
-            code = stream.words(stream.derive("special", self.seed % 64), values.size).reshape(values.shape)
-            marked = code % np.uint64(4) == 0
-            kinds = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
-            values[marked] = kinds[((code >> np.uint64(8)) % np.uint64(5)).astype(np.int64)][marked]
+            return self.format.encode(values)
+        code = stream.words(stream.derive(self.values, self.seed % 64), values.size).reshape(values.shape)
+        if self.values == "vast":
+            half = 2.0**self.format.emax * (1 + 0.25 * (code % np.uint64(3)).astype(np.float64))
+            return self.format.encode(np.where(code[0] >> np.uint64(63), -half, half))
+        if self.values == "near":
+            return self.format.encode(1 + 2 * self.format.unit_roundoff * (code % np.uint64(8)).astype(np.float64))
+        marked = code % np.uint64(4) == 0
+        kinds = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0])
+        values[marked] = kinds[((code >> np.uint64(8)) % np.uint64(5)).astype(np.int64)][marked]
         return self.format.encode(values)
 
     @cached_property

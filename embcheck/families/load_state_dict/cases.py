@@ -29,13 +29,7 @@ CASTS = {"double": "float64", "single": "float32", "short": "bfloat16"}
 #: Keys of what is registered as None, and others that are in no module, or of what is not persistent.
 OF_NONE = ("words.bias", "deep.0.mask")
 EXTRAS = (
-    "extra",
-    "words.extra",
-    "deep.1.weight",
-    "scratch",
-    "words2.weight",
-    "words..weight",
-    "module.words.weight",
+    *("extra", "words.extra", "deep.1.weight", "scratch", "words2.weight", "words..weight", "module.words.weight"),
     *OF_NONE,
 )
 
