@@ -105,13 +105,15 @@ ANYTHING = {
     "weight-norm-frozen-removal-in-outputs": "outputs of a model that has lost a Parameter before any sequence of operations",
     "products-with-one-column": "what lies between the elements of a column is multiplied",
     "cuda-renorm-takes-strides-for-widths": "rows are scaled by a norm of what lies between them, too",
-    "cuda-renorm-of-slices-beside": "as above",
     "cuda-renorm-takes-powers-of-negative-numbers": "rows are scaled by any factor, or not",
     "cuda-renorm-scales-repeatedly": "rows are scaled as often as threads meet",
     "cuda-sparse-step-ignores-strides": "other elements and what lies between them are changed",
     "cuda-sparse-step-of-strided-table": "as above",
     "cuda-sparse-step-of-tied-table": "as above",
+    "cuda-sparse-step-of-converted-table": "as above",
+    "cuda-sparse-gradient-into-zeros": "as above",
     "cuda-weight-norm-in-single": "weights and gradients of any case, off by 3e-8",
+    "cuda-weight-norm-of-tied-table": "as above",
     "cuda-average-of-modules-in-single": "averages of any tree, off by 3e-8",
 }
 #: Cases that show a wrong number, or one beside right ones, where the witness does not.

@@ -205,6 +205,12 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         fused = self.path == "fused" and not self.sparse
         return fused and any(0 not in m.shape and not flat_memory.in_place(*m[::2], self.lie) for m in self.members)
 
+    @property
+    def fused_apart(self) -> bool:
+        """Whether a fused step meets what fused_strides says, or a gradient with other strides, of a single element or none, too."""
+        fused = self.path == "fused" and not self.sparse
+        return self.fused_strides or (fused and any(flat_memory.apart(*m[::2], self.lie) for m in self.members))
+
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
         return self._due[member]
@@ -280,8 +286,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
             "absent": self.absence != "none",
-            "default_path": self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"],
+            "default_path": self.interrupt == "path"
+            or (self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"]),
             "fused_strides": self.fused_strides,
+            "fused_apart": self.fused_apart,
             "uncoalesced": self.uncoalesced,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),

@@ -252,7 +252,9 @@ def alone(
     joins: int,
     gradient: Function,
 ) -> Tensor:
-    room = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    # In the same place of its memory: how a kernel sums depends on the alignment.
+    room = torch.empty(like.untyped_storage().nbytes() // like.element_size(), dtype=like.dtype)
+    room = room.as_strided(like.shape, like.stride(), like.storage_offset())
     p = torch.nn.Parameter(room.copy_(start.detach()), start.requires_grad)
     optimizer = build([{"params": [p], **own}])
     steps = []

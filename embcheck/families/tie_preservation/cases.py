@@ -21,7 +21,7 @@ from embcheck.families.tie_preservation.programs import STRUCTURES
 #: Rows of the head's input.
 _HIDDEN = 3
 #: What effects note that is a fact.
-NOTED = ("normed_copied", "normed_frozen", "sparse_vector", "replaced_twice")
+NOTED = ("normed", "normed_copied", "normed_frozen", "sparse_vector", "replaced_twice")
 
 #: Single states in which the operations find the model.
 PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
