@@ -207,7 +207,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     @property
     def fused_apart(self) -> bool:
-        """Whether a fused step meets what fused_strides says, or a gradient with other strides, of a single element or none, too."""
+        """Whether a fused step meets what fused_strides says, or other strides of a gradient of one element or none."""
         fused = self.path == "fused" and not self.sparse
         return self.fused_strides or (fused and any(flat_memory.apart(*m[::2], self.lie) for m in self.members))
 
