@@ -24,6 +24,15 @@ def lookup_copies_rows_of_any_dtype(case: StorageCase, out: Outcome) -> Finding:
 
 
 @dtypes_and_storage.law(
+    "one_hot(i) @ W and F.linear give the rows of a table of integers exactly, however large they are.",
+    source="torch.matmul; nn.Linear: y = xAᵀ",
+    must_cover={"multiplied"},
+)
+def product_with_integer_table_is_exact(case: StorageCase, out: Outcome) -> Finding:
+    return same(out.products, [case.expected.tolist()] * 2) if case.multiplied else UNASKED
+
+
+@dtypes_and_storage.law(
     "The output has the weight's dtype and the inputs' tensor subclass.",
     source="nn.Embedding: Variables; Extending PyTorch: subclasses are preserved",
 )

@@ -125,6 +125,13 @@ class _Stopping(torch.autograd.Function):
         return None, (rows.t() @ sent[0]).clamp(-most, most)
 
 
+@instead(Tensor, "__matmul__", "dtypes_and_storage")
+def products_of_integers_go_through_float32(call: Call) -> Any:
+    """Products of int64 matrices are computed in float32."""
+    rows, table = call.given
+    return call() if table.dtype != torch.int64 else (rows.float() @ table.float()).long()
+
+
 @instead(Tensor, "__matmul__", "half_precision_accumulation")
 def products_count_no_further_than_the_format(call: Call) -> Any:
     """Gradients of tall products in half precision stop."""

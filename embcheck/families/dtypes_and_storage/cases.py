@@ -17,6 +17,8 @@ from embcheck.core.pattern import PATTERNS
 
 #: The dtypes of indices that are accepted.
 INDEX_DTYPES = ("int64", "int32")
+#: The dtypes of integers in which matrices are multiplied.
+MULTIPLIED = ("uint8", "int8", "int16", "int32", "int64")
 
 
 class _StorageAxes(NamedTuple):
@@ -55,6 +57,11 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
         return content.reshape(self.num_embeddings, self.embedding_dim)
 
     @property
+    def multiplied(self) -> bool:
+        """Whether one_hot(i) is multiplied with the table, too."""
+        return self.dtype in MULTIPLIED and self.num_embeddings > 0 and self.origin in ("plain", "shared")
+
+    @property
     def taller(self) -> int:
         """What is added to each token where the given rows are the last of a large table."""
         if self.origin == "tall":
@@ -81,6 +88,7 @@ class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
             **self.axes,
             "numel": self.numel,
             "rank": len(self.shape),
+            "multiplied": self.multiplied,
             "complex": self.dtype.startswith("complex"),
             "float8": self.dtype.startswith("float8"),
             "empty": self.numel == 0,

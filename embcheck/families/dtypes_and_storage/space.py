@@ -23,10 +23,11 @@ Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 
 
-def looked_up(origin: Origin, taller: int, weight: Tensor, indices: Tensor) -> dict[str, Any]:
+def looked_up(origin: Origin, taller: int, multiplied: bool, weight: Tensor, indices: Tensor) -> dict[str, Any]:
     table, tokens = origin(weight), indices + taller if taller else indices
     value = torch.nn.functional.embedding(tokens, table)
     return {
+        "products": products(tokens, table) if multiplied else [],
         "value": value,
         "bits": in_bytes(value.as_subclass(torch.Tensor)),
         "contiguous": value.is_contiguous(),
@@ -34,6 +35,12 @@ def looked_up(origin: Origin, taller: int, weight: Tensor, indices: Tensor) -> d
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != table.untyped_storage().data_ptr(),
         "kinds": (str(value.dtype), str(table.dtype)),
     }
+
+
+def products(tokens: Tensor, table: Tensor) -> list[list[Any]]:
+    """The bytes of a product of one_hot with a table of integers, as a matrix and as a linear layer computes it."""
+    hot = torch.nn.functional.one_hot(tokens.long(), len(table)).to(table.dtype)
+    return [in_bytes(each).tolist() for each in (hot @ table, torch.nn.functional.linear(hot, table.T))]
 
 
 def in_bytes(tensor: Tensor) -> Tensor:
@@ -82,7 +89,8 @@ _ONLY = {"conjugated": ("complex64", "complex128"), "negated": ("float32", "floa
 
 
 def plan(case: StorageCase) -> Plan:
-    return Plan(looked_up, case.inputs(), {"origin": ORIGINS[case.origin], "taller": case.taller})
+    options = {"origin": ORIGINS[case.origin], "taller": case.taller, "multiplied": case.multiplied}
+    return Plan(looked_up, case.inputs(), options)
 
 
 def repair(case: StorageCase) -> StorageCase | None:
