@@ -81,12 +81,15 @@ def feed(given: Input, device: str = "cpu", *, finite: bool = False) -> Fed:
 
 
 def read(tensor: torch.Tensor) -> Array:
-    """The elements of an observed tensor in storage; a sparse one is densified in float64, duplicates added."""
+    """The elements of an observed tensor in storage; a sparse one is densified in float64, duplicates added, or NaN if it says
+    that it has none."""
     tensor = tensor.detach()
     if tensor.is_sparse:
         fmt = FORMATS[str(tensor.dtype).removeprefix("torch.")]
-        dense = np.zeros(tuple(tensor.shape), np.float64)
-        np.add.at(dense, tensor._indices()[0].cpu().numpy(), fmt.decode(read(tensor._values())))
+        dense, rows = np.zeros(tuple(tensor.shape), np.float64), tensor._indices()[0].cpu().numpy()
+        np.add.at(dense, rows, fmt.decode(read(tensor._values())))
+        if tensor.is_coalesced():
+            dense[rows[1:][np.diff(rows) <= 0]] = np.nan
         return fmt.encode(dense)
     if not (tensor.is_cpu or tensor.is_meta):
         tensor = tensor.cpu()

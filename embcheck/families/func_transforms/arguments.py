@@ -209,7 +209,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
     tables = (at.weight, at.tangent, -at.weight, -at.tangent, at.weight)[: at.samples]
     layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
     for layer, table in zip(layers, tables, strict=True):
-        layer.register_parameter("beside", torch.nn.Parameter(-table.detach()))
+        layer.register_parameter("beside", torch.nn.Parameter(-table.detach(), requires_grad=False))
     parameters, buffers = torch.func.stack_module_state(layers)
 
     def call(given: dict[str, Tensor], tokens: Tensor) -> Any:
@@ -221,7 +221,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
         stacked = (
             stacked and torch.equal(parameters["weight"][k], table) and torch.equal(parameters["beside"][k], -table)
         )
-    learn = all(each.requires_grad for each in parameters.values())
+    learn = [each.requires_grad for each in parameters.values()] == [True, False]
     alone, _ = torch.func.stack_module_state(layers[:1])
     with torch.no_grad():
         for each in (*parameters.values(), *alone.values()):

@@ -33,6 +33,10 @@ SETS_OF_CONTENTS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 
 
+#: What a Parameter replaces if it is assigned; register_parameter refuses its name.
+TAKEN = ("buffer", "part")
+
+
 class _ParameterAxes(NamedTuple):
     shape: Annotated[tuple[int, ...], SHAPES] = (2, 3)
     origin: Annotated[str, tuple(ORIGINS)] = "plain"
@@ -81,7 +85,7 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
     @property
     def names(self) -> list[str]:
         """The first and the last of the module's own parameters and the slot afterwards, which keeps its place unless it is new."""
-        return ["first", "last", self.slot] if self.before == "absent" else ["first", self.slot, "last"]
+        return ["first", "last", self.slot] if self.before in ("absent", *TAKEN) else ["first", self.slot, "last"]
 
     def inputs(self) -> dict[str, Input]:
         upstream = Input(self.format.encode(self.upstream), self.dtype)
@@ -111,6 +115,10 @@ def plan(case: ParameterCase) -> Plan:
     return Plan(observations, case.inputs(), options)
 
 
+def repair(case: ParameterCase) -> ParameterCase:
+    return case.but(registered=False) if case.before in TAKEN else case
+
+
 AXES = values_of(ParameterCase)
 
 
@@ -135,7 +143,7 @@ def draw(draws: Stream) -> ParameterCase:
     """A random case, whose module has each thing one time in three."""
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     chosen["contents"] = tuple(name for name in CONTENTS if draws.chance(3)) if draws.chance(2) else ()
-    return ParameterCase(**chosen, seed=draws.between(0, 255))
+    return repair(ParameterCase(**chosen, seed=draws.between(0, 255)))
 
 
-SPACE = Space(ParameterCase, AXES, scope=scope, flags=_FLAGS, draw=draw, strength=2)
+SPACE = Space(ParameterCase, AXES, repair, lambda: map(repair, scope()), flags=_FLAGS, draw=draw, strength=2)

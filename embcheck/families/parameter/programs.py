@@ -79,13 +79,14 @@ def others(module: Module, slot: str) -> dict[str, Any]:
     }
     found |= {f"{path}.": [id(part), vars(part).get("padding_idx"), vars(part).get("max_norm"), part.training]
               for path, part in module.named_modules(remove_duplicate=False)}  # fmt: skip
-    return {name: told for name, told in found.items() if name not in (slot, "last")}
+    return {name: told for name, told in found.items() if name not in (slot, f"{slot}.", "last")}
 
 
 def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
     state, listed = module.state_dict(), dict(module.named_parameters())
+    alone = slot not in module._buffers and slot not in module._modules
     return {
-        "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf,
+        "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf and alone,
         "names": [name for name in listed if name in ("first", slot, "last")],
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
     }
@@ -197,6 +198,8 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
         "alike": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data))),
         "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
         "absent": lambda m, slot, data: None,
+        "buffer": lambda m, slot, data: m.register_buffer(slot, torch.zeros_like(data)),
+        "part": lambda m, slot, data: m.register_module(slot, nn.Module()),
     },
     "before_",
 )

@@ -257,12 +257,13 @@ def report(model: Any, leaf: Tensor, optimizers: list[Any]) -> dict[str, Any]:
     }
 
 
-def list_twice(tie: Function, together: bool, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool) -> Any:
+def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool) -> Any:
     import warnings
 
     model, table, top = tie(weight, None, sparse)
-    by_hand = [list(model.get_submodule(path).parameters()) for path in (table, top)]
-    groups: Any = by_hand[0] + by_hand[1] if together else [{"params": parameters} for parameters in by_hand]
+    parts = {path: model.get_submodule(path) for path in (table, top)}
+    by_hand = [list(part.named_parameters(path) if twice == "named" else part.parameters()) for path, part in parts.items()]
+    groups: Any = by_hand[0] + by_hand[1] if twice == "once" else [{"params": parameters} for parameters in by_hand]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         getattr(torch.optim, kind)(groups, **flags)

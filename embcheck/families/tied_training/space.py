@@ -36,7 +36,7 @@ def plan(case: TiedTrainingCase) -> Plan:
     flags = chosen(case)
     weight = {"weight": case.inputs["weight"]}
     if case.twice:
-        options = {"tie": training_steps.TIES[case.tie], "together": case.twice == "once", "sparse": case.sparse}
+        options = {"tie": training_steps.TIES[case.tie], "twice": case.twice, "sparse": case.sparse}
         return Plan(programs.list_twice, weight, {**options, "kind": case.optimizer, "flags": flags})
     if case.refused:
         return Plan(programs.construct, weight, {"kind": case.optimizer, "flags": flags})
@@ -230,7 +230,7 @@ def _refusals() -> Iterator[TiedTrainingCase]:
         if "fused" in kind.flags:
             yield TiedTrainingCase(name, fused=True, foreach=True, seed=-1)
             yield TiedTrainingCase(name, fused=True, differentiable=True, seed=-1)
-        for twice in ("once", "groups"):
+        for twice in ("once", "groups", "named"):
             for tie in training_steps.TIES:
                 yield TiedTrainingCase(name, tie=tie, twice=twice, seed=-1)
     for momentum, dampening in ((0.0, UNSET), (UNSET, UNSET), (0.5, 0.5)):
