@@ -79,7 +79,8 @@ def clipped(
     kept: list[Any] = [p.grad for p in members]
     values = [torch.nn.Parameter(grad.clone()) for grad in kept] if leaves else list(kept)
     copies = [p.grad.clone() for p in members if p.grad is not None]
-    given: Any = members[0] if single else [*members, *([] if bare is None else [torch.nn.Parameter(bare)])]
+    # What can be gone through once is an iterable, too.
+    given: Any = members[0] if single else iter([*members, *([] if bare is None else [torch.nn.Parameter(bare)])])
     try:
         total = clip(given, values[0] if single else values, **options)
     except RuntimeError as error:
