@@ -198,6 +198,7 @@ def gradient_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
 @gradient.law(
     "Computing the gradient does not overwrite the output or gradient of an earlier call.",
     source="no aliasing between calls",
+    must_cover={"history=gradient_held & elements>4096"},
     metadata=True,
 )
 def gradient_preserves_earlier_results(case: LookupCase, out: Outcome) -> Finding:

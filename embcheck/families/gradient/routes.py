@@ -94,7 +94,8 @@ def repair(case: LookupCase) -> LookupCase | None:
 
 
 def fixed_cases() -> Iterator[LookupCase]:
-    """Those of a lookup, and upstream gradients of strides 0, as sums have, of many columns or tokens, or of sequences."""
+    """Those of a lookup, upstream gradients of strides 0, as sums have, of many columns or tokens, or of sequences, and large
+    gradients that are kept."""
     yield from cases.fixed_cases()
     sizes = ((33, 17), (129, 257), (3, 1001))
     for seed, (layout, (width, numel)) in enumerate(itertools.product(("expanded", *SHARED), sizes)):
@@ -110,6 +111,9 @@ def fixed_cases() -> Iterator[LookupCase]:
             5, (3, 33)[k % 2], "unequal", shape, (None, 1, 0)[k % 3], scale_grad_by_freq=k % 4 == 1, sparse=k % 4 == 3,
             dtype=dtype, upstream_layout=EQUAL_IN_SEQUENCE, upstream="code", seed=k,
         )  # fmt: skip
+
+    for k, dtype in enumerate(FORMATS):  # a result for which an allocator may take what it gave before
+        yield LookupCase(257, 17, "unequal", (5,), dtype=dtype, history="gradient_held", seed=k)
 
 
 def refused(case: LookupCase) -> bool:
