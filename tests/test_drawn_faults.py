@@ -15,6 +15,7 @@ from selfcheck.drawn import Fault, damage_of, damages, senseless, site_of
 from selfcheck.judging import DrawnResult, Judging, deck
 from selfcheck.planting import Planted, Sites
 from selfcheck.sites import SITES
+from selfcheck.tensor_plans import differs
 
 Tensor = torch.Tensor
 
@@ -48,20 +49,15 @@ def seen(dtype: torch.dtype, mode: str, samples: bool, **flags: bool) -> list[Te
 
 def shown(kernels: Sites, fault: Fault) -> bool:
     """Whether some of the calls give something else while a fault is planted."""
-    for dtype in (torch.float32, torch.float64):
-        for mode, samples in (("sum", False), ("sum", True), ("mean", False), ("max", False)):
-            for flags in ({}, {"sparse": True}):
-                kernels.plant(None)
-                kernels.forget()
-                right = seen(dtype, mode, samples, **flags)
-                kernels.plant(fault)
-                kernels.forget()
-                wrong = seen(dtype, mode, samples, **flags)
-                if any(
-                    not torch.equal(one.nan_to_num(99), other.nan_to_num(99))
-                    for one, other in zip(right, wrong, strict=True)
-                ):
-                    return True
+    reductions = (("sum", False), ("sum", True), ("mean", False), ("max", False))
+    for dtype, given, sparse in itertools.product((torch.float32, torch.float64), reductions, (False, True)):
+        results = []
+        for planted in (None, fault):
+            kernels.plant(planted)
+            kernels.forget()
+            results.append(seen(dtype, *given, sparse=sparse))
+        if any(map(differs, *results)):
+            return True
     return False
 
 
