@@ -1,8 +1,6 @@
 """What AMX gets wrong is known where it applies and judged without it: seen with recorded machines and a planted fault."""
 
 import itertools
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -106,29 +104,21 @@ def test_the_region_is_this_machines() -> None:
         assert bool(product[0].isnan().any()) == leaking, (rows, width, columns, gap)
 
 
-@contextmanager
-def twice() -> Iterator[None]:
-    """A second bug in the same region: products of more than 16 rows come out twice as large."""
-    right = torch.nn.functional.linear
-
-    def wrong(x: Any, weight: Any, bias: Any = None) -> Any:
-        value = right(x, weight, bias)
-        return value * 2 if x.shape[:-1].numel() > 16 else value
-
-    with patched(torch.nn.functional, linear=wrong):
-        yield
-
-
 @pytest.mark.parametrize("name", ["a conversion", "a batch"])
 def test_the_region_goes_on_being_judged(name: str) -> None:
-    """Where NaN is excused, the same products are judged with finite numbers behind the rows."""
-    with ExitStack() as planted:
-        planted.enter_context(AMX.plant())
-        planted.enter_context(twice())
-        tallies = judged(name, "xeon-amx")
-        (tally,) = [tally for tally in tallies.each if tally.law.name == "converted_module_computes_its_formula"]
-        assert list(tally.kinds) == ["bound"], "not the NaN that is known"
-        case, found = tally.kinds["bound"]
-        again = tallies.fails(tally.law, case, "bound")
+    """Where NaN is excused, the same products are judged with finite numbers behind the rows: a second bug is seen."""
+    with AMX.plant():
+        right = torch.nn.functional.linear
+
+        def twice_with_many_rows(x: Any, weight: Any, bias: Any = None) -> Any:
+            value = right(x, weight, bias)
+            return value * 2 if x.shape[:-1].numel() > 16 else value
+
+        with patched(torch.nn.functional, linear=twice_with_many_rows):
+            tallies = judged(name, "xeon-amx")
+            (tally,) = [tally for tally in tallies.each if tally.law.name == "converted_module_computes_its_formula"]
+            assert list(tally.kinds) == ["bound"], "not the NaN that is known"
+            case, found = tally.kinds["bound"]
+            again = tallies.fails(tally.law, case, "bound")
     assert isinstance(again, Difference), "the reducer finds it again"
     assert replace(again) == found

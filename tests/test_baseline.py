@@ -1,7 +1,6 @@
 """A baseline excuses the very cases that failed in it: faults that are wider, narrower or elsewhere, one by one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,7 @@ from embcheck.record.compare import Baseline, Move, compare
 from embcheck.record.record import Record
 from embcheck.runner.run import settle
 from embcheck.subject.collect import load_families
+from selfcheck.fault import patched
 
 FAMILY = load_families()["lookup"]
 ITEM = Item("lookup", "torch", "eager", "product", 0, 12)
@@ -42,28 +42,20 @@ def nothing(weight: torch.Tensor, flags: dict[str, Any]) -> bool:
     return False
 
 
-@contextmanager
-def planted(wrong: Wrong) -> Iterator[None]:
-    """The functional lookup is off by one where it is wrong."""
-    right = torch.nn.functional.embedding
-
-    def embedding(input: Any, weight: Any, *more: Any, **flags: Any) -> Any:
-        value = right(input, weight, *more, **flags)
-        return value + 1 if wrong(weight, flags) else value  # not + 0, which changes the sign of −0.0
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch.nn.functional, "embedding", embedding)
-        yield
-
-
+right = torch.nn.functional.embedding
 #: Cases that each seed takes others of.
 SAMPLED = replace(PROFILES["gate"], deck="")
 
 
 def run(wrong: Wrong, baseline: Baseline | None = None, seed: int = 0) -> list[Verdict]:
-    """The verdicts of an item, as a run hands them over."""
+    """The verdicts of an item, as a run hands them over; the functional lookup is off by one where it is wrong."""
+
+    def embedding(input: Any, weight: Any, *more: Any, **flags: Any) -> Any:
+        value = right(input, weight, *more, **flags)
+        return value + 1 if wrong(weight, flags) else value  # not + 0, which changes the sign of −0.0
+
     former = baseline.former(ITEM.label, "cpu") if baseline is not None else None
-    with planted(wrong):
+    with patched(torch.nn.functional, embedding=embedding):
         found = run_item(FAMILY, ITEM, SAMPLED, seed, Ledger(), former=former)
     chosen = [verdict for verdict in found if verdict.law == LAW]
     return [baseline.marked(verdict) for verdict in chosen] if baseline is not None else chosen

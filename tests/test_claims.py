@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from command import Command, Patch
+from test_script import status
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
@@ -106,12 +107,8 @@ def test_each_program_runs_alone(name: str) -> None:
     for case, words, program in found:
         imported = {line for line in program.splitlines() if line.startswith(("import ", "from "))}
         assert all("torch" in line or line.split()[1] in ("sys", "io", "copy", "__future__") for line in imported)
-        code = 0
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            try:
-                exec(compile(program, name, "exec"), {"__name__": "__main__"})
-            except SystemExit as stopped:
-                code = int(stopped.code or 0)
+            code = status(program)
         false = case.situation in made.fails
         assert code == int(false), (case, words)
         assert printed.getvalue()

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from embcheck.core.axes import parse
 from embcheck.core.law import FAMILIES
-from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.ledger import Ledger
 from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Absent, Difference, NotApplicable
 from embcheck.core.shipped_ledger import shipped
@@ -64,8 +63,9 @@ def test_a_refusal_is_executed_in_a_process_of_its_own(monkeypatch: pytest.Monke
     assert isinstance(found.error, IndexError)
 
 
-def test_an_outcome_names_the_device_as_its_tensors_do() -> None:
-    found = Execution(DEVICE)(LOOKUP, EAGER, PLAIN)
+@pytest.mark.parametrize("apart", [False, True])
+def test_an_outcome_names_the_device_as_its_tensors_do(apart: bool) -> None:
+    found = Execution(DEVICE, apart=apart)(LOOKUP, EAGER, PLAIN)
     assert isinstance(found, Outcome)
     assert found.device == found.leaf.plain("device") == "cpu"
 
@@ -123,35 +123,27 @@ def test_a_witness_of_the_cpu_is_run_apart_on_a_device(monkeypatch: pytest.Monke
     assert (verdict.status, "seems fixed" in verdict.reasons[0]) == (Status.HOLDS, True)
 
 
-def test_what_is_executed_apart_on_a_device_comes_back() -> None:
-    found = Execution(DEVICE, apart=True)(LOOKUP, EAGER, PLAIN)
-    assert isinstance(found, Outcome)
-    assert found.device == found.leaf.plain("device") == "cpu"
-
-
-def test_what_is_known_to_raise_on_a_device_is_owed_to_no_law() -> None:
-    """The cases that oblige are chosen for the CPU."""
-    known = load(SHIPPED, torch.__version__, date.today())
-    entry = next(entry for entry in known.entries if entry.name == "cuda-renorm-of-no-columns")
-    family, case = FAMILIES["max_norm"], entry.case
-    for device, absent in (("cuda", True), ("cpu", False)):
-        ledger = Ledger((replace(entry, device=device),))
-        tallies = Tallies(family, EAGER, ledger, device=device)
-        tallies(case)
-        assert tallies.accept.known == 1
-        assert any(tally.absent for tally in tallies.each) == absent
-
-
-def test_what_is_known_to_raise_in_other_releases_alone_is_owed_to_no_law() -> None:
-    """The cases that oblige are chosen on the releases on which the entries were measured."""
-    known = load(SHIPPED, torch.__version__, date.today())
-    entry = next(entry for entry in known.entries if entry.name == "double-backward-empty")
-    for releases, absent in (("<2.6", True), ("<2.15", False), ("", False)):
-        ledger = Ledger((replace(entry, torch=SpecifierSet(releases)),))
-        tallies = Tallies(FAMILIES["gradient"], EAGER, ledger)
-        tallies(entry.case)
-        assert tallies.accept.known == 1
-        assert any(tally.absent for tally in tallies.each) == absent
+@pytest.mark.parametrize(
+    ("family", "name", "device", "releases", "absent"),
+    [
+        ("max_norm", "cuda-renorm-of-no-columns", "cuda", "", True),
+        ("max_norm", "cuda-renorm-of-no-columns", "cpu", "", False),
+        *(
+            ("gradient", "double-backward-empty", "cpu", *each)
+            for each in (("<2.6", True), ("<2.15", False), ("", False))
+        ),
+    ],
+)
+def test_what_is_known_to_raise_on_a_device_or_in_other_releases_alone_is_owed_to_no_law(
+    family: str, name: str, device: str, releases: str, absent: bool
+) -> None:
+    """The cases that oblige are chosen for the CPU, on the releases on which the entries were measured."""
+    entry = next(entry for entry in shipped()[0] if entry.name == name)
+    ledger = Ledger((replace(entry, device=device, torch=SpecifierSet(releases)),))
+    tallies = Tallies(FAMILIES[family], EAGER, ledger, device=device)
+    tallies(entry.case)
+    assert tallies.accept.known == 1
+    assert any(tally.absent for tally in tallies.each) == absent
 
 
 def test_whether_a_device_can_be_used_does_not_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
