@@ -88,14 +88,14 @@ def full(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command of embcheck's in this process."""
+    """Runs a command of embcheck's in this process, which must end with a code."""
 
-    def said(*words: object) -> Said:
+    def said(*words: object, ends: int | None = 0) -> Said:
         monkeypatch.setattr("sys.argv", ["embcheck", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
         assert isinstance(ended.value.code, int)
-        return Said(ended.value.code, *capsys.readouterr())
+        return Said(ended.value.code, *capsys.readouterr()).ended(ends)
 
     return said
 

@@ -179,8 +179,8 @@ def embcheck(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         sys.modules.pop("shared_model", None)
         importlib.invalidate_caches()
         shutil.rmtree("__pycache__", ignore_errors=True)
-        done = command(*words)
-        return done.code, done.out + done.err
+        done = command(*words, ends=None)
+        return done.code, done.told
 
     return said
 

@@ -42,8 +42,7 @@ def test_a_law_is_explained_with_a_case_that_it_judges(family: str, law: str, co
     ],
 )
 def test_what_is_known_of_a_law_is_named(law: str, code: int, said: str, command: Command) -> None:
-    done = command("explain", law)
-    assert (done.code, said in done.out + done.err) == (code, True)
+    assert said in command("explain", law, ends=code).told
 
 
 def test_env_has_what_a_bug_report_needs(command: Command) -> None:

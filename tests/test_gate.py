@@ -1,11 +1,11 @@
 """The gate as its users run it: a baseline, shards that are merged, the page and GitHub's summary beside the record."""
 
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from test_cli import HERE, planted
+from command import Said
+from test_cli import HERE, last_line, planted
 from warm import embcheck
 
 from embcheck.record.record import Record, read
@@ -20,7 +20,7 @@ class Broken(NamedTuple):
 
     folder: Path
     plant: Path
-    done: subprocess.CompletedProcess[str]
+    done: Said
 
 
 @pytest.fixture(scope="module")
@@ -30,35 +30,35 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
     with pytest.MonkeyPatch.context() as set_for_it:
         set_for_it.setenv("GITHUB_ACTIONS", "true")
         set_for_it.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
-        return Broken(folder, plant, embcheck(*ONE, "--report", folder / "old", *HERE, plant=plant))
+        return Broken(folder, plant, embcheck(*ONE, "--report", folder / "old", *HERE, ends=1, plant=plant))
 
 
 def test_a_baseline_excuses_what_is_old_and_shows_it(broken: Broken, tmp_path: Path) -> None:
-    assert broken.done.returncode == 1, broken.done.stdout
     plant, old = broken.plant, broken.folder / "old"
     baseline = old / "record.ndjson"
 
     again = embcheck(*ONE, "--baseline", baseline, "--report", tmp_path / "new", *HERE, plant=plant)
-    assert again.returncode == 0, again.stdout
-    assert "(in the baseline too)" in again.stdout
-    assert "against the baseline: 0 laws new or undecided" in again.stdout
-    assert embcheck("diff", old, tmp_path / "new").returncode == 0
+    assert "(in the baseline too)" in again.out
+    assert "against the baseline: 0 laws new or undecided" in again.out
+    embcheck("diff", old, tmp_path / "new")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """The record of a run without workers."""
     folder = tmp_path_factory.mktemp("whole")
-    done = embcheck(*QUICK, "--report", folder, *HERE)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, HOLD), done.stdout
+    assert last_line(embcheck(*QUICK, "--report", folder, *HERE)) == HOLD
     return read(folder / "record.ndjson")
 
 
+def counts_of(record: Record) -> tuple[str, int]:
+    footer = record.footer or {}
+    return footer["digest"], footer["cases"]
+
+
 def test_workers_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
-    done = embcheck(*QUICK, "--report", tmp_path, "-n", "2")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, HOLD), done.stdout
-    footers = [record.footer or {} for record in (whole, read(tmp_path / "record.ndjson"))]
-    assert len({(footer["digest"], footer["cases"]) for footer in footers}) == 1
+    assert last_line(embcheck(*QUICK, "--report", tmp_path, "-n", "2")) == HOLD
+    assert counts_of(read(tmp_path)) == counts_of(whole)
 
 
 def test_the_longest_items_come_first(whole: Record) -> None:
@@ -71,26 +71,22 @@ def test_the_longest_items_come_first(whole: Record) -> None:
 def test_shards_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
     parts = [tmp_path / f"{number}" for number in (1, 2)]
     for number, part in enumerate(parts, 1):
-        assert embcheck(*QUICK, "--shard", f"{number}/2", "--report", part, *HERE).returncode == 0
-    done = embcheck("merge", *reversed(parts), "-o", tmp_path / "merged.ndjson")
-    assert done.returncode == 0, done.stdout + done.stderr
+        embcheck(*QUICK, "--shard", f"{number}/2", "--report", part, *HERE)
+    embcheck("merge", *reversed(parts), "-o", tmp_path / "merged.ndjson")
     merged = read(tmp_path / "merged.ndjson")
-    assert whole.footer is not None
-    assert merged.footer is not None
-    assert [merged.footer[name] for name in ("digest", "cases")] == [whole.footer[name] for name in ("digest", "cases")]
+    assert counts_of(merged) == counts_of(whole)
     assert {v.key: (v.status, v.cases) for v in merged.settled()} == {
         v.key: (v.status, v.cases) for v in whole.settled()
     }
 
-    half = embcheck("merge", parts[0], "-o", tmp_path / "half.ndjson")
-    assert half.returncode == 1
-    assert "incomplete: the run did not finish (no shard 2/2)" in half.stdout
-    assert embcheck("merge", parts[0], parts[0], "-o", tmp_path / "twice.ndjson").returncode == 4
-    assert "no shard '3/2'" in embcheck(*QUICK, "--shard", "3/2").stderr
+    half = embcheck("merge", parts[0], "-o", tmp_path / "half.ndjson", ends=1)
+    assert "incomplete: the run did not finish (no shard 2/2)" in half.out
+    embcheck("merge", parts[0], parts[0], "-o", tmp_path / "twice.ndjson", ends=4)
+    assert "no shard '3/2'" in embcheck(*QUICK, "--shard", "3/2", ends=4).err
 
 
 def test_github_gets_annotations_and_a_summary(broken: Broken) -> None:
-    told = [line for line in broken.done.stdout.splitlines() if line.startswith("::error ")]
+    told = [line for line in broken.done.out.splitlines() if line.startswith("::error ")]
     assert any("title=violated%3A lookup_copies_rows" in line for line in told)
     summary = (broken.folder / "summary.md").read_text(encoding="utf-8")
     assert "<code>lookup&#95;copies&#95;rows</code>" in summary

@@ -211,8 +211,7 @@ def test_what_is_said_of_a_line_of_releases(
     monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
     monkeypatch.setattr("embcheck.cli.since.try_script", outcome_in)
     (tmp_path / "failure.py").write_text("")
-    done = command("since", tmp_path / "failure.py", *by_name, "--cache", tmp_path, *options)
-    assert done.code == code
+    done = command("since", tmp_path / "failure.py", *by_name, "--cache", tmp_path, *options, ends=code)
     assert [words for words in told if words not in done.out] == []
     for words in ("nothing changes", "assumed"):
         assert (words in done.out) == any(each.startswith(words) for each in told)

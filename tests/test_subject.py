@@ -92,17 +92,15 @@ def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, mo
 def test_what_a_subject_prints_is_of_no_account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
     rehearse_apart("subjects:Prints")
-    done = warm.embcheck(
-        "run", "--subject", "subjects:Prints", "--profile", "quick", "-k", "padding", *HERE, plant=folder
-    )
-    assert done.returncode == 0
-    assert "looking up" not in done.stdout + done.stderr
+    words = ("run", "--subject", "subjects:Prints", "--profile", "quick", "-k", "padding", *HERE)
+    done = warm.embcheck(*words, plant=folder)
+    assert "looking up" not in done.told
 
 
 def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
-    done = command("run", "--subject", "nowhere:Layer")
-    assert (done.code, done.err) == (4, "embcheck: subject 'nowhere:Layer': no module 'nowhere'\n")
+    done = command("run", "--subject", "nowhere:Layer", ends=4)
+    assert done.err == "embcheck: subject 'nowhere:Layer': no module 'nowhere'\n"
 
 
 def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
@@ -118,8 +116,7 @@ def test_a_run_on_a_subject_reports_it_in_all_modes(folder: Path, full: bool) ->
     modes = "eager,vmap,deepcopy,no_grad,export"
     chosen = () if full else ("-k", "lookup")
     words = ("run", "--subject", TOKENS, "--profile", "quick", *chosen, "--mode", modes, "--report", folder, *HERE)
-    done = warm.embcheck(*words, plant=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
+    warm.embcheck(*words, plant=folder)
     verdicts = read(folder).verdicts
     assert {verdict.subject for verdict in verdicts} == {TOKENS}
     assert {*modes.split(",")} <= {verdict.mode for verdict in verdicts}
@@ -127,24 +124,19 @@ def test_a_run_on_a_subject_reports_it_in_all_modes(folder: Path, full: bool) ->
 
 def test_a_mode_that_a_subject_has_not_is_told(folder: Path) -> None:
     subject = "embcheck.subject.examples:to_linear"
-    done = warm.embcheck("run", "--subject", subject, "--mode", "vmap", *HERE, plant=folder)
-    assert done.returncode == 5
-    assert "conversion has no mode vmap" in done.stdout + done.stderr
+    done = warm.embcheck("run", "--subject", subject, "--mode", "vmap", *HERE, ends=5, plant=folder)
+    assert "conversion has no mode vmap" in done.told
 
 
 def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -> None:
-    selection = "lookup and random or gradient and product"
-    done = warm.embcheck(
-        "run", "--subject", "subjects:Wrong", "--profile", "quick", "-k", selection, *HERE, plant=folder
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "lookup_out_of_range_indices_raise" in done.stdout
-    assert "gradient_is_accepted   subjects:Wrong · eval · cpu" in done.stdout
-    assert "your layer's table got no gradient" in done.stdout
-    assert "(imports torch and subjects:Wrong; run: it exits 1)" in done.stdout, "the script finds the layer"
-    found = next(line.split()[-1] for line in done.stdout.splitlines() if "embcheck replay" in line)
-    again = warm.embcheck("replay", found)
-    assert (again.returncode, again.stdout.split()[0]) == (1, "FAILED"), again.stdout + again.stderr
+    words = ("--profile", "quick", "-k", "lookup and random or gradient and product", *HERE)
+    told = warm.embcheck("run", "--subject", "subjects:Wrong", *words, ends=1, plant=folder).out
+    assert "lookup_out_of_range_indices_raise" in told
+    assert "gradient_is_accepted   subjects:Wrong · eval · cpu" in told
+    assert "your layer's table got no gradient" in told
+    assert "(imports torch and subjects:Wrong; run: it exits 1)" in told, "the script finds the layer"
+    found = next(line.split()[-1] for line in told.splitlines() if "embcheck replay" in line)
+    assert warm.embcheck("replay", found, ends=1).out.startswith("FAILED")
 
 
 @pytest.mark.parametrize(

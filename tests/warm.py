@@ -27,6 +27,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
+from command import Said
+
 ROOT = Path(__file__).parents[1]
 #: Of a request, which travels in one message.
 _LONGEST = 1 << 17
@@ -51,12 +53,11 @@ def python(
         return subprocess.CompletedProcess(given, status, _text(out), _text(err))
 
 
-def embcheck(
-    *arguments: object, plant: Path | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """A command of embcheck's; a folder that breaks torch in every process of it may be planted."""
+def embcheck(*arguments: object, ends: int = 0, plant: Path | None = None, cwd: Path | None = None) -> Said:
+    """A command of embcheck's, which must end with a code; a folder that breaks torch in every process of it may be planted."""
     more = {} if plant is None else {"PYTHONPATH": os.pathsep.join([str(plant), *_path(os.environ)])}
-    return python("-m", "embcheck", *arguments, cwd=cwd, environment=os.environ | more)
+    done = python("-m", "embcheck", *arguments, cwd=cwd, environment=os.environ | more)
+    return Said(done.returncode, done.stdout, done.stderr).ended(ends)
 
 
 @contextlib.contextmanager
