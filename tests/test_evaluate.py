@@ -40,28 +40,25 @@ CASE = LookupCase(3, 2, (0, 2, 1, 2), (4,), padding_idx=0)
 ZERO = next(law for law in PADDING.laws if law.name == "padding_row_gets_no_gradient")
 
 
-def asked(judge: Callable[[Any, Outcome], Any], case: Any = CASE, **fields: Any) -> Result:
-    """What comes of a law of the padding family on a case."""
+def error_of(judge: Callable[[Any, Outcome], Any], **fields: Any) -> str:
+    """What is said of a law of the padding family that errs."""
     law = replace(ZERO, judge=judge, implied_by="", **fields)
-    return evaluate(PADDING, MODES["eager"], case, [law], Execution())[0]
+    (result,) = evaluate(PADDING, MODES["eager"], CASE, [law], Execution())
+    assert isinstance(result, OracleFailed)
+    return result.error
 
 
 @pytest.mark.parametrize("returned", [None, False, True, float("nan"), 0.5, "yes", [], ...])
 def test_what_no_comparison_returns_is_no_result(returned: Any) -> None:
-    result = asked(lambda case, out: returned)
-    assert isinstance(result, OracleFailed)
-    assert "padding_row_gets_no_gradient returned" in result.error
+    assert error_of(lambda case, out: returned).startswith(f"the law {ZERO.name} returned")
 
 
 def test_a_law_that_errs_is_named_by_its_error() -> None:
-    result = asked(lambda case, out: same(out.nothing, 0))
-    assert isinstance(result, OracleFailed)
-    assert isinstance(asked(lambda case, out: HOLDS, when=lambda case: 1 / 0), OracleFailed)
-    words = "the law padding_row_gets_no_gradient asks for 'nothing', which the program does not give; it gives leaf, "
-    assert result.error.startswith(words)
-    result = asked(lambda case, out: 1 / 0)
-    assert isinstance(result, OracleFailed)
-    assert result.error == f"the law {ZERO.name} raised ZeroDivisionError: division by zero, on {CASE!r}"
+    divided = f"the law {ZERO.name} raised ZeroDivisionError: division by zero, on {CASE!r}"
+    assert error_of(lambda case, out: 1 / 0) == divided
+    assert error_of(lambda case, out: HOLDS, when=lambda case: 1 / 0)
+    words = f"the law {ZERO.name} asks for 'nothing', which the program does not give; it gives leaf, "
+    assert error_of(lambda case, out: same(out.nothing, 0)).startswith(words)
 
 
 def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
@@ -80,10 +77,7 @@ def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None
 
 
 def test_a_program_that_raises_is_no_verdict_on_the_other_laws(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise RuntimeError("broken")
-
-    monkeypatch.setattr(torch.nn.functional, "embedding", broken)
+    monkeypatch.setattr(torch.nn.functional, "embedding", Mock(side_effect=RuntimeError("broken")))
     results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
     assert isinstance(results[0], Violated), "nothing is raised: a law of its own"
     assert {type(result) for result in results[1:]} <= {Raised, NotApplicable}
@@ -109,10 +103,7 @@ def test_what_programs_name_is_there_since(name: str) -> None:
 
 
 def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:
-    def broken(case: Any) -> Any:
-        raise KeyError("plan")
-
-    family = replace_family(PADDING, plan=broken)
+    family = replace_family(PADDING, plan=Mock(side_effect=KeyError("plan")))
     results = evaluate(family, MODES["eager"], CASE, family.laws, Execution())
     assert {type(result) for result in results} == {OracleFailed}
 
@@ -171,10 +162,7 @@ class Unread:
 
 @pytest.mark.parametrize("part", ["reduce_case", "script"])
 def test_an_exception_while_reducing_costs_the_reduction(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    def broken(*_: Any, **__: Any) -> Any:
-        raise IndexError("embcheck's own")
-
-    monkeypatch.setattr(run_item, part, broken)
+    monkeypatch.setattr(run_item, part, Mock(side_effect=IndexError("embcheck's own")))
     verdict = ruled(lambda case, out: Difference("value", "seen", 1, 2, "1, expected 2"))
     assert verdict.status == Status.VIOLATED
     (example,) = verdict.counterexamples
@@ -199,13 +187,12 @@ def test_a_law_without_a_judged_case_does_not_hold(judge: Any, status: Status) -
 
 
 def test_a_program_that_exits_is_unknown_and_an_interruption_interrupts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in (SystemExit(7), GeneratorExit(), KeyboardInterrupt()):
-        monkeypatch.setattr(torch.nn.functional, "embedding", Mock(side_effect=error))
-        if isinstance(error, KeyboardInterrupt):
-            with pytest.raises(KeyboardInterrupt):
-                evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())
-        else:
-            assert isinstance(evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())[0], OracleFailed)
+    program = Mock(side_effect=[SystemExit(7), GeneratorExit(), KeyboardInterrupt()])
+    monkeypatch.setattr(torch.nn.functional, "embedding", program)
+    for _ in range(2):
+        assert isinstance(evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())[0], OracleFailed)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(PADDING, MODES["eager"], CASE, [ZERO], Execution())
 
 
 @pytest.mark.parametrize("error", [SystemExit(7), RuntimeError("no more"), GeneratorExit()])
@@ -242,28 +229,25 @@ def tallies_of(mode: str, **more: Any) -> Tallies:
     return Tallies(LOOKUP, MODES[mode], more.pop("ledger", Ledger()), **more)
 
 
+def raising(family: Any, mode: Any, case: Any) -> Outcome:
+    """An execution that raises."""
+    return Outcome({}, read, mode=mode.name, makes_graph=True, error=ValueError("no"))
+
+
 @pytest.mark.parametrize(
-    ("mode", "wrong", "told"),
+    ("mode", "more", "wrong", "told"),
     [
-        ("eager", ("eager",), {"no_grad": "holds", "inference": "holds"}),
-        ("no_grad", ("no_grad", "eager"), {"eager": "violated", "inference": "holds"}),
-        ("inference", ("eager", "no_grad", "inference"), {"eager": "violated", "no_grad": "violated"}),
+        ("eager", {}, ("eager",), {"no_grad": "holds", "inference": "holds"}),
+        ("no_grad", {}, ("no_grad", "eager"), {"eager": "violated", "inference": "holds"}),
+        ("inference", {}, ("eager", "no_grad", "inference"), {"eager": "violated", "no_grad": "violated"}),
+        ("eager", {"execute": raising}, ("eager",), dict.fromkeys(("no_grad", "inference"), "raised ValueError: no")),
+        ("eager", {"probe": lambda cases: [None] * len(cases)}, ("eager",), {}),  # it may take the process down
     ],
 )
-def test_other_modes_are_asked_on_the_same_case(mode: str, wrong: tuple[str, ...], told: dict[str, str]) -> None:
-    assert elsewhere(tallies_of(mode), wrong_in(*wrong), UNPADDED) == told
-
-
-def test_a_program_that_raises_elsewhere_says_so() -> None:
-    def execute(family: Any, mode: Any, case: Any) -> Outcome:
-        return Outcome({}, lambda value: value, mode=mode.name, makes_graph=True, error=ValueError("no"))
-
-    told = elsewhere(tallies_of("eager", execute=execute), wrong_in("eager"), UNPADDED)
-    assert told == dict.fromkeys(("no_grad", "inference"), "raised ValueError: no")
-
-
-def test_what_may_take_the_process_down_is_asked_nowhere_else() -> None:
-    assert elsewhere(tallies_of("eager", probe=lambda cases: [None] * len(cases)), wrong_in("eager"), UNPADDED) == {}
+def test_other_modes_are_asked_on_the_same_case(
+    mode: str, more: dict[str, Any], wrong: tuple[str, ...], told: dict[str, str]
+) -> None:
+    assert elsewhere(tallies_of(mode, **more), wrong_in(*wrong), UNPADDED) == told
 
 
 def test_a_counterexample_carries_both() -> None:
@@ -282,25 +266,24 @@ def entry(name: str, **more: Any) -> Entry:
     return Entry(**{**fields, **more})
 
 
+FAR = entry("far", where={"rank": 0, "dtype": "float64"})
+
+
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("ledger", "told"),
     [
-        ([], ""),
-        ([entry("other", law="another_law")], ""),
-        ([entry("far", where={"rank": 0, "dtype": "float64"}), entry("near", where={"rank": 0, "dtype": "float32"})],
-         "near, which speaks of rank = 0"),
-        ([entry("mode", mode="vmap")], "mode, which speaks of mode vmap"),
-        ([entry("device", device="cuda*")], "device, which speaks of device cuda*"),
-        ([entry("kind", kind="bits: NaN")], "kind, which speaks of a difference of kind bits: NaN"),
+        (Ledger(), ""),
+        (Ledger((entry("other", law="another_law"),)), ""),
+        (Ledger((FAR, entry("near", where={"rank": 0, "dtype": "float32"}))), "near, which speaks of rank = 0"),
+        (Ledger((entry("mode", mode="vmap"),)), "mode, which speaks of mode vmap"),
+        (Ledger((entry("device", device="cuda*"),)), "device, which speaks of device cuda*"),
+        (Ledger((entry("kind", kind="bits: NaN"),)), "kind, which speaks of a difference of kind bits: NaN"),
+        (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0")),)), "old, which speaks of torch <2.0"),
+        (
+            Ledger(some_machines=(entry("there", machine={"onednn_kernel": "*amx*"}),)),
+            "there, which speaks of machines with onednn_kernel *amx*",
+        ),
     ],
-)  # fmt: skip
-def test_the_nearest_entry_is_that_which_misses_by_the_least(entries: list[Entry], told: str) -> None:
-    assert nearest(Ledger(tuple(entries)), COPIES.name, "eager", "cpu", FOUND, UNPADDED) == told
-
-
-def test_entries_of_other_releases_and_machines_are_near_too() -> None:
-    old, there = entry("old", torch=SpecifierSet("<2.0")), entry("there", machine={"onednn_kernel": "*amx*"})
-    near = nearest(Ledger(elsewhere=(old,)), COPIES.name, "eager", "cpu", FOUND, UNPADDED)
-    assert near == "old, which speaks of torch <2.0"
-    near = nearest(Ledger(some_machines=(there,)), COPIES.name, "eager", "cpu", FOUND, UNPADDED)
-    assert near == "there, which speaks of machines with onednn_kernel *amx*"
+)
+def test_the_nearest_entry_is_that_which_misses_by_the_least(ledger: Ledger, told: str) -> None:
+    assert nearest(ledger, COPIES.name, "eager", "cpu", FOUND, UNPADDED) == told
