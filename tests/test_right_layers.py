@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_subject_layers import Flagged, Padded, Table, Tensor, copied
+from test_subject_layers import Padded, Table, Tensor, copied
 from torch import nn
 from torch.nn import functional
 
@@ -246,20 +246,21 @@ class Normed(nn.Module):
         self.head.weight = self.embedding.weight
 
 
-class Stumbles(Flagged):
+class Stumbles(nn.Embedding):
     """Whether that is a limit or a mistake nobody can tell."""
 
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+    def __init__(self, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
+        super().__init__(num_embeddings, embedding_dim, sparse=sparse)
         if sparse:
             self.limit = None + 1  # type: ignore[operator]
 
 
-class RefusesAll(Flagged):
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
+class RefusesAll(nn.Embedding):
+    def reset_parameters(self) -> None:
         raise ValueError("never")
 
 
-class PadsAlways(Flagged):
+class PadsAlways(nn.Embedding):
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int = 0) -> None:
         if padding_idx is None:
             raise ValueError("there is always padding")

@@ -172,41 +172,20 @@ class DividesByTheLongest(nn.Module):
         return bags.div(max([1, *lengths.tolist()]))
 
 
-class Flagged(Padded):
-    """A torch embedding whose constructor looks at its flags."""
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        sparse: bool = False,
-    ) -> None:
-        super().__init__(num_embeddings, embedding_dim)
-        flags = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
-        self.look(num_embeddings, *flags)
-        self.table = nn.Embedding(num_embeddings, embedding_dim, *flags)
-
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
-        """Raises where the layer has a limit."""
-
-
-class RefusesTheLastRow(Flagged):
+class RefusesTheLastRow(nn.Embedding):
     """Counts the rows from 1: that is no limit."""
 
-    def look(self, rows: int, padding: int | None, norm: float | None, p: float, scale: bool, sparse: bool) -> None:
-        if padding is not None and padding >= rows - 1:
-            raise ValueError(f"no such row: {padding}")
+    def reset_parameters(self) -> None:
+        if self.padding_idx is not None and self.padding_idx >= self.num_embeddings - 1:
+            raise ValueError(f"no such row: {self.padding_idx}")
+        super().reset_parameters()
 
 
-class RaisesWhenCalled(Flagged):
+class RaisesWhenCalled(nn.Embedding):
     """Takes a flag, and fails for it later."""
 
     def forward(self, indices: Tensor) -> Tensor:
-        if self.table.sparse:
+        if self.sparse:
             raise ValueError("dense gradients only")
         return super().forward(indices)
 
