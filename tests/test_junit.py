@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 import warm
-from records import ended
+from records import ended, verdict
 from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
-from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
+from embcheck.core.verdict import LEDGER, Status, entry_name
 from embcheck.report import junit
 from embcheck.runner import session
 from embcheck.runner.run import Batch
@@ -86,26 +86,24 @@ def test_every_law_of_every_family_is_one_test_case() -> None:
 def test_known_is_skipped_with_its_entries_and_never_passes() -> None:
     suite = suite_of(made := run_of())
     cases, facts = cases_of(suite), facts_of(suite)
-    known = [verdict for verdict in made.settled if verdict.status == Status.KNOWN]
-    assert len(known) > len(FAMILIES)
-    for verdict in made.settled:
-        case = cases[verdict.family, entry_name(verdict.law)]
-        if verdict.status == Status.KNOWN:
-            entries = ", ".join(verdict.entries) or entry_name(verdict.law)
+    assert sum(found.status == Status.KNOWN for found in made.settled) > len(FAMILIES)
+    for found in made.settled:
+        case = cases[found.family, entry_name(found.law)]
+        if found.status == Status.KNOWN:
+            entries = ", ".join(found.entries) or entry_name(found.law)
             assert [(child.tag, child.text) for child in case] == [("skipped", f"known: {entries}")]
-            assert facts[f"known: {verdict.family}.{entry_name(verdict.law)}"] == entries
+            assert facts[f"known: {found.family}.{entry_name(found.law)}"] == entries
         else:
             assert list(case) == []
-            assert f"known: {verdict.family}.{verdict.law}" not in facts
+            assert f"known: {found.family}.{found.law}" not in facts
     assert facts["seed"] == "0"
     assert str(facts["machine"])
 
 
 def test_what_fails_is_told_with_its_counterexample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "confirmed", list)
-    unknown = replace(
-        violated(), mode="inference", status=Status.UNKNOWN, counterexamples=(), reasons=("no case met: a",)
-    )
+    undecided = {"law": EXAMPLE.law, "family": "padding", "reasons": ("no case met: a",)}
+    unknown = verdict(Status.UNKNOWN, mode="inference", **undecided)
     suite = suite_of(run_of(tmp_path, violated(), unknown, families=("padding",)), 1)
     (found,) = cases_of(suite)["padding", EXAMPLE.law]
     assert (found.tag, found.get("type"), found.get("message")) == ("failure", "violated", "-665, expected 0")
@@ -119,10 +117,8 @@ def test_what_fails_is_told_with_its_counterexample(tmp_path: Path, monkeypatch:
 
 def test_what_is_unknown_is_an_error_and_what_does_not_apply_is_skipped() -> None:
     laws = FAMILIES["padding"].laws
-    dark = Verdict(
-        laws[0].name, "padding", "torch", "vmap", "scope", Status.UNKNOWN, reasons=("no case met: a\x1b\ufffe",)
-    )
-    told = [dark, replace(dark, mode="compile")]
+    undecided = {"law": laws[0].name, "family": "padding", "reasons": ("no case met: a\x1b\ufffe",)}
+    told = [verdict(Status.UNKNOWN, mode=mode, **undecided) for mode in ("vmap", "compile")]
     cases = cases_of(suite_of(run_of(None, *told, families=("padding",)), 1))
     (found,) = cases["padding", laws[0].name]
     said = "no case met: a\\x1b\\ufffe (vmap, compile)"
@@ -135,9 +131,8 @@ def test_what_is_unknown_is_an_error_and_what_does_not_apply_is_skipped() -> Non
 
 def batch_of(status: Status, *reasons: str) -> Batch:
     """What an item gives that judged the first law of the padding's alone."""
-    law = FAMILIES["padding"].laws[0].name
-    verdict = Verdict(law, "padding", "torch", "eager", "scope", status, reasons=reasons)
-    return Batch("padding/torch/eager/scope/0", 1, [verdict], statements(FAMILIES["padding"]))
+    made = verdict(status, law=FAMILIES["padding"].laws[0].name, family="padding", reasons=reasons)
+    return Batch("padding/torch/eager/scope/0", 1, [made], statements(FAMILIES["padding"]))
 
 
 def test_a_law_that_no_item_judged_has_a_case_too() -> None:

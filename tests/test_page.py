@@ -3,19 +3,21 @@
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 from records import verdict, written
 
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
 from embcheck.core.plot_data import Curve, Figure, Histogram
 from embcheck.core.shipped_ledger import shipped
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import AS_BUILT, BUILT, FAMILY, noted, told
 from embcheck.record.grid import Run
 from embcheck.record.record import Record, read
 from embcheck.report.page import render
 
 HOSTILE = "<script>alert(1)</script>"
+ENDED = {"stopped": "finished", "exit_code": 0}
 
 
 def record(torch: str, status: Status, subject: str = "torch") -> Record:
@@ -24,17 +26,13 @@ def record(torch: str, status: Status, subject: str = "torch") -> Record:
         script="</script>" + HOSTILE, id="c7",
     )  # fmt: skip
     verdicts = [
-        Verdict("law", "family", subject, "eager", "scope", Status.HOLDS, cases=9, worst=0.25),
-        Verdict("law", "family", subject, "vmap", "scope", status, cases=9, counterexamples=(example,)),
-        Verdict(
-            "ledger: old", "ledger", "torch", "eager", "witness", Status.KNOWN, known=1, counterexamples=(example,)
-        ),
+        verdict(subject=subject, cases=9, worst=0.25),
+        verdict(status, example, subject=subject, mode="vmap", cases=9),
+        verdict(Status.KNOWN, example, law="ledger: old", family=LEDGER, engine="witness", known=1),
     ]
     laws = {"law": Statement("law", "family", f"One is one. {HOSTILE}", "nn.Embedding", "pytorch#1")}
     header = {"versions": {"torch": torch}, "settings": {"seed": "0", "profile": "gate"}, "time": "2026-11-20T12:27:49"}
-    return Record(
-        header, verdicts, {"stopped": "finished", "exit_code": 0, "cases": 9, "seconds": 1.5, "digest": "0f"}, laws
-    )
+    return Record(header, verdicts, ENDED | {"cases": 9, "seconds": 1.5, "digest": "0f"}, laws)
 
 
 class Reader(HTMLParser):
@@ -123,17 +121,12 @@ CLAIMED = (
 
 def record_of_claims(*violated: str) -> Record:
     laws = {made.id: Statement(made.id, "tutorial_claims", made.sentence, claim=made) for made in CLAIMED}
-    laws["tutorial_claims_is_accepted"] = Statement(
-        "tutorial_claims_is_accepted", "tutorial_claims", "Nothing is raised."
-    )
-    verdicts = [
-        Verdict(
-            law, "tutorial_claims", "torch", "eager", "all", Status.VIOLATED if law in violated else Status.HOLDS, cases=3,
-            reasons=(f"seen in {law}",),
-        )
-        for law in laws
-    ]  # fmt: skip
-    return Record({"versions": {"torch": "2.13.0"}}, verdicts, {"stopped": "finished", "exit_code": 0}, laws)
+    accepted = "tutorial_claims_is_accepted"
+    laws[accepted] = Statement(accepted, "tutorial_claims", "Nothing is raised.")
+    told = {"family": "tutorial_claims", "engine": "all", "cases": 3}
+    statuses = {law: Status.VIOLATED if law in violated else Status.HOLDS for law in laws}
+    verdicts = [verdict(each, law=law, reasons=(f"seen in {law}",), **told) for law, each in statuses.items()]
+    return Record({"versions": {"torch": "2.13.0"}}, verdicts, ENDED, laws)
 
 
 def claims_of(page: str) -> str:
@@ -189,23 +182,18 @@ def finding(subject: str, law: str, mode: str = AS_BUILT, words: str = "two Para
 
 def audited(subject: str, *found: Counterexample, unbuilt: str = "", failure: str = "") -> list[Verdict]:
     """What an audit writes of a model: two laws, one of them in two variants."""
-    built = Verdict(
-        BUILT, FAMILY, subject, AS_BUILT, FAMILY, Status.NOT_APPLICABLE if unbuilt else Status.HOLDS, seconds=1.5,
-        reasons=(unbuilt or "Tiny · table t (9×4)",),
-    )  # fmt: skip
+    told: dict[str, Any] = {"family": FAMILY, "subject": subject, "mode": AS_BUILT, "engine": FAMILY}
     if unbuilt:
-        return [built]
+        return [verdict(Status.NOT_APPLICABLE, law=BUILT, reasons=(unbuilt,), **told)]
     laws = (("the_tie", AS_BUILT), ("the_tie", "flipped"), ("resizes", AS_BUILT))
     verdicts = []
     for law, mode in laws:
         mine = tuple(example for example in found if (example.law, example.mode) == (law, mode))
         status = Status.VIOLATED if mine else Status.UNKNOWN if failure and law == "resizes" else Status.HOLDS
         reasons = (noted("a design choice"), *((failure,) if status is Status.UNKNOWN else ()))
-        verdicts.append(
-            Verdict(law, FAMILY, subject, mode, FAMILY, status, cases=1, reasons=reasons, counterexamples=mine)
-        )
-    skipped = Verdict("pads", FAMILY, subject, AS_BUILT, FAMILY, Status.NOT_APPLICABLE, reasons=("no padding_idx",))
-    return [*verdicts, skipped, built]
+        verdicts.append(verdict(status, *mine, law=law, cases=1, reasons=reasons, **told | {"mode": mode}))
+    skipped = verdict(Status.NOT_APPLICABLE, law="pads", reasons=("no padding_idx",), **told)
+    return [*verdicts, skipped, verdict(law=BUILT, seconds=1.5, reasons=("Tiny · table t (9×4)",), **told)]
 
 
 def audit_record(*verdicts: list[Verdict]) -> Record:
@@ -262,7 +250,7 @@ def test_what_fails_comes_first_whole_and_what_holds_is_left_out_of_the_grid() -
     law = Statement("law_b", "family", "Two is two.", "definition")
     bad = record("2.13.0", Status.VIOLATED)
     bad.laws["law_b"] = law
-    bad.verdicts.append(Verdict("law_b", "family", "torch", "eager", "scope", Status.HOLDS, cases=9))
+    bad.verdicts.append(verdict(law="law_b", cases=9))
     page = render([Run("a", bad)])
     failing, _, rest = page.partition('<section id="failing"')[2].partition('<section id="grid"')
     for words in ('id="law-family-law"', " open>", "One is one.", "Script of law"):
@@ -283,7 +271,7 @@ def test_the_ledger_is_one_table_by_cause_without_scripts() -> None:
     made = record("2.13.0", Status.HOLDS)
     for entry in named:
         made.verdicts.append(
-            Verdict(f"ledger: {entry.name}", "ledger", "torch", "eager", "witness", Status.KNOWN, known=1)
+            verdict(Status.KNOWN, law=f"ledger: {entry.name}", family=LEDGER, engine="witness", known=1)
         )
     findings = render([Run("a", made)]).partition('<section id="findings"')[2].partition("</section>")[0]
     assert len(named) > 1
