@@ -56,12 +56,10 @@ def test_every_command_has_a_line_on_the_page_of_commands() -> None:
 
 
 def test_the_table_of_replay_names_a_test_for_each_state() -> None:
-    section = (
-        (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8").partition("\n## Replay\n")[2].partition("\n## ")[0]
-    )
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "][
-        2:
-    ]
+    page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Replay\n")[2].partition("\n## ")[0]
+    _, _, *lines = (line for line in section.splitlines() if line[:2] == "| ")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     codes = {"FAILED": "1", "FIXED": "0", "ERROR": "3", "refused": "4"}
     assert codes.keys() <= {row[1].partition(",")[0] for row in rows}
     named = re.findall(r"`(test_\w+\.py)::(\w+)`", section)

@@ -16,6 +16,7 @@ from embcheck.cli.main import app
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.item import PROFILES
 from embcheck.core.options import ACTION, COMMAND, OPTIONS, PYTEST, TABLE, Option, options_of, page
+from embcheck.runner import plugin
 from embcheck.runner.run import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -140,11 +141,15 @@ def test_a_file_that_is_wrong_gets_one_line(tmp_path: Path, monkeypatch: Patch, 
 # -- pytest --------------------------------------------------------------------------------------------------------
 
 
-def test_pytest_has_the_table_and_nothing_else(request: pytest.FixtureRequest) -> None:
-    parser = pytest.Parser(_ispytest=True)
-    from embcheck.runner import plugin
+@pytest.fixture
+def parser() -> pytest.Parser:
+    """One that knows the options of the plug-in alone."""
+    made = pytest.Parser(_ispytest=True)
+    plugin.pytest_addoption(made)
+    return made
 
-    plugin.pytest_addoption(parser)
+
+def test_pytest_has_the_table_and_nothing_else(parser: pytest.Parser, request: pytest.FixtureRequest) -> None:
     made = {each.names()[0]: each for each in parser.getgroup("embcheck").options}
     assert list(made) == [option.pytest for option in options_of(PYTEST).values()]
     for option in options_of(PYTEST).values():
@@ -154,11 +159,7 @@ def test_pytest_has_the_table_and_nothing_else(request: pytest.FixtureRequest) -
         assert request.config.getoption(option.pytest, None) is not None or option.default is None
 
 
-def test_settings_come_back_from_the_arguments_that_they_give() -> None:
-    parser = pytest.Parser(_ispytest=True)
-    from embcheck.runner import plugin
-
-    plugin.pytest_addoption(parser)
+def test_settings_come_back_from_the_arguments_that_they_give(parser: pytest.Parser) -> None:
     wanted = Settings.of({option.name: other(option) for option in options_of(COMMAND).values()})
     assert len(vars(wanted)) - 1 == sum(vars(wanted)[name] != default for name, default in vars(Settings()).items())
     for settings in (wanted, Settings()):
