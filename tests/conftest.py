@@ -112,6 +112,17 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def uncompiled() -> None:
+    """What was compiled before serves no test."""
+    import torch
+
+    from embcheck.modes import exports
+
+    torch._dynamo.reset()
+    exports.KEPT.clear()
+
+
+@pytest.fixture
 def kernels() -> Iterator[Sites]:
     """The sites of drawn faults, wrapped."""
     from selfcheck.planting import Sites

@@ -22,12 +22,7 @@ COMPILING = tuple(
     for name, found in MODES.items()
     if found.function.__module__.rpartition(".")[2] in ("traces", "exports", "compilers", "decompositions")
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    torch._dynamo.reset()
-    exports.KEPT.clear()
+pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
 def test_a_graph_that_does_not_run_is_noticed() -> None:

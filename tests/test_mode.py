@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import torch
 from command import Patch
 from warm import statuses
 
@@ -22,7 +21,6 @@ from embcheck.engine.script import script
 from embcheck.engine.selection import sampled
 from embcheck.families.dtensor.cases import DTensorCase
 from embcheck.families.max_norm.cases import MaxNormCase
-from embcheck.modes import exports
 from embcheck.modes.mode import MODES, absent, modes_of, running
 from embcheck.subject.collect import load_families, load_modes
 
@@ -70,14 +68,7 @@ def test_a_mode_samples_the_cases_by_its_cost() -> None:
     assert many == list(sampled(LOOKUP, Item("lookup", "torch", "deepcopy", "scope"), gate, 0))
 
 
-@pytest.fixture
-def fresh() -> None:
-    """What was compiled before serves no test."""
-    torch._dynamo.reset()
-    exports.KEPT.clear()
-
-
-@pytest.mark.usefixtures("fresh")
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize("name", CALLED)
 def test_a_plain_case_obeys_every_law(name: str) -> None:
     mode = MODES[name]
