@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import Patch
-from warm import embcheck, eventually
+from warm import ON_LINUX, SLOW, embcheck, eventually
 
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED
@@ -35,18 +35,7 @@ def test_the_time_of_what_a_process_started_is_its_own() -> None:
     child.wait()
 
 
-#: A tenth of a second of CPU time, and a second in which it gets none, again and again.
-SLOW = """
-import time
-for _ in range(3):
-    end = time.process_time() + 0.1
-    while time.process_time() < end: pass
-    time.sleep(1.0)
-"""
-LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
-
-
-@LINUX
+@ON_LINUX
 def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     program = f"""
     import subprocess, sys, time
@@ -60,7 +49,7 @@ def test_what_a_hanging_program_started_ends_with_it(tmp_path: Path) -> None:
     assert eventually(lambda: not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
-@LINUX
+@ON_LINUX
 def test_ranks_that_wait_for_ever_are_told_by_their_time_and_end_with_their_parent(tmp_path: Path) -> None:
     program = f"""
     import os, pathlib, threading

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from command import Patch
+from warm import SLOW
 
 from embcheck.core.axes import parse
 from embcheck.core.comparison import identical, same, within
@@ -182,13 +183,6 @@ SPIN = "[None for _ in iter(int, 1)]"
 WAIT = """\
 while time.process_time() < 0.1: pass
 threading.Event().wait()
-"""
-#: Some CPU time in every two seconds, again and again.
-SLOW = """\
-for _ in range(4):
-    end = time.process_time() + 0.1
-    while time.process_time() < end: pass
-    time.sleep(1.0)
 """
 BUSY = """\
 other = subprocess.Popen([sys.executable, "-c", "import time\\nwhile True:\\n    sum(range(10**6)); time.sleep(0.2)"])

@@ -11,15 +11,13 @@ from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
-from warm import eventually, python
+from warm import ON_LINUX, eventually, python
 
 from embcheck.core.machine import seen
 from embcheck.core.processes import RunFolder, keep_few_kernels, temporary_files_in
 from embcheck.engine.crashes.patience import Hangs
 from selfcheck import by_hand
 from selfcheck.by_hand import Worker
-
-ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
 
 
 @pytest.fixture

@@ -27,9 +27,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
+import pytest
 from command import Said
 
 ROOT = Path(__file__).parents[1]
+ON_LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells which processes there are")
+#: A program that gets a tenth of a second of CPU time, and for a second none, again and again.
+SLOW = """
+import time
+for _ in range(4):
+    end = time.process_time() + 0.1
+    while time.process_time() < end: pass
+    time.sleep(1.0)
+"""
 #: Of a request, which travels in one message.
 _LONGEST = 1 << 17
 
