@@ -40,6 +40,16 @@ def told(name: str, case: Any, planted: Planted) -> str:
     return found.difference.words
 
 
+def altered(name: str, alter: Callable[[Tensor, Tensor], Tensor]) -> Planted:
+    """A function of torch's that gives what is made of its result and its weight."""
+    original = getattr(functional, name)
+
+    def wrong(indices: Tensor, weight: Tensor, *given: Any, **flags: Any) -> Tensor:
+        return alter(original(indices, weight, *given, **flags), weight)
+
+    return patched(functional, **{name: wrong})
+
+
 # -- gradients: which token arrived ------------------------------------------------------------------------------
 
 
@@ -109,15 +119,13 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 
 def bag_plus(bag: int, row: int, times: int = 1) -> Planted:
     """Bags of which one has a row added so many times more."""
-    original = functional.embedding_bag
 
-    def wrong(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
-        out = original(indices, weight, *given, **flags)
-        added = torch.zeros_like(out)
-        added[bag] = times * weight[row].detach()
-        return out + added
+    def added(out: Tensor, weight: Tensor) -> Tensor:
+        more = torch.zeros_like(out)
+        more[bag] = times * weight[row].detach()
+        return out + more
 
-    return patched(functional, embedding_bag=wrong)
+    return altered("embedding_bag", added)
 
 
 #: Bags of the rows (0, 1, 1) and (2,).
@@ -161,19 +169,6 @@ def test_only_what_alone_explains_a_sum_is_told() -> None:
 # -- tables that are rescaled ------------------------------------------------------------------------------------
 
 
-def written(change: Callable[[Tensor], Any]) -> Planted:
-    """Lookups that write to their table, beside what they should."""
-    original = functional.embedding
-
-    def wrong(indices: Any, weight: Any, *given: Any, **flags: Any) -> Any:
-        out = original(indices, weight, *given, **flags)
-        with torch.no_grad():
-            change(weight)
-        return out
-
-    return patched(functional, embedding=wrong)
-
-
 #: Rows 0 and 2 of four are looked up; those beyond a norm of 5 are rescaled.
 LIMITED = MaxNormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
 
@@ -186,5 +181,8 @@ LIMITED = MaxNormCase(4, 2, (0, 2), (2,), max_norm=5.0, route="plain")
     ],
 )
 def test_a_row_that_must_stay_says_why(row: int, words: str) -> None:
-    said = told("rows_over_max_norm_are_rescaled", LIMITED, written(lambda table: table[row].fill_(1.0)))
-    assert said == words
+    def writes_to_the_table(out: Tensor, weight: Tensor) -> Tensor:
+        weight.data[row] = 1.0
+        return out
+
+    assert told("rows_over_max_norm_are_rescaled", LIMITED, altered("embedding", writes_to_the_table)) == words
