@@ -62,6 +62,13 @@ ONLY_IN_REGIONS = {
 }  # fmt: skip
 
 
+def of_the_list(name: str, *engines: str) -> list[Verdict]:
+    """The verdicts of a family on what obliges alone."""
+    family = FAMILIES[name]
+    items = [Item(name, "torch", family.modes[0], engine) for engine in engines or ("scope",)]
+    return [each for item in items for each in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)]
+
+
 def conditions_met(name: str, case: Any) -> set[tuple[str, str]]:
     """Each law of a family with each condition that a case meets."""
     family, facts = FAMILIES[name], case.facts()
@@ -75,9 +82,8 @@ def conditions_met(name: str, case: Any) -> set[tuple[str, str]]:
 def test_list_alone_meets_every_obligation(name: str, full: bool) -> None:
     if name in ELSEWHERE and not full:
         pytest.skip("its cases take seconds, and are executed by test_claims.py or the gate")
-    family = FAMILIES[name]
-    verdicts = run_item(family, Item(name, "torch", family.modes[0], "scope"), LIST_ONLY, 0, LEDGER, reduce=False)
-    assert {verdict.law for verdict in verdicts} == {law.name for law in family.laws}
+    verdicts = of_the_list(name)
+    assert {verdict.law for verdict in verdicts} == {law.name for law in FAMILIES[name].laws}
     for verdict in verdicts:
         assert set(verdict.met) == set(verdict.must_cover), verdict.law
         assert verdict.cases, verdict.law
@@ -165,13 +171,13 @@ def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict
 
 def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never does it hold; it is not applicable only where something says why."""
-    family, item = FAMILIES["padding"], Item("padding", "torch", "eager", "scope")
+    family = FAMILIES["padding"]
     unmasked = "lookup_returns_padding_row_unmasked"
     never = [replace(law, when=lambda case: False) if law.name == unmasked else law for law in family.laws]
     cases = list(obliging_cases(family).values())
     monkeypatch.setattr(selection, "obliging_cases", lambda family: dict(enumerate(cases)))
     monkeypatch.setattr(family, "laws", never)
-    verdicts = run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)
+    verdicts = of_the_list("padding")
     silent = next(verdict for verdict in verdicts if verdict.law == unmasked)
     assert (silent.status, silent.cases, silent.reasons) == (Status.NOT_APPLICABLE, 0, ())
     found = settled(verdicts)
@@ -201,25 +207,22 @@ def verdict_in(mode: str) -> Verdict:
 
 
 def test_nothing_is_owed_of_what_a_release_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    family = FAMILIES["padding"]
-    items = [Item("padding", "torch", "eager", engine) for engine in ("scope", "product")]
     law = "padding_row_gets_no_gradient"
     for why, status in ((Absent("torch has no float16"), Status.HOLDS), ("it has no float16", Status.UNKNOWN)):
         absent = lambda case, out, why=why: why if case.dtype == "float16" else None  # noqa: E731
-        monkeypatch.setattr(family, "not_applicable", absent)
-        verdicts = [each for item in items for each in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)]
+        monkeypatch.setattr(FAMILIES["padding"], "not_applicable", absent)
+        verdicts = of_the_list("padding", "scope", "product")
         assert ("dtype=float16" in settled(verdicts)[law].must_cover) is (status == Status.UNKNOWN)
         assert settled(verdicts)[law].status == status
 
 
 def test_a_law_that_follows_from_another_says_so() -> None:
-    family, item = FAMILIES["one_hot"], Item("one_hot", "torch", "eager", "scope")
-    verdicts = {v.law: v for v in run_item(family, item, LIST_ONLY, 0, LEDGER, reduce=False)}
+    verdicts = {verdict.law: verdict for verdict in of_the_list("one_hot")}
     follows, other = verdicts["one_hot_vectors_sum_to_one"], verdicts["one_hot_is_one_at_the_index"]
     assert 0 < follows.implied <= follows.cases
     assert other.implied == 0
     assert follows.merge(follows).implied == 2 * follows.implied
-    assert {s.law: s.implied_by for s in statements(family)}[follows.law] == other.law
+    assert {s.law: s.implied_by for s in statements(FAMILIES["one_hot"])}[follows.law] == other.law
 
 
 def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
