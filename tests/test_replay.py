@@ -63,6 +63,11 @@ def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkey
         (RECORD | {"torch": "1.0", "machine": {**HERE, "onednn_kernel": "brg_matmul:amx"}}, FIXED, "by torch"),
         (RECORD | {"torch": "1.0", "machine": {**HERE, "isa": ["amx_bf16"]}}, ERROR, "isa ('amx_bf16',)"),
         (RECORD | {"machine": {**HERE, "cpu": "another of the same level"}}, FIXED, ""),
+        (
+            RECORD | {"machine": {"arch": "another"}},
+            ERROR,
+            "the law holds here, but it failed on another machine: arch another",
+        ),
         (SOMEWHERE, ERROR, ""),  # nobody knows where it failed
     ],
 )
