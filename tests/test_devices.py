@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -50,15 +51,11 @@ def test_a_family_of_the_cpu_says_why(name: str) -> None:
 
 
 def test_a_refusal_is_executed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def confined(family: str, mode: str, case: str, device: str) -> dict[str, object]:
-        asked.append(f"{family} {mode} {device}")
-        return {"error": "IndexError", "message": "index out of range", "written": {}}
-
+    confined = Mock(return_value={"error": "IndexError", "message": "index out of range", "written": {}})
     monkeypatch.setattr("embcheck.engine.execution.confined", confined)
-    found = Execution(DEVICE)(LOOKUP, EAGER, PLAIN.but(out_of_range="V"))
-    assert asked == ["lookup eager cpu:0"]
+    refused = PLAIN.but(out_of_range="V")
+    found = Execution(DEVICE)(LOOKUP, EAGER, refused)
+    confined.assert_called_once_with("lookup", "eager", repr(refused), DEVICE)
     assert isinstance(found, Outcome)
     assert isinstance(found.error, IndexError)
 
@@ -78,11 +75,8 @@ def test_a_device_that_refuses_everything_is_lost() -> None:
 
 
 def test_a_process_that_lost_its_device_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    def abort() -> None:
-        raise SystemExit("aborted")
-
     monkeypatch.setattr("embcheck.engine.execution.lost", lambda out: True)
-    monkeypatch.setattr("os.abort", abort)
+    monkeypatch.setattr("os.abort", Mock(side_effect=SystemExit("aborted")))
     with pytest.raises(SystemExit):
         Execution(DEVICE)(LOOKUP, EAGER, PLAIN)
 
@@ -112,13 +106,9 @@ def test_an_entry_of_another_device_is_not_applicable() -> None:
 
 def test_a_witness_of_the_cpu_is_run_apart_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does there nobody has measured: it may leave the process unable to use the device."""
-    monkeypatch.setattr("embcheck.engine.execution.run", lambda *arguments, **more: pytest.fail("not in this process"))
-
-    def elsewhere(family: str, mode: str, case: str, device: str, setup: object) -> bytes:
-        raise ProcessDied(f"crash SIGABRT on {device}")
-
     entry = next(entry for entry in shipped()[0] if entry.name == "bag-zero-width-threads")
-    monkeypatch.setattr("embcheck.engine.execution.elsewhere", elsewhere)
+    monkeypatch.setattr("embcheck.engine.execution.run", lambda *arguments, **more: pytest.fail("not in this process"))
+    monkeypatch.setattr("embcheck.engine.execution.elsewhere", Mock(side_effect=ProcessDied("crash SIGABRT")))
     verdict = look(replace(entry, measured={}), DEVICE)
     assert (verdict.status, "seems fixed" in verdict.reasons[0]) == (Status.HOLDS, True)
 

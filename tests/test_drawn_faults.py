@@ -2,6 +2,7 @@
 
 import itertools
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -271,13 +272,9 @@ def test_what_can_not_be_built_is_given_up() -> None:
 
 
 def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stumbling:
-        def result(self, fault: Fault, met: object, changed: object) -> DrawnResult:
-            if fault.damage == "swap":
-                raise ZeroDivisionError("division by zero")
-            return DrawnResult(str(fault), "killed")
-
-    monkeypatch.setattr(runner, "_worker", Stumbling)
+    judging = Mock()
+    judging.result.side_effect = (ZeroDivisionError("division by zero"), DrawnResult("a line", "killed"))
+    monkeypatch.setattr(runner, "_worker", lambda: judging)
     tasks = [runner.Task(Fault.of(f"embedding  rank=1  ->  {damage}"), (1, 2), (1,)) for damage in ("swap", "shift")]
     first, second = runner._run(tasks)
     assert (first.status, first.met, second.status) == ("unknown", 2, "killed")

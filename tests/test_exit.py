@@ -4,6 +4,7 @@ import io
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from command import Command, Patch
@@ -28,10 +29,7 @@ from embcheck.runner.run import Batch
 def test_an_error_of_its_own_is_3_and_never_1(
     error: BaseException, code: int, said: str, monkeypatch: Patch, command: Command
 ) -> None:
-    def fails(*arguments: object) -> None:
-        raise error
-
-    monkeypatch.setattr("embcheck.cli.diff.record_at", fails)
+    monkeypatch.setattr("embcheck.cli.diff.record_at", Mock(side_effect=error))
     monkeypatch.setattr("os.dup2", lambda *descriptors: None)
     assert said in command("diff", "a", "b", ends=code).err.splitlines()[-1]
 
@@ -77,8 +75,7 @@ def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, command: 
     command("merge", whole, "-o", tmp_path / "merged", ends=3)
 
 
-def interrupted(*arguments: object) -> None:
-    raise KeyboardInterrupt
+INTERRUPTED = Mock(side_effect=KeyboardInterrupt)
 
 
 def judging(folder: Path) -> session.Session:
@@ -89,7 +86,7 @@ def judging(folder: Path) -> session.Session:
 
 
 def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(session, "confirmed", interrupted)
+    monkeypatch.setattr(session, "confirmed", INTERRUPTED)
     made, status = judging(tmp_path), SimpleNamespace(exitstatus=1)
     made.pytest_sessionfinish(status, 1)  # type: ignore[arg-type]
     record = read(tmp_path)
@@ -99,16 +96,14 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Pa
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
 
 
-def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
     ended(judging(tmp_path), 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
 
 
-def test_interrupting_the_scripts_of_claims_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
-) -> None:
-    monkeypatch.setattr("embcheck.cli.claims.confirmed", interrupted)
+def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", INTERRUPTED)
     monkeypatch.setattr("embcheck.cli.claims.examples_of", lambda verdicts: [EXAMPLE])
     command("claims", "-k", "linear.joined", "--report", tmp_path, ends=2)
     assert read(tmp_path).complete
@@ -116,12 +111,10 @@ def test_interrupting_the_scripts_of_claims_loses_nothing(
 
 
 def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: Patch) -> None:
-    def full(path: Path, text: str) -> None:
-        raise OSError(28, "No space left on device", str(path))
-
-    monkeypatch.setattr(opening, "write_whole", full)
+    page = tmp_path / "report.html"
+    monkeypatch.setattr(opening, "write_whole", Mock(side_effect=OSError(28, "No space left on device", str(page))))
     monkeypatch.setattr(session, "confirmed", list)
     made = ended(judging(tmp_path), 1)
-    assert made.results.notes == [f"a report can't be written to {tmp_path / 'report.html'}: No space left on device"]
-    assert not (tmp_path / "report.html").exists()
+    assert made.results.notes == [f"a report can't be written to {page}: No space left on device"]
+    assert not page.exists()
     assert read(tmp_path).complete

@@ -6,6 +6,7 @@ import subprocess
 import textwrap
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import typer
@@ -64,17 +65,12 @@ def test_the_command_line_has_the_table_and_nothing_else() -> None:
 
 def handed(monkeypatch: Patch, folder: Path, *words: str) -> tuple[list[str], Any]:
     """What a run hands to pytest, and the plug-in that prints."""
-    given: list[Any] = []
-
-    def main(arguments: list[str], plugins: list[Any]) -> int:
-        given.extend((arguments, *plugins))
-        return 0
-
+    main = Mock(return_value=0)
     monkeypatch.setattr(pytest, "main", main)
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(app, ["run", *words])
     assert done.exit_code == 0, done.output
-    return given[0], given[1]
+    return main.call_args.args[0], main.call_args.kwargs["plugins"][0]
 
 
 def test_the_command_line_goes_before_the_table_and_that_before_defaults(tmp_path: Path, monkeypatch: Patch) -> None:

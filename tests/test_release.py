@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from command import Command, Patch
@@ -174,13 +175,9 @@ FAILS, RIGHT, DARK = Outcome.FAILS, Outcome.RIGHT, Outcome.UNDECIDED
     ],
 )
 def test_bisection(line: list[Outcome], found: list[Turn]) -> None:
-    tried: list[int] = []
-
-    def attempt(number: int) -> Outcome:
-        tried.append(number)
-        return line[number]
-
+    attempt = Mock(side_effect=line.__getitem__)
     assert turns(bisect(len(line), attempt)) == found
+    tried = [call.args for call in attempt.call_args_list]
     assert len(tried) == len(set(tried)), "no release is tried twice"
 
 
@@ -201,21 +198,16 @@ def test_what_is_said_of_a_line_of_releases(
     line: list[Outcome], options: tuple[str, ...], code: int, told: tuple[str, ...], tmp_path: Path,
     command: Command, monkeypatch: Patch,
 ) -> None:  # fmt: skip
-    tried: list[str] = []
     by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(line)}
-
-    def outcome_in(script: str, environment: Environment, folder: Path) -> Outcome:
-        tried.append(environment.torch)
-        return by_name[environment.torch]
-
+    try_script = Mock(side_effect=lambda script, environment, folder: by_name[environment.torch])
     monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
-    monkeypatch.setattr("embcheck.cli.since.try_script", outcome_in)
+    monkeypatch.setattr("embcheck.cli.since.try_script", try_script)
     (tmp_path / "failure.py").write_text("")
     done = command("since", tmp_path / "failure.py", *by_name, "--cache", tmp_path, *options, ends=code)
     assert [words for words in told if words not in done.out] == []
     for words in ("nothing changes", "assumed"):
         assert (words in done.out) == any(each.startswith(words) for each in told)
-    assert len(tried) == (len(line) if options else 2 if code else 3)
+    assert try_script.call_count == (len(line) if options else 2 if code else 3)
 
 
 @pytest.mark.parametrize(

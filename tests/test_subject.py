@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import warm
@@ -169,18 +170,13 @@ def test_a_layer_that_is_off_only_when_it_is_served_is_refuted() -> None:
 
 
 def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[str] = []
-
-    def counted(family: Any, item: Any, *more: Any) -> Any:
-        ran.append(item.label)
-        return engine.run_item(family, item, *more)
-
-    monkeypatch.setattr(check, "run_item", counted)
+    run_item = Mock(wraps=engine.run_item)
+    monkeypatch.setattr(check, "run_item", run_item)
     law = "padding_row_gets_no_gradient"
     with pytest.raises(LawViolated, match=rf"^{law}: test_subject_layers:LearnsPadding · laws: 1 violated") as raised:
         embcheck.check(LearnsPadding, laws=[law], first=True)
     assert {verdict.law for verdict in raised.value.verdicts} == {law}
-    assert len(ran) == 1
+    assert run_item.call_count == 1
     assert [entry.frame.f_locals.get("__tracebackhide__", False) for entry in raised.traceback[1:]] == [True, True]
     with pytest.raises(ValueError, match=rf"no law 'padding_row_gets_no_grad' .*did you mean {law}"):
         embcheck.check(LearnsPadding, laws=["padding_row_gets_no_grad"])
