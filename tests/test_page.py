@@ -202,7 +202,7 @@ def audit_record(*verdicts: list[Verdict]) -> Record:
     return Record(header, [one for each in verdicts for one in each], {"stopped": "finished", "exit_code": 1}, laws)
 
 
-def page_of_an_audit() -> str:
+def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> None:
     bad = f"m:{HOSTILE}"
     verdicts = audit_record(
         audited("m:clean"),
@@ -210,11 +210,7 @@ def page_of_an_audit() -> str:
         audited("m:slow", failure="no end after 60 s"),
         audited("hf:x:XForCausalLM", unbuilt="no tiny configuration works"),
     )
-    return render([Run("a", verdicts)])
-
-
-def test_an_audit_has_a_section_of_its_own_with_everything_that_was_said() -> None:
-    page = read_safely(page_of_an_audit())
+    page = read_safely(render([Run("a", verdicts)]))
     text = page.words()
     for words in (
         "1 finding in 4 audited models", "tie is missing 1 model", "head.weight", "two Parameters", "trained apart",

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def section(heading: str) -> str:
@@ -30,7 +30,7 @@ def section(heading: str) -> str:
 
 def test_run_and_test_are_one_line_each() -> None:
     for heading in ("Run it", "Test it"):
-        first = re.findall(r"^```sh\n(.*?)^```", section(heading), re.MULTILINE | re.DOTALL)[0]
+        first = blocks("sh", section(heading))[0]
         assert len(first.strip().splitlines()) == 1
         assert "-c ci/constraints.txt" in first
 
@@ -40,7 +40,7 @@ def test_profiles_exist() -> None:
 
 
 def test_the_example_law_is_printed_as_it_stands() -> None:
-    (example,) = (block for block in blocks("python") if "@padding.law" in block)
+    (example,) = (block for block in blocks("python", README) if "@padding.law" in block)
     name = re.findall(r"def (\w+)\(", example)[0]
     law = next(law for law in load_families()["padding"].laws if law.name == name)
     assert example == inspect.getsource(law.judge)
