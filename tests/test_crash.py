@@ -6,6 +6,7 @@ import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from command import Patch
@@ -165,10 +166,9 @@ def test_a_case_that_comes_back_alone_is_unknown() -> None:
 
 
 def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: Patch) -> None:
-    def dies(*arguments: object, **more: object) -> None:
-        raise RuntimeError("the process that isolates crashes died itself")
-
-    monkeypatch.setattr(crash, "examine", dies)
+    monkeypatch.setattr(
+        crash, "examine", Mock(side_effect=RuntimeError("the process that isolates crashes died itself"))
+    )
     verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
     assert (verdict.law, verdict.status) == ("lookup_is_accepted", Status.UNKNOWN)
     assert repr(CASE) in verdict.reasons[0]

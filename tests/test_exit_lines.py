@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -129,15 +130,6 @@ def test_an_expected_observation_is_compared_as_its_elements_are(compare: Any) -
         compare(out.y, out.none)
 
 
-def raising(error: Exception | None) -> Any:
-    def call() -> dict[str, Any]:
-        if error is not None:
-            raise error
-        return {"x": 1}
-
-    return call
-
-
 WORDS = "raised ValueError (no such size 3), expected KeyError"
 
 
@@ -160,7 +152,7 @@ WORDS = "raised ValueError (no such size 3), expected KeyError"
 def test_errors(found: Difference, refused: bool, statuses: tuple[int, ...]) -> None:
     lines = call_and_exit("seen = call()", {}, found, refused)
     errors = None, ValueError("no such size 3"), ValueError("another"), KeyError("x")
-    assert tuple(ends(lines, call=raising(error)) for error in errors) == statuses
+    assert tuple(ends(lines, call=Mock(side_effect=error, return_value={"x": 1})) for error in errors) == statuses
 
 
 @pytest.mark.parametrize("around", [True, False])
@@ -178,7 +170,6 @@ def test_memory(around: bool) -> None:
         assert [ends(lines, call=act) for act in acts] == ([0, 0, 1] if around else [0, 1, 1])
 
 
-SPIN = "[None for _ in iter(int, 1)]"
 #: Some CPU time first, as any script takes that imports torch: less than a hundredth of a second can be told as none.
 WAIT = """\
 while time.process_time() < 0.1: pass
@@ -192,7 +183,7 @@ except subprocess.TimeoutExpired: other.kill()
 
 
 HANGING = {
-    "spins": (SPIN, 1),
+    "spins": ("[None for _ in iter(int, 1)]", 1),
     "waits": (WAIT, 1),
     "comes back": ("pass", 0),
     "gets little time": (SLOW, 0),

@@ -1,10 +1,12 @@
 """Modes: what they may run, what they say of themselves, and that their scripts stand alone."""
 
 import itertools
-from collections.abc import Iterator
+import weakref
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import torch
 from command import Patch
 from warm import statuses
 
@@ -168,10 +170,7 @@ def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
 def test_a_case_of_which_nothing_comes_back(monkeypatch: Patch, raised: Exception, expected: type[Result]) -> None:
     """A case whose own process dies of it, or comes to no end, violates the law that it is accepted; else nothing is known."""
 
-    def died(*_: object) -> bytes:
-        raise raised
-
-    monkeypatch.setattr("embcheck.engine.execution.elsewhere", died)
+    monkeypatch.setattr("embcheck.engine.execution.elsewhere", Mock(side_effect=raised))
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2))
     accepted = next(law for law in SHARDED.laws if law.judge is accepts)
     (result,) = evaluate(SHARDED, MODES["eager"], case, [accepted], Execution())
@@ -182,17 +181,11 @@ def test_a_case_of_which_nothing_comes_back(monkeypatch: Patch, raised: Exceptio
 
 def test_what_an_error_was_raised_in_ends_with_the_case() -> None:
     """As hooks of a checkpoint, which a generator takes away when it is closed: a traceback would keep it open."""
-    left: list[str] = []
-
-    def held() -> Iterator[None]:
-        try:
-            yield
-        finally:
-            left.append("closed")
+    held: list[weakref.ref[torch.nn.Module]] = []
 
     def program() -> dict[str, Any]:
-        generator = held()
-        next(generator)
+        hooked = torch.nn.Identity()
+        held.append(weakref.ref(hooked))
         try:
             raise KeyError("inner")
         except KeyError:
@@ -200,4 +193,4 @@ def test_what_an_error_was_raised_in_ends_with_the_case() -> None:
 
     out = run(Plan(program, {}, {}), MODES["eager"])
     assert isinstance(out.error, ValueError)
-    assert left == ["closed"]
+    assert [each() for each in held] == [None]
