@@ -84,15 +84,6 @@ def test_random_draws_from_the_axes() -> None:
     assert 100 <= space.random(stream.Stream(0)).num_embeddings <= 200, "or as it is told to"
 
 
-def steps(case: Any, space: Space) -> Iterator[Any]:
-    """Greedy descent that accepts whatever is smaller, as the reducer does when everything fails."""
-    while True:
-        case = next((c for c in space.reductions(case) if size(c) < size(case)), None)
-        if case is None:
-            return
-        yield case
-
-
 def test_reductions_move_axes_towards_their_first_values() -> None:
     start = LookupCase(8, 1, padding_idx=-1, dtype="bfloat16", seed=5)
     found = list(SPACE.reductions(start))
@@ -115,10 +106,8 @@ def test_reductions_of_tables_terminate_at_the_smallest(seed: int) -> None:
     case = lookup.repair(lookup.threshold_case(stream.Stream(seed), lookup.AXES))
     if case is None:
         return
-    way = [case, *itertools.islice(steps(case, space), 400)]
-    assert len(way) < 400
-    assert all(size(b) < size(a) for a, b in itertools.pairwise(way))
-    last = way[-1]
+    last, tried = reduce_case(case, space, lambda smaller: True, seconds=600.0)
+    assert tried < 400
     assert last.num_embeddings <= 1
     assert last.embedding_dim <= 1
     assert last.numel <= 1
