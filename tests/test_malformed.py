@@ -27,6 +27,10 @@ FIGURE: dict[str, Any] = {"kind": "figure", "law": "law", "figure": asdict(Figur
 FOOTER: dict[str, Any] = {"kind": "footer", "stopped": "finished", "exit_code": 1, "cases": 1, "digest": "0f"}
 
 
+def file_of(*lines: Any) -> bytes:
+    return "\n".join(json.dumps(line) for line in (*lines, "")).encode()
+
+
 def verdict(**changes: Any) -> dict[str, Any]:
     return {"kind": "verdict", "verdict": {**VERDICT.to_dict(), **changes}}
 
@@ -99,24 +103,15 @@ FILES: list[tuple[bytes, str]] = [
     (json.dumps(HEADER).encode() + b"\n" + b"9" * 5000 + b"\n\n", "line 2: not JSON"),
     (b'{"kind": "header"\n' + json.dumps(HEADER).encode() + b"\n", "line 1: not JSON"),
     (b"PK\x03\x04\n", "line 1: not JSON"),
-    ("\n".join(json.dumps(line) for line in (HEADER, FOOTER, verdict(), "")).encode(), "a verdict after the footer"),
-    ("\n".join(json.dumps(line) for line in (HEADER, FOOTER, FOOTER, "")).encode(), "a footer after the footer"),
+    (file_of(HEADER, FOOTER, verdict()), "a verdict after the footer"),
+    (file_of(HEADER, FOOTER, FOOTER), "a footer after the footer"),
 ]
-
-
-WHOLE = (HEADER, LAW, verdict(), FIGURE, FOOTER)
-
-
-def file_of(*lines: Any) -> bytes:
-    return "\n".join(json.dumps(line) for line in (*lines, "")).encode()
-
-
 MALFORMED = [
     *(
         (file_of(*(HEADER,)[:number], spoilt(FULL[number], place)), f", line {2 if number else 1}: ", "expected")
         for number, place in EACH
     ),
-    *((file_of(first, *WHOLE[1:]), ", line 1: ", said) for first, said in HEADERS),
+    *((file_of(first, LAW, verdict(), FIGURE, FOOTER), ", line 1: ", said) for first, said in HEADERS),
     *((file_of(HEADER, line, FOOTER), ", line 2: ", said) for line, said in LINES),
     *((content, "", said) for content, said in FILES),
 ]

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,16 +15,14 @@ words = st.sampled_from(["a", "b", "a longer reason"])
 tuples = st.lists(words, max_size=2, unique=True).map(tuple)
 
 examples = st.builds(
-    Counterexample,
-    law=st.just("law"), family=st.just("family"), subject=st.just("torch"), mode=st.just("eager"),
-    device=st.just("cpu"), case=st.sampled_from(["LookupCase(1)", "LookupCase(2)", "LookupCase(1, seed=1)"]),
+    partial(Counterexample, "law", "family", "torch", "eager", "cpu"),
+    case=st.sampled_from(["LookupCase(1)", "LookupCase(2)", "LookupCase(1, seed=1)"]),
     kind=st.sampled_from(["value", "bits"]), words=words, also=tuples,
     other_modes=tuples, script_confirmed=st.sampled_from([None, True, False]),
 )  # fmt: skip
 
 verdicts = st.builds(
-    Verdict,
-    law=st.just("law"), family=st.just("family"), subject=st.just("torch"), mode=st.just("eager"),
+    partial(Verdict, "law", "family", "torch", "eager"),
     engine=st.sampled_from(["scope", "product"]), status=st.sampled_from(list(Status)), cases=st.integers(0, 9),
     known=st.integers(0, 3), entries=st.dictionaries(words, st.integers(1, 3), max_size=2),
     worst=st.sampled_from([None, 0.0, 0.25, 1.0]), seconds=st.sampled_from([0.0, 0.25, 2.0]), reasons=tuples,
@@ -68,7 +67,6 @@ def test_merge_takes_the_greater_status_and_all_evidence(a: Verdict, b: Verdict)
 @property_test
 @given(verdicts)
 def test_a_verdict_survives_json(verdict: Verdict) -> None:
-    assert Verdict.from_dict(verdict.to_dict()) == verdict
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
