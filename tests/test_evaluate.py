@@ -62,13 +62,9 @@ def test_a_law_that_errs_is_named_by_its_error() -> None:
 
 
 def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
-    def law(case: Any, out: Outcome) -> Any:
-        return same(out.value, case.weight_values[out.tokens.values])
-
-    def execute(family: Family, mode: Any, case: Any) -> Outcome:
-        return Outcome({"value": torch.zeros(4, 2), "tokens": torch.tensor([0, 2, 1, 7])}, read)
-
-    (result,) = evaluate(PADDING, MODES["eager"], CASE, [replace(ZERO, judge=law, implied_by="")], execute)
+    out = Outcome({"value": torch.zeros(4, 2), "tokens": torch.tensor([0, 2, 1, 7])}, read)
+    rows = replace(ZERO, judge=lambda case, out: same(out.value, case.weight_values[out.tokens.values]), implied_by="")
+    (result,) = evaluate(PADDING, MODES["eager"], CASE, [rows], Mock(return_value=out))
     assert isinstance(result, Violated)
     assert result.difference.kind == "unreadable"
     assert result.difference.path == 'seen["tokens"]'

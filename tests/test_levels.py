@@ -216,24 +216,20 @@ def test_each_level_that_there_is_runs_by_itself(tmp_path: Path, monkeypatch: Pa
 
 def test_a_failure_at_a_level_is_replayed_there(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     """By a process with the variables that chose the kernels; within it the device is the CPU."""
-    asked: list[Any] = []
-
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
-        asked.append((command[1:], env["ATEN_CPU_CAPABILITY"]))
-        return SimpleNamespace(returncode=1)
-
+    run = Mock(return_value=SimpleNamespace(returncode=1))
     monkeypatch.setattr("subprocess.run", run)
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     known = replace(EXAMPLE, id="abc123", device="cpu at avx2")
     keep(known, tmp_path, machine=Machine(caps=("ATEN_CPU_CAPABILITY=avx2",)).to_dict())
     command("replay", "abc123", "--store", tmp_path, ends=1)
-    assert asked == [(["-m", "embcheck", "replay", "abc123", "--store", str(tmp_path)], "avx2")]
+    assert run.call_args.args[0][1:] == ["-m", "embcheck", "replay", "abc123", "--store", str(tmp_path)]
+    assert run.call_args.kwargs["env"]["ATEN_CPU_CAPABILITY"] == "avx2"
 
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
     fixed = Mock(return_value=("FIXED", ""))
     monkeypatch.setattr("embcheck.cli.replay._replayed", fixed)
     command("replay", "abc123", "--store", tmp_path)
-    assert (fixed.call_args.args[0]["device"], len(asked)) == ("cpu", 1)
+    assert (fixed.call_args.args[0]["device"], run.call_count) == ("cpu", 1)
 
 
 # -- beside a run ----------------------------------------------------------------------------------------------------

@@ -12,16 +12,7 @@ from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.families.embedding_bag.cases import BagCase
-from embcheck.families.lookup.several import (
-    FACTORS,
-    STRIDES,
-    TURNS,
-    Tokens,
-    departures,
-    relaid,
-    stacked,
-    tiled,
-)
+from embcheck.families.lookup.several import FACTORS, STRIDES, TURNS, Tokens, departures, relaid, stacked, tiled
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.families.one_hot.cases import OneHotCase
 from embcheck.modes.mode import MODES
@@ -133,10 +124,9 @@ def test_tokens_that_come_again_get_the_same_gradient(repeats: bool) -> None:
 
 def test_a_users_layer_and_special_tables_have_single_calls() -> None:
     gradient, bag = load_families()["gradient"].space, load_families()["embedding_bag"].space
-    changes: dict[str, Any]
-    for changes in ({"values": "special"}, {"entry": "one_hot_product"}):
-        assert gradient.repair(DENSE.but(**changes)).route == "backward_call"
+    for case in (DENSE.but(values="special"), DENSE.but(entry="one_hot_product")):
+        assert gradient.repair(case).route == "backward_call"
     assert gradient.repair(DENSE).route == "several"
-    for changes in ({"values": "special"}, {"entry": "layers:Bag"}, {"bags": (), "numel": 0}):
-        assert bag.repair(BAG.but(**changes)).route == "backward_call"
+    for bags in (BAG.but(values="special"), BAG.but(entry="layers:Bag"), BAG.but(bags=(), numel=0)):
+        assert bag.repair(bags).route == "backward_call"
     assert bag.repair(BAG.but(learns="none")).route == "several"
