@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command import Command, Patch
+from warm import answering
 
 from embcheck.cli import parameters as completion
 from embcheck.core.options import COMMAND, FORMS, options_of
@@ -36,19 +36,14 @@ Asked = Callable[..., str]
 def asked() -> Iterator[Asked]:
     """What embcheck prints for a shell that sets some variables."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as server:
+    with answering([sys.executable, "-c", SERVER], environment) as answer:
 
-        def answer(**variables: str) -> str:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            server.stdin.write(f"{json.dumps(variables)}\n")
-            server.stdin.flush()
-            told, status = json.loads(server.stdout.readline())
+        def said(**variables: str) -> str:
+            told, status = answer(json.dumps(variables))
             assert status == 0
             return str(told)
 
-        yield answer
+        yield said
 
 
 def test_every_name_is_offered() -> None:

@@ -71,6 +71,22 @@ def embcheck(*arguments: object, ends: int = 0, plant: Path | None = None, cwd: 
 
 
 @contextlib.contextmanager
+def answering(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Callable[[str], Any]]:
+    """Asks a process a line at a time; it answers each with a line of JSON."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=dict(environment)) as server:
+
+        def answer(line: str) -> Any:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(f"{line}\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield answer
+
+
+@contextlib.contextmanager
 def scripts_alone(
     *modules: str, environment: Mapping[str, str] | None = None
 ) -> Iterator[Callable[[Path], int | None]]:
@@ -80,20 +96,8 @@ def scripts_alone(
     """
     from embcheck.engine.crashes import alone  # not above, for the server imports what it needs itself
 
-    command = [sys.executable, alone.__file__, "300", *modules]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment or os.environ)
-    ) as server:
-
-        def status(path: Path) -> int | None:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            server.stdin.write(f"{path}\n")
-            server.stdin.flush()
-            answer: int | None = json.loads(server.stdout.readline())
-            return answer
-
-        yield status
+    with answering([sys.executable, alone.__file__, "300", *modules], environment or os.environ) as status:
+        yield lambda path: status(str(path))
 
 
 def statuses(scripts: Sequence[str], *_: object) -> list[int | None]:
