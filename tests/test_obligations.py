@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from packaging.specifiers import SpecifierSet
+from records import verdict
 
 from embcheck.core.facts import holds
 from embcheck.core.item import PROFILES, Item
@@ -84,10 +85,10 @@ def test_list_alone_meets_every_obligation(name: str, full: bool) -> None:
         pytest.skip("its cases take seconds, and are executed by test_claims.py or the gate")
     verdicts = of_the_list(name)
     assert {verdict.law for verdict in verdicts} == {law.name for law in FAMILIES[name].laws}
-    for verdict in verdicts:
-        assert set(verdict.met) == set(verdict.must_cover), verdict.law
-        assert verdict.cases, verdict.law
-        assert verdict.status in (Status.HOLDS, Status.KNOWN), (verdict.law, verdict.reasons)
+    for found in verdicts:
+        assert set(found.met) == set(found.must_cover), found.law
+        assert found.cases, found.law
+        assert found.status in (Status.HOLDS, Status.KNOWN), (found.law, found.reasons)
 
 
 def each_value(family: Family) -> Iterator[Any]:
@@ -202,8 +203,7 @@ def test_what_is_not_owed_in_one_mode_is_owed_in_none() -> None:
 
 
 def verdict_in(mode: str) -> Verdict:
-    held = Verdict("a_law", "padding", "torch", mode, "scope", Status.HOLDS, cases=3)
-    return replace(held, must_cover=(APPLIES, "sparse"), met=(APPLIES,))
+    return verdict(family="padding", mode=mode, cases=3, must_cover=(APPLIES, "sparse"), met=(APPLIES,))
 
 
 def test_nothing_is_owed_of_what_a_release_does_not_have(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_law_that_follows_from_another_says_so() -> None:
 
 
 def test_a_shard_is_not_asked_for_what_the_others_meet() -> None:
-    owing = Verdict("law", "f", "torch", "eager", "scope", Status.HOLDS, cases=1, must_cover=("empty",))
+    owing = verdict(cases=1, must_cover=("empty",))
     statuses = {}
     for shard in ("", "1/2"):
         results = Results(Settings(shard=shard))

@@ -227,6 +227,9 @@ class TwoTables(nn.ModuleDict):
         return self["first"](indices)  # type: ignore[no-any-return]
 
 
+Third = embcheck.declare(table="third")(type("Third", (TwoTables,), {}))
+
+
 class Noisy(Table):
     def forward(self, indices: Tensor) -> Tensor:
         rows = super().forward(indices)
@@ -271,10 +274,7 @@ class PadsAlways(nn.Embedding):
     ("layer", "said"),
     [
         (TwoTables, r'found 2 .*first\.weight \(5, 3\).*say which is the table: declare\(table="…"\)'),
-        (
-            embcheck.declare(table="third")(type("Third", (TwoTables,), {})),
-            r"no parameter 'third'; there are first\.weight",
-        ),
+        (Third, r"no parameter 'third'; there are first\.weight"),
         (Noisy, r"two equal calls differ; declare random=True"),
         (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
         (Normed, r"it has parameters beside the pair's \(norm\.bias, norm\.weight\): embcheck audit takes any model"),

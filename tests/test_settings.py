@@ -87,7 +87,7 @@ def test_precision_set_by_the_other_way_is_put_back() -> None:
     if not hasattr(torch.backends.mkldnn, "matmul"):
         pytest.skip("this torch has one way")
 
-    products: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    products: Any = torch.backends.mkldnn.matmul
     out = left(lambda: setattr(products, "fp32_precision", "bf16"))
     assert "torch.get_float32_matmul_precision()" in out.settings
     assert torch.get_float32_matmul_precision() == "highest"
