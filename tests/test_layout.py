@@ -103,13 +103,6 @@ def test_poison_is_nan_or_far_outside() -> None:
 INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def built(given: Input, memory: bool) -> dict[str, Any]:
-    """What the lines define."""
-    defined: dict[str, Any] = {"torch": torch}
-    exec("\n".join(input_lines("x", given, memory)), defined)
-    return defined
-
-
 def bits(tensor: torch.Tensor) -> Any:
     return tensor.detach().contiguous().view(INTEGERS[tensor.element_size()]).tolist()
 
@@ -117,7 +110,8 @@ def bits(tensor: torch.Tensor) -> Any:
 def agrees(given: Input) -> None:
     expected = feed(given)
     for memory in (False, True):
-        found = built(given, memory)
+        found: dict[str, Any] = {"torch": torch}
+        exec("\n".join(input_lines("x", given, memory)), found)
         tensor = found["x"]
         assert tensor.dtype == expected.tensor.dtype
         assert bits(tensor) == bits(expected.tensor)

@@ -24,13 +24,9 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def section(heading: str) -> str:
-    return README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
-
-
 def test_run_and_test_are_one_line_each() -> None:
     for heading in ("Run it", "Test it"):
-        first = blocks("sh", section(heading))[0]
+        first, *_ = blocks("sh", README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0])
         assert len(first.strip().splitlines()) == 1
         assert "-c ci/constraints.txt" in first
 

@@ -156,15 +156,11 @@ def differences(entry: Entry, case: Any) -> Iterator[Difference]:
     family = SHOWN[entry.name]
     mode = MODES[family.modes[0]]
     laws = [law for law in family.laws if entry.concerns(law.name, mode.name, "cpu")]
+    # Kinds that say nothing themselves of what came out.
+    kinds = {kind for kind in map(str.strip, entry.kind.split(",")) if kind.partition(":")[0] in NUMERIC}
     for result in evaluate(family, mode, case, laws, Execution("cpu")):
         if isinstance(result, Violated):
-            yield from (each for each in result.difference.apart() if spoken_of(entry, each))
-
-
-def spoken_of(entry: Entry, found: Difference) -> bool:
-    """Whether a difference is of an entry's kinds and says nothing itself of what came out."""
-    kinds = [kind.strip() for kind in entry.kind.split(",")]
-    return found.kind in kinds and found.kind.partition(":")[0] in NUMERIC
+            yield from (each for each in result.difference.apart() if each.kind in kinds)
 
 
 def otherwise(found: Difference) -> Iterator[Difference]:

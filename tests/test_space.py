@@ -137,11 +137,6 @@ PAIRS = {
 TRIES = 24
 
 
-def pairs_of(space: Space, case: Any) -> Iterator[Any]:
-    told = [(name, repr(getattr(case, name))) for name in space.axes]
-    return itertools.combinations(told, 2)
-
-
 @lru_cache(maxsize=256)
 def others(space: Space, seed: int) -> list[dict[str, Any]]:
     draws = Stream(seed)
@@ -170,7 +165,8 @@ def test_the_cover_has_as_many_pairs_as_are_told(name: str, full: bool) -> None:
     space = FAMILIES[name].space
     named = [[(name, repr(value)) for value in values] for name, values in space.axes.items()]
     declared = {pair for one, other in itertools.combinations(named, 2) for pair in itertools.product(one, other)}
-    reached = {pair for case in space.cover(2, 0) for pair in pairs_of(space, case)}
+    told = ([(name, repr(getattr(case, name))) for name in space.axes] for case in space.cover(2, 0))
+    reached = {pair for values in told for pair in itertools.combinations(values, 2)}
     lacked = sorted(declared - reached)
     has, lacks, impossible = PAIRS[name]
     assert (len(declared & reached), len(lacked)) == (has, lacks + impossible)

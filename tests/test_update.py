@@ -53,7 +53,8 @@ def test_the_next_run_knows_what_was_written_and_nothing_else(tmp_path: Path) ->
     examples = examples_of(Results(Settings(), found).settle())
     assert "padding_row_gets_no_gradient" in violated
     assert update(path, found, examples, MEASURED) == len(examples)
-    again = verdicts_with(forgets_padding, load(path, torch.__version__, date.today()))
+    known = load(path, torch.__version__, date.today())
+    again = verdicts_with(forgets_padding, known)
     assert {verdict.law for verdict in again if verdict.status == Status.KNOWN} == violated
     assert max(verdict.status for verdict in again) == Status.KNOWN
     for entry in read(path):
@@ -61,10 +62,8 @@ def test_the_next_run_knows_what_was_written_and_nothing_else(tmp_path: Path) ->
         assert entry.covers(entry.case.facts())
         assert entry.reason.startswith(f"Written by embcheck run --update-ledger on {date.today()}: ")
         assert entry.measured == MEASURED
-    other = verdicts_with(is_off, load(path, torch.__version__, date.today()))
-    assert max(verdict.status for verdict in other) == Status.VIOLATED
-    right = verdicts_with(original, load(path, torch.__version__, date.today()))
-    assert max(verdict.status for verdict in right) == Status.HOLDS
+    assert max(verdict.status for verdict in verdicts_with(is_off, known)) == Status.VIOLATED
+    assert max(verdict.status for verdict in verdicts_with(original, known)) == Status.HOLDS
 
 
 def difference(got: Any, kind: str = "value", path: str = 'seen["count"]') -> Difference:
