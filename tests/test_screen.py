@@ -280,15 +280,13 @@ def test_pytest_says_as_much_as_its_own_verbosity(given: tuple[str, ...], laws: 
     assert "exit code 0: every law holds, is known or not applicable" in told
 
 
-def test_what_workers_print_needs_no_rich() -> None:
-    """It would cost each of them a part of a second."""
-    program = "import sys, embcheck.report.failure; sys.exit('rich' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+HEAVY = {"torch", "numpy", "hypothesis"}
 
 
-@pytest.mark.parametrize("module", ["runner.plugin", "cli.main"])
-def test_what_is_loaded_first_needs_little(module: str) -> None:
-    """Every session of pytest where embcheck is installed loads the plug-in, and each completed word of a command the other."""
-    heavy = {"torch", "numpy", "hypothesis"}
+@pytest.mark.parametrize(
+    ("module", "heavy"), [("report.failure", {"rich"}), ("runner.plugin", HEAVY), ("cli.main", HEAVY)]
+)
+def test_what_is_loaded_first_needs_little(module: str, heavy: set[str]) -> None:
+    """By each worker, every session of pytest where embcheck is installed, and each completed word of a command."""
     program = f"import sys, embcheck.{module}; sys.exit(not {heavy!r}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
