@@ -99,8 +99,8 @@ def test_a_replay_of_what_is_not_here_is_an_error(fields: dict[str, str], words:
 
 def test_a_replay_where_the_subject_is_not_says_so(monkeypatch: Patch) -> None:
     monkeypatch.setenv(VARIABLE, "nowhere:Layer")
-    found = replay(RECORD)
-    assert found == (ERROR, "subject 'nowhere:Layer': no module 'nowhere'; replay it where that can be imported")
+    words = "subject 'nowhere:Layer': no module 'nowhere'; replay it where that can be imported"
+    assert replay(RECORD) == (ERROR, words)
 
 
 LOOKUP, TRIED = "torch.nn.functional.embedding", "embcheck.runner.replay.examine"
