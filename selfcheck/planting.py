@@ -168,7 +168,7 @@ class Sites:
         planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
         idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
         kernel = site.kind == "kernel"
-        if idle or (not kernel and torch.compiler.is_compiling()):
+        if idle or (site.kind not in {"kernel", "traced"} and torch.compiler.is_compiling()):
             return original(*given, **named)
         try:
             bound = signature.bind(*given, **named)
@@ -182,8 +182,8 @@ class Sites:
         with self._aside():
             facts = None if site.afterwards else self._told(site, {**(outer or {}), **arguments})
             told = Call(dict(arguments), facts or {}, self._previous.get(site.name), snapshot(site, arguments))
-        if planted and planted[1] and facts and not kernel and planted[0].met(facts):
-            arguments.update(planted[1].given(told))
+            if planted and planted[1] and facts and not kernel and planted[0].met(facts):
+                arguments.update(planted[1].given(told))
         self._running.add(site.name)
         try:
             result = original(*bound.args, **bound.kwargs)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.site import Arguments, Facts, Site, Tensor, layout
+from selfcheck.site import Arguments, Facts, Site, Tensor, dtype_name, layout
 
 
 class Told(dict[str, Any]):
@@ -48,7 +48,7 @@ _PLAIN = (bool, int, float, str, torch.dtype)
 
 
 def _named(value: Any) -> Any:
-    return str(value).removeprefix("torch.") if isinstance(value, torch.dtype) else value
+    return dtype_name(value) if isinstance(value, torch.dtype) else value
 
 
 def _dtype_among(values: Iterable[Any]) -> str | None:

@@ -5,6 +5,7 @@ the conditions of other faults of extended random ones.  Of *gate*'s, *quick* ru
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,40 +128,28 @@ DRAWN = (
         share=8,
     ),
 )
+_STEPPING, _CORE = ("param_groups", "tied_training"), frozenset(ENTRIES)
 #: Steps that *gate* runs beside those.
-STEPPED = Drawn(
-    "core",
-    "gate",
-    _of_core(frozenset(ENTRIES) & _FORMULAS),
-    dict.fromkeys(("param_groups", "tied_training"), 0),
-    13500.0,
-    times=1500,
-    built=800,
+STEPPED = (
+    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 13500.0, times=1500, built=800),
 )
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
-EARLY = (
-    Drawn(
-        "core",
-        "quick",
-        _of_core(frozenset(ENTRIES) - _FORMULAS - _FILLING),
-        dict.fromkeys(
+EARLY = tuple(
+    Drawn("core", "quick", _of_core(sites), dict.fromkeys(families, 0), budget, times=times)
+    for sites, families, budget, times in (
+        (
+            _CORE - _FORMULAS - _FILLING,
             (
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
                 *("conversion", "lookup", "embedding_bag", "max_norm"),
             ),
-            0,
+            2400.0,
+            _TIMES,
         ),
-        2400.0,
-    ),
-    Drawn("core", "quick", _of_core(_FILLING), {"initializers": 0}, 150.0),
-    Drawn(
-        "core",
-        "quick",
-        _of_core(frozenset(ENTRIES) & _FORMULAS),
-        dict.fromkeys(("param_groups", "tied_training"), 0),
-        2300.0,
-    ),
-    Drawn("core", "quick", _of_core(WEIGHTS), dict.fromkeys(TIMED, 0), 1200.0, times=4000),
+        (_FILLING, ("initializers",), 150.0, _TIMES),
+        (_CORE & _FORMULAS, _STEPPING, 2300.0, _TIMES),
+        (WEIGHTS, TIMED, 1200.0, 4000),
+    )
 )
 _COSTS = {
     **dict.fromkeys(("initializers", "construction", "load_state_dict"), 1.5),
@@ -198,29 +187,18 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     """
     taken: Aimed = defaultdict(list)
     for part in PARTS:
-        for each in _of_part(part, jobs, ledger, say):
-            taken[each.family.name, each.mode.name, part.tier].append(each.case)
-    _drawn(DRAWN, taken, jobs, ledger, say)
-    return taken
+        _take(taken, part.tier, _of_part(part, jobs, ledger, say))
+    return _drawn(DRAWN, jobs, ledger, say, taken)
 
 
-def steps(jobs: int, ledger: Ledger, say: Any) -> Aimed:
-    """For *gate* those of the cases built for other faults of formulas that add most for their cost."""
-    taken: Aimed = defaultdict(list)
-    _drawn((STEPPED,), taken, jobs, ledger, say)
-    return taken
+def _take(taken: Aimed, tier: str, some: Iterable[Candidate]) -> None:
+    for each in some:
+        taken[each.family.name, each.mode.name, tier].append(each.case)
 
 
-def early(jobs: int, ledger: Ledger, say: Any) -> Aimed:
-    """For *quick*, of what is aimed in *gate*, what adds most to its own cases for its cost."""
-    taken: Aimed = defaultdict(list)
-    _drawn(EARLY, taken, jobs, ledger, say)
-    return taken
-
-
-def _drawn(every: Iterable[Drawn], taken: Aimed, jobs: int, ledger: Ledger, say: Any) -> None:
-    """Takes the cases whose calls meet conditions that too few of a tier's cases meet."""
-    made = Candidates(ledger)
+def _drawn(every: Iterable[Drawn], jobs: int, ledger: Ledger, say: Any, taken: Aimed | None = None) -> Aimed:
+    """The cases whose calls meet conditions that too few of a tier's cases meet, beside those taken."""
+    taken, made = defaultdict(list) if taken is None else taken, Candidates(ledger)
     for of in every:
         wanted = drawn(_SEED, of.times, of.of, of.sites)
         if of.built:
@@ -230,8 +208,13 @@ def _drawn(every: Iterable[Drawn], taken: Aimed, jobs: int, ledger: Ledger, say:
         base = deck(of.tier, 0, of.families)[0][:: of.share]
         hits = met(recorded([*base, *others], jobs, [*of.sites]), wanted)
         had = of.share * counted(hits[: len(base)], len(wanted))
-        for each in _best(others, hits[len(base) :], had, of, say):
-            taken[each.family.name, each.mode.name, of.tier].append(each.case)
+        _take(taken, of.tier, _best(others, hits[len(base) :], had, of, say))
+    return taken
+
+
+#: For *gate* those of the cases built for other faults of formulas that add most for their cost; and for *quick*, of what is
+#: aimed in *gate*, what adds most to its own cases for its cost.
+steps, early = partial(_drawn, STEPPED), partial(_drawn, EARLY)
 
 
 def _looked_at(made: Candidates, name: str, many: int) -> Iterator[Candidate]:

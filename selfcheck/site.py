@@ -129,6 +129,11 @@ def _signature(site: Site) -> inspect.Signature:
     return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name of a dtype without the module's."""
+    return str(dtype).removeprefix("torch.")
+
+
 def layout(tensor: Tensor) -> str:
     """How a tensor lies in memory: contiguous, expanded, rows_strided (its last axis is dense), transposed or strided."""
     if tensor.layout is not torch.strided or tensor.is_contiguous():

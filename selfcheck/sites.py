@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from embcheck.core.counts import told
-from selfcheck.site import Arguments, Facts, Site, Tensor, layout
+from selfcheck.site import Arguments, Facts, Site, Tensor, dtype_name, layout
 
 _MODES = ("sum", "mean", "max")
 _INTEGERS = (torch.int32, torch.int64)
@@ -28,7 +28,7 @@ def _tokens(indices: Tensor, rows: int, padding: int = -1) -> Facts | None:
         return None
     return {
         "rank": indices.dim(),
-        "index_dtype": str(indices.dtype).removeprefix("torch."),
+        "index_dtype": dtype_name(indices.dtype),
         "index_layout": layout(indices),
         **told(tokens, rows, padding),
     }
@@ -41,7 +41,7 @@ def _table(table: Tensor, rows: int) -> Facts:
     values = table.float() if small else table
     return {
         "embedding_dim": width,
-        "dtype": str(table.dtype).removeprefix("torch."),
+        "dtype": dtype_name(table.dtype),
         "layout": layout(table),
         "offset": table.storage_offset() > 0,
         "elements": rows * width,
@@ -90,7 +90,7 @@ def _bag(given: Arguments) -> Facts | None:
     flags = {name: given[name] for name in ("scale_grad_by_freq", "sparse", "include_last_offset")}
     more = {
         "trailing": int(ends[-1]) < indices.numel(),
-        "offsets_dtype": str(offsets.dtype).removeprefix("torch."),
+        "offsets_dtype": dtype_name(offsets.dtype),
         "offsets_layout": layout(offsets),
     }
     return tokens | _table(weight, weight.shape[0]) | flags | more | _bags(np.diff(ends), given)
@@ -155,7 +155,7 @@ def _product(given: Arguments) -> Facts | None:
         "rows": left.shape[0],
         "inner": left.shape[1],
         "columns": right.shape[1],
-        "dtype": str(left.dtype).removeprefix("torch."),
+        "dtype": dtype_name(left.dtype),
         "left_layout": layout(left),
         "right_layout": layout(right),
         "offset": left.storage_offset() > 0 or right.storage_offset() > 0,

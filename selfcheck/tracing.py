@@ -30,7 +30,7 @@ from selfcheck.candidates import Candidate, Candidates, Found, every_case, shipp
 from selfcheck.drawn import Fault
 from selfcheck.fault_runner import used
 from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record
-from selfcheck.planting import Function, Planted, Sites
+from selfcheck.planting import Function, Sites
 from selfcheck.site import Call, Facts, Site
 from selfcheck.tensor_plans import differs
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs, tables
@@ -100,29 +100,23 @@ class TracedSites(Sites):
         forget_graphs()
 
     def _traced(self, site: Site, right: Function, *given: Any, **named: Any) -> Any:
-        planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
-        if site.name in self._running or not (planted or site.name in self._watched) or _for_sizes((given, named)):
+        if _for_sizes((given, named)):
             return right(*given, **named)
-        bound = site.signature.bind(*given, **named)
-        bound.apply_defaults()
-        told = Call(dict(bound.arguments), self._told(site, bound.arguments) or {})
-        self._met(site, told.facts)
-        fault, damage = planted if planted is not None and planted[0].met(told.facts) else (None, None)
-        if fault is not None and damage is None:
-            raise Planted(str(fault))
-        self._running.add(site.name)
-        try:
-            if damage is None:
-                return right(*bound.args, **bound.kwargs)
-            bound.arguments.update(damage.given(told))
-            result = right(*bound.args, **bound.kwargs)
-            plan = damage.plan(site, told, result)
-            return result if plan is None else plan()
-        finally:
-            self._running.discard(site.name)
+        return self._called(site, right, site.signature, given, named)
+
+    def _told(self, site: Site, given: Mapping[str, Any], result: Any = None) -> Facts | None:
+        facts = super()._told(site, given, result) or {}
+        self._met(site, facts)
+        return facts
 
     def _met(self, site: Site, facts: Facts) -> None:
         self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(facts))
+
+    def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
+        """What faults change is not planned: it would be in the graph."""
+
+    def _keep(self, site: Site, told: Call, result: Any) -> None:
+        """Nor is there a damage that asks for what a call gave before."""
 
 
 def _for_sizes(given: Any) -> bool:
