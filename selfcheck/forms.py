@@ -17,7 +17,7 @@ from selfcheck.damages import Damage
 from selfcheck.fault import Fault, add, patched
 from selfcheck.planting import Sites
 from selfcheck.site import Call as KernelCall
-from selfcheck.site import Site
+from selfcheck.site import Site, signature_of
 from selfcheck.tensor_plans import Plan, put, tensor_of
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
@@ -43,8 +43,7 @@ class Call:
 
     @cached_property
     def _bound(self) -> inspect.BoundArguments:
-        named = _SIGNATURES.get(getattr(self.original, "__name__", ""), self.original)
-        bound = inspect.signature(named).bind(*self.given, **self.flags)
+        bound = signature_of(self.original).bind(*self.given, **self.flags)
         bound.apply_defaults()
         return bound
 
@@ -54,11 +53,6 @@ class Call:
         return self._bound.arguments[name]
 
 
-#: The arguments of functions that are written in C++ and don't tell them.
-_SIGNATURES: Mapping[str, Callable[..., None]] = {
-    "one_hot": lambda tensor, num_classes=-1: None,
-    "linear": lambda input, weight, bias=None: None,
-}
 #: What is done in place of a call; it gives what the call gives.
 Change = Callable[[Call], Any]
 

@@ -118,12 +118,12 @@ class Sites:
             self._wrap()
 
     def _kernel(self, site: Site, right: Any, keys: Any, *given: Any, **named: Any) -> Any:
-        return self._called(site, functools.partial(right.call_boxed, keys), site.signature, given, named)
+        return self._called(site, functools.partial(right.call_boxed, keys), given, named)
 
     def _wrapped(self, site: Site, original: Function) -> Function:
         """A function that calls another, and passes for it where a script is made: it has its globals, or is its operator."""
         called = self._transformed if site.kind == "transform" else self._called
-        enter = functools.partial(called, site, original, site.signature)
+        enter = functools.partial(called, site, original)
 
         def function(*given: Any, **named: Any) -> Any:
             return enter(given, named)
@@ -136,13 +136,11 @@ class Sites:
             _registered.append(made)
         return functools.update_wrapper(made, original)
 
-    def _transformed(
-        self, site: Site, original: Function, signature: inspect.Signature, given: Any, named: Any
-    ) -> Function:
+    def _transformed(self, site: Site, original: Function, given: Any, named: Any) -> Function:
         """What a transform makes of a function, whose calls have the transform's arguments among their facts."""
-        made, outer = original(*given, **named), signature.bind(*given, **named)
+        made, outer = original(*given, **named), site.signature.bind(*given, **named)
         outer.apply_defaults()
-        enter = functools.partial(self._called, site, made, _ANY, outer=outer.arguments)
+        enter = functools.partial(self._called, site, made, outer=outer.arguments)
         return functools.wraps(made)(lambda *given, **named: enter(given, named))
 
     # -- a call ---------------------------------------------------------------------------------------------------------
@@ -157,15 +155,10 @@ class Sites:
             self._inside = before
 
     def _called(
-        self,
-        site: Site,
-        original: Function,
-        signature: inspect.Signature,
-        given: tuple[Any, ...],
-        named: dict[str, Any],
-        outer: Mapping[str, Any] | None = None,
+        self, site: Site, original: Function, given: Any, named: Any, outer: Mapping[str, Any] | None = None
     ) -> Any:
         planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
+        signature = site.signature if outer is None else _ANY
         idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
         kernel = site.kind == "kernel"
         if idle or (site.kind not in {"kernel", "traced"} and torch.compiler.is_compiling()):

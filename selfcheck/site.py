@@ -108,11 +108,17 @@ class Site(NamedTuple):
         return [each for each in found if each is not None]
 
 
-#: The signatures of functions that have none of their own.
-_WITHOUT_SIGNATURE = {
-    "F.linear": inspect.signature(lambda input, weight, bias=None: None),
-    "pickle.loads": inspect.signature(lambda data: None),
+#: The arguments of functions that are written in C and don't tell them.
+_UNTOLD: Mapping[str, Callable[..., None]] = {
+    "linear": lambda input, weight, bias=None: None,
+    "loads": lambda data: None,
+    "one_hot": lambda tensor, num_classes=-1: None,
 }
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function, of those too that have none of their own."""
+    return inspect.signature(_UNTOLD.get(getattr(function, "__name__", ""), function))
 
 
 @functools.cache
@@ -123,10 +129,8 @@ def _signature(site: Site) -> inspect.Signature:
             inspect.Parameter(each.name, kinds[each.kwarg_only], default=each.default_value if each.has_default_value() else none)
             for each in site.operator._schema.arguments
         ])  # fmt: skip
-    if site.name in _WITHOUT_SIGNATURE:
-        return _WITHOUT_SIGNATURE[site.name]
     raw = inspect.getattr_static(site.owner, site.attribute)
-    return inspect.signature(inspect.unwrap(getattr(raw, "__func__", raw)))
+    return signature_of(inspect.unwrap(getattr(raw, "__func__", raw)))
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -185,16 +185,21 @@ def of_written(place: int, change: Callable[[Tensor, Tensor], Tensor], of: str =
     return planned
 
 
-def spill(site: Site, call: Call, result: Any) -> Plan | None:
-    """The element behind the first tensor in its storage is changed."""
-    tensor = tensor_of(site, call, result)
-    if tensor is None or tensor.layout is not torch.strided or not tensor.numel():
+def behind(tensor: Tensor) -> Tensor | None:
+    """The element behind a tensor in its storage, if there is one."""
+    if tensor.layout is not torch.strided or not tensor.numel():
         return None
     last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     place = tensor.storage_offset() + last + 1
-    if (place + 1) * tensor.element_size() > tensor.untyped_storage().nbytes():
-        return None
-    return doing(lambda: tensor.detach().as_strided((1,), (1,), place).fill_(3), result)
+    within = (place + 1) * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    return tensor.detach().as_strided((1,), (1,), place) if within else None
+
+
+def spill(site: Site, call: Call, result: Any) -> Plan | None:
+    """The element behind the first tensor in its storage is changed."""
+    tensor = tensor_of(site, call, result)
+    element = None if tensor is None else behind(tensor)
+    return None if element is None else doing(lambda: element.fill_(3), result)
 
 
 def gradient_into_parameter(site: Site, call: Call, result: Any) -> Plan | None:

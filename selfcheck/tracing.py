@@ -102,7 +102,7 @@ class TracedSites(Sites):
     def _traced(self, site: Site, right: Function, *given: Any, **named: Any) -> Any:
         if _for_sizes((given, named)):
             return right(*given, **named)
-        return self._called(site, right, site.signature, given, named)
+        return self._called(site, right, given, named)
 
     def _told(self, site: Site, given: Mapping[str, Any], result: Any = None) -> Facts | None:
         facts = super()._told(site, given, result) or {}

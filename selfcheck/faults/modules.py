@@ -9,6 +9,7 @@ from torch import nn
 
 from selfcheck.forms import Call, after, afterwards, changes, instead, of_family, refusing
 from selfcheck.site import Tensor
+from selfcheck.tensor_plans import behind
 
 Module = nn.Module
 
@@ -116,9 +117,9 @@ of_family(
 
 def zero_behind(tensor: Tensor) -> None:
     """Zeroes the element behind a tensor, if its memory has one."""
-    end = tensor.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    if tensor.numel() and tensor.untyped_storage().nbytes() // tensor.element_size() > end:
-        tensor.detach().as_strided((1,), (1,), end).zero_()
+    element = behind(tensor)
+    if element is not None:
+        element.zero_()
 
 
 of_family(
