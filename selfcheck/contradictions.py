@@ -25,13 +25,12 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("unequal_counts", "numel>=3 & num_embeddings>=2 & max_count>=2"),
     ("interleaved", "numel>=3 & max_count>=2 & num_embeddings>=2"),
     ("descending", "numel>=2 & num_embeddings>=2 & max_count<=1 & interleaved=False & all_padding=False"),
-    ("index_layout=transposed", "numel>=4 & rank>=2"),
-    ("index_layout=rows_strided", "numel>=4 & rank>=2"),
+    *((f"index_layout={lie}", "numel>=4 & rank>=2") for lie in python.LAYOUTS[:2]),
     ("index_layout=strided", "numel>=2"),
     # So many tokens have no two axes that are longer than one.
     *(
         (f"index_layout={lie} & numel={prime}", f"numel>{prime}")
-        for lie in ("transposed", "rows_strided")
+        for lie in python.LAYOUTS[:2]
         for prime in (17, 31, 769)
     ),
     ("index_layout=expanded", "max_count>=2"),

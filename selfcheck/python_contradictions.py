@@ -3,7 +3,8 @@
 Each refusal is one of torch on the CPU; ``tests/test_python_contradictions.py`` shows them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 #: Arguments that are one tensor.
 _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", "weight_v", "X")
@@ -23,30 +24,32 @@ _NOT_CAPTURED = tuple(
 )
 
 
-def _of_tensors() -> Iterator[tuple[str, str]]:
-    """What follows for a tensor from its layout and its rank."""
-    for name in _TENSORS:
-        for strides in ("transposed", "rows_strided", "strided", "expanded"):
-            yield f"{name}_layout={strides}", f"{name}_numel>=2"
-        yield f"{name}_rank=0", f"{name}_numel=1"
-        yield f"{name}_layout=transposed", f"{name}_rank>=2"
-        yield f"{name}_layout=transposed", f"{name}_columns>=2"
-        # One row whose columns lie side by side is contiguous.
-        yield f"{name}_layout=rows_strided & {name}_rank<=2", f"{name}_rows>=2"
-        yield f"{name}_numel=1", f"{name}_rows=1 & {name}_columns=1"
-        yield f"{name}_layout=rows_strided", f"{name}_rank>=2"
-        yield f"{name}_layout=rows_strided", f"{name}_rows>=1"
+LAYOUTS = ("transposed", "rows_strided", "strided", "expanded")
+_SEVERAL = tuple((f"{{0}}_layout={lie}", "{0}_numel>=2") for lie in LAYOUTS)
+#: What follows for a tensor from its rank and from its layout.
+SINGLE = (("{0}_rank=0", "{0}_numel=1"), ("{0}_numel=1", "{0}_rows=1 & {0}_columns=1"))
+LAID = (
+    *_SEVERAL,
+    ("{0}_layout=transposed", "{0}_rank>=2"),
+    # One row whose columns lie side by side is contiguous.
+    ("{0}_layout=rows_strided & {0}_rank<=2", "{0}_rows>=2"),
+    ("{0}_layout=rows_strided", "{0}_rank>=2 & {0}_rows>=1"),
+)
+#: What follows for several tensors: of one alone as for a tensor; their layout is that of the first that is not contiguous, and
+#: their number of elements that of the largest.
+_OF_LISTS = (
+    *_SEVERAL,
+    ("{0}_numel=1 & {0}<=1", "{0}_rows=1 & {0}_columns=1"),
+    *((f"{{0}}_layout={lie} & {{0}}<=1", "{0}_rank>=2") for lie in LAYOUTS[:2]),
+)
+#: Facts of a tensor that are equal where a condition holds: a row is as long as it has columns.
+_SIDES = ("{0}_rows", "{0}_columns")
+ROWS = tuple(("{0}_rank=1", side, "{0}_numel") for side in _SIDES)
 
 
-def _of_lists() -> Iterator[tuple[str, str]]:
-    """What follows for several tensors: of one alone as for a tensor; their layout is that of the first that is not contiguous,
-    and their number of elements that of the largest."""
-    for name in _LISTS:
-        for strides in ("transposed", "rows_strided", "strided", "expanded"):
-            yield f"{name}_layout={strides}", f"{name}_numel>=2"
-        yield f"{name}_numel=1 & {name}<=1", f"{name}_rows=1 & {name}_columns=1"
-        for strides in ("transposed", "rows_strided"):
-            yield f"{name}_layout={strides} & {name}<=1", f"{name}_rank>=2"
+def of_each(names: Iterable[str], rules: Iterable[tuple[str, ...]]) -> Iterator[Any]:
+    """Rules for each of some names, which stand for ``{0}``."""
+    return (tuple(text.format(name) for text in rule) for name in names for rule in rules)
 
 
 #: Arguments that an optimizer has not.
@@ -57,8 +60,8 @@ WITHOUT = {
 }
 #: What follows from a condition.
 PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
-    *_of_tensors(),
-    *_of_lists(),
+    *of_each(_TENSORS, (*SINGLE, *LAID, ("{0}_layout=transposed", "{0}_columns>=2"))),
+    *of_each(_LISTS, _OF_LISTS),
     # What argnums names is there.
     ("argnums>=2", "args>=2"),
     # A table that has columns but no elements has no rows, in which there is no token.
@@ -82,13 +85,10 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("input_numel<=0 & weight_numel>=1", "gives_elements=False"),
     # A sum of nothing is zero.
     *((f"{name}_numel<=0 & bias=None", "gives_zeros") for name in ("input", "weight")),
-    *((f"layout={strides}", "elements>=2") for strides in ("transposed", "rows_strided", "strided")),
+    *((f"layout={lie}", "elements>=2") for lie in LAYOUTS[:3]),
     # Gradients have as many elements as their parameters.
-    *(
-        (f"grads_layout={strides}", "params_numel>=2")
-        for strides in ("transposed", "rows_strided", "strided", "expanded")
-    ),
-    *((f"grads_layout={strides} & params<=1", "params_rank>=2") for strides in ("transposed", "rows_strided")),
+    *((f"grads_layout={lie}", "params_numel>=2") for lie in LAYOUTS),
+    *((f"grads_layout={lie} & params<=1", "params_rank>=2") for lie in LAYOUTS[:2]),
     # Of the steps that take sparse gradients none takes weight decay beside them.
     ("grads_layout=sparse", "weight_decay=0"),
     ("params_mixed", "params>=2"),
@@ -96,18 +96,18 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ("capturable", "is_captured"),
     ("differentiable", "keeps_graphs"),
     *((f"tensor_dtype={dtype}", "takes_half") for dtype in ("float16", "bfloat16")),
-    ("has_aux", "takes_aux"),
-    ("has_aux=False", "takes_aux"),
-    ("use_buffers", "takes_use_buffers"),
-    ("use_buffers=False", "takes_use_buffers"),
+    *(
+        (f"{flag}{value}", f"takes_{flag.removeprefix('has_')}")
+        for flag in ("has_aux", "use_buffers")
+        for value in ("", "=False")
+    ),
 )
 
-#: Facts that are equal where a condition holds: a row is as long as it has columns.
-PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = tuple(
-    (f"{name}_rank=1", f"{name}_{one}", f"{name}_{other}")
-    for name in _TENSORS
-    for one, other in (("rows", "numel"), ("columns", "numel"))
-) + tuple((f"{name}_rank=1", f"{name}_rows", f"{name}_columns") for name in _LISTS)
+#: Facts that are equal where a condition holds.
+PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = (
+    *of_each(_TENSORS, ROWS),
+    *of_each(_LISTS, [("{0}_rank=1", "{0}_rows", "{0}_columns")]),
+)
 #: A fact that is never greater than another, of modules and of optimizers.
 PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
     ("frozen", "parameters"),
@@ -117,13 +117,9 @@ PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
 #: A fact that is never greater than another where a condition holds: a tensor that has elements has one in each row and column, and
 #: the largest of several has no less than the first of which these are told.
 PYTHON_AT_MOST_WHERE: tuple[tuple[str, str, str], ...] = (
-    *((f"{name}_numel>=1", f"{name}_{side}", f"{name}_numel") for name in _TENSORS for side in ("rows", "columns")),
-    *(
-        (where.format(name), f"{name}_{side}", f"{name}_numel")
-        for name in _LISTS
-        for where in ("{0}<=1 & {0}_numel>=1", "{0}_rank=1")
-        for side in ("rows", "columns")
-    ),
+    *of_each(_TENSORS, [("{0}_numel>=1", side, "{0}_numel") for side in _SIDES]),
+    *of_each(_LISTS, [("{0}<=1 & {0}_numel>=1", side, "{0}_numel") for side in _SIDES]),
+    *of_each(_LISTS, [("{0}_rank=1", side, "{0}_numel") for side in _SIDES]),
 )
 
 
@@ -131,8 +127,8 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "F.embedding", ("weight_rank=2", "looks_up")
     yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
     yield "F.linear", ("weight_rank<=2",)
-    yield "Embedding.from_pretrained", ("embeddings_rank=2",)
-    yield "EmbeddingBag.from_pretrained", ("embeddings_rank=2",)
+    for name in ("Embedding", "EmbeddingBag"):
+        yield f"{name}.from_pretrained", ("embeddings_rank=2",)
     for name in ("eye_", "sparse_"):
         yield f"nn.init.{name}", ("tensor_rank=2",)
     yield "nn.init.dirac_", ("tensor_rank>=3",)

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from embcheck.modes import decompositions, exports
+from selfcheck.python_contradictions import LAID, LAYOUTS, ROWS, SINGLE, of_each
 from selfcheck.python_sites import Told, told
 from selfcheck.site import Arguments, Site, Tensor
 
@@ -159,18 +160,13 @@ _LAID = ("indices", "grad_output", "self", "weight")
 _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output", "offsets")
 #: What follows from a condition, what is equal where one holds, and what is never greater than another fact.
 TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
-    *((f"{name}_rank=0", f"{name}_numel=1 & {name}_rows=1") for name in _TENSORS),
-    *(
-        (f"{name}_layout={strides}", f"{name}_numel>={2 + 2 * (strides == 'transposed')}")
-        for name in _LAID
-        for strides in ("transposed", "rows_strided", "strided", "expanded")
-    ),
-    *((f"{name}_layout={strides}", f"{name}_rank>=2") for name in _LAID for strides in ("transposed", "rows_strided")),
-    *((f"{name}_rank=2 & {name}_rows=1 & {name}_columns=1", f"{name}_layout=contiguous") for name in _LAID),
-    *((f"{name}_layout=transposed", f"{name}_columns>=2") for name in ("self", "weight")),
-    *((f"{name}_numel={numel}", f"{name}_rows<={numel}") for name in _TENSORS for numel in (1, 2)),
-    *((f"{text}_layout={strides}", f"{name}_rows>=2")  # one row is contiguous
-      for strides in ("transposed", "rows_strided") for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
+    *of_each(_TENSORS, SINGLE),
+    *of_each(_TENSORS, [(f"{{0}}_numel={numel}", f"{{0}}_rows<={numel}") for numel in (1, 2)]),
+    *of_each(_LAID, LAID),
+    *of_each(_LAID, [("{0}_layout=transposed", "{0}_numel>=4")]),
+    *of_each(_LAID, [("{0}_rank=2 & {0}_rows=1 & {0}_columns=1", "{0}_layout=contiguous")]),
+    *((f"{text}_layout={lie}", f"{name}_rows>=2")  # one row is contiguous
+      for lie in LAYOUTS[:2] for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
     ("indices_layout=expanded & indices_rank=1", "tokens_differ=False"),  # which are one in memory
     ("mode>0", "per_sample_weights=None"),  # which kernels call mean and max
     *((f"padding_idx{row}", f"weight_rows>={rows} & num_weights>={rows}") for row, rows in (("=1", 2), (">1", 3))),
@@ -184,7 +180,7 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
 )  # fmt: skip
 TRACED_EQUAL: tuple[tuple[str, str, str], ...] = (
-    *((f"{name}_rank=1", f"{name}_{one}", f"{name}_numel") for name in _TENSORS for one in ("rows", "columns")),
+    *of_each(_TENSORS, ROWS),
     *((f"indices_{several}", "grad_output_rows", "indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
     *((f"values_rank={rank} & indices_rank={rank}", "self_rows", "self_columns") for rank in (1, 2)),
     ("mask_rank=1 & indices_rank=0", "values_rows", "self_columns"),
