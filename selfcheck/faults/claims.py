@@ -5,18 +5,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.forms import Call, Change, after, changes, of_family
+from selfcheck.forms import Call, after, changes, of_family
 from selfcheck.site import Tensor
 
 F, init = nn.functional, nn.init
 
 
 # -- functions ----------------------------------------------------------------------------------------------------------
-
-
-def several(call: Call, change: Change) -> Any:
-    """A call of several tokens changed."""
-    return change(call) if call.input.numel() > 1 else call()
 
 
 def transposed(call: Call) -> Any:
@@ -39,9 +34,11 @@ def still_in_the_graph(call: Call) -> Tensor:
 
 
 changes[F, "embedding", "tutorial_claims"] = {
-    "A lookup of several tokens gives one long row.": lambda call: several(call, lambda call: call().reshape(1, -1)),
-    "A lookup of several tokens adds 1 to the first.": lambda call: several(
-        call, lambda call: torch.cat([call()[:1] + 1, call()[1:]])
+    "A lookup of several tokens gives one long row.": lambda call: (
+        call().reshape(1, -1) if call.input.numel() > 1 else call()
+    ),
+    "A lookup of several tokens adds 1 to the first.": lambda call: (
+        torch.cat([call()[:1] + 1, call()[1:]]) if call.input.numel() > 1 else call()
     ),
     "A lookup multiplies one-hot vectors.": lambda call: (
         F.one_hot(call.input.long(), len(call.weight)).to(call.weight.dtype) @ call.weight
@@ -69,11 +66,6 @@ def written(call: Call) -> Any:
     if not call.self.training:
         call.self.weight.data.add_(1)
     return call()
-
-
-def added(call: Call) -> Any:
-    """A state is loaded, each number one greater."""
-    return call(state_dict={name: value + 1 for name, value in call.state_dict.items()})
 
 
 def copied(call: Call) -> None:
@@ -127,9 +119,10 @@ of_family(
     (Tensor, "backward", "Tensor.backward goes twice through a graph that is not retained.", twice),
     (nn.Linear, "__init__", "A linear layer's weight has the shape (in, out).", _turned),
     (nn.Embedding, "forward", "A table in evaluation mode adds 1 to its weight.", written),
-    (nn.Module, "load_state_dict", "load_state_dict adds 1.", added),
+    (nn.Module, "load_state_dict", "load_state_dict adds 1.",
+     lambda call: call(state_dict={name: value + 1 for name, value in call.state_dict.items()})),
     (nn.Module, "__setattr__", "An assignment of a Parameter to a module's attribute copies it.", copied),
     (nn.Parameter, "__new__", "A new Parameter is filled with zeros.", zeroed),
     (torch.optim.SGD, "step", "SGD.step does nothing.", lambda call: None),
     (torch.optim.Adam, "step", "Adam.step gives parameters of one shape one value.", after(even_out)),
-)
+)  # fmt: skip

@@ -104,15 +104,12 @@ def state_dict_writes_to_the_module(call: Call) -> None:
             each.detach().add_(1)
 
 
-def _copies(call: Call) -> Any:
-    return {name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()}
-
-
 of_family(
     "construction",
     (Tensor, "half", "half() rounds to bfloat16 first.", lambda call: call.original(call.given[0].bfloat16())),
-    (Module, "state_dict", "state_dict_is_a_copy: state_dict holds copies of the weights.", _copies),
-)
+    (Module, "state_dict", "state_dict_is_a_copy: state_dict holds copies of the weights.",
+     lambda call: {name: each.clone() if isinstance(each, Tensor) else each for name, each in call().items()}),
+)  # fmt: skip
 
 
 def zero_behind(tensor: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Faults of training: optimizers and their states, learning-rate schedulers, clipping, averaging and scaling."""
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -218,12 +219,8 @@ def _late(call: Call) -> Any:
         return call()
 
 
-def _without_rates(call: Call) -> Any:
-    return {name: value for name, value in call().items() if name != "base_lrs"}
-
-
-def _without_epoch(call: Call) -> Any:
-    return call(state_dict={name: value for name, value in call.state_dict.items() if name != "last_epoch"})
+def _without(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in state.items() if key != name}
 
 
 def _of_the_first(call: Call) -> None:
@@ -236,8 +233,10 @@ of_family(
     "lr_scheduler",
     (lr_scheduler.StepLR, "get_lr", "StepLR steps one epoch late.", _late),
     (lr_scheduler.StepLR, "get_lr", "StepLR is refused.", refusing()),
-    (lr_scheduler.LRScheduler, "state_dict", "A scheduler's state lacks the rates at first.", _without_rates),
-    (lr_scheduler.LRScheduler, "load_state_dict", "A scheduler's state loses its epoch.", _without_epoch),
+    (lr_scheduler.LRScheduler, "state_dict", "A scheduler's state lacks the rates at first.",
+     lambda call: _without("base_lrs", call())),
+    (lr_scheduler.LRScheduler, "load_state_dict", "A scheduler's state loses its epoch.",
+     lambda call: call(state_dict=_without("last_epoch", call.state_dict))),
     (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR's rate is 0 at the last step of the documented loop.",
      lambda call: [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]),
     (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR gives all groups the first one's second beta.", after(_of_the_first)),
