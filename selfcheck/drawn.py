@@ -160,11 +160,11 @@ def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Dam
     return None if senseless_here else (texts, damage)
 
 
-def wilson(killed: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's interval of a share, 95 % by default; of nothing it is everything."""
+def wilson(killed: int, total: int) -> tuple[float, float]:
+    """Wilson's interval of a share, 95 %; of nothing it is everything."""
     if not total:
         return 0.0, 1.0
-    share = killed / total
+    share, z = killed / total, 1.959963984540054
     middle = (share + z * z / (2 * total)) / (1 + z * z / total)
     half = z / (1 + z * z / total) * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     return max(0.0, middle - half), min(1.0, middle + half)

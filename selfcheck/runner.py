@@ -2,7 +2,7 @@
 
 import multiprocessing
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -97,7 +97,6 @@ def score(
     seed: int,
     jobs: int,
     progress: Progress = lambda *told: None,
-    families: Iterable[str] = (),
 ) -> Score:
     """Plants faults on the cases of a profile and a seed.
 
@@ -109,10 +108,8 @@ def score(
     # What is computed here must start no threads of OpenMP: forks would wait for them.
     torch.set_num_threads(1)
     sites = sorted({fault.site for fault in faults})
-    if sites[0] in TRACED_SITES:
-        judged = tracing.deck(profile, seed, sites)
-    else:
-        judged = deck(profile, seed, tuple(families) or families_of(sites, jobs))
+    traced = sites[0] in TRACED_SITES
+    judged = tracing.deck(profile, seed, sites) if traced else deck(profile, seed, families_of(sites, jobs))
     count = len(judged[0])
     everywhere = list(enumerate(always(sites), len(faults)))
     found = clean_run([*faults, *(fault for _, fault in everywhere)], judged, jobs, progress)
