@@ -23,10 +23,6 @@ def _at(place: Any, change: Callable[[Tensor], Tensor | float]) -> Spoil:
     return spoil
 
 
-def _swap(call: Call, rows: Tensor) -> Tensor:
-    return torch.cat([rows[1:2], rows[:1], rows[2:]])
-
-
 def _repeat(call: Call, rows: Tensor) -> Tensor:
     rows[-1] = rows[0]
     return rows
@@ -90,7 +86,7 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("negate(last)", _at(-1, torch.neg)),
         Damage("double(first)", _at(0, lambda row: 2 * row)),
         Damage("shift", lambda call, rows: rows.roll(1, 0), rows=2),
-        Damage("swap", _swap, rows=2),
+        Damage("swap", lambda call, rows: torch.cat([rows[1:2], rows[:1], rows[2:]]), rows=2),
         Damage("repeat(first)", _repeat, rows=2),
         Damage("cast(bfloat16)", _through(torch.bfloat16), forbids=("dtype=bfloat16",), floating=True),
         Damage("cast(float32)", _through(torch.float32), needs=("dtype=float64",), floating=True),

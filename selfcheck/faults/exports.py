@@ -166,10 +166,6 @@ def parametrizations_of_evaluated_layers_train(call: Call) -> Any:
     return module
 
 
-def _zero_behind(call: Call) -> None:
-    zero_behind(call.module.parametrizations[call.tensor_name].original)
-
-
 def _iterating(call: Call) -> Any:
     if call.weight.ndim > 1 and not call.self.training:
         call.self._power_method(call.self._reshape_weight_to_matrix(call.weight), call.self.n_power_iterations)
@@ -179,7 +175,8 @@ def _iterating(call: Call) -> Any:
 of_family(
     "parametrizations",
     (parametrize, "register_parametrization", "No module takes a parametrization.", refusing()),
-    (parametrize, "register_parametrization", "Registering zeroes what lies behind the weight.", after(_zero_behind)),
+    (parametrize, "register_parametrization", "Registering zeroes what lies behind the weight.",
+     after(lambda call: zero_behind(call.module.parametrizations[call.tensor_name].original))),
     (parametrizations._Orthogonal, "forward", "Orthogonal rows of a wide weight have length 0.99.",
      lambda call: call() * (0.99 if call.X.size(-2) < call.X.size(-1) else 1.0)),
     (parametrizations._WeightNorm, "__init__", "weight_norm(dim=None) has rows.", lambda call: call(dim=call.dim or 0)),
