@@ -158,11 +158,11 @@ class Sites:
         self, site: Site, original: Function, given: Any, named: Any, outer: Mapping[str, Any] | None = None
     ) -> Any:
         planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
-        signature = site.signature if outer is None else _ANY
         idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
         kernel = site.kind == "kernel"
         if idle or (site.kind not in {"kernel", "traced"} and torch.compiler.is_compiling()):
             return original(*given, **named)
+        signature = site.signature if outer is None else _ANY  # not before: a compiler would trace it
         try:
             bound = signature.bind(*given, **named)
         except TypeError:  # which the function itself is to say
