@@ -19,14 +19,12 @@ from embcheck.families.tie_export.routes import GRAPHS, PASSAGES, SCRIPTS, SLOW
 ROUTES = {**PASSAGES, **GRAPHS, **SCRIPTS, **SLOW}
 DEVICES = ("cpu", "meta")
 
-#: What each structure calls its modules that have the weight, and how often its embedding is added.
+#: What each structure calls its modules that have the weight: tables, whose rows are added, and the head.
 NAMES = {
-    "flat": (("embedding", "head"), 1),
-    "head_first": (("embedding", "head"), 1),
-    "shared": (("source", "target", "head"), 2),
+    "flat": ("embedding", "head"),
+    "head_first": ("embedding", "head"),
+    "shared": ("source", "target", "head"),
 }
-#: Routes whose model is another's wrapper, which puts this before each name.
-PREFIXES = {"compiled": "_orig_mod."}
 #: Routes whose model holds the same Parameters as the one that it was made of; others have their own.
 SAME = ("loaded", "assigned", "assigned_variables", "parametrized_and_back", "symbolic", "symbolic_transformed", "scripted",
         "traced", "exported", "exported_decomposed", "exported_strictly", "compiled")  # fmt: skip
@@ -61,7 +59,7 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         if self.route == "orthogonal":
             turned = np.eye(self.rows)[:, : self.width]
             return np.roll(turned, 1, axis=0) * np.where(np.arange(self.width) % 2, 1.0, -1.0)
-        return self._small("weight", (self.rows, self.width), 7)
+        return stream.small("weight", self.seed, (self.rows, self.width), 3)
 
     @cached_property
     def bias_values(self) -> Floats:
@@ -73,16 +71,12 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         found = stream.below(stream.derive("tokens", self.seed), self.length, self.rows)
         if self.padding_idx is not None:
             found[-1] = self.padding_idx
-        return found.astype(np.int64)
+        return found
 
     @cached_property
     def upstream(self) -> Floats:
         """The gradient of the outputs, integers −2…2."""
-        return self._small("upstream", (self.length, self.rows), 5)
-
-    def _small(self, name: str, shape: tuple[int, int], span: int) -> Floats:
-        code = stream.below(stream.derive("passage", name, self.seed), shape[0] * shape[1], span)
-        return code.astype(np.float64).reshape(shape) - span // 2
+        return stream.small("upstream", self.seed, (self.length, self.rows), 2)
 
     def inputs(self) -> dict[str, Input]:
         fed = {"weight": Input(self.weight.astype(np.float32), "float32"), "tokens": Input(self.tokens, "int64")}
@@ -93,24 +87,19 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return fed
 
     @property
-    def modules(self) -> tuple[str, ...]:
-        """The names of the modules that have the weight."""
-        return NAMES[self.structure][0]
-
-    @property
     def looked_up(self) -> int:
-        """How many of them are tables."""
-        return NAMES[self.structure][1]
+        """How many tables have the weight."""
+        return len(NAMES[self.structure]) - 1
 
     @property
     def prefix(self) -> str:
-        """What stands before each name."""
-        return PREFIXES.get(self.route, "")
+        """What stands before each name: a compiled model wraps another."""
+        return "_orig_mod." if self.route == "compiled" else ""
 
     @property
     def names(self) -> list[str]:
-        biases = ["head.bias"] if self.bias else []
-        return sorted(self.prefix + name for name in [f"{module}.weight" for module in self.modules] + biases)
+        own = [f"{module}.weight" for module in NAMES[self.structure]] + ["head.bias"] * self.bias
+        return sorted(self.prefix + name for name in own)
 
     @property
     def copies(self) -> bool:
@@ -149,11 +138,7 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
 
 def plan(case: TieExportCase) -> Plan:
-    options: dict[str, Any] = {
-        "structure": STRUCTURES[case.structure],
-        "padding": case.padding_idx,
-        "frozen": case.frozen,
-    }
+    options = {"structure": STRUCTURES[case.structure], "padding": case.padding_idx, "frozen": case.frozen}
     if case.what == "parametrized":
         return Plan(parametrized, case.inputs(), options | {"parametrization": PARAMETRIZATIONS[case.route]})
     if case.what == "ensemble":
@@ -161,12 +146,11 @@ def plan(case: TieExportCase) -> Plan:
     return Plan(passed, case.inputs(), options | {"passage": ROUTES[case.route], "prefix": case.prefix})
 
 
-def repair(case: TieExportCase) -> TieExportCase | None:
+def repair(case: TieExportCase) -> TieExportCase:
     """The case with a route of its kind, and a padding row that is there; norms need rows that are not zero."""
-    kinds: dict[str, tuple[str, ...]] = {"parametrized": tuple(PARAMETRIZATIONS), "ensemble": DEVICES}
-    routes = kinds.get(case.what, tuple(ROUTES))
+    routes = {"route": ROUTES, "parametrized": PARAMETRIZATIONS, "ensemble": DEVICES}[case.what]
     if case.route not in routes:
-        case = case.but(route=routes[0])
+        case = case.but(route=next(iter(routes)))
     if case.padding_idx is not None and case.padding_idx >= case.rows:
         case = case.but(padding_idx=case.rows - 1)
     if case.route == "orthogonal" and case.width > case.rows:
@@ -181,13 +165,11 @@ def scope() -> Iterator[TieExportCase]:
     """Every route with every structure, of which some have a bias, a padding row or a weight that is frozen; slow ones
     with few."""
     kinds = itertools.product(STRUCTURES, AXES["bias"], (None, 1), AXES["frozen"])
+    happening = (("route", PASSAGES), ("parametrized", PARAMETRIZATIONS), ("ensemble", DEVICES))
     for seed, (structure, bias, padding, frozen) in enumerate(kinds):
-        for route in PASSAGES:
-            yield TieExportCase("route", route, structure, bias, padding, frozen, seed=seed)
-        for route in PARAMETRIZATIONS:
-            yield TieExportCase("parametrized", route, structure, bias, padding, frozen, seed=seed)
-        for device in DEVICES:
-            yield TieExportCase("ensemble", device, structure, bias, padding, frozen, seed=seed)
+        for what, routes in happening:
+            for route in routes:
+                yield TieExportCase(what, route, structure, bias, padding, frozen, seed=seed)
     for k, (seed, structure) in itertools.product(range(4), enumerate(STRUCTURES)):
         some = TieExportCase(
             "route", "", structure, k % 2 == 1, (None, 1)[(k + seed) % 2], (k, seed) == (3, 0), seed=seed
@@ -202,6 +184,4 @@ def scope() -> Iterator[TieExportCase]:
     yield TieExportCase("route", "unflattened", "shared", True)
 
 
-SPACE = Space(
-    TieExportCase, AXES, repair, lambda: filter(None, map(repair, scope())), flags=("structure", "bias"), strength=2
-)
+SPACE = Space(TieExportCase, AXES, repair, lambda: map(repair, scope()), flags=("structure", "bias"), strength=2)

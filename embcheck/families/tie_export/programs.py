@@ -101,12 +101,12 @@ def passed(
     other = passage(model, tokens)
     # In its order one name may stand before another; what counts is that each is there.
     weights = {name: p for name, p in other.named_parameters(remove_duplicate=False) if name.endswith("weight")}
-    parameters = [parameter for _, parameter in other.named_parameters()]
+    parameters = list(other.parameters())
     seen: dict[str, Any] = {
         "names": sorted(other.state_dict()),
         "listed": sorted(name for name, _ in other.named_parameters(remove_duplicate=False)),
         "count": len(parameters),
-        "objects": len({id(parameter) for parameter in weights.values()}),
+        "objects": len(set(weights.values())),
         "leaves": all(parameter.is_leaf for parameter in parameters),
         "trains": sorted({(name.endswith("weight"), p.requires_grad) for name, p in other.named_parameters()}),
     }
@@ -114,15 +114,11 @@ def passed(
     seen["value"] = value.detach().clone()
     if value.requires_grad:
         value.backward(upstream)
-    total = torch.zeros_like(weight)
-    for parameter in {id(parameter): parameter for parameter in weights.values()}.values():
-        if parameter.is_leaf and parameter.grad is not None:
-            total += parameter.grad
-    seen["gradient"] = total
+    gradients = [p.grad for p in set(weights.values()) if p.is_leaf and p.grad is not None]
+    seen["gradient"] = sum(gradients, torch.zeros_like(weight))
     # A route may give another module that holds the same Parameters, which then learn in both.
-    left = [p for p in before if p.is_leaf and not any(p is mine for mine in parameters)]
-    seen["strayed"] = sum(p.grad is not None for p in left)
-    if all(parameter.is_leaf for parameter in parameters):
+    seen["strayed"] = sum(p.grad is not None for p in {*before} - {*parameters} if p.is_leaf)
+    if seen["leaves"]:
         # Parameters may share memory: see `embcheck.families.tie_preservation.programs`.
         torch.optim.SGD(other.parameters(), lr=0.5, foreach=False).step()
     with torch.no_grad():
