@@ -19,14 +19,7 @@ def not_read(case: OptimizerStateDictCase, out: Outcome) -> str | None:
     return Absent(out.seen["lacking"]) if "lacking" in out else None
 
 
-optimizer_state_dict = Family(
-    "optimizer_state_dict",
-    SPACE,
-    plan,
-    cost=16.0,
-    not_applicable=not_read,
-    untaken=lacking,
-)
+optimizer_state_dict = Family("optimizer_state_dict", SPACE, plan, cost=16.0, not_applicable=not_read, untaken=lacking)
 law = optimizer_state_dict.law
 
 
@@ -96,12 +89,10 @@ def loaded_optimizer_state_equals_the_saved(case: OptimizerStateDictCase, out: O
 )
 def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     # What is fresh has no state: that reading it by name makes one is another law's matter.
-    names = case.names if case.by_name else (case.members.index(0), case.members.index(1) if 1 in case.members else 1)
-    entries = sorted(names[m] for m in case.entries)
-    groups: list[Any] = [[names[m] for m in group] for group in GROUPS[case.groups]]
+    names: Any = {m: case.names[m] if case.by_name else place for place, m in enumerate(case.members)}
     return every(
-        same(out.state_names, entries) if not case.blank else UNASKED,
-        same(out.group_names, groups),
+        same(out.state_names, sorted(names[m] for m in case.entries)) if not case.blank else UNASKED,
+        same(out.group_names, [[names[m] for m in group] for group in GROUPS[case.groups]]),
         same(out.model_names, [*NAMES[case.tie], "side.weight"]),
         same(out.rates, {names[m]: case.rate(m) for m in case.members}),
     )

@@ -34,20 +34,20 @@ FROZEN = {"none": (), "tied": (0,), "side": (1,)}
 #: The rates of groups.
 RATES = (0.5, 0.125)
 #: Flags with which an optimizer keeps more than it must.
-RICH: dict[str, tuple[tuple[str, Any], ...]] = {
-    "SGD": (("momentum", 0.5), ("dampening", 0.5)),
-    "Adam": (("amsgrad", True), ("betas", (0.5, 0.75))),
-    "AdamW": (("amsgrad", True), ("betas", (0.5, 0.75))),
-    "Adagrad": (("lr_decay", 0.5), ("initial_accumulator_value", 0.25)),
-    "RMSprop": (("momentum", 0.5), ("centered", True)),
-    "NAdam": (("weight_decay", 0.25), ("momentum_decay", 0.5)),
-    "RAdam": (("weight_decay", 0.25), ("betas", (0.5, 0.75))),
-    "Adamax": (("betas", (0.5, 0.75)),),
-    "Adadelta": (("rho", 0.5), ("weight_decay", 0.25)),
-    "ASGD": (("t0", 1), ("lambd", 0.25)),
-    "Rprop": (("etas", (0.25, 1.5)),),
-    "Adafactor": (("beta2_decay", -0.5), ("weight_decay", 0.25)),
-    "Muon": (("momentum", 0.5), ("nesterov", False)),
+RICH: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.5, "dampening": 0.5},
+    "Adam": {"amsgrad": True, "betas": (0.5, 0.75)},
+    "AdamW": {"amsgrad": True, "betas": (0.5, 0.75)},
+    "Adagrad": {"lr_decay": 0.5, "initial_accumulator_value": 0.25},
+    "RMSprop": {"momentum": 0.5, "centered": True},
+    "NAdam": {"weight_decay": 0.25, "momentum_decay": 0.5},
+    "RAdam": {"weight_decay": 0.25, "betas": (0.5, 0.75)},
+    "Adamax": {"betas": (0.5, 0.75)},
+    "Adadelta": {"rho": 0.5, "weight_decay": 0.25},
+    "ASGD": {"t0": 1, "lambd": 0.25},
+    "Rprop": {"etas": (0.25, 1.5)},
+    "Adafactor": {"beta2_decay": -0.5, "weight_decay": 0.25},
+    "Muon": {"momentum": 0.5, "nesterov": False},
 }
 #: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
 SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
@@ -88,17 +88,17 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
     @cached_property
     def members(self) -> tuple[int, ...]:
         """The members that the optimizer has, in the order of its groups."""
-        return tuple(m for names in GROUPS[self.groups] for m in names)
+        return sum(GROUPS[self.groups], ())
 
     @cached_property
     def names(self) -> tuple[str, str]:
         """The members' names; the tied weight's is its first one."""
         return NAMES[self.tie][0], "side.weight"
 
-    @cached_property
+    @property
     def flags(self) -> dict[str, Any]:
         """What the giver is built with beside the rates; the one who loads has its options from the state."""
-        return (dict(RICH[self.optimizer]) if self.rich else {}) | ({self.path: True} if self.path else {})
+        return (RICH[self.optimizer] if self.rich else {}) | ({self.path: True} if self.path else {})
 
     @property
     def keeps(self) -> bool:
@@ -129,29 +129,26 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
 
     def rate(self, member: int) -> float:
         """The learning rate of a member's group."""
-        return RATES[next(place for place, names in enumerate(GROUPS[self.groups]) if member in names)]
+        return next(rate for rate, members in zip(RATES, GROUPS[self.groups], strict=False) if member in members)
 
     def inputs(self) -> dict[str, Input]:
         """The tensors that are fed: small integers."""
-        shapes = {
-            "weight": (3, 2),
-            "side": (2, 2),
-            "pulls": (self.steps + 3, 3, 2),
-            "side_pulls": (self.steps + 3, 2, 2),
-        }
+        count = self.steps + 3
+        shapes = {"weight": (3, 2), "side": (2, 2), "pulls": (count, 3, 2), "side_pulls": (count, 2, 2)}
         numbers = {word: whole(shape, 3, "resumption", word, self.seed % 8) for word, shape in shapes.items()}
         return {word: Input(FORMATS["float32"].encode(each), "float32") for word, each in numbers.items()}
 
     def facts(self) -> dict[str, Any]:
         frozen, blank = FROZEN[self.frozen], self.blank
+        packed = bool(self.entries) or (blank and self.keeps)
         return {
             **self.axes,
             "by_name": self.by_name,
             "keeps": self.keeps,
             "fresh": self.steps == 0,
             "blank": blank,
-            "packed": bool(self.entries) or (blank and self.keeps),
-            "handed_state": self.carried == "handed" and bool(self.entries or (blank and self.keeps)),
+            "packed": packed,
+            "handed_state": self.carried == "handed" and packed,
             "lacking": self.lacking and not blank,
             "several_groups": len(GROUPS[self.groups]) > 1,
             "frozen_state": any(m in self.entries for m in frozen),

@@ -6,19 +6,18 @@ which takes long to import, is imported where a case uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.lr_scheduler.programs import alike
 from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
 #: A model, its tied weight and its other one, and their optimizer.
 Run = tuple[Any, list[Any], Any]
-
-
 #: A class of torch.optim, its flags, and the members and options of each group.
 Made = tuple[str, dict[str, Any], tuple[tuple[tuple[int, ...], dict[str, Any]], ...]]
 
@@ -81,7 +80,7 @@ def resume(
     seen |= compared(other, one)
     seen["resumed"] = go(other, steps, 2)
     seen["resumed_kinds"], seen["resumed_state"] = look(other)
-    seen["giver_left"] = unchanged(look(one), (seen["saved_kinds"], seen["saved_state"]))
+    seen["giver_left"] = alike(look(one), (seen["saved_kinds"], seen["saved_state"]))
     # The one that was read goes on too; or one like it, where the other may have moved what it holds.
     one = one if apart else read_one()[0]
     one[0].requires_grad_(True)
@@ -108,10 +107,6 @@ def start(made: Made, tied: tuple[Any, str] | None, fed: dict[str, Tensor]) -> R
     kind, flags, groups = made
     listed = [{"params": [members[m] for m in names], **options} for names, options in groups]
     return tied and tied[0], members, getattr(torch.optim, kind)(listed, **flags)
-
-
-def unchanged(now: tuple[list[Any], Tensor], before: tuple[list[Any], Tensor]) -> bool:
-    return now[0] == before[0] and torch.equal(now[1], before[1])
 
 
 def compared(run: Run, giver: Run) -> dict[str, Any]:
@@ -165,20 +160,16 @@ def watched(run: Run, read: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     before, grads = look(run), [p.grad for p in run[1]]
     saved = read()
     found = look(run)
-    kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and unchanged(found, before)
+    kept = all(p.grad is g for p, g in zip(run[1], grads, strict=True)) and alike(found, before)
     hook.remove()
     return saved, {"saved_kinds": found[0], "saved_state": found[1], "read_kept": kept, "hook_calls": len(calls)}
 
 
 def loaded(carried: Any, load: Callable[[], Any]) -> bool:
     """Whether loading a state leaves it as it was."""
-    before = [(path, value.clone() if isinstance(value, Tensor) else value) for path, value in leaves(carried)]
+    before = copied(carried)
     load()
-    given = leaves(carried)
-    return [path for path, _ in given] == [path for path, _ in before] and all(
-        torch.equal(value, old) if isinstance(value, Tensor) else value == old
-        for (_, value), (_, old) in zip(given, before, strict=True)
-    )
+    return alike(carried, before)
 
 
 def advance(run: Run, pulls: tuple[Tensor, ...], idle: tuple[int, ...]) -> Tensor:
@@ -194,7 +185,7 @@ def leaves(thing: Any, path: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...]
     """What is in dicts, lists and tuples, each with its path."""
     if not isinstance(thing, (dict, list, tuple)):
         return [(path, thing)]
-    entries: Iterator[Any] = iter(thing.items() if isinstance(thing, dict) else enumerate(thing))
+    entries: Any = thing.items() if isinstance(thing, dict) else enumerate(thing)
     return [leaf for key, value in entries for leaf in leaves(value, (*path, key))]
 
 
