@@ -48,7 +48,8 @@ OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
 SECOND_BETAS = (0.875, 0.75, 0.5)
 
 
-#: Of one, two or three groups.
+#: Rates of one, two and three groups that no narrower format holds, and some whose steps are exact.
+_ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
 RATES = (
     (1.0,),
     (1.0, 0.25),
@@ -142,13 +143,15 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
     @property
     def groups(self) -> list[dict[str, Any]]:
         """What each group is given beside its parameter."""
-        firsts, scheduler = self.due[0].tolist() if self.begun else self.rates, SCHEDULERS[self.plan]
-        found = [{"lr": rate, **other} for rate, other in zip(firsts, OTHERS[self.optimizer], strict=False)]
-        for place, (group, rate) in enumerate(zip(found, self.rates, strict=True)):
-            kept = {"initial_lr": scheduler.rate(rate, 0, place), **scheduler.kept(place)}
-            group |= kept if self.begun else {}
-        for group, second in zip(found, SECOND_BETAS, strict=False):
-            group |= {"betas": (self.momentum, second)} if self.optimizer != "SGD" else {}
+        scheduler, found = SCHEDULERS[self.plan], []
+        for place, rate in enumerate(self.rates):
+            group: dict[str, Any] = {"lr": rate, **OTHERS[self.optimizer][place]}
+            if self.begun:
+                group |= {"lr": float(self.due[0, place]), "initial_lr": scheduler.rate(rate, 0, place)}
+                group |= scheduler.kept(place)
+            if self.optimizer != "SGD":
+                group["betas"] = (self.momentum, SECOND_BETAS[place])
+            found.append(group)
         return found
 
     def facts(self) -> dict[str, Any]:
@@ -181,19 +184,13 @@ def made_by(scheduler: Scheduler, groups: int, more: int = 0) -> tuple[Any, ...]
 
 
 def plan(case: LRSchedulerCase) -> Plan:
-    sgd = case.optimizer == "SGD"
     options = {
         "recipe": made_by(SCHEDULERS[case.plan], len(case.rates)),
         "twice": made_by(SCHEDULERS[case.plan], len(case.rates), 1),
         "kind": case.optimizer,
-        "defaults": {"lr": 1.0, "momentum": case.momentum} if sgd else {"lr": 1.0},
-        "groups": case.groups,
-        "tensor": case.tensor,
+        "defaults": {"lr": 1.0} | ({"momentum": case.momentum} if case.optimizer == "SGD" else {}),
         "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
-        "resumed": case.resumed,
-        "before": case.before,
-        "begun": case.begun,
-        "given": case.given,
+        **{name: getattr(case, name) for name in ("groups", "tensor", "resumed", "before", "begun", "given")},
     }
     return Plan(programs.scheduled, {}, options)
 
@@ -215,10 +212,6 @@ def repair(case: LRSchedulerCase) -> LRSchedulerCase:
 
 
 AXES = values_of(LRSchedulerCase)
-
-
-#: Rates of one, two and three groups that no narrower format holds, and some whose steps are exact.
-_ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
 
 
 def scope() -> Iterator[LRSchedulerCase]:
