@@ -76,6 +76,10 @@ class Format:
         wide = np.asarray(stored, order="C").view(np.uint16).astype(np.uint32) << np.uint32(16)
         return wide.view(np.float32).astype(np.float64)
 
+    def rounded(self, values: npt.ArrayLike) -> Floats:
+        """``values`` as the format holds them, rounded to nearest-even."""
+        return self.decode(self.encode(values))
+
     def to_bits(self, stored: Array) -> npt.NDArray[np.signedinteger]:
         """The bit patterns of an array in ``storage``, as signed integers of the same width."""
         return np.asarray(stored, order="C").view(self.bits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from embcheck.core.comparison import every, is_true, refuses, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
+from embcheck.core.result import UNASKED, Finding
 from embcheck.families.load_state_dict.cases import MISSHAPEN, SLOTS, SPACE, LoadStateDictCase, plan
 
 load_state_dict = Family("load_state_dict", SPACE, plan, refused=lambda case: case.refused, cost=4.0)
@@ -34,12 +34,10 @@ def load_state_dict_copies_the_values(case: LoadStateDictCase, out: Outcome) -> 
     must_cover={"assign", "partial", "edit=parameter", "prior=graded"},
 )
 def load_state_dict_keeps_or_assigns_parameters(case: LoadStateDictCase, out: Outcome) -> Finding:
-    replaced = case.replaced
+    replaced = [case.replaces(slot) for slot in SLOTS]
     kept = [not one for one in replaced]
-    entry = [
-        one and (slot in SLOTS[3:] or (slot == case.edited and case.edit == "parameter"))
-        for slot, one in zip(SLOTS, replaced, strict=True)
-    ]
+    itself = {*SLOTS[3:], *([case.edited] if case.edit == "parameter" else [])}
+    entry = [slot in itself and case.replaces(slot) for slot in SLOTS]
     return every(
         same(out.names, list(SLOTS)),
         same(out.same, kept),
@@ -56,25 +54,16 @@ def load_state_dict_keeps_or_assigns_parameters(case: LoadStateDictCase, out: Ou
     must_cover={"assign", "prior=frozen", "prior=graded", "edit=in_a_graph"},
 )
 def loaded_parameters_require_grad_as_before(case: LoadStateDictCase, out: Outcome) -> Finding:
-    graded = [case.prior == "graded" and place < 3 and not one for place, one in enumerate(case.replaced)]
+    parameters = SLOTS[:3]
+    strides = {place: case.strides(slot) for place, slot in enumerate(SLOTS)}
     return every(
-        same(out.parameters, [place < 3 for place in range(len(SLOTS))]),
+        same(out.parameters, [slot in parameters for slot in SLOTS]),
         is_true(out.leaves, "a slot became part of a graph"),
         same(out.requires_grad, [case.trains(slot) for slot in SLOTS]),
-        same(out.graded, graded),
+        same(out.graded, [case.prior == "graded" and slot in parameters and not case.replaces(slot) for slot in SLOTS]),
         is_true(out.grads, "a gradient changed"),
-        strides(case, out),
+        *(same(out.strides.entry(place), wanted) for place, wanted in strides.items() if wanted is not None),
     )
-
-
-def strides(case: LoadStateDictCase, out: Outcome) -> Finding:
-    """Those before, or those of the entry."""
-    for place, slot in enumerate(SLOTS):
-        wanted, got = case.strides(slot), out.strides.raw[place]
-        if wanted is not None and tuple(got) != tuple(wanted):
-            words = f"{slot} has strides {got}, expected {wanted}"
-            return Difference("strides", f"seen['strides'][{place}]", got, wanted, words)
-    return HOLDS
 
 
 @law(

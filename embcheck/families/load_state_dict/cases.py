@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from embcheck.families.load_state_dict.programs import EDITS, PRIORS, restored
 
 #: The module's parameters, then its buffers, in the order in which they are listed.
 SLOTS = ("words.weight", "deep.0.weight", "deep.0.bias", "mean", "count", "scratch")
+SHAPES: dict[str, tuple[int, ...]] = dict(zip(SLOTS, ((3, 2), (3, 2), (3,), (2,), (), (1,)), strict=True))
 #: What a checkpoint of it holds.
 KEYS = SLOTS[:-1]
 #: Under which name each is fed.
@@ -67,20 +67,18 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         return self.prior == "forgiving"
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of each slot."""
-        table = (3, 2)
-        vectors = {"deep.0.bias": (3,), "mean": (2,), "count": (), "scratch": (1,)}
-        return {"words.weight": table, "deep.0.weight": table, **vectors}
+    def tables(self) -> tuple[str, ...]:
+        """The names of the embedding's weight."""
+        return SLOTS[: 1 + self.tied]
 
-    @property
-    def edited_dtype(self) -> str:
-        """The dtype of the entry that is edited: a wider one holds numbers that the slot does not."""
-        return {"double": "float64", "single": "float32"}.get(self.edit, self.dtype)
+    def entry_dtype(self, slot: str) -> str:
+        """The dtype of an entry before its edit: a wider one holds numbers that the slot does not."""
+        wider = {"double": "float64", "single": "float32"} if slot == self.edited else {}
+        return wider.get(self.edit, self.dtype)
 
     def start(self, slot: str) -> Floats:
         """What a slot holds before."""
-        if slot == "words.weight" or (slot == "deep.0.weight" and self.tied):
+        if slot in self.tables:
             return np.arange(1.0, 7.0).reshape(3, 2)
         held = {"deep.0.bias": [1.0, 2.0, 3.0], "mean": [0.0, 0.0], "count": 3.0, "scratch": [5.0]}
         return np.array(held[slot])
@@ -90,48 +88,37 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         up and some down; of a module in float64 such as float32 does not hold."""
         if slot == "count":
             return np.array(11.0)
-        numbers = np.arange(1.0, 1 + math.prod(self.shapes[slot])) * (-1.0) ** KEYS.index(slot) + 11 * 2.0**-9
+        numbers = np.arange(1.0, 1 + math.prod(SHAPES[slot])) * (-1.0) ** KEYS.index(slot) + 11 * 2.0**-9
         numbers += 2.0**-40 if self.dtype == "float64" else 0.0
-        stored = FORMATS[self.edited_dtype if slot == self.edited else self.dtype]
-        return stored.decode(stored.encode(numbers)).reshape(self.shapes[slot])
+        return FORMATS[self.entry_dtype(slot)].rounded(numbers).reshape(SHAPES[slot])
 
     def after(self, slot: str) -> tuple[str, Floats]:
         """What a slot should hold afterwards: its dtype and values; not for ``deep.0.weight``, which is drawn."""
         own = {"count": "int64", "scratch": "float32"}.get(slot, self.dtype)
-        if self.tied and not self.assign and slot in SLOTS[:2]:
+        if not self.assign and slot in self.tables:
             # One Parameter, into which each of its names is copied: the last one counts.
-            slot = next((name for name in SLOTS[1::-1] if name not in self.missing), slot)
+            slot = next((name for name in reversed(self.tables) if name not in self.missing), slot)
         if slot in self.missing or slot == "scratch":
             return own, self.start(slot)
-        values, dtype = self.entry(slot), own
-        if slot == self.edited and slot != "count":
-            dtype = CASTS.get(self.edit, own)
         if slot == "count":
-            return own, values
-        held = FORMATS[dtype].decode(FORMATS[dtype].encode(values))
+            return own, self.entry(slot)
+        dtype = CASTS.get(self.edit, own) if slot == self.edited else own
         final = dtype if self.assign else own
-        return final, FORMATS[final].decode(FORMATS[final].encode(held))
+        return final, FORMATS[final].rounded(FORMATS[dtype].rounded(self.entry(slot)))
 
     def strides(self, slot: str) -> tuple[int, ...] | None:
         """The strides afterwards, in elements; None where they are not known."""
-        if slot in self.missing or not self.assign or slot == "scratch":
-            own = slot == "words.weight" or (self.tied and slot == "deep.0.weight")
-            return view_of(self.shapes[slot], self.layout).strides if own else None
-        if slot != self.edited:
-            return None
-        if len(self.shapes[slot]) < 2:
-            return None
-        return (1, 3) if self.edit == "turned" else None
+        if not self.replaces(slot):
+            return view_of(SHAPES[slot], self.layout).strides if slot in self.tables else None
+        return (1, 3) if slot == self.edited and self.edit == "turned" and slot in SLOTS[:2] else None
 
-    @cached_property
-    def replaced(self) -> list[bool]:
-        """Whether each slot gets another object."""
-        return [self.assign and slot in KEYS and slot not in self.missing for slot in SLOTS]
+    def replaces(self, slot: str) -> bool:
+        """Whether a slot gets another object."""
+        return self.assign and slot in KEYS and slot not in self.missing
 
     def trains(self, slot: str) -> bool:
         """Whether a slot requires grad: as before, whatever the checkpoint's entry does."""
-        words = slot == "words.weight" or (self.tied and slot == "deep.0.weight")
-        return SLOTS.index(slot) < 3 and not (self.prior == "frozen" and words)
+        return SLOTS.index(slot) < 3 and not (self.prior == "frozen" and slot in self.tables)
 
     def inputs(self) -> dict[str, Input]:
         """The tensors to feed: the weight, the bias and the checkpoint's."""
@@ -141,16 +128,18 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             "bias": Input(fmt.encode(self.start("deep.0.bias")), self.dtype),
         }
         for slot, name in FED.items():
-            dtype = self.edited_dtype if slot == self.edited else self.dtype
-            stored = self.stored if slot in SLOTS[:2] else "contiguous"
+            dtype, stored = self.entry_dtype(slot), self.stored if slot in SLOTS[:2] else "contiguous"
             fed[name] = Input(FORMATS[dtype].encode(self.entry(slot)), dtype, stored)
         return fed
 
     def facts(self) -> dict[str, Any]:
-        axes = {name: value for name, value in self.axes.items() if name not in ("missing", "extra")}
-        told = {"refused": self.refused, "partial": bool(self.missing), "surplus": bool(self.extra)}
-        told["of_none"] = not set(OF_NONE).isdisjoint(self.extra)
-        return axes | told
+        return {
+            **{name: value for name, value in self.axes.items() if name not in ("missing", "extra")},
+            "refused": self.refused,
+            "partial": bool(self.missing),
+            "surplus": bool(self.extra),
+            "of_none": not set(OF_NONE).isdisjoint(self.extra),
+        }
 
 
 def plan(case: LoadStateDictCase) -> Plan:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from embcheck.core.registry import named
+from embcheck.families.lr_scheduler.programs import alike
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -50,9 +51,7 @@ def restored(
         "missing": list(found.missing_keys),
         "unexpected": list(found.unexpected_keys),
         "keys": list(state) == keys and all(a is b for a, b in zip(state.values(), objects, strict=True)),
-        "entries": all(
-            not isinstance(v, Tensor) or torch.equal(v.detach(), k) for v, k in zip(objects, kept, strict=True)
-        ),
+        "entries": alike(objects, kept),
         "graphs": graphs_of(objects) == graphs,
         "notes": repr(getattr(state, "_metadata", None)) == notes,
     }
