@@ -4,7 +4,7 @@ losses that are scaled."""
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,8 @@ import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the 
 from embcheck.core.axes import Axes
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
+from embcheck.core.layout import MATRICES_TRANSPOSED
+from embcheck.families.clip_average_scale.programs import EXCESSES
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -30,54 +32,62 @@ SCALED: dict[str, dict[str, Any]] = {
 }
 
 
+ORDERS = (("a", "b", "c"), ("a",), ("e",), ("a", "e", "b"), ("e", "c", "f", "a", "b"), ("c", "a", "e"), ("b", "c"))
+#: Of the matrix.
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (2, 2), (1, 1), (3, 1), (1, 7), (8, 7), (17, 33), (2, 3, 2), (1, 70), (33,), (8, 2, 17), (0, 7), (520, 2), (2,), (1,), (),
+)  # fmt: skip
+LAYOUTS = ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED)
+
+
 class _AftercareAxes(NamedTuple):
-    what: str = "norm"
-    limit: float = 1.0
-    kind: Any = 2.0
-    foreach: Any = None
-    average: str = "equal"
+    what: Annotated[str, ("norm", "value", "average", "scale", "vector")] = "norm"
+    limit: Annotated[float, (1.0, 0.0, 0, 0.5, 2.5, 100.0)] = 1.0
+    kind: Annotated[Any, (2.0, 1, 1.0, 3.0, float("inf"))] = 2.0
+    foreach: Annotated[Any, (None, True, False)] = None
+    average: Annotated[str, ("equal", "ema", "ema_single", "swa", "own")] = "equal"
     #: whether a matrix has a sparse gradient, as a table's may be
-    sparse: bool = False
-    buffers: bool = False
+    sparse: Annotated[bool, (False, True)] = False
+    buffers: Annotated[bool, (False, True)] = False
     #: whether one of the buffers is a number of steps
-    counter: bool = False
-    growth: int = 2
-    bad: tuple[int, ...] = ()
-    unscaled_first: bool = False
+    counter: Annotated[bool, (False, True)] = False
+    growth: Annotated[int, (2, 1, 3)] = 2
+    bad: Annotated[tuple[int, ...], ((), (0,), (1,), (2, 3), (0, 1, 2))] = ()
+    unscaled_first: Annotated[bool, (False, True)] = False
     #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own
-    beside: str = ""
+    beside: Annotated[str, ("", "before", "ahead")] = ""
     #: error_if_nonfinite, and a number that is put among the gradients
-    strict: bool = False
+    strict: Annotated[bool, (False, True)] = False
     #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
-    times: float = 1.0
-    poison: float = 0.0
-    steps: int = 6
-    dtype: str = "float32"
+    times: Annotated[float, (1.0, 5000.0)] = 1.0
+    poison: Annotated[float, (0.0, float("inf"), float("-inf"))] = 0.0
+    steps: Annotated[int, (6, 1, 2, 3)] = 6
+    dtype: Annotated[str, ("float32", "float64", "bfloat16", "float16")] = "float32"
     #: the dtype of the vector's gradient
-    other_dtype: str = ""
+    other_dtype: Annotated[str, ("", "float64", "float32")] = ""
     #: in which order parameters are flattened, and whether the first is listed again
-    order: tuple[str, ...] = ("a", "b", "c")
-    twice: bool = False
+    order: Annotated[tuple[str, ...], ORDERS] = ("a", "b", "c")
+    twice: Annotated[bool, (False, True)] = False
     #: whether one parameter is given by itself and not in a list
-    single: bool = False
+    single: Annotated[bool, (False, True)] = False
     #: whether the norm was taken before, or of "leaves" and not of gradients
-    taken: Any = False
+    taken: Annotated[Any, (False, True, "leaves")] = False
     #: how matrices lie in memory
-    layout: str = "contiguous"
+    layout: Annotated[str, LAYOUTS] = "contiguous"
     #: how a scaler goes on as another, in every other step
-    carried: str = ""
-    optimizer: str = "SGD"
-    path: str = ""
-    momentum: float = 0.0
+    carried: Annotated[str, ("", "loaded", "copied")] = ""
+    optimizer: Annotated[str, tuple(SCALED)] = "SGD"
+    path: Annotated[str, ("", "foreach", "fused")] = ""
+    momentum: Annotated[float, (0.0, 0.5)] = 0.0
     #: the scale at first, and what makes gradients infinite where they are: all are, or are no numbers, one row is,
     #: or finite gradients of a token that comes twice add up to infinity
-    initial: float = 8.0
-    excess: str = "all"
+    initial: Annotated[float, (8.0, 1.0, 4.0, 65536.0)] = 8.0
+    excess: Annotated[str, tuple(EXCESSES)] = "all"
     #: the shape of the matrix, whether Parameters are frozen, whether one has no gradient, and how often it was done before
-    shape: tuple[int, ...] = (2, 2)
-    frozen: bool = False
-    bare: bool = True
-    before: int = 0
+    shape: Annotated[tuple[int, ...], SHAPES] = (2, 2)
+    frozen: Annotated[bool, (False, True)] = False
+    bare: Annotated[bool, (True, False)] = True
+    before: Annotated[int, (0, 1, 2, 3)] = 0
 
 
 class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]

@@ -31,18 +31,13 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
     return total
 
 
-def lying_as(grad: Tensor) -> Tensor:
+def lying_as(given: Tensor) -> Tensor:
     """Zeros that lie in memory as another tensor does."""
-    if not grad.numel():
-        return torch.zeros_like(grad)
-    return torch.zeros_like(grad.as_strided((grad.storage_offset() + span(grad),), (1,), 0)).as_strided(
-        grad.shape, grad.stride(), grad.storage_offset()
-    )
-
-
-def span(tensor: Tensor) -> int:
-    """How many elements lie between the first and the last, these included."""
-    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    if not given.numel():
+        return torch.zeros_like(given)
+    last = sum((size - 1) * stride for size, stride in zip(given.shape, given.stride(), strict=True))
+    room = given.new_zeros(given.storage_offset() + last + 1)
+    return room.as_strided(given.shape, given.stride(), given.storage_offset())
 
 
 def clipped(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.axes import Input
+from embcheck.core.axes import Input, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import MATRICES_TRANSPOSED
@@ -16,14 +16,8 @@ from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream, shaped
 from embcheck.families.clip_average_scale import programs
-from embcheck.families.clip_average_scale.cases import SCALED, VALUES, ClipAverageScaleCase
+from embcheck.families.clip_average_scale.cases import ORDERS, SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
-
-ORDERS = (("a", "b", "c"), ("a",), ("e",), ("a", "e", "b"), ("e", "c", "f", "a", "b"), ("c", "a", "e"), ("b", "c"))
-#: Of the matrix.
-SHAPES: tuple[tuple[int, ...], ...] = (
-    (2, 2), (1, 1), (3, 1), (1, 7), (8, 7), (17, 33), (2, 3, 2), (1, 70), (33,), (8, 2, 17), (0, 7), (520, 2), (2,), (1,), (),
-)  # fmt: skip
 
 
 def plan(case: ClipAverageScaleCase) -> Plan:
@@ -71,41 +65,14 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
     }
 
 
-AXES: dict[str, tuple[Any, ...]] = {
-    "what": ("norm", "value", "average", "scale", "vector"),
-    "order": ORDERS,
-    "twice": (False, True),
-    "limit": (1.0, 0.0, 0, 0.5, 2.5, 100.0),
-    "kind": (2.0, 1, 1.0, 3.0, float("inf")),
-    "foreach": (None, True, False),
-    "average": ("equal", "ema", "ema_single", "swa", "own"),
-    "sparse": (False, True),
-    "buffers": (False, True),
-    "counter": (False, True),
-    "growth": (2, 1, 3),
-    "bad": ((), (0,), (1,), (2, 3), (0, 1, 2)),
-    "unscaled_first": (False, True),
-    "beside": ("", "before", "ahead"),
-    "strict": (False, True),
-    "poison": (0.0, float("inf"), float("-inf")),
-    "steps": (6, 1, 2, 3),
-    "times": (1.0, 5000.0),
-    "dtype": ("float32", "float64", "bfloat16", "float16"),
-    "other_dtype": ("", "float64", "float32"),
-    "single": (False, True),
-    "taken": (False, True, "leaves"),
-    "layout": ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED),
-    "shape": SHAPES,
-    "frozen": (False, True),
-    "bare": (True, False),
-    "before": (0, 1, 2, 3),
-    "carried": ("", "loaded", "copied"),
-    "optimizer": tuple(SCALED),
-    "path": ("", "foreach", "fused"),
-    "momentum": (0.0, 0.5),
-    "initial": (8.0, 1.0, 4.0, 65536.0),
-    "excess": tuple(programs.EXCESSES),
-}
+#: In this order covers take the axes: in another one there would be other cases.
+_ORDER = (
+    "what", "order", "twice", "limit", "kind", "foreach", "average", "sparse", "buffers", "counter", "growth", "bad",
+    "unscaled_first", "beside", "strict", "poison", "steps", "times", "dtype", "other_dtype", "single", "taken", "layout",
+    "shape", "frozen", "bare", "before", "carried", "optimizer", "path", "momentum", "initial", "excess",
+)  # fmt: skip
+_VALUES = values_of(ClipAverageScaleCase)
+AXES = {name: _VALUES[name] for name in _ORDER}
 #: What each kind of case has of the axes that not all have.
 _OWN = {
     **dict.fromkeys(("single", "other_dtype"), ("norm", "value")),
