@@ -20,6 +20,7 @@ from embcheck.families.initializers.oracle import (
     allowed_mean,
     allowed_square,
     drawn_from,
+    orthogonal,
 )
 
 initializers = Family("initializers", SPACE, plan, cost=8.0, only_cpu="the generators that are compared are the CPU's")
@@ -133,16 +134,8 @@ def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Ou
 )
 def orthogonal_init_is_orthogonal_with_norm_gain(case: InitializerCase, out: Outcome) -> Finding:
     values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)
-    few = values if values.shape[0] <= values.shape[1] else values.T
-    product, gain = few @ few.T, ORTHOGONAL[case.fill]
-    limit = 8 * values.size * case.format.unit_roundoff * gain**2
-    off = float(np.abs(product - gain**2 * np.eye(len(few))).max())
-    if off <= limit:
-        return Holds(float(off / limit))
-    table = f"{out.values.path}.double().reshape({values.shape})"
-    rows = table if few is values else f"{table}.T"
-    path = f"({rows} @ {rows}.T - {gain**2!r} * torch.eye({len(few)})).abs().max().item()"
-    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
+    gain, path = ORTHOGONAL[case.fill], f"{out.values.path}.double().reshape({values.shape})"
+    return orthogonal(values, path, 8 * values.size * case.format.unit_roundoff * gain**2, gain)
 
 
 @law(

@@ -10,7 +10,8 @@ from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
-from embcheck.core.result import UNASKED, Difference, Finding, Holds, NotApplicable
+from embcheck.core.result import UNASKED, Finding, NotApplicable
+from embcheck.families.initializers.oracle import orthogonal
 from embcheck.families.parametrizations.cases import ParametrizationCase
 from embcheck.families.parametrizations.space import SPACE, plan
 
@@ -20,6 +21,11 @@ law = parametrizations.law
 
 def of(kind: str) -> Any:
     return lambda case: case.kind == kind
+
+
+def ends(out: Outcome) -> list[Floats]:
+    """The vectors u and v of a power iteration, as they came out."""
+    return [np.asarray(end.values, np.float64) for end in (out.u, out.v)]
 
 
 @law(
@@ -60,8 +66,7 @@ def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outc
 )
 def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, out: Outcome) -> Finding:
     (u, u_off), (v, v_off) = case.iterated()
-    seen_u, seen_v = np.asarray(out.u.values, np.float64), np.asarray(out.v.values, np.float64)
-    weight, off = case.divided(seen_u, seen_v)
+    weight, off = case.divided(*ends(out))
     directed = np.isfinite([u_off, v_off]).all()  # else a product within rounding of zero has no direction
     told = np.isfinite(off).all()  # else uᵀWv is within rounding of zero
     return every(
@@ -78,7 +83,7 @@ def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, o
     must_cover={"old", "evaluating", "dim=1"},
 )
 def spectral_norm_gradient_follows_chain_rule(case: ParametrizationCase, out: Outcome) -> Finding:
-    grad, off = case.bounded_gradient(*(np.asarray(end.values, np.float64) for end in (out.u, out.v)))
+    grad, off = case.bounded_gradient(*ends(out))
     return within(out.grad, grad, off) if np.isfinite(off).all() else UNASKED
 
 
@@ -106,16 +111,7 @@ def orthogonality(case: ParametrizationCase) -> float:
 
 def off_orthogonal(case: ParametrizationCase, got: Field) -> Finding:
     """How far rows, or columns where they are fewer, are from orthonormal."""
-    values: Floats = np.asarray(got.values, np.float64)
-    wide = values.shape[-2] <= values.shape[-1]
-    few = values if wide else np.swapaxes(values, -1, -2)
-    limit = orthogonality(case)
-    off = float(np.abs(few @ np.swapaxes(few, -1, -2) - np.eye(few.shape[-2])).max())
-    if off <= limit:
-        return Holds(float(off / limit))
-    rows = f"{got.path}.double()" if wide else f"{got.path}.double().mT"
-    path = f"({rows} @ {rows}.mT - torch.eye({few.shape[-2]})).abs().max().item()"
-    return Difference("orthogonal", path, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
+    return orthogonal(np.asarray(got.values, np.float64), f"{got.path}.double()", orthogonality(case))
 
 
 @law(
@@ -177,9 +173,8 @@ def deepcopy_keeps_normalized_or_pruned_weight(case: ParametrizationCase, out: O
     if case.layout == "contiguous":
         return same(out.copied, weight.require())
     # A copy lies densely, so that terms may be added up in another order: each of both is within the bound of what is exact.
-    ends = (np.asarray(end.values, np.float64) for end in ((out.u, out.v) if case.kind == "bounded" else ()))
-    bound = (case.divided(*ends) if case.kind == "bounded" else case.normed(case.gains, case.directions))[1]
-    return within(out.copied, np.asarray(weight.require().values, np.float64), 2 * bound)
+    bound = (case.divided(*ends(out)) if case.kind == "bounded" else case.normed(case.gains, case.directions))[1]
+    return within(out.copied, weight.require(), 2 * bound)
 
 
 @law(

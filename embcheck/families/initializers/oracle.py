@@ -236,6 +236,19 @@ def allowed_square(n: int, spread: Spread, many: int = 1) -> float:
     return 2 * spread.scale**2 * (math.sqrt(x / n) + x / n)
 
 
+def orthogonal(values: Floats, path: str, limit: float, gain: float = 1.0) -> Finding:
+    """Whether rows, or columns where they are fewer, are orthogonal and of length ``gain``, up to a limit; ``path`` is the
+    expression of torch that gives the matrices."""
+    wide = values.shape[-2] <= values.shape[-1]
+    few, rows = (values, path) if wide else (np.swapaxes(values, -1, -2), f"{path}.mT")
+    count, square = few.shape[-2], gain**2
+    off = float(np.abs(few @ np.swapaxes(few, -1, -2) - square * np.eye(count)).max())
+    if off <= limit:
+        return Holds(off / limit)
+    told = f"({rows} @ {rows}.mT - {square!r} * torch.eye({count})).abs().max().item()"
+    return Difference("orthogonal", told, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
+
+
 def _range(spread: Spread | Truncated) -> tuple[float, float]:
     if isinstance(spread, Truncated):
         return spread.low, spread.high

@@ -70,8 +70,7 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
     @cached_property
     def upstream(self) -> Floats:
         """The upstream gradient of the weight, integers −2…2."""
-        code = stream.below(stream.derive("upstream", self.seed), math.prod(self.shape), 5).astype(np.float64)
-        return (code - 2).reshape(self.shape)
+        return stream.small("upstream", self.seed, self.shape, 2)
 
     @property
     def others(self) -> tuple[int, ...] | None:
@@ -131,13 +130,13 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
     def unit(self, name: str, length: int) -> Floats:
         """A vector of length about 1, of positive numbers, as the format holds it."""
         plain = np.abs(self._mixed(name, (length,)))
-        return self.format.decode(self.format.encode(plain / np.sqrt((plain**2).sum())))
+        return self.format.rounded(plain / np.sqrt((plain**2).sum()))
 
     @cached_property
     def ends(self) -> tuple[Floats, Floats]:
         """The vectors u and v with which a power iteration begins; of a vector there is none, and they are 1 and its direction."""
         if len(self.shape) < 2:
-            return np.ones(1), self.format.decode(self.format.encode(self.weight / np.sqrt((self.weight**2).sum())))
+            return np.ones(1), self.format.rounded(self.weight / np.sqrt((self.weight**2).sum()))
         return self.unit("u", self.matrix.shape[0]), self.unit("v", self.matrix.shape[1])
 
     def iterated(self) -> tuple[tuple[Floats, Floats], tuple[Floats, Floats]]:
@@ -162,28 +161,28 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
         grown = 2 * (float(np.linalg.norm(matrix, 2)) * error + own) / length
         return product / length, grown + (len(product) + 8) * self.format.unit_roundoff
 
+    def _sigma(self, u: Floats, v: Floats) -> tuple[float, float]:
+        """σ = uᵀWv, and what share of it a computed one may be off."""
+        sigma, size = float(u @ self.matrix @ v), float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
+        off = (sum(self.matrix.shape) + 4) * self.format.unit_roundoff * size
+        return sigma, off / (abs(sigma) - off) if off < abs(sigma) else math.inf
+
     def divided(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """W/(uᵀWv) for vectors as they were seen, and its bound."""
-        sigma = float(u @ self.matrix @ v)
-        terms = sum(self.matrix.shape) + 4
-        off = terms * self.format.unit_roundoff * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
-        slack = abs(sigma) - off
+        """W/σ for vectors as they were seen, and its bound."""
+        sigma, share = self._sigma(u, v)
         value = self.weight / sigma
-        share = off / slack if slack > 0 else math.inf
         return value, np.abs(value) * (share + 4 * self.format.unit_roundoff)
 
     def bounded_gradient(self, u: Floats, v: Floats) -> tuple[Floats, Floats]:
-        """dL/dW of W/σ with σ = uᵀWv: G/σ − (Σ G W) uvᵀ/σ², and its bound."""
-        sigma, unit = float(u @ self.matrix @ v), self.format.unit_roundoff
-        off = (sum(self.matrix.shape) + 4) * unit * float(np.abs(u) @ np.abs(self.matrix) @ np.abs(v))
-        share = off / (abs(sigma) - off) if off < abs(sigma) / 2 else math.inf
+        """dL/dW of W/σ: G/σ − (Σ G W) uvᵀ/σ², and its bound, which is infinite where half of σ may be lost."""
+        sigma, share = self._sigma(u, v)
         moved = np.moveaxis(self.weight, self.dim, 0).shape
         ends = np.moveaxis(np.outer(u, v).reshape(moved), 0, self.dim)
         products = self.upstream * self.weight
-        along, size = float(products.sum()), float(np.abs(products).sum())
-        first, second = self.upstream / sigma, along * ends / sigma**2
-        terms = np.abs(first) + size * np.abs(ends) / sigma**2
-        return first - second, terms * (4 * share + (self.weight.size + 32) * unit)
+        first, second = self.upstream / sigma, products.sum() * ends / sigma**2
+        terms = np.abs(first) + np.abs(products).sum() * np.abs(ends) / sigma**2
+        rounded = (self.weight.size + 32) * self.format.unit_roundoff
+        return first - second, terms * (4 * share + rounded if share < 1 else math.inf)
 
     @property
     def reflects(self) -> bool:

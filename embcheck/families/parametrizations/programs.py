@@ -103,9 +103,8 @@ def normed(
         "at_first": now(layer),
         "other_kept": other.weight is before and bool((other.weight == weight).all()),
     }
-    with torch.no_grad():
-        gain.copy_(gains)
-        direction.copy_(directions)
+    written(gain, gains)
+    written(direction, directions)
     relaid(direction, weight)
     seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": tuple(layer.weight.stride())}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
@@ -178,8 +177,7 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
         if original.grad is not None:
             torch.optim.SGD([original], lr=0.125).step()
         seen |= {"stepped": now(layer), "moved": original.detach().clone()}
-        with torch.no_grad():
-            original.mul_(0.9375)  # as weight decay does
+        written(original, 0.9375 * original)  # as weight decay does
         return seen | {"decayed": now(layer)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from embcheck.core.axes import values_of
 from embcheck.core.law import Plan
 from embcheck.core.space import Space, covering
-from embcheck.core.stream import Stream, shaped
+from embcheck.core.stream import COLUMNS, ROWS, Stream, shaped
 from embcheck.families.parametrizations.cases import SHAPES, ParametrizationCase
 from embcheck.families.parametrizations.programs import bounded, mapped, normed, orthogonalized
 
@@ -65,7 +65,7 @@ def scope() -> Iterator[ParametrizationCase]:
 
 #: Of what is normed, bounded or orthogonal any two of these meet, and of three most do.
 COVERED: dict[str, tuple[Any, ...]] = {
-    "rows": (1, 2, 3, 8, 17), "columns": (1, 2, 7, 8, 17, 33, 70), "frozen": (False, True), "evaluating": (False, True),
+    "rows": ROWS, "columns": COLUMNS, "frozen": (False, True), "evaluating": (False, True),
     "dtype": ("float32", "float64", "float16", "bfloat16"), "dim": (0, 1, None), "side": ("embedding", "head"),
     "layout": ("contiguous", "transposed", "offset", "column_slice", "strided"), "many": (False, True),
 }  # fmt: skip
