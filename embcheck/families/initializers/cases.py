@@ -14,8 +14,9 @@ from embcheck.core.axes import Input, OfDtype, values_of
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED
-from embcheck.core.space import Space, covering_rows
-from embcheck.core.stream import Stream, shaped
+from embcheck.core.rules import Rule, fitted
+from embcheck.core.space import Space, covering
+from embcheck.core.stream import COLUMNS, ROWS, Stream, shaped
 from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
@@ -38,11 +39,11 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
-#: Of each function any three of these meet: rank, rows, columns, how many numbers there are, dtype, layout, whether it trains.
-COVERED: tuple[tuple[Any, ...], ...] = (
-    (1, 2, 3), (1, 2, 3, 8, 17), (1, 2, 7, 8, 17, 33, 70), ("some", "many", "none"), tuple(FORMATS),
-    ("contiguous", "transposed", "column_slice", "strided", MATRICES_TRANSPOSED), (True, False),
-)  # fmt: skip
+#: Of each function any three of these meet; "size" is how many numbers there are.
+COVERED: dict[str, tuple[Any, ...]] = {
+    "rank": (1, 2, 3), "rows": ROWS, "columns": COLUMNS, "size": ("some", "many", "none"), "dtype": tuple(FORMATS),
+    "layout": ("contiguous", "transposed", "column_slice", "strided", MATRICES_TRANSPOSED), "trains": (True, False),
+}  # fmt: skip
 
 
 class _FillingAxes(NamedTuple):
@@ -74,7 +75,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         found = self.distribution
         if self.fill in SPARSITY:
             return "normal_", 0.0, 0.01
-        if not isinstance(found, Spread) or INITIALIZERS[self.fill].function in programs.OTHERS:
+        if not isinstance(found, Spread) or self.fill in LAYERS:
             return None
         if found.uniform:
             return "uniform_", found.mean - found.scale, found.mean + found.scale
@@ -93,7 +94,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
                 made[(channel, channel, *middle)] = 1.0
         elif constant is None:
             return None
-        return self.format.decode(self.format.encode(made))
+        return self.format.rounded(made)
 
     @property
     def layer(self) -> list[Any]:
@@ -109,44 +110,40 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         return Input(self.format.encode(np.resize([7.0, np.nan, 7.0, np.inf], self.shape)), self.dtype, self.layout)
 
     def facts(self) -> dict[str, Any]:
-        kernel = len(self.shape) > 2 and self.layout not in ("contiguous", "offset")
         return {
             **self.axes,
             "rank": len(self.shape),
             "elements": self.size,
             "drawn": self.distribution is not None,
             "many": self.size > 4000,  # enough for statistics
-            "strided_kernel": kernel,
+            "strided_kernel": len(self.shape) > 2 and self.layout not in ("contiguous", "offset"),
             "fanless": len(self.shape) > 1 and sum(self.shape[:2]) * math.prod(self.shape[2:]) == 0,
         }
 
 
 def plan(case: InitializerCase) -> Plan:
-    options = {name: getattr(case, name) for name in ("own_generator", "trains", "seed")}
     function, arguments, named, *_ = INITIALIZERS[case.fill]
-    options["fill"] = programs.OTHERS.get(function, programs.fill_by)
-    options["call"] = (function, arguments, named)
-    options["sampler"] = case.sampler
+    options = {
+        "fill": programs.OTHERS.get(function, programs.fill_by),
+        "call": (function, arguments, named),
+        **{name: getattr(case, name) for name in ("sampler", "own_generator", "trains", "seed")},
+    }
     return Plan(programs.filled, {"weight": case.weight_input()}, options)
 
 
 def repair(case: InitializerCase) -> InitializerCase:
-    shape, changes = case.shape, dict[str, Any]()
-    if case.fill in KERNELS and (not 3 <= len(shape) <= 5 or 0 in shape[2:]):
-        changes["shape"] = (4, 2, 3)
-    elif case.fill in MATRICES and (
-        len(shape) != 2 or (0 in shape and INITIALIZERS[case.fill].function in programs.OTHERS)
-    ):
-        changes["shape"] = (3, 2)
-    elif case.fill in FANNED and len(shape) < 2:
-        changes["shape"] = (2, 3)
-    if case.layout == "expanded":
-        changes["layout"] = "column_slice"
-    if case.fill in ORTHOGONAL and case.dtype in ("float16", "bfloat16"):
-        changes["dtype"] = "float32"  # there is no QR decomposition of half precision
-    if case.fill in WITHOUT_GENERATOR:
-        changes["own_generator"] = False
-    return case.but(**changes)
+    return fitted(case, _RULES)
+
+
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.fill in KERNELS and (not 3 <= len(c.shape) <= 5 or 0 in c.shape[2:]), {"shape": (4, 2, 3)}),
+    (lambda c: (c.fill in MATRICES and len(c.shape) != 2) or (c.fill in LAYERS and 0 in c.shape), {"shape": (3, 2)}),
+    (lambda c: c.fill in FANNED and len(c.shape) < 2, {"shape": (2, 3)}),
+    (lambda c: c.layout == "expanded", {"layout": "column_slice"}),
+    # There is no QR decomposition of half precision.
+    (lambda c: c.fill in ORTHOGONAL and c.dtype in ("float16", "bfloat16"), {"dtype": "float32"}),
+    (lambda c: c.fill in WITHOUT_GENERATOR, {"own_generator": False}),
+)
 
 
 AXES = values_of(InitializerCase)
@@ -168,25 +165,23 @@ def _covering() -> Iterator[InitializerCase]:
         functions.setdefault(made.function, []).append(fill)
     for position, fills in enumerate(functions.values()):
         fewest = 3 if fills[0] in KERNELS else 2 if fills[0] in FANNED or fills[0] in MATRICES else 1
-        choices = (tuple(rank for rank in COVERED[0] if rank >= fewest), *COVERED[1:])
-        for seed, row in enumerate(covering_rows(list(map(len, choices)), 3, position, extra_rows=0).tolist()):
-            rank, rows, columns, size, dtype, layout, trains = (each[k] for each, k in zip(choices, row, strict=True))
-            shape = _shaped(rank, rows, columns, size, seed)
-            yield repair(InitializerCase(fills[seed % len(fills)], shape, dtype, layout, bool(seed % 2), trains, seed))
+        axes = COVERED | {"rank": tuple(rank for rank in COVERED["rank"] if rank >= fewest)}
+        for seed, chosen in enumerate(covering(axes, 3, position, extra_rows=0)):
+            rank, rows, columns, size = (chosen.pop(name) for name in ("rank", "rows", "columns", "size"))
+            own = {"shape": _shaped(rank, rows, columns, size, seed), "own_generator": bool(seed % 2), "seed": seed}
+            yield repair(InitializerCase(fills[seed % len(fills)], **chosen, **own))
 
 
 def _shaped(rank: int, rows: int, columns: int, size: str, seed: int) -> tuple[int, ...]:
     """A shape of some, more than a thousand or no numbers; of so many rows and columns as far as its rank allows."""
     length = {"some": 1 + seed % 2, "many": 1024 // (rows * columns) + 1, "none": 0}[size]
-    match rank:
-        case 1:
-            return ({"some": columns, "many": 1024 + columns, "none": 0}[size],)
-        case 2 if size == "some":
-            return rows, columns
-        case 2:
-            return (rows, length * columns) if seed % 2 else (length * rows, columns)
-        case _:
-            return rows, length, columns
+    if rank == 1:
+        return ({"some": columns, "many": 1024 + columns, "none": 0}[size],)
+    if rank == 3:
+        return rows, length, columns
+    if size == "some":
+        return rows, columns
+    return (rows, length * columns) if seed % 2 else (length * rows, columns)
 
 
 def fixed_cases() -> Iterator[InitializerCase]:
