@@ -178,15 +178,14 @@ class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
     def pull(self, sample: Sample, sent: Floats) -> Expected:
         """Mᵀ G / c with its bound: exact where the counts are powers of two."""
         weights = self.masked(sample)
-        value = accumulate(sample.tokens, self.num_embeddings, weights * sent)
+        value = accumulate(sample.tokens, self.num_embeddings, (weights > 0) * sent)
         if not self.scale_grad_by_freq:
             return value, np.zeros_like(value)
         counts = np.bincount(sample.tokens, minlength=self.num_embeddings).astype(np.float64)[:, None]
-        value = accumulate(sample.tokens, self.num_embeddings, (weights > 0) * sent) / np.maximum(counts, 1)
         magnitude = accumulate(sample.tokens, self.num_embeddings, weights * np.abs(sent))
         exact = np.log2(np.maximum(counts, 1)) % 1 == 0
         limit = bound.scaled_sum(counts + 2, self.format.unit_roundoff) * magnitude
-        return value, np.where(exact, 0.0, limit)
+        return value / np.maximum(counts, 1), np.where(exact, 0.0, limit)
 
     @property
     def value_bits(self) -> Any:

@@ -38,7 +38,11 @@ def stacked(oracle: Single) -> Oracle:
 
 def to_tables(case: TransformCase) -> Expected:
     """vmap on the inside: the gradient of each table, or of the one table from all samples."""
-    values, limits = zip(*(pulled(case, sample) for sample in case.samples), strict=True)
+    return _to_tables(case, case.samples)
+
+
+def _to_tables(case: TransformCase, samples: list[Sample]) -> Expected:
+    values, limits = zip(*(pulled(case, sample) for sample in samples), strict=True)
     if "weight" not in case.mapped:
         return np.sum(values, axis=0), np.sum(limits, axis=0)
     axis = case.axis("weight") or 0
@@ -130,11 +134,7 @@ ORACLES: dict[str, Oracle] = {
 
 def summed(case: TransformCase) -> Expected:
     """The gradient of ΣW[i] by each table, or by the one table from all samples: Mᵀ 1."""
-    ones = [sample._replace(upstream=np.ones_like(sample.upstream)) for sample in case.samples]
-    values = [pulled(case, sample)[0] for sample in ones]
-    if "weight" not in case.mapped:
-        return exact(np.sum(values, axis=0))
-    return exact(np.stack(values, case.axis("weight") or 0))
+    return _to_tables(case, [sample._replace(upstream=np.ones_like(sample.upstream)) for sample in case.samples])
 
 
 def unmasked(case: TransformCase) -> Expected:

@@ -10,7 +10,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED, SHARED
 from embcheck.core.space import Space, covering
-from embcheck.core.stream import Stream
+from embcheck.core.stream import COLUMNS, ROWS, Stream
 from embcheck.families.func_transforms.arguments import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
 from embcheck.families.func_transforms.oracle import (
@@ -65,24 +65,21 @@ def repair(case: TransformCase) -> TransformCase | None:
     if case.num_embeddings == 0 and (case.numel or case.look != "functional"):
         return None
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
-    mapped = tuple(p for p in PARTS if p in case.mapped and (p != "upstream" or case.transform not in WITHOUT_UPSTREAM))
-    changes["mapped"] = (mapped or ("indices",)) if case.transform in MAPPED else ()
-    changes["mapped"] = ALL_MAPPED.get(case.transform, changes["mapped"])
-    if case.transform not in MAPPED:
-        changes |= {"in_dim": 0, "out_dim": 0, "chunk": None} | (
-            {"batch": 2} if case.transform != "stacked_layers" else {}
-        )
+    mapped: tuple[str, ...] = ()
+    if case.transform in MAPPED:
+        taken = PARTS[:2] if case.transform in WITHOUT_UPSTREAM else PARTS
+        mapped = tuple(part for part in taken if part in case.mapped) or ("indices",)
+    else:
+        batch = min(case.batch, 5) if case.transform == "stacked_layers" else 2
+        changes |= {"in_dim": 0, "out_dim": 0, "chunk": None, "batch": batch}
+    mapped = ALL_MAPPED.get(case.transform, mapped)
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
-    ambiguous = case.transform == "vmap_backward" and "indices" in changes["mapped"]
+    ambiguous = case.transform == "vmap_backward" and "indices" in mapped
     scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
-    changes["scale_grad_by_freq"] = scaled
-    back = case.transform in SPARSE or case.given != "plain"
-    batched = case.transform in MAPPED and back and "weight" in changes["mapped"]
+    batched = "weight" in mapped and (case.transform in SPARSE or case.given != "plain")
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
         changes["sparse"] = False
-    fitted = case.but(**changes)
-    if fitted.transform == "stacked_layers":
-        fitted = fitted.but(batch=min(fitted.batch, 5))
+    fitted = case.but(**changes, mapped=mapped, scale_grad_by_freq=scaled)
     # One axis has to be that of both.
     rank = min(len(fitted.shape) + 1, 3) if fitted.transform == "vmap_by_one_axis" else len(fitted.shape) + 1
     if not -rank <= fitted.in_dim < rank:
@@ -134,8 +131,8 @@ def fixed_cases() -> Iterator[TransformCase]:
 
 #: Of each transform of torch.func any two of these meet, and of three most do.
 COVERED: dict[str, tuple[Any, ...]] = {
-    "num_embeddings": (1, 2, 3, 8, 17),
-    "embedding_dim": (1, 2, 7, 8, 17, 33, 70),
+    "num_embeddings": ROWS,
+    "embedding_dim": COLUMNS,
     "shape": ((3,), (), (1,), (8,), (17, 2), (2, 3)),
     "dtype": tuple(FORMATS),
     "layout": (*_STRIDED, MATRICES_TRANSPOSED),
@@ -150,6 +147,14 @@ _MAPPING: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
+_SIZES = ("num_embeddings", "embedding_dim")
+
+
+def _enlarge(chosen: dict[str, Any], size: str) -> None:
+    """Gives a table more than a thousand elements."""
+    chosen[size] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1
+
+
 def _covering() -> Iterator[TransformCase]:
     """Every transform of torch.func, at tables and upstream gradients of some sizes, and of more than a thousand elements."""
     for position, (name, applied) in enumerate(APPLIED.items()):
@@ -158,8 +163,7 @@ def _covering() -> Iterator[TransformCase]:
             axes["batch"] = (1, 2, 3, 5)
         for seed, chosen in enumerate(covering(axes, 2, position, extra_rows=5)):
             if chosen.pop("many"):
-                many = ("num_embeddings", "embedding_dim")[seed % 2]
-                chosen[many] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1
+                _enlarge(chosen, _SIZES[seed % 2])
             yield TransformCase(**chosen, indices="uniform", seed=seed)
 
 
@@ -170,8 +174,7 @@ def draw(draws: Stream) -> TransformCase | None:
         chosen |= {name: draws.choice(values) for name, values in (COVERED | _MAPPING).items()}
         chosen |= {"transform": draws.choice(draws.choice(tuple(APPLIED.values()))), "indices": "uniform"}
         if draws.chance(4):
-            many = draws.choice(("num_embeddings", "embedding_dim"))
-            chosen[many] *= 1024 // (chosen["num_embeddings"] * chosen["embedding_dim"]) + 1
+            _enlarge(chosen, draws.choice(_SIZES))
         return repair(TransformCase(**chosen, seed=draws.between(0, 255)))
     rows, width = draws.choice(((33, 1), (129, 2), (3, 33), (2, 65), *itertools.product(range(1, 12), range(1, 9))))
     shape = cases.spread(draws.between(1, 12), draws) if draws.chance(2) else chosen["shape"]
