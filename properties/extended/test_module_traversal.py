@@ -15,11 +15,6 @@ module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
 
 
-def names(case: ModuleTraversalCase) -> list[str]:
-    """The Parameters, each once."""
-    return [tensor for _, tensor in case.tensors("parameters", "", True, True)]
-
-
 @law(
     "parameters(), buffers() and their named forms list every tensor in order, shared ones once.",
     source="nn.Module.named_parameters: prefix, recurse, remove_duplicate",
@@ -27,7 +22,7 @@ def names(case: ModuleTraversalCase) -> list[str]:
 )
 def module_lists_its_tensors(case: ModuleTraversalCase, out: Outcome) -> Finding:
     def listings(what: str) -> list[Any]:
-        plain = [[tensor for _, tensor in case.tensors(what, "", deep, True)] for deep in (True, False)]
+        plain = [[tensor for _, tensor in case.tensors(what, recurse=deep)] for deep in (True, False)]
         listed = [[case.tensors(what, case.prefix, deep, once) for once in (True, False)] for deep in (True, False)]
         return [[one, *two] for one, two in zip(plain, listed, strict=True)]
 
@@ -114,7 +109,7 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
     trains = [kind(tensor) == "parameters" and tensor not in case.frozen for _, tensor in wanted]
     kinds = [case.described(tensor) for _, tensor in wanted]
     states = [[wanted, [(kept, kept and each) for each in trains], kinds] for kept in (False, True)]
-    names = [name for name, _ in case.state("")]
+    names = [name for name, _ in case.state()]
     return every(
         same(out.states, states),
         same(out.simple, names),
@@ -139,7 +134,7 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    return same(out.flags, [*[[True] * len(names(case))] * 10, [True] * 10])
+    return same(out.flags, [*[[True] * len(case.parameters)] * 10, [True] * 10])
 
 
 @law(
@@ -181,8 +176,8 @@ def shallow_copy_shares_parameters_and_gradients(case: ModuleTraversalCase, out:
 def loaded_module_has_the_saved_values(case: ModuleTraversalCase, out: Outcome) -> Finding:
     # What is assigned is a new Parameter.
     forms = {oracle.as_loaded: bool(case.grads), oracle.as_assigned: False}
-    graded = [[kept] * bool(names(case)) for kept in forms.values()]
-    keys = [name for name, _ in case.state("")]
+    graded = [[kept] * bool(case.parameters) for kept in forms.values()]
+    keys = [name for name, _ in case.state()]
     beside = [[] if (assign + case.seed % 4 // 2) % 2 else ["beside"] for assign in (0, 1)]
     loads = [
         [oracle.picture(case, form), more, kept, [*keys, *more]]
@@ -209,9 +204,9 @@ def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcom
     return every(
         is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
-        same(out.converted_same, names(case)),
+        same(out.converted_same, case.parameters),
         same(out.moved, oracle.moves(case)),
-        same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in names(case)]),
+        same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in case.parameters]),
     )
 
 
@@ -231,13 +226,13 @@ def conversion_converts_gradients(case: ModuleTraversalCase, out: Outcome) -> Fi
     must_cover={"convert=half", "convert=nothing", "swapped", "shared_tensor", "frozen"},
 )
 def conversion_keeps_parameter_hooks(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    learning = [name for name, tensor in case.tensors("parameters", "", True, True) if tensor not in case.frozen]
+    learning = [name for name, tensor in case.tensors("parameters") if tensor not in case.frozen]
     return same(out.hooks, [(name, word) for name in learning for word in ("gradient", "accumulated")])
 
 
 def recorded(case: ModuleTraversalCase) -> list[str]:
     """The keys of the state of a model's sum: each tensor under its first name."""
-    there = [*case.tensors("parameters", "", True, True), *case.tensors("buffers", "", True, True)]
+    there = [*case.tensors("parameters"), *case.tensors("buffers")]
     return sorted(f"model.{name}" for name, tensor in there if not tensor.endswith("scratch"))
 
 

@@ -91,7 +91,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
         return list(walk(start or self.root, prefix))
 
-    def tensors(self, what: str, prefix: str, recurse: bool, once: bool) -> Pairs:
+    def tensors(self, what: str, prefix: str = "", recurse: bool = True, once: bool = True) -> Pairs:
         """named_parameters() or named_buffers(), ``what`` being "parameters" or "buffers"."""
         seen: set[str] = set()
         found = []
@@ -101,6 +101,11 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
                     seen.add(tensor)
                     found.append((f"{path}.{name}" if path else name, tensor))
         return found
+
+    @property
+    def parameters(self) -> list[str]:
+        """The Parameters, each once."""
+        return [tensor for _, tensor in self.tensors("parameters")]
 
     @property
     def children(self) -> Pairs:
@@ -116,12 +121,11 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         children = dict.fromkeys(child for _, child in self.parts[node][3])
         return [visited for child in children for visited in self.applied(child)] + [node]
 
-    def state(self, prefix: str, node: str = "") -> Pairs:
+    def state(self, prefix: str = "", node: str = "") -> Pairs:
         """state_dict(): parameters, then persistent buffers, then the children's, under every name."""
         node = node or self.root
-        own = self.parts[node][2]
-        found = [(prefix + name, tensor) for name, tensor in own if kind(tensor) == "parameters"]
-        found += [(prefix + name, t) for name, t in own if kind(t) == "buffers" and not t.endswith("scratch")]
+        own = sorted(self.parts[node][2], key=lambda pair: kind(pair[1]) == "buffers")
+        found = [(prefix + name, t) for name, t in own if kind(t) != "none" and not t.endswith("scratch")]
         for name, child in self.parts[node][3]:
             found += self.state(f"{prefix}{name}.", child)
         return found
@@ -147,8 +151,8 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         paths = [node for _, node in self.modules("", False)]
-        names = [tensor for _, tensor in self.tensors("parameters", "", True, False)]
-        buffers = [tensor for _, tensor in self.tensors("buffers", "", True, True)]
+        names = [tensor for _, tensor in self.tensors("parameters", once=False)]
+        buffers = [tensor for _, tensor in self.tensors("buffers")]
         return {
             **{name: value for name, value in self.axes.items() if name != "frozen"},
             "frozen": bool(self.frozen),
@@ -183,13 +187,11 @@ def plan(case: ModuleTraversalCase) -> Plan:
     return Plan(traversed, {"table": case.weight}, options)
 
 
-def repair(case: ModuleTraversalCase) -> ModuleTraversalCase | None:
+def repair(case: ModuleTraversalCase) -> ModuleTraversalCase:
     """The case with a layout in which a table can be converted, and frozen tensors that are there."""
     there = {tensor for _, _, tensors, _ in case.parts.values() for _, tensor in tensors}
-    changes: dict[str, Any] = {"frozen": tuple(name for name in case.frozen if name in there)}
-    if case.layout == "expanded":
-        changes["layout"] = "column_slice"
-    return case.but(**changes)
+    layout = "column_slice" if case.layout == "expanded" else case.layout
+    return case.but(frozen=tuple(name for name in case.frozen if name in there), layout=layout)
 
 
 AXES = values_of(ModuleTraversalCase)
@@ -197,7 +199,7 @@ AXES = values_of(ModuleTraversalCase)
 ALL = (*TREES, *DRAWN)
 
 
-def draw(draws: Stream, tree: str = "") -> ModuleTraversalCase | None:
+def draw(draws: Stream, tree: str = "") -> ModuleTraversalCase:
     chosen = {name: draws.choice(values) for name, values in AXES.items()}
     return repair(ModuleTraversalCase(**chosen | {"tree": tree or draws.choice(ALL), "seed": draws.between(0, 255)}))
 
@@ -210,7 +212,7 @@ def scope() -> Iterator[ModuleTraversalCase]:
         how: dict[str, Any] = {"swapped": grads == "sparse", "grads": grads, "mixed": grads == "dense"}
         yield ModuleTraversalCase(tree, convert=convert, **how, seed=seed)
     for seed, tree in enumerate(4 * list(DRAWN)):
-        yield from filter(None, [draw(Stream(derive("a case of a tree that is drawn", seed), 16), tree)])
+        yield draw(Stream(derive("a case of a tree that is drawn", seed), 16), tree)
 
 
 SPACE = Space(ModuleTraversalCase, AXES, repair, scope, flags=("tree", "convert", "dtype"), draw=draw, strength=2)

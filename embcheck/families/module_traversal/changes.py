@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.module_traversal.uses import Module, dtype_of, negate, pictured
+from embcheck.families.module_traversal.uses import Module, dtype_of, graded, negate, pictured
 from embcheck.families.tie_preservation.operations import swapping_parameters
 
 
@@ -152,8 +152,7 @@ def moved(model: Module, turn: int) -> list[Any]:
     found, same = [], itself(model.to(device))
     for k in range(4):
         same = itself(forms[(k + turn // 2) % 4](dtypes[(k + turn) % 4])) and same
-        grads = [p.grad for p in parameters if p.grad is not None]
-        found.append([pictured(model), [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads]])
+        found.append([pictured(model), graded(model)])
     return [found, same and all(a is b for a, b in zip(model.parameters(), parameters, strict=True))]
 
 

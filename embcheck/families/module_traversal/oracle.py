@@ -142,7 +142,7 @@ def moves(case: ModuleTraversalCase) -> list[Any]:
 def gradients(case: ModuleTraversalCase, converted: str) -> list[tuple[str, bool, bool]]:
     """Of each Parameter that has a gradient its dtype after a conversion, whether it is sparse, and that it is of ones."""
     found = []
-    for _, tensor in case.tensors("parameters", "", True, True) if case.grads else ():
+    for tensor in case.parameters if case.grads else ():
         dtype, shape, _ = case.described(tensor)
         in_rows = case.grads == "sparse" and len(shape) == 2 and shape[0] > 0
         found.append((converted or dtype, in_rows, True))
@@ -166,7 +166,7 @@ def values(
 def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
     """What an average holds when it is made and after each update: two is added to the model before each but the first, which
     copies.  So an average grows by one each time, and a buffer that is copied by two; integers stay."""
-    if not case.tensors("parameters", "", True, True):
+    if not case.parameters:
         return []
 
     def growth(slot: Slot) -> int:
@@ -189,7 +189,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     their sum, which a tensor has as often as it is shown."""
     every = slots(case)
     own = {slot.path: slot for slot in every}
-    once = [path for what in ("buffers", "parameters") for path, _ in case.tensors(what, "", True, True)]
+    once = [path for what in ("buffers", "parameters") for path, _ in case.tensors(what)]
     paths = [node for _, node in case.modules("", False)]
     twice = len(set(paths)) < len(paths)
     numbers = {slot.path: np.array(values_of(case, slot.tensor), np.float64) for slot in every}
@@ -220,27 +220,17 @@ def links(case: ModuleTraversalCase) -> list[list[Any]]:
     """Of weight and bias: twice the numbers under one link and four times under two; and the module after either."""
     found = []
     own = {name: tensor for name, tensor in case.parts[case.root][2] if kind(tensor) == "parameters"}
-    for name in ("weight", "bias"):
-        if name not in own:
-            continue
-        # What the links of the weight left is what those of the bias are given, if that is the same Parameter.
-        given = 4 if name == "bias" and own.get("weight") == own["bias"] else 1
-        numbers = given * np.array(values_of(case, own[name]), np.float64)
+    # By what each tensor was multiplied: what the links of the weight left those of the bias may be given.
+    factors = dict.fromkeys(own.values(), 1)
+    for tensor in (own[name] for name in ("weight", "bias") if name in own):
+        numbers = factors[tensor] * np.array(values_of(case, tensor), np.float64)
         linked = [[True, True, (factor * numbers).tolist()] for factor in (2, 2, 4)]
-        left = [[True, True, unlinked(case, own, name, given * by)] for by in (1, 4)]
+        left = []
+        for by in (1, 4):
+            factors[tensor] *= by
+            left.append([True, True, values(case, lambda slot, n: n * factors.get(slot.tensor, 1))])
         found.append([linked[0], left[0], *linked[1:], left[1]])
     return found
-
-
-def unlinked(case: ModuleTraversalCase, own: dict[str, str], name: str, by: int) -> dict[str, Any]:
-    """The module once the links of a name are removed."""
-    return values(case, lambda slot, numbers: numbers * factor_of(case, own, name, slot, by))
-
-
-def factor_of(case: ModuleTraversalCase, own: dict[str, str], name: str, slot: Slot, by: int) -> int:
-    """By what a tensor was multiplied: by four once its links were left in it, that of the weight before that of the bias."""
-    before = slot.tensor == own.get("weight") and name == "bias" and own["weight"] != own["bias"]
-    return 4 if before else by if slot.tensor == own[name] else 1
 
 
 def holder(case: ModuleTraversalCase) -> dict[str, Any]:

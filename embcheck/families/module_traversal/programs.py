@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.clip_average_scale.programs import lying_as
 from embcheck.families.module_traversal.changes import (
     called_after,
     emptied,
@@ -30,6 +31,7 @@ from embcheck.families.module_traversal.uses import (
     called,
     copied,
     dtype_of,
+    graded,
     linked,
     negate,
     parametrized,
@@ -65,14 +67,17 @@ def traversed(
             given_gradients(model, grads == "sparse")
         return model, made
 
+    def start_apart() -> Module:
+        return start(lying_as(table).copy_(table))[0]
+
     model, made = start()
     for name, parameter in list(model.named_parameters(recurse=False)):
         setattr(model, name, parameter)
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
     seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model)}
-    seen |= {} if turn % 2 else {"emptied": emptied(start(lying_as(table))[0])}
-    seen["loads"] = loaded(model, lambda: start(lying_as(table))[0], turn)
+    seen |= {} if turn % 2 else {"emptied": emptied(start_apart())}
+    seen["loads"] = loaded(model, start_apart, turn)
     seen |= {"averaged": averaged(model, turn % 2 == 1, turn), "called": called(model, turn)}
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
@@ -84,14 +89,9 @@ def traversed(
     seen |= {"parts_left": pictured(model), **converted(*start(), convert)}
     seen["moved"] = moved(start()[0], turn)
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
-    seen |= {"emptied": emptied(start(lying_as(table))[0])} if turn % 2 else {}
+    seen |= {"emptied": emptied(start_apart())} if turn % 2 else {}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
     return seen | {"trained": all(kept)}
-
-
-def lying_as(table: Tensor) -> Tensor:
-    """A table with the numbers and the strides of another."""
-    return torch.empty_strided(table.shape, table.stride(), dtype=table.dtype, device=table.device).copy_(table)
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -174,10 +174,9 @@ def converted(model: Module, made: dict[str, Any], convert: Callable[[Module], M
     names = {id(thing): name for name, thing in made.items()}
     itself = convert(model) is model
     kept = [keeps(model, lambda: convert(model)) for _ in range(2)]
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
     return {
         "converted_itself": itself and all(kept),
-        "converted_gradients": [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads],
+        "converted_gradients": graded(model),
         "converted": pictured(model),
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],
     }

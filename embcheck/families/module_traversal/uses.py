@@ -25,7 +25,7 @@ def values(model: Module) -> dict[str, Any]:
     """Each name with the first name of its tensor, the dtype, requires_grad and the numbers."""
     named = sorted(held(model).items())
     first = {id(tensor): name for name, tensor in reversed(named)}
-    return {name: (first[id(t)], str(t.dtype).removeprefix("torch."), t.requires_grad, t.tolist()) for name, t in named}
+    return {name: (first[id(t)], dtype_of(t), t.requires_grad, t.tolist()) for name, t in named}
 
 
 def marks(model: Module) -> list[Any]:
@@ -40,6 +40,12 @@ def strides(model: Module) -> dict[str, tuple[int, ...]]:
 def gradients_of(model: Module) -> set[int]:
     """Which tensors the gradients of a module are."""
     return {id(parameter.grad) for parameter in model.parameters()}
+
+
+def graded(model: Module) -> list[tuple[str, bool, bool]]:
+    """Of each gradient of a module the dtype, whether it is sparse, and whether it is of ones."""
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    return [(dtype_of(g), g.is_sparse, bool((g.to_dense() == 1).all())) for g in grads]
 
 
 def dtype_of(tensor: Tensor) -> str:
