@@ -148,7 +148,7 @@ def plan(case: TieExportCase) -> Plan:
 
 def repair(case: TieExportCase) -> TieExportCase:
     """The case with a route of its kind, and a padding row that is there; norms need rows that are not zero."""
-    routes = {"route": ROUTES, "parametrized": PARAMETRIZATIONS, "ensemble": DEVICES}[case.what]
+    routes: Any = {"route": ROUTES, "parametrized": PARAMETRIZATIONS, "ensemble": DEVICES}[case.what]
     if case.route not in routes:
         case = case.but(route=next(iter(routes)))
     if case.padding_idx is not None and case.padding_idx >= case.rows:
