@@ -70,7 +70,7 @@ class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
     @cached_property
     def tokens(self) -> Tokens:
         """The tokens; a stray is the last of them."""
-        found = stream.below(stream.derive("tokens", self.seed), self.numel, self.num_embeddings).astype(np.int64)
+        found = stream.below(stream.derive("tokens", self.seed), self.numel, self.num_embeddings)
         if self.out_of_range is not None:
             found[-1] = {"V": self.num_embeddings, "-1": -1}[self.out_of_range]
         return found.reshape(self.shape)
@@ -134,14 +134,13 @@ class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
         Sums of integers are exact; where they are divided by how often a token occurs, each of n terms was divided
         and added: γ(n + 3) times the sum of their magnitudes.
         """
-        arriving = self.arriving(self.upstream)
-        total, size = self._scattered(self.tokens, arriving)
-        if self.use == "another":
-            total, size = (a + b for a, b in zip((total, size), self._scattered(self.others, arriving), strict=True))
+        lookups = (self.tokens, self.others) if self.use == "another" else (self.tokens,)
+        parts = [self._scattered(tokens, self.arriving(self.upstream)) for tokens in lookups]
         if self.use == "projected":
             rows = self.left[self.tokens].reshape(-1, self.embedding_dim)
             flat = self.upstream.reshape(-1, self.num_embeddings)
-            total, size = total + flat.T @ rows, size + abs(flat).T @ abs(rows)
+            parts.append((flat.T @ rows, abs(flat).T @ abs(rows)))
+        total, size = np.sum(parts, axis=0)
         return total, size * ((2 * self.numel + 3) * self.format.unit_roundoff if self.scale_grad_by_freq else 0.0)
 
     def _scattered(self, tokens: Tokens, arriving: Floats) -> tuple[Floats, Floats]:
@@ -167,11 +166,10 @@ class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
         """Whether a token occurs on two ranks: theirs are pieces of ⌈n / ranks⌉ each."""
         if self.axis is None:
             return False
-        piece = -(-self.shape[self.axis] // self.ranks)
-        owners = np.arange(self.shape[self.axis]) // max(piece, 1)
-        places = np.moveaxis(np.broadcast_to(owners, np.moveaxis(self.tokens, self.axis, -1).shape), -1, self.axis)
-        owned = {(int(token), int(owner)) for token, owner in zip(self.tokens.flat, places.flat, strict=True)}
-        return len({token for token, _ in owned}) < len(owned)
+        length = self.shape[self.axis]
+        piece = -(-length // self.ranks)
+        owned = [set(part.flat) for part in np.split(self.tokens, range(piece, length, piece), self.axis)]
+        return sum(map(len, owned)) > len(set[int]().union(*owned))
 
     def facts(self) -> dict[str, Any]:
         """rankless: a rank has no row, though there are as many rows as ranks; with fewer DTensor does not split them."""
