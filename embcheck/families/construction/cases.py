@@ -19,6 +19,8 @@ from embcheck.families.construction.programs import ACTS, CASTS, MAKES, OF_TABLE
 from embcheck.families.lookup.cases import padding_of
 
 KINDS = ("Embedding", "EmbeddingBag")
+#: What either class is built with beside the sizes; the last two are a bag's alone.
+FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "mode", "include_last_offset")
 
 
 class _ConstructionAxes(NamedTuple):
@@ -68,15 +70,13 @@ class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
     @property
     def flags(self) -> dict[str, Any]:
         """The keywords that differ from their defaults."""
-        names = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "mode", "include_last_offset")
-        return {name: getattr(self, name) for name in names if getattr(self, name) != self._field_defaults[name]}
+        return {name: getattr(self, name) for name in FLAGS if getattr(self, name) != self._field_defaults[name]}
 
     @property
     def attributes(self) -> list[Any]:
         """The module's attributes, padding_idx counted from the front."""
-        found = [self.num_embeddings, self.embedding_dim, self.padding_row, self.max_norm, self.norm_type,
-                 self.scale_grad_by_freq, self.sparse]  # fmt: skip
-        return [*found, self.mode, self.include_last_offset] if self.is_bag else found
+        flags = [getattr(self, name) for name in (FLAGS if self.is_bag else FLAGS[:-2])]
+        return [self.num_embeddings, self.embedding_dim, self.padding_row, *flags[1:]]
 
     @property
     def told(self) -> str:
@@ -110,9 +110,7 @@ def plan(case: ConstructionCase) -> Plan:
         "kind": case.kind,
         "make": MAKES[case.make],
         "act": ACTS[case.act],
-        "sizes": (case.num_embeddings, case.embedding_dim),
         "flags": case.flags,
-        "dtype": case.dtype,
         "seed": case.seed,
     }
     return Plan(constructed, {"weight": case.weight_input}, options)

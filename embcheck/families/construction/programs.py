@@ -16,47 +16,37 @@ from embcheck.families.lookup.programs import generator, seeded, surroundings
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
 Layer = Any
-#: Of a class, the table's sizes, a table, the class's flags and a dtype: the layer.
-Make = Callable[[Any, tuple[int, int], Tensor, dict[str, Any], torch.dtype], Layer]
+#: Of a class, a table, which the layer has or is alike in shape and dtype, and the class's flags: the layer.
+Make = Callable[[Any, Tensor, dict[str, Any]], Layer]
 Act = Callable[[Layer, Tensor], dict[str, Any]]
 
 
-def constructed(
-    kind: str,
-    make: Make,
-    act: Act,
-    weight: Tensor,
-    sizes: tuple[int, int],
-    flags: dict[str, Any],
-    dtype: str,
-    seed: int,
-) -> dict[str, Any]:
-    learns = seed % 2 == 1
+def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str, Any], seed: int) -> dict[str, Any]:
+    learns, of = seed % 2 == 1, getattr(torch.nn, kind)
     weight = torch.nn.Parameter(weight, learns) if seed % 4 > 1 else weight.requires_grad_(learns)
-    given = (getattr(torch.nn, kind), sizes, weight, flags, getattr(torch, dtype))
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         around = surroundings()
-        layer = make(*given)
+        layer = make(of, weight, flags)
         drew = surroundings()[5] != around[5]
         ended = generator().get_state()
         kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
-        others = [make(*given), make(*given[:2], -weight.detach(), *given[3:])]
+        others = [make(of, weight, flags), make(of, -weight.detach(), flags)]
         next_one = others[0].weight.detach()
         seeded(seed)
-        others.append(make(*given))
+        others.append(make(of, weight, flags))
         again = others[-1].weight.detach()
         made_of = [described(each) for each in (layer, *others)]
         strides = [each.weight.stride() for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
-        plain = torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1]))
+        plain = torch.nn.init.normal_(torch.empty(weight.shape, dtype=weight.dtype))
         once = torch.equal(generator().get_state(), ended)
         due = [weight.detach(), -weight.detach()]
         if drew:
-            due = [torch.nn.init.normal_(torch.empty(sizes, dtype=given[-1])) for _ in others[1:]]
+            due = [torch.nn.init.normal_(torch.empty_like(plain)) for _ in others[1:]]
         later = made.is_meta or all(alike(*pair, flags.get("padding_idx")) for pair in zip(others, due, strict=False))
         seen = act(layer, weight)
     after = layer.weight.detach()
@@ -120,20 +110,18 @@ def in_order(kind: Any, flags: dict[str, Any], *weight: Any) -> list[Any]:
     return [limit, p, scale, mode, sparse, *weight[:1], last, padding]
 
 
-def by_default_dtype(
-    kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
-) -> Layer:
+def by_default_dtype(kind: Any, weight: Tensor, flags: dict[str, Any]) -> Layer:
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(weight.dtype)
     try:
-        return kind(*sizes, **flags)
+        return kind(*weight.shape, **flags)
     finally:
         torch.set_default_dtype(before)
 
 
-def without_grad(kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def without_grad(kind: Any, weight: Tensor, flags: dict[str, Any]) -> Layer:
     with torch.no_grad():
-        return kind(*sizes, dtype=dtype, **flags)
+        return kind(*weight.shape, dtype=weight.dtype, **flags)
 
 
 def filled(layer: Layer) -> Layer:
@@ -141,14 +129,13 @@ def filled(layer: Layer) -> Layer:
     return layer
 
 
-def on_meta(kind: Any, sizes: tuple[int, int], flags: dict[str, Any], dtype: torch.dtype) -> Layer:
+def meta_emptied(kind: Any, weight: Tensor, flags: dict[str, Any]) -> Layer:
     with torch.device("meta"):
-        return kind(*sizes, dtype=dtype, **flags)
+        layer = kind(*weight.shape, dtype=weight.dtype, **flags)
+    return filled(layer.to_empty(device=weight.device))
 
 
-def subclass_pretrained(
-    kind: Any, sizes: tuple[int, int], weight: Tensor, flags: dict[str, Any], dtype: torch.dtype
-) -> Layer:
+def subclass_pretrained(kind: Any, weight: Tensor, flags: dict[str, Any]) -> Layer:
     other: Any = type(kind.__name__, (kind,), {})
     layer = other.from_pretrained(weight, **flags)
     if type(layer) is not other:
@@ -156,40 +143,39 @@ def subclass_pretrained(
     return layer
 
 
+def like(weight: Tensor) -> dict[str, Any]:
+    """A layer's device and dtype."""
+    return {"device": weight.device, "dtype": weight.dtype}
+
+
 #: Those that draw their first weights, and those that are given a table.
 DRAWN: dict[str, Make] = named(
     {
-        "keyword": lambda kind, sizes, weight, flags, dtype: kind(
-            num_embeddings=sizes[0], embedding_dim=sizes[1], dtype=dtype, **flags
+        "keyword": lambda kind, weight, flags: kind(
+            num_embeddings=weight.shape[0], embedding_dim=weight.shape[1], dtype=weight.dtype, **flags
         ),
-        "positional": lambda kind, sizes, weight, flags, dtype: kind(
-            *sizes, *in_order(kind, flags, None, False), weight.device, dtype
+        "positional": lambda kind, weight, flags: kind(
+            *weight.shape, *in_order(kind, flags, None, False), weight.device, weight.dtype
         ),
-        "frozen": lambda kind, sizes, weight, flags, dtype: kind(
-            *sizes, _freeze=True, device=weight.device, dtype=dtype, **flags
-        ),
+        "frozen": lambda kind, weight, flags: kind(*weight.shape, _freeze=True, **like(weight), **flags),
         "by_default_dtype": by_default_dtype,
         "without_grad": without_grad,
-        "skipped": lambda kind, sizes, weight, flags, dtype: filled(
-            torch.nn.utils.skip_init(kind, *sizes, device=weight.device, dtype=dtype, **flags)
+        "skipped": lambda kind, weight, flags: filled(
+            torch.nn.utils.skip_init(kind, *weight.shape, **like(weight), **flags)
         ),
-        "meta": lambda kind, sizes, weight, flags, dtype: kind(*sizes, device="meta", dtype=dtype, **flags),
-        "meta_emptied": lambda kind, sizes, weight, flags, dtype: filled(
-            on_meta(kind, sizes, flags, dtype).to_empty(device=weight.device)
-        ),
+        "meta": lambda kind, weight, flags: kind(*weight.shape, device="meta", dtype=weight.dtype, **flags),
+        "meta_emptied": meta_emptied,
     }
 )
 GIVEN: dict[str, Make] = named(
     {
-        "given": lambda kind, sizes, weight, flags, dtype: kind(*sizes, _weight=weight, **flags),
-        "given_frozen": lambda kind, sizes, weight, flags, dtype: kind(*sizes, _weight=weight, _freeze=True, **flags),
-        "pretrained": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(weight, **flags),
-        "pretrained_trainable": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(
+        "given": lambda kind, weight, flags: kind(*weight.shape, _weight=weight, **flags),
+        "given_frozen": lambda kind, weight, flags: kind(*weight.shape, _weight=weight, _freeze=True, **flags),
+        "pretrained": lambda kind, weight, flags: kind.from_pretrained(weight, **flags),
+        "pretrained_trainable": lambda kind, weight, flags: kind.from_pretrained(
             embeddings=weight, freeze=False, **flags
         ),
-        "pretrained_positional": lambda kind, sizes, weight, flags, dtype: kind.from_pretrained(
-            weight, True, *in_order(kind, flags)
-        ),
+        "pretrained_positional": lambda kind, weight, flags: kind.from_pretrained(weight, True, *in_order(kind, flags)),
         "subclass_pretrained": subclass_pretrained,
     }
 )
