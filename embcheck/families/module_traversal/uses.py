@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
+from embcheck.families.tie_export.programs import Doubling
+
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any
@@ -178,11 +180,6 @@ def negated(tensor: Tensor) -> Tensor:
 def parametrized(model: Module, unsafe: bool) -> list[Any]:
     """Of weight and bias, where the module has them: what the name showed under one and two links x ↦ 2x, whether the original
     stayed, and the module once they were removed, without and with what they made."""
-
-    class Doubled(torch.nn.Module):
-        def forward(self, given: Tensor) -> Tensor:
-            return 2 * given
-
     found, before, gradients = [], marks(model), gradients_of(model)
     for name in ("weight", "bias"):
         original, kind, lying = model._parameters.get(name), type(model), strides(model)
@@ -191,7 +188,7 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
         seen: list[Any] = []
         for leave in (False, True):
             for _ in range(1 + leave):
-                parametrize.register_parametrization(model, name, Doubled(), unsafe=unsafe)
+                parametrize.register_parametrization(model, name, Doubling(), unsafe=unsafe)
                 kept = model.parametrizations[name].original is original
                 modes = all(link.training == model.training for link in model.parametrizations[name])
                 kept = kept and gradients_of(model) == gradients
