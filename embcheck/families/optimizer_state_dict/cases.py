@@ -12,7 +12,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
-from embcheck.families.optimizer_state_dict.programs import CARRIES, LOADS, SAVES, resume
+from embcheck.families.optimizer_state_dict.programs import CARRIES, ROUTES, resume
 from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.optimizers import KINDS
 from embcheck.families.tied_training.training_steps import TIES
@@ -55,7 +55,7 @@ SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
 
 class _ResumptionAxes(NamedTuple):
     optimizer: Annotated[str, SEVERAL] = "Adam"
-    route: Annotated[str, tuple(SAVES)] = "plain"
+    route: Annotated[str, tuple(ROUTES)] = "plain"
     #: how a state goes from one to the other
     carried: Annotated[str, ("copied", "filed", "handed")] = "copied"
     #: steps before the state is read; two come after
@@ -168,7 +168,7 @@ def plan(case: OptimizerStateDictCase) -> Plan:
         "steps": case.steps,
         "halted": (FROZEN[case.idle], FROZEN[case.frozen], case.graded),
         "warm": case.warm,
-        "transfer": (SAVES[case.route], LOADS[case.route], CARRIES[case.carried], case.carried != "handed"),
+        "transfer": (*ROUTES[case.route], CARRIES[case.carried], case.carried != "handed"),
         "asked": {"strict": not case.lacking} if case.by_name else None,
     }
     return Plan(resume, case.inputs(), options)
@@ -194,7 +194,7 @@ def repair(case: OptimizerStateDictCase) -> OptimizerStateDictCase:
 
 def fixed_cases() -> Iterator[OptimizerStateDictCase]:
     """One case of everything that a law must have met."""
-    for route in SAVES:
+    for route in ROUTES:
         yield OptimizerStateDictCase(route=route, steps=0, graded=True, carried="filed")
         yield OptimizerStateDictCase("AdamW", route, path="fused", warm=True)
         yield OptimizerStateDictCase("SGD", route, rich=False, graded=True, frozen="side", tie="three_way")
@@ -207,9 +207,9 @@ def fixed_cases() -> Iterator[OptimizerStateDictCase]:
 
 def scope() -> Iterator[OptimizerStateDictCase]:
     """Every optimizer on every route, fresh and not; some states that were converted to checkpoints and back."""
-    for seed, (kind, route, steps) in enumerate(itertools.product(RICH, SAVES, (2, 0))):
+    for seed, (kind, route, steps) in enumerate(itertools.product(RICH, ROUTES, (2, 0))):
         yield repair(OptimizerStateDictCase(kind, route, steps=steps, warm=seed % 3 == 0, seed=seed))
-    for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), SAVES):
+    for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), ROUTES):
         yield OptimizerStateDictCase(kind, route, carried="converted", groups="two_groups")
     yield OptimizerStateDictCase("SGD", "named", rich=False, graded=True, carried="converted")
 

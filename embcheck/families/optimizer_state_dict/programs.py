@@ -282,8 +282,8 @@ def converted(state: Any) -> Any:
         return torch.load(last, weights_only=True)
 
 
-SAVES = {"plain": save_plain, "named": save_named}
-LOADS = {"plain": load_plain, "named": load_named}
+#: How a state is read and loaded: parameters are told apart by their places, or by their names.
+ROUTES = {"plain": (save_plain, load_plain), "named": (save_named, load_named)}
 CARRIES: dict[str, Callable[[Any], Any]] = named(
     {
         "handed": lambda state: state,
