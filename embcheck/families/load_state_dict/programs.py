@@ -10,10 +10,8 @@ from torch import nn
 
 from embcheck.core.registry import named
 from embcheck.families.lr_scheduler.programs import alike
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
 Edit = Callable[[Tensor], Any]
 
 

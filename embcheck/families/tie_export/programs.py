@@ -9,10 +9,7 @@ import torch
 import torch.nn.utils.parametrize
 
 from embcheck.core.registry import named
-
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
 # Their forward has no annotations: those that are text (postponed) fx writes into its code as they are.
 

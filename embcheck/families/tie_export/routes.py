@@ -18,8 +18,9 @@ import torch.fx
 import torch.nn.utils.parametrize
 
 from embcheck.core.registry import named
-from embcheck.families.tie_export.programs import Doubling, Module, Tensor, blank
+from embcheck.families.tie_export.programs import Doubling, blank
 from embcheck.families.tie_preservation.operations import loading, swapping_parameters
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
 Passage = Callable[[Module, Tensor], Module]
 
