@@ -15,10 +15,7 @@ from torch.nn import utils
 from torch.nn.utils import parametrize
 
 from embcheck.families.clip_average_scale.programs import lying_as
-
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
 
 def sides(weight: Tensor, side: str, frozen: bool) -> tuple[Module, Module]:
@@ -38,24 +35,21 @@ def sides(weight: Tensor, side: str, frozen: bool) -> tuple[Module, Module]:
     return (embedding, head) if side == "embedding" else (head, embedding)
 
 
-def used(layer: Module) -> Tensor:
+def used(layer: Module) -> Any:
     """The weight as a call of the layer uses it: rows that are looked up, or the images of unit vectors."""
     if isinstance(layer, torch.nn.Embedding):
-        found: Tensor = layer(torch.arange(layer.num_embeddings))
-        return found
+        return layer(torch.arange(layer.num_embeddings))
     if not isinstance(layer, torch.nn.Linear):
-        shown: Tensor = layer()
-        return shown
-    images: Tensor = layer(torch.eye(layer.in_features, dtype=next(layer.parameters()).dtype))
-    return images.t()
+        return layer()
+    return layer(torch.eye(layer.in_features, dtype=next(layer.parameters()).dtype)).t()
 
 
-def now(layer: Module) -> Tensor:
+def now(layer: Module) -> Any:
     """The same, as numbers that stay."""
     return used(layer).detach().clone()
 
 
-def learned(layer: Module, upstream: Tensor) -> Tensor:
+def learned(layer: Module, upstream: Tensor) -> Any:
     """The same, once it was passed back."""
     found = used(layer)
     if found.requires_grad:
@@ -75,7 +69,7 @@ def relaid(original: Tensor, like: Tensor) -> None:
     original.data = lying_as(like).copy_(original.detach())
 
 
-def copied_value(layer: Module) -> Tensor | None:
+def copied_value(layer: Module) -> Any:
     """What a deep copy of a layer uses as its weight; nothing if it can't be copied."""
     try:
         return now(copy.deepcopy(layer))
@@ -230,29 +224,24 @@ def mapped(
     }
 
 
-def registered(layer: Module, links: int, inverse: bool) -> Tensor:
+def registered(layer: Module, links: int, inverse: bool) -> Any:
     """The original of a layer's weight once links x ↦ 2x, then x ↦ x + 1, whose order shows, were registered."""
 
-    class Doubled(torch.nn.Module):
+    class Link(torch.nn.Module):
+        def __init__(self, factor: int, summand: int) -> None:
+            super().__init__()
+            self.factor, self.summand = factor, summand
+
         def forward(self, given: Tensor) -> Tensor:
-            return given * 2
+            return given * self.factor + self.summand
 
-    class Raised(torch.nn.Module):
-        def forward(self, given: Tensor) -> Tensor:
-            return given + 1
-
-    class Halving(Doubled):
+    class Invertible(Link):
         def right_inverse(self, given: Tensor) -> Tensor:
-            return given / 2
+            return (given - self.summand) / self.factor
 
-    class Lowering(Raised):
-        def right_inverse(self, given: Tensor) -> Tensor:
-            return given - 1
-
-    for link in ((Halving, Lowering) if inverse else (Doubled, Raised))[:links]:
-        parametrize.register_parametrization(layer, "weight", link())
-    original: Tensor = layer.parametrizations.weight.original
-    return original
+    for numbers in ((2, 0), (1, 1))[:links]:
+        parametrize.register_parametrization(layer, "weight", (Invertible if inverse else Link)(*numbers))
+    return layer.parametrizations.weight.original
 
 
 def written(original: Tensor, values: Tensor) -> None:
