@@ -180,9 +180,9 @@ def scaled(
     filled: bool,
     carried: str,
     dtype: str,
-    unit: float,
 ) -> dict[str, Any]:
     """``steps`` are whether gradients are infinite; ``how`` makes the scaler."""
+    unit = 1 + 2.0**-40 if dtype == "float64" else 1.0  # which float32 does not hold
     eight = torch.full((2, 1), 8.0, dtype=getattr(torch, dtype))
     members = {name: torch.nn.Parameter(eight.clone()) for name in ("weight", "other")}
     weight, other = members.values()

@@ -59,9 +59,7 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
         "steps": tuple(step in case.bad for step in range(case.steps)),
         "exceed": programs.EXCESSES[case.excess],
         "filled": case.path == "fused",
-        "dtype": case.dtype,
-        "unit": case.unit,
-        **{name: getattr(case, name) for name in ("unscaled_first", "sparse", "carried")},
+        **{name: getattr(case, name) for name in ("dtype", "unscaled_first", "sparse", "carried")},
     }
 
 

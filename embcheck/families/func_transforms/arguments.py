@@ -216,11 +216,9 @@ def stacked_layers(look: Look, at: At) -> Seen:
         return torch.func.functional_call(layers[0], (given, buffers), (tokens,))
 
     result = torch.vmap(call, (0, None))(parameters, at.indices).detach()
-    stacked = list(parameters) == ["weight", "beside"] and all(each.is_leaf for each in parameters.values())
-    for k, table in enumerate(tables):
-        stacked = (
-            stacked and torch.equal(parameters["weight"][k], table) and torch.equal(parameters["beside"][k], -table)
-        )
+    due = {"weight": torch.stack(tables), "beside": -torch.stack(tables)}
+    stacked = list(parameters) == list(due) and all(each.is_leaf for each in parameters.values())
+    stacked = stacked and all(torch.equal(parameters[name], each) for name, each in due.items())
     learn = [each.requires_grad for each in parameters.values()] == [True, False]
     alone, _ = torch.func.stack_module_state(layers[:1])
     with torch.no_grad():

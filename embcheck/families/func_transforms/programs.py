@@ -34,14 +34,14 @@ def transformed(
     indices: Tensor,
     upstream: Tensor,
     tangent: Tensor,
-    rows: int,
-    width: int,
-    flags: dict[str, Any],
+    layer: tuple[int, int, dict[str, Any]],
     axes: dict[str, Any],
     kept: Callable[[Tensor], Tensor],
     earlier: int,
 ) -> Seen:
-    """``earlier`` is how often the transform was applied before, at first at other values."""
+    """``layer`` is a table's size and a lookup's flags, ``earlier`` how often the transform was applied before, at first at other
+    values."""
+    rows, width, flags = layer
     look = make(rows, width, weight.dtype, flags)
     given = (kept(weight), kept(upstream), tangent)
     flagged = [x.requires_grad for x in given]
@@ -143,20 +143,25 @@ def backward_twice(look: Look, at: At) -> Any:
     return torch.autograd.grad(gradient, sent, at.tangent)[0]
 
 
+def mapped(function: Callable[..., Tensor], at: At, dims: Any) -> Any:
+    """A function over samples, that lie at these axes."""
+    return torch.func.vmap(function, dims, at.out_dim, chunk_size=at.chunk)
+
+
 def vmap_by_names(look: Look, at: At) -> Seen:
     # The axes in the order of the arguments, and in another one: it is by their names that they belong together.
     table, tokens = at.look_dims
     given = {"tokens": at.indices, "beside": torch.zeros_like(at.indices, dtype=at.weight.dtype)}
 
-    def mapped(axes: dict[str, Any]) -> Any:
+    def over(axes: dict[str, Any]) -> Any:
         def call(weight: Tensor, given: dict[str, Tensor]) -> Tensor:
             return look(weight, given["tokens"]) + given["beside"].sum()
 
         return torch.func.vmap(call, in_dims=(table, axes), out_dims=at.out_dim)(at.weight, given)
 
     plain = torch.func.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)
-    same = torch.equal(mapped({"tokens": tokens, "beside": None}), plain)
-    return {"result": mapped({"beside": None, "tokens": tokens}), "agrees": same}
+    same = torch.equal(over({"tokens": tokens, "beside": None}), plain)
+    return {"result": over({"beside": None, "tokens": tokens}), "agrees": same}
 
 
 def vmap_backward(look: Look, at: At) -> Any:
@@ -168,9 +173,7 @@ def vmap_backward(look: Look, at: At) -> Any:
 
 def vmap_of_signs(look: Look, at: At) -> Any:
     signs = at.kept(torch.tensor([(-1.0) ** sample for sample in range(at.samples)], dtype=at.weight.dtype))
-    call = torch.func.vmap(
-        lambda sign, table, tokens: sign * look(table, tokens), (0, *at.look_dims), at.out_dim, chunk_size=at.chunk
-    )
+    call = mapped(lambda sign, table, tokens: sign * look(table, tokens), at, (0, *at.look_dims))
     return call(signs, at.weight, at.indices)
 
 
@@ -194,24 +197,18 @@ TRANSFORMS: dict[str, Transform] = named(
         "jacrev": lambda look, at: torch.func.jacrev(in_table(look, at))(at.weight),
         "jacfwd": lambda look, at: torch.func.jacfwd(in_table(look, at))(at.weight),
         # vmap.
-        "vmap_value": lambda look, at: torch.func.vmap(look, at.look_dims, at.out_dim, chunk_size=at.chunk)(
-            at.weight, at.indices
-        ),
-        "vmap_by_one_axis": lambda look, at: torch.func.vmap(look, at.look_dims[0], at.out_dim, chunk_size=at.chunk)(
-            at.weight, at.indices
-        ),
-        "vmap_of_tables": lambda look, at: torch.func.vmap(
-            in_table(look, at), at.look_dims[0], at.out_dim, chunk_size=at.chunk
-        )(at.weight),
+        "vmap_value": lambda look, at: mapped(look, at, at.look_dims)(at.weight, at.indices),
+        "vmap_by_one_axis": lambda look, at: mapped(look, at, at.look_dims[0])(at.weight, at.indices),
+        "vmap_of_tables": lambda look, at: mapped(in_table(look, at), at, at.look_dims[0])(at.weight),
         "vmap_of_signs": vmap_of_signs,
         "vmap_in_chunks": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)(
             at.weight, at.indices
         ),
         "vmap_by_names": vmap_by_names,
         "vmap_backward": vmap_backward,
-        "vmap_of_grad": lambda look, at: torch.func.vmap(
-            torch.func.grad(weighted(look)), at.all_dims, at.out_dim, chunk_size=at.chunk
-        )(at.weight, at.indices, at.upstream),
+        "vmap_of_grad": lambda look, at: mapped(torch.func.grad(weighted(look)), at, at.all_dims)(
+            at.weight, at.indices, at.upstream
+        ),
         "vmap_of_vjp": lambda look, at: torch.vmap(pulled(look), at.all_dims, at.out_dim)(
             at.weight, at.indices, at.upstream
         ),

@@ -43,9 +43,7 @@ def plan(case: TransformCase) -> Plan:
     options = {
         "make": LOOKS[case.look],
         "transform": TRANSFORMS[case.transform],
-        "rows": case.num_embeddings,
-        "width": case.embedding_dim,
-        "flags": flags,
+        "layer": (case.num_embeddings, case.embedding_dim, flags),
         "axes": {
             "all_dims": case.dims,
             "look_dims": case.dims[:2],

@@ -187,8 +187,7 @@ def plan(case: LRSchedulerCase) -> Plan:
     options = {
         "recipe": made_by(SCHEDULERS[case.plan], len(case.rates)),
         "twice": made_by(SCHEDULERS[case.plan], len(case.rates), 1),
-        "kind": case.optimizer,
-        "defaults": {"lr": 1.0} | ({"momentum": case.momentum} if case.optimizer == "SGD" else {}),
+        "kind": (case.optimizer, {"lr": 1.0} | ({"momentum": case.momentum} if case.optimizer == "SGD" else {})),
         "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
         **{name: getattr(case, name) for name in ("groups", "tensor", "resumed", "before", "begun", "given")},
     }

@@ -109,8 +109,7 @@ def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dic
 def scheduled(
     recipe: tuple[Any, ...],
     twice: tuple[Any, ...],
-    kind: str,
-    defaults: dict[str, Any],
+    kind: tuple[str, dict[str, Any]],
     groups: list[dict[str, Any]],
     tensor: bool,
     resume: Callable[..., Any],
@@ -119,12 +118,14 @@ def scheduled(
     begun: int,
     given: list[tuple[Any, ...]],
 ) -> dict[str, Any]:
+    """``kind`` is a class of torch.optim with its flags."""
+
     def build(more: int = 0) -> Any:
         wanted = [*groups, *groups[-1:] * more]
         made = [{"params": [torch.nn.Parameter(torch.ones(1))], **group} for group in wanted]
         for group in made if tensor else ():
             group["lr"] = torch.tensor(group["lr"], dtype=torch.float64)
-        return getattr(torch.optim, kind)(made, **defaults)
+        return getattr(torch.optim, kind[0])(made, **kind[1])
 
     def begin(optimizer: Any, **more: Any) -> Any:
         return make(optimizer, *recipe, **more)
