@@ -167,9 +167,9 @@ def _covering() -> Iterator[InitializerCase]:
         fewest = 3 if fills[0] in KERNELS else 2 if fills[0] in FANNED or fills[0] in MATRICES else 1
         axes = COVERED | {"rank": tuple(rank for rank in COVERED["rank"] if rank >= fewest)}
         for seed, chosen in enumerate(covering(axes, 3, position, extra_rows=0)):
-            rank, rows, columns, size = (chosen.pop(name) for name in ("rank", "rows", "columns", "size"))
-            own = {"shape": _shaped(rank, rows, columns, size, seed), "own_generator": bool(seed % 2), "seed": seed}
-            yield repair(InitializerCase(fills[seed % len(fills)], **chosen, **own))
+            size = {name: chosen.pop(name) for name in ("rank", "rows", "columns", "size")}
+            own: dict[str, Any] = {"own_generator": bool(seed % 2), "seed": seed}
+            yield repair(InitializerCase(fills[seed % len(fills)], _shaped(**size, seed=seed), **chosen, **own))
 
 
 def _shaped(rank: int, rows: int, columns: int, size: str, seed: int) -> tuple[int, ...]:

@@ -150,43 +150,35 @@ def _uniform(low: float, high: float) -> Spread:
     return Spread((low + high) / 2, (high - low) / 2, True)
 
 
-def _xavier_uniform(gain: float) -> Fans:
-    return lambda i, o: Spread(0.0, gain * math.sqrt(6 / (i + o)), True)
+def _xavier(gain: float, *, uniform: bool) -> Fans:
+    return lambda i, o: Spread(0.0, gain * math.sqrt((6 if uniform else 2) / (i + o)), uniform)
 
 
-def _xavier_normal(gain: float) -> Fans:
-    return lambda i, o: Spread(0.0, gain * math.sqrt(2 / (i + o)), False)
-
-
-def _kaiming_uniform(gain: float, *, out: bool = False) -> Fans:
-    return lambda i, o: Spread(0.0, math.sqrt(3) * (gain / math.sqrt(o if out else i)), True)
-
-
-def _kaiming_normal(gain: float, *, out: bool = False) -> Fans:
-    return lambda i, o: Spread(0.0, gain / math.sqrt(o if out else i), False)
-
-
-def _of_linear(fan_in: float, fan_out: float) -> Spread:
-    return Spread(0.0, 1 / math.sqrt(fan_in), True)
+def _kaiming(gain: float, *, uniform: bool, out: bool = False) -> Fans:
+    wide = math.sqrt(3) if uniform else 1.0
+    return lambda i, o: Spread(0.0, wide * (gain / math.sqrt(o if out else i)), uniform)
 
 
 _STEEP, _RELU = math.sqrt(2 / 10), math.sqrt(2)
+#: What nn.Linear draws, with a = √5: numbers up to 1/√fan_in.
+_LINEAR = _kaiming(math.sqrt(2 / 6), uniform=True)
 INITIALIZERS: dict[str, Initializer] = {
     "uniform": _of("uniform_", _uniform(0.0, 1.0)),
     "uniform_wide": _of("uniform_", _uniform(-3.0, 1.0), -3.0, 1.0),
     "normal": _of("normal_", Spread(0.0, 1.0, False)),
     "embedding": _alone("embedding", Spread(0.0, 1.0, False)),
     "normal_moved": _of("normal_", Spread(-2.0, 0.5, False), mean=-2.0, std=0.5),
-    "xavier_uniform": _of("xavier_uniform_", _xavier_uniform(1.0)),
-    "xavier_normal": _of("xavier_normal_", _xavier_normal(1.0)),
-    "xavier_normal_wide": _of("xavier_normal_", _xavier_normal(4.0), gain=4.0),
-    "kaiming_uniform": _of("kaiming_uniform_", _kaiming_uniform(_RELU)),
-    "kaiming_uniform_steep": _of("kaiming_uniform_", _kaiming_uniform(_STEEP, out=True), a=3.0, mode="fan_out"),
-    "kaiming_normal": _of("kaiming_normal_", _kaiming_normal(_RELU)),
-    "kaiming_normal_selu": _of("kaiming_normal_", _kaiming_normal(3 / 4, out=True), mode="fan_out", nonlinearity="selu"),
-    "kaiming_normal_steep": _of("kaiming_normal_", _kaiming_normal(_STEEP), a=3.0),
+    "xavier_uniform": _of("xavier_uniform_", _xavier(1.0, uniform=True)),
+    "xavier_normal": _of("xavier_normal_", _xavier(1.0, uniform=False)),
+    "xavier_normal_wide": _of("xavier_normal_", _xavier(4.0, uniform=False), gain=4.0),
+    "kaiming_uniform": _of("kaiming_uniform_", _kaiming(_RELU, uniform=True)),
+    "kaiming_uniform_steep": _of("kaiming_uniform_", _kaiming(_STEEP, uniform=True, out=True), a=3.0, mode="fan_out"),
+    "kaiming_normal": _of("kaiming_normal_", _kaiming(_RELU, uniform=False)),
+    "kaiming_normal_selu": _of("kaiming_normal_", _kaiming(3 / 4, uniform=False, out=True), mode="fan_out",
+                                nonlinearity="selu"),
+    "kaiming_normal_steep": _of("kaiming_normal_", _kaiming(_STEEP, uniform=False), a=3.0),
     "truncated": _of("trunc_normal_", Truncated(0.0, 1.0, -2.0, 2.0)),
-    "linear_weight": _alone("linear_weight", _of_linear),
+    "linear_weight": _alone("linear_weight", _LINEAR),
     "linear_bias": _alone("linear_bias", Spread(0.0, 0.5, True)),
     "truncated_fine": _of("trunc_normal_", Truncated(0.125, 0.0625, 0.0625, 0.1875), 0.125, 0.0625, 0.0625, 0.1875, "generator"),
     # Nothing is drawn.
@@ -203,7 +195,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "orthogonal": _of("orthogonal_", None),
     "orthogonal_wide": _of("orthogonal_", None, gain=3.0),
     "sparse_half": _of("sparse_", None, sparsity=0.5),
-    "linear_without_bias": _alone("linear_without_bias", _of_linear),
+    "linear_without_bias": _alone("linear_without_bias", _LINEAR),
     "normal_narrow": _of("normal_", Spread(0.0, 0.5, False), std=0.5),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}

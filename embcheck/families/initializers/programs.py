@@ -10,13 +10,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into
+from embcheck.core.registry import named
 from embcheck.families.lookup.programs import seeded
 
 Tensor = torch.Tensor
-#: Fills a tensor, with a generator or with torch's own: those that are no functions of torch.nn.init.
+#: Fills a tensor, with a generator or with torch's own.
 Fill = Callable[..., Any]
-OTHERS: dict[str, Fill] = {}
 
 
 def filled(
@@ -113,24 +112,17 @@ def documented(layer: Any, fill: str) -> Tensor:
     return weight if fill != "linear_bias" else torch.nn.init.uniform_(weight.new_empty(len(weight)), -bound, bound)
 
 
-_fill = into(OTHERS)
+def linear(t: Tensor, bias: bool = True) -> Any:
+    return torch.nn.Linear(t.shape[1], t.shape[0], bias, dtype=t.dtype)
 
 
-@_fill
-def linear_weight(t: Tensor, g: Any, *call: Any) -> Any:
-    return copied(t, torch.nn.Linear(t.shape[1], t.shape[0], dtype=t.dtype))
-
-
-@_fill
-def linear_bias(t: Tensor, g: Any, *call: Any) -> Any:
-    return copied(t, torch.nn.Linear(4, t.numel(), dtype=t.dtype), "bias")
-
-
-@_fill
-def embedding(t: Tensor, g: Any, *call: Any) -> Any:
-    return copied(t, torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype))
-
-
-@_fill
-def linear_without_bias(t: Tensor, g: Any, *call: Any) -> Any:
-    return copied(t, torch.nn.Linear(t.shape[1], t.shape[0], bias=False, dtype=t.dtype))
+#: Those that are no functions of torch.nn.init.
+OTHERS: dict[str, Fill] = named(
+    {
+        "linear_weight": lambda t, g, *call: copied(t, linear(t)),
+        "linear_without_bias": lambda t, g, *call: copied(t, linear(t, bias=False)),
+        "linear_bias": lambda t, g, *call: copied(t, torch.nn.Linear(4, t.numel(), dtype=t.dtype), "bias"),
+        "embedding": lambda t, g, *call: copied(t, torch.nn.Embedding(t.shape[0], t.shape[1], dtype=t.dtype)),
+    },
+    "fill_by_",
+)
