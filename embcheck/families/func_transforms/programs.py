@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
@@ -231,11 +231,7 @@ TRANSFORMS: dict[str, Transform] = named(
 
 # -- lookups --------------------------------------------------------------------------------------------------------------
 
-LOOKS: dict[str, Callable[..., Look]] = {}
-_look = into(LOOKS)
 
-
-@_look
 def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
     return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
 
@@ -251,13 +247,11 @@ def unchanged(layer: Any, call: Callable[[], Any]) -> Tensor:
         assert (own.data_ptr(), own._version) == before, "the layer's weight was written"
 
 
-@_look
 def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
     layer, replaced = torch.nn.Embedding(rows, width, dtype=dtype, **flags), torch.func.functional_call
     return lambda table, tokens: unchanged(layer, lambda: replaced(layer, {"weight": table}, (tokens,)))
 
 
-@_look
 def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
     layer, nothing = torch.nn.Embedding(rows, width, dtype=dtype, **flags), dict[str, Tensor]()
 
@@ -266,3 +260,8 @@ def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict
         return unchanged(layer, lambda: call(layer, given, (), {"input": tokens}, strict=True))
 
     return look
+
+
+LOOKS: dict[str, Callable[..., Look]] = {
+    made.__name__: made for made in (functional, functional_call, functional_call_parts)
+}
