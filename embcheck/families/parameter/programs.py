@@ -86,7 +86,10 @@ def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
     state, listed = module.state_dict(), dict(module.named_parameters())
     alone = slot not in module._buffers and slot not in module._modules
     return {
-        "held": getattr(module, slot) is leaf and module._parameters[slot] is leaf and listed.get(slot) is leaf and alone,
+        "held": getattr(module, slot) is leaf
+        and module._parameters[slot] is leaf
+        and listed.get(slot) is leaf
+        and alone,
         "names": [name for name in listed if name in ("first", slot, "last")],
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
     }

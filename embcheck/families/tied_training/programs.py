@@ -262,7 +262,9 @@ def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weig
 
     model, table, top = tie(weight, None, sparse)
     parts = {path: model.get_submodule(path) for path in (table, top)}
-    by_hand = [list(part.named_parameters(path) if twice == "named" else part.parameters()) for path, part in parts.items()]
+    by_hand = [
+        list(part.named_parameters(path) if twice == "named" else part.parameters()) for path, part in parts.items()
+    ]
     groups: Any = by_hand[0] + by_hand[1] if twice == "once" else [{"params": parameters} for parameters in by_hand]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
