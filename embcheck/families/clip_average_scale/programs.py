@@ -112,7 +112,10 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
 
     weights, seen, counts = [], [], []
-    for value in values:
+    for k, value in enumerate(values):
+        if k == 2:  # from here on it is one that was loaded
+            earlier, model = model, swa.AveragedModel(layer, use_buffers=buffers, **how)
+            model.load_state_dict(earlier.state_dict())
         with torch.no_grad():
             layer.weight.fill_(value)
             layer.seen.fill_(value)
