@@ -16,12 +16,13 @@ from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 
 @further
 def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    reason = torch.zeros((), requires_grad=True)
-    value: Tensor = torch.utils.checkpoint.checkpoint(
-        lambda tokens, _: call(tokens), indices, reason, use_reentrant=True
+    # What is given twice has a gradient of each use.
+    reason: Any = torch.zeros((), requires_grad=True)
+    value, uses = torch.utils.checkpoint.checkpoint(
+        lambda tokens, one, other: (call(tokens), one + 2 * other), indices, reason, reason, use_reentrant=True
     )
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    torch.autograd.backward([value, uses], [upstream, None])
+    return {"value": value, "weight_grad": leaf.grad, "kept": reason.grad.item() == 3}
 
 
 @further
