@@ -40,6 +40,12 @@ def lying_as(given: Tensor) -> Tensor:
     return room.as_strided(given.shape, given.stride(), given.storage_offset())
 
 
+def in_halves(grad: Tensor) -> Tensor:
+    """A sparse gradient as of nn.Embedding(sparse=True), of which each row comes twice."""
+    rows = torch.arange(len(grad)).repeat(2)[None]
+    return torch.sparse_coo_tensor(rows, torch.cat([grad, grad]) / 2, grad.shape, check_invariants=False)
+
+
 def clipped(
     clip: Callable[..., Any],
     options: dict[str, Any],
@@ -65,8 +71,8 @@ def clipped(
         alike = all(torch.equal(value, seen.get(name, value)) for name, value in found.items())
         seen = found | {"alike": alike and seen.get("alike", True)}
     members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
-    if sparse:  # a table's, as of nn.Embedding(sparse=True)
-        grads = {name: grad.to_sparse(1) if grad.dim() == 2 else grad for name, grad in grads.items()}
+    if sparse:
+        grads = {name: in_halves(grad) if grad.dim() == 2 else grad for name, grad in grads.items()}
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
     if poison:
