@@ -154,6 +154,13 @@ def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor
 
 
 @further
+def lazily_negated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # As the imaginary part of a conjugate is: its elements are negated when they are read.
+    call(indices).backward(torch._neg_view(-upstream))
+    return {"weight_grad": leaf.grad}
+
+
+@further
 def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     torch.use_deterministic_algorithms(True)
     try:
