@@ -265,6 +265,10 @@ def test_sparse_tensors_are_compared_densely() -> None:
     found = same(field(sparse)[2], [1])
     assert at(found, sparse) == 5
     assert at(same(field(sparse), np.zeros((3, 1))), sparse) == 2
+    said = torch.sparse_coo_tensor(indices, values, (3, 1), is_coalesced=True, check_invariants=False)
+    assert np.isnan(read(said)[:, 0]).tolist() == [False, False, True], (
+        "what says that it is coalesced has no duplicates"
+    )
 
 
 def test_metadata_is_plain_and_its_path_evaluates() -> None:

@@ -89,7 +89,7 @@ def read(tensor: torch.Tensor) -> Array:
         dense, rows = np.zeros(tuple(tensor.shape), np.float64), tensor._indices()[0].cpu().numpy()
         np.add.at(dense, rows, fmt.decode(read(tensor._values())))
         if tensor.is_coalesced():
-            dense[rows[1:][np.diff(rows) <= 0]] = np.nan
+            dense[np.bincount(rows, minlength=len(dense)) > 1] = np.nan
         return fmt.encode(dense)
     if not (tensor.is_cpu or tensor.is_meta):
         tensor = tensor.cpu()
