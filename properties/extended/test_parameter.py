@@ -72,7 +72,7 @@ def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> 
 @law(
     "A module registers an assigned Parameter as it is, in place of what had its name.",
     source="nn.Module.__setattr__, register_parameter",
-    must_cover={"before=frozen", "before=absent", "before=buffer", "before=part", "registered"},
+    must_cover={"before=frozen", "before=absent", "before=buffer", "before=module", "registered"},
 )
 def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
     return every(

@@ -59,12 +59,12 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     @property
     def refused(self) -> bool:
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
-        return misshapen or (self.strict and not self.forgives and bool(self.missing or self.extra))
+        return misshapen or (self.strict and not self.removes_keys and bool(self.missing or self.extra))
 
     @property
-    def forgives(self) -> bool:
-        """Whether a hook forgets which keys are missing and unexpected."""
-        return self.prior == "forgiving"
+    def removes_keys(self) -> bool:
+        """Whether a hook removes the keys that are missing and unexpected from their lists."""
+        return self.prior == "keys_removed"
 
     @property
     def tables(self) -> tuple[str, ...]:

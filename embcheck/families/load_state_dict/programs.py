@@ -148,18 +148,18 @@ def graded(model: Module) -> None:
         p.grad = torch.ones_like(p)
 
 
-def forgive(module: Module, keys: Any) -> None:
+def remove_keys(module: Module, keys: Any) -> None:
     keys.missing_keys.clear()
     keys.unexpected_keys.clear()
 
 
-#: In which state the module is; a hook that forgives runs when all keys are known.
+#: In which state the module is; a hook that removes keys runs when all are known.
 PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
         "nothing": lambda model: None,
         "graded": graded,
         "frozen": lambda model: model.words.requires_grad_(False),
-        "forgiving": lambda model: model.deep.register_load_state_dict_post_hook(forgive),
+        "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
     }
 )
 EDITS: dict[str, Edit] = named(

@@ -206,10 +206,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return fused and any(0 not in m.shape and not flat_memory.in_place(*m[::2], self.lie) for m in self.members)
 
     @property
-    def fused_apart(self) -> bool:
+    def fused_strides_differ(self) -> bool:
         """Whether a fused step meets what fused_strides says, or other strides of a gradient of one element or none."""
         fused = self.path == "fused" and not self.sparse
-        return self.fused_strides or (fused and any(flat_memory.apart(*m[::2], self.lie) for m in self.members))
+        return self.fused_strides or (fused and any(flat_memory.strides_differ(*m[::2], self.lie) for m in self.members))
 
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
@@ -289,7 +289,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "default_path": self.interrupt == "path"
             or (self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"]),
             "fused_strides": self.fused_strides,
-            "fused_apart": self.fused_apart,
+            "fused_strides_differ": self.fused_strides_differ,
             "uncoalesced": self.uncoalesced,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),

@@ -51,7 +51,7 @@ def in_place(shape: tuple[int, ...], layout: str, laid: str) -> bool:
     return bool((here == there).all() and (here < math.prod(shape)).all())
 
 
-def apart(shape: tuple[int, ...], layout: str, laid: str) -> bool:
+def strides_differ(shape: tuple[int, ...], layout: str, laid: str) -> bool:
     """Whether a gradient has other strides than its parameter, of axes of length one, too."""
     return gradient_strides(shape, layout, laid) != view_of(shape, layout).strides
 

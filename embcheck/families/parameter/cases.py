@@ -34,7 +34,7 @@ SETS_OF_CONTENTS: tuple[tuple[str, ...], ...] = (
 
 
 #: What a Parameter replaces if it is assigned; register_parameter refuses its name.
-TAKEN = ("buffer", "part")
+TAKEN = ("buffer", "module")
 
 
 class _ParameterAxes(NamedTuple):

@@ -202,7 +202,7 @@ BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(
         "frozen": lambda m, slot, data: m.register_parameter(slot, nn.Parameter(torch.zeros_like(data), False)),
         "absent": lambda m, slot, data: None,
         "buffer": lambda m, slot, data: m.register_buffer(slot, torch.zeros_like(data)),
-        "part": lambda m, slot, data: m.register_module(slot, nn.Module()),
+        "module": lambda m, slot, data: m.register_module(slot, nn.Module()),
     },
     "before_",
 )
