@@ -241,7 +241,7 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
             return sign * (1 + (body % np.uint64(max(8, fmt.largest_integer >> 12))).astype(np.float64))
         case "real":
             exponent = ((code >> np.uint64(54)) % np.uint64(7)).astype(np.int64) - 3
-            return fmt.decode(fmt.encode(np.ldexp(sign * (1 + body / 2.0**53), exponent)))
+            return fmt.rounded(np.ldexp(sign * (1 + body / 2.0**53), exponent))
     raise KeyError(f"no value regime {values!r}; there are fingerprint, small, rare, wide, real and special")
 
 

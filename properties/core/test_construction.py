@@ -248,7 +248,7 @@ def embedding_to_dtype_rounds_to_nearest(case: ConstructionCase, out: Outcome) -
     fmt, single = FORMATS[CASTS[case.act]], FORMATS["float32"]
     due = fmt.to_bits(fmt.encode(out.first.values))
     if case.dtype == "float64" and case.act == "halved":
-        twice = fmt.to_bits(fmt.encode(single.decode(single.encode(out.first.values))))
+        twice = fmt.to_bits(fmt.encode(single.rounded(out.first.values)))
         due = np.where(out.values.bits == twice, twice, due)
     return identical(out.values, due)
 

@@ -134,7 +134,7 @@ def parameter_accumulates_its_gradient(case: ParameterCase, out: Outcome) -> Fin
 )
 def parameter_aliases_its_tensor(case: ParameterCase, out: Outcome) -> Finding:
     with np.errstate(over="ignore", invalid="ignore"):
-        doubled = case.format.decode(case.format.encode(2 * case.number))
+        doubled = case.format.rounded(2 * case.number)
     return every(
         is_true(out.counted, "a write to the tensor is not counted by its Parameter"),
         same(out.doubled, doubled),

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.param_groups.programs import in_halves, lying_as
 
 Tensor = torch.Tensor
 
@@ -29,21 +30,6 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
     total = torch.nn.utils.get_total_norm(grads, kind, error_if_nonfinite=strict, foreach=foreach)
     torch.nn.utils.clip_grads_with_norm_(given, limit, total, foreach=foreach)
     return total
-
-
-def lying_as(given: Tensor) -> Tensor:
-    """Zeros that lie in memory as another tensor does."""
-    if not given.numel():
-        return torch.zeros_like(given)
-    last = sum((size - 1) * stride for size, stride in zip(given.shape, given.stride(), strict=True))
-    room = given.new_zeros(given.storage_offset() + last + 1)
-    return room.as_strided(given.shape, given.stride(), given.storage_offset())
-
-
-def in_halves(grad: Tensor) -> Tensor:
-    """A sparse gradient as of nn.Embedding(sparse=True), of which each row comes twice."""
-    rows = torch.arange(len(grad)).repeat(2)[None]
-    return torch.sparse_coo_tensor(rows, torch.cat([grad, grad]) / 2, grad.shape, check_invariants=False)
 
 
 def clipped(
@@ -71,8 +57,8 @@ def clipped(
         alike = all(torch.equal(value, seen.get(name, value)) for name, value in found.items())
         seen = found | {"alike": alike and seen.get("alike", True)}
     members = [torch.nn.Parameter(lying_as(grad), requires_grad=not frozen) for grad in grads.values()]
-    if sparse:
-        grads = {name: in_halves(grad) if grad.dim() == 2 else grad for name, grad in grads.items()}
+    if sparse:  # as of nn.Embedding(sparse=True), of which each row comes twice
+        grads = {name: in_halves(grad, grad) if grad.dim() == 2 else grad for name, grad in grads.items()}
     for p, grad in zip(members, grads.values(), strict=True):
         p.grad = grad
     if poison:

@@ -242,7 +242,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         if not self.to_linear:
             return table[self.lookup.tokens].reshape(shape), np.zeros(shape)
         if self.input != "dense":
-            exact = self.computed.decode(self.computed.encode(table[self.lookup.tokens] + self.bias_values))
+            exact = self.computed.rounded(table[self.lookup.tokens] + self.bias_values)
             return exact.reshape(shape), np.zeros(shape)
         wide = np.hstack([self.input_values, np.ones((self.numel, 1))])
         value, limit = oracle.product(wide, np.vstack([table, self.bias_values]), self.computed)
@@ -285,7 +285,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
             return start, np.zeros(start.shape)
         grad, limit = self.weight_gradient
         with np.errstate(invalid="ignore"):
-            exact = self.format.decode(self.format.encode(start - grad / 2))
+            exact = self.format.rounded(start - grad / 2)
         loose = limit / 2 + 2 * self.format.unit_roundoff * (np.abs(start) + np.abs(grad) + limit)
         return exact, np.where(limit > 0, loose, 0.0)
 

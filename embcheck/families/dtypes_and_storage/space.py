@@ -27,7 +27,7 @@ def looked_up(origin: Origin, taller: int, multiplied: bool, weight: Tensor, ind
     table, tokens = origin(weight), indices + taller if taller else indices
     value = torch.nn.functional.embedding(tokens, table)
     return {
-        "products": products(tokens, table) if multiplied else [],
+        **(products(tokens, table) if multiplied else {}),
         "value": value,
         "bits": in_bytes(value.as_subclass(torch.Tensor)),
         "contiguous": value.is_contiguous(),
@@ -37,10 +37,10 @@ def looked_up(origin: Origin, taller: int, multiplied: bool, weight: Tensor, ind
     }
 
 
-def products(tokens: Tensor, table: Tensor) -> list[list[Any]]:
+def products(tokens: Tensor, table: Tensor) -> dict[str, Tensor]:
     """The bytes of a product of one_hot with a table of integers, as a matrix and as a linear layer computes it."""
     hot = torch.nn.functional.one_hot(tokens.long(), len(table)).to(table.dtype)
-    return [in_bytes(each).tolist() for each in (hot @ table, torch.nn.functional.linear(hot, table.T))]
+    return {"matrix": in_bytes(hot @ table), "linear": in_bytes(torch.nn.functional.linear(hot, table.T))}
 
 
 def in_bytes(tensor: Tensor) -> Tensor:

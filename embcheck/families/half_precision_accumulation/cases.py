@@ -77,7 +77,7 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
     def gradient(self) -> Floats:
         """Each row's number of tokens, rounded to the format, in every column."""
         fmt = FORMATS[self.dtype]
-        counted = fmt.decode(fmt.encode(np.array(self.counts, np.float64)))
+        counted = fmt.rounded(np.array(self.counts, np.float64))
         return np.repeat(counted[:, None], self.embedding_dim, axis=1)
 
     @property

@@ -107,11 +107,11 @@ def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArra
     if np.isinf(p):
         return np.ones(len(rows), np.bool_)
     if p == 0:
-        return np.asarray(fmt.decode(fmt.encode(norm)) == norm)
+        return np.asarray(fmt.rounded(norm) == norm)
     if p not in (1.0, 2.0):
         return np.zeros(len(rows), np.bool_)
     acc = accumulator(fmt)
-    representable = fmt.decode(fmt.encode(norm)) == norm
+    representable = fmt.rounded(norm) == norm
     with np.errstate(all="ignore"):
         largest: Floats = np.abs(rows).max(1, initial=0.0)
         moderate = (largest == 0) | ((largest < 2.0**60) & (largest > 2.0**-60))
@@ -166,7 +166,7 @@ def _table(rows: int, width: int, dtype: str, limit: float, variant: int) -> Arr
     table /= np.where(length > 0, length, 1.0)[:, None]
     limit = min(limit, 2.0 ** (fmt.emax - 6)) if np.isfinite(limit) else 1.0
     size = max(limit, 2.0**-12)
-    stored = fmt.decode(fmt.encode(np.array([limit])))[0]
+    stored = fmt.rounded(np.array([limit]))[0]
     step = max(stored * 2.0 ** (1 - fmt.precision), fmt.smallest_subnormal)
     axis = stream.below(stream.derive("axis", variant), rows, max(width, 1))
     every = np.arange(rows)

@@ -120,7 +120,7 @@ def in_dtype(case: ModuleTraversalCase, slot: Slot, shown: Shown, dtype: str, *,
         return shown
     numbers = shown.values
     if wanted in FORMATS:
-        numbers = FORMATS[wanted].decode(FORMATS[wanted].encode(numbers)).tolist()
+        numbers = FORMATS[wanted].rounded(numbers).tolist()
     strides = preserved_strides(shown.strides, case.described(slot.tensor)[1])
     parameter = kind(slot.tensor) == "parameters"
     return Shown(shown.key if parameter else slot[1:3], wanted, strides, numbers)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.clip_average_scale.programs import lying_as
 from embcheck.families.module_traversal.changes import (
     called_after,
     emptied,
@@ -38,6 +37,7 @@ from embcheck.families.module_traversal.uses import (
     pictured,
     shallow,
 )
+from embcheck.families.param_groups.programs import lying_as
 
 #: A node of a model: a name of its own, its kind, its parameters and buffers, and its children by name.
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]

@@ -209,7 +209,9 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
     def fused_strides_differ(self) -> bool:
         """Whether a fused step meets what fused_strides says, or other strides of a gradient of one element or none."""
         fused = self.path == "fused" and not self.sparse
-        return self.fused_strides or (fused and any(flat_memory.strides_differ(*m[::2], self.lie) for m in self.members))
+        return self.fused_strides or (
+            fused and any(flat_memory.strides_differ(*m[::2], self.lie) for m in self.members)
+        )
 
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""

@@ -151,6 +151,15 @@ def alike(p: Tensor, values: Tensor) -> Tensor:
     return torch.empty_like(p).copy_(values)
 
 
+def lying_as(given: Tensor) -> Tensor:
+    """Zeros that lie in memory as another tensor does."""
+    if not given.numel():
+        return torch.zeros_like(given)
+    last = sum((size - 1) * stride for size, stride in zip(given.shape, given.stride(), strict=True))
+    room = given.new_zeros(given.storage_offset() + last + 1)
+    return room.as_strided(given.shape, given.stride(), given.storage_offset())
+
+
 def in_rows(p: Tensor, values: Tensor) -> Tensor:
     """A sparse gradient that names every row that has elements, in order."""
     # Of one row, any stride counts as contiguous, and is taken for its length where it is added: see the ledger.
@@ -253,9 +262,7 @@ def alone(
     gradient: Function,
 ) -> Tensor:
     # In the same place of its memory: how a kernel sums depends on the alignment.
-    room = torch.empty(like.untyped_storage().nbytes() // like.element_size(), dtype=like.dtype)
-    room = room.as_strided(like.shape, like.stride(), like.storage_offset())
-    p = torch.nn.Parameter(room.copy_(start.detach()), start.requires_grad)
+    p = torch.nn.Parameter(lying_as(like).copy_(start.detach()), start.requires_grad)
     optimizer = build([{"params": [p], **own}])
     steps = []
     for k, values in enumerate(gradients):

@@ -105,7 +105,7 @@ class State:
 
     def rounded(self, values: Floats) -> Floats:
         """Values as the module's dtype holds them."""
-        return FORMATS[self.dtype].decode(FORMATS[self.dtype].encode(values))
+        return FORMATS[self.dtype].rounded(values)
 
 
 def groups(things: Sequence[object]) -> list[int]:

@@ -55,7 +55,7 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int, rough: str = "") 
     if rough:
         words = stream.words(stream.derive("tying", "rough", variant), weight.size).reshape(shape)
         fmt = FORMATS[rough]
-        weight = fmt.decode(fmt.encode(weight * (1 + (words >> np.uint64(11)) / 2.0**53)))
+        weight = fmt.rounded(weight * (1 + (words >> np.uint64(11)) / 2.0**53))
     # A gradient whose two paths cancel somewhere, and one that changes sign from step to step, come by themselves.
     hidden, below = (small(name, 2, steps, TOKENS, width) for name in ("hidden", "below"))
     return Data(tokens, hidden, below, above, weight, small("bias", 3, rows))

@@ -53,7 +53,7 @@ class Memory(dict[str, Rounded]):
 @lru_cache(maxsize=4096)
 def representation(value: float, fmt: Format) -> float:
     """How far rounding to the format moves a number."""
-    return float(np.abs(fmt.decode(fmt.encode([value])) - value)[0]) if np.isfinite(value) else 0.0
+    return float(np.abs(fmt.rounded([value]) - value)[0]) if np.isfinite(value) else 0.0
 
 
 def formula(name: str) -> Callable[[Formula], Formula]:
