@@ -18,7 +18,7 @@ from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Scheduler
 
 PLANS = tuple(SCHEDULERS)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
-FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential", "chained")))
+FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential", "chained", "plateau")))
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
@@ -34,7 +34,10 @@ BEGUN_LEVEL = (*BEGUN[:2], "constant")
 #: How often the loop that OneCycleLR documents steps it.
 TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if scheduler.total}
 #: Those whose factors are exact.
-DYADIC = ("step_two", "multi_step", "constant", "by_functions", "multiplied", "step_each", "constant_of_none", "cyclic")
+DYADIC = (
+    *("step_two", "multi_step", "constant", "by_functions", "multiplied", "step_each", "constant_of_none", "cyclic"),
+    *("plateau", "plateau_of_largest"),
+)
 #: What else each group of either optimizer is given, and a schedule must leave.
 _OF_ADAM: tuple[dict[str, Any], ...] = (
     {"eps": 2.0**-20}, {"weight_decay": 0.125, "eps": 2.0**-10, "amsgrad": True}, {"weight_decay": 0.25}
@@ -96,7 +99,9 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
 
     @property
     def given(self) -> list[tuple[Any, ...]]:
-        """What each step is given: the epoch that it is told, or nothing."""
+        """What each step is given: the epoch that it is told, what was measured, or nothing."""
+        if metrics := SCHEDULERS[self.plan].metrics:
+            return [(metric,) for metric in metrics[: self.steps]]
         return [(self.ahead,) if self.ahead and not step else () for step in range(self.steps)]
 
     @property

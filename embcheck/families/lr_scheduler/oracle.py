@@ -14,7 +14,7 @@ class Scheduler(NamedTuple):
     """A class of torch.optim.lr_scheduler or swa_utils, its arguments after the optimizer, and what is due.
 
     A tuple among the arguments has a value for each group.  ``function`` names what makes an argument that can be called;
-    ``total`` is how often the loop that OneCycleLR documents steps it.
+    ``total`` is how often the loop that OneCycleLR documents steps it; ``metrics`` are what each step is told.
     """
 
     kind: str
@@ -24,6 +24,7 @@ class Scheduler(NamedTuple):
     momentum: Rate = lambda base, e, g: base
     function: str = ""
     total: int = 0
+    metrics: tuple[float, ...] = ()
 
     def kept(self, group: int) -> dict[str, float]:
         """What OneCycleLR writes into a group beside its rate and its momentum, and goes on with at a last epoch."""
@@ -42,9 +43,10 @@ def made(
     momentum: Rate = lambda base, e, g: base,
     by: str = "",
     total: int = 0,
+    metrics: tuple[float, ...] = (),
     **named: Any,
 ) -> Scheduler:
-    return Scheduler(kind, arguments, named, rate, momentum, by, total)
+    return Scheduler(kind, arguments, named, rate, momentum, by, total, metrics)
 
 
 def part(kind: str, *arguments: Any, **named: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
@@ -98,6 +100,30 @@ def _cycled(up: int, down: int, *groups: tuple[float, float], shrink: float = 1.
     return at
 
 
+def _on_plateau(
+    metrics: tuple[float, ...],
+    better: Callable[[float, float], bool],
+    factor: float,
+    cooldown: int = 0,
+    least: tuple[float, ...] = (0.0,) * 3,
+    eps: float = 0.0,
+) -> Rate:
+    """ReduceLROnPlateau with a patience of one epoch: epochs without improvement count from the last one with, or from the end of
+    the cooldown."""
+
+    def at(base: float, e: int, g: int) -> float:
+        rate, best, bad, cooling = base, metrics[0], 0, 0
+        for metric in metrics[1:e]:
+            best, bad = (metric, 0) if better(metric, best) else (best, bad + 1)
+            cooling, bad = (cooling - 1, 0) if cooling else (0, bad)
+            if bad > 1:
+                reduced = max(rate * factor, least[g])
+                rate, bad, cooling = (reduced if rate - reduced > eps else rate), 0, cooldown
+        return rate
+
+    return at
+
+
 def _in_sequence(base: float, e: int, g: int) -> float:
     return base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5))
 
@@ -111,6 +137,9 @@ def _in_a_chain(base: float, e: int, g: int) -> float:
 #: The ends of the phases of eleven steps, of which a quarter rise.
 _QUARTER = (0, 2, 11)
 _SEQUENCE = (part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), part("StepLR", 1, 0.25), [2, 5])
+#: What is measured after each epoch; an improvement by just the threshold is none.
+_FALLING = (8.0, 6.0, 6.0, 5.0, 5.0, 5.0, 5.0, 3.75, 3.75, 3.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0)
+_RISING = (1.0, 1.5, 3.0, 3.5, 4.0, 4.5, 4.5, 4.5, 6.0, 6.0, 6.0, 6.0, 9.0, 9.0, 9.0, 9.0, 9.0)
 _CHAIN = (part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.75))
 
 SCHEDULERS: dict[str, Scheduler] = {
@@ -165,4 +194,11 @@ SCHEDULERS: dict[str, Scheduler] = {
     # One within another.
     "sequential_within": made("SequentialLR", _in_sequence, part("SequentialLR", *_SEQUENCE), []),
     "chained_within": made("SequentialLR", _in_a_chain, part("ChainedScheduler", *_CHAIN), []),
+    # Of what must fall by a quarter, and of what must rise by one.
+    "plateau": made("ReduceLROnPlateau", _on_plateau(_FALLING, lambda a, best: a < 0.75 * best, 0.5, 2), metrics=_FALLING,
+                     factor=0.5, patience=1, threshold=0.25, cooldown=2),
+    "plateau_of_largest": made("ReduceLROnPlateau",
+                                _on_plateau(_RISING, lambda a, best: a > 1 + best, 0.25, 1, (0.125, 0.0, 0.25), 0.2),
+                                metrics=_RISING, mode="max", factor=0.25, patience=1, threshold=1.0, threshold_mode="abs",
+                                cooldown=1, min_lr=(0.125, 0.0, 0.25), eps=0.2),
 }  # fmt: skip

@@ -33,6 +33,8 @@ def make(
     if kind == "SequentialLR":
         parts = [make(optimizer, *part) for part in arguments[:-1]]
         return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
+    if kind == "ReduceLROnPlateau":
+        more.clear()  # it begins where the optimizer is
     if function is not None:
         more["lr_lambda"] = function(len(optimizer.param_groups))
     module = torch.optim.swa_utils if kind == "SWALR" else torch.optim.lr_scheduler
