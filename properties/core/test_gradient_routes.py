@@ -34,6 +34,7 @@ def has_gradient(case: LookupCase) -> bool:
     source="Autograd mechanics; torch.Tensor.backward; torch.utils.checkpoint; torch.autograd.graph",
     must_cover={"repeated", "padding_hit", "sparse", "scale_grad_by_freq", "dtype=bfloat16", "dtype=float16", "empty", "rank>=3",
              "index_dtype=int32", "numel>3072", "sparse & repeated & route=zeroed_in_place",
+             "sparse & repeated & route=both_coalesced", "sparse & repeated & route=saved_gradient",
              "route=symbolically_traced & padding_idx=0 & padding_hit & entry=functional",
              *(f"route={name}" for name in FURTHER.keys() - WITHOUT_GRADIENT - {DROPPING})},
     when=lambda case: has_gradient(case) and case.route != DROPPING,

@@ -1,7 +1,8 @@
-"""Further routes: checkpoints, packed tensors, threads, parts of a graph, and backward passes that must raise."""
+"""Further routes: checkpoints, packed tensors, threads, parts of a graph, backward passes that must raise, sparse gradients."""
 
 from __future__ import annotations
 
+import pickle
 from concurrent import futures
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.programs import Seen, further, layer_of
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
+from embcheck.families.tie_preservation.operations import stored
 
 
 @further
@@ -236,6 +238,26 @@ def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     with torch.inference_mode():
         value = call(indices)
     return {"value": value.clone(), "refused": not value.requires_grad and raises(lambda: value.backward(upstream))}
+
+
+# -- sparse gradients, which dense ones take the same way -------------------------------------------------------------
+
+
+@further
+def both_coalesced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # What is there already, and what is added to it.
+    leaf.register_hook(lambda grad: grad.coalesce() if grad.is_sparse else grad)
+    call(indices).backward(upstream)
+    if leaf.grad is not None and leaf.grad.is_sparse:
+        leaf.grad = leaf.grad.coalesce()
+    call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad}
+
+
+@further
+def saved_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    call(indices).backward(upstream)
+    return {"weight_grad": pickle.loads(pickle.dumps(stored(leaf.grad, weights_only=True)))}
 
 
 def raises(act: Any) -> bool:
