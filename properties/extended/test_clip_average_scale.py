@@ -132,7 +132,8 @@ def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Fin
     "GradScaler scales losses, unscales gradients, skips steps with infinite gradients and adapts its scale.",
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale" and case.excess != "sum",
-    must_cover={"growth=1", "growth=3", "unscaled_first & path=fused", "sparse", "beside=ahead"}
+    must_cover={"growth=1", "growth=3 & steps=6 & left_out & first_left_out=False", "unscaled_first & path=fused"}
+    | {"sparse", "beside=ahead"}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
     | {"carried=loaded", "carried=copied", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )

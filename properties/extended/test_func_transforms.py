@@ -28,7 +28,7 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
     "Repeated transform calls, and equivalent ones with other argnums, has_aux or in_dims, return the same result.",
     source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
     when=lambda case: not case.refused,
-    must_cover={"transform=jacrev_by_arguments", "transform=hessian_by_arguments", "earlier>=2"},
+    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian")} | {"earlier>=2"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ, or two calls") if "agrees" in out else UNASKED

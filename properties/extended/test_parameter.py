@@ -71,7 +71,7 @@ def parameter_leaves_its_tensor_unchanged(case: ParameterCase, out: Outcome) -> 
 
 @law(
     "A module registers an assigned Parameter as it is, in place of what had its name.",
-    source="nn.Module.__setattr__, register_parameter",
+    source="nn.Module.__setattr__, register_parameter; nn.ParameterList, nn.ParameterDict",
     must_cover={"before=frozen", "before=absent", "before=buffer", "before=module", "registered"},
 )
 def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Finding:
@@ -80,6 +80,7 @@ def assigned_parameter_is_registered(case: ParameterCase, out: Outcome) -> Findi
         same(out.names, case.names),
         is_true(out.state, "state_dict holds another tensor"),
         is_true(out.replaced_kept, "the Parameter before changed"),
+        same(out.contained, [True, True]),
     )
 
 

@@ -241,6 +241,7 @@ def parametrization_keeps_original_parameter(case: ParametrizationCase, out: Out
         is_true(out.kept, "the original is another Parameter, or the other side has another one"),
         same(out.trains, not case.frozen),
         is_true(out.removed, "removal left another Parameter") if case.kind == "mapped" else UNASKED,
+        is_true(out.copied_tied, "a deep copy of both sides is not tied") if case.kind == "mapped" else UNASKED,
         same(out.trains_after, not case.frozen) if case.kind == "mapped" else UNASKED,
     )
 

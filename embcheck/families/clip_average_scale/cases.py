@@ -104,6 +104,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "averages_again": self.what == "average" and self.steps > 1,
             "crossed": self.what == "vector" and self.layout != "contiguous" and "a" in self.order,
             "with_momentum": self.momentum > 0,
+            "left_out": bool(self.bad),
             "first_left_out": 0 in self.bad,
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,

@@ -159,6 +159,8 @@ def fixed_cases() -> Iterator[ConversionCase]:
     # Every rank of a dense input collects.
     for shape in ((), (2,), (2, 1, 2)):
         yield ConversionCase(3, 2, "to_linear", shape=shape, input="dense", input_grad=True)
+    # One whose first two axes were exchanged.
+    yield ConversionCase(3, 2, "to_linear", shape=(2, 3), bias="whole", input="dense", input_layout="swapped")
 
     # What is shared is shared whatever its size.
     for seed, (direction, spelling, cut) in enumerate(

@@ -62,12 +62,12 @@ def gradients(at: At, way: Tensor) -> list[Tensor]:
 
 
 def spellings(at: At, *, aux: bool = True, negative: bool = True) -> list[tuple[int, Any, bool]]:
-    """Some of the ways to give arguments, from a turn on, the last by both: without aux where there is none, nor argnums from the
-    end."""
+    """Some of the ways to give arguments, from a turn on, the last by both in the other order: without aux where there is none,
+    nor argnums from the end."""
     fit = [(n, k, a) for n, k, a in SPELLED if (aux or not a) and (negative or isinstance(k, tuple) or k >= 0)]
     if not at.upstream.numel():  # by nothing jacfwd has no tangents: see the ledger
         fit = [(n, k, a) for n, k, a in fit if n == 1 or k in (1, (1,))]
-    last = [(n, k, a) for n, k, a in fit if n == 2 and isinstance(k, tuple) and len(k) == 2] or fit
+    last = [(n, k, a) for n, k, a in fit if n == 2 and k == (1, 0)] or fit
     return [*(fit[(at.turn + 5 * k) % len(fit)] for k in range(_CALLED - 1)), last[at.turn % len(last)]]
 
 

@@ -59,12 +59,17 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     @property
     def refused(self) -> bool:
         misshapen = self.edit in MISSHAPEN and self.edited not in self.missing
-        return misshapen or (self.strict and not self.removes_keys and bool(self.missing or self.extra))
+        return misshapen or (self.strict and not self.removes_keys and bool(self.missing or self.unexpected))
 
     @property
     def removes_keys(self) -> bool:
         """Whether a hook removes the keys that are missing and unexpected from their lists."""
         return self.prior == "keys_removed"
+
+    @property
+    def unexpected(self) -> tuple[str, ...]:
+        """The keys beside the module's, unless a hook drops their entries."""
+        return () if self.prior == "entries_dropped" else self.extra
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -153,13 +153,19 @@ def remove_keys(module: Module, keys: Any) -> None:
     keys.unexpected_keys.clear()
 
 
-#: In which state the module is; a hook that removes keys runs when all are known.
+def drop_unexpected(module: Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    for key in state.keys() - module.state_dict().keys():
+        del state[key]
+
+
+#: In which state the module is; a hook that removes keys runs when all are known, one that drops entries before any is loaded.
 PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
         "nothing": lambda model: None,
         "graded": graded,
         "frozen": lambda model: model.words.requires_grad_(False),
         "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
+        "entries_dropped": lambda model: model.register_load_state_dict_pre_hook(drop_unexpected),
     }
 )
 EDITS: dict[str, Edit] = named(

@@ -279,7 +279,9 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
             elif content.startswith(("table", "p")):
                 setattr(module, key, part(content))
             else:
-                module.register_buffer(key, part(content), persistent=not content.endswith("scratch"))
+                scratch = content.endswith("scratch")
+                module.register_buffer(key, None, persistent=scratch)  # which it does not stay
+                module.register_buffer(key, part(content), persistent=not scratch)
         for key, child in parts:
             module.add_module(key, child)
         made[name] = module

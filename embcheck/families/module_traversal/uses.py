@@ -87,13 +87,14 @@ def shallow(model: Module) -> list[bool]:
 
 
 def copied(model: Module) -> list[Any]:
-    """A deep copy and two that are unpickled, whether a gradient came along, and whether it has memory of the model's; and whether
-    both give the same again of other numbers, twice."""
+    """A deep copy and two that are unpickled, whether a gradient came along, whether it has memory of the model's, and whether its
+    state has other keys; and whether both give the same again of other numbers, twice."""
     import pickle
 
     def told(other: Module) -> list[Any]:
         places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
-        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1])]
+        keys = list(other.state_dict()) != list(model.state_dict())
+        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1]), keys]
 
     data = pickle.dumps(model)
     twin = copy.deepcopy(model)

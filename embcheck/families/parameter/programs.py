@@ -38,6 +38,7 @@ def observations(
         "source_kept": marks == marks_of(source),
         "values": leaf.detach().clone(),
     }
+    seen["contained"] = contained(leaf, source.detach())
     module: Module = nn.Module()
     placed(module, "first", 1.0)
     for add in contents:
@@ -58,6 +59,16 @@ def observations(
             leaf.backward(upstream) if leaf.dim() == 0 else (leaf * upstream).sum().backward()
     seen |= {"graded": leaf.grad is not None, "own_grad": leaf.grad, "source_graded": source.grad is not marks[-1]}
     return seen | written(source, leaf)
+
+
+def contained(leaf: Tensor, bare: Tensor) -> list[bool]:
+    """Whether a ParameterList and a ParameterDict hold a Parameter itself, and a Parameter of a tensor."""
+    holders: list[Any] = [nn.ParameterList([leaf, bare]), nn.ParameterDict({"0": leaf, "1": bare})]
+    pairs = [list(holder.parameters()) for holder in holders]
+    return [
+        one is leaf and type(other) is nn.Parameter and other.requires_grad and other.data_ptr() == bare.data_ptr()
+        for one, other in pairs
+    ]
 
 
 def marks_of(source: Tensor) -> tuple[Any, ...]:

@@ -273,4 +273,5 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "mean_beyond": self.mean_beyond,
             "refused": self.mistake is not None,
             "numel": self.numel,
+            "largest_logit": float(self.logits[self.kept].max(initial=0.0)),
         }
