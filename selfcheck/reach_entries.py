@@ -52,7 +52,7 @@ _OTHERS = 2
 PARTS = (
     Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
     Part({"core": 30000}, _FILLING, ("initializers",), 2000, 150.0),
-    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 11000.0, built=True),
+    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 7000.0, built=True),
     Part(
         {"extended": 3000},
         frozenset(EXTENDED) - _FORMULAS,
@@ -63,7 +63,7 @@ PARTS = (
         1500,
         2000.0,
     ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 6500.0, "full", built=True),
+    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 13500.0, "full", built=True),
 )
 
 
@@ -131,7 +131,7 @@ DRAWN = (
 _STEPPING, _CORE = ("param_groups", "tied_training"), frozenset(ENTRIES)
 #: Steps that *gate* runs beside those.
 STEPPED = (
-    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 13500.0, times=1500, built=800),
+    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 10500.0, times=1500, built=800),
 )
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = tuple(
