@@ -143,7 +143,7 @@ ORDER = ["first", "second", "last"]
 
 
 def several(register: Any, order: list[str]) -> list[Any]:
-    """Registers four hooks of a gradient: two double it, one is removed again, the last returns nothing; their handles."""
+    """Registers four hooks of a gradient: two double it, one is removed before the last, which returns nothing; their handles."""
 
     def doubling(name: str) -> Any:
         def hook(grad: Tensor) -> Tensor:
@@ -152,19 +152,19 @@ def several(register: Any, order: list[str]) -> list[Any]:
 
         return hook
 
-    handles = [register(doubling("first")), register(doubling("second")), register(lambda grad: grad * float("nan"))]
-    handles += [register(lambda grad: order.append("last"))]
-    handles.pop(2).remove()
-    return handles
+    handles = [register(doubling("first")), register(lambda grad: grad * float("nan")), register(doubling("second"))]
+    handles.pop(1).remove()
+    return [*handles, register(lambda grad: order.append("last"))]
 
 
 @further
 def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[Any] = []
-    handle = torch.autograd.graph.register_multi_grad_hook([leaf], lambda grads: seen.append(grads[0]))
+    idle = torch.zeros((), requires_grad=True)  # which takes no part
+    handle = torch.autograd.graph.register_multi_grad_hook([leaf, idle], seen.append)
     call(indices).backward(upstream)
     handle.remove()
-    return {"weight_grad": seen[0], "hook_calls": len(seen)}
+    return {"weight_grad": seen[0][0], "hook_calls": len(seen), "kept": seen[0][1] is None}
 
 
 @further

@@ -117,13 +117,16 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
     out = call(indices) + other
     (once,) = torch.autograd.grad(out, other, upstream, retain_graph=True)
+    # A tied weight under both of its names.
+    pair = [each.to_dense() for each in torch.autograd.grad(out, [leaf, leaf], upstream, retain_graph=True)]
+    twice = torch.equal(*(each.nan_to_num() for each in pair))
     other.grad = torch.ones_like(other)
     out.backward(upstream, inputs=[leaf, other], retain_graph=True)
     due = 1 + once
     added = torch.equal(other.grad.nan_to_num(), due.nan_to_num())
     out.backward(upstream, inputs=[other, leaf], retain_graph=True)
     added = added and torch.equal(other.grad.nan_to_num(), (due + once).nan_to_num())
-    return {"weight_grad": leaf.grad, "kept": added}
+    return {"weight_grad": leaf.grad, "kept": added and twice}
 
 
 @further
