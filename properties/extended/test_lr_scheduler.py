@@ -17,9 +17,14 @@ CYCLING_MOMENTUM = ("one_cycle", "one_cycle_three", "one_cycle_of_groups", "cycl
 
 
 def lacking(case: LRSchedulerCase, out: Outcome) -> str | None:
-    """A ChainedScheduler within a SequentialLR came with torch 2.6: pytorch#132745 asked for it."""
-    absent = isinstance(out.error, AttributeError) and "'ChainedScheduler' object has no attribute" in str(out.error)
-    return Absent("this release's SequentialLR takes no ChainedScheduler") if absent else None
+    """A ChainedScheduler within a SequentialLR came with torch 2.6: pytorch#132745 asked for it; the rates of a ReduceLROnPlateau
+    that has taken no step, with torch 2.4."""
+    if isinstance(out.error, AttributeError):
+        if "'ChainedScheduler' object has no attribute" in str(out.error):
+            return Absent("this release's SequentialLR takes no ChainedScheduler")
+        if "'ReduceLROnPlateau' object has no attribute" in str(out.error):
+            return Absent("this release's ReduceLROnPlateau tells no rates before its first step")
+    return None
 
 
 lr_scheduler = Family("lr_scheduler", SPACE, plan, cost=6.0, not_applicable=lacking)

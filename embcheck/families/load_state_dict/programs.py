@@ -158,6 +158,14 @@ def drop_unexpected(module: Module, state: dict[str, Any], prefix: str, *rest: A
         del state[key]
 
 
+def with_entries_dropped(model: Module) -> None:
+    register = getattr(model, "register_load_state_dict_pre_hook", None)  # public since torch 2.5
+    if register is not None:
+        register(drop_unexpected)
+    else:
+        model._register_load_state_dict_pre_hook(drop_unexpected, with_module=True)
+
+
 #: In which state the module is; a hook that removes keys runs when all are known, one that drops entries before any is loaded.
 PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
@@ -165,7 +173,7 @@ PRIORS: dict[str, Callable[[Module], Any]] = named(
         "graded": graded,
         "frozen": lambda model: model.words.requires_grad_(False),
         "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
-        "entries_dropped": lambda model: model.register_load_state_dict_pre_hook(drop_unexpected),
+        "entries_dropped": with_entries_dropped,
     }
 )
 EDITS: dict[str, Edit] = named(

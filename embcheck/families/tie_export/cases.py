@@ -27,7 +27,7 @@ NAMES = {
 }
 #: Routes whose model holds the same Parameters as the one that it was made of; others have their own.
 SAME = ("loaded", "assigned", "assigned_variables", "parametrized_and_back", "symbolic", "symbolic_transformed", "scripted",
-        "traced", "exported", "exported_decomposed", "exported_strictly", "compiled")  # fmt: skip
+        "traced", "exported", "exported_decomposed", "exported_strictly", "compiled", "compiled_and_retied")  # fmt: skip
 #: What a parametrization makes of the weight, where that is exact.
 FACTORS = {"doubled": 2.0, "halved": 1.0}
 #: Those whose original tensor is the weight as it is, for they have no right_inverse, or one that changes nothing.
@@ -94,7 +94,7 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
     @property
     def prefix(self) -> str:
         """What stands before each name: a compiled model wraps another."""
-        return "_orig_mod." if self.route == "compiled" else ""
+        return "_orig_mod." if self.route.startswith("compiled") else ""
 
     @property
     def names(self) -> list[str]:

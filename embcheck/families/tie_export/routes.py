@@ -109,6 +109,18 @@ def compiled(model: Module, tokens: Tensor) -> Module:
     return torch.compile(model, backend="eager")
 
 
+def compiled_and_retied(model: Module, tokens: Tensor) -> Module:
+    """One that was untied after its first call, and tied again."""
+    other, own = compiled(model, tokens), model.head.weight
+    with torch.no_grad():
+        other(tokens)
+        model.head.weight = torch.nn.Parameter(-own)
+        if not torch.equal(other(tokens), model(tokens)):
+            raise AssertionError("untied, it computes what it did as it was tied")
+    model.head.weight = own
+    return other
+
+
 SLOW: dict[str, Passage] = named(
     {
         "exported": lambda model, tokens: program(model, tokens).module(),
@@ -120,5 +132,6 @@ SLOW: dict[str, Passage] = named(
         "unflattened": lambda model, tokens: torch.export.unflatten(program(model, tokens)),
         "unflattened_copied": lambda model, tokens: copy.deepcopy(torch.export.unflatten(program(model, tokens))),
         "compiled": compiled,
+        "compiled_and_retied": compiled_and_retied,
     }
 )

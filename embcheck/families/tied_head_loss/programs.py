@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch._decomp
 import torch.distributed
+import torch.fx.experimental.proxy_tensor
 
 from embcheck.core.registry import named
 
@@ -131,6 +133,18 @@ def in_pieces(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any
     return found.full_tensor()
 
 
+def decomposed(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, **flags: Any) -> Any:
+    """By the operators into which torch decomposes what the loss calls."""
+
+    def loss(logits: Tensor, wanted: Tensor, *weights: Tensor) -> Tensor:
+        return torch.nn.functional.cross_entropy(logits, wanted, *weights, **flags)
+
+    received, weights = receive(logits), () if weight is None else (weight,)
+    aten, trace = torch.ops.aten, torch.fx.experimental.proxy_tensor.make_fx
+    table = torch._decomp.get_decompositions([aten.nll_loss_forward, aten.nll_loss2d_forward, aten._log_softmax])
+    return trace(loss, decomposition_table=table)(received.detach(), wanted, *weights)(received, wanted, *weights)
+
+
 #: What a loss is given of logits: the same numbers.
 RECEIVED: dict[str, Callable[[Tensor], Tensor]] = named(
     {
@@ -153,6 +167,7 @@ LOSSES: dict[str, Loss] = named(
         "linear": linear,
         "chunked": lambda *given, **flags: linear(*given, options=chunks(given[-1]), **flags),
         "in_pieces": lambda *given, **flags: of_logits(in_pieces, *given, **flags),
+        "decomposed": lambda *given, **flags: of_logits(decomposed, *given, **flags),
     },
     "loss_by_",
 )
