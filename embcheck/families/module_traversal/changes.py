@@ -100,8 +100,8 @@ def modes(model: Module, evaluating: bool) -> list[list[bool]]:
 
 
 def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
-    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers, and no buffer
-    learns.
+    """What requires_grad_ and zero_grad make of every Parameter, and at last whether each call kept the numbers, and none made
+    buffers learn.
 
     Calls of requires_grad_ begin at a turn; before every other one requires_grad of the first Parameter is the other.
     """
@@ -112,14 +112,13 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
     grads = [p.grad for p in parameters]
     found = [[(g is not None and not g.to_dense().any()) == has for g, has in zip(grads, had, strict=True)]]
     given_gradients(model, sparse)
-    no_buffer_learns = True
     for k in range(4):
         flag = told[(k + turn) % 4]
         for p in parameters[: k % 2]:
             p.requires_grad_(not p.requires_grad)
-        still.append(keeps(model, lambda: model.requires_grad_(*flag), "requires_grad"))  # noqa: B023
+        kept = keeps(model, lambda: model.requires_grad_(*flag), "requires_grad")  # noqa: B023
+        still.append(kept and not any(buffer.requires_grad for buffer in model.buffers()))
         found.append([p.requires_grad is (flag != (False,)) for p in parameters])
-        no_buffer_learns = no_buffer_learns and not any(b.requires_grad for b in model.buffers())
     found.append([p.grad is not None and bool((p.grad.to_dense() == 1).all()) for p in parameters])
     for again in range(2):
         for p in parameters:
@@ -133,7 +132,6 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         found.append([p.grad is None for p in parameters])
         given_gradients(model, sparse)
     still.append(keeps(model, lambda: model.requires_grad_(False), "requires_grad"))
-    still[-1] = still[-1] and no_buffer_learns
     return [*found, still]
 
 

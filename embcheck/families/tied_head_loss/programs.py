@@ -136,12 +136,12 @@ def in_pieces(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any
 def decomposed(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, **flags: Any) -> Any:
     """By the operators into which torch decomposes what the loss calls."""
 
-    def loss(logits: Tensor, wanted: Tensor, *weights: Tensor) -> Tensor:
+    def loss(logits: Tensor, wanted: Tensor, *weights: Any) -> Tensor:
         return torch.nn.functional.cross_entropy(logits, wanted, *weights, **flags)
 
     received, weights = receive(logits), () if weight is None else (weight,)
     aten, trace = torch.ops.aten, torch.fx.experimental.proxy_tensor.make_fx
-    table = torch._decomp.get_decompositions([aten.nll_loss_forward, aten.nll_loss2d_forward, aten._log_softmax])
+    table: Any = torch._decomp.get_decompositions([aten.nll_loss_forward, aten.nll_loss2d_forward, aten._log_softmax])
     return trace(loss, decomposition_table=table)(received.detach(), wanted, *weights)(received, wanted, *weights)
 
 
