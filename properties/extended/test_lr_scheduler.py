@@ -17,8 +17,8 @@ CYCLING_MOMENTUM = ("one_cycle", "one_cycle_three", "one_cycle_of_groups", "cycl
 
 
 def lacking(case: LRSchedulerCase, out: Outcome) -> str | None:
-    """A ChainedScheduler within a SequentialLR came with torch 2.6: pytorch#132745 asked for it; the rates of a ReduceLROnPlateau
-    that has taken no step, with torch 2.4."""
+    """A ChainedScheduler within a SequentialLR came with torch 2.6: pytorch#132745 asked for it; torch 2.2 has no get_last_lr of a
+    ReduceLROnPlateau that has taken no step."""
     if isinstance(out.error, AttributeError):
         if "'ChainedScheduler' object has no attribute" in str(out.error):
             return Absent("this release's SequentialLR takes no ChainedScheduler")

@@ -104,12 +104,12 @@ def _on_plateau(
     metrics: tuple[float, ...],
     better: Callable[[float, float], bool],
     factor: float,
-    cooldown: int = 0,
+    cooldown: int,
     least: tuple[float, ...] = (0.0,) * 3,
     eps: float = 0.0,
 ) -> Rate:
-    """ReduceLROnPlateau with a patience of one epoch: epochs without improvement count from the last one with, or from the end of
-    the cooldown."""
+    """ReduceLROnPlateau with patience=1: the rate is reduced after two epochs without improvement, which are counted anew after an
+    improvement and after a reduction, and not during the cooldown."""
 
     def at(base: float, e: int, g: int) -> float:
         rate, best, bad, cooling = base, metrics[0], 0, 0
@@ -194,7 +194,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     # One within another.
     "sequential_within": made("SequentialLR", _in_sequence, part("SequentialLR", *_SEQUENCE), []),
     "chained_within": made("SequentialLR", _in_a_chain, part("ChainedScheduler", *_CHAIN), []),
-    # Of what must fall by a quarter, and of what must rise by one.
+    # One of a metric that must fall by a quarter, one of a metric that must rise by one.
     "plateau": made("ReduceLROnPlateau", _on_plateau(_FALLING, lambda a, best: a < 0.75 * best, 0.5, 2), metrics=_FALLING,
                      factor=0.5, patience=1, threshold=0.25, cooldown=2),
     "plateau_of_largest": made("ReduceLROnPlateau",

@@ -205,9 +205,9 @@ def mapped(
         "set": learned(layer, upstream),
         "grad": original.grad,
     }
-    ties = copy.deepcopy((layer, other))
-    seen["copied_tied"] = ties[0].parametrizations.weight.original is ties[1].weight
-    twin = copy.deepcopy(layer) if copied else sides(weight.clone(), side, frozen)[0]
+    twin, tied = copy.deepcopy((layer, other))
+    seen["copied_tied"] = twin.parametrizations.weight.original is tied.weight
+    twin = twin if copied else sides(weight.clone(), side, frozen)[0]
     written(twin.parametrizations.weight.original if copied else registered(twin, links, inverse), values)
     with parametrize.cached():
         used(layer)
