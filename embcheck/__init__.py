@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
@@ -11,11 +10,7 @@ if TYPE_CHECKING:
     from embcheck.core.declaration import declare
     from embcheck.runner.check import LawViolated, check, parametrize
 
-try:
-    __version__ = version("embcheck")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0+unknown"
-
+    __version__: str
 
 #: What is offered, and where it is.  Importing torch takes seconds: only who calls one of these pays for it.
 _OFFERED = {
@@ -28,6 +23,13 @@ _OFFERED = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version  # which a run has no need of
+
+        try:
+            return version("embcheck")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            return "0+unknown"
     if name in _OFFERED:
         return resolve_name(_OFFERED[name])
     raise AttributeError(f"module 'embcheck' has no attribute {name!r}")

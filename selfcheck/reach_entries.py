@@ -143,11 +143,11 @@ EARLY = tuple(
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
                 *("conversion", "lookup", "embedding_bag", "max_norm"),
             ),
-            2400.0,
+            1700.0,
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 2300.0, _TIMES),
+        (_CORE & _FORMULAS, _STEPPING, 1150.0, _TIMES),
         (WEIGHTS, TIMED, 1200.0, 4000),
     )
 )

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from embcheck import __version__
+import embcheck
 from embcheck.cli.usage import INTERNAL, USAGE, refuse
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.options import TABLE, options_of
@@ -72,7 +72,7 @@ def top(
 ) -> None:
     """embcheck: the laws of embeddings, tested exhaustively for small shapes and with generated cases beyond."""
     if version:
-        typer.echo(f"embcheck {__version__}")
+        typer.echo(f"embcheck {embcheck.__version__}")
         raise typer.Exit(0)
     if context.invoked_subcommand == "run":
         try:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from embcheck.core.typed import visible
-from embcheck.record.record import Record, RecordError, read
 
 if TYPE_CHECKING:
     from embcheck.core.law import Family, Law
+    from embcheck.record.record import Record
 
 #: Where a command looks for a failure.
 Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
@@ -28,6 +28,8 @@ def refuse(message: str) -> NoReturn:
 
 def record_at(path: Path) -> Record:
     """The record in a file, or in a folder that ``--report`` wrote; anything else is refused."""
+    from embcheck.record.record import RecordError, read
+
     try:
         return read(path)
     except RecordError as error:

@@ -20,6 +20,7 @@ from embcheck.families.initializers.oracle import (
     allowed_mean,
     allowed_square,
     drawn_from,
+    elements_drawn_from,
     orthogonal,
 )
 
@@ -57,6 +58,18 @@ def initializer_without_randomness_fills_exact_values(case: InitializerCase, out
 def initializer_values_follow_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
     assert case.distribution is not None
     return drawn_from(case.distribution, out.values, case.format)
+
+
+@law(
+    "Each element of a tensor that is filled again and again follows the documented distribution.",
+    source="torch.nn.init; Dvoretzky-Kiefer-Wolfowitz, error below 1e-9 in a run",
+    when=lambda case: case.repeats > 0,
+    must_cover={f"fill={name} & elements=153" for name in ("normal", "uniform", "embedding")}
+    | {"fill=linear_weight", "fill=truncated", "elements<16", "elements=64", "dtype=float64", "dtype=bfloat16"},
+)
+def each_element_follows_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
+    assert case.distribution is not None
+    return elements_drawn_from(case.distribution, out.repeated, case.format)
 
 
 @law(

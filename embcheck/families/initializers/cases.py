@@ -39,6 +39,8 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 #: Enough numbers for statistics; the receptive field is 1, 9 and 4.
 MANY: tuple[tuple[int, ...], ...] = ((64, 128), (128, 8, 9), (32, 64, 2, 2), (500, 33))
+#: A tensor of more elements is not filled again and again.
+_REPEATED = 1200
 #: Of each function any three of these meet; "size" is how many numbers there are.
 COVERED: dict[str, tuple[Any, ...]] = {
     "rank": (1, 2, 3), "rows": ROWS, "columns": COLUMNS, "size": ("some", "many", "none"), "dtype": tuple(FORMATS),
@@ -54,6 +56,8 @@ class _FillingAxes(NamedTuple):
     own_generator: Annotated[bool, (False, True)] = False
     trains: Annotated[bool, (True, False)] = True
     seed: int = 0
+    #: how often it is filled once more, to see how each element is distributed
+    repeats: Annotated[int, (0, 256)] = 0
 
 
 class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
@@ -126,7 +130,7 @@ def plan(case: InitializerCase) -> Plan:
     options = {
         "fill": programs.OTHERS.get(function, programs.fill_by),
         "call": (function, arguments, named),
-        **{name: getattr(case, name) for name in ("sampler", "own_generator", "trains", "seed")},
+        **{name: getattr(case, name) for name in ("sampler", "own_generator", "trains", "seed", "repeats")},
     }
     return Plan(programs.filled, {"weight": case.weight_input()}, options)
 
@@ -143,6 +147,7 @@ _RULES: tuple[Rule, ...] = (
     # There is no QR decomposition of half precision.
     (lambda c: c.fill in ORTHOGONAL and c.dtype in ("float16", "bfloat16"), {"dtype": "float32"}),
     (lambda c: c.fill in WITHOUT_GENERATOR, {"own_generator": False}),
+    (lambda c: c.distribution is None or c.size > _REPEATED, {"repeats": 0}),
 )
 
 
@@ -194,6 +199,10 @@ def fixed_cases() -> Iterator[InitializerCase]:
     yield InitializerCase("linear_weight", (512, 257), seed=1)
     for fill in SPARSITY:
         yield InitializerCase(fill, (40, 200), seed=2)
+    # Kernels fill blocks of 16 elements, and what is left in another way.
+    shapes = ((17, 9), (3, 2), (8, 8), (17, 70))
+    for seed, (fill, shape) in enumerate(itertools.product(DISTRIBUTIONS, shapes)):
+        yield InitializerCase(fill, shape, tuple(FORMATS)[(seed + seed // 4) % 4], seed=seed, repeats=256)
     lengths = (1, 2, 3, 9)
     for seed, (shape, dtype, fill) in enumerate(
         itertools.product(itertools.product(lengths, lengths), FORMATS, ("linear_weight", "linear_without_bias"))

@@ -55,26 +55,29 @@ def _normal_table() -> tuple[Floats, Floats]:
     return grid, np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in grid])
 
 
-def distance(values: Floats, spread: Spread) -> float:
-    """sup |F_n − F|: how far the empirical distribution is from the claimed one."""
-    ordered = np.sort(values.reshape(-1))
-    n = len(ordered)
-    claimed = spread.cumulative(ordered)
-    above, below = np.arange(1, n + 1) / n - claimed, claimed - np.arange(n) / n
-    return float(max(above.max(), below.max()))
+def distances(values: Floats, spread: Spread | Truncated) -> Floats:
+    """sup |F_n − F| of each column: how far the empirical distribution of its n values is from the claimed one."""
+    claimed, n = spread.cumulative(np.sort(values, 0)), len(values)
+    above, below = np.arange(1, n + 1)[:, None] / n - claimed, claimed - np.arange(n)[:, None] / n
+    return np.maximum(above, below).max(0)  # type: ignore[no-any-return]
 
 
-def distance_in_torch(path: str, n: int, spread: Any) -> str:
-    """The same distance of ``n`` values, as an expression of torch."""
+def distance(values: Floats, spread: Spread | Truncated) -> float:
+    """The same of all values together."""
+    return float(distances(values.reshape(-1, 1), spread)[0])
+
+
+def distance_in_torch(path: str, n: int, spread: Spread | Truncated) -> str:
+    """The same distance of the ``n`` values of a tensor, as an expression of torch."""
     cumulative = spread.cumulative_in_torch(f"{path}.double().flatten().sort().values")
     middles = f"(torch.arange({n}, dtype=torch.float64) + 0.5) / {n}"
     return f"({cumulative} - {middles}).abs().max().item() + {0.5 / n!r}"
 
 
-def allowed_distance(n: int, fmt: Format) -> float:
-    """√(ln(2/δ)/2n): the Dvoretzky–Kiefer–Wolfowitz bound with Massart's constant; and one rounding of each draw,
-    which moves a probability by up to u·max|x·f(x)| ≤ u/2, and of a uniform one by u."""
-    return math.sqrt(math.log(2 / DELTA) / (2 * n)) + 2 * fmt.unit_roundoff + 1e-8
+def allowed_distance(n: int, fmt: Format, many: int = 1) -> float:
+    """√(ln(2m/δ)/2n), in each of ``many`` samples: the Dvoretzky–Kiefer–Wolfowitz bound with Massart's constant; and one rounding
+    of each draw, which moves a probability by up to u·max|x·f(x)| ≤ u/2, and of a uniform one by u."""
+    return math.sqrt(math.log(2 * many / DELTA) / (2 * n)) + 2 * fmt.unit_roundoff + 1e-8
 
 
 def extremes(n: int) -> tuple[float, float]:
@@ -265,7 +268,7 @@ def drawn_from(
         words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
         beyond = found.derived(f"max({low - slack!r} - {{}}.min().item(), {{}}.max().item() - {high + slack!r}, 0.0)")
         return Difference("range", beyond.path, beyond.raw, 0.0, words)
-    far, most = distance(values, spread), allowed_distance(values.size, fmt)  # type: ignore[arg-type]
+    far, most = distance(values, spread), allowed_distance(values.size, fmt)
     if far <= most:
         many = _MANY_TRUNCATED if isinstance(spread, Truncated) else math.inf if spread.uniform else _MANY
         if values.size >= many:
@@ -277,3 +280,18 @@ def drawn_from(
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
     path = distance_in_torch(f"{found.path}{part}", values.size, spread)
     return Difference("distribution", path, far, 0.0, words, most)
+
+
+def elements_drawn_from(spread: Spread | Truncated, found: Field, fmt: Format) -> Finding:
+    """Whether the values that each element was filled with one after another, of shape (n, elements), are near a distribution's
+    cumulative function, whichever element it is."""
+    values = np.asarray(found.values, np.float64)
+    n, elements = values.shape
+    far, most = distances(values, spread), allowed_distance(n, fmt, elements)
+    worst = int(far.argmax())
+    if far[worst] <= most:
+        return Holds(float(far[worst] / most))
+    filled = values[:, worst]
+    words = f"element {worst} of {elements}, filled {n} times, has mean {filled.mean():g} and deviation {filled.std():g}"
+    path = distance_in_torch(f"{found.path}[:, {worst}]", n, spread)
+    return Difference("element", path, float(far[worst]), 0.0, words, most)

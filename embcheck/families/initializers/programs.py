@@ -25,6 +25,7 @@ def filled(
     own_generator: bool,
     trains: bool,
     seed: int,
+    repeats: int,
     weight: Tensor,
 ) -> dict[str, Any]:
     import warnings
@@ -64,12 +65,14 @@ def filled(
         if isinstance(returned, torch.nn.Module):
             seeded(seed)
             drawn = documented(returned, call[0]).reshape(target.shape)
+        repeated = [(fill(target, generator, *call), target.detach().flatten())[1].clone() for _ in range(repeats)]
     return {
         "values": values,
         "following": following,
         "again": again,
         "following_again": following_again,
         "drawn": drawn,
+        "repeated": torch.stack(repeated) if repeated else None,
         "returned": returned is target or isinstance(returned, torch.nn.Module),
         "placed": kept,
         "counted": target._version > version or not weight.numel(),
