@@ -24,6 +24,10 @@ from embcheck.core.pattern import occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]
 
+#: What a case of a lookup is like that shows much: rows that come differently often, in several axes, and the padding row's.
+TYPICAL = tuple(
+    f"{padding}unequal_counts & rank>=2 & num_embeddings>=3 & embedding_dim>=2" for padding in ("padding_hit & ", "")
+)
 #: Tables of at most this many elements, and at most so many tokens, are expanded once and kept.
 _CACHED, _FEW = 8192, 64
 #: So many of a kind: an enumeration comes back to few, and random cases to hardly any.

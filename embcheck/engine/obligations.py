@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from embcheck.core.axes import parse
 from embcheck.core.facts import conditions, holds
 from embcheck.core.files import write_whole
-from embcheck.core.law import Family, accepts
+from embcheck.core.law import Family, Law, accepts
 from embcheck.core.ledger import Entry
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import APPLIES
@@ -65,7 +65,7 @@ def digest_of(family: Family) -> str:
         (each.law, each.where, each.mode, each.kind, each.excluded, each.of_other_releases)
         for each in _concerning(family)
     ]
-    told = repr((family.modes, dict(family.space.axes), laws, regions))
+    told = repr((family.modes, family.typical, dict(family.space.axes), laws, regions))
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -79,8 +79,8 @@ def keep(families: dict[str, Family], path: Path = KEPT) -> None:
 
 
 def choose(family: Family) -> dict[int, Any]:
-    """For each law and each condition that it obliges the first case that meets it and lies in no region in which a
-    shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
+    """For each law and each condition that it obliges the first `typical` case that meets it, or else the first, that lies in
+    no region in which a shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
 
     What only cases in such regions meet is met by the first that is executed and accepted, or known not to be as the law
     says: it is judged, and an entry's region ends with a release; or by one that raises in other releases alone.
@@ -92,30 +92,42 @@ def choose(family: Family) -> dict[int, Any]:
     unjudged = [entry for entry in barring if not entry.of_other_releases]
     found: dict[int, Any] = {}
     known: dict[tuple[str, str], tuple[int, Any]] = {}
-    for position, case in enumerate(enumerated(family)):
-        refused = family.refused(case)
-        facts: dict[str, Any] = {}
-        for law in family.laws:
-            if law.name not in missing or law.refusal != refused or not law.when(case):
-                continue
-            newly = {each for each in missing[law.name] if _may_hold(each, case)}
-            if newly:
+    for typical in (*family.typical, ""):
+        for position, case in enumerate(enumerated(family)):
+            if not missing:
+                break
+            facts: dict[str, Any] = {}
+            for law, newly in _newly(family, case, missing, typical):
                 facts = facts or case.facts()
-                newly = {each for each in newly if each == APPLIES or holds(each, facts)}
-            if not newly:
-                continue
-            if not any(entry.covers(facts) for entry in regions[law.name]):
-                found[position] = case
-                missing[law.name] -= newly
-                if not missing[law.name]:
-                    del missing[law.name]
-            elif not any(entry.covers(facts) for entry in unjudged):
-                for each in newly:
-                    known.setdefault((law.name, each), (position, case))
-        if not missing:
-            break
+                newly = {each for each in newly if _holds(each, facts)} if _holds(typical, facts) else set()
+                if not newly:
+                    continue
+                if not any(entry.covers(facts) for entry in regions[law.name]):
+                    found[position] = case
+                    missing[law.name] -= newly
+                    if not missing[law.name]:
+                        del missing[law.name]
+                elif not any(entry.covers(facts) for entry in unjudged):
+                    for each in newly:
+                        known.setdefault((law.name, each), (position, case))
     found.update(known[law, each] for law, lacking in missing.items() for each in lacking if (law, each) in known)
     return dict(sorted(found.items()))
+
+
+def _newly(family: Family, case: Any, missing: Mapping[str, set[str]], typical: str) -> Iterator[tuple[Law, set[str]]]:
+    """The laws that a case is asked of, each with those of its missing obligations that the case might meet."""
+    if typical and not _may_hold(typical, case):
+        return
+    refused = family.refused(case)
+    for law in family.laws:
+        if law.name in missing and law.refusal == refused and law.when(case):
+            newly = {each for each in missing[law.name] if _may_hold(each, case)}
+            if newly:
+                yield law, newly
+
+
+def _holds(condition: str, facts: Mapping[str, Any]) -> bool:
+    return condition in (APPLIES, "") or holds(condition, facts)
 
 
 def _may_hold(condition: str, case: Any) -> bool:

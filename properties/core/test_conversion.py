@@ -15,7 +15,17 @@ from embcheck.families.conversion.assignment import AT_CALL, RAISES
 from embcheck.families.conversion.cases import ConversionCase, Expected, is_dense
 from embcheck.families.conversion.space import SPACE, plan
 
-conversion = Family("conversion", SPACE, plan, refused=lambda case: case.mistake is not None, cost=2.0, stride=4)
+conversion = Family(
+    "conversion",
+    SPACE,
+    plan,
+    refused=lambda case: case.mistake is not None,
+    cost=2.0,
+    stride=4,
+    typical=tuple(
+        f"{padding}repeated & rank>=2 & num_embeddings>=3 & embedding_dim>=2" for padding in ("padding_hit & ", "")
+    ),
+)
 law = conversion.law
 
 

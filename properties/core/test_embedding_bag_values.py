@@ -47,6 +47,7 @@ embedding_bag = Family(
     not_applicable=not_asked,
     cost=3.0,
     stride=4,
+    typical=tuple(f"{padding}unequal_lengths & repeated & embedding_dim>=2" for padding in ("padding_hit & ", "")),
 )
 
 

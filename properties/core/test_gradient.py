@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core import bound, oracle
-from embcheck.core.case import LookupCase
+from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -18,7 +18,8 @@ from embcheck.families.gradient.routes import SPACE
 from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
 
-gradient = Family("gradient", SPACE, derivative.plan, stride=2, call="table", refused=derivative.refused)
+gradient = Family("gradient", SPACE, derivative.plan, stride=2, call="table", refused=derivative.refused,
+                  typical=TYPICAL)  # fmt: skip
 
 
 refused = derivative.refused

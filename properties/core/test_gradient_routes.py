@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embcheck.core import oracle
-from embcheck.core.case import LookupCase
+from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import described, every, identical, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -22,7 +22,7 @@ DENSE = frozenset(
 )
 
 
-gradient_routes = Family("gradient_routes", SPACE, plan, cost=6.0, stride=16)
+gradient_routes = Family("gradient_routes", SPACE, plan, cost=6.0, stride=16, typical=TYPICAL)
 
 
 def has_gradient(case: LookupCase) -> bool:

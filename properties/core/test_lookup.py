@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from embcheck.core import oracle
-from embcheck.core.case import LookupCase
+from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import described, every, is_false, is_true, refuses, same, unwritten
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
@@ -40,6 +40,7 @@ lookup = Family(
     call="table",
     refused=lambda case: case.refused,
     outside=without_backward,
+    typical=TYPICAL,
 )
 
 

@@ -49,6 +49,7 @@ max_norm = Family(
     outside=not_scripted,
     cost=4.0,
     stride=2,
+    typical=("over & within & unequal_counts & embedding_dim>=2", "unequal_counts & embedding_dim>=2"),
 )
 
 

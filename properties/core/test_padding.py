@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embcheck.core import oracle
-from embcheck.core.case import LookupCase
+from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import same, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -15,7 +15,7 @@ from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import is_looked_up
 from embcheck.families.padding.space import SPACE
 
-padding = Family("padding", SPACE, routes.plan, call="table", refused=routes.refused)
+padding = Family("padding", SPACE, routes.plan, call="table", refused=routes.refused, typical=TYPICAL)
 
 
 @padding.law(

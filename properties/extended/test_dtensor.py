@@ -38,7 +38,7 @@ def dtensor_lookup_equals_single_device_lookup(case: DTensorCase, out: Outcome) 
     "The weight gradient sums the upstream gradients of all ranks' indices, as on a single device.",
     source="the chain rule; nn.Embedding: padding_idx, scale_grad_by_freq (of the mini-batch)",
     must_cover={"several", "rows_split", "tokens_split", "use=projected", "made=tied_model"}
-    | {"padding_hit", "scale_grad_by_freq", "repeated"},
+    | {"padding_hit", "scale_grad_by_freq", "repeated", "made=after_taller & table=columns"},
 )
 def sharded_gradient_is_the_global_sum(case: DTensorCase, out: Outcome) -> Finding:
     expected, bound = case.gradient

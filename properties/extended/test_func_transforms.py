@@ -10,7 +10,19 @@ from embcheck.families.func_transforms.cases import TransformCase
 from embcheck.families.func_transforms.oracle import DERIVED, SPARSE, expected
 from embcheck.families.func_transforms.space import SPACE, plan
 
-transforms = Family("func_transforms", SPACE, plan, refused=lambda case: case.refused, cost=8.0, stride=9)
+transforms = Family(
+    "func_transforms",
+    SPACE,
+    plan,
+    refused=lambda case: case.refused,
+    cost=8.0,
+    stride=9,
+    typical=(
+        "maps_indices & maps_upstream & padding_hit & unequal_counts",
+        "maps_indices & unequal_counts",
+        "repeated",
+    ),
+)
 
 
 @transforms.law(

@@ -260,7 +260,7 @@ def fixed_cases() -> Iterator[DTensorCase]:
     two = DTensorCase(num_embeddings=5, shape=(4,), ranks=2)
     yield two.but(use="projected", tokens_placed="first")
     yield two.but(table="rows", padding_idx=int(two.tokens[0]))
-    yield two.but(num_embeddings=1, table="columns", scale_grad_by_freq=True)
+    yield two.but(num_embeddings=3, table="columns", made="after_taller", scale_grad_by_freq=True)
     yield two.but(table="rows", made="parallelized")
     yield two.but(table="rows", made="fully_sharded", max_norm=64.0)
     yield from (

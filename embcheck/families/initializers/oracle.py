@@ -292,6 +292,8 @@ def elements_drawn_from(spread: Spread | Truncated, found: Field, fmt: Format) -
     if far[worst] <= most:
         return Holds(float(far[worst] / most))
     filled = values[:, worst]
-    words = f"element {worst} of {elements}, filled {n} times, has mean {filled.mean():g} and deviation {filled.std():g}"
+    words = (
+        f"element {worst} of {elements}, filled {n} times, has mean {filled.mean():g} and deviation {filled.std():g}"
+    )
     path = distance_in_torch(f"{found.path}[:, {worst}]", n, spread)
     return Difference("element", path, float(far[worst]), 0.0, words, most)
