@@ -147,7 +147,7 @@ EARLY = tuple(
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 1150.0, _TIMES),
+        (_CORE & _FORMULAS, _STEPPING, 1500.0, _TIMES),
         (WEIGHTS, TIMED, 1200.0, 4000),
     )
 )
