@@ -30,7 +30,8 @@ def rounding(case: ClipAverageScaleCase) -> float:
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
-             "beyond_one_half"},
+             "beyond_one_half"}
+    | {f"kind=inf & least_is_largest & foreach={foreach}" for foreach in (False, True)},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     if case.what == "norm" and out.refused.raw:
@@ -98,7 +99,7 @@ def averaged_integer_buffers_are_near_the_mean(case: ClipAverageScaleCase, out: 
     "parameters_to_vector joins all elements in order; vector_to_parameters writes them back.",
     source="torch.nn.utils.parameters_to_vector, vector_to_parameters",
     when=lambda case: case.what == "vector",
-    must_cover={"twice", "dtype=float64", "dtype=bfloat16"},
+    must_cover={"twice", "dtype=float64", "dtype=bfloat16", "members=1"},
 )
 def parameters_to_vector_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     parts = [case.part(name).reshape(-1) for name in (*case.order, *case.order[: case.twice])]
@@ -112,6 +113,7 @@ def parameters_to_vector_round_trips(case: ClipAverageScaleCase, out: Outcome) -
     return every(
         same(out.flat, joined),
         same(out.tracked, not case.frozen),
+        is_true(out.apart, "the vector shares a parameter's memory"),
         same(out.gradients, [None] * len(parts) if case.frozen else gradients),
         is_true(out.kept, "a parameter changed its shape, dtype or place in the graph"),
         same(out.parts, dealt),
@@ -133,7 +135,7 @@ def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Fin
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale" and case.excess != "sum",
     must_cover={"growth=1", "growth=3 & steps=6 & left_out & first_left_out=False", "unscaled_first & path=fused"}
-    | {"sparse", "beside=ahead"}
+    | {"sparse", "beside=ahead", "beside=behind & left_out"}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
     | {"carried=loaded", "carried=copied", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )

@@ -69,7 +69,8 @@ def loaded_parameters_require_grad_as_before(case: LoadStateDictCase, out: Outco
 @law(
     "load_state_dict returns missing and unexpected keys, but for those that a hook removes.",
     source="nn.Module.load_state_dict: missing_keys, unexpected_keys; register_load_state_dict_pre_hook and …_post_hook",
-    must_cover={"partial", "surplus", "tied", "prior=keys_removed", "prior=entries_dropped & surplus"},
+    must_cover={"partial", "surplus", "tied", "prior=keys_removed", "prior=entries_dropped & surplus"}
+    | {"prior=entries_dropped_inside & surplus_inside"},
 )
 def load_state_dict_reports_incompatible_keys(case: LoadStateDictCase, out: Outcome) -> Finding:
     # The module's own buffers come before its children's; extra keys are named in any order.

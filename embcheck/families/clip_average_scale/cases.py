@@ -55,7 +55,7 @@ class _AftercareAxes(NamedTuple):
     bad: Annotated[tuple[int, ...], ((), (0,), (1,), (2, 3), (0, 1, 2))] = ()
     unscaled_first: Annotated[bool, (False, True)] = False
     #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own
-    beside: Annotated[str, ("", "before", "ahead")] = ""
+    beside: Annotated[str, ("", "before", "ahead", "behind")] = ""
     #: error_if_nonfinite, and a number that is put among the gradients
     strict: Annotated[bool, (False, True)] = False
     #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
@@ -94,7 +94,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
     """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
 
     def facts(self) -> dict[str, Any]:
-        """sums_to_infinity: entries of a sparse gradient do that are finite, as they are scaled, too; beyond_half: float16 numbers
+        """members: how many parameters are flattened; least_is_largest: the largest magnitude is that of a number below zero;
+        sums_to_infinity: entries of a sparse gradient do that are finite, as they are scaled, too; beyond_half: float16 numbers
         whose norm is above 65504, the largest of them; beyond_one_half: others have a wider dtype."""
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         beyond = self.what == "norm" and self.total > 65504
@@ -108,9 +109,16 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "first_left_out": 0 in self.bad,
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,
+            "members": len(self.order) + self.twice,
+            "least_is_largest": self.what == "norm" and self._least_is_largest,
             "beyond_half": half and beyond,
             "beyond_one_half": self.dtype == "float16" and self.other_dtype in ("float32", "float64") and beyond,
         }
+
+    @property
+    def _least_is_largest(self) -> bool:
+        every_one = np.concatenate([np.zeros(1), *(grad.reshape(-1) for grad in self.grads.values())])
+        return bool(-every_one.min() > every_one.max())
 
     @property
     def grads(self) -> dict[str, Floats]:

@@ -137,6 +137,7 @@ def flattened(order: tuple[str, ...], twice: bool, frozen: bool, before: int, **
     marks = [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members]
     vector = utils.parameters_to_vector(iter(members))
     flat = vector.detach().clone()
+    apart = vector.data_ptr() not in [p.data_ptr() for p in members if p.numel()]
     dealt = (1 + torch.arange(flat.numel()) % 97).to(flat.dtype)
     if not frozen:
         (vector * dealt).sum().backward()
@@ -146,6 +147,7 @@ def flattened(order: tuple[str, ...], twice: bool, frozen: bool, before: int, **
     dealt.neg_()
     return {
         "flat": flat,
+        "apart": apart,
         "tracked": vector.requires_grad,
         "gradients": gradients,
         "kept": marks == [(p.shape, p.dtype, p.requires_grad, p.is_leaf) for p in members],
@@ -161,6 +163,7 @@ BESIDE: dict[str, tuple[tuple[str, ...], ...]] = {
     "": (("weight",),),
     "before": (("other", "weight"),),
     "ahead": (("other",), ("weight",)),
+    "behind": (("weight", "other"),),
 }
 
 

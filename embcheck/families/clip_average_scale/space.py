@@ -132,6 +132,8 @@ def _clipped() -> Cases:
             other = ("", "float64")[sparse != (limit in (0.5, 100.0))]
             strict = what == "norm" and limit in (0.5, 2.5) and not sparse
             yield ClipAverageScaleCase(what, limit, kind, foreach, other_dtype=other, strict=strict, sparse=sparse)
+    for limit, kind, foreach in product(AXES["limit"], AXES["kind"], paths):
+        yield ClipAverageScaleCase("norm", limit, kind, foreach, order=("a",))
     for limit, kind, foreach, poison in product(limits, AXES["kind"], paths, AXES["poison"][1:]):
         yield ClipAverageScaleCase("norm", limit, kind, foreach, strict=True, poison=poison)
     chosen = product(AXES["times"], limits, AXES["kind"], paths, ("float16", "float32"), clips)
@@ -169,7 +171,7 @@ def _scaled() -> Cases:
             yield ClipAverageScaleCase("scale", **how, beside=beside)
     for seed, (kind, path, bad) in enumerate(product(SCALED, AXES["path"], ((), (0,), (2, 3)))):
         how = {"optimizer": kind, "path": path, "bad": bad, "momentum": 0.5 * (seed % 2)}
-        for beside in ("", ("before", "ahead")[seed % 2]):
+        for beside in ("", ("before", "ahead", "behind")[seed % 3]):
             yield ClipAverageScaleCase("scale", **how, beside=beside, unscaled_first=seed % 4 == 3)
     for carried, growth, bad in product(AXES["carried"][1:], AXES["growth"], AXES["bad"]):
         yield ClipAverageScaleCase("scale", growth=growth, bad=bad, carried=carried)

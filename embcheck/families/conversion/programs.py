@@ -114,6 +114,9 @@ def learned(
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
+            # Another dtype inside is none of what comes after.
+            with torch.autocast(x.device.type, dtype=torch.float16, enabled=autocast):
+                pass
             value = call(x)
         outputs, upstreams = [value], [upstream]
         if together:

@@ -68,8 +68,9 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
 
     @property
     def unexpected(self) -> tuple[str, ...]:
-        """The keys beside the module's, unless a hook drops their entries."""
-        return () if self.prior == "entries_dropped" else self.extra
+        """The keys beside the module's, unless a hook drops their entries, of a part of the module those of its own."""
+        dropped = {"entries_dropped": "", "entries_dropped_inside": "deep."}.get(self.prior)
+        return tuple(key for key in self.extra if dropped is None or not key.startswith(dropped))
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -143,6 +144,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             "refused": self.refused,
             "partial": bool(self.missing),
             "surplus": bool(self.extra),
+            "surplus_inside": "deep.0.mask" in self.extra,
             "of_none": not set(OF_NONE).isdisjoint(self.extra),
         }
 

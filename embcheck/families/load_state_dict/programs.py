@@ -154,16 +154,16 @@ def remove_keys(module: Module, keys: Any) -> None:
 
 
 def drop_unexpected(module: Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-    for key in state.keys() - module.state_dict().keys():
+    for key in state.keys() - module.state_dict(prefix=prefix).keys():
         del state[key]
 
 
-def with_entries_dropped(model: Module) -> None:
-    register = getattr(model, "register_load_state_dict_pre_hook", None)  # public since torch 2.5
+def with_entries_dropped(module: Module) -> None:
+    register = getattr(module, "register_load_state_dict_pre_hook", None)  # public since torch 2.5
     if register is not None:
         register(drop_unexpected)
     else:
-        model._register_load_state_dict_pre_hook(drop_unexpected, with_module=True)
+        module._register_load_state_dict_pre_hook(drop_unexpected, with_module=True)
 
 
 #: In which state the module is; a hook that removes keys runs when all are known, one that drops entries before any is loaded.
@@ -174,6 +174,7 @@ PRIORS: dict[str, Callable[[Module], Any]] = named(
         "frozen": lambda model: model.words.requires_grad_(False),
         "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
         "entries_dropped": with_entries_dropped,
+        "entries_dropped_inside": lambda model: with_entries_dropped(model.deep),
     }
 )
 EDITS: dict[str, Edit] = named(

@@ -301,5 +301,8 @@ OPERATIONS: dict[str, Entry] = {
     "forgotten_in_place": Entry(
         lambda m, e, h: after(m, torch.optim.SGD(m.parameters()).zero_grad(False)), effects.zeroes_gradients
     ),
+    "saved_for_device": Entry(
+        lambda m, e, h: stored(m, weights_only=False, map_location=e.weight.device), effects.stores, copies=True
+    ),
 }
 named({name: entry.act for name, entry in OPERATIONS.items()})

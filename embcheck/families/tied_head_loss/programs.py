@@ -133,16 +133,38 @@ def in_pieces(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any
     return found.full_tensor()
 
 
+class Traced(torch.autograd.Function):
+    """A loss and its gradient by a graph of both: ``graph(logits, upstream, *others) -> (loss, gradient)``."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, graph: Any, upstream: Tensor, others: tuple[Tensor, ...]) -> Tensor:
+        ctx.graph, ctx.others = graph, others
+        ctx.save_for_backward(logits)
+        found: Tensor = graph(logits, upstream, *others)[0]
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        return ctx.graph(*ctx.saved_tensors, *upstream, *ctx.others)[1], None, None, None
+
+
 def decomposed(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, **flags: Any) -> Any:
-    """By the operators into which torch decomposes what the loss calls."""
+    """By the operators into which torch decomposes what the loss and its backward call."""
 
-    def loss(logits: Tensor, wanted: Tensor, *weights: Any) -> Tensor:
-        return torch.nn.functional.cross_entropy(logits, wanted, *weights, **flags)
+    def both(logits: Tensor, upstream: Tensor, wanted: Tensor, *weights: Any) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            value = torch.nn.functional.cross_entropy(leaf, wanted, *weights, **flags)
+            (gradient,) = torch.autograd.grad(value, leaf, upstream)
+        return value.detach(), gradient
 
-    received, weights = receive(logits), () if weight is None else (weight,)
+    received, others = receive(logits), (wanted,) if weight is None else (wanted, weight)
+    upstream = torch.ones_like(torch.nn.functional.cross_entropy(received.detach(), *others, **flags))
     aten, trace = torch.ops.aten, torch.fx.experimental.proxy_tensor.make_fx
-    table: Any = torch._decomp.get_decompositions([aten.nll_loss_forward, aten.nll_loss2d_forward, aten._log_softmax])
-    return trace(loss, decomposition_table=table)(received.detach(), wanted, *weights)(received, wanted, *weights)
+    losses = [aten.nll_loss_forward, aten.nll_loss_backward, aten.nll_loss2d_forward, aten.nll_loss2d_backward]
+    table: Any = torch._decomp.get_decompositions([*losses, aten._log_softmax, aten._log_softmax_backward_data])
+    graph = trace(both, decomposition_table=table)(received.detach(), upstream, *others)
+    return Traced.apply(received, graph, upstream, others)  # type: ignore[no-untyped-call]
 
 
 #: What a loss is given of logits: the same numbers.

@@ -58,7 +58,8 @@ class _TyingAxes(NamedTuple):
     clip: Annotated[str, tuple(training_steps.CLIPS)] = "unclipped"
     closure: Annotated[bool, (False, True)] = False
     tensor_hyperparameters: Annotated[str, ("", "lr", "betas")] = ""
-    #: instead of training: "once" lists the parameter twice in a group, "groups" in two, "named" under a name in each
+    #: instead of training: "once" lists the parameter twice in a group, "groups" in two, "named" under a name in
+    #: each, "groups_apart" with another group between them
     twice: str = ""
     lr: Any = UNSET
     weight_decay: Any = UNSET
@@ -216,7 +217,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     @property
     def refused(self) -> bool:
         """Whether the documentation says that this must raise."""
-        return optimizers.invalid(self) or self.twice in ("groups", "named")
+        return optimizers.invalid(self) or self.twice in ("groups", "named", "groups_apart")
 
     @property
     def is_sparse(self) -> bool:

@@ -266,6 +266,8 @@ def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weig
         list(part.named_parameters(path) if twice == "named" else part.parameters()) for path, part in parts.items()
     ]
     groups: Any = by_hand[0] + by_hand[1] if twice == "once" else [{"params": parameters} for parameters in by_hand]
+    if twice == "groups_apart":
+        groups.insert(1, {"params": [torch.nn.Parameter(torch.ones_like(weight))]})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         getattr(torch.optim, kind)(groups, **flags)

@@ -230,7 +230,7 @@ def _refusals() -> Iterator[TiedTrainingCase]:
         if "fused" in kind.flags:
             yield TiedTrainingCase(name, fused=True, foreach=True, seed=-1)
             yield TiedTrainingCase(name, fused=True, differentiable=True, seed=-1)
-        for twice in ("once", "groups", "named"):
+        for twice in ("once", "groups", "named", "groups_apart"):
             for tie in training_steps.TIES:
                 yield TiedTrainingCase(name, tie=tie, twice=twice, seed=-1)
     for momentum, dampening in ((0.0, UNSET), (UNSET, UNSET), (0.5, 0.5)):
