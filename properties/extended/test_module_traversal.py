@@ -10,6 +10,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
+from embcheck.families.module_traversal.programs import edited
 
 module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
@@ -52,6 +53,16 @@ def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding
 def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome) -> Finding:
     children = [child for _, child in case.children]
     return same(out.sliced, [[*children[start:], case.root] for start in (0, 1)])
+
+
+@law(
+    "A ModuleList is edited as a list is: deletions of slices, insertions, pop and +=.",
+    source="nn.ModuleList: can be indexed like a regular Python list",
+    must_cover={"shared_module", "deep"},
+)
+def module_list_is_edited_as_a_list(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    children = [child for _, child in case.children]
+    return same(out.edited, [edited([*children, case.root, *children], k) for k in range(4)])
 
 
 @law(

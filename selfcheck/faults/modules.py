@@ -18,6 +18,7 @@ Module = nn.Module
 
 of_family(
     "module_traversal",
+    (nn.ModuleList, "insert", "insert() puts a module one place too far.", lambda call: call(index=call.index + 1)),
     (Module, "named_parameters", "A tied Parameter is listed once.", lambda call: call(remove_duplicate=True)),
     (Module, "parameters", "parameters() leaves out frozen vectors.",
      lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1])),

@@ -18,11 +18,13 @@ from embcheck.families.tie_preservation.operations import stored
 
 @further
 def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # What is given twice has a gradient of each use.
+    # What is given twice has a gradient of each use; what comes first has none.
     reason: Any = torch.zeros((), requires_grad=True)
-    value, uses = torch.utils.checkpoint.checkpoint(
-        lambda tokens, one, other: (call(tokens), one + 2 * other), indices, reason, reason, use_reentrant=True
-    )
+
+    def rows_and_uses(tokens: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
+        return tokens > 0, call(tokens), one + 2 * other
+
+    _, value, uses = torch.utils.checkpoint.checkpoint(rows_and_uses, indices, reason, reason, use_reentrant=True)
     torch.autograd.backward([value, uses], [upstream, None])
     return {"value": value, "weight_grad": leaf.grad, "kept": reason.grad.item() == 3}
 

@@ -94,6 +94,20 @@ def traversed(
     return seen | {"trained": all(kept)}
 
 
+def edited(things: Any, k: int) -> list[Any]:
+    """What a list, or a module that is one, holds by its indices after an edit."""
+    if k == 0:
+        del things[1:3]
+    elif k == 1:
+        del things[::2]
+    elif k == 2:
+        things.insert(1, things[-1])
+    else:
+        things.pop(0)
+        things += things[:2]
+    return [things[place] for place in range(len(things))]
+
+
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
     """What a module lists of its parts, each by its own name; and that the getters give the same."""
 
@@ -132,6 +146,9 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "children": plain(model.children()),
         "named_children": listed(model.named_children()),
         "sliced": [plain(part.append(model)) for part in slices],
+        "edited": [
+            plain(edited(torch.nn.ModuleList([*model.children(), model, *model.children()]), k)) for k in range(4)
+        ],
         "applied_to_itself": all(map(applied, visits)),
         "applied": [plain(visited) for visited in visits],
         "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
