@@ -24,7 +24,7 @@ from embcheck.core.pattern import occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]
 
-#: What a case of a lookup is like that shows much: rows that come differently often, in several axes, and the padding row's.
+#: A typical lookup: tokens in several axes, some rows more often than others, and the padding row among them if that can be.
 TYPICAL = tuple(
     f"{padding}unequal_counts & rank>=2 & num_embeddings>=3 & embedding_dim>=2" for padding in ("padding_hit & ", "")
 )

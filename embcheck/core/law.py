@@ -86,8 +86,8 @@ class Family:
     ``refused`` which cases must raise, ``not_applicable`` the reason why an outcome can't be judged (a documented
     refusal), ``cost`` what a case costs relative to a lookup: budgets are divided by it.
     ``further`` are plain modes in which it runs only if they are asked for.
-    ``typical`` are conditions, the strictest first: of the cases that meet an obligation one is chosen that meets the first
-    of them that any meets, for the first that is enumerated is the smallest and shows least.
+    ``typical`` are conditions, the strictest first.  Of the cases that meet an obligation one is chosen that also meets the
+    first condition that any meets: the first of all cases is the smallest, and shows least.
     ``untaken`` is the reason why a mode does not take the subject at all, which the outcome of any case shows.
     ``absent`` is the reason why a subject has none of its cases, ``outside`` why it has not a case, or a mode's cases;
     ``lives`` are modes in which a part of its cases is asked again by default.  Of what is enumerated every ``stride``-th

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def enumerated(family: Family) -> Iterator[Any]:
 
 
 def obliging_cases(family: Family) -> dict[int, Any]:
-    """The list of a family: as it is kept, unless its laws, its axes or the ledger are others since.
+    """The list of a family: as it is kept, or if its laws, its axes or the ledger are others since, the first cases that there are.
 
     A subject has those that can be brought to it, of which none has a position among what is enumerated.
     """
@@ -72,16 +72,20 @@ def digest_of(family: Family) -> str:
 def keep(families: dict[str, Family], path: Path = KEPT) -> None:
     """Chooses the lists anew and writes them."""
     lists = {
-        name: {"of": digest_of(family), "cases": {str(n): repr(case) for n, case in choose(family).items()}}
+        name: {
+            "of": digest_of(family),
+            "cases": {str(n): repr(case) for n, case in choose(family, family.typical).items()},
+        }
         for name, family in sorted(families.items())
     }
     write_whole(path, json.dumps(lists, indent=1, ensure_ascii=False) + "\n")
 
 
-def choose(family: Family) -> dict[int, Any]:
-    """For each law and each condition that it obliges the first `typical` case that meets it, or else the first, that lies in
-    no region in which a shipped ledger entry might excuse this law, by its position among those that are `enumerated`.
+def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
+    """For each law and each condition that it obliges the first case that meets it and lies in no region in which a shipped
+    ledger entry might excuse this law, by its position among those that are `enumerated`.
 
+    If there is one it also meets the first condition of ``typical`` that any meets: to look for that takes up to a minute.
     What only cases in such regions meet is met by the first that is executed and accepted, or known not to be as the law
     says: it is judged, and an entry's region ends with a release; or by one that raises in other releases alone.
     """
@@ -92,14 +96,14 @@ def choose(family: Family) -> dict[int, Any]:
     unjudged = [entry for entry in barring if not entry.of_other_releases]
     found: dict[int, Any] = {}
     known: dict[tuple[str, str], tuple[int, Any]] = {}
-    for typical in (*family.typical, ""):
+    for wanted in (*typical, ""):
         for position, case in enumerate(enumerated(family)):
             if not missing:
                 break
             facts: dict[str, Any] = {}
-            for law, newly in _newly(family, case, missing, typical):
+            for law, newly in _newly(family, case, missing, wanted):
                 facts = facts or case.facts()
-                newly = {each for each in newly if _holds(each, facts)} if _holds(typical, facts) else set()
+                newly = {each for each in newly if _holds(each, facts)} if _holds(wanted, facts) else set()
                 if not newly:
                     continue
                 if not any(entry.covers(facts) for entry in regions[law.name]):
@@ -114,9 +118,10 @@ def choose(family: Family) -> dict[int, Any]:
     return dict(sorted(found.items()))
 
 
-def _newly(family: Family, case: Any, missing: Mapping[str, set[str]], typical: str) -> Iterator[tuple[Law, set[str]]]:
-    """The laws that a case is asked of, each with those of its missing obligations that the case might meet."""
-    if typical and not _may_hold(typical, case):
+def _newly(family: Family, case: Any, missing: Mapping[str, set[str]], wanted: str) -> Iterator[tuple[Law, set[str]]]:
+    """The laws that a case is asked of, each with those of its missing obligations that the case might meet; none of a case
+    that is not as ``wanted``."""
+    if wanted and not _may_hold(wanted, case):
         return
     refused = family.refused(case)
     for law in family.laws:
