@@ -122,6 +122,7 @@ def zero_behind(tensor: Tensor) -> None:
 
 of_family(
     "tie_preservation",
+    (Module, "double", "double() makes frozen Parameters require grad.", lambda call: call().requires_grad_()),
     (Module, "__setstate__", "An unpickled module is in training mode.",
      lambda call: call(state=call.state | {"training": True})),
     (Module, "_load_from_state_dict",
