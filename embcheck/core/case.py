@@ -24,10 +24,14 @@ from embcheck.core.pattern import occurrence, stray_of
 
 Ints = npt.NDArray[np.int64]
 
-#: A typical lookup: tokens in several axes, some rows more often than others, and the padding row among them if that can be.
-TYPICAL = tuple(
-    f"{padding}unequal_counts & rank>=2 & num_embeddings>=3 & embedding_dim>=2" for padding in ("padding_hit & ", "")
-)
+
+def with_padding_first(condition: str) -> tuple[str, str]:
+    """A condition with the padding row among the tokens, then without: what a family calls typical."""
+    return f"padding_hit & {condition}", condition
+
+
+#: A typical lookup: tokens in several axes, some rows more often than others.
+TYPICAL = with_padding_first("unequal_counts & rank>=2 & num_embeddings>=3 & embedding_dim>=2")
 #: Tables of at most this many elements, and at most so many tokens, are expanded once and kept.
 _CACHED, _FEW = 8192, 64
 #: So many of a kind: an enumeration comes back to few, and random cases to hardly any.

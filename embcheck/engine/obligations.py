@@ -100,12 +100,7 @@ def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
         for position, case in enumerate(enumerated(family)):
             if not missing:
                 break
-            facts: dict[str, Any] = {}
-            for law, newly in _newly(family, case, missing, wanted):
-                facts = facts or case.facts()
-                newly = {each for each in newly if _holds(each, facts)} if _holds(wanted, facts) else set()
-                if not newly:
-                    continue
+            for law, newly, facts in _newly(family, case, missing, wanted):
                 if not any(entry.covers(facts) for entry in regions[law.name]):
                     found[position] = case
                     missing[law.name] -= newly
@@ -118,17 +113,24 @@ def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
     return dict(sorted(found.items()))
 
 
-def _newly(family: Family, case: Any, missing: Mapping[str, set[str]], wanted: str) -> Iterator[tuple[Law, set[str]]]:
-    """The laws that a case is asked of, each with those of its missing obligations that the case might meet; none of a case
-    that is not as ``wanted``."""
+def _newly(
+    family: Family, case: Any, missing: Mapping[str, set[str]], wanted: str
+) -> Iterator[tuple[Law, set[str], dict[str, Any]]]:
+    """The laws that a case is asked of which is as ``wanted``, each with those of its missing obligations that the case meets, and
+    the case's facts."""
     if wanted and not _may_hold(wanted, case):
         return
-    refused = family.refused(case)
+    refused, facts = family.refused(case), dict[str, Any]()
     for law in family.laws:
-        if law.name in missing and law.refusal == refused and law.when(case):
-            newly = {each for each in missing[law.name] if _may_hold(each, case)}
-            if newly:
-                yield law, newly
+        if law.name not in missing or law.refusal != refused or not law.when(case):
+            continue
+        newly = {each for each in missing[law.name] if _may_hold(each, case)}
+        facts = facts or (case.facts() if newly else {})
+        if newly and not _holds(wanted, facts):
+            return
+        newly = {each for each in newly if _holds(each, facts)}
+        if newly:
+            yield law, newly, facts
 
 
 def _holds(condition: str, facts: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core import oracle
+from embcheck.core.case import with_padding_first
 from embcheck.core.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -22,9 +23,7 @@ conversion = Family(
     refused=lambda case: case.mistake is not None,
     cost=2.0,
     stride=4,
-    typical=tuple(
-        f"{padding}repeated & rank>=2 & num_embeddings>=3 & embedding_dim>=2" for padding in ("padding_hit & ", "")
-    ),
+    typical=with_padding_first("repeated & rank>=2 & num_embeddings>=3 & embedding_dim>=2"),
 )
 law = conversion.law
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.core.case import with_padding_first
 from embcheck.core.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten, within
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
@@ -47,7 +48,7 @@ embedding_bag = Family(
     not_applicable=not_asked,
     cost=3.0,
     stride=4,
-    typical=tuple(f"{padding}unequal_lengths & repeated & embedding_dim>=2" for padding in ("padding_hit & ", "")),
+    typical=with_padding_first("unequal_lengths & repeated & embedding_dim>=2"),
 )
 
 

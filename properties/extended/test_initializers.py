@@ -136,7 +136,7 @@ def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
     must_cover={f"fill={name}" for name in LAYERS} | {"dtype=float64"},
 )
 def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Outcome) -> Finding:
-    return same(out.layers, [case.layer] * 4)
+    return same(out.layers, [case.layer] * (4 + case.repeats))
 
 
 @law(

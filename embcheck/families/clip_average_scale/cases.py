@@ -110,15 +110,10 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,
             "members": len(self.order) + self.twice,
-            "least_is_largest": self.what == "norm" and self._least_is_largest,
+            "least_is_largest": self.what == "norm" and bool(-self.numbers.min() > self.numbers.max()),
             "beyond_half": half and beyond,
             "beyond_one_half": self.dtype == "float16" and self.other_dtype in ("float32", "float64") and beyond,
         }
-
-    @property
-    def _least_is_largest(self) -> bool:
-        every_one = np.concatenate([np.zeros(1), *(grad.reshape(-1) for grad in self.grads.values())])
-        return bool(-every_one.min() > every_one.max())
 
     @property
     def grads(self) -> dict[str, Floats]:
@@ -137,10 +132,14 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         return sum(grad.size for grad in self.grads.values())
 
     @property
+    def numbers(self) -> Floats:
+        """A zero and the elements of all gradients."""
+        return np.concatenate([np.zeros(1), *(grad.reshape(-1) for grad in self.grads.values())])
+
+    @property
     def total(self) -> float:
         """The norm of all gradients together."""
-        every_one = np.concatenate([np.zeros(1), *(np.abs(grad).reshape(-1) for grad in self.grads.values())])
-        kind = float(self.kind)
+        every_one, kind = np.abs(self.numbers), float(self.kind)
         return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
 
     @property

@@ -114,9 +114,9 @@ def learned(
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
-            # Another dtype inside is none of what comes after.
-            with torch.autocast(x.device.type, dtype=torch.float16, enabled=autocast):
-                pass
+            if autocast:  # a region inside that ends leaves the dtype as it was
+                with torch.autocast(x.device.type, dtype=torch.float16):
+                    pass
             value = call(x)
         outputs, upstreams = [value], [upstream]
         if together:

@@ -220,7 +220,9 @@ def repair(case: DTensorCase) -> DTensorCase:
         changes["max_norm"] = None
     if case.out_of_range is not None:
         changes |= {"use": "alone", "max_norm": None}
-        changes |= {"made": "distributed"} if case.made == "after_taller" else {}  # what came before is no matter of a stray
+        changes |= (
+            {"made": "distributed"} if case.made == "after_taller" else {}
+        )  # what came before is no matter of a stray
     if not case.shape:
         changes["tokens_placed"] = "replicate"
         if case.use in ("transposed", "summed", "chosen"):

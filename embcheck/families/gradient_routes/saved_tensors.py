@@ -18,7 +18,7 @@ from embcheck.families.tie_preservation.operations import stored
 
 @further
 def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # What is given twice has a gradient of each use; what comes first has none.
+    # What is given twice has a gradient of each use; the first output has none.
     reason: Any = torch.zeros((), requires_grad=True)
 
     def rows_and_uses(tokens: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:

@@ -65,7 +65,7 @@ def filled(
         if isinstance(returned, torch.nn.Module):
             seeded(seed)
             drawn = documented(returned, call[0]).reshape(target.shape)
-        repeated = [(fill(target, generator, *call), target.detach().flatten())[1].clone() for _ in range(repeats)]
+        repeated = [fill_again().flatten() for _ in range(repeats)]
     return {
         "values": values,
         "following": following,
