@@ -1,5 +1,6 @@
 """What takes a worker down: torch's violation only if the case alone, executed and not judged, ends its process too."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from embcheck.core.ledger import SHIPPED
 from embcheck.core.verdict import Status
 from embcheck.engine.crashes import alone, crash, patience
 from embcheck.engine.crashes.crash import verdict_of_crash
+from embcheck.engine.crashes.isolate import Forked
 from embcheck.engine.crashes.patience import Hangs, Patience, attended, processor_time
 from embcheck.engine.crashes.slot import Deaths, Running, Slot, Watch, read_slot
 from embcheck.engine.tally import named
@@ -34,6 +36,18 @@ def test_the_time_of_what_a_process_started_is_its_own() -> None:
     subprocess.run(["pkill", "-9", "-P", str(child.pid)], check=False)
     child.kill()
     child.wait()
+
+
+@ON_LINUX
+def test_a_log_of_the_worker_does_not_reach_a_pipe_of_the_fork(tmp_path: Path) -> None:
+    """A handler that owns a descriptor still writes to it: were it closed, that would be to what has its number next."""
+    with (tmp_path / "log").open("w") as log:
+        fork = Forked()
+        descriptor = Path(f"/proc/{fork._pid}/fd/{log.fileno()}")
+        try:
+            assert eventually(lambda: os.readlink(descriptor) == os.devnull)
+        finally:
+            fork.end()
 
 
 @ON_LINUX

@@ -36,10 +36,11 @@ class Forked:
         if self._pid == 0:
             try:
                 end_with_parent()
-                ours = sorted((asked[0], told[1]))
-                # The controlling process waits for a worker's end of their pipe to close.
-                for first, last in ((3, ours[0]), (ours[0] + 1, ours[1]), (ours[1] + 1, os.sysconf("SC_OPEN_MAX"))):
-                    os.closerange(first, last)
+                # The controlling process waits for a worker's end of their pipe to close.  Objects of the worker, such as
+                # a logging handler, still own the other descriptors: they write to nothing from now on.
+                nothing = os.open(os.devnull, os.O_RDWR)
+                for other in {int(name) for name in os.listdir("/dev/fd")} - {0, 1, 2, asked[0], told[1], nothing}:
+                    os.dup2(nothing, other)
                 answer_all(os.fdopen(asked[0]), os.fdopen(told[1], "w"))
             finally:
                 os._exit(0)
