@@ -124,7 +124,7 @@ PAIRS = {
     "gradient_routes": (7433, 3, 441),
     "padding": (7034, 6, 402),
     "padding_row_training": (378, 2, 49),
-    "conversion": (9325, 37, 312),
+    "conversion": (9479, 30, 306),
     "tied_training": (20694, 589, 4290),
     "tie_preservation": (4040, 24, 211),
     "tie_export": (315, 0, 1),

@@ -117,7 +117,17 @@ def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome
     "A converted Linear computes xAᵀ + b, exactly W[i] + b for one_hot(i); a converted Embedding returns W[i].",
     source="nn.Linear: y = xAᵀ + b; nn.Embedding: a lookup table",
     must_cover={
-        *("square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty"),
+        *(
+            "square",
+            "rank=0",
+            "rank=3",
+            "bias=whole",
+            "numel>1000",
+            "embedding_dim>1000",
+            "autocast=float16_inside",
+            "autocast",
+            "empty",
+        ),
         "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1",
     },
 )

@@ -59,7 +59,8 @@ class _ConversionAxes(NamedTuple):
     #: one_hot (fed), made (by torch's one_hot) or dense small integers
     input: Annotated[str, ("one_hot", "made", "dense")] = "one_hot"
     input_grad: Annotated[bool, (False, True)] = False
-    autocast: Annotated[bool, (False, True)] = False
+    #: whether it is called in a region of autocast; float16_inside: in one of float16 inside of it, too
+    autocast: Annotated[bool | str, (False, True, "float16_inside")] = False
     passes: Annotated[int, (1, 2)] = 1
     padding_idx: Annotated[int | None, (None, 0, 1, -1, "last")] = None
     scale_grad_by_freq: Annotated[bool, (False, True)] = False
@@ -290,7 +291,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return exact, np.where(limit > 0, loose, 0.0)
 
     def facts(self) -> dict[str, Any]:
-        """reads_on: AMX reads on behind the rows of a product of the linear layer; one_column: it multiplies a matrix of one
+        """casts_kept: autocast keeps what it cast of a weight or a bias that learns, which a region inside casts first;
+        reads_on: AMX reads on behind the rows of a product of the linear layer; one_column: it multiplies a matrix of one
         column whose elements lie apart, or may do so with other shapes."""
         lookup = self.lookup.facts()
         return {
@@ -303,6 +305,9 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
             "square": self.num_embeddings == self.embedding_dim,
             "refused": self.mistake is not None,
             "trainable": self.trainable,
+            "casts_kept": self.autocast == "float16_inside"
+            and self.computed.name != self.dtype == "float32"
+            and (self.trainable or self.bias in ("zero", "whole")),
             "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)
             or any_reads_on(self.computed.name, [(self.numel, self.embedding_dim, self.num_embeddings)]),
             "one_column": self._one_column,

@@ -104,7 +104,7 @@ def shown(target: Module, leaf: Tensor, names: list[str]) -> dict[str, Any]:
 
 def learned(
     source: Module, target: Module, leaf: Tensor, call: Call, together: bool, other: Tensor, upstream: Tensor,
-    x: Tensor | None = None, autocast: bool = False, passes: int = 1,
+    x: Tensor | None = None, autocast: bool | str = False, passes: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """What the target gives, and what its backward passes leave, ``together`` with the source's."""
     if x is None:
@@ -113,10 +113,11 @@ def learned(
         raise_in_autocast(leaf, call, x)
     version = source.weight._version
     for _ in range(passes):
-        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=autocast):
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bool(autocast)):
             if autocast:  # a region inside that ends leaves the dtype as it was
                 with torch.autocast(x.device.type, dtype=torch.float16):
-                    pass
+                    if autocast == "float16_inside":
+                        call(x)
             value = call(x)
         outputs, upstreams = [value], [upstream]
         if together:
@@ -140,13 +141,14 @@ def learned(
 
 def raise_in_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
     """A block of autocast that an exception ends while the weight is another: nothing of it stays."""
+    right = leaf.detach().clone()
     with torch.no_grad():
         leaf.neg_()
     with contextlib.suppress(InterruptedError), torch.autocast(x.device.type, dtype=torch.bfloat16):
         call(x)
         raise InterruptedError
     with torch.no_grad():
-        leaf.neg_()
+        leaf.copy_(right)
 
 
 def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:

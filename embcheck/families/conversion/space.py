@@ -84,7 +84,7 @@ def repair(case: ConversionCase) -> ConversionCase | None:
 
 def _adds_exactly(case: ConversionCase) -> bool:
     """Whether values are to be so small that products of them are exact."""
-    return case.sparse or case.autocast or case.input_grad or (case.to_linear and case.input == "dense")
+    return case.sparse or case.input_grad or (case.to_linear and (case.autocast is not False or case.input == "dense"))
 
 
 def _may_vary(case: ConversionCase) -> bool:
