@@ -97,6 +97,11 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         """Whether steps can be differentiated, which no parameter that requires a gradient may take in place."""
         return bool(self.asked.get("differentiable"))
 
+    @property
+    def compared(self) -> bool:
+        """Whether each parameter is stepped by an optimizer of its own, too, which takes as long as all else: one seed of three."""
+        return self.seed % 3 == 0
+
     @cached_property
     def asked(self) -> dict[str, Any]:
         """The flags that are passed to the constructor; an eps that half precision can hold."""

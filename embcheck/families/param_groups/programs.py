@@ -28,14 +28,16 @@ def accompany(
     gradient: Function,
     interrupt: tuple[Function, int, dict[str, Any]],
     closure: bool,
-    setting: Function,
-    since: int,
+    setting: tuple[Function, int],
+    compare: bool,
     **fed: Tensor,
 ) -> dict[str, Any]:
     """``groups`` are members, options of their own, and the step from which on they are stepped; ``interrupt`` is what comes
-    between, before which step, and the flags until then."""
+    between, before which step, and the flags until then; ``setting`` applies from some step on; ``compare``: whether each member
+    is stepped by an optimizer of its own, too."""
     kind, flags = optimizer
     between, at, before = interrupt
+    region, since = setting
 
     def build(members: Any, **changes: Any) -> Any:
         return getattr(torch.optim, kind)(members, **{**flags, **changes})
@@ -44,7 +46,7 @@ def accompany(
     starts = [p.detach().clone() for p in members]
     listed = [{"params": [members[m] for m in names], **own} for names, own, joins in groups if not joins]
     values = [list[Tensor]() for _ in members]
-    with contextlib.nullcontext() if since else setting():
+    with contextlib.nullcontext() if since else region():
         stepped = build(listed, **before)
     kept = all(p.data_ptr() == fed[f"weight{m}"].data_ptr() for m, p in enumerate(members))
     notes: dict[str, Any] = {"kept": kept, "moved": True, "returned": True, "modes": []}
@@ -63,13 +65,13 @@ def accompany(
                 p.grad.add_(fresh)
             elif fresh is not None or held:
                 p.grad = fresh
-        with contextlib.nullcontext() if k < since else setting():
+        with contextlib.nullcontext() if k < since else region():
             step(stepped, members, closure, notes)
         for m, p in enumerate(members):
             values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
     seen |= notes | settled(stepped, members)
-    for names, own, joins in groups:
+    for names, own, joins in groups if compare else ():
         for m in names:
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
             start = torch.nn.Parameter(starts[m], members[m].requires_grad)

@@ -58,8 +58,8 @@ def plan(case: ParamGroupsCase) -> Plan:
         "gradient": programs.LAID[case.lie],
         "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
-        "setting": programs.SETTINGS[case.setting],
-        "since": case.since,
+        "setting": (programs.SETTINGS[case.setting], case.since),
+        "compare": case.compared,
     }
     return Plan(programs.accompany, case.inputs(), options)
 
