@@ -109,7 +109,7 @@ def gradient_routes_return_the_rows(case: LookupCase, out: Outcome) -> Finding:
 @gradient_routes.law(
     "Backward raises RuntimeError for a freed graph, modified indices, a frozen weight or a mismatched gradient shape.",
     source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph",
-    must_cover={"route=graph_freed"},
+    must_cover={"route=graph_freed", "route=inference_value"},
 )
 def invalid_backward_calls_raise(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else UNASKED
