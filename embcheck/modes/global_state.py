@@ -46,6 +46,10 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
         _default_device,
         lambda old: torch.set_default_device(None if old == "cpu" else old),
     ),
+    "torch.get_autocast_dtype('cpu')": (
+        partial(torch.get_autocast_dtype, "cpu"),
+        partial(torch.set_autocast_dtype, "cpu"),
+    ),
     "torch.is_inference_mode_enabled()": (torch.is_inference_mode_enabled, None),
     "torch.is_anomaly_enabled()": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "torch.are_deterministic_algorithms_enabled()": (

@@ -126,6 +126,9 @@ def learned(
         pairs = [pair for pair in zip(outputs, upstreams, strict=True) if pair[0].requires_grad]
         if pairs:
             torch.autograd.backward([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+    if autocast:  # what is left of a last region of another dtype is seen in torch's settings
+        with torch.autocast(x.device.type, dtype=torch.float16):
+            pass
     return {
         "value": value,
         "value_kept": value.detach().clone(),
@@ -140,11 +143,11 @@ def learned(
 
 
 def raise_in_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
-    """A block of autocast that an exception ends while the weight is another: nothing of it stays."""
+    """A region of another dtype that an exception ends while the weight is another: nothing of it stays."""
     right = leaf.detach().clone()
     with torch.no_grad():
         leaf.neg_()
-    with contextlib.suppress(InterruptedError), torch.autocast(x.device.type, dtype=torch.bfloat16):
+    with contextlib.suppress(InterruptedError), torch.autocast(x.device.type, dtype=torch.float16):
         call(x)
         raise InterruptedError
     with torch.no_grad():

@@ -29,13 +29,14 @@ def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: 
     return {"value": value, "weight_grad": leaf.grad, "kept": reason.grad.item() == 3}
 
 
+class Reversed(torch.nn.Module):
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.flip(-1)
+
+
 @further
 def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Two segments, of which the first is computed again; one module reverses the rows and reverses them back.
-    class Reversed(torch.nn.Module):
-        def forward(self, rows: Tensor) -> Tensor:
-            return rows.flip(-1)
-
     back = Reversed()
     chain = torch.nn.Sequential(layer_of(call), back, back, torch.nn.Identity())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False)
@@ -267,6 +268,16 @@ def both_coalesced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 def saved_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     call(indices).backward(upstream)
     return {"weight_grad": pickle.loads(pickle.dumps(stored(leaf.grad, weights_only=True)))}
+
+
+@further
+def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Two segments of five modules: the last one, which is not computed again, has the third that is left over.
+    between = [torch.nn.Identity() for _ in range(3)]
+    chain = torch.nn.Sequential(layer_of(call), *between, Reversed())
+    value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False).flip(-1)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
 
 
 def raises(act: Any) -> bool:

@@ -36,6 +36,20 @@ def weighted(tokens: Tensor, weight: Tensor, sparse: bool) -> Tensor:
     return F.embedding_bag(tokens[:, None], weight, mode="sum", per_sample_weights=samples, sparse=sparse)
 
 
+class Decomposed(torch.autograd.Function):
+    """A lookup whose gradient is computed by the operators into which torch decomposes it."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor) -> Tensor:
+        ctx.tokens, ctx.rows = tokens, len(weight)
+        return F.embedding(tokens, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        backward = torch.ops.aten.embedding_dense_backward.default
+        return None, torch._decomp.decomposition_table[backward](*upstream, ctx.tokens, ctx.rows, -1, False)
+
+
 #: Of the tokens, the table and whether the gradient is to be sparse: a row for each token, or one for all of them.
 GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
     {
@@ -50,6 +64,7 @@ GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
         "indexed": lambda tokens, weight, sparse: weight[tokens],
         "selected": lambda tokens, weight, sparse: weight.index_select(0, tokens),
         "product": lambda tokens, weight, sparse: F.one_hot(tokens, len(weight)).to(weight.dtype) @ weight,
+        "decomposed": lambda tokens, weight, sparse: Decomposed.apply(tokens, weight),  # type: ignore[no-untyped-call]
     }
 )
 

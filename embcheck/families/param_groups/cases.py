@@ -273,12 +273,15 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             name: self.asked.get(name) or dict(self.own).get(name)
             for name in ("nesterov", "foreach", "fused", "momentum", "differentiable")
         }
+        switch = self.asked.get("decoupled_weight_decay", False)
         set_to = {(name, value) for options in (self.asked, dict(self.own)) for name, value in options.items()}
         return {
             **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
             **flags,
             "with_momentum": bool(flags["momentum"]),
             "with_nesterov": bool(flags["nesterov"]),
+            "own_decoupled": bool(self.asked.get("weight_decay"))
+            and dict(self.own).get("decoupled_weight_decay", switch) != switch,
             "own_accumulator": "initial_accumulator_value" in dict(self.own),
             "state_reloaded": self.interrupt in ("reloaded", "saved", "itself"),
             "not_single": any(member.dtype != "float32" for member in self.members),

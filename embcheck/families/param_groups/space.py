@@ -225,7 +225,8 @@ def _own_options() -> Iterator[ParamGroupsCase]:
             pairs = itertools.product(values, values) if name in OPTIMIZERS and flag not in _OF_THE_PATH else ()
             for seed, (value, other) in enumerate(pairs):
                 # A falsy value is a value, beside another one and beside the default of a group that comes later.
-                options: dict[str, Any] = {"flags": ((flag, other),), "own": ((flag, value),), "steps": steps}
+                beside = _BESIDE[:1] if flag == "decoupled_weight_decay" else ()
+                options: dict[str, Any] = {"flags": ((flag, other), *beside), "own": ((flag, value),), "steps": steps}
                 yield ParamGroupsCase(name, "pair", ("each", "late")[seed % 2], **options, seed=seed)
 
 
