@@ -43,7 +43,7 @@ def test_a_log_of_the_worker_does_not_reach_a_pipe_of_the_fork(tmp_path: Path) -
     """A handler that owns a descriptor still writes to it: were it closed, that would be to what has its number next."""
     with (tmp_path / "log").open("w") as log:
         fork = Forked()
-        descriptor = Path(f"/proc/{fork._pid}/fd/{log.fileno()}")
+        descriptor = Path(f"/proc/{fork.pid}/fd/{log.fileno()}")
         try:
             assert eventually(lambda: os.readlink(descriptor) == os.devnull)
         finally:

@@ -32,8 +32,8 @@ class Forked:
 
         gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
         asked, told = os.pipe(), os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.pid = os.fork()
+        if self.pid == 0:
             try:
                 end_with_parent()
                 # The controlling process waits for a worker's end of their pipe to close.  Objects of the worker, such as
@@ -49,8 +49,8 @@ class Forked:
         self.stdin, self.stdout = os.fdopen(asked[1], "w"), os.fdopen(told[0])
 
     def end(self) -> None:
-        os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
         self.stdin.close()
         self.stdout.close()
 

@@ -306,7 +306,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
             "refused": self.mistake is not None,
             "trainable": self.trainable,
             "casts_kept": self.autocast == "float16_inside"
-            and self.computed.name != self.dtype == "float32"
+            and self.to_linear
+            and self.dtype == "float32"
             and (self.trainable or self.bias in ("zero", "whole")),
             "reads_on": lookup_reads_on(self.computed.name, self.numel, self.num_embeddings, self.embedding_dim)
             or any_reads_on(self.computed.name, [(self.numel, self.embedding_dim, self.num_embeddings)]),
