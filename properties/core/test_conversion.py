@@ -116,8 +116,8 @@ def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome
 @law(
     "A converted Linear computes xAᵀ + b, exactly W[i] + b for one_hot(i); a converted Embedding returns W[i].",
     source="nn.Linear: y = xAᵀ + b; nn.Embedding: a lookup table",
-    must_cover={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "autocast=float16_inside",
-             "empty", "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
+    must_cover={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty",
+             "autocast=float16_inside", "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
 )  # fmt: skip
 def converted_module_computes_its_formula(case: ConversionCase, out: Outcome) -> Finding:
     return every(*(exactly(value, case.value) for value in [out.value, *out.along_first_axis("other_values")]))
