@@ -140,6 +140,13 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
     return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
+def in_two_chunks(at: At) -> Any:
+    """jacrev that takes all elements of the output together but the last."""
+    count = at.indices.numel() * at.weight.shape[1]
+    most = count - 1 if count > 1 else None
+    return lambda *given, **named: torch.func.jacrev(*given, chunk_size=most, **named)
+
+
 def hessian_by_arguments(look: Look, at: At) -> Seen:
     def loss(sent: Tensor, table: Tensor) -> Tensor:
         return (sent * look(table, at.indices) ** 2).sum()
@@ -231,7 +238,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
-        "jacrev_by_arguments": lambda look, at: by_arguments(torch.func.jacrev, look, at, negative=True),
+        "jacrev_by_arguments": lambda look, at: by_arguments(in_two_chunks(at), look, at, negative=True),
         "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at, negative=False),
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight

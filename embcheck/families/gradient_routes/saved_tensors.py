@@ -280,6 +280,21 @@ def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream
     return {"value": value, "weight_grad": leaf.grad}
 
 
+@further
+def checkpointed_under_autocast(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # What is computed again is so under the autocast of the call, which a lookup does not heed.
+    told, device = [], leaf.device.type
+
+    def rows(tokens: Tensor) -> Tensor:
+        told.append((torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)))
+        return call(tokens)
+
+    with torch.autocast(device, torch.float16):
+        value = torch.utils.checkpoint.checkpoint(rows, indices, use_reentrant=False)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": told == [(True, torch.float16)] * 2}
+
+
 def raises(act: Any) -> bool:
     """Whether an act raises RuntimeError."""
     try:

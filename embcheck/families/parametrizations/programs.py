@@ -208,7 +208,7 @@ def mapped(
     twin, tied = copy.deepcopy((layer, other))
     seen["copied_tied"] = twin.parametrizations.weight.original is tied.weight
     twin = twin if copied else sides(weight.clone(), side, frozen)[0]
-    written(twin.parametrizations.weight.original if copied else registered(twin, links, inverse), values)
+    written(twin.parametrizations.weight.original if copied else shared(layer, twin), values)
     with parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
@@ -244,6 +244,13 @@ def registered(layer: Module, links: int, inverse: bool) -> Any:
     for numbers in ((2, 0), (1, 1))[:links]:
         parametrize.register_parametrization(layer, "weight", (Invertible if inverse else Link)(*numbers))
     return layer.parametrizations.weight.original
+
+
+def shared(layer: Module, twin: Module) -> Any:
+    """The original of a second layer's weight once the first one's links were registered there, too."""
+    for link in layer.parametrizations.weight:
+        parametrize.register_parametrization(twin, "weight", link)
+    return twin.parametrizations.weight.original
 
 
 def written(original: Tensor, values: Tensor) -> None:
