@@ -40,6 +40,7 @@ CHANGES: dict[str, Callable[[], Any]] = {
     "torch.utils.deterministic.fill_uninitialized_memory": lambda: setattr(memory, "fill_uninitialized_memory", False),
     "torch.get_num_threads()": lambda: torch.set_num_threads(3),
     "torch.get_float32_matmul_precision()": lambda: torch.set_float32_matmul_precision("medium"),
+    "torch.get_autocast_dtype('cpu')": lambda: torch.set_autocast_dtype("cpu", torch.float16),
     "float('1e-310') * 1.0 == 0": lambda: torch.set_flush_denormal(True),
     "len(sys.modules['torch.nn.modules.module']._global_forward_hooks)": lambda: modules.register_module_forward_hook(
         lambda *given: None
