@@ -35,9 +35,8 @@ _BUILT, _OTHERS, _MERGED, _DUE, _ROUNDS = 6000, 24, 8, 12, 3
 #: for that, and has more faults change one.
 _WORTH = (1.0, 0.8, 0.7, 0.6)
 WORTH = {"quick": (1.0, 0.5, 0.2), "gate": _WORTH, "full": _WORTH}
-#: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included; *full* has what *gate* has no
-#: time for.
-AIMED = {"quick": 4.2, "gate": 25.0, "full": 29.0}
+#: Seconds of CPU time that the aimed cases of each tier may cost, those of the tier before included.
+AIMED = {"quick": 4.2, "gate": 29.0}
 #: Seconds that a case may cost which is executed to see which faults change it.
 _LARGEST = 0.1
 #: One case in so many of what a tier runs anyway is looked at.
@@ -186,8 +185,7 @@ def aimed(jobs: int, ledger: Ledger, say: Any) -> Aimed:
     taken: list[int] = []
     found: Aimed = defaultdict(list)
     for tier in AIMED:
-        run = tier if tier in bases else "gate"  # what a longer run enumerates itself is not looked at
-        had = _SHARE[run] * counted(bases[run], len(wanted)) + counted([hits[each] for each in taken], len(wanted))
+        had = _SHARE[tier] * counted(bases[tier], len(wanted)) + counted([hits[each] for each in taken], len(wanted))
         before = len(taken)
         add(taken, [each.cost for each in cases], hits, had, AIMED[tier], WORTH[tier])
         for each in taken[before:]:

@@ -131,7 +131,7 @@ DRAWN = (
 _STEPPING, _CORE = ("param_groups", "tied_training"), frozenset(ENTRIES)
 #: Steps that *gate* runs beside those.
 STEPPED = (
-    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 10500.0, times=1500, built=800),
+    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 5500.0, times=1500, built=800),
 )
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = tuple(
@@ -143,11 +143,11 @@ EARLY = tuple(
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
                 *("conversion", "lookup", "embedding_bag", "max_norm"),
             ),
-            1700.0,
+            1300.0,
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 1500.0, _TIMES),
+        (_CORE & _FORMULAS, _STEPPING, 900.0, _TIMES),
         (WEIGHTS, TIMED, 1200.0, 4000),
     )
 )
