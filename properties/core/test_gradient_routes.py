@@ -25,6 +25,10 @@ DENSE = frozenset(
 gradient_routes = Family("gradient_routes", SPACE, plan, cost=6.0, stride=16, typical=TYPICAL)
 
 
+#: Routes whose call is computed again.
+CHECKPOINTS = frozenset(name for name in FURTHER if name.startswith("checkpointed"))
+
+
 def has_gradient(case: LookupCase) -> bool:
     return case.route not in WITHOUT_GRADIENT
 
@@ -73,8 +77,19 @@ def gradient_routes_keep_weight_metadata(case: LookupCase, out: Outcome) -> Find
 
 
 @gradient_routes.law(
+    "What a checkpoint computes again uses the autocast state, the inputs and the extent of the original call.",
+    source="torch.utils.checkpoint: preserves autocast; set_checkpoint_early_stop; torch.amp.autocast",
+    when=lambda case: case.route in CHECKPOINTS,
+    must_cover={"route=checkpointed_under_autocast", "route=checkpointed_to_the_end"},
+)
+def checkpoint_recomputes_the_same_call(case: LookupCase, out: Outcome) -> Finding:
+    return is_true(out.kept, "what was computed again is another call") if "kept" in out else UNASKED
+
+
+@gradient_routes.law(
     "Backward accumulates into an existing .grad in place, leaves unrelated tensors alone, and runs hooks in order.",
-    source="Autograd mechanics: default gradient layouts; torch.Tensor.backward: inputs",
+    source="Autograd mechanics: default gradient layouts; torch.Tensor.backward: inputs; nn.Module.register_forward_hook",
+    when=lambda case: case.route not in CHECKPOINTS,
 )
 def backward_accumulates_in_place_hooks_in_order(case: LookupCase, out: Outcome) -> Finding:
     found = [is_true(out.kept, "something was replaced, touched or called out of order")] if "kept" in out else []

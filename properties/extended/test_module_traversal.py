@@ -10,7 +10,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
-from embcheck.families.module_traversal.programs import edited
+from embcheck.families.module_traversal.programs import edited, edited_by_keys
 
 module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
@@ -56,13 +56,14 @@ def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome)
 
 
 @law(
-    "A ModuleList is edited as a list is: deletions of slices, insertions, pop and +=.",
-    source="nn.ModuleList: can be indexed like a regular Python list",
+    "ModuleList and Sequential are edited as a list is, by indices, slices and sums; ModuleDict as a dict.",
+    source="nn.ModuleList: can be indexed like a regular Python list; nn.Sequential; nn.ModuleDict",
     must_cover={"shared_module", "deep"},
 )
 def module_list_is_edited_as_a_list(case: ModuleTraversalCase, out: Outcome) -> Finding:
     children = [child for _, child in case.children]
-    return same(out.edited, [edited([*children, case.root, *children], k) for k in range(4)])
+    due = [edited([*children, case.root, *children], k) for k in range(7)]
+    return every(same(out.edited, [due, due]), same(out.by_keys, edited_by_keys(dict(case.children), case.root)))
 
 
 @law(

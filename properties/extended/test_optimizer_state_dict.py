@@ -98,6 +98,18 @@ def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, ou
     )
 
 
+#: The hooks of a state in the order in which they are called.
+_EVENTS = ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post")
+
+
+@law(
+    "Hooks of an optimizer's state run in order, prepended ones first; what they return is read or loaded.",
+    source="Optimizer.register_state_dict_post_hook, register_load_state_dict_pre_hook: prepend, the returned dict",
+)
+def optimizer_state_hooks_run_in_order(case: OptimizerStateDictCase, out: Outcome) -> Finding:
+    return same(out.hooked, ([f"{event} {place}" for event in _EVENTS for place in (1, 2)], [0.25, 0.0625]))
+
+
 @law(
     "With ignore_frozen_params a model's state_dict omits exactly the frozen parameters.",
     source="torch.distributed.checkpoint.state_dict.StateDictOptions: ignore_frozen_params",

@@ -144,6 +144,15 @@ def step_calls_the_closure_once_first(case: ParamGroupsCase, out: Outcome) -> Fi
 
 
 @law(
+    "Each step hook runs once: those of all optimizers first before a step and last after it.",
+    source="Optimizer.register_step_pre_hook, register_step_post_hook; torch.optim.optimizer.register_optimizer_step_pre_hook",
+    must_cover={"closure", "path=foreach", "path=fused"},
+)
+def optimizer_step_calls_each_hook_once(case: ParamGroupsCase, out: Outcome) -> Finding:
+    return same(out.hooks, ["before all", "before", "after", "after all"] * case.steps)
+
+
+@law(
     "Optimizer state lies on the parameters' device, whatever torch's default device is.",
     source="torch.set_default_device: used only for tensors created without device",
     when=lambda case: case.setting != "nothing",

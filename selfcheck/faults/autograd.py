@@ -115,6 +115,8 @@ of_family(
      lambda call: call(check_nan=False)),
     (checkpoint, "checkpoint", "checkpoints_draw_anew: What a checkpoint computes again has other random numbers.",
      lambda call: call.original(*call.given, **call.flags | {"preserve_rng_state": False})),
+    (checkpoint, "set_checkpoint_early_stop", "checkpoints_always_stop_early: A checkpoint always stops early.",
+     lambda call: call(enable=True)),
 )  # fmt: skip
 
 

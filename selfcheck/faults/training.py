@@ -70,7 +70,13 @@ of_family(
      lambda call: call(closure=None if call.closure is None else torch.no_grad()(call.closure))),
     (optim.Rprop, "step", "rprop_refuses_double_as_default: Rprop refuses to step where double is the default dtype.",
      refusing(lambda call: torch.get_default_dtype() is torch.float64)),
+    (Optimizer, "register_step_post_hook", "step_hooks_are_called_twice: A hook after a step is called twice.",
+     lambda call: (call(), call())[1]),
 )  # fmt: skip
+changes[Optimizer, "register_load_state_dict_pre_hook", "optimizer_state_dict"] = {
+    "state_hooks_are_not_prepended: Hooks before a state is loaded are called as they were registered.":
+        lambda call: call(prepend=False)
+}  # fmt: skip
 
 
 @instead(optim.Adam, "step", "param_groups")

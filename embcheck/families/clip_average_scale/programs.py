@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.param_groups.programs import in_halves, lying_as
+from embcheck.families.param_groups.gradient_layouts import in_halves, lying_as
 
 Tensor = torch.Tensor
 

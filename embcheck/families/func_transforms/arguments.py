@@ -141,9 +141,9 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
 
 
 def in_two_chunks(at: At) -> Any:
-    """jacrev that takes all elements of the output together but the last."""
+    """jacrev that takes all elements of the output together but the last, or at every other turn each by itself."""
     count = at.indices.numel() * at.weight.shape[1]
-    most = count - 1 if count > 1 else None
+    most = None if count < 2 else 1 if at.turn % 2 and count < 32 else count - 1
     return lambda *given, **named: torch.func.jacrev(*given, chunk_size=most, **named)
 
 
@@ -235,6 +235,21 @@ def stacked_layers(look: Look, at: At) -> Seen:
     return {"result": result, "agrees": own and stacked and learn}
 
 
+def linearized(look: Look, at: At) -> Seen:
+    value, push = torch.func.linearize(lambda table: look(table, at.indices), at.weight)
+    first, result = push(-at.tangent), push(at.tangent)
+    return {"result": result, "value": value, "agrees": agree(at, result, -first)}
+
+
+def functionalized(look: Look, at: At) -> Tensor:
+    def loss(table: Tensor) -> Tensor:
+        rows = look(table, at.indices).clone()
+        return rows.mul_(at.upstream).sum()
+
+    found: Tensor = torch.func.functionalize(torch.func.grad(loss))(at.weight)
+    return found
+
+
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
@@ -247,5 +262,7 @@ TRANSFORMS = programs.TRANSFORMS | named(
         "vjp_by_arguments": vjp_by_arguments,
         "jvp_by_arguments": jvp_by_arguments,
         "stacked_layers": stacked_layers,
+        "linearize": linearized,
+        "functionalize": functionalized,
     }
 )

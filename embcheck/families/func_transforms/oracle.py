@@ -129,6 +129,8 @@ ORACLES: dict[str, Oracle] = {
     "vmap_of_jacrev": stacked(jacobian_masked),
     **dict.fromkeys(("hessian", "hessian_by_arguments"), one(second)),
     **dict.fromkeys(("functional_hvp", "forward_over_reverse"), one(curved)),
+    "linearize": one(pushed),
+    "functionalize": one(pulled),
 }
 
 
@@ -164,6 +166,8 @@ APPLIED: dict[str, tuple[str, ...]] = {
     "jvp": ("jvp", "jvp_by_arguments"),
     "vmap": ("vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "vmap_value", "vmap_of_grad"),
     "stack_module_state": ("stacked_layers",),
+    "linearize": ("linearize",),
+    "functionalize": ("functionalize",),
 }
 
 
@@ -186,4 +190,4 @@ SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments",
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
          "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "jvp_by_arguments",
-         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers")  # fmt: skip
+         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers", "linearize")  # fmt: skip

@@ -161,10 +161,14 @@ def several(register: Any, order: list[str]) -> list[Any]:
 def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[Any] = []
     idle = torch.zeros((), requires_grad=True)  # which takes no part
-    handle = torch.autograd.graph.register_multi_grad_hook([leaf, idle], seen.append)
+    first: list[Any] = []
+    register = torch.autograd.graph.register_multi_grad_hook
+    handles = [register([leaf, idle], seen.append), register([idle, leaf, leaf * 1], first.append, mode="any")]
     call(indices).backward(upstream)
-    handle.remove()
-    return {"weight_grad": seen[0][0], "hook_calls": len(seen), "kept": seen[0][1] is None}
+    for handle in handles:
+        handle.remove()
+    kept = seen[0][1] is None and [each is not None for each in first] == [True]
+    return {"weight_grad": seen[0][0], "hook_calls": len(seen), "kept": kept}
 
 
 @further

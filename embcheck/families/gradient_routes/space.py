@@ -17,6 +17,8 @@ from embcheck.families.lookup.spelling import ENTRIES, spelled
 
 #: Routes that look up a part of the tokens at a time.
 PARTIAL = frozenset({"micro_batches", "token_by_token"})
+#: Routes that mutate tokens, of which a product has saved others, or compute under autocast, which casts products.
+NO_PRODUCTS = frozenset({"indices_mutated", "checkpointed_under_autocast", "through_autocast_functions"})
 #: The route whose upstream gradient is sent through a mask.
 DROPPING = "dropped_in_checkpoint"
 
@@ -43,6 +45,8 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "preset_zeros"
+    if case.route == "upstreams_batched":
+        changes["sparse"] = False
     if case.route == "through_double_backward":  # which scales by no frequency, and is of dense gradients
         changes |= {"sparse": False, "scale_grad_by_freq": False}
         changes |= {} if case.numel else {"route": "preset_zeros"}
@@ -51,7 +55,7 @@ def repair(case: LookupCase) -> LookupCase | None:
     if case.route == DROPPING:
         changes |= {"upstream": "code", "scale_grad_by_freq": False}
         changes |= {"entry": "functional"} if case.entry in MATHEMATICS else {}
-    if case.route == "indices_mutated" and entry.product:
+    if case.route in NO_PRODUCTS and entry.product:
         changes["entry"] = "functional"
     if case.sparse and case.scale_grad_by_freq:
         changes["sparse"] = False

@@ -87,15 +87,15 @@ def _phased(ends: tuple[float, ...], anneal: Callable[..., float], *groups: tupl
     return at
 
 
-def _cycled(up: int, down: int, *groups: tuple[float, float], shrink: float = 1.0) -> Rate:
-    """CyclicLR: so many steps up and down between two values, whose distance shrinks from cycle to cycle.  The groups have
-    values of their own, or all the same."""
+def _cycled(up: int, down: int, *groups: tuple[float, float], shrink: float = 1.0, decay: float = 1.0) -> Rate:
+    """CyclicLR: so many steps up and down between two values, whose distance shrinks from cycle to cycle or decays from step to
+    step.  The groups have values of their own, or all the same."""
 
     def at(base: float, e: int, g: int) -> float:
         cycle, place = divmod(e, up + down)
         low, high = groups[min(g, len(groups) - 1)]
         height = place / up if place <= up else (up + down - place) / down
-        return low + (high - low) * height * shrink**cycle
+        return low + (high - low) * height * shrink**cycle * decay**e
 
     return at
 
@@ -201,4 +201,11 @@ SCHEDULERS: dict[str, Scheduler] = {
                                 _on_plateau(_RISING, lambda a, best: a > 1 + best, 0.25, 1, (0.125, 0.0, 0.25), 0.2),
                                 metrics=_RISING, mode="max", factor=0.25, patience=1, threshold=1.0, threshold_mode="abs",
                                 cooldown=1, min_lr=(0.125, 0.0, 0.25), eps=0.2),
+    "plateau_by_one": made("ReduceLROnPlateau", _on_plateau(_FALLING, lambda a, best: a < best - 1, 0.5, 0), metrics=_FALLING,
+                            factor=0.5, patience=1, threshold=1.0, threshold_mode="abs"),
+    "plateau_by_half": made("ReduceLROnPlateau", _on_plateau(_RISING, lambda a, best: a > 1.5 * best, 0.5, 0), metrics=_RISING,
+                             mode="max", factor=0.5, patience=1, threshold=0.5),
+    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 4, 1.0)), 0.125, 4),
+    "cyclic_by_exponent": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, "exp_range", 0.5,
+                                base_momentum=0.25, max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), decay=0.5)),
 }  # fmt: skip

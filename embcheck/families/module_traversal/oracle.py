@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -128,14 +127,11 @@ def in_dtype(case: ModuleTraversalCase, slot: Slot, shown: Shown, dtype: str, *,
 
 def moves(case: ModuleTraversalCase) -> list[Any]:
     """The module and its gradients after four conversions, each of what the one before left."""
-    turn, found = case.seed % 4, []
-    for count in range(1, 5):
-        dtypes = [("float64", "bfloat16", "float32", "float16")[(k + turn) % 4] for k in range(count)]
-
-        def shown(case: ModuleTraversalCase, slot: Slot, dtypes: list[str] = dtypes) -> Shown:
-            return functools.reduce(lambda each, dtype: in_dtype(case, slot, each, dtype), dtypes, as_built(case, slot))
-
-        found.append([picture(case, shown), gradients(case, dtypes[-1])])
+    shown, found = {slot: as_built(case, slot) for slot in slots(case)}, []
+    for k in range(4):
+        dtype = ("float64", "bfloat16", "float32", "float16")[(k + case.seed) % 4]
+        shown = {slot: in_dtype(case, slot, each, dtype) for slot, each in shown.items()}
+        found.append([picture(case, lambda case, slot: shown[slot]), gradients(case, dtype)])  # noqa: B023
     return [found, True]
 
 

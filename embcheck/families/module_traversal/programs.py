@@ -37,7 +37,7 @@ from embcheck.families.module_traversal.uses import (
     pictured,
     shallow,
 )
-from embcheck.families.param_groups.programs import lying_as
+from embcheck.families.param_groups.gradient_layouts import lying_as
 
 #: A node of a model: a name of its own, its kind, its parameters and buffers, and its children by name.
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
@@ -94,18 +94,38 @@ def traversed(
     return seen | {"trained": all(kept)}
 
 
-def edited(things: Any, k: int) -> list[Any]:
-    """What a list, or a module that is one, holds by its indices after an edit."""
+def edited(things: Any, k: int, make: Callable[[Any], Any] = list) -> list[Any]:
+    """What a list, or a module that is one, holds by its indices after an edit; ``make`` makes one like it."""
     if k == 0:
         del things[1:3]
     elif k == 1:
         del things[::2]
     elif k == 2:
         things.insert(1, things[-1])
-    else:
+    elif k == 3:
         things.pop(0)
-        things += things[:2]
+        things += make(things[:2])
+    elif k == 4:
+        things[0], things[-1] = things[-1], things[0]
+    elif k == 5:
+        things = things + make(things[1:])
+    else:
+        things.extend(make(things[:2]))
+        things.append(things[0])
     return [things[place] for place in range(len(things))]
+
+
+def edited_by_keys(things: Any, more: Any) -> list[Any]:
+    """What a dict, or a module that is one, tells of its keys and values before and after edits."""
+    found = [list(things), list(things.values())]
+    first = things.pop(found[0][0]) if found[0] else more
+    things.update({"added": first})
+    things["set"] = more
+    things.update([("added", more), ("last", first)])
+    del things["set"]
+    found += [list(things.keys()), list(things.values()), len(things), "set" in things, "last" in things]
+    things.clear()
+    return [*found, list(things.items())]
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -147,7 +167,12 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "named_children": listed(model.named_children()),
         "sliced": [plain(part.append(model)) for part in slices],
         "edited": [
-            plain(edited(torch.nn.ModuleList([*model.children(), model, *model.children()]), k)) for k in range(4)
+            [plain(edited(make([*model.children(), model, *model.children()]), k, make)) for k in range(7)]
+            for make in (torch.nn.ModuleList, lambda some: torch.nn.Sequential(*some))
+        ],
+        "by_keys": [
+            plain(each) if isinstance(each, list) and each and isinstance(each[0], torch.nn.Module) else each
+            for each in edited_by_keys(torch.nn.ModuleDict(dict(model.named_children())), model)
         ],
         "applied_to_itself": all(map(applied, visits)),
         "applied": [plain(visited) for visited in visits],

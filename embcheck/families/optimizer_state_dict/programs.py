@@ -55,7 +55,7 @@ def resume(
     # One without ties goes on without a break.
     straight = start(giver, None, fed)
     go(straight, 0, steps)
-    seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
+    seen: dict[str, Any] = {"straight": go(straight, steps, 2), "hooked": hooked_states()}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
     one, saved, told = read_one()
@@ -128,6 +128,29 @@ def rates_shared() -> bool:
     other.load_state_dict(one.state_dict())
     mine, theirs = (each.param_groups[0]["lr"].data_ptr() for each in (other, one))
     return bool(mine == theirs)
+
+
+def hooked_states() -> tuple[list[str], list[float]]:
+    """In which order the hooks of a state are called that is read and loaded, and the rates that they leave: each of two hooks
+    halves the rate of what is read, and of what is loaded."""
+    order: list[str] = []
+
+    def note(name: str) -> Callable[..., Any]:
+        def hook(optimizer: Any, *states: dict[str, Any]) -> Any:
+            order.append(name)
+            (group,) = states[0]["param_groups"] if states else (None,)
+            return {**states[0], "param_groups": [{**group, "lr": group["lr"] / 2}]} if states else None
+
+        return hook
+
+    optimizer: Any = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    for event in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
+        register = getattr(optimizer, f"register_{event}_hook")
+        register(note(f"{event} 2"))
+        register(note(f"{event} 1"), prepend=True)
+    read = optimizer.state_dict()
+    optimizer.load_state_dict(read)
+    return order, [read["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]]
 
 
 def options_of(asked: dict[str, Any] | None) -> Any:

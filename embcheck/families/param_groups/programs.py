@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.param_groups.gradient_layouts import lying_as
 from embcheck.families.tie_preservation.operations import stored
 from embcheck.families.tied_training.training_steps import loaded, restored
 
@@ -49,7 +50,7 @@ def accompany(
     with contextlib.nullcontext() if since else region():
         stepped = build(listed, **before)
     kept = all(p.data_ptr() == fed[f"weight{m}"].data_ptr() for m, p in enumerate(members))
-    notes: dict[str, Any] = {"kept": kept, "moved": True, "returned": True, "modes": []}
+    notes: dict[str, Any] = {"kept": kept, "moved": True, "returned": True, "modes": [], "hooks": []}
     for k, has in enumerate(given):
         if k == 1:
             for names, own, joins in groups:
@@ -132,8 +133,13 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
         notes["modes"] += [all(torch.equal(p, b) for p, b in zip(members, before, strict=True))]
         return loss
 
-    with torch.no_grad():
-        result = optimizer.step(compute) if closure else optimizer.step()
+    handles = hooked(optimizer, notes["hooks"])
+    try:
+        with torch.no_grad():
+            result = optimizer.step(compute) if closure else optimizer.step()
+    finally:
+        for handle in handles:
+            handle.remove()
     notes["returned"] &= result is loss
     for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
         stands = grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense())
@@ -142,76 +148,26 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
 
 
+def hooked(optimizer: Any, order: list[str]) -> list[Any]:
+    """Registers hooks of a step, of this optimizer and of all, that note in which order they are called; their handles."""
+
+    def note(name: str) -> Function:
+        return lambda stepped, args, kwargs: order.append(name) if stepped is optimizer else None
+
+    import torch.optim.optimizer as of_all  # which torch.optim does not show as its attribute
+
+    return [
+        optimizer.register_step_post_hook(note("after")),
+        of_all.register_optimizer_step_post_hook(note("after all")),
+        optimizer.register_step_pre_hook(note("before")),
+        of_all.register_optimizer_step_pre_hook(note("before all")),
+    ]
+
+
 def numbers(p: Tensor) -> Tensor:
     """A copy; of complex numbers, of their parts."""
     found = p.detach().clone()
     return torch.view_as_real(found) if found.is_complex() else found
-
-
-def alike(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient that lies as its parameter does."""
-    return torch.empty_like(p).copy_(values)
-
-
-def lying_as(given: Tensor) -> Tensor:
-    """Zeros that lie in memory as another tensor does."""
-    if not given.numel():
-        return torch.zeros_like(given)
-    last = sum((size - 1) * stride for size, stride in zip(given.shape, given.stride(), strict=True))
-    room = given.new_zeros(given.storage_offset() + last + 1)
-    return room.as_strided(given.shape, given.stride(), given.storage_offset())
-
-
-def in_rows(p: Tensor, values: Tensor) -> Tensor:
-    """A sparse gradient that names every row that has elements, in order."""
-    # Of one row, any stride counts as contiguous, and is taken for its length where it is added: see the ledger.
-    rows, own = torch.arange(len(p) if p.numel() else 0), torch.empty(p.shape, dtype=p.dtype).copy_(values)
-    return torch.sparse_coo_tensor(rows[None], own[: len(rows)], p.shape, is_coalesced=True)
-
-
-def in_halves(p: Tensor, values: Tensor) -> Tensor:
-    """The same uncoalesced: it names every row twice, in order, with half of its values each."""
-    once = in_rows(p, values)
-    rows, halves = once.indices().repeat_interleave(2, 1), (once.values() / 2).repeat_interleave(2, 0)
-    return torch.sparse_coo_tensor(rows, halves, p.shape)
-
-
-def crosswise(p: Tensor, values: Tensor) -> Tensor:
-    """A gradient whose last two axes lie in the other order."""
-    if p.dim() < 2:
-        return alike(p, values)
-    room = torch.empty(p.mT.shape, dtype=p.dtype).mT if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
-    return room.copy_(values)
-
-
-def room(p: Tensor, *shape: int) -> Tensor:
-    """Memory for a gradient, with numbers between its elements that are none of its own."""
-    return torch.full(shape, 5.0, dtype=p.dtype)
-
-
-#: How a gradient is laid out: naming the rows that it has, once or twice, with gaps between elements or rows, or one number for
-#: each row, as that of a sum over it.
-LAID: dict[str, Function] = named(
-    {
-        "": alike,
-        "crosswise": crosswise,
-        "sparse": lambda p, values: in_rows(p, values) if p.dim() > 1 else alike(p, values),
-        "uncoalesced": lambda p, values: in_halves(p, values) if p.dim() > 1 else alike(p, values),
-        "strided": lambda p, values: room(p, *p.shape, 2)[..., 0].copy_(values),
-        "rows": lambda p, values: (
-            room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else alike(p, values)
-        ),
-        "expanded": lambda p, values: (
-            room(p, p.numel())[: values[..., 0].numel()]
-            .copy_(values[..., 0].reshape(-1))
-            .view(values[..., :1].shape)
-            .expand(p.shape)
-            if p.dim() and p.numel()
-            else alike(p, values)
-        ),
-    },
-    prefix="lay_",
-)
 
 
 def settled(optimizer: Any, members: list[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.core.targets import Wish
 from embcheck.families.lookup.aimed_tokens import attempts
-from embcheck.families.param_groups import programs
+from embcheck.families.param_groups import gradient_layouts, programs
 from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.cases import ABSENCES, BEGINNINGS, GROUPINGS, LAID, ParamGroupsCase
 from embcheck.families.param_groups.mixes import MIXES
@@ -55,7 +55,7 @@ def plan(case: ParamGroupsCase) -> Plan:
         # Those get their gradients by hand.
         "frozen": tuple(range(len(case.members) if case.differentiable else case.frozen)),
         "held": case.held,
-        "gradient": programs.LAID[case.lie],
+        "gradient": gradient_layouts.LAID[case.lie],
         "interrupt": (programs.BREAKS[case.interrupt], case.at, before),
         "closure": case.closure,
         "setting": (programs.SETTINGS[case.setting], case.since),

@@ -14,7 +14,7 @@ import torch
 from torch.nn import utils
 from torch.nn.utils import parametrize
 
-from embcheck.families.param_groups.programs import lying_as
+from embcheck.families.param_groups.gradient_layouts import lying_as
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
 

@@ -1,0 +1,168 @@
+"""Further routes: what a checkpoint keeps, how gradients are asked for, what happens to saved tensors, and hooks in every form."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+import torch.nn.modules.module
+import torch.utils.checkpoint
+
+from embcheck.families.gradient_routes.programs import Seen, further, layer_of
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor
+
+
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same numbers, NaN included."""
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
+@further
+def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # The rows are kept, what reverses them is computed again.
+    kept = [torch.ops.aten.embedding.default]
+    contexts = functools.partial(torch.utils.checkpoint.create_selective_checkpoint_contexts, kept)
+
+    def reversed_rows(tokens: Tensor) -> Tensor:
+        return call(tokens).flip(-1)
+
+    value = torch.utils.checkpoint.checkpoint(reversed_rows, indices, use_reentrant=False, context_fn=contexts)
+    value = value.flip(-1)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.
+    ends: list[str] = []
+
+    def rows(tokens: Tensor) -> Any:
+        found = torch.utils.checkpoint.checkpoint(call, tokens, use_reentrant=False)
+        ends.append("end")
+        return found
+
+    with torch.utils.checkpoint.set_checkpoint_early_stop(False):
+        value = torch.utils.checkpoint.checkpoint(rows, indices, use_reentrant=False)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end"]}
+
+
+def noting_function(told: list[bool], device: str, **options: Any) -> Any:
+    """An autograd.Function that hands rows through, and notes whether autocast is enabled in its passes."""
+
+    class Noting(torch.autograd.Function):
+        @staticmethod
+        @torch.amp.custom_fwd(device_type=device, **options)
+        def forward(ctx: Any, rows: Tensor) -> Tensor:
+            told.append(torch.is_autocast_enabled(device))
+            return rows.clone()
+
+        @staticmethod
+        @torch.amp.custom_bwd(device_type=device)
+        def backward(ctx: Any, sent: Tensor) -> Tensor:
+            told.append(torch.is_autocast_enabled(device))
+            return sent
+
+    return Noting
+
+
+@further
+def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Each backward pass has the autocast of its forward pass: of one that casts what it is given, none.
+    told, device = list[bool](), leaf.device.type
+    heeding = noting_function(told, device)
+    casting = noting_function(told, device, cast_inputs=leaf.dtype)
+
+    @torch.autocast(device, torch.float16)
+    def value_of() -> Any:
+        return casting.apply(heeding.apply(call(indices)))
+
+    value = value_of()
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": told == [True, False, False, True]}
+
+
+@further
+def edges_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    edge, value = torch.autograd.graph.get_gradient_edge, call(indices)
+    found, sent = torch.autograd.grad(value, [edge(leaf), edge(value)], upstream)
+    return {"weight_grad": found, "kept": alike(sent, upstream)}
+
+
+@further
+def upstreams_batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    sent = torch.stack([upstream, -upstream, upstream])
+    (grads,) = torch.autograd.grad(call(indices), leaf, sent, is_grads_batched=True)
+    return {"weight_grad": grads[0], "kept": alike(grads[1], -grads[0]) and alike(grads[2], grads[0])}
+
+
+@further
+def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    with torch.autograd.graph.save_on_cpu():
+        value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+@further
+def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    tokens = indices.clone()
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        value = call(tokens)
+        tokens.zero_()
+        value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
+#: In which order the hooks of `layer_hooks_in_order` are called; last those of a call whose hook raises.
+HOOKS = [
+    *("before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"),
+    *("backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"),
+    *("before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"),
+]
+
+
+@further
+def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Hooks of all modules come first, those that are prepended before others; what always is called is so before an error.
+    layer, order, of_all = layer_of(call), list[str](), torch.nn.modules.module
+
+    def note(name: str) -> Any:
+        return lambda module, *given: order.append(name) if module is layer else None
+
+    def with_kwargs(module: Any, args: Any, kwargs: Any) -> Any:
+        order.append("before 2")
+        return args, kwargs
+
+    def fail_once_graded(*given: Any) -> None:
+        if "graded 2" in order:
+            raise ValueError
+
+    handles = [
+        layer.register_forward_pre_hook(with_kwargs, with_kwargs=True),
+        layer.register_forward_pre_hook(note("before 1"), prepend=True),
+        layer.register_forward_hook(note("after 2"), with_kwargs=True),
+        layer.register_forward_hook(note("after 1"), prepend=True),
+        layer.register_full_backward_pre_hook(note("backward 2")),
+        layer.register_full_backward_pre_hook(note("backward 1"), prepend=True),
+        layer.register_full_backward_hook(note("graded 2")),
+        layer.register_full_backward_hook(note("graded 1"), prepend=True),
+        of_all.register_module_forward_pre_hook(note("before all")),
+        of_all.register_module_forward_hook(note("after all")),
+        of_all.register_module_full_backward_pre_hook(note("backward all")),
+        of_all.register_module_full_backward_hook(note("graded all")),
+    ]
+    handles.append(layer.register_forward_hook(fail_once_graded))
+    handles.append(layer.register_forward_hook(note("always"), always_call=True))
+    layer(indices).backward(upstream)
+    try:
+        layer(indices)
+        order.append("no error")
+    except ValueError:
+        pass
+    for handle in handles:
+        handle.remove()
+    layer(indices)
+    return {"weight_grad": leaf.grad, "kept": order == HOOKS}
