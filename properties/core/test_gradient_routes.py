@@ -90,6 +90,7 @@ def checkpoint_recomputes_the_same_call(case: LookupCase, out: Outcome) -> Findi
     "Backward accumulates into an existing .grad in place, leaves unrelated tensors alone, and runs hooks in order.",
     source="Autograd mechanics: default gradient layouts; torch.Tensor.backward: inputs; nn.Module.register_forward_hook",
     when=lambda case: case.route not in CHECKPOINTS,
+    must_cover={"route=layer_hooks_in_order"},
 )
 def backward_accumulates_in_place_hooks_in_order(case: LookupCase, out: Outcome) -> Finding:
     found = [is_true(out.kept, "something was replaced, touched or called out of order")] if "kept" in out else []

@@ -135,7 +135,7 @@ def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Fin
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale" and case.excess != "sum",
     must_cover={"growth=1", "growth=3 & steps=6 & left_out & first_left_out=False", "unscaled_first & path=fused"}
-    | {"sparse", "beside=ahead", "beside=behind & left_out"}
+    | {"sparse", "beside=ahead & left_out", "beside=behind & left_out"}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
     | {"carried=loaded", "carried=copied", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )

@@ -30,7 +30,7 @@ transforms = Family(
     source="torch.func; torch.autograd.functional; torch.autograd.forward_ad",
     must_cover={"padding_hit", "maps_weight", "maps_indices", "maps_upstream", "repeated", "scale_grad_by_freq", "numel>3072",
              "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1",
-             "transform=linearize & padding_hit", "transform=functionalize & padding_hit & repeated",
+             "transform=linearize & padding_hit", "transform=jvp & sparse", "transform=functionalize & padding_hit & repeated",
              "index_layout=transposed & rank>=2", "tangent_layout=strided", "upstream_layout=equal_columns & embedding_dim>=2",
              "transform=jacrev & scale_grad_by_freq & repeated & nothing_counted=False & embedding_dim>=2"},
 )  # fmt: skip
@@ -39,10 +39,11 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
 
 
 @transforms.law(
-    "Repeated transform calls, and equivalent ones with other argnums, has_aux or in_dims, return the same result.",
-    source="torch.func: argnums, has_aux, chunk_size; torch.func.functional_call",
+    "Repeated transform calls, and equivalent ones with other argnums, has_aux, in_dims or grad mode, return the same result.",
+    source="torch.func: argnums, has_aux, chunk_size, randomness; torch.func.grad: under no_grad; torch.func.functional_call",
     when=lambda case: not case.refused,
-    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian")} | {"earlier>=2"},
+    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian")}
+    | {"earlier>=2", "transform=without_grad_mode", "transform=vmap_with_randomness & chunk=1 & batch>=2"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ, or two calls") if "agrees" in out else UNASKED

@@ -269,7 +269,7 @@ def fixed_cases() -> Iterator[DTensorCase]:
     yield from (
         two.but(made="tied_model", ranks=ranks, padding_idx=padding) for ranks in (1, 2) for padding in (None, 1)
     )
-    yield two.but(out_of_range="V")
+    yield two.but(table="columns", out_of_range="V")
     # Pieces of ⌈4/3⌉ rows, of which the last rank has none.
     yield two.but(num_embeddings=4, ranks=3, table="rows", tokens_placed="first")
 

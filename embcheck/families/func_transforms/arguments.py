@@ -250,6 +250,33 @@ def functionalized(look: Look, at: At) -> Tensor:
     return found
 
 
+def without_grad_mode(look: Look, at: At) -> Seen:
+    # Outer no_grad is none of a transform's business.
+    loss, looked_up = programs.linear_form(look, at), programs.in_table(look, at)
+    with torch.no_grad():
+        result, (beside, _) = torch.func.grad(loss)(at.weight), torch.func.grad_and_value(loss)(at.weight)
+        pulled = torch.func.vjp(looked_up, at.weight)[1](at.upstream)[0]
+    return {"result": result, "agrees": agree(at, result, beside, pulled)}
+
+
+def vmap_with_randomness(look: Look, at: At) -> Seen:
+    # One row of random numbers for all samples, or one for each.
+    def drawn(table: Tensor, tokens: Tensor) -> Any:
+        return look(table, tokens), torch.rand(4)
+
+    def mapped(randomness: str) -> Any:
+        how: dict[str, Any] = {"randomness": randomness, "chunk_size": at.chunk}
+        return torch.vmap(drawn, at.look_dims, (at.out_dim, 0), **how)(at.weight, at.indices)
+
+    with torch.random.fork_rng(devices=[]):
+        (result, same), (other, different) = mapped("same"), mapped("different")
+    count = len(different.unique(dim=0))
+    return {
+        "result": result,
+        "agrees": agree(at, result, other) and len(same.unique(dim=0)) == 1 and count == at.samples,
+    }
+
+
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
@@ -264,5 +291,7 @@ TRANSFORMS = programs.TRANSFORMS | named(
         "stacked_layers": stacked_layers,
         "linearize": linearized,
         "functionalize": functionalized,
+        "without_grad_mode": without_grad_mode,
+        "vmap_with_randomness": vmap_with_randomness,
     }
 )

@@ -131,6 +131,8 @@ ORACLES: dict[str, Oracle] = {
     **dict.fromkeys(("functional_hvp", "forward_over_reverse"), one(curved)),
     "linearize": one(pushed),
     "functionalize": one(pulled),
+    "without_grad_mode": one(pulled),
+    "vmap_with_randomness": stacked(value),
 }
 
 
@@ -181,13 +183,22 @@ MAPPED = tuple(name for name in ORACLES if "vmap" in name)
 #: Those whose result doesn't depend on the upstream gradient.
 WITHOUT_UPSTREAM = (
     *("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs"),
-    *("vmap_of_jvp", "vmap_of_jacrev"),
+    *("vmap_of_jvp", "vmap_of_jacrev", "vmap_with_randomness"),
 )
 #: Those whose result has (V·D)² or N·D·V·D elements.
 WIDE = tuple(name for name in ORACLES if "jac" in name or "hessian" in name)
 #: Those that give a sparse gradient back.
-SPARSE = ("grad", "grad_and_value", "vjp", "vmap_backward", "grad_by_arguments", "vjp_by_arguments")
+SPARSE = (
+    "grad",
+    "grad_and_value",
+    "vjp",
+    "vmap_backward",
+    "grad_by_arguments",
+    "vjp_by_arguments",
+    "without_grad_mode",
+)
 #: Those that accept sparse=True and give something dense back.  The others refuse a sparse gradient on the way.
 DENSE = ("vmap_by_names", "jvp", "backward_twice", "jacfwd", "vmap_value", "vmap_in_chunks", "vmap_of_jvp", "functional_hvp",
          "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs", "jvp_by_arguments",
-         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers", "linearize")  # fmt: skip
+         "jacfwd_by_arguments", "jacfwd_from_the_end", "stacked_layers", "linearize",
+         "vmap_with_randomness")  # fmt: skip

@@ -52,15 +52,18 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
 def noting_function(told: list[bool], device: str, **options: Any) -> Any:
     """An autograd.Function that hands rows through, and notes whether autocast is enabled in its passes."""
 
+    forwards: Any = torch.amp.custom_fwd(device_type=device, **options)
+    backwards: Any = torch.amp.custom_bwd(device_type=device)
+
     class Noting(torch.autograd.Function):
         @staticmethod
-        @torch.amp.custom_fwd(device_type=device, **options)
+        @forwards  # type: ignore[untyped-decorator]
         def forward(ctx: Any, rows: Tensor) -> Tensor:
             told.append(torch.is_autocast_enabled(device))
             return rows.clone()
 
         @staticmethod
-        @torch.amp.custom_bwd(device_type=device)
+        @backwards  # type: ignore[untyped-decorator]
         def backward(ctx: Any, sent: Tensor) -> Tensor:
             told.append(torch.is_autocast_enabled(device))
             return sent
@@ -75,11 +78,7 @@ def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstre
     heeding = noting_function(told, device)
     casting = noting_function(told, device, cast_inputs=leaf.dtype)
 
-    @torch.autocast(device, torch.float16)
-    def value_of() -> Any:
-        return casting.apply(heeding.apply(call(indices)))
-
-    value = value_of()
+    value = torch.autocast(device, torch.float16)(lambda: casting.apply(heeding.apply(call(indices))))()
     value.backward(upstream)
     return {"value": value, "weight_grad": leaf.grad, "kept": told == [True, False, False, True]}
 
@@ -116,7 +115,7 @@ def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: T
     return {"value": value, "weight_grad": leaf.grad}
 
 
-#: In which order the hooks of `layer_hooks_in_order` are called; last those of a call whose hook raises.
+#: In which order the hooks of `layer_hooks_in_order` are called, those of a call whose hook raises included.
 HOOKS = [
     *("before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"),
     *("backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"),
@@ -164,5 +163,11 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
         pass
     for handle in handles:
         handle.remove()
-    layer(indices)
-    return {"weight_grad": leaf.grad, "kept": order == HOOKS}
+    found, leaf.grad = leaf.grad, None
+    kinds: Any = (layer.register_forward_pre_hook, layer.register_forward_hook)
+    kinds += (layer.register_full_backward_pre_hook, layer.register_full_backward_hook)
+    for register in kinds:
+        handle = register(note("alone"))
+        layer(indices).backward(upstream)
+        handle.remove()
+    return {"weight_grad": found, "kept": order == [*HOOKS, *["alone"] * 4]}

@@ -117,7 +117,7 @@ def edited(things: Any, k: int, make: Callable[[Any], Any] = list) -> list[Any]:
 
 def edited_by_keys(things: Any, more: Any) -> list[Any]:
     """What a dict, or a module that is one, tells of its keys and values before and after edits."""
-    found = [list(things), list(things.values())]
+    found: list[Any] = [list(things), list(things.values())]
     first = things.pop(found[0][0]) if found[0] else more
     things.update({"added": first})
     things["set"] = more

@@ -136,10 +136,9 @@ def hooked_states() -> tuple[list[str], list[float]]:
     order: list[str] = []
 
     def note(name: str) -> Callable[..., Any]:
-        def hook(optimizer: Any, *states: dict[str, Any]) -> Any:
+        def hook(optimizer: Any, state: Any = None) -> Any:
             order.append(name)
-            (group,) = states[0]["param_groups"] if states else (None,)
-            return {**states[0], "param_groups": [{**group, "lr": group["lr"] / 2}]} if states else None
+            return state and {**state, "param_groups": [{**g, "lr": g["lr"] / 2} for g in state["param_groups"]]}
 
         return hook
 
