@@ -46,7 +46,7 @@ ONLY_IN_REGIONS = {
     "gradient_routes_give_same_weight_gradient": ["route=checkpointed_with_one_twice"],
     "vector_to_parameters_copies": [APPLIES],
     "lr_scheduler_does_not_modify_loaded_state_dict": [
-        *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups"),
+        *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups", "plan=cyclic_by_exponent"),
     ],
     "lr_scheduler_resumes_from_last_epoch": ["plan=step_each", "plan=exponential", "plan=linear", "plan=polynomial",
                                           "plan=multiplied"],

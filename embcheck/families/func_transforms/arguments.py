@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.func_transforms import programs
-from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor
+from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, in_table, linear_form
 
 #: How arguments are given: how many, which of them argnums name, and whether more is handed through.  One is the table, two
 #: are upstream gradient and table, and a third changes nothing.
@@ -252,7 +252,7 @@ def functionalized(look: Look, at: At) -> Tensor:
 
 def without_grad_mode(look: Look, at: At) -> Seen:
     # Outer no_grad is none of a transform's business.
-    loss, looked_up = programs.linear_form(look, at), programs.in_table(look, at)
+    loss, looked_up = linear_form(look, at), in_table(look, at)
     with torch.no_grad():
         result, (beside, _) = torch.func.grad(loss)(at.weight), torch.func.grad_and_value(loss)(at.weight)
         pulled = torch.func.vjp(looked_up, at.weight)[1](at.upstream)[0]
