@@ -100,9 +100,14 @@ def entropy(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tenso
     return torch.nn.functional.cross_entropy(receive(logits), wanted, **flags)
 
 
+def module(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any:
+    return torch.nn.CrossEntropyLoss(**flags)(receive(logits), wanted)
+
+
 def likelihood(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
     shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1))
-    return torch.nn.functional.nll_loss(receive(shares), wanted, **flags)
+    found: Tensor = torch.nn.NLLLoss(**flags)(receive(shares), wanted)
+    return found
 
 
 def linear(
@@ -190,6 +195,7 @@ LOSSES: dict[str, Loss] = named(
         "chunked": lambda *given, **flags: linear(*given, options=chunks(given[-1]), **flags),
         "in_pieces": lambda *given, **flags: of_logits(in_pieces, *given, **flags),
         "decomposed": lambda *given, **flags: of_logits(decomposed, *given, **flags),
+        "module": lambda *given, **flags: of_logits(module, *given, **flags),
     },
     "loss_by_",
 )
