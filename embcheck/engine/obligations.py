@@ -7,8 +7,10 @@ embcheck.engine.obligations` writes them anew.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from embcheck.core.ledger import Entry
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import APPLIES
 
+#: A law's name and a condition that some case it judges must meet.
+Obligation = tuple[str, str]
 #: How the kinds of difference begin after which nothing came out, and patterns of them.
 _ENDS = ("raised", "does not compile", "crash", "hang", "*", "?")
 #: The lists of torch's own families, each with what it was chosen for.
@@ -83,7 +87,8 @@ def keep(families: dict[str, Family], path: Path = KEPT) -> None:
 
 def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
     """For each law and each condition that it obliges the first case that meets it and lies in no region in which a shipped
-    ledger entry might excuse this law, by its position among those that are `enumerated`.
+    ledger entry might excuse this law, by its position among those that are `enumerated`; without those cases of which the
+    others meet all that they do.
 
     If there is one it also meets the first condition of ``typical`` that any meets: to look for that takes up to a minute.
     What only cases in such regions meet is met by the first that is executed and accepted, or known not to be as the law
@@ -95,8 +100,10 @@ def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
     regions = {law: [each for each in concerning if each.speaks_of(law) or each in barring] for law in missing}
     unjudged = [entry for entry in barring if not entry.of_other_releases]
     found: dict[int, Any] = {}
-    known: dict[tuple[str, str], tuple[int, Any]] = {}
+    known: dict[Obligation, tuple[int, Any]] = {}
+    met: dict[int, set[Obligation]] = {}
     for wanted in (*typical, ""):
+        before = {*found}
         for position, case in enumerate(enumerated(family)):
             if not missing:
                 break
@@ -109,8 +116,32 @@ def choose(family: Family, typical: Sequence[str] = ()) -> dict[int, Any]:
                 elif not any(entry.covers(facts) for entry in unjudged):
                     for each in newly:
                         known.setdefault((law.name, each), (position, case))
+        met |= {place: _met(family, case, regions) for place, case in found.items() if place not in before}
+        _drop_spare(found, met, before)
     found.update(known[law, each] for law, lacking in missing.items() for each in lacking if (law, each) in known)
     return dict(sorted(found.items()))
+
+
+def _met(family: Family, case: Any, regions: Mapping[str, Sequence[Entry]]) -> set[Obligation]:
+    """All that a case meets of what the laws oblige, where no entry might excuse it."""
+    facts, refused = case.facts(), family.refused(case)
+    return {
+        (law.name, each)
+        for law in family.laws
+        if law.refusal == refused and law.when(case) and not any(entry.covers(facts) for entry in regions[law.name])
+        for each in (APPLIES, *law.must_cover)
+        if _holds(each, facts)
+    }
+
+
+def _drop_spare(found: dict[int, Any], met: Mapping[int, set[Obligation]], before: Collection[int]) -> None:
+    """Drops cases, but for those ``before``, of which each obligation that they meet is met by another, first those that meet
+    least."""
+    count = Counter(itertools.chain.from_iterable(met[place] for place in found))
+    for place in sorted(found.keys() - before, key=lambda place: (len(met[place]), -place)):
+        if all(count[each] > 1 for each in met[place]):
+            del found[place]
+            count.subtract(met[place])
 
 
 def _newly(

@@ -45,16 +45,20 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
     )
 
 
+def norm_is_derived(case: ParametrizationCase) -> bool:
+    """Whether there are gradients of a norm, whose format holds their sums: the parts of others may be no numbers."""
+    derived = case.kind == "normed" and (case.old or not case.frozen)
+    return derived and bool(np.isfinite(case.norm_gradients()[0][1]).all())
+
+
 @law(
     "weight_norm gives g and v the gradients of g v/‖v‖.",
     source="the chain rule; Salimans and Kingma 2016",
-    when=lambda case: case.kind == "normed" and (case.old or not case.frozen),
-    must_cover={"dim=None", "signs=mixed"},
+    when=norm_is_derived,
+    must_cover={"dim=None & dtype=float32", "signs=mixed"},
 )
 def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outcome) -> Finding:
     gain, direction = case.norm_gradients()
-    if not np.isfinite(gain[1]).all():
-        return UNASKED  # the format may not hold a sum, of which the parts are no numbers
     return every(within(out.gain_grad, *gain), within(out.direction_grad, *direction))
 
 
