@@ -102,7 +102,7 @@ def lr_scheduler_cycles_momentum_as_documented(case: LRSchedulerCase, out: Outco
 @law(
     "Schedulers change no hyperparameter other than the learning rate and momentum.",
     source="torch.optim.lr_scheduler: schedulers adjust the learning rate; CyclicLR and OneCycleLR also momentum",
-    must_cover={"optimizer=AdamW", "optimizer=SGD", "two_groups"},
+    must_cover={"optimizer=SGD", "two_groups", *(f"plan={name} & optimizer=AdamW" for name in CYCLING_MOMENTUM)},
 )
 def lr_scheduler_keeps_other_hyperparameters(case: LRSchedulerCase, out: Outcome) -> Finding:
     others = [

@@ -67,7 +67,8 @@ def clipped(
     values = [torch.nn.Parameter(grad.clone()) for grad in kept] if leaves else list(kept)
     copies = [p.grad.clone() for p in members if p.grad is not None]
     # What can be gone through once is an iterable, too.
-    given: Any = members[0] if single else iter([*members, *([] if bare is None else [torch.nn.Parameter(bare)])])
+    listed = [*members, *([] if bare is None else [torch.nn.Parameter(bare)])]
+    given: Any = members[0] if single else (p for p in listed)
     try:
         total = clip(given, values[0] if single else values, **options)
     except RuntimeError as error:

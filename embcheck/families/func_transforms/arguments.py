@@ -217,6 +217,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
     layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
     for layer, table in zip(layers, tables, strict=True):
         layer.register_parameter("beside", torch.nn.Parameter(-table.detach(), requires_grad=False))
+        layer.tied = layer.weight
     parameters, buffers = torch.func.stack_module_state(layers)
 
     def call(given: dict[str, Tensor], tokens: Tensor) -> Any:

@@ -20,9 +20,10 @@ def alike(a: Tensor, b: Tensor) -> bool:
 
 @further
 def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # The rows are kept, what reverses them is computed again.
+    # The rows are kept, what reverses them is computed again; before torch 2.5 all is.
     kept = [torch.ops.aten.embedding.default]
-    contexts = functools.partial(torch.utils.checkpoint.create_selective_checkpoint_contexts, kept)
+    select = getattr(torch.utils.checkpoint, "create_selective_checkpoint_contexts", None)
+    contexts: Any = functools.partial(select, kept) if select else torch.utils.checkpoint.noop_context_fn
 
     def reversed_rows(tokens: Tensor) -> Tensor:
         return call(tokens).flip(-1)
@@ -144,6 +145,8 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
         layer.register_forward_pre_hook(note("before 1"), prepend=True),
         layer.register_forward_hook(note("after 2"), with_kwargs=True),
         layer.register_forward_hook(note("after 1"), prepend=True),
+        layer.register_forward_hook(fail_once_graded),
+        layer.register_forward_hook(note("always"), always_call=True),
         layer.register_full_backward_pre_hook(note("backward 2")),
         layer.register_full_backward_pre_hook(note("backward 1"), prepend=True),
         layer.register_full_backward_hook(note("graded 2")),
@@ -153,21 +156,31 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
         of_all.register_module_full_backward_pre_hook(note("backward all")),
         of_all.register_module_full_backward_hook(note("graded all")),
     ]
-    handles.append(layer.register_forward_hook(fail_once_graded))
-    handles.append(layer.register_forward_hook(note("always"), always_call=True))
-    layer(indices).backward(upstream)
     try:
+        layer(indices).backward(upstream)
         layer(indices)
-        order.append("no error")
     except ValueError:
-        pass
-    for handle in handles:
-        handle.remove()
-    found, leaf.grad = leaf.grad, None
+        order.append("error")
+    finally:
+        for handle in handles:
+            handle.remove()
+    found = leaf.grad
     kinds: Any = (layer.register_forward_pre_hook, layer.register_forward_hook)
     kinds += (layer.register_full_backward_pre_hook, layer.register_full_backward_hook)
     for register in kinds:
-        handle = register(note("alone"))
+        handle, leaf.grad = register(note("alone")), None
         layer(indices).backward(upstream)
         handle.remove()
-    return {"weight_grad": found, "kept": order == [*HOOKS, *["alone"] * 4]}
+    return {"weight_grad": found, "kept": order == [*HOOKS, "error", *["alone"] * 4]}
+
+
+@further
+def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Each of two hooks doubles the gradient of the input that it is given; others only look at it.
+    behind: Any = torch.nn.Identity()
+    seen: list[Tensor] = []
+    behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
+    behind.register_full_backward_hook(lambda module, to_input, given: seen.append(to_input[0]))
+    behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
+    behind(call(indices)).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": len(seen) == 1 and alike(seen[0], 2 * upstream)}

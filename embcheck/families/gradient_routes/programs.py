@@ -20,7 +20,7 @@ FURTHER: dict[str, Route] = {}
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
     **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "layer_hooked", "both_coalesced"), 2),
-    **dict.fromkeys(("table_hooks", "node_hooks"), 4),
+    **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks"), 4),
 }
 
 
@@ -165,10 +165,12 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     register = torch.autograd.graph.register_multi_grad_hook
     handles = [register([leaf, idle], seen.append), register([idle, leaf, leaf * 1], first.append, mode="any")]
     call(indices).backward(upstream)
+    calls, kept = len(seen), seen[0][1] is None and [each is not None for each in first] == [True]
+    (2 * idle).backward()  # in which the table takes no part
     for handle in handles:
         handle.remove()
-    kept = seen[0][1] is None and [each is not None for each in first] == [True]
-    return {"weight_grad": seen[0][0], "hook_calls": len(seen), "kept": kept}
+    kept = kept and seen[-1][0] is None and float(seen[-1][1]) == 2
+    return {"weight_grad": seen[0][0], "hook_calls": calls, "kept": kept}
 
 
 @further

@@ -24,9 +24,13 @@ def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: 
     def rows_and_uses(tokens: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
         return tokens > 0, call(tokens), one + 2 * other
 
-    _, value, uses = torch.utils.checkpoint.checkpoint(rows_and_uses, indices, reason, reason, use_reentrant=True)
-    torch.autograd.backward([value, uses], [upstream, None])
-    return {"value": value, "weight_grad": leaf.grad, "kept": reason.grad.item() == 3}
+    with torch.random.fork_rng([leaf.device] if leaf.is_cuda else []):
+        _, value, uses = torch.utils.checkpoint.checkpoint(rows_and_uses, indices, reason, reason, use_reentrant=True)
+        torch.rand(3)
+        before = generator().get_state()
+        torch.autograd.backward([value, uses], [upstream, None])
+        kept = torch.equal(before, generator().get_state())
+    return {"value": value, "weight_grad": leaf.grad, "kept": kept and reason.grad.item() == 3}
 
 
 class Reversed(torch.nn.Module):

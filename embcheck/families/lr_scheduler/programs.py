@@ -99,7 +99,7 @@ def observe(optimizer: Any, scheduler: Any, groups: list[dict[str, Any]]) -> dic
         "forgotten": forgotten(scheduler, scheduler.state_dict()),
         "rates": [float(group["lr"]) for group in own],
         "momenta": [float(group.get("betas", (group.get("momentum"),))[0]) for group in own],
-        "told": [float(rate) for rate in scheduler.get_last_lr()],
+        "told": scheduler.get_last_lr(),  # which stays as it was
         "epochs": getattr(scheduler, "last_epoch", -1),
         "others": [
             {name: group[name][1:] if name == "betas" else group[name] for name in given if name != "lr"}
@@ -148,6 +148,8 @@ def scheduled(
         optimizer.step()
         scheduler.step(*arguments)
         seen.append(observe(optimizer, scheduler, groups))
+    for each in seen:
+        each["told"] = [float(rate) for rate in each["told"]]
     tensors = [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups]
     # The same once more, with a group beside that is as the last.
     optimizer = build(1)
