@@ -77,7 +77,7 @@ def gradient_routes_keep_weight_metadata(case: LookupCase, out: Outcome) -> Find
 
 
 @gradient_routes.law(
-    "What a checkpoint computes again uses the autocast state, the inputs and the extent of the original call.",
+    "What a checkpoint computes again uses the call's autocast state, inputs and extent, and leaves the random state alone.",
     source="torch.utils.checkpoint: preserves autocast; set_checkpoint_early_stop; torch.amp.autocast",
     when=lambda case: case.route in CHECKPOINTS,
     must_cover={"route=checkpointed_under_autocast", "route=checkpointed_to_the_end"},

@@ -68,7 +68,7 @@ def exported_parameters_are_leaves(case: TieExportCase, out: Outcome) -> Finding
     source="the definitions of embedding and linear",
     when=on_a_route,
     must_cover={"structure=shared", "bias", "padded", "route=symbolic_transformed"}
-    | {"route=compiled", "route=compiled_and_retied"},
+    | {"route=compiled", "route=compiled_and_retied", "route=exported_saved & layout=transposed"},
 )
 def exported_outputs_equal_the_models(case: TieExportCase, out: Outcome) -> Finding:
     return same(out.value, case.value(case.weight, case.bias_values))

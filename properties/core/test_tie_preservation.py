@@ -188,7 +188,7 @@ def operation_preserves_modules(case: TiePreservationCase, out: Outcome) -> Find
     "After an operation the embedding still looks rows up and the head multiplies by the same table.",
     source="nn.Embedding; nn.Linear",
     when=lambda case: case.expected.exact,
-    must_cover={"tied"},
+    must_cover={"tied", "first=deepcopied_compiled & second=doubled"},
 )
 def operation_preserves_outputs(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:

@@ -40,7 +40,7 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     "Each epoch's learning rate equals the scheduler's closed form, separately for each param group.",
     source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
     must_cover={f"plan={name}" for name in PLANS}
-    | {"two_groups", "is_resumed", "tensor"}
+    | {"two_groups", "is_resumed", "tensor", "plan=plateau_at_the_least & two_groups & steps>8"}
     | {f"ahead={epoch}" for epoch in AXES["ahead"]},
     when=lambda case: case.again == "state",
 )

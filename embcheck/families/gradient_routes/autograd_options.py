@@ -50,8 +50,11 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
     return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end"]}
 
 
-def noting_function(told: list[bool], device: str, **options: Any) -> Any:
-    """An autograd.Function that hands rows through, and notes whether autocast is enabled in its passes."""
+def noting_function(told: list[Any], device: str, **options: Any) -> Any:
+    """An autograd.Function that hands rows through, and notes the dtype of autocast in its passes, or None where it is disabled."""
+
+    def note() -> None:
+        told.append(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None)
 
     forwards: Any = torch.amp.custom_fwd(device_type=device, **options)
     backwards: Any = torch.amp.custom_bwd(device_type=device)
@@ -60,13 +63,13 @@ def noting_function(told: list[bool], device: str, **options: Any) -> Any:
         @staticmethod
         @forwards  # type: ignore[untyped-decorator]
         def forward(ctx: Any, rows: Tensor) -> Tensor:
-            told.append(torch.is_autocast_enabled(device))
+            note()
             return rows.clone()
 
         @staticmethod
         @backwards  # type: ignore[untyped-decorator]
         def backward(ctx: Any, sent: Tensor) -> Tensor:
-            told.append(torch.is_autocast_enabled(device))
+            note()
             return sent
 
     return Noting
@@ -75,13 +78,18 @@ def noting_function(told: list[bool], device: str, **options: Any) -> Any:
 @further
 def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Each backward pass has the autocast of its forward pass: of one that casts what it is given, none.
-    told, device = list[bool](), leaf.device.type
+    told, device = list[Any](), leaf.device.type
     heeding = noting_function(told, device)
     casting = noting_function(told, device, cast_inputs=leaf.dtype)
 
-    value = torch.autocast(device, torch.float16)(lambda: casting.apply(heeding.apply(call(indices))))()
+    def value_of() -> Any:
+        with torch.autocast(device, torch.bfloat16, enabled=False):
+            rows = call(indices)
+        return casting.apply(heeding.apply(rows))
+
+    value = torch.autocast(device, torch.float16)(value_of)()
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": told == [True, False, False, True]}
+    return {"value": value, "weight_grad": leaf.grad, "kept": told == [torch.float16, None, None, torch.float16]}
 
 
 @further

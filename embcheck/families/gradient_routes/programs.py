@@ -166,10 +166,10 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     handles = [register([leaf, idle], seen.append), register([idle, leaf, leaf * 1], first.append, mode="any")]
     call(indices).backward(upstream)
     calls, kept = len(seen), seen[0][1] is None and [each is not None for each in first] == [True]
-    (2 * idle).backward()  # in which the table takes no part
+    (2 * idle + leaf.mul(0).sum()).backward()  # in which both take part
     for handle in handles:
         handle.remove()
-    kept = kept and seen[-1][0] is None and float(seen[-1][1]) == 2
+    kept = kept and len(seen) == 2 and seen[1][0] is not None and float(seen[1][1]) == 2
     return {"weight_grad": seen[0][0], "hook_calls": calls, "kept": kept}
 
 

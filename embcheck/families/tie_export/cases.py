@@ -79,12 +79,18 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return stream.small("upstream", self.seed, (self.length, self.rows), 2)
 
     def inputs(self) -> dict[str, Input]:
-        fed = {"weight": Input(self.weight.astype(np.float32), "float32"), "tokens": Input(self.tokens, "int64")}
+        weight = Input(self.weight.astype(np.float32), "float32", self.layout)
+        fed = {"weight": weight, "tokens": Input(self.tokens, "int64")}
         if self.what == "route":
             fed["upstream"] = Input(self.upstream.astype(np.float32), "float32")
         if self.bias:
             fed["bias"] = Input(self.bias_values.astype(np.float32), "float32")
         return fed
+
+    @property
+    def layout(self) -> str:
+        """How the weight lies in memory."""
+        return "transposed" if self.seed % 2 else "contiguous"
 
     @property
     def looked_up(self) -> int:
@@ -134,7 +140,7 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return self.weight - self.gradient / 2, bias
 
     def facts(self) -> dict[str, Any]:
-        return {**self.axes, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
+        return {**self.axes, "layout": self.layout, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
 
 
 def plan(case: TieExportCase) -> Plan:

@@ -65,7 +65,7 @@ def filled(
     """A tied model of these numbers."""
     model = structure(weight.shape[0], weight.shape[1], bias is not None, padding)
     with torch.no_grad():
-        model.head.weight.copy_(weight)
+        model.head.weight.data = weight.clone()  # which lies as that does
         if bias is not None:
             model.head.bias.copy_(bias)
     model.head.weight.requires_grad_(not frozen)

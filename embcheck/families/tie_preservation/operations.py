@@ -93,6 +93,15 @@ def graded(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
+def deepcopied_compiled(model: Module, embedding: Module, head: Module) -> Module:
+    for part in (embedding, head):
+        part.compile(backend="eager")
+    other = deepcopied(model, embedding, head)
+    for part in (embedding, head):
+        part._compiled_call_impl = None  # which a copy has not
+    return other
+
+
 def deepcopied(model: Module, embedding: Module, head: Module) -> Module:
     other = copy.deepcopy(model)
     places = {p.data_ptr() for p in model.parameters()}
@@ -304,5 +313,6 @@ OPERATIONS: dict[str, Entry] = {
     "saved_for_device": Entry(
         lambda m, e, h: stored(m, weights_only=False, map_location=e.weight.device), effects.stores, copies=True
     ),
+    "deepcopied_compiled": Entry(deepcopied_compiled, effects.copies_each, copies=True),
 }
 named({name: entry.act for name, entry in OPERATIONS.items()})
