@@ -78,7 +78,8 @@ def noting_function(told: list[Any], device: str, **options: Any) -> Any:
 @further
 def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Each backward pass has the autocast of its forward pass: of one that casts what it is given, none.
-    told, device = list[Any](), leaf.device.type
+    told: list[Any] = []
+    device = leaf.device.type
     heeding = noting_function(told, device)
     casting = noting_function(told, device, cast_inputs=leaf.dtype)
 

@@ -140,7 +140,13 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
         return self.weight - self.gradient / 2, bias
 
     def facts(self) -> dict[str, Any]:
-        return {**self.axes, "layout": self.layout, "copies": self.copies, "named": self.named, "padded": self.padding_idx is not None}
+        return {
+            **self.axes,
+            "layout": self.layout,
+            "copies": self.copies,
+            "named": self.named,
+            "padded": self.padding_idx is not None,
+        }
 
 
 def plan(case: TieExportCase) -> Plan:
