@@ -126,7 +126,7 @@ PAIRS = {
     "padding_row_training": (378, 2, 49),
     "conversion": (9479, 30, 306),
     "tied_training": (20694, 589, 4290),
-    "tie_preservation": (4085, 24, 223),
+    "tie_preservation": (4085, 34, 213),
     "tie_export": (315, 0, 1),
     "embedding_bag": (13414, 170, 643),
     "max_norm": (9789, 71, 514),
