@@ -147,8 +147,8 @@ EARLY = tuple(
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 1000.0, _TIMES),
-        (WEIGHTS, TIMED, 2000.0, 4000),
+        (_CORE & _FORMULAS, _STEPPING, 2000.0, _TIMES),
+        (WEIGHTS, TIMED, 1600.0, 4000),
     )
 )
 _COSTS = {
