@@ -17,6 +17,7 @@ from types import FunctionType
 from typing import Any
 
 import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.jit._builtins import _find_builtin, _register_builtin
 
 from selfcheck.damages import Damage
@@ -160,8 +161,8 @@ class Sites:
         planted = self.planted if self.planted is not None and self.planted[0].site == site.name else None
         idle = self._inside or site.name in self._running or not (planted or site.name in self._watched)
         kernel = site.kind == "kernel"
-        if idle or (site.kind not in {"kernel", "traced"} and torch.compiler.is_compiling()):
-            return original(*given, **named)
+        if idle or (site.kind not in {"kernel", "traced"} and (torch.compiler.is_compiling() or get_proxy_mode())):
+            return original(*given, **named)  # what a tracer sees of this would be in its graph
         signature = site.signature if outer is None else _ANY  # not before: a compiler would trace it
         try:
             bound = signature.bind(*given, **named)
