@@ -206,7 +206,7 @@ def operation_preserves_outputs(case: TiePreservationCase, out: Outcome) -> Find
 @law(
     "The gradient of a tied Parameter sums both paths; untied Parameters get their own.",
     source="autograd: gradients accumulate",
-    must_cover={"tied", "padding_hit", "trainable", "sparse"},
+    must_cover={"tied", "padding_idx=-1 & padding_hit", "trainable", "sparse"},
 )
 def tied_gradients_add(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
