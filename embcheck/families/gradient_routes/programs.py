@@ -160,13 +160,13 @@ def several(register: Any, order: list[str]) -> list[Any]:
 @further
 def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[Any] = []
-    idle = torch.zeros((), requires_grad=True)  # which takes no part
+    idle = torch.zeros((), requires_grad=True)  # which takes no part in the first backward pass
     first: list[Any] = []
     register = torch.autograd.graph.register_multi_grad_hook
     handles = [register([leaf, idle], seen.append), register([idle, leaf, leaf * 1], first.append, mode="any")]
     call(indices).backward(upstream)
     calls, kept = len(seen), seen[0][1] is None and [each is not None for each in first] == [True]
-    (2 * idle + leaf.mul(0).sum()).backward()  # in which both take part
+    (2 * idle + leaf.mul(0).sum()).backward()
     for handle in handles:
         handle.remove()
     kept = kept and len(seen) == 2 and seen[1][0] is not None and float(seen[1][1]) == 2
