@@ -9,13 +9,8 @@ import torch
 import torch.nn.modules.module
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.programs import Seen, further, layer_of
+from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
-
-
-def alike(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors have the same numbers, NaN included."""
-    return torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
 @further

@@ -37,6 +37,11 @@ def layer_of(call: Call) -> Any:
     return layer
 
 
+def alike(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same numbers, NaN included."""
+    return torch.equal(a.nan_to_num(), b.nan_to_num())
+
+
 # -- accumulation into .grad -----------------------------------------------------------------------------------------
 
 
@@ -226,5 +231,5 @@ def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     both = value * 1
     both.retain_grad()
     both.backward(upstream)
-    kept = value.grad is not None and torch.equal(value.grad.nan_to_num(), (upstream * 2).nan_to_num())
+    kept = value.grad is not None and alike(value.grad, upstream * 2)
     return {"weight_grad": leaf.grad, "hook_calls": int(both.retains_grad), "hook_grad": both.grad, "kept": kept}

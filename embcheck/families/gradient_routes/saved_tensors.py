@@ -11,7 +11,7 @@ import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.programs import Seen, further, layer_of
+from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 from embcheck.families.tie_preservation.operations import stored
 
@@ -126,13 +126,13 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     (once,) = torch.autograd.grad(out, other, upstream, retain_graph=True)
     # A tied weight under both of its names.
     pair = [each.to_dense() for each in torch.autograd.grad(out, [leaf, leaf], upstream, retain_graph=True)]
-    twice = torch.equal(*(each.nan_to_num() for each in pair))
+    twice = alike(*pair)
     other.grad = torch.ones_like(other)
     out.backward(upstream, inputs=[leaf, other], retain_graph=True)
     due = 1 + once
-    added = torch.equal(other.grad.nan_to_num(), due.nan_to_num())
+    added = alike(other.grad, due)
     out.backward(upstream, inputs=[other, leaf], retain_graph=True)
-    added = added and torch.equal(other.grad.nan_to_num(), (due + once).nan_to_num())
+    added = added and alike(other.grad, due + once)
     return {"weight_grad": leaf.grad, "kept": added and twice}
 
 
@@ -141,8 +141,8 @@ def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
     grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
     parts = [(each._indices(), each._values()) if each.is_sparse else (each,) for each in (grad, again)]
-    alike = all(torch.equal(*(part.nan_to_num() for part in pair)) for pair in zip(*parts, strict=True))
-    return {"weight_grad": grad, "kept": alike and zeros.shape == other.shape and not zeros.any().item()}
+    same = all(alike(*pair) for pair in zip(*parts, strict=True))
+    return {"weight_grad": grad, "kept": same and zeros.shape == other.shape and not zeros.any().item()}
 
 
 @further
