@@ -143,12 +143,12 @@ EARLY = tuple(
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
                 *("conversion", "lookup", "embedding_bag", "max_norm"),
             ),
-            1500.0,
+            1100.0,
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 2000.0, _TIMES),
-        (WEIGHTS, TIMED, 1600.0, 4000),
+        (_CORE & _FORMULAS, _STEPPING, 1500.0, _TIMES),
+        (WEIGHTS, TIMED, 3200.0, 4000),
     )
 )
 _COSTS = {

@@ -26,7 +26,8 @@ class Profile:
     `embcheck.core.space.covering_rows`); ``random`` cases a family (fewer of those that cost more) and ``aimed`` cases of one that
     can aim, all in ``parts``; ``limit`` is how many seconds of CPU time a case may take.  Of modes beyond a family's own it takes
     one of ``further`` times as many cases as full, and by default it runs the modes ``sliced``, where a family makes calls that
-    these change, on one of so many chosen cases.
+    these change, on one of so many chosen cases.  Without ``processes`` it leaves out, where nothing was selected by name, families
+    whose cases run in processes of their own.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Profile:
     deck: str = ""
     further: int = 1
     sliced: Mapping[str, int] = field(default_factory=dict)
+    processes: bool = True
 
     @property
     def sparing(self) -> bool:
@@ -53,8 +55,9 @@ _SLICED = {"decompositions": 12, "meta": 48, "aot_eager": 500}
 _ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
     "quick": Profile(
-        "quick", 80, 2, 1, 0, 40, _ONCE, aimed=100, deck="quick", further=3, sliced={"decompositions": 24, "meta": 24}
-    ),
+        "quick", 80, 2, 1, 0, 40, _ONCE, aimed=100, deck="quick", further=3, sliced={"decompositions": 24, "meta": 24},
+        processes=False,
+    ),  # fmt: skip
     "gate": Profile("gate", 20, 2, 1, 0, 240, _ONCE, aimed=540, deck="gate", sliced=_SLICED),
     "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500, sliced=_SLICED),
     "deep": Profile(

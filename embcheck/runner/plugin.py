@@ -212,6 +212,25 @@ def _turn(engines: tuple[str, ...], test: pytest.Item) -> int:
     return engines.index(engine) if engine in engines else len(engines)
 
 
+def _starts_processes(test: pytest.Item) -> bool:
+    """Whether it is about a family whose cases run in processes of their own, or what the ledger knows of it."""
+    from embcheck.core.law import FAMILIES
+
+    chosen = getattr(test, "callspec", None)
+    asked = chosen.params if chosen is not None else {}
+    if (entry := asked.get("embcheck_entry")) is not None:
+        by_forks = sorted(FAMILIES.values(), key=lambda family: not family.forks)
+        spoken_of = (family.forks for family in by_forks for law in family.laws if entry.speaks_of(law.name))
+        return next(spoken_of, False) and all(spoken_of)
+    family = getattr(getattr(test, "function", None), "family", None)
+    return family is not None and family.forks
+
+
+def _deselect(config: pytest.Config, items: list[pytest.Item], others: set[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if item in others])
+    items[:] = [item for item in items if item not in others]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest items come first.  Leaves this shard's share: every N-th of what was selected, so that every shard has some of
@@ -219,8 +238,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from embcheck.core.accounting import Selection
     from embcheck.core.item import PROFILES
 
+    profile = PROFILES[settings_of(config).profile]
+    if not (profile.processes or config.getoption("keyword")):
+        others = {test for test in items if _starts_processes(test)}
+        _deselect(config, items, others if len(others) < len(items) else set())
     # What comes last is short, so that no worker waits long for another.  Of what is enumerated whole, the scope is longest.
-    sparing = PROFILES[settings_of(config).profile].sparing
+    sparing = profile.sparing
     items.sort(key=partial(_turn, ("product", "random", "scope") if sparing else ("scope", "product", "random")))
     selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
@@ -228,8 +251,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from embcheck.runner.run import shard_of
 
         number, count = shard_of(text)
-        config.hook.pytest_deselected(items=[item for place, item in enumerate(items) if place % count != number - 1])
-        items[:] = items[number - 1 :: count]
+        _deselect(config, items, {item for place, item in enumerate(items) if place % count != number - 1})
         selection = selection.only(item.nodeid for item in items)
     if is_worker(config):
         selection.write(Path(config.workerinput["embcheck_run"]))  # type: ignore[attr-defined]
