@@ -18,7 +18,11 @@ from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Scheduler
 
 PLANS = tuple(SCHEDULERS)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
-FORMULAS = tuple(name for name in SCHEDULERS if not name.startswith(("sequential", "chained", "plateau")))
+FORMULAS = tuple(
+    name
+    for name in SCHEDULERS
+    if not (name.startswith(("sequential", "chained", "plateau")) or name.endswith("by_object"))
+)
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))
 #: Those that may be told any epoch; the others go from the rate before.
@@ -36,7 +40,7 @@ TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if sch
 #: Those whose factors are exact.
 DYADIC = (
     *("step_two", "multi_step", "constant", "by_functions", "multiplied", "step_each", "constant_of_none", "cyclic"),
-    *("plateau", "plateau_of_largest"),
+    *("plateau", "plateau_of_largest", "by_object", "multiplied_by_object"),
 )
 #: What else each group of either optimizer is given, and a schedule must leave.
 _OF_ADAM: tuple[dict[str, Any], ...] = (

@@ -211,4 +211,9 @@ SCHEDULERS: dict[str, Scheduler] = {
     "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 4, 1.0)), 0.125, 4),
     "cyclic_by_exponent": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, "exp_range", 0.5,
                                 base_momentum=0.25, max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), decay=0.5)),
+    "cyclic_by_function": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, scale_mode="iterations",
+                                cycle_momentum=False, by="power"),
+    # Of functions whose own state is saved.
+    "by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e), by="halving"),
+    "multiplied_by_object": made("MultiplicativeLR", lambda base, e, g: base * 0.5 ** (e * (e + 1) // 2), by="halving"),
 }  # fmt: skip

@@ -13,12 +13,27 @@ import torch
 
 from embcheck.core.registry import named
 
+
+
+class Halving:
+    """A function that can be saved: half as much at each call as at the one before."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, epoch: int) -> float:
+        self.calls += 1
+        return 0.5**self.calls
+
+
 #: Makes the functions of the epoch that a scheduler is given, of the number of groups.
 FUNCTIONS: dict[str, Callable[[int], Any]] = named(
     {
         "inverse": lambda groups: lambda epoch: 1 / (1 + epoch),
         "power_and_line": lambda groups: ([lambda epoch: 0.5**epoch] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
         "half_and_line": lambda groups: ([lambda epoch: 0.5] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
+        "halving": lambda groups: [Halving() for _ in range(groups)],
+        "power": lambda groups: lambda epoch: 0.5**epoch,
     },
     prefix="by_",
 )
@@ -36,7 +51,7 @@ def make(
     if kind == "ReduceLROnPlateau":
         more.clear()  # it begins where the optimizer is
     if function is not None:
-        more["lr_lambda"] = function(len(optimizer.param_groups))
+        more["scale_fn" if kind == "CyclicLR" else "lr_lambda"] = function(len(optimizer.param_groups))
     module = torch.optim.swa_utils if kind == "SWALR" else torch.optim.lr_scheduler
     return getattr(module, kind)(optimizer, *arguments, **named, **more)
 
@@ -74,7 +89,7 @@ def from_last_epoch(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_
 def forgotten(scheduler: Any, state: dict[str, Any]) -> list[str]:
     """The attributes that a state lacks or has otherwise, but for the optimizer and what is packed in a way of its own; and those
     of each scheduler in it."""
-    packed = ("optimizer", "_scale_fn_ref", "lr_lambdas", "_schedulers", "anneal_func")
+    packed = ("optimizer", "_scale_fn_ref", "_scale_fn_custom", "lr_lambdas", "_schedulers", "anneal_func")
     held = {name: value for name, value in vars(scheduler).items() if name not in packed}
     parts = zip(getattr(scheduler, "_schedulers", ()), state.get("_schedulers", ()), strict=True)
     return [
@@ -88,7 +103,7 @@ def ending_twice(function: Any) -> Any:
 
     def made(groups: int) -> Any:
         found = function(groups - 1)
-        return [*found, found[-1]] if isinstance(found, list) else found
+        return [*found, copy.copy(found[-1])] if isinstance(found, list) else found
 
     return made
 
