@@ -47,6 +47,7 @@ ONLY_IN_REGIONS = {
     "vector_to_parameters_copies": [APPLIES],
     "lr_scheduler_does_not_modify_loaded_state_dict": [
         *("plan=cyclic", "plan=cyclic_fine", "plan=cyclic_halved", "plan=cyclic_of_groups", "plan=cyclic_by_exponent"),
+        "plan=cyclic_by_function",
     ],
     "lr_scheduler_resumes_from_last_epoch": ["plan=step_each", "plan=exponential", "plan=linear", "plan=polynomial",
                                           "plan=multiplied"],

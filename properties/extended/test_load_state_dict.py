@@ -114,6 +114,16 @@ def loading_leaves_the_state_dict_metadata(case: LoadStateDictCase, out: Outcome
 
 
 @law(
+    "Hooks are called with their module, and an extra state is saved and loaded.",
+    source="nn.Module: register_state_dict_pre_hook, register_load_state_dict_post_hook, get_extra_state",
+    when=lambda case: case.hooks,
+    must_cover={"hooks & assign", "hooks & strict=False"},
+)
+def state_dict_hooks_see_their_module(case: LoadStateDictCase, out: Outcome) -> Finding:
+    return every(*(same(out.hooked.entry(name), wanted) for name, wanted in case.hooked.items()))
+
+
+@law(
     "Another shape or type raises; missing and unexpected keys raise unless strict=False.",
     source="nn.Module.load_state_dict: strict",
     must_cover={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assign", "of_none"},

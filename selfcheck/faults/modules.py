@@ -129,6 +129,11 @@ of_family(
      "loading_writes_behind: Loading a Linear zeroes what lies behind its weight in memory.",
      after(lambda call: zero_behind(call.self.weight), lambda call: isinstance(call.self, nn.Linear))),
 )  # fmt: skip
+changes[Module, "register_state_dict_pre_hook", "load_state_dict"] = {
+    "Hooks before a state is made are not told its prefix.": lambda call: call(
+        hook=lambda module, prefix, keep_vars: call.hook(module, "", keep_vars)
+    ),
+}
 changes[Module, "load_state_dict", "load_state_dict"] = {
     "Loading accepts unexpected keys.": lambda call: call(
         state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}

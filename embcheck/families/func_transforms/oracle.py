@@ -133,6 +133,10 @@ ORACLES: dict[str, Oracle] = {
     "functionalize": one(pulled),
     "without_grad_mode": one(pulled),
     "vmap_with_randomness": stacked(value),
+    "functional_vjp": one(pulled),
+    "functional_jvp": one(pushed_masked),  # a backward pass, differentiated by its upstream gradient
+    "functional_jacobian": one(jacobian_masked),
+    "functional_vhp": one(curved),
 }
 
 
@@ -187,6 +191,8 @@ WITHOUT_UPSTREAM = (
 )
 #: Those whose result has (V·D)² or N·D·V·D elements.
 WIDE = tuple(name for name in ORACLES if "jac" in name or "hessian" in name)
+#: Those that differentiate a backward pass, of which nothing says how counts divide it.
+UNSCALED = ("functional_hvp", "functional_jvp", "functional_vhp")
 #: Those that give a sparse gradient back.
 SPARSE = (
     "grad",

@@ -20,6 +20,7 @@ from embcheck.families.func_transforms.oracle import (
     MAPPED,
     ORACLES,
     SPARSE,
+    UNSCALED,
     WIDE,
     WITHOUT_UPSTREAM,
 )
@@ -73,11 +74,13 @@ def repair(case: TransformCase) -> TransformCase | None:
     mapped = ALL_MAPPED.get(case.transform, mapped)
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in mapped
-    scaled = case.scale_grad_by_freq and not ambiguous and case.transform != "functional_hvp"
+    scaled = case.scale_grad_by_freq and not ambiguous and case.transform not in UNSCALED
     batched = "weight" in mapped and (case.transform in SPARSE or case.given != "plain")
     if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
         changes["sparse"] = False
     fitted = case.but(**changes, mapped=mapped, scale_grad_by_freq=scaled)
+    if fitted.transform == "functional_jacobian":  # it stacks rows, of which there must be one
+        fitted = fitted.but(shape=fitted.shape if fitted.numel else (1,), embedding_dim=max(1, fitted.embedding_dim))
     # One axis has to be that of both.
     rank = min(len(fitted.shape) + 1, 3) if fitted.transform == "vmap_by_one_axis" else len(fitted.shape) + 1
     if not -rank <= fitted.in_dim < rank:

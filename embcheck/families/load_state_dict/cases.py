@@ -67,6 +67,30 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
         return self.prior == "keys_removed"
 
     @property
+    def hooks(self) -> bool:
+        """Whether a layer with hooks and an extra state is saved and loaded, too."""
+        return self.prior == "nothing" and self.edit == "fits"
+
+    @property
+    def hooked(self) -> dict[str, Any]:
+        """What its hooks are called with, in turn, and what becomes of its extra state."""
+        name, keys = "inside.0.", ["first.weight", "inside.0.weight", "inside.0._extra_state"]
+        return {
+            "told": [
+                ["pre", True, name, self.assign],
+                ["post", True, name, keys],
+                ["load pre", True, name, 0, [], [], []],
+                ["load post", True, 5, []],
+                ["whole", True, 5, []],
+            ],
+            "extra": [{"turns": 5}, 2],
+            "keys": [[keys[2]], []],
+            "surplus": [[], [keys[2]]],
+            "removed": True,
+            "equal": True,
+        }
+
+    @property
     def unexpected(self) -> tuple[str, ...]:
         """The keys beside the module's, unless a hook drops their entries, of a part of the module those of its own."""
         dropped = {"entries_dropped": "", "entries_dropped_inside": "deep."}.get(self.prior)
@@ -145,6 +169,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             "partial": bool(self.missing),
             "surplus": bool(self.extra),
             "surplus_inside": "deep.0.mask" in self.extra,
+            "hooks": self.hooks,
             "of_none": not set(OF_NONE).isdisjoint(self.extra),
         }
 
@@ -157,6 +182,7 @@ def plan(case: LoadStateDictCase) -> Plan:
         "checkpoint": {"keys": keys, "edited": case.edited, "extra": case.extra, "container": case.container},
         "call": {"strict": case.strict, "assign": case.assign},
         "tied": case.tied,
+        "hooks": case.hooks,
     }
     return Plan(restored, case.inputs(), options)
 

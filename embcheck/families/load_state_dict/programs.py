@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from embcheck.core.registry import named
+from embcheck.families.load_state_dict.hooks import hooked
 from embcheck.families.lr_scheduler.programs import alike
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
@@ -21,6 +22,7 @@ def restored(
     checkpoint: dict[str, Any],
     call: dict[str, bool],
     tied: bool,
+    hooks: bool,
     weight: Tensor,
     bias: Tensor,
     **stored: Tensor,
@@ -53,7 +55,7 @@ def restored(
         "graphs": graphs_of(objects) == graphs,
         "notes": repr(getattr(state, "_metadata", None)) == notes,
     }
-    seen |= described(list(after.values()))
+    seen |= described(list(after.values())) | ({"hooked": hooked(**call)} if hooks else {})
     return seen | {"again": [loaded_again(model, state, call, found) for _ in range(3)]}
 
 

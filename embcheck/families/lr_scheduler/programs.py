@@ -14,7 +14,6 @@ import torch
 from embcheck.core.registry import named
 
 
-
 class Halving:
     """A function that can be saved: half as much at each call as at the one before."""
 

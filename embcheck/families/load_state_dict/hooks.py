@@ -1,0 +1,74 @@
+"""Programs: a module with a state of its own and hooks is saved and loaded.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Counted(nn.Embedding):
+    """A layer whose state has more than tensors."""
+
+    turns = 0
+
+    def get_extra_state(self) -> Any:
+        return {"turns": self.turns}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.turns = state["turns"]
+
+
+def holding(layer: Any) -> Any:
+    model: Any = nn.Module()
+    model.first = nn.Linear(2, 2, bias=False)
+    model.inside = nn.Sequential(layer)
+    return model
+
+
+def hooked(strict: bool, assign: bool) -> dict[str, Any]:
+    """What hooks are called with, in turn, while a layer's state is made and loaded; and what becomes of its extra state."""
+    told: list[Any] = []
+    source, target = holding(Counted(3, 2)), holding(Counted(3, 2))
+    layer, other = source.inside[0], target.inside[0]
+    layer.turns = 5
+    handles = [
+        layer.register_state_dict_pre_hook(
+            lambda module, prefix, keep: told.append(["pre", module is layer, prefix, keep])
+        ),
+        layer.register_state_dict_post_hook(
+            lambda module, state, prefix, notes: told.append(["post", module is layer, prefix, list(state)])
+        ),
+        other.register_load_state_dict_pre_hook(
+            lambda module, state, prefix, notes, exactly, *lists: told.append(
+                ["load pre", module is other, prefix, other.turns, *lists]
+            )
+        ),
+        other.register_load_state_dict_post_hook(
+            lambda module, keys: told.append(["load post", module is other, other.turns, list(keys.missing_keys)])
+        ),
+        target.register_load_state_dict_post_hook(
+            lambda module, keys: told.append(["whole", module is target, other.turns, list(keys.missing_keys)])
+        ),
+    ]
+    state = source.state_dict(keep_vars=assign)
+    target.load_state_dict(state, strict=strict, assign=assign)
+    for handle in handles:
+        handle.remove()
+    called = len(told)
+    without = {key: value for key, value in source.state_dict().items() if not key.endswith("extra_state")}
+    other.turns = 2
+    lacking = target.load_state_dict(without, strict=False, assign=assign)
+    surplus = holding(nn.Embedding(3, 2)).load_state_dict(state, strict=False, assign=assign)
+    return {
+        "told": told,
+        "extra": [state["inside.0._extra_state"], other.turns],
+        "keys": [list(lacking.missing_keys), list(lacking.unexpected_keys)],
+        "surplus": [list(surplus.missing_keys), list(surplus.unexpected_keys)],
+        "removed": len(told) == called,
+        "equal": torch.equal(other.weight, layer.weight),
+    }
