@@ -167,6 +167,7 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
         same(out.losses, [1.0] * len(after)),
         is_true(out.unscaled, "a gradient was not unscaled"),
         is_true(out.multiplied, "a matrix or its gradient was not scaled"),
+        is_true(out.idle, "a scaler that is not enabled did something"),
     )
 
 
@@ -174,7 +175,7 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     "GradScaler.state_dict has its scale, factors and interval, and load_state_dict restores them.",
     source="torch.amp.GradScaler.state_dict, load_state_dict",
     when=lambda case: case.what == "scale" and case.excess != "sum",
-    must_cover={"carried=loaded", "carried=copied"},
+    must_cover={"carried=loaded", "carried=copied", "carried=set"},
 )
 def grad_scaler_state_dict_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}

@@ -74,8 +74,8 @@ class _AftercareAxes(NamedTuple):
     taken: Annotated[Any, (False, True, "leaves")] = False
     #: how matrices lie in memory
     layout: Annotated[str, LAYOUTS] = "contiguous"
-    #: how a scaler goes on as another, in every other step
-    carried: Annotated[str, ("", "loaded", "copied")] = ""
+    #: how a scaler goes on as another, in every other step; of "set" it is the same, after others
+    carried: Annotated[str, ("", "loaded", "copied", "set")] = ""
     optimizer: Annotated[str, tuple(SCALED)] = "SGD"
     path: Annotated[str, ("", "foreach", "fused")] = ""
     momentum: Annotated[float, (0.0, 0.5)] = 0.0

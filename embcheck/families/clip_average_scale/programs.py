@@ -232,6 +232,7 @@ def scaled(
         "losses": log["losses"],
         "unscaled": unscaled,
         "multiplied": multiplied,
+        "idle": idle(eight),
         "factors": [getattr(scaler, f"get_{name}")() for name in names],
         "states": [scaler.state_dict() for _ in range(4)],
         "taken": taken,
@@ -303,9 +304,38 @@ def accepted(call: Callable[..., Any], optimizer: Any) -> bool:
     return True
 
 
+def idle(number: Tensor) -> bool:
+    """Whether a scaler that is not enabled scales, skips and keeps nothing."""
+    p = torch.nn.Parameter(number.clone())
+    optimizer, scaler = torch.optim.SGD([p], lr=1.0), torch.amp.GradScaler(number.device.type, enabled=False)
+    p.grad = number * float("inf")
+    same = scaler.scale(number) is number
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    scaler.load_state_dict({})
+    return same and bool(p.isinf().all()) and (scaler.get_scale(), scaler.state_dict()) == (1.0, {})
+
+
 def carry(scaler: Any, carried: str) -> Any:
     """A scaler that goes on where this one is."""
     import pickle
+
+    if carried == "set":  # to other values, and back
+        kept = scaler.get_scale()
+        scaler.scale(torch.ones(1))  # before which its scale is no tensor
+        for name in ("growth_factor", "backoff_factor", "growth_interval"):
+            value, (put, get) = (
+                getattr(scaler, f"get_{name}")(),
+                (getattr(scaler, f"{do}_{name}") for do in ("set", "get")),
+            )
+            for each in (value * 3, value):
+                put(each)
+                assert get() == each, f"{name} is not what it was set to"
+        for scale in (4 * kept, torch.tensor(kept)):
+            scaler.update(scale)
+            assert scaler.get_scale() == scale, "the scale is not what update() was given"
+        return scaler
 
     if carried == "copied":
         return pickle.loads(pickle.dumps(scaler))
