@@ -43,6 +43,7 @@ def module_lists_its_modules(case: ModuleTraversalCase, out: Outcome) -> Finding
         same(out.children, [child for _, child in case.children]),
         same(out.named_children, case.children),
         is_true(out.gets, "get_submodule, get_parameter or get_buffer gave another thing"),
+        is_true(out.sets, "set_submodule did not put a module in the place of another"),
     )
 
 

@@ -121,11 +121,8 @@ def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 
 #: In which order the hooks of `layer_hooks_in_order` are called, those of a call whose hook raises included.
-HOOKS = [
-    *("before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"),
-    *("backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"),
-    *("before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"),
-]
+FORWARD = ["before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"]
+BACKWARD = ["backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"]
 
 
 @further
@@ -136,18 +133,21 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
     def note(name: str) -> Any:
         return lambda module, *given: order.append(name) if module is layer else None
 
-    def with_kwargs(module: Any, args: Any, kwargs: Any) -> Any:
+    def to_keyword(module: Any, args: Any, kwargs: Any) -> Any:
         order.append("before 2")
-        return args, kwargs
+        return (), {"input": args[0]}
+
+    def by_keyword(module: Any, args: Any, kwargs: Any, result: Any) -> None:
+        order.append("after 2" if not args and list(kwargs) == ["input"] else "after others")
 
     def fail_once_graded(*given: Any) -> None:
         if "graded 2" in order:
             raise ValueError
 
     handles = [
-        layer.register_forward_pre_hook(with_kwargs, with_kwargs=True),
+        layer.register_forward_pre_hook(to_keyword, with_kwargs=True),
         layer.register_forward_pre_hook(note("before 1"), prepend=True),
-        layer.register_forward_hook(note("after 2"), with_kwargs=True),
+        layer.register_forward_hook(by_keyword, with_kwargs=True),
         layer.register_forward_hook(note("after 1"), prepend=True),
         layer.register_forward_hook(fail_once_graded),
         layer.register_forward_hook(note("always"), always_call=True),
@@ -175,7 +175,7 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
         handle, leaf.grad = register(note("alone")), None
         layer(indices).backward(upstream)
         handle.remove()
-    return {"weight_grad": found, "kept": order == [*HOOKS, "error", *["alone"] * 4]}
+    return {"weight_grad": found, "kept": order == [*FORWARD, *BACKWARD, *FORWARD, "error", *["alone"] * 4]}
 
 
 @further

@@ -33,7 +33,7 @@ def layer_of(call: Call) -> Any:
     if isinstance(call, torch.nn.Module):
         return call
     layer: Any = torch.nn.Module()
-    layer.forward = call
+    layer.forward = lambda input: call(input)
     return layer
 
 

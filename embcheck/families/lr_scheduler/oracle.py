@@ -213,6 +213,8 @@ SCHEDULERS: dict[str, Scheduler] = {
                                 base_momentum=0.25, max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), decay=0.5)),
     "cyclic_by_function": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, scale_mode="iterations",
                                 cycle_momentum=False, by="power"),
+    # At a milestone that is given twice the rate falls twice.
+    "multi_step_repeated": made("MultiStepLR", lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5], 0.5),
     # Of functions whose own state is saved.
     "by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e), by="halving"),
     "multiplied_by_object": made("MultiplicativeLR", lambda base, e, g: base * 0.5 ** (e * (e + 1) // 2), by="halving"),

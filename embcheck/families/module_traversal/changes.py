@@ -172,3 +172,15 @@ def called_after(
         if p.requires_grad:
             p.sum().backward()
     return calls, [dtype_of(p) for p in model.parameters()]
+
+
+def replaces(model: Module, name: str) -> bool:
+    """Whether set_submodule() puts another module in the place of a part, and that part back, which both stay as they were."""
+    part, other = model.get_submodule(name), torch.nn.Sequential()
+    if not hasattr(model, "set_submodule"):  # before torch 2.5
+        return True
+    before = pictured(model)
+    model.set_submodule(name, other)
+    there = model.get_submodule(name) is other
+    model.set_submodule(name, part)
+    return there and pictured(model) == before

@@ -22,6 +22,7 @@ from embcheck.families.module_traversal.changes import (
     loaded,
     modes,
     moved,
+    replaces,
 )
 from embcheck.families.module_traversal.uses import (
     Module,
@@ -179,6 +180,7 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
         and all(model.get_parameter(name) is parameter for name, parameter in parameters)
         and all(model.get_buffer(name) is buffer for name, buffer in buffers),
+        "sets": all(replaces(model, name) for name, _ in list(model.named_modules())[1:]),
     }
 
 
@@ -276,6 +278,14 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
     return fine / 2 if name.startswith("scalar") else fine * torch.tensor([1, 2])
 
 
+def buffer_of(tensor: Tensor, persistent: bool) -> Tensor:
+    """A buffer by itself, which any module may have."""
+    if not hasattr(torch.nn, "Buffer"):  # before torch 2.5
+        return tensor
+    made: Tensor = torch.nn.Buffer(tensor, persistent=persistent)
+    return made
+
+
 def padded(kind: Any, table: Tensor) -> Module:
     return kind(*table.shape, padding_idx=1, max_norm=2.0, _weight=table)
 
@@ -304,6 +314,8 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
     def part(name: str) -> Any:
         if name not in made:
             made[name] = tensor_of(name, table)
+            if turn % 2 and not isinstance(made[name], torch.nn.Parameter):
+                made[name] = buffer_of(made[name], not name.endswith("scratch"))
             if name in frozen:
                 made[name].requires_grad_(False)
         return made[name]
@@ -323,7 +335,11 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
             else:
                 scratch = content.endswith("scratch")
                 module.register_buffer(key, None, persistent=scratch)  # which it does not stay
-                module.register_buffer(key, part(content), persistent=not scratch)
+                found = part(content)
+                if isinstance(found, getattr(torch.nn, "Buffer", ())):
+                    setattr(module, key, found)  # which knows whether it is persistent
+                else:
+                    module.register_buffer(key, found, persistent=not scratch)
         for key, child in parts:
             module.add_module(key, child)
         made[name] = module
