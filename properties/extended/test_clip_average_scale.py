@@ -175,7 +175,7 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     "GradScaler.state_dict has its scale, factors and interval, and load_state_dict restores them.",
     source="torch.amp.GradScaler.state_dict, load_state_dict",
     when=lambda case: case.what == "scale" and case.excess != "sum",
-    must_cover={"carried=loaded", "carried=copied", "carried=set"},
+    must_cover={"carried=loaded", "carried=copied", "carried=set", "carried=loaded & growth=3 & steps>=6"},
 )
 def grad_scaler_state_dict_round_trips(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     wanted = {"growth_factor": 4.0, "backoff_factor": 0.5, "growth_interval": case.growth}
@@ -199,7 +199,7 @@ def invalid_grad_scaler_calls_raise(case: ClipAverageScaleCase, out: Outcome) ->
     "With error_if_nonfinite a norm that is not finite raises and no gradient is scaled.",
     source="torch.nn.utils.clip_grad_norm_: error_if_nonfinite",
     when=lambda case: case.poison != 0.0,
-    must_cover={"poison", "foreach=True", "foreach=False", "kind=inf", "kind=1"},
+    must_cover={"poison", "poison=nan", "foreach=True", "foreach=False", "kind=inf", "kind=1"},
 )
 def nonfinite_norms_raise_if_asked(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     found = same(out.refused, True)

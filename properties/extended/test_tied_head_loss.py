@@ -40,7 +40,8 @@ law = family.law
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
        "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
        "largest_logit>89 & dtype=float32",  # whose exponential is beyond the format
-       "call=decomposed & weighted & ignored=some & reduction=mean",
+       "call=decomposed & weighted & ignored=some & reduction=mean", "call=decomposed & ignored=some & reduction=none",
+       "call=chunked & weighted & ignored=some & few_tokens",
        "classes_second & weighted & ignored=some & inside & reduction=mean",
        "label_smoothing>0 & reduction=sum & ignored=some & ignore=default",
        "label_smoothing>0 & reduction=none & ignored=some & ignore=default"},

@@ -56,11 +56,11 @@ class _AftercareAxes(NamedTuple):
     unscaled_first: Annotated[bool, (False, True)] = False
     #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own
     beside: Annotated[str, ("", "before", "ahead", "behind")] = ""
-    #: error_if_nonfinite, and a number that is put among the gradients
+    #: error_if_nonfinite, and a number that is put among the gradients, or "nan"
     strict: Annotated[bool, (False, True)] = False
     #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none
     times: Annotated[float, (1.0, 5000.0)] = 1.0
-    poison: Annotated[float, (0.0, float("inf"), float("-inf"))] = 0.0
+    poison: Annotated[Any, (0.0, float("inf"), float("-inf"), "nan")] = 0.0
     steps: Annotated[int, (6, 1, 2, 3)] = 6
     dtype: Annotated[str, ("float32", "float64", "bfloat16", "float16")] = "float32"
     #: the dtype of the vector's gradient

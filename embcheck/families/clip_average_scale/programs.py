@@ -341,9 +341,11 @@ def carry(scaler: Any, carried: str) -> Any:
         return pickle.loads(pickle.dumps(scaler))
     how: dict[str, Any] = {"growth_factor": 3.0, "backoff_factor": 0.25, "growth_interval": 7}
     fresh = torch.amp.GradScaler(torch.empty(0).device.type, init_scale=2.0, **how)
-    other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
-    fresh.scale(other.param_groups[0]["params"][0].sum()).backward()
-    fresh.step(other)
-    fresh.update()  # it has counted a step of its own
-    fresh.load_state_dict(scaler.state_dict())
+    state = scaler.state_dict()
+    if not state["_growth_tracker"]:  # else one that was not used yet goes on counting
+        other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+        fresh.scale(other.param_groups[0]["params"][0].sum()).backward()
+        fresh.step(other)
+        fresh.update()  # it has counted a step of its own
+    fresh.load_state_dict(state)
     return fresh

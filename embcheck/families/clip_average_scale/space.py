@@ -39,7 +39,8 @@ def plan(case: ClipAverageScaleCase) -> Plan:
     options = {
         "clip": programs.by_value if case.what == "value" else by_norm,
         "options": {**how, "strict": case.strict and case.what == "norm"},
-        **{name: getattr(case, name) for name in ("single", "poison", "sparse", "frozen", "before")},
+        **{name: getattr(case, name) for name in ("single", "sparse", "frozen", "before")},
+        "poison": float(case.poison),
         "leaves": case.taken == "leaves",
     }
     return Plan(programs.clipped, fed, options)

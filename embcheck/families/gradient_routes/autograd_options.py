@@ -26,7 +26,69 @@ def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream
     value = torch.utils.checkpoint.checkpoint(reversed_rows, indices, use_reentrant=False, context_fn=contexts)
     value = value.flip(-1)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return {
+        "value": value,
+        "weight_grad": leaf.grad,
+        "kept": select is None or refuses_what_was_written(call, indices, select),
+    }
+
+
+def refuses_what_was_written(call: Call, indices: Tensor, select: Any) -> bool:
+    """Whether a checkpoint that keeps all refuses to go back where rows were written since."""
+    policy = torch.utils.checkpoint.CheckpointPolicy.MUST_SAVE
+    contexts = functools.partial(select, lambda context, operator, *given, **flags: policy)
+
+    def squared(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        rows = call(tokens)
+        return rows, rows * rows
+
+    rows, squares = torch.utils.checkpoint.checkpoint(squared, indices, use_reentrant=False, context_fn=contexts)
+    with torch.no_grad():
+        rows.add_(1)
+    return not accepted(lambda: squares.sum().backward())
+
+
+def accepted(action: Any) -> bool:
+    try:
+        action()
+    except RuntimeError:
+        return False
+    return True
+
+
+@further
+def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # A second derivative is refused, though only one of two upstream gradients has a graph.
+    class Twofold(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, rows: Tensor) -> Any:
+            return rows.clone(), rows.clone()
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+            return first + second
+
+    rows = call(indices)
+    sent = [upstream.detach().requires_grad_(), torch.zeros_like(upstream)]
+    (found,) = torch.autograd.grad(Twofold.apply(rows), rows, sent, create_graph=True)  # type: ignore[no-untyped-call]
+    twice = accepted(lambda: found.sum().backward())
+    rows.backward(found.detach())
+    return {"weight_grad": leaf.grad, "kept": not twice}
+
+
+@further
+def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Between what it yields a generator in another grad mode leaves its caller's as it is.
+    @torch.no_grad()
+    def frozen() -> Any:
+        for _ in range(2):
+            yield call(indices)
+
+    modes = [(rows.requires_grad, torch.is_grad_enabled()) for rows in frozen()]
+    value = call(indices)
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 2}
 
 
 @further

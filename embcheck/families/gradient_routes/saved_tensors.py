@@ -142,7 +142,8 @@ def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
     parts = [(each._indices(), each._values()) if each.is_sparse else (each,) for each in (grad, again)]
     same = all(alike(*pair) for pair in zip(*parts, strict=True))
-    return {"weight_grad": grad, "kept": same and zeros.shape == other.shape and not zeros.any().item()}
+    alike_other = (zeros.shape, zeros.dtype) == (other.shape, other.dtype)
+    return {"weight_grad": grad, "kept": same and alike_other and not zeros.any().item()}
 
 
 @further

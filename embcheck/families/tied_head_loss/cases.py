@@ -265,6 +265,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "rank": len(self.shape),
             "empty": self.empty,
             "many": self.numel > MANY,
+            "few_tokens": self.numel <= self.num_embeddings,
             "repeated": len(set(self.tokens.tolist())) < self.numel,
             "inside": 0 <= self.ignore_index < self.num_embeddings,
             "judged": bool(self.kept.any()),
