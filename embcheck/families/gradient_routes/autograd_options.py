@@ -74,7 +74,7 @@ def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Ten
     (found,) = torch.autograd.grad(Twofold.apply(rows), rows, sent, create_graph=True)  # type: ignore[no-untyped-call]
     twice = accepted(lambda: found.sum().backward())
     rows.backward(found.detach())
-    return {"weight_grad": leaf.grad, "kept": not twice}
+    return {"weight_grad": leaf.grad, "kept": found.requires_grad and not twice}
 
 
 @further
