@@ -56,7 +56,7 @@ def exported_model_loads_the_checkpoint(case: TieExportCase, out: Outcome) -> Fi
     "Parameters stay leaves, and exactly the frozen ones stay frozen.",
     source="nn.Parameter; copy.deepcopy, torch.jit.load, load_state_dict: assign",
     when=on_a_route,
-    must_cover={"frozen", "copies", "route=scripted_saved", "route=unflattened", "bias"},
+    must_cover={"frozen & route=exported", "copies", "route=scripted_saved", "route=unflattened", "bias"},
 )
 def exported_parameters_are_leaves(case: TieExportCase, out: Outcome) -> Finding:
     wanted = [(False, True)] * case.bias + [(True, not case.frozen)]

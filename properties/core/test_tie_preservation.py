@@ -98,7 +98,7 @@ def optimizer_has_one_slot_per_parameter(case: TiePreservationCase, out: Outcome
 @law(
     "Names share memory exactly when they should, and so do their entries in state_dict().",
     source="nn.Module.state_dict: references to the module's parameters; torch.save preserves views",
-    must_cover={"shares", "first=assigned_saved", "second=aliased"},
+    must_cover={"shares", "first=assigned_saved", "second=aliased", "first=aliased & second=saved_by_function"},
 )
 def operation_preserves_shared_memory(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:

@@ -88,7 +88,7 @@ def shallow(model: Module) -> list[bool]:
 
 def copied(model: Module) -> list[Any]:
     """A deep copy and two that are unpickled, whether a gradient came along, whether it has memory of the model's, and whether its
-    state has other keys; and whether both give the same again of other numbers, twice."""
+    state has other keys; whether both give the same again of other numbers, twice; and whether views stay views."""
     import pickle
 
     def told(other: Module) -> list[Any]:
@@ -105,7 +105,17 @@ def copied(model: Module) -> list[Any]:
         others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         kept = values(model), marks(model)
         again += [(values(o), marks(o), strides(o)) == (*kept, lie) for o, lie in zip(others, lying, strict=True)]
-    return [*found, *again]
+    return [*found, *again, views_stay_views()]
+
+
+def views_stay_views() -> bool:
+    """Whether buffers that are views of one memory are so in a deep copy, too."""
+    model = torch.nn.Module()
+    model.register_buffer("whole", torch.ones(3))
+    model.register_buffer("part", model.get_buffer("whole")[1:])
+    twin = copy.deepcopy(model)
+    twin.get_buffer("whole").zero_()
+    return not twin.get_buffer("part").any() and bool(model.get_buffer("part").all())
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:

@@ -194,6 +194,7 @@ def scope() -> Iterator[TieExportCase]:
         if route != "exported_saved":
             yield plain.but(structure="head_first", bias=not plain.bias, padding_idx=1)
     yield TieExportCase("route", "unflattened", "shared", True)
+    yield TieExportCase("route", "exported", frozen=True)
 
 
 SPACE = Space(TieExportCase, AXES, repair, lambda: map(repair, scope()), flags=("structure", "bias"), strength=2)

@@ -314,5 +314,12 @@ OPERATIONS: dict[str, Entry] = {
         lambda m, e, h: stored(m, weights_only=False, map_location=e.weight.device), effects.stores, copies=True
     ),
     "deepcopied_compiled": Entry(deepcopied_compiled, effects.copies_each, copies=True),
+    "saved_by_function": Entry(
+        lambda m, e, h: stored(
+            m, weights_only=False, map_location=lambda memory, place: memory if e.weight.is_cpu else memory.cuda()
+        ),
+        effects.stores,
+        copies=True,
+    ),
 }
 named({name: entry.act for name, entry in OPERATIONS.items()})
