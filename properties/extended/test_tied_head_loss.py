@@ -41,7 +41,7 @@ law = family.law
        "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
        "largest_logit>89 & dtype=float32",  # whose exponential is beyond the format
        "call=decomposed & weighted & ignored=some & reduction=mean", "call=decomposed & ignored=some & reduction=none",
-       "call=chunked & weighted & ignored=some & few_tokens & reduction=sum & label_smoothing=0.0 & numel>2",
+       "call=chunked & weighted & ignored=some & few_tokens & reduction=sum & ignore=default & numel>2",
        "classes_second & weighted & ignored=some & inside & reduction=mean",
        "label_smoothing>0 & reduction=sum & ignored=some & ignore=default",
        "label_smoothing>0 & reduction=none & ignored=some & ignore=default"},
