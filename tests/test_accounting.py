@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ from records import verdict, written
 from warm import embcheck
 
 from embcheck.core.accounting import Account, Selection, told_by_reason
+from embcheck.core.item import PROFILES
 from embcheck.core.machine import Machine
+from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Status
 from embcheck.record.record import Record, read
 from embcheck.runner.merge import ShardError, merged
+from embcheck.runner.plugin import starts_processes
+from embcheck.subject.collect import load_families
 
 HELD = verdict(cases=3)
 LABELS = {"test_a.py::test_scope[eager-0]": "a/torch/eager/scope/0", "test_a.py::test_random[eager-0]": "a/random"}
@@ -70,6 +75,25 @@ def test_of_tests_beside_the_laws_those_that_fail_count() -> None:
     account.skipped |= {"b.py::test_skipped"}
     assert account.others() == 1
     assert account.unaccounted() == {"a/torch/eager/scope/0": "why", "c.py": "why"}
+
+
+def test_quick_leaves_out_what_starts_processes() -> None:
+    entries = {entry.name: entry for entry in shipped()[0]}
+    asked = [
+        ("family", "dtensor"),
+        ("family", "lookup"),
+        ("entry", "ranks-without-rows"),
+        ("entry", "sparse-scalar-padding"),
+    ]
+    tests: list[Any] = [
+        SimpleNamespace(function=SimpleNamespace(family=load_families()[name]))
+        if kind == "family"
+        else SimpleNamespace(callspec=SimpleNamespace(params={"embcheck_entry": entries[name]}))
+        for kind, name in asked
+    ]
+    assert list(map(starts_processes, tests)) == [True, False, True, False]
+    assert not PROFILES["quick"].processes
+    assert all(PROFILES[name].processes for name in ("gate", "full", "deep"))
 
 
 def test_a_shard_has_its_items_and_the_whole_selections_fingerprint(tmp_path: Path) -> None:

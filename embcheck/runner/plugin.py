@@ -212,16 +212,17 @@ def _turn(engines: tuple[str, ...], test: pytest.Item) -> int:
     return engines.index(engine) if engine in engines else len(engines)
 
 
-def _starts_processes(test: pytest.Item) -> bool:
+def starts_processes(test: pytest.Item) -> bool:
     """Whether it is about a family whose cases run in processes of their own, or what the ledger knows of it."""
     from embcheck.core.law import FAMILIES
 
     chosen = getattr(test, "callspec", None)
     asked = chosen.params if chosen is not None else {}
     if (entry := asked.get("embcheck_entry")) is not None:
-        by_forks = sorted(FAMILIES.values(), key=lambda family: not family.forks)
-        spoken_of = (family.forks for family in by_forks for law in family.laws if entry.speaks_of(law.name))
-        return next(spoken_of, False) and all(spoken_of)
+        kind = getattr(entry, "witness", "").partition("(")[
+            0
+        ]  # a set of parameters that is empty has one, which is none
+        return any(family.forks for family in FAMILIES.values() if family.space.case_type.__name__ == kind)
     family = getattr(getattr(test, "function", None), "family", None)
     return family is not None and family.forks
 
@@ -240,7 +241,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     profile = PROFILES[settings_of(config).profile]
     if not (profile.processes or config.getoption("keyword")):
-        others = {test for test in items if _starts_processes(test)}
+        others = {test for test in items if starts_processes(test)}
         _deselect(config, items, others if len(others) < len(items) else set())
     # What comes last is short, so that no worker waits long for another.  Of what is enumerated whole, the scope is longest.
     sparing = profile.sparing
