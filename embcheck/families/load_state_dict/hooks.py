@@ -5,6 +5,8 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,6 +23,18 @@ class Counted(nn.Embedding):
 
     def set_extra_state(self, state: Any) -> None:
         self.turns = state["turns"]
+
+
+def before_loading(module: Any) -> Callable[[Any], Any]:
+    """What registers a hook that is called before a module is loaded: public since torch 2.5."""
+    register: Any = getattr(module, "register_load_state_dict_pre_hook", None)
+    return register or functools.partial(module._register_load_state_dict_pre_hook, with_module=True)
+
+
+def after_saving(module: Any) -> Callable[[Any], Any]:
+    """What registers a hook that is called once a state is made: public since torch 2.5."""
+    register: Any = getattr(module, "register_state_dict_post_hook", None)
+    return register or module._register_state_dict_hook
 
 
 def holding(layer: Any) -> Any:
@@ -40,10 +54,10 @@ def hooked(strict: bool, assign: bool) -> dict[str, Any]:
         layer.register_state_dict_pre_hook(
             lambda module, prefix, keep: told.append(["pre", module is layer, prefix, keep])
         ),
-        layer.register_state_dict_post_hook(
+        after_saving(layer)(
             lambda module, state, prefix, notes: told.append(["post", module is layer, prefix, list(state)])
         ),
-        other.register_load_state_dict_pre_hook(
+        before_loading(other)(
             lambda module, state, prefix, notes, exactly, *lists: told.append(
                 ["load pre", module is other, prefix, other.turns, *lists]
             )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from embcheck.core.registry import named
-from embcheck.families.load_state_dict.hooks import hooked
+from embcheck.families.load_state_dict.hooks import before_loading, hooked
 from embcheck.families.lr_scheduler.programs import alike
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
@@ -160,14 +160,6 @@ def drop_unexpected(module: Module, state: dict[str, Any], prefix: str, *rest: A
         del state[key]
 
 
-def with_entries_dropped(module: Module) -> None:
-    register = getattr(module, "register_load_state_dict_pre_hook", None)  # public since torch 2.5
-    if register is not None:
-        register(drop_unexpected)
-    else:
-        module._register_load_state_dict_pre_hook(drop_unexpected, with_module=True)
-
-
 #: In which state the module is; a hook that removes keys runs when all are known, one that drops entries before any is loaded.
 PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
@@ -175,8 +167,8 @@ PRIORS: dict[str, Callable[[Module], Any]] = named(
         "graded": graded,
         "frozen": lambda model: model.words.requires_grad_(False),
         "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
-        "entries_dropped": with_entries_dropped,
-        "entries_dropped_inside": lambda model: with_entries_dropped(model.deep),
+        "entries_dropped": lambda model: before_loading(model)(drop_unexpected),
+        "entries_dropped_inside": lambda model: before_loading(model.deep)(drop_unexpected),
     }
 )
 EDITS: dict[str, Edit] = named(
