@@ -74,7 +74,7 @@ class _AftercareAxes(NamedTuple):
     taken: Annotated[Any, (False, True, "leaves")] = False
     #: how matrices lie in memory
     layout: Annotated[str, LAYOUTS] = "contiguous"
-    #: how a scaler goes on as another, in every other step; of "set" it is the same, after others
+    #: how a scaler goes on as another, in every other step; of "set" it is the same, after other values
     carried: Annotated[str, ("", "loaded", "copied", "set")] = ""
     optimizer: Annotated[str, tuple(SCALED)] = "SGD"
     path: Annotated[str, ("", "foreach", "fused")] = ""

@@ -232,7 +232,6 @@ def scaled(
         "losses": log["losses"],
         "unscaled": unscaled,
         "multiplied": multiplied,
-        "idle": idle(eight),
         "factors": [getattr(scaler, f"get_{name}")() for name in names],
         "states": [scaler.state_dict() for _ in range(4)],
         "taken": taken,
@@ -335,6 +334,7 @@ def carry(scaler: Any, carried: str) -> Any:
         for scale in (4 * kept, torch.tensor(kept)):
             scaler.update(scale)
             assert scaler.get_scale() == scale, "the scale is not what update() was given"
+        assert idle(torch.full((2,), 8.0)), "a scaler that is not enabled did something"
         return scaler
 
     if carried == "copied":
