@@ -52,21 +52,11 @@ class Profile:
 
 #: Of modes that decompose, tell shapes and compile one of so many of *gate*'s cases: some seconds of it.
 _SLICED = {"decompositions": 12, "meta": 48, "aot_eager": 500}
+_SLICED_QUICKLY = {"decompositions": 24, "meta": 24}
 _ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
     "quick": Profile(
-        "quick",
-        80,
-        2,
-        1,
-        0,
-        40,
-        _ONCE,
-        aimed=100,
-        deck="quick",
-        further=3,
-        sliced={"decompositions": 24, "meta": 24},
-        processes=False,
+        "quick", 80, 2, 1, 0, 40, _ONCE, aimed=100, deck="quick", further=3, sliced=_SLICED_QUICKLY, processes=False
     ),
     "gate": Profile("gate", 20, 2, 1, 0, 240, _ONCE, aimed=540, deck="gate", sliced=_SLICED),
     "full": Profile("full", 1, 3, 1, 4, 1920, _TWICE, aimed=1500, sliced=_SLICED),

@@ -324,11 +324,8 @@ def carry(scaler: Any, carried: str) -> Any:
         kept = scaler.get_scale()
         scaler.scale(torch.ones(1))  # before which its scale is no tensor
         for name in ("growth_factor", "backoff_factor", "growth_interval"):
-            value, (put, get) = (
-                getattr(scaler, f"get_{name}")(),
-                (getattr(scaler, f"{do}_{name}") for do in ("set", "get")),
-            )
-            for each in (value * 3, value):
+            put, get = (getattr(scaler, f"{do}_{name}") for do in ("set", "get"))
+            for each in (get() * 3, get()):
                 put(each)
                 assert get() == each, f"{name} is not what it was set to"
         for scale in (4 * kept, torch.tensor(kept)):
