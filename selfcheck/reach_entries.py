@@ -147,8 +147,8 @@ EARLY = tuple(
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 1500.0, _TIMES),
-        (WEIGHTS, TIMED, 3200.0, 4000),
+        (_CORE & _FORMULAS, _STEPPING, 2400.0, _TIMES),
+        (WEIGHTS, TIMED, 1800.0, 4000),
     )
 )
 _COSTS = {
