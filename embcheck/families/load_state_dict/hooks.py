@@ -6,7 +6,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,15 +24,15 @@ class Counted(nn.Embedding):
         self.turns = state["turns"]
 
 
-def before_loading(module: Any) -> Callable[[Any], Any]:
+def before_loading(module: Any) -> Any:
     """What registers a hook that is called before a module is loaded: public since torch 2.5."""
-    register: Any = getattr(module, "register_load_state_dict_pre_hook", None)
+    register = getattr(module, "register_load_state_dict_pre_hook", None)
     return register or functools.partial(module._register_load_state_dict_pre_hook, with_module=True)
 
 
-def after_saving(module: Any) -> Callable[[Any], Any]:
+def after_saving(module: Any) -> Any:
     """What registers a hook that is called once a state is made: public since torch 2.5."""
-    register: Any = getattr(module, "register_state_dict_post_hook", None)
+    register = getattr(module, "register_state_dict_post_hook", None)
     return register or module._register_state_dict_hook
 
 
