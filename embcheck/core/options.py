@@ -10,7 +10,7 @@ from pathlib import Path
 
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
-    "quick": "about fifteen seconds",
+    "quick": "less than twenty seconds",
     "gate": "about a minute",
     "full": "about five minutes",
     "tests": "about four minutes",

@@ -212,16 +212,18 @@ def _turn(engines: tuple[str, ...], test: pytest.Item) -> int:
     return engines.index(engine) if engine in engines else len(engines)
 
 
+def _parameters(test: pytest.Item) -> dict[str, Any]:
+    """What a test was parametrized by, by name; what stands for an empty set is no item and no entry."""
+    chosen = getattr(test, "callspec", None)
+    return chosen.params if chosen is not None else {}
+
+
 def starts_processes(test: pytest.Item) -> bool:
     """Whether it is about a family whose cases run in processes of their own, or what the ledger knows of it."""
     from embcheck.core.law import FAMILIES
 
-    chosen = getattr(test, "callspec", None)
-    asked = chosen.params if chosen is not None else {}
-    if (entry := asked.get("embcheck_entry")) is not None:
-        kind = getattr(entry, "witness", "").partition("(")[
-            0
-        ]  # a set of parameters that is empty has one, which is none
+    if (entry := _parameters(test).get("embcheck_entry")) is not None:
+        kind = getattr(entry, "witness", "").partition("(")[0]
         return any(family.forks for family in FAMILIES.values() if family.space.case_type.__name__ == kind)
     family = getattr(getattr(test, "function", None), "family", None)
     return family is not None and family.forks
@@ -274,8 +276,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _label(test: pytest.Item) -> str:
     """The name of the item or ledger entry that a test is about; empty if it is neither."""
-    chosen = getattr(test, "callspec", None)
-    asked = chosen.params if chosen is not None else {}
+    asked = _parameters(test)
     item, entry = asked.get("embcheck_item"), asked.get("embcheck_entry")
     if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
         from embcheck.core.verdict import witness_law

@@ -193,7 +193,7 @@ def _goes_on(case: Any, seen: Elements, early: int) -> bool:
 def as_the_last_rates(case: Any, seen: Elements) -> Any:
     """All rates that were told are those at last, of an optimizer that was made anew those when that was done."""
     rows = np.arange(len(seen.expected))
-    last = np.where(rows <= case.resumed, case.resumed, rows[-1]) if case.resumed else np.full_like(rows, rows[-1])
+    last = np.where((rows <= case.resumed) & (case.resumed > 0), case.resumed, rows[-1])
     return np.array_equal(seen.got, seen.expected[last])
 
 

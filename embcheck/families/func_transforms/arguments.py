@@ -140,7 +140,7 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
     return {"result": result, "value": seen["value"][-1], "agrees": same}
 
 
-def in_two_chunks(at: At) -> Any:
+def in_chunks(at: At) -> Any:
     """jacrev that takes all elements of the output together but the last, or of few each by itself."""
     count = at.indices.numel() * at.weight.shape[1]
     most = None if count < 2 else 1 if count < 8 else count - 1
@@ -297,7 +297,7 @@ def functional_jacobian(look: Look, at: At) -> Seen:
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
-        "jacrev_by_arguments": lambda look, at: by_arguments(in_two_chunks(at), look, at, negative=True),
+        "jacrev_by_arguments": lambda look, at: by_arguments(in_chunks(at), look, at, negative=True),
         "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at, negative=False),
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight

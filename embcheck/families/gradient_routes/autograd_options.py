@@ -10,6 +10,7 @@ import torch.nn.modules.module
 import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of
+from embcheck.families.gradient_routes.saved_tensors import raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
 
@@ -45,15 +46,7 @@ def refuses_what_was_written(call: Call, indices: Tensor, select: Any) -> bool:
     rows, squares = torch.utils.checkpoint.checkpoint(squared, indices, use_reentrant=False, context_fn=contexts)
     with torch.no_grad():
         rows.add_(1)
-    return not accepted(lambda: squares.sum().backward())
-
-
-def accepted(action: Any) -> bool:
-    try:
-        action()
-    except RuntimeError:
-        return False
-    return True
+    return raises(lambda: squares.sum().backward())
 
 
 @further
@@ -72,9 +65,9 @@ def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Ten
     rows = call(indices)
     sent = [upstream.detach().requires_grad_(), torch.zeros_like(upstream)]
     (found,) = torch.autograd.grad(Twofold.apply(rows), rows, sent, create_graph=True)  # type: ignore[no-untyped-call]
-    twice = accepted(lambda: found.sum().backward())
+    once = raises(lambda: found.sum().backward())
     rows.backward(found.detach())
-    return {"weight_grad": leaf.grad, "kept": found.requires_grad and not twice}
+    return {"weight_grad": leaf.grad, "kept": found.requires_grad and once}
 
 
 @further
