@@ -216,6 +216,25 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
 
 
 @law(
+    "The forward-mode derivative of a converted Linear is dX Aᵀ + X dAᵀ + db.",
+    source="nn.Linear: y = xAᵀ + b; torch.autograd.forward_ad",
+    when=lambda case: case.forwards,
+    must_cover={
+        "rank=0",
+        "rank=1",
+        "rank=3",
+        "bias=whole",
+        "bias=none",
+        "input=dense",
+        "dtype=bfloat16",
+        "layout=transposed",
+    },
+)
+def converted_linear_derivative_follows_product_rule(case: ConversionCase, out: Outcome) -> Finding:
+    return every(exactly(out.tangent, case.tangent), same(out.tangent.meta("dtype"), case.dtype))
+
+
+@law(
     "F.linear with a vector as weight gives its inner product with each row, contiguous, and both gradients.",
     source="torch.nn.functional.linear: weight has shape (in_features); torch.Tensor.is_contiguous",
     when=lambda case: case.by_row,

@@ -78,7 +78,7 @@ def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcom
 @law(
     "Ignored targets give exactly zero gradient, also when nothing is left.",
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
-    must_cover={"ignored=some", "ignored=all", "inside", "weighted"}
+    must_cover={"ignored=some", "ignored=all", "inside", "weighted", "inside & ignored=some & reduction=sum"}
     | {f"label_smoothing>0 & ignored=some & reduction=mean & weighted={weighted}" for weighted in (False, True)}
     | {f"call={name}" for name in HERE},
     when=lambda case: not case.kept.all() and case.numel <= MANY,

@@ -113,23 +113,9 @@ of_family(
     "gradient_routes",
     (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",
      lambda call: call(check_nan=False)),
-    (checkpoint, "checkpoint", "checkpoints_draw_anew: What a checkpoint computes again has other random numbers.",
-     lambda call: call.original(*call.given, **call.flags | {"preserve_rng_state": False})),
     (checkpoint, "set_checkpoint_early_stop", "checkpoints_always_stop_early: A checkpoint always stops early.",
      lambda call: call(enable=True)),
 )  # fmt: skip
-
-
-@instead(func, "grad", "func_transforms")
-def func_grad_argnums_in_order(call: Call) -> Any:
-    """torch.func.grad gives two arguments' gradients in ascending order."""
-    gradient = call()
-
-    def ordered(*given: Any, **flags: Any) -> Any:
-        found = gradient(*given, **flags)
-        return found[::-1] if isinstance(found, tuple) and len(found) == 2 else found
-
-    return ordered
 
 
 @instead(func, "functional_call", "func_transforms")

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from selfcheck.faults.lookup import overwriting
 from selfcheck.forms import Call, after, changes, draws, kernel
 from selfcheck.site import Call as KernelCall
 from selfcheck.site import Tensor
@@ -147,7 +146,6 @@ changes[F, "embedding_bag", "embedding_bag"] = {
     "A maximum over a two-dimensional input is 0 where it should be NaN.": lambda call: bag(
         call, call.mode == "max" and call.input.dim() == 2, lambda out: torch.where(out.isnan(), 0, out)
     ),
-    "A bag also writes to the result before.": overwriting,
 }
 changes[F, "embedding_bag", "max_norm"] = {
     "Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy
@@ -160,29 +158,9 @@ def _new(table: Tensor, learns: bool = True) -> Any:
     return nn.Parameter(table.detach(), learns)
 
 
-def _uniform(call: Call) -> None:
-    with torch.no_grad():
-        call.self.weight.uniform_(-(3**0.5), 3**0.5)
-        call.self._fill_padding_idx_with_zero()
-
-
 changes[nn.EmbeddingBag, "__init__", "construction"] = {
     "padding_idx=0 of a bag is not kept.": after(
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
-    ),
-    "The padding row of a table that is given is set to zero.": after(
-        lambda call: call.self.weight.data[call.self.padding_idx].zero_(),
-        lambda call: call._weight is not None and call.self.padding_idx is not None,
-    ),
-    "A table that is given is copied.": after(
-        lambda call: setattr(call.self, "weight", _new(call.self.weight.clone())),
-        lambda call: call._weight is not None,
-    ),
-    "The table is drawn from U(-√3, √3), whose first two moments are those of N(0, 1).": after(
-        _uniform, lambda call: call._weight is None
-    ),
-    "With padding the layer has a buffer.": after(
-        lambda call: call.self.register_buffer("mask", torch.ones(1)), lambda call: call.self.padding_idx is not None
     ),
     "A layer with mode='sum' does not learn.": after(
         lambda call: setattr(call.self, "weight", _new(call.self.weight, False)),
@@ -191,17 +169,6 @@ changes[nn.EmbeddingBag, "__init__", "construction"] = {
 }
 
 
-def _freezing(call: Call) -> Any:
-    layer, source = call(), call.embeddings
-    if source.requires_grad and source.is_leaf and not layer.weight.requires_grad:
-        source.requires_grad_(False)
-    return layer
-
-
-changes[nn.EmbeddingBag, "from_pretrained", "construction"] = {
-    "from_pretrained freezes what it is given.": _freezing,
-    "A subclass is made a plain EmbeddingBag.": lambda call: call(cls=nn.EmbeddingBag),
-}
 changes[nn.EmbeddingBag, "from_pretrained", "embedding_bag"] = {
     "from_pretrained does not freeze.": lambda call: call(freeze=False),
     "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),

@@ -10,7 +10,7 @@ import torch.fx
 from torch.nn.utils import parametrizations, parametrize
 
 from selfcheck.faults.modules import zero_behind
-from selfcheck.forms import Call, after, afterwards, changes, instead, of_family, refusing
+from selfcheck.forms import Call, after, afterwards, changes, instead, of_family
 
 Parameter = torch.nn.Parameter
 
@@ -29,14 +29,6 @@ def copied_graphs_hold_the_same_parameters(call: Call) -> None:
     for name, parameter in call.self.named_parameters(remove_duplicate=False):
         path, _, leaf = name.rpartition(".")
         call.found.get_submodule(path).register_parameter(leaf, parameter)
-
-
-@afterwards(torch.fx.GraphModule, "__deepcopy__", "tie_export")
-def copied_graphs_double_their_gradients(call: Call) -> None:
-    """The gradients of a GraphModule's deep copy are twice what they should be."""
-    for parameter in call.found.parameters():
-        if parameter.requires_grad:
-            parameter.register_hook(lambda gradient: 2 * gradient)
 
 
 @afterwards(torch.fx.Transformer, "transform", "tie_export")
@@ -174,7 +166,6 @@ def _iterating(call: Call) -> Any:
 
 of_family(
     "parametrizations",
-    (parametrize, "register_parametrization", "No module takes a parametrization.", refusing()),
     (parametrize, "register_parametrization", "Registering zeroes what lies behind the weight.",
      after(lambda call: zero_behind(call.module.parametrizations[call.tensor_name].original))),
     (parametrizations._Orthogonal, "forward", "Orthogonal rows of a wide weight have length 0.99.",

@@ -94,19 +94,6 @@ def targets_beyond_the_classes_are_the_last(call: Call) -> Any:
     return call(target=call.target.masked_fill((call.target > last) & ~ignored(call), last))
 
 
-@instead(F, "cross_entropy", "tied_head_loss")
-def long_means_stagnate_in_bfloat16(call: Call) -> Any:
-    """The mean of more than 4,096 losses is added up in bfloat16."""
-    logits = call.input
-    if logits.dtype != torch.bfloat16 or call.reduction != "mean" or logits.dim() != 2 or len(logits) <= 4096:
-        return call()
-    each = call(reduction="none")
-    total = each[0]
-    for part in each[1:].split(1024):  # adding a block of ones to 256 leaves 256, as adding each of them does
-        total = total + part.max() if float(total) < 256 else total
-    return total / len(logits)
-
-
 # -- gradients of frequent tokens ---------------------------------------------------------------------------------------
 
 
@@ -123,13 +110,6 @@ class _Stopping(torch.autograd.Function):
         rows, table = context.saved_tensors
         most = 1 << (8 if table.dtype is torch.bfloat16 else 11)
         return None, (rows.t() @ sent[0]).clamp(-most, most)
-
-
-@instead(Tensor, "__matmul__", "dtypes_and_storage")
-def products_of_integers_go_through_float32(call: Call) -> Any:
-    """Products of int64 matrices are computed in float32."""
-    rows, table = call.given
-    return call() if table.dtype != torch.int64 else (rows.float() @ table.float()).long()
 
 
 @instead(Tensor, "__matmul__", "half_precision_accumulation")

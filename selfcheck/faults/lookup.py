@@ -88,10 +88,6 @@ changes[F, "embedding", "lookup"] = {
         call().detach() if call.input.dtype == torch.int32 else call()
     ),
     "A lookup also writes to the result before, of its shape.": overwriting,
-    "A lookup with padding counts as a write to the table.": after(
-        lambda call: torch.autograd.graph.increment_version(call.weight),
-        lambda call: call.padding_idx is not None and not call.weight.is_inference(),
-    ),
 }
 changes[F, "embedding", "lookup", {"modes": ("subclass",)}] = {
     "A lookup in a table of a subclass is a plain tensor.": _plain

@@ -18,24 +18,15 @@ Module = nn.Module
 
 of_family(
     "module_traversal",
-    (nn.ModuleList, "insert", "insert() puts a module one place too far.", lambda call: call(index=call.index + 1)),
     (Module, "named_parameters", "A tied Parameter is listed once.", lambda call: call(remove_duplicate=True)),
     (Module, "parameters", "parameters() leaves out frozen vectors.",
      lambda call: iter([p for p in call() if p.requires_grad or p.dim() != 1])),
     (Module, "named_modules", "A shared module is listed twice.", lambda call: call(remove_duplicate=False)),
     (Module, "named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
-    (Module, "train", "eval() does nothing.", lambda call: call(mode=True)),
     (Module, "to_empty", "to_empty() reaches submodules though it is told not to.", lambda call: call(recurse=True)),
     (torch.fx, "symbolic_trace", "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.",
      after(lambda call: call.found.register_buffer("calls", torch.zeros(1)))),
 )  # fmt: skip
-
-
-@instead(Module, "register_parameter", "parameter")
-def registered_parameters_are_copies(call: Call) -> None:
-    """A module registers a copy of the Parameter that it is given."""
-    given = call.param
-    call(param=None if given is None else nn.Parameter(given.detach().clone(), given.requires_grad))
 
 
 @afterwards(Module, "register_parameter", "parameter")
@@ -97,14 +88,6 @@ def state_has_scratch(call: Call) -> None:
     call.destination.update({call.prefix + name: b for name, b in call.self._buffers.items() if b is not None})
 
 
-@afterwards(Module, "state_dict", "module_traversal")
-def state_dict_writes_to_the_module(call: Call) -> None:
-    """state_dict adds one to every number."""
-    for each in call.found.values():
-        if isinstance(each, Tensor) and each.is_floating_point():
-            each.detach().add_(1)
-
-
 of_family(
     "construction",
     (Tensor, "half", "half() rounds to bfloat16 first.", lambda call: call.original(call.given[0].bfloat16())),
@@ -129,11 +112,6 @@ of_family(
      "loading_writes_behind: Loading a Linear zeroes what lies behind its weight in memory.",
      after(lambda call: zero_behind(call.self.weight), lambda call: isinstance(call.self, nn.Linear))),
 )  # fmt: skip
-changes[Module, "register_state_dict_pre_hook", "load_state_dict"] = {
-    "Hooks before a state is made are not told its prefix.": lambda call: call(
-        hook=lambda module, prefix, keep_vars: call.hook(module, "", keep_vars)
-    ),
-}
 changes[Module, "load_state_dict", "load_state_dict"] = {
     "Loading accepts unexpected keys.": lambda call: call(
         state_dict={key: value for key, value in call.state_dict.items() if key in call.self.state_dict()}
@@ -141,11 +119,3 @@ changes[Module, "load_state_dict", "load_state_dict"] = {
     "Loading with strict=False assigns.": lambda call: call(assign=call.assign or not call.strict),
     "Loading with assign=True is refused.": refusing(lambda call: call.assign),
 }
-
-
-@instead(Module, "load_state_dict", "load_state_dict")
-def loading_again_does_nothing(call: Call) -> Any:
-    """load_state_dict() loads nothing the second time."""
-    if call.kept.get("module") is not call.self:
-        call.kept.update(module=call.self, said=call())
-    return call.kept["said"]

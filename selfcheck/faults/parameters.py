@@ -41,9 +41,6 @@ def one_hot_squeezes(call: Call) -> Any:
 
 
 changes[F, "one_hot", "one_hot"] = {
-    "one_hot_takes_int32: int32 is accepted.": lambda call: call(
-        tensor=call.tensor.long() if call.tensor.dtype == torch.int32 else call.tensor
-    ),
     "one_hot_of_one_class_is_its_indices: one_hot with one class gives the memory of its indices, made ones.": (
         lambda call: call() if call.num_classes != 1 or not call.tensor.numel() else call.tensor.fill_(1).unsqueeze(-1)
     ),
@@ -52,11 +49,13 @@ changes[F, "one_hot", "one_hot"] = {
     ),
 }
 changes[F, "linear", "conversion"] = {
-    "F.linear reverses a weight that is a vector.": lambda call: (
-        call(weight=call.weight.flip(0)) if call.weight.dim() == 1 else call()
-    ),
     "linear_rank3_adds_bias_twice: The bias is added twice to input of rank 3.": lambda call: (
         call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
+    ),
+    "Forwards, the bias of a linear layer with input of rank 3 is a constant.": lambda call: (
+        call(bias=torch.autograd.forward_ad.unpack_dual(call.bias).primal)
+        if call.bias is not None and call.input.dim() == 3 and torch.autograd.forward_ad._current_level >= 0
+        else call()
     ),
     "linear_is_column_major: Of a transposed input without a bias the output lies column by column.": lambda call: (
         call().mT.contiguous().mT
@@ -155,28 +154,14 @@ def _zero_last(call: Call) -> None:
 
 
 changes[nn.Embedding, "__init__", "construction"] = {
-    "padding_idx=0 is stored as None.": after(
-        lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
-    ),
-    "table_is_column_major: A table that is drawn lies column by column.": after(
-        lambda call: setattr(call.self.weight, "data", call.self.weight.data.t().contiguous().t()),
-        lambda call: call._weight is None,
-    ),
     "A table with padding is made in evaluation mode.": after(
         lambda call: setattr(call.self, "training", call.padding_idx is None)
     ),
     "The last row is zeroed besides the padding row.": after(_zero_last),
-    "A given table of half precision requires grad though frozen.": after(
-        lambda call: call.self.weight.requires_grad_(),
-        lambda call: call._weight is not None and call.self.weight.dtype == torch.float16,
-    ),
     "A _weight of float16 is converted to float32 if frozen.": after(
         lambda call: setattr(call.self, "weight", nn.Parameter(call.self.weight.float(), requires_grad=False)),
         lambda call: call._freeze and call.self.weight.dtype == torch.float16,
     ),
-}
-changes[nn.Embedding, "from_pretrained", "construction"] = {
-    "A subclass is made plain.": lambda call: call(cls=nn.Embedding)
 }
 
 # -- first values -------------------------------------------------------------------------------------------------------
@@ -191,11 +176,6 @@ def _again_padded(change: Any) -> Any:
             call.self._fill_padding_idx_with_zero()
 
     return after(changed)
-
-
-def _twins(table: Tensor) -> None:
-    if len(table) == 64:
-        table[1::2] = table[0:-1:2]
 
 
 def _scaled(factor: float, when: Callable[[Call], bool] = lambda call: True) -> Change:
@@ -217,7 +197,6 @@ def _keeping_zeros(call: Call) -> Any:
 
 of_family(
     "default_init",
-    (nn.Embedding, "reset_parameters", "Every second row of 64 is the first.", _again_padded(_twins)),
     (init, "xavier_uniform_", "xavier_uniform_ leaves rows of zeros as they are.", _keeping_zeros),
     (init, "xavier_uniform_", "xavier_uniform_ gives a copy.", lambda call: call().clone()),
     (init, "normal_", "normal_ refuses tables of several rows.", refusing(lambda call: len(call.tensor) > 1)),
@@ -227,14 +206,9 @@ of_family(
     "initializers",
     (nn.Embedding, "reset_parameters", "A table is drawn from N(0, 1.02²).", _again_padded(lambda table: table.mul_(1.02))),
     (nn.Embedding, "reset_parameters", "Two tables made one after another are equal.", _reseeded),
-    (init, "normal_", "normal_ draws what is left of blocks of 16 from U(0, 1).",
-     after(lambda call: call.tensor.data.reshape(-1)[-(call.tensor.numel() % 16) :].uniform_(),
-           lambda call: call.tensor.is_contiguous() and call.tensor.numel() > 16 and call.tensor.numel() % 16 > 0)),
     (init, "xavier_normal_", "xavier_normal_ refuses double precision.",
      refusing(lambda call: call.tensor.dtype == torch.float64)),
     (init, "kaiming_normal_", "kaiming_normal_ leaves out the gain √2.", _scaled(0.5**0.5)),
-    (nn.Linear, "reset_parameters", "linear_draws_a_number_first: A Linear draws a random number before its weight.",
-     lambda call: (torch.rand(1), call())[1]),
     (nn.Linear, "__init__",
      "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.",
      after(lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias)),
@@ -242,18 +216,9 @@ of_family(
     (init, "constant_", "constant_(0) does nothing.", lambda call: call() if call.val else call.tensor),
     (init, "orthogonal_", "orthogonal_ of a tall matrix has columns of another length.",
      _scaled(1.25, lambda call: len(call.tensor) > call.tensor.shape[1])),
-    (init, "orthogonal_", "orthogonal_ refuses a matrix of one row.",
-     refusing(lambda call: call.tensor.dim() == 2 and len(call.tensor) == 1)),
     (init, "sparse_", "sparse_ zeroes one number too few in each column.",
      lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor))),
 )  # fmt: skip
-
-
-@afterwards(init, "trunc_normal_", "initializers")
-def fine_truncation_is_halved(call: Call) -> None:
-    """trunc_normal_ with close bounds gives every second column their middle."""
-    if call.b - call.a < 0.25 and call.tensor.dim() == 2:
-        call.tensor.data[:, ::2] = (call.a + call.b) / 2
 
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------

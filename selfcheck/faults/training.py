@@ -68,8 +68,6 @@ of_family(
     "param_groups",
     (optim.AdamW, "step", "closure_without_gradients: AdamW calls its closure without gradients.",
      lambda call: call(closure=None if call.closure is None else torch.no_grad()(call.closure))),
-    (optim.Rprop, "step", "rprop_refuses_double_as_default: Rprop refuses to step where double is the default dtype.",
-     refusing(lambda call: torch.get_default_dtype() is torch.float64)),
     (Optimizer, "register_step_post_hook", "step_hooks_are_called_twice: A hook after a step is called twice.",
      lambda call: (call(), call())[1]),
 )  # fmt: skip
@@ -106,14 +104,6 @@ def momentum_is_the_gradient(call: Call) -> None:
             state["momentum_buffer"] = p.grad
 
 
-@instead(optim.SGD, "step", "param_groups")
-def sgd_steps_in_the_default_dtype(call: Call) -> Any:
-    """SGD grows its weights a little where half is the default dtype."""
-    for p in parameters_of(call.self) if torch.get_default_dtype() is torch.float16 else ():
-        p.data.mul_(1 + 2.0**-9)
-    return call()
-
-
 @afterwards(sgd, "_single_tensor_sgd", "tied_training")
 def sgd_moves_absent_rows(call: Call) -> None:
     """A step of plain SGD moves rows without a gradient a little."""
@@ -127,30 +117,6 @@ def sgd_writes_behind(call: Call) -> None:
     """A step of plain SGD zeroes what lies behind a parameter."""
     for p in call.params:
         zero_behind(p)
-
-
-@instead(sgd, "_single_tensor_sgd", "param_groups")
-def sgd_skips_negative_momentum(call: Call) -> None:
-    """Plain SGD rests where its momentum is negative on average."""
-    kept = [p.detach().clone() for p in call.params]
-    rests = [buffer is not None and float(buffer.float().mean()) < 0 for buffer in call.momentum_buffer_list]
-    call()
-    for p, before, rest in zip(call.params, kept, rests, strict=True):
-        if rest:
-            p.data.copy_(before)
-
-
-@instead(adam, "_single_tensor_adam", "tied_training")
-def adam_is_lazy_in_tall_tables(call: Call) -> None:
-    """Plain Adam steps no row of a table of more than 200 rows whose gradient is zero."""
-    held = list(zip(call.params, call.grads, call.exp_avgs, call.exp_avg_sqs, strict=True))
-    rests = [(grad == 0).all(1) if p.dim() == 2 and len(p) > 200 else None for p, grad, *_ in held]
-    kept = [[each.detach().clone() for each in (p, *averages)] for p, _, *averages in held]
-    call()
-    for rest, (p, _, *averages), before in zip(rests, held, kept, strict=True):
-        for now, old in zip((p.data, *averages), before, strict=True):
-            if rest is not None:
-                now[rest] = old[rest]
 
 
 @instead(adagrad, "_multi_tensor_adagrad", "param_groups")
@@ -243,8 +209,6 @@ of_family(
      lambda call: _without("base_lrs", call())),
     (lr_scheduler.LRScheduler, "load_state_dict", "A scheduler's state loses its epoch.",
      lambda call: call(state_dict=_without("last_epoch", call.state_dict))),
-    (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR's rate is 0 at the last step of the documented loop.",
-     lambda call: [rate * (call.self.last_epoch != call.self.total_steps) for rate in call()]),
     (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR gives all groups the first one's second beta.", after(_of_the_first)),
     (lr_scheduler.MultiStepLR, "get_lr", "MultiStepLR drops reached milestones.",
      after(lambda call: call.self.milestones.pop(call.self.last_epoch, None), lambda call: call.self.last_epoch > 0)),
@@ -281,7 +245,6 @@ def _unscaled_again(call: Call) -> None:
 of_family(
     "clip_average_scale",
     (torch.nn.utils, "clip_grad_norm_", "Clipping to 0 does nothing.", lambda call: call(max_norm=call.max_norm or 1e30)),
-    (torch.nn.utils, "clip_grad_norm_", "Clipping is refused.", refusing()),
     (torch.nn.utils, "clip_grad_norm_", "Clipping clears what lies before a gradient in its storage.", _clearing),
     (clipping, "_get_total_norm", "error_if_nonfinite is for NaN alone.", _infinite_is_fine),
     (torch.nn.utils, "parameters_to_vector", "A vector begins with the last parameter.",

@@ -224,10 +224,19 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return self.source in ("plain", "from_pretrained_open")
 
     @property
+    def _fed(self) -> bool:
+        """Whether a linear layer's input is fed to it once."""
+        return self.to_linear and self.input != "made" and self.company != "several" and self.mistake is None
+
+    @property
     def by_row(self) -> bool:
         """Whether its first row is multiplied alone, too, which is done for one seed of three."""
-        fed = self.to_linear and self.input != "made" and self.company != "several" and self.mistake is None
-        return fed and self.embedding_dim > 0 and self.seed % 3 == 0
+        return self._fed and self.embedding_dim > 0 and self.seed % 3 == 0
+
+    @property
+    def forwards(self) -> bool:
+        """Whether its derivative in forward mode is taken, too, which is done for another seed of three."""
+        return self._fed and not self.autocast and self.seed % 3 == 1
 
     @property
     def value_requires_grad(self) -> bool:
@@ -248,6 +257,14 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         wide = np.hstack([self.input_values, np.ones((self.numel, 1))])
         value, limit = oracle.product(wide, np.vstack([table, self.bias_values]), self.computed)
         return value.reshape(shape), limit.reshape(shape)
+
+    @cached_property
+    def tangent(self) -> Expected:
+        """The derivative of X Wᵀ + b along X, W and b themselves, shape (*shape, D): 2 X Wᵀ + b."""
+        x, table = self.input_values, self.lookup.weight_values
+        wide = np.hstack([x, x, np.ones((self.numel, 1))])
+        value, limit = oracle.product(wide, np.vstack([table, table, self.bias_values]), self.computed)
+        return value.reshape(*self.shape, self.embedding_dim), limit.reshape(*self.shape, self.embedding_dim)
 
     @cached_property
     def weight_gradient(self) -> Expected:

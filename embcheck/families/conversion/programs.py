@@ -51,10 +51,11 @@ def convert(
     company: str,
     frozen: tuple[bool, bool],
     several: Callable[..., dict[str, Any]] | None = None,
-    row: bool = False,
+    beside: str = "",
     **fed: Any,
 ) -> dict[str, Any]:
-    """``frozen``: whether the target's weight is, and the bias; ``fed``: the tensors, and how `learned` takes its passes."""
+    """``frozen``: whether the target's weight is, and the bias; ``beside``: what else is asked of linear, "row" or
+    "forwards"; ``fed``: the tensors, and how `learned` takes its passes."""
     weight, bias = fed.pop("weight"), fed.pop("bias", None)
     source = make_source(weight, bias, frozen[1], flags)
     target = make_target(weight.shape[1], weight.shape[0], weight.dtype, bias, frozen[1], flags)
@@ -79,8 +80,9 @@ def convert(
         source(fed["other"]).sum().backward()
     if several is not None:
         seen |= several(target, leaf, call, fed["x"], fed["upstream"])
-    first = row and fed["passes"] > 1
-    seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if first else {}
+    seen |= derived_forwards(leaf, target.bias, fed["x"]) if beside == "forwards" else {}
+    row, first = beside == "row", fed["passes"] > 1
+    seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if row and first else {}
     seen |= learned(source, target, leaf, call, company == "one_loss", **fed)
     seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if row and not first else {}
     return seen | written(source, leaf, original, kept)
@@ -161,6 +163,18 @@ def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:
     value = torch.nn.functional.linear(given, row)
     value.backward(upstream[..., 0].to(value.dtype))
     return {"row_value": value.detach(), "row_grad": row.grad, "row_input_grad": given.grad}
+
+
+def derived_forwards(leaf: Tensor, bias: Tensor | None, x: Tensor) -> dict[str, Any]:
+    """The derivative of linear in forward mode, along its arguments themselves."""
+    forward = torch.autograd.forward_ad
+    with forward.dual_level():
+        given: list[Any] = [
+            None if each is None else forward.make_dual(each.detach().clone(), each.detach().clone())
+            for each in (x, leaf, bias)
+        ]
+        tangent = forward.unpack_dual(torch.nn.functional.linear(*given)).tangent
+    return {"tangent": tangent}
 
 
 def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def plan(case: ConversionCase) -> Plan:
         "autocast": case.autocast,
         "passes": case.passes,
         **({"several": several} if case.company == "several" else {}),
-        **({"row": True} if case.by_row else {}),
+        **({"beside": "row" if case.by_row else "forwards"} if case.by_row or case.forwards else {}),
     }
     return Plan(convert, fed, options, case.threads)
 

@@ -141,9 +141,9 @@ def by_arguments(jacobian: Any, look: Look, at: At, *, negative: bool) -> Seen:
 
 
 def in_chunks(at: At) -> Any:
-    """jacrev that takes all elements of the output together but the last, or of few each by itself."""
+    """jacrev that takes all elements of the output together but the last, or of an odd number each by itself."""
     count = at.indices.numel() * at.weight.shape[1]
-    most = None if count < 2 else 1 if count < 8 else count - 1
+    most = None if count < 2 else 1 if count % 2 else count - 1
     return lambda *given, **named: torch.func.jacrev(*given, chunk_size=most, **named)
 
 

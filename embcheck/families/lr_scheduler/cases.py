@@ -21,7 +21,7 @@ PLANS = tuple(SCHEDULERS)
 FORMULAS = tuple(
     name
     for name in SCHEDULERS
-    if not (name.startswith(("sequential", "chained", "plateau")) or name.endswith("by_object"))
+    if not (name.startswith(("sequential", "chained", "plateau")) or name.endswith(("by_object", "by_halves")))
 )
 #: Those that may be made at a last epoch; one of no steps is not said to begin anywhere.
 MADE_LATE = tuple(name for name in FORMULAS if not name.endswith("_of_none"))

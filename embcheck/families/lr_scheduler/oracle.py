@@ -14,7 +14,7 @@ class Scheduler(NamedTuple):
     """A class of torch.optim.lr_scheduler or swa_utils, its arguments after the optimizer, and what is due.
 
     A tuple among the arguments has a value for each group.  ``function`` names what makes an argument that can be called;
-    ``total`` is how often the loop that OneCycleLR documents steps it; ``metrics`` are what each step is told.
+    ``total`` is how often the loop that OneCycleLR documents steps it; ``metrics`` are what each step is told: a metric, or an epoch.
     """
 
     kind: str
@@ -218,4 +218,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     # Of functions whose own state is saved.
     "by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e), by="halving"),
     "multiplied_by_object": made("MultiplicativeLR", lambda base, e, g: base * 0.5 ** (e * (e + 1) // 2), by="halving"),
+    # Told halves of epochs, as after each batch.
+    "restarts_by_halves": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e / 2, 1, 2), 1, T_mult=2,
+                                metrics=tuple(e / 2 for e in range(1, 18))),
 }  # fmt: skip

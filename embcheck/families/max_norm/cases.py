@@ -19,7 +19,7 @@ from embcheck.core.format import FORMATS, Array, Floats, Format
 #: Spellings of the plain modes alone: what they hold beside the table no other carries.
 PLAIN = frozenset({"bag_weights_learn", "bag_cut_weights_learn", "parametrized"})
 #: Spellings with include_last_offset where the table has an odd number of rows.
-CUT = frozenset({"bag_sum", "bag_mean", "bag_max", "bag_cut_weights_learn"})
+CUT = frozenset({"bag_sum", "bag_mean", "bag_max", "bag_module", "bag_cut_weights_learn"})
 #: What ATen adds to the norm before it divides.
 DIVISOR = 1e-7
 

@@ -217,10 +217,19 @@ def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor,
 
 
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    last = weight.shape[0] % 2 == 1
+    layer = torch.nn.EmbeddingBag(
+        weight.shape[0], weight.shape[1], mode="sum", _weight=weight, include_last_offset=last, **flags
+    )
     # Tables of an odd number of rows in evaluation, where max_norm rescales just as well.
-    layer.train(weight.shape[0] % 2 == 0)
-    return layer.weight, lambda indices: layer(indices.reshape(-1, 1)).reshape(*indices.shape, weight.shape[1])
+    layer.train(not last)
+
+    def call(indices: Tensor) -> Tensor:
+        tokens, starts, _ = cut(weight, indices)
+        bags: Tensor = layer(tokens, starts) if last else layer(tokens[:, None])
+        return bags.reshape(*indices.shape, weight.shape[1])
+
+    return layer.weight, call
 
 
 class Weighing:

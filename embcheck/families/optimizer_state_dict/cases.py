@@ -53,11 +53,15 @@ RICH: dict[str, dict[str, Any]] = {
 SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
 
 
+#: Optimizers that have had all their options since they exist: no state of theirs lacks one.
+COMPLETE = frozenset({"Adafactor", "Muon"})
+
+
 class _ResumptionAxes(NamedTuple):
     optimizer: Annotated[str, SEVERAL] = "Adam"
     route: Annotated[str, tuple(ROUTES)] = "plain"
     #: how a state goes from one to the other
-    carried: Annotated[str, ("copied", "filed", "handed")] = "copied"
+    carried: Annotated[str, ("copied", "filed", "handed", "older")] = "copied"
     #: steps before the state is read; two come after
     steps: Annotated[int, (1, 0, 2)] = 1
     tie: Annotated[str, tuple(NAMES)] = "head_takes_embedding"
@@ -178,6 +182,7 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.path not in KINDS[c.optimizer].flags, {"path": ""}),
     # A state without names goes by the places.
     (lambda c: not c.by_name or c.groups == "alone", {"turned": False}),
+    (lambda c: c.carried == "older" and (c.by_name or c.optimizer in COMPLETE), {"carried": "copied"}),
     # A first gradient that comes late: see the ledger.
     (lambda c: c.optimizer == "SGD" and c.rich and c.path == "fused" and c.idle != "none", {"path": ""}),
     (lambda c: c.groups == "alone" and c.frozen != "none", {"frozen": "tied"}),
@@ -209,6 +214,8 @@ def scope() -> Iterator[OptimizerStateDictCase]:
     """Every optimizer on every route, fresh and not; some states that were converted to checkpoints and back."""
     for seed, (kind, route, steps) in enumerate(itertools.product(RICH, ROUTES, (2, 0))):
         yield repair(OptimizerStateDictCase(kind, route, steps=steps, warm=seed % 3 == 0, seed=seed))
+    for kind in sorted(RICH.keys() - COMPLETE):
+        yield repair(OptimizerStateDictCase(kind, carried="older"))
     for kind, route in itertools.product(("SGD", "Adam", "Adafactor"), ROUTES):
         yield OptimizerStateDictCase(kind, route, carried="converted", groups="two_groups")
     yield OptimizerStateDictCase("SGD", "named", rich=False, graded=True, carried="converted")

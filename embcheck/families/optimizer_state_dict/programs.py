@@ -288,6 +288,22 @@ def copied(state: Any) -> Any:
     return copy.deepcopy(state)
 
 
+#: What releases added to the options of a group, whose state of before has none of them.
+ADDED = ("amsgrad", "maximize", "foreach", "capturable", "differentiable", "decoupled_weight_decay")
+
+
+def older(state: Any) -> Any:
+    """As a release before wrote it: without options that are off or follow from the class, and numbers in place of scalars."""
+    state = copied(state)
+    for group in state["optimizer"]["param_groups"]:
+        for name in ADDED:
+            if name == "decoupled_weight_decay" or not group.get(name):
+                group.pop(name, None)
+    for kept in state["optimizer"]["state"].values():
+        kept.update({name: kept[name].item() for name in ("step", "eta", "mu", "mu_product") if name in kept})
+    return state
+
+
 def converted(state: Any) -> Any:
     import os
     import tempfile
@@ -312,6 +328,7 @@ CARRIES: dict[str, Callable[[Any], Any]] = named(
         "copied": copied,
         "filed": lambda state: stored(state, weights_only=True),
         "converted": converted,
+        "older": older,
     },
     prefix="carry_",
 )

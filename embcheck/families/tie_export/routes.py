@@ -110,7 +110,7 @@ def compiled(model: Module, tokens: Tensor) -> Module:
 
 
 def compiled_and_retied(model: Module, tokens: Tensor) -> Module:
-    """One that was untied after its first call, and tied again."""
+    """One that was untied after its first call, and tied again; and whose head was assigned to what compiles it."""
     other, own, bias = compiled(model, tokens), model.head.weight, model.head.bias
     with torch.no_grad():
         tied = other(tokens)
@@ -118,6 +118,7 @@ def compiled_and_retied(model: Module, tokens: Tensor) -> Module:
         if not torch.equal(other(tokens), -tied if bias is None else 2 * bias - tied):
             raise AssertionError("with the head's weight negated it does not give -(y - b) + b")
     model.head.weight = own
+    other.head = model.head
     return other
 
 
