@@ -58,7 +58,7 @@ def reading_optimizer_state_dict_changes_nothing(case: OptimizerStateDictCase, o
         "turned",
         "path=fused",
         "groups=two_groups",
-        "carried=older & optimizer=AdamW",
+        *(f"carried=older & optimizer={name}" for name in ("AdamW", "Adagrad", "NAdam", "ASGD")),
     },
 )
 def resumed_optimizer_steps_as_the_original(case: OptimizerStateDictCase, out: Outcome) -> Finding:

@@ -40,6 +40,8 @@ law = family.law
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
        "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
        "largest_logit>89 & dtype=float32",  # whose exponential is beyond the format
+       *(f"wide & call=cross_entropy & dtype={dtype}" for dtype in ("float32", "bfloat16", "float16")),
+       "wide & call=chunked & dtype=float32",
        "call=decomposed & weighted & ignored=some & reduction=mean", "call=decomposed & ignored=some & reduction=none",
        "call=chunked & weighted & ignored=some & few_tokens & reduction=sum & ignore=default & numel>2",
        "classes_second & weighted & ignored=some & inside & reduction=mean",
@@ -67,8 +69,8 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
     must_cover={f"call={name}" for name in HERE}
     | {"classes_second & numel>3 & num_embeddings>2 & embedding_dim>1 & ignored=some & reduction=mean & weighted=False",
        "ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
-       "layout=transposed"},
-    when=lambda case: case.numel <= MANY,
+       "layout=transposed", "wide"},
+    when=lambda case: case.differentiated,
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:
     bias = within(out.bias_grad, *oracle.of_bias(case)) if case.bias else UNASKED
@@ -78,10 +80,11 @@ def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcom
 @law(
     "Ignored targets give exactly zero gradient, also when nothing is left.",
     source="torch.nn.CrossEntropyLoss: ignore_index does not contribute to the input gradient",
-    must_cover={"ignored=some", "ignored=all", "inside", "weighted", "inside & ignored=some & reduction=sum"}
+    must_cover={"ignored=some", "ignored=all", "inside", "weighted"}
+    | {f"reduction={each} & inside & ignored=some & call=cross_entropy & weighted=False" for each in ("sum", "none")}
     | {f"label_smoothing>0 & ignored=some & reduction=mean & weighted={weighted}" for weighted in (False, True)}
     | {f"call={name}" for name in HERE},
-    when=lambda case: not case.kept.all() and case.numel <= MANY,
+    when=lambda case: not case.kept.all() and case.differentiated,
 )
 def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> Finding:
     expected, bound = oracle.of_hidden(case)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from selfcheck.faults.lookup import overwriting
 from selfcheck.forms import Call, after, changes, draws, kernel
 from selfcheck.site import Call as KernelCall
 from selfcheck.site import Tensor
@@ -146,6 +147,7 @@ changes[F, "embedding_bag", "embedding_bag"] = {
     "A maximum over a two-dimensional input is 0 where it should be NaN.": lambda call: bag(
         call, call.mode == "max" and call.input.dim() == 2, lambda out: torch.where(out.isnan(), 0, out)
     ),
+    "A bag also writes to the result before.": overwriting,
 }
 changes[F, "embedding_bag", "max_norm"] = {
     "Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy

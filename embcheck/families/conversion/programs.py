@@ -112,7 +112,7 @@ def learned(
     if x is None:
         x = torch.nn.functional.one_hot(other.long(), source.weight.shape[0]).to(source.weight.dtype)
     if autocast:
-        raise_in_autocast(leaf, call, x)
+        leave_autocast(leaf, call, x)
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bool(autocast)):
@@ -144,8 +144,8 @@ def learned(
     }
 
 
-def raise_in_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
-    """A region of another dtype that an exception ends while the weight is another: nothing of it stays."""
+def leave_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
+    """Regions of which an exception ends one, and another ends without gradients, while the weight is another: nothing stays."""
     right = leaf.detach().clone()
     with torch.no_grad():
         leaf.neg_()
@@ -153,6 +153,8 @@ def raise_in_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
         call(x)
         raise InterruptedError
     with torch.no_grad():
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            call(x)
         leaf.copy_(right)
 
 

@@ -170,11 +170,12 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     register = torch.autograd.graph.register_multi_grad_hook
     handles = [register([leaf, idle], seen.append), register([idle, leaf, leaf * 1], first.append, mode="any")]
     call(indices).backward(upstream)
-    calls, kept = len(seen), seen[0][1] is None and [each is not None for each in first] == [True]
+    calls, kept = len(seen), seen[0][1] is None and len(first) == 1
     (2 * idle + leaf.mul(0).sum()).backward()
     for handle in handles:
         handle.remove()
     kept = kept and len(seen) == 2 and seen[1][0] is not None and float(seen[1][1]) == 2
+    kept = kept and len(first) == 2 and all(each is not None for each in first)
     return {"weight_grad": seen[0][0], "hook_calls": calls, "kept": kept}
 
 

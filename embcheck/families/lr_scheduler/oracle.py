@@ -14,7 +14,8 @@ class Scheduler(NamedTuple):
     """A class of torch.optim.lr_scheduler or swa_utils, its arguments after the optimizer, and what is due.
 
     A tuple among the arguments has a value for each group.  ``function`` names what makes an argument that can be called;
-    ``total`` is how often the loop that OneCycleLR documents steps it; ``metrics`` are what each step is told: a metric, or an epoch.
+    ``total`` is how often the loop that OneCycleLR documents steps it; ``metrics`` are what each step is given, which may be
+    epochs.
     """
 
     kind: str

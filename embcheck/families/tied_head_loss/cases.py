@@ -22,8 +22,11 @@ from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED
 TRANSCENDENTAL = 8
 #: What is ignored unless something else is named (torch.nn.CrossEntropyLoss).
 _NOWHERE = -100
-#: With so many tokens only the mean is looked at: a bound of the gradients would say nothing in half precision.
+#: With more tokens only the mean is looked at, and with more classes the loss: a bound of the gradients would say nothing in
+#: half precision.
 MANY = 4096
+#: The unit roundoff in which half precision adds up what is many (Numerical accuracy).
+SINGLE = 2.0**-24
 #: Sums above this come near to the largest float16, 65504.
 _NEAR_LARGEST = 60000
 #: Which targets are ignored, by the axis ``ignored``.
@@ -170,7 +173,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         """log softmax(Z) and how far a computed one may be off.
 
         Σ exp(z − max) has C terms with `TRANSCENDENTAL` roundings each, its logarithm as many of its own; max and
-        logarithm may be added before they are subtracted.
+        logarithm may be added before they are subtracted.  Very many terms are added up in float32.
         """
         u, eta = self.roundoff, self.format.smallest_subnormal
         if not self.num_embeddings or not self.numel:
@@ -179,7 +182,8 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
         found = self.logits - most - total
         rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
-        return found, gamma(TRANSCENDENTAL + self.num_embeddings, u) + 2 * u * rounded + self.num_embeddings * eta
+        added = gamma(TRANSCENDENTAL, u) + gamma(self.num_embeddings, min(u, SINGLE) if self.wide else u)
+        return found, added * (1 + added) + 2 * u * rounded + self.num_embeddings * eta
 
     @property
     def mean_beyond(self) -> bool:
@@ -192,7 +196,9 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
         size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
-        rounded = gamma(self.num_embeddings + 12, self.roundoff) * size
+        # Terms that are zero add exactly.
+        terms = self.num_embeddings if self.label_smoothing or self.targets == "probability" else 1
+        rounded = gamma(terms + 12, self.roundoff) * size
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
         return -(self.coefficients * logarithms).sum(axis=1), bound
 
@@ -206,7 +212,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             return np.array(np.nan), np.array(0.0)
         # In half precision as in single: sums are added up in float32 (Numerical accuracy), which `MANY` tokens show.
         u = self.roundoff
-        added = gamma(self.numel, min(u, 2.0**-24) if self.numel > MANY else u) + 4 * u
+        added = gamma(self.numel, min(u, SINGLE) if self.numel > MANY else u) + 4 * u
         return np.array(each.sum()), np.array(off.sum() + (added * (abs(each) + off)).sum())
 
     @cached_property
@@ -215,6 +221,16 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         if self.reduction != "none":
             return np.array(2.0)
         return stream.small("predicted upstream", self.seed, self.shape)
+
+    @property
+    def wide(self) -> bool:
+        """Whether there are very many classes."""
+        return self.num_embeddings > MANY
+
+    @property
+    def differentiated(self) -> bool:
+        """Whether there is a bound for the gradients."""
+        return self.numel <= MANY and not (self.wide and self.dtype in ("float16", "bfloat16"))
 
     @property
     def roundoff(self) -> float:
@@ -265,6 +281,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "rank": len(self.shape),
             "empty": self.empty,
             "many": self.numel > MANY,
+            "wide": self.wide,
             "few_tokens": self.numel <= self.num_embeddings,
             "repeated": len(set(self.tokens.tolist())) < self.numel,
             "inside": 0 <= self.ignore_index < self.num_embeddings,

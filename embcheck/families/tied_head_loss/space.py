@@ -48,7 +48,7 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.call == "likelihood" and len(c.shape) > 2 and c.received == "transposed", {"received": "made"}),
     # So many terms of eight bits have no bound.
     (
-        lambda c: c.dtype == "bfloat16" and max(c.num_embeddings, c.numel * (c.numel <= MANY)) > 200,
+        lambda c: c.dtype == "bfloat16" and any(200 < many <= MANY for many in (c.num_embeddings, c.numel)),
         {"dtype": "float32"},
     ),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
@@ -95,6 +95,8 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
     for call, dtype in itertools.product(LOSSES, ("float16", "bfloat16")):
         yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
+    for call, dtype in itertools.product(LOSSES, ("float32", "bfloat16", "float16")):
+        yield TiedHeadLossCase(33000, 1, (3,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
         yield TiedHeadLossCase(call=call, mistake=mistake)
     yield TiedHeadLossCase(5, 3, (2, 3), ignored="some", ignore=IGNORE[1], weighted=True, classes_second=True)
