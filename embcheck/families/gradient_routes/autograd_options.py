@@ -70,6 +70,48 @@ def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Ten
     return {"weight_grad": leaf.grad, "kept": found.requires_grad and once}
 
 
+def own_function(came: list[bool], zeros: bool) -> Any:
+    """An autograd.Function that hands on rows, and beside them others and integers; it notes whether the others' gradient comes."""
+
+    class Handing(torch.autograd.Function):
+        @staticmethod
+        def forward(rows: Tensor) -> Any:
+            return rows.clone(), rows.clone(), torch.ones(2, dtype=torch.int64)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.mark_non_differentiable(output[2])
+            ctx.set_materialize_grads(zeros)
+
+        @staticmethod
+        def backward(ctx: Any, first: Tensor, second: Any, third: Any) -> Any:
+            came.append(second is not None)
+            return first
+
+    return Handing
+
+
+@further
+def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # What no gradient reaches gets zeros, or None where that is asked for; what is written in place has its gradient since.
+    class Negating(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, rows: Tensor) -> Tensor:
+            ctx.mark_dirty(rows)
+            return rows.neg_()
+
+        @staticmethod
+        def backward(ctx: Any, sent: Tensor) -> Tensor:
+            return -sent
+
+    came: list[bool] = []
+    rows, _, integers = own_function(came, True).apply(own_function(came, False).apply(call(indices))[0])
+    for _ in range(2):
+        Negating.apply(rows)  # type: ignore[no-untyped-call]
+    rows.backward(upstream)
+    return {"value": rows, "weight_grad": leaf.grad, "kept": came == [True, False] and not integers.requires_grad}
+
+
 @further
 def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Between what it yields a generator in another grad mode leaves its caller's as it is.

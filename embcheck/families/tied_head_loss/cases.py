@@ -192,6 +192,14 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         return half and bool((self.losses[0] * self.divisors).sum() > _NEAR_LARGEST)
 
     @cached_property
+    def entropies(self) -> Floats:
+        """What a divergence takes off and the program adds for each token, shape ``(numel,)``: A's share of Σ −p log p."""
+        if self.call != "divergence":
+            return np.zeros(self.numel)
+        inside = np.where(self.distribution > 0, self.distribution, 1.0)
+        return -(self.coefficients * np.log(inside)).sum(axis=1)
+
+    @cached_property
     def losses(self) -> tuple[Floats, Floats]:
         """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
@@ -200,6 +208,8 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         terms = self.num_embeddings if self.label_smoothing or self.targets == "probability" else 1
         rounded = gamma(terms + 12, self.roundoff) * size
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
+        if self.call == "divergence":
+            bound += gamma(self.num_embeddings + 12 + TRANSCENDENTAL, self.roundoff) * 2 * self.entropies
         return -(self.coefficients * logarithms).sum(axis=1), bound
 
     @cached_property
@@ -213,7 +223,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         # In half precision as in single: sums are added up in float32 (Numerical accuracy), which `MANY` tokens show.
         u = self.roundoff
         added = gamma(self.numel, min(u, SINGLE) if self.numel > MANY else u) + 4 * u
-        return np.array(each.sum()), np.array(off.sum() + (added * (abs(each) + off)).sum())
+        return np.array(each.sum()), np.array(off.sum() + (added * (abs(each) + off + 2 * self.entropies)).sum())
 
     @cached_property
     def upstream(self) -> Floats:

@@ -110,6 +110,24 @@ def likelihood(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Te
     return found
 
 
+def widened(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
+    """The same by a softmax in float64."""
+    shares = torch.nn.functional.log_softmax(receive(logits), min(1, logits.dim() - 1), dtype=torch.float64)
+    found: Tensor = torch.nn.NLLLoss(**flags)(shares.to(logits.dtype), wanted)
+    return found
+
+
+def divergence(logits: Tensor, wanted: Tensor, receive: Any, reduction: str, weight: None) -> Tensor:
+    """What kl_div gives of distributions, and their entropy."""
+    shares = torch.nn.functional.log_softmax(logits, dim=-1)
+    batched = {"mean": "batchmean" if logits.dim() > 1 else "sum"}.get(reduction, reduction)
+    found = torch.nn.functional.kl_div(receive(shares), wanted, reduction=batched)
+    entropies = -torch.xlogy(wanted, wanted)
+    if reduction == "none":
+        return (found + entropies).sum(-1)
+    return found + entropies.sum() / (logits.shape[0] if batched == "batchmean" else 1)
+
+
 def linear(
     hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, **flags: Any
 ) -> Tensor:
@@ -196,6 +214,8 @@ LOSSES: dict[str, Loss] = named(
         "in_pieces": lambda *given, **flags: of_logits(in_pieces, *given, **flags),
         "decomposed": lambda *given, **flags: of_logits(decomposed, *given, **flags),
         "module": lambda *given, **flags: of_logits(module, *given, **flags),
+        "widened": lambda *given, **flags: of_logits(widened, *given, **flags),
+        "divergence": lambda *given, **flags: of_logits(divergence, *given, **flags),
     },
     "loss_by_",
 )

@@ -17,7 +17,7 @@ from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAK
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.
-LIKELIHOODS = ("likelihood", "in_pieces")
+LIKELIHOODS = ("likelihood", "in_pieces", "widened")
 
 
 def plan(case: TiedHeadLossCase) -> Plan:
@@ -35,12 +35,17 @@ def plan(case: TiedHeadLossCase) -> Plan:
 _SIMPLE = {"targets": "index", "ignored": "nothing", "ignore": "default", "shape": (3,), "weighted": False}
 _RULES: tuple[Rule, ...] = (
     (lambda c: c.call in LIKELIHOODS, {"targets": "index", "label_smoothing": 0.0}),
+    (lambda c: c.call == "divergence" and c.mistake is not None, {"call": "cross_entropy"}),
+    (
+        lambda c: c.call == "divergence",
+        {"targets": "probability", "label_smoothing": 0.0, "weighted": False},
+    ),
     (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0, "earlier": 0}),
     (
-        lambda c: c.call not in ("cross_entropy", "likelihood"),
+        lambda c: c.call not in ("cross_entropy", "likelihood", "divergence"),
         {"received": "made", "classes_second": False, "earlier": 0},
     ),
-    (lambda c: len(c.shape) < 2, {"classes_second": False}),
+    (lambda c: len(c.shape) < 2 or c.call == "divergence", {"classes_second": False}),
     (lambda c: c.targets == "probability", {"ignored": "nothing", "ignore": "default"}),
     (lambda c: not c.exact, {"scale": 1}),
     (lambda c: c.numel > MANY, {"reduction": "mean", "layout": "contiguous"}),
@@ -49,6 +54,10 @@ _RULES: tuple[Rule, ...] = (
     # So many terms of eight bits have no bound.
     (
         lambda c: c.dtype == "bfloat16" and any(200 < many <= MANY for many in (c.num_embeddings, c.numel)),
+        {"dtype": "float32"},
+    ),
+    (
+        lambda c: c.call == "divergence" and c.num_embeddings > 200 and c.dtype in ("bfloat16", "float16"),
         {"dtype": "float32"},
     ),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
