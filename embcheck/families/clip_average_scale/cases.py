@@ -13,7 +13,7 @@ from embcheck.core.axes import Axes
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.layout import MATRICES_TRANSPOSED
-from embcheck.families.clip_average_scale.programs import EXCESSES
+from embcheck.families.clip_average_scale.scaling import EXCESSES
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.optimizers import KINDS
 

@@ -15,7 +15,7 @@ from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream, shaped
-from embcheck.families.clip_average_scale import programs
+from embcheck.families.clip_average_scale import programs, scaling
 from embcheck.families.clip_average_scale.cases import ORDERS, SCALED, VALUES, ClipAverageScaleCase
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -30,7 +30,7 @@ def plan(case: ClipAverageScaleCase) -> Plan:
         fed = {name: _laid(case, case.part(name), case.dtype) for name in case.order}
         return Plan(programs.flattened, fed, {name: case.axes[name] for name in ("order", "twice", "frozen", "before")})
     if case.what == "scale":
-        return Plan(programs.scaled, {}, _scaling(case))
+        return Plan(scaling.scaled, {}, _scaling(case))
     dtypes = {name: case.other_dtype or case.dtype if name == "b" else case.dtype for name in case.grads}
     fed = {name: _laid(case, grad, dtypes[name]) for name, grad in case.grads.items()}
     fed |= {"bare": Input(fmt.encode(np.ones(2)), case.dtype)} if case.bare else {}
@@ -56,9 +56,9 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
     return {
         "optimizer": (case.optimizer, case.flags),
         "how": {"init_scale": case.initial, **factors},
-        "parts": programs.BESIDE[case.beside],
+        "parts": scaling.BESIDE[case.beside],
         "steps": tuple(step in case.bad for step in range(case.steps)),
-        "exceed": programs.EXCESSES[case.excess],
+        "exceed": scaling.EXCESSES[case.excess],
         "filled": case.path == "fused",
         **{name: getattr(case, name) for name in ("dtype", "unscaled_first", "sparse", "carried")},
     }

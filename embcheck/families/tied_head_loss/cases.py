@@ -197,7 +197,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         if self.call != "divergence":
             return np.zeros(self.numel)
         inside = np.where(self.distribution > 0, self.distribution, 1.0)
-        return -(self.coefficients * np.log(inside)).sum(axis=1)
+        return np.asarray(-(self.coefficients * np.log(inside)).sum(axis=1))
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:

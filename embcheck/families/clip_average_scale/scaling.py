@@ -1,0 +1,203 @@
+"""Programs: losses that are scaled, lest small gradients vanish in half precision.
+
+They import nothing but torch, for their source is what a counterexample's script shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from embcheck.core.registry import named
+
+Tensor = torch.Tensor
+
+#: In which groups and optimizers a parameter stands beside the weight, whose gradients are finite.
+BESIDE: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (("weight",),),
+    "before": (("other", "weight"),),
+    "ahead": (("other",), ("weight",)),
+    "behind": (("weight", "other"),),
+}
+
+
+def scaled(
+    optimizer: tuple[str, dict[str, Any]],
+    how: dict[str, Any],
+    parts: tuple[tuple[str, ...], ...],
+    steps: tuple[bool, ...],
+    exceed: Callable[[Tensor], Tensor],
+    unscaled_first: bool,
+    sparse: bool,
+    filled: bool,
+    carried: str,
+    dtype: str,
+) -> dict[str, Any]:
+    """``steps`` are whether gradients are infinite; ``how`` makes the scaler."""
+    unit = 1 + 2.0**-40 if dtype == "float64" else 1.0  # which float32 does not hold
+    eight = torch.full((2, 1), 8.0, dtype=getattr(torch, dtype))
+    members = {name: torch.nn.Parameter(eight.clone()) for name in ("weight", "other")}
+    weight, other = members.values()
+    optimizers = [
+        getattr(torch.optim, optimizer[0])([{"params": [members[name]]} for name in part], **optimizer[1])
+        for part in parts
+    ]
+    scaler = torch.amp.GradScaler(eight.device.type, **how)
+    log: dict[str, list[Any]] = {"weights": [], "others": [], "scales": [], "losses": []}
+    taken: list[str] = []
+    unscaled = multiplied = True
+    due = unit * torch.tensor([[1.0], [2.0]], dtype=eight.dtype)
+    for step, bad in enumerate(steps):
+        if carried and step % 2 == 0:
+            scaler = carry(scaler, carried)
+        multiplied = multiplied and multiplies(scaler, unit * eight)
+        loss, larger = losses_of(weight, optimizers, scaler, exceed if bad else None, sparse, unit)
+        # Of a loss that is no number, or whose scaled one can't be, nothing is told.
+        largest = torch.finfo(larger.dtype).max
+        told_by = not bad and bool(loss.isfinite()) and abs(float(loss) * scaler.get_scale()) <= largest
+        log["losses"].append(float(larger) / (float(loss) * scaler.get_scale()) if told_by else 1.0)
+        if sum(parts, ()) != ("weight",):
+            larger = larger + scaler.scale([other.sum()])[0]
+        larger.backward()
+        last = step == len(steps) - 1  # what is refused counts as a call, too
+        behind = [roomy(p) for p in members.values()]
+        for each in optimizers if unscaled_first else ():
+            scaler.unscale_(each)
+            if last and accepted(scaler.unscale_, each):
+                taken.append("unscale_ after unscale_")
+        if unscaled_first:
+            unscaled = unscaled and (bad or weight.grad is None or torch.equal(weight.grad.to_dense(), due))
+            unscaled = unscaled and (other.grad is None or bool((other.grad == 1).all()))
+            unscaled = unscaled and not any(bool(rest.any()) for rest in behind)
+        for each in optimizers:
+            stepped(scaler, each, filled)
+            calls = (scaler.unscale_, scaler.step) if last else ()
+            taken += [f"{call.__name__} after step" for call in calls if accepted(call, each)]
+        scaler.update()
+        log["weights"].append(weight.detach().reshape(2).clone())
+        log["others"].append(other.detach().reshape(2).clone())
+        log["scales"].append(scaler.get_scale())
+    names = ("growth_factor", "backoff_factor", "growth_interval")
+    return {
+        "weights": torch.stack(log["weights"]),
+        "others": torch.stack(log["others"]),
+        "scales": log["scales"],
+        "losses": log["losses"],
+        "unscaled": unscaled,
+        "multiplied": multiplied,
+        "factors": [getattr(scaler, f"get_{name}")() for name in names],
+        "states": [scaler.state_dict() for _ in range(4)],
+        "taken": taken,
+    }
+
+
+def roomy(p: Tensor) -> Tensor:
+    """Zeros that lie in memory behind a gradient, which is moved before them if it is dense."""
+    if p.grad is None or p.grad.is_sparse:
+        return torch.zeros(0)
+    room = torch.zeros(2, *p.shape, dtype=p.dtype)
+    p.grad = room[0].copy_(p.grad)
+    return room[1]
+
+
+def losses_of(
+    weight: Tensor, optimizers: list[Any], scaler: Any, exceed: Any, sparse: bool, unit: float
+) -> tuple[Tensor, Any]:
+    """A loss whose gradients are one and two, or are made to exceed, and the scaled one."""
+    for optimizer in optimizers:
+        optimizer.zero_grad()
+    # A row that comes twice has a gradient of one in all.
+    shares = unit * torch.tensor([[0.25], [2.0], [0.75]], dtype=weight.dtype)
+    due = unit * torch.tensor([[1.0], [2.0]], dtype=weight.dtype)
+    found = torch.nn.functional.embedding(torch.tensor([0, 1, 0]), weight, sparse=sparse)
+    loss = (exceed(found) if exceed is not None else found * shares if sparse else weight * due).sum()
+    return loss, scaler.scale(loss)
+
+
+def multiplies(scaler: Any, number: Tensor) -> bool:
+    """Whether a matrix is scaled, by itself and in a list, and its gradient."""
+    matrix = (
+        number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0 + 2.0**-12]], dtype=number.dtype)
+    ).requires_grad_()
+    found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
+    (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
+    due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]
+    times = torch.tensor([[0.0], [-1.0]], dtype=number.dtype).expand(2, 3)  # 1 - 2, and 1 more of the first row
+    return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
+
+
+def stepped(scaler: Any, optimizer: Any, filled: bool) -> None:
+    settings = torch.are_deterministic_algorithms_enabled()
+    try:
+        torch.use_deterministic_algorithms(settings or filled)  # which fills what is left empty with NaN
+        scaler.step(optimizer)
+    finally:
+        torch.use_deterministic_algorithms(settings)
+
+
+#: By what the rows of a table, the first of which comes twice, get infinite gradients.
+EXCESSES: dict[str, Callable[[Tensor], Tensor]] = named(
+    {
+        "all": lambda found: found * float("inf"),
+        "undefined": lambda found: found * float("nan"),
+        "one": lambda found: found * torch.tensor([[1.0], [float("inf")], [1.0]]),
+        # Twice half of what float32 does not reach.
+        "sum": lambda found: found * 2.0**127,
+    },
+    prefix="exceed_",
+)
+
+
+def accepted(call: Callable[..., Any], optimizer: Any) -> bool:
+    try:
+        call(optimizer)
+    except RuntimeError:
+        return False
+    return True
+
+
+def idle(number: Tensor) -> bool:
+    """Whether a scaler that is not enabled scales, skips and keeps nothing."""
+    p = torch.nn.Parameter(number.clone())
+    optimizer, scaler = torch.optim.SGD([p], lr=1.0), torch.amp.GradScaler(number.device.type, enabled=False)
+    p.grad = number * float("inf")
+    same = scaler.scale(number) is number
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    scaler.load_state_dict({})
+    return same and bool(p.isinf().all()) and (scaler.get_scale(), scaler.state_dict()) == (1.0, {})
+
+
+def carry(scaler: Any, carried: str) -> Any:
+    """A scaler that goes on where this one is."""
+    import pickle
+
+    if carried == "set":  # to other values, and back
+        kept = scaler.get_scale()
+        scaler.scale(torch.ones(1))  # before which its scale is no tensor
+        for name in ("growth_factor", "backoff_factor", "growth_interval"):
+            put, get = (getattr(scaler, f"{do}_{name}") for do in ("set", "get"))
+            for each in (get() * 3, get()):
+                put(each)
+                assert get() == each, f"{name} is not what it was set to"
+        for scale in (4 * kept, torch.tensor(kept)):
+            scaler.update(scale)
+            assert scaler.get_scale() == scale, "the scale is not what update() was given"
+        assert idle(torch.full((2,), 8.0)), "a scaler that is not enabled did something"
+        return scaler
+
+    if carried == "copied":
+        return pickle.loads(pickle.dumps(scaler))
+    how: dict[str, Any] = {"growth_factor": 3.0, "backoff_factor": 0.25, "growth_interval": 7}
+    fresh = torch.amp.GradScaler(torch.empty(0).device.type, init_scale=2.0, **how)
+    state = scaler.state_dict()
+    if not state["_growth_tracker"]:  # else one that was not used yet goes on counting
+        other = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))])
+        fresh.scale(other.param_groups[0]["params"][0].sum()).backward()
+        fresh.step(other)
+        fresh.update()  # it has counted a step of its own
+    fresh.load_state_dict(state)
+    return fresh
