@@ -81,6 +81,20 @@ def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome)
 
 
 @law(
+    "update_bn sets a BatchNorm's running statistics to the batches' averages, and keeps mode and momentum.",
+    source="torch.optim.swa_utils.update_bn",
+    when=lambda case: case.what == "average",
+)
+def update_bn_averages_batch_statistics(case: ClipAverageScaleCase, out: Outcome) -> Finding:
+    # Batches of v and 3v have the mean 2v and the unbiased variance 2v²; a running average rounds five times a batch.
+    values = np.array(VALUES[: case.steps])
+    due = np.array([(2 * values).mean(), (2 * values**2).mean()])
+    bound = 5 * case.steps * 2.0**-53 * (2 * values**2).max(initial=1.0)
+    kept = [[0.25, [training] * 3, case.steps] for training in (False, True)]
+    return every(same(out.batched, kept), within(out.statistics, np.stack([due, due]), bound))
+
+
+@law(
     "An averaged integer buffer is the mean, up to less than one.",
     source="torch.optim.swa_utils.AveragedModel: use_buffers, running averages for both the parameters and the buffers",
     when=lambda case: case.what == "average" and case.counter and case.buffers and case.average == "equal",

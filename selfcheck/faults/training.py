@@ -14,7 +14,8 @@ from selfcheck.forms import Call, after, afterwards, changes, instead, of_family
 from selfcheck.site import Tensor
 
 clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
-AveragedModel: Any = importlib.import_module("torch.optim.swa_utils").AveragedModel
+swa_utils: Any = importlib.import_module("torch.optim.swa_utils")
+AveragedModel = swa_utils.AveragedModel
 autograd: Any = torch.autograd
 adagrad, adam, sgd = (importlib.import_module(f"torch.optim.{name}") for name in ("adagrad", "adam", "sgd"))
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
@@ -250,6 +251,7 @@ of_family(
     (torch.nn.utils, "parameters_to_vector", "A vector begins with the last parameter.",
      lambda call: call(parameters=list(call.parameters)[::-1])),
     (AveragedModel, "update_parameters", "AveragedModel takes counts over, five too many.", after(_counting)),
+    (swa_utils, "update_bn", "update_bn leaves a model in training mode.", after(lambda call: call.model.train())),
     (AveragedModel, "__init__", "AveragedModel ignores use_buffers.", lambda call: call(use_buffers=False)),
     (GradScaler, "update", "A scale does not grow.", lambda call: call(new_scale=call.self._scale.clone())),
     (GradScaler, "unscale_", "GradScaler.unscale_ of what is unscaled does nothing.", _unscaled_again),

@@ -117,14 +117,29 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
         weights.append(model.module.weight.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
         counts.append(int(model.module.steps) if counter else 0)
+    batched = [normalised(values.double(), training) for training in (False, True)]
     return {
         "weights": torch.stack(weights),
         "buffered": torch.stack(seen),
         "counts": counts,
         "count": int(model.n_averaged),
+        "statistics": torch.stack([found for found, _ in batched]),
+        "batched": [kept for _, kept in batched],
         "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
+
+
+def normalised(values: Tensor, training: bool) -> tuple[Tensor, list[Any]]:
+    """The running mean and variance that update_bn finds of batches of a value and three times of it; momentum, modes, count."""
+    norm: Any = torch.nn.BatchNorm1d(1, momentum=0.25, dtype=values.dtype)
+    model = torch.nn.Sequential(norm, torch.nn.Dropout()).train(training)
+    for running in (norm.running_mean, norm.running_var):
+        running.fill_(99.0)
+    batches: Any = [torch.stack([value, 3 * value])[:, None] for value in values]
+    torch.optim.swa_utils.update_bn([(batch, 0) for batch in batches] if training else batches, model)
+    modes = [module.training for module in model.modules()]
+    return torch.cat([norm.running_mean, norm.running_var]), [norm.momentum, modes, int(norm.num_batches_tracked)]
 
 
 def flattened(order: tuple[str, ...], twice: bool, frozen: bool, before: int, **parts: Tensor) -> dict[str, Any]:
