@@ -149,7 +149,7 @@ def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Fin
     source="torch.amp.GradScaler: growth_factor, backoff_factor, growth_interval",
     when=lambda case: case.what == "scale" and case.excess != "sum",
     must_cover={"growth=1", "growth=3 & steps=6 & left_out & first_left_out=False", "unscaled_first & path=fused"}
-    | {"sparse", "beside=ahead & left_out", "beside=behind & left_out"}
+    | {"sparse", *(f"beside={place} & left_out" for place in ("ahead", "behind", "followed"))}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
     | {"carried=loaded", "carried=copied", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )
@@ -172,7 +172,7 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     after, *_ = case.scales
     weights, others = (
         case.weights(case.bad, (case.unit, 2 * case.unit)),
-        case.weights(() if case.beside == "ahead" else case.bad),
+        case.weights(() if case.beside in ("ahead", "followed") else case.bad),
     )
     return every(
         same(out.scales, after),

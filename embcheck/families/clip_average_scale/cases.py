@@ -55,7 +55,7 @@ class _AftercareAxes(NamedTuple):
     bad: Annotated[tuple[int, ...], ((), (0,), (1,), (2, 3), (0, 1, 2))] = ()
     unscaled_first: Annotated[bool, (False, True)] = False
     #: where a parameter stands whose gradients are finite: in a group of its own, or with an optimizer of its own
-    beside: Annotated[str, ("", "before", "ahead", "behind")] = ""
+    beside: Annotated[str, ("", "before", "ahead", "behind", "followed")] = ""
     #: error_if_nonfinite, and a number that is put among the gradients, or "nan"
     strict: Annotated[bool, (False, True)] = False
     #: how many times as large the gradients are: of 5000 the norm of float16 numbers is none

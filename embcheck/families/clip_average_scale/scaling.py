@@ -20,6 +20,7 @@ BESIDE: dict[str, tuple[tuple[str, ...], ...]] = {
     "before": (("other", "weight"),),
     "ahead": (("other",), ("weight",)),
     "behind": (("weight", "other"),),
+    "followed": (("weight",), ("other",)),
 }
 
 

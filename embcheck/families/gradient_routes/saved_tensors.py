@@ -51,7 +51,7 @@ def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstr
 @further
 def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is drawn in between is none of the checkpoint's business, and the backward pass leaves the generator alone.
-    def rows_and_mask(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def rows_and_mask(tokens: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
         rows = call(tokens)
         mask = torch.nn.functional.dropout(torch.ones_like(rows), 0.5)
         return rows * mask, mask
@@ -65,8 +65,15 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         once, leaf.grad = leaf.grad, None
         value.backward(upstream)  # which recomputes once more
         kept = torch.equal(before, generator().get_state())
-        kept &= torch.equal(once.to_dense(), leaf.grad.to_dense())  # type: ignore[union-attr, attr-defined]
-    return {"weight_grad": leaf.grad, "mask": mask.detach(), "kept": kept}
+        twice, leaf.grad = leaf.grad, None
+        # A reentrant checkpoint, too, which goes back for the sake of what it is given.
+        torch.manual_seed(7)
+        learning = torch.zeros((), requires_grad=True)
+        value, _ = torch.utils.checkpoint.checkpoint(rows_and_mask, indices, learning, use_reentrant=True)
+        torch.rand(3)
+        value.backward(upstream)
+        kept &= all(torch.equal(each.to_dense(), twice.to_dense()) for each in (once, leaf.grad))  # type: ignore[union-attr, attr-defined]
+    return {"weight_grad": twice, "mask": mask.detach(), "kept": kept}
 
 
 @further
