@@ -123,7 +123,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
     for again in range(2):
         for p in parameters:
             if p.grad is None or not p.grad.is_sparse:
-                p.grad = torch.ones_like(p) * one.to(p.dtype)  # as create_graph leaves it
+                p.grad = torch.full_like(p, torch.inf) * one.to(p.dtype)  # as create_graph leaves it
         still.append(keeps(model, lambda: model.zero_grad(set_to_none=False)))
         zeros = [g is not None and not (g.to_dense().any() or g.requires_grad) for g in (p.grad for p in parameters)]
         found.append(zeros)

@@ -111,7 +111,8 @@ def clear(optimizer: Any, members: list[Any], held: bool, k: int, notes: dict[st
         return
     for p in members:
         if k == 1 and p.grad is not None:
-            p.grad = p.grad * torch.ones((), dtype=p.dtype, requires_grad=True)  # as create_graph leaves it
+            # As create_graph leaves it, of infinite numbers.
+            p.grad = p.grad * torch.full((), torch.inf, dtype=p.dtype, requires_grad=True)
     standing = [p.grad for p in members]
     optimizer.zero_grad(set_to_none=False)
     notes["kept"] &= all(
