@@ -297,14 +297,19 @@ def checkpointed_under_autocast(leaf: Tensor, call: Call, indices: Tensor, upstr
     # What is computed again is so under the autocast of the call, which a lookup does not heed.
     told, device = [], leaf.device.type
 
-    def rows(tokens: Tensor) -> Tensor:
+    def rows(tokens: Tensor, *others: Tensor) -> Tensor:
         told.append((torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)))
         return call(tokens)
 
+    learning = torch.zeros((), requires_grad=True)
     with torch.autocast(device, torch.float16):
         value = torch.utils.checkpoint.checkpoint(rows, indices, use_reentrant=False)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": told == [(True, torch.float16)] * 2}
+        again = torch.utils.checkpoint.checkpoint(rows, indices, learning, use_reentrant=True)
+    for each in (value, again):
+        found, leaf.grad = leaf.grad, None
+        each.backward(upstream)
+    kept = told == [(True, torch.float16)] * 4 and alike(again, value) and alike(found.to_dense(), leaf.grad.to_dense())  # type: ignore[union-attr]
+    return {"value": value, "weight_grad": leaf.grad, "kept": kept}
 
 
 def raises(act: Any) -> bool:
