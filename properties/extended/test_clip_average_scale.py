@@ -10,6 +10,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
+from embcheck.families.clip_average_scale.scaling import BESIDE
 from embcheck.families.clip_average_scale.space import SPACE, plan
 from embcheck.families.tied_training.installed import lacking
 
@@ -170,9 +171,10 @@ def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcom
 def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
     after, *_ = case.scales
+    own_optimizer = len(BESIDE[case.beside]) > 1
     weights, others = (
         case.weights(case.bad, (case.unit, 2 * case.unit)),
-        case.weights(() if case.beside in ("ahead", "followed") else case.bad),
+        case.weights(() if own_optimizer else case.bad),
     )
     return every(
         same(out.scales, after),

@@ -172,7 +172,7 @@ def _scaled() -> Cases:
             yield ClipAverageScaleCase("scale", **how, beside=beside)
     for seed, (kind, path, bad) in enumerate(product(SCALED, AXES["path"], ((), (0,), (2, 3)))):
         how = {"optimizer": kind, "path": path, "bad": bad, "momentum": 0.5 * (seed % 2)}
-        for beside in ("", ("before", "ahead", "behind", "followed")[seed % 4]):
+        for beside in ("", AXES["beside"][1 + (seed + seed // 4) % 4]):
             yield ClipAverageScaleCase("scale", **how, beside=beside, unscaled_first=seed % 4 == 3)
     for carried, growth, bad in product(AXES["carried"][1:], AXES["growth"], AXES["bad"]):
         yield ClipAverageScaleCase("scale", growth=growth, bad=bad, carried=carried)

@@ -145,7 +145,7 @@ def learned(
 
 
 def leave_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
-    """Regions of which an exception ends one, and another ends without gradients, while the weight is another: nothing stays."""
+    """Leaves one region of autocast by an exception and one under no_grad, while the weight is negated: nothing of that stays."""
     right = leaf.detach().clone()
     with torch.no_grad():
         leaf.neg_()

@@ -182,8 +182,8 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         total = np.log(np.exp(self.logits - most).sum(axis=1, keepdims=True))
         found = self.logits - most - total
         rounded = TRANSCENDENTAL * total + total + abs(most) + abs(found)
-        added = gamma(TRANSCENDENTAL, u) + gamma(self.num_embeddings, min(u, SINGLE) if self.wide else u)
-        return found, added * (1 + added) + 2 * u * rounded + self.num_embeddings * eta
+        each, added = gamma(TRANSCENDENTAL, u), gamma(self.num_embeddings, min(u, SINGLE) if self.wide else u)
+        return found, each + added + each * added + 2 * u * rounded + self.num_embeddings * eta
 
     @property
     def mean_beyond(self) -> bool:
@@ -193,7 +193,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @cached_property
     def entropies(self) -> Floats:
-        """What a divergence takes off and the program adds for each token, shape ``(numel,)``: A's share of Σ −p log p."""
+        """What a divergence takes off for each token, shape ``(numel,)``: A's share of Σ −p log p."""
         if self.call != "divergence":
             return np.zeros(self.numel)
         inside = np.where(self.distribution > 0, self.distribution, 1.0)
@@ -201,7 +201,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @cached_property
     def losses(self) -> tuple[Floats, Floats]:
-        """Σ A ⊙ (−log softmax(Z)) for each token and its bound, shape ``(numel,)``."""
+        """Σ A ⊙ (−log softmax(Z)) for each token, less its entropy, and its bound, shape ``(numel,)``."""
         logarithms, off = self.logarithms
         size = (self.coefficients * (abs(logarithms) + off)).sum(axis=1)
         # Terms that are zero add exactly.
@@ -210,7 +210,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         bound = (self.coefficients * off).sum(axis=1) + rounded + self.format.smallest_subnormal * (size > 0)
         if self.call == "divergence":
             bound += gamma(self.num_embeddings + 12 + TRANSCENDENTAL, self.roundoff) * 2 * self.entropies
-        return -(self.coefficients * logarithms).sum(axis=1), bound
+        return -(self.coefficients * logarithms).sum(axis=1) - self.entropies, bound
 
     @cached_property
     def loss(self) -> tuple[Floats, Floats]:

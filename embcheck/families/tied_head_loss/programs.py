@@ -104,28 +104,18 @@ def module(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any:
     return torch.nn.CrossEntropyLoss(**flags)(receive(logits), wanted)
 
 
-def likelihood(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
-    shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1))
+def likelihood(logits: Tensor, wanted: Tensor, receive: Any, wider: Any = None, **flags: Any) -> Tensor:
+    """``wider`` is the dtype of the softmax, where that is another one."""
+    shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1), dtype=wider).to(logits.dtype)
     found: Tensor = torch.nn.NLLLoss(**flags)(receive(shares), wanted)
     return found
 
 
-def widened(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tensor:
-    """The same by a softmax in float64."""
-    shares = torch.nn.functional.log_softmax(receive(logits), min(1, logits.dim() - 1), dtype=torch.float64)
-    found: Tensor = torch.nn.NLLLoss(**flags)(shares.to(logits.dtype), wanted)
-    return found
-
-
 def divergence(logits: Tensor, wanted: Tensor, receive: Any, reduction: str, weight: None) -> Tensor:
-    """What kl_div gives of distributions, and their entropy."""
     shares = torch.nn.functional.log_softmax(logits, dim=-1)
     batched = {"mean": "batchmean" if logits.dim() > 1 else "sum"}.get(reduction, reduction)
     found = torch.nn.functional.kl_div(receive(shares), wanted, reduction=batched)
-    entropies = -torch.xlogy(wanted, wanted)
-    if reduction == "none":
-        return (found + entropies).sum(-1)
-    return found + entropies.sum() / (logits.shape[0] if batched == "batchmean" else 1)
+    return found.sum(-1) if reduction == "none" else found
 
 
 def linear(
@@ -214,7 +204,7 @@ LOSSES: dict[str, Loss] = named(
         "in_pieces": lambda *given, **flags: of_logits(in_pieces, *given, **flags),
         "decomposed": lambda *given, **flags: of_logits(decomposed, *given, **flags),
         "module": lambda *given, **flags: of_logits(module, *given, **flags),
-        "widened": lambda *given, **flags: of_logits(widened, *given, **flags),
+        "widened": lambda *given, **flags: of_logits(likelihood, *given, wider=torch.float64, **flags),
         "divergence": lambda *given, **flags: of_logits(divergence, *given, **flags),
     },
     "loss_by_",

@@ -36,10 +36,7 @@ _SIMPLE = {"targets": "index", "ignored": "nothing", "ignore": "default", "shape
 _RULES: tuple[Rule, ...] = (
     (lambda c: c.call in LIKELIHOODS, {"targets": "index", "label_smoothing": 0.0}),
     (lambda c: c.call == "divergence" and c.mistake is not None, {"call": "cross_entropy"}),
-    (
-        lambda c: c.call == "divergence",
-        {"targets": "probability", "label_smoothing": 0.0, "weighted": False},
-    ),
+    (lambda c: c.call == "divergence", {"targets": "probability", "label_smoothing": 0.0, "weighted": False}),
     (lambda c: c.mistake is not None, _SIMPLE | {"label_smoothing": 0.0, "earlier": 0}),
     (
         lambda c: c.call not in ("cross_entropy", "likelihood", "divergence"),
@@ -57,7 +54,7 @@ _RULES: tuple[Rule, ...] = (
         {"dtype": "float32"},
     ),
     (
-        lambda c: c.call == "divergence" and c.num_embeddings > 200 and c.dtype in ("bfloat16", "float16"),
+        lambda c: c.wide and c.targets == "probability" and c.dtype in ("bfloat16", "float16"),
         {"dtype": "float32"},
     ),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
