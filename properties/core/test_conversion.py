@@ -220,10 +220,9 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
     source="nn.Linear: y = xAᵀ + b; torch.autograd.forward_ad",
     when=lambda case: case.forwards,
     must_cover={
-        "rank=0",
+        "rank=0 & bias=whole",
         "rank=1",
         "rank=3",
-        "bias=whole",
         "bias=none",
         "input=dense",
         "dtype=bfloat16",

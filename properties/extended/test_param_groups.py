@@ -27,7 +27,11 @@ def members(case: ParamGroupsCase) -> range:
     must_cover={"several_groups", "own_option", "falsy_option", "absent", "held", "frozen", "scalar", "mixed_dtypes"}
     | {"mix=turned", "mix=lengths", "crosswise", "mix=matrices", "sparse & held", "uncoalesced"}
     | {f"optimizer={name} & own_decoupled" for name in ("Adam", "NAdam", "RAdam")}
-    | {"optimizer=SparseAdam & mix=matrices & grouping=together", *(f"optimizer={name}" for name in OPTIMIZERS)}
+    | {
+        "optimizer=SparseAdam & mix=matrices & grouping=together",
+        "optimizer=SparseAdam & one_starts_late",
+        *(f"optimizer={name}" for name in OPTIMIZERS),
+    }
     | {
         f"optimizer={name}&path={path}&one_starts_late&all_beginnings"
         for name in OPTIMIZERS

@@ -55,7 +55,7 @@ def norm_is_derived(case: ParametrizationCase) -> bool:
     "weight_norm gives g and v the gradients of g v/‖v‖.",
     source="the chain rule; Salimans and Kingma 2016",
     when=norm_is_derived,
-    must_cover={"dim=None & dtype=float32", "signs=mixed"},
+    must_cover={"dim=None & dtype=float32", "dim=1 & terms>64", "signs=mixed"},
 )
 def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outcome) -> Finding:
     gain, direction = case.norm_gradients()

@@ -267,7 +267,7 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """triangular: by Householder's map, the default of what is not square; by_degree_8: an exponential may be that polynomial,
-        for which one matrix has such a norm after a step."""
+        for which one matrix has such a norm after a step; terms: of how many elements weight_norm takes a norm."""
         return {
             **self.axes,
             "wide": len(self.shape) > 1 and self.shape[-2] < self.shape[-1],
@@ -275,6 +275,7 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
             "triangular": self.kind == "orthogonalized" and self.reflects,
             "column_major": self.layout == "transposed",
             "by_degree_8": self.by_degree_8,
+            "terms": self.terms if self.kind == "normed" else 0,
         }
 
 
