@@ -218,7 +218,7 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
 @law(
     "The forward-mode derivative of a converted Linear is dX Aᵀ + X dAᵀ + db.",
     source="nn.Linear: y = xAᵀ + b; torch.autograd.forward_ad",
-    when=lambda case: case.forwards,
+    when=lambda case: case.derives,
     must_cover={
         "rank=0 & bias=whole",
         "rank=1",
@@ -231,6 +231,16 @@ def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outco
 )
 def converted_linear_derivative_follows_product_rule(case: ConversionCase, out: Outcome) -> Finding:
     return every(exactly(out.tangent, case.tangent), same(out.tangent.meta("dtype"), case.dtype))
+
+
+@law(
+    "The derivative by A of a converted Linear's input gradient dY A, along X, is dYᵀ X.",
+    source="nn.Linear: y = xAᵀ + b; torch.autograd.grad: create_graph",
+    when=lambda case: case.derives,
+    must_cover={"rank=0", "rank=2 & bias=none & shares", "bias=whole", "dtype=bfloat16"},
+)
+def converted_linear_is_differentiated_twice(case: ConversionCase, out: Outcome) -> Finding:
+    return exactly(out.second, case.second_derivative)
 
 
 @law(

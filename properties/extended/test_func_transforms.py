@@ -28,8 +28,9 @@ transforms = Family(
 @transforms.law(
     "Gradients, tangents, Jacobians and Hessians of a lookup equal those of one_hot(i) @ W, also under vmap.",
     source="torch.func; torch.autograd.functional; torch.autograd.forward_ad",
-    must_cover={"padding_hit", "maps_weight", "maps_indices", "maps_upstream", "repeated", "scale_grad_by_freq", "numel>3072",
+    must_cover={"padding_hit", "maps_weight", "maps_indices", "maps_upstream", "numel>3072",
              "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1",
+             "transform=vmap_of_grad & maps_indices & padding_hit & scale_grad_by_freq & repeated",
              "transform=linearize & padding_hit", "transform=jvp & sparse", "transform=functionalize & padding_hit & repeated",
              "index_layout=transposed & rank>=2", "tangent_layout=strided", "upstream_layout=equal_columns & embedding_dim>=2",
              "transform=jacrev & scale_grad_by_freq & repeated & nothing_counted=False & embedding_dim>=2"},

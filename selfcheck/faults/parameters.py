@@ -40,6 +40,16 @@ def one_hot_squeezes(call: Call) -> Any:
     return call().squeeze(0) if single else call()
 
 
+@instead(F, "linear", "conversion")
+def linear_doubles_second_derivatives(call: Call) -> Any:
+    """The gradient of an input of rank 3 has twice its derivatives."""
+    if call.input.dim() != 3 or not call.input.requires_grad or not plain(call.input):
+        return call()
+    given = call.input.view_as(call.input)
+    given.register_hook(lambda grad: 2 * grad - grad.detach())
+    return call(input=given)
+
+
 changes[F, "one_hot", "one_hot"] = {
     "one_hot_of_one_class_is_its_indices: one_hot with one class gives the memory of its indices, made ones.": (
         lambda call: call() if call.num_classes != 1 or not call.tensor.numel() else call.tensor.fill_(1).unsqueeze(-1)

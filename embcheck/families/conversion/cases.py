@@ -234,8 +234,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return self._fed and self.embedding_dim > 0 and self.seed % 3 == 0
 
     @property
-    def forwards(self) -> bool:
-        """Whether its derivative in forward mode is taken, too, which is done for another seed of three."""
+    def derives(self) -> bool:
+        """Whether further derivatives are taken, too, which is done for another seed of three."""
         return self._fed and not self.autocast and self.seed % 3 == 1
 
     @property
@@ -265,6 +265,11 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         wide = np.hstack([x, x, np.ones((self.numel, 1))])
         value, limit = oracle.product(wide, np.vstack([table, table, self.bias_values]), self.computed)
         return value.reshape(*self.shape, self.embedding_dim), limit.reshape(*self.shape, self.embedding_dim)
+
+    @cached_property
+    def second_derivative(self) -> Expected:
+        """The derivative of ⟨dY W, X⟩ by W, shape (D, V): dYᵀ X."""
+        return oracle.product(self.upstream_values.T, self.input_values, self.computed)
 
     @cached_property
     def weight_gradient(self) -> Expected:

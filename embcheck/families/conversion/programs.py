@@ -55,7 +55,7 @@ def convert(
     **fed: Any,
 ) -> dict[str, Any]:
     """``frozen``: whether the target's weight is, and the bias; ``beside``: what else is asked of linear, "row" or
-    "forwards"; ``fed``: the tensors, and how `learned` takes its passes."""
+    "derivatives"; ``fed``: the tensors, and how `learned` takes its passes."""
     weight, bias = fed.pop("weight"), fed.pop("bias", None)
     source = make_source(weight, bias, frozen[1], flags)
     target = make_target(weight.shape[1], weight.shape[0], weight.dtype, bias, frozen[1], flags)
@@ -80,7 +80,7 @@ def convert(
         source(fed["other"]).sum().backward()
     if several is not None:
         seen |= several(target, leaf, call, fed["x"], fed["upstream"])
-    seen |= derived_forwards(leaf, target.bias, fed["x"]) if beside == "forwards" else {}
+    seen |= derived(leaf, target.bias, fed["x"], fed["upstream"]) if beside == "derivatives" else {}
     row, first = beside == "row", fed["passes"] > 1
     seen |= of_one_row(leaf, fed["x"], fed["upstream"]) if row and first else {}
     seen |= learned(source, target, leaf, call, company == "one_loss", **fed)
@@ -167,16 +167,16 @@ def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:
     return {"row_value": value.detach(), "row_grad": row.grad, "row_input_grad": given.grad}
 
 
-def derived_forwards(leaf: Tensor, bias: Tensor | None, x: Tensor) -> dict[str, Any]:
-    """The derivative of linear in forward mode, along its arguments themselves."""
-    forward = torch.autograd.forward_ad
+def derived(leaf: Tensor, bias: Tensor | None, x: Tensor, upstream: Tensor) -> dict[str, Any]:
+    """The derivative of linear in forward mode, along its arguments themselves, and that of its input's gradient, along the input,
+    by the weight."""
+    forward, given = torch.autograd.forward_ad, [None if each is None else each.detach() for each in (x, leaf, bias)]
     with forward.dual_level():
-        given: list[Any] = [
-            None if each is None else forward.make_dual(each.detach().clone(), each.detach().clone())
-            for each in (x, leaf, bias)
-        ]
-        tangent = forward.unpack_dual(torch.nn.functional.linear(*given)).tangent
-    return {"tangent": tangent}
+        dual: list[Any] = [None if each is None else forward.make_dual(each.clone(), each.clone()) for each in given]
+        tangent = forward.unpack_dual(torch.nn.functional.linear(*dual)).tangent
+    learning: list[Any] = [None if each is None else each.clone().requires_grad_() for each in given]
+    (grad,) = torch.autograd.grad(torch.nn.functional.linear(*learning), learning[0], upstream, create_graph=True)
+    return {"tangent": tangent, "second": torch.autograd.grad(grad, learning[1], x.detach())[0]}
 
 
 def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:

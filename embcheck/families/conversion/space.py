@@ -68,7 +68,7 @@ def plan(case: ConversionCase) -> Plan:
         "autocast": case.autocast,
         "passes": case.passes,
         **({"several": several} if case.company == "several" else {}),
-        **({"beside": "row" if case.by_row else "forwards"} if case.by_row or case.forwards else {}),
+        **({"beside": "row" if case.by_row else "derivatives"} if case.by_row or case.derives else {}),
     }
     return Plan(convert, fed, options, case.threads)
 
@@ -156,9 +156,9 @@ def fixed_cases() -> Iterator[ConversionCase]:
                     rows, width, direction, "uniform", (tokens,), bias=bias, input_grad=bool(seed % 2), seed=seed
                 )
 
-    # Every rank of a dense input collects, in forward mode as well.
-    for shape in ((), (2,), (2, 1, 2)):
-        yield ConversionCase(3, 2, "to_linear", shape=shape, bias="whole", input="dense", input_grad=True, seed=1)
+    # Every rank of a dense input collects, and is derived in forward mode and twice.
+    for shape, bias in itertools.product(((), (2,), (2, 2), (2, 1, 2)), ("whole", "none")):
+        yield ConversionCase(3, 2, "to_linear", shape=shape, bias=bias, input="dense", input_grad=True, seed=1)
     # One whose first two axes were exchanged.
     yield ConversionCase(3, 2, "to_linear", shape=(2, 3), bias="whole", input="dense", input_layout="swapped")
 

@@ -111,6 +111,7 @@ def scope() -> Iterator[TransformCase]:
         yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, padding, seed=seed))])
     for seed, (name, mapped, (into, out)) in enumerate(itertools.product(MAPPED, SUBSETS, axes)):
         sizes: dict[str, Any] = {"mapped": mapped, "in_dim": into, "out_dim": out, "batch": 1 + seed % 3}
+        sizes |= {"padding_idx": (None, 0, -1)[seed % 3], "scale_grad_by_freq": seed % 4 == 1}
         shape = ((2,), (), (3, 2))[seed // 3 % 3]
         yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, **sizes, seed=seed))])
 

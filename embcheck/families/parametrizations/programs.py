@@ -97,6 +97,9 @@ def normed(
         "at_first": now(layer),
         "other_kept": other.weight is before and bool((other.weight == weight).all()),
     }
+    if not old:
+        layer.weight = -weight
+        seen["assigned"] = now(layer)
     written(gain, gains)
     written(direction, directions)
     relaid(direction, weight)
