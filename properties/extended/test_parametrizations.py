@@ -39,7 +39,7 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
     weight = case.normed(case.gains, case.directions)
     return every(
         within(out.at_first, first, 2 * bound),
-        UNASKED if case.old else within(out.assigned, -first, 2 * bound),
+        UNASKED if case.old else within(out.assigned, -2 * first, 4 * bound),
         within(out.set, *weight),
         same(out.shapes, [case.gain_shape, case.shape]),
         within(out.after, *weight) if case.old or not case.frozen else UNASKED,

@@ -98,7 +98,7 @@ def normed(
         "other_kept": other.weight is before and bool((other.weight == weight).all()),
     }
     if not old:
-        layer.weight = -weight
+        layer.weight = -2 * weight
         seen["assigned"] = now(layer)
     written(gain, gains)
     written(direction, directions)
