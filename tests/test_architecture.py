@@ -177,6 +177,20 @@ def test_no_module_imports_one_to_its_right() -> None:
     assert departures(ordered, "p", ("a", "b", "c")) == []
 
 
+# -- length ------------------------------------------------------------------------------------------------------
+
+
+def too_long(sources: dict[str, str]) -> list[str]:
+    """The modules that have more than 350 lines."""
+    return [name for name, source in sources.items() if source.count("\n") > 350]
+
+
+def test_no_module_is_longer_than_350_lines() -> None:
+    for folder in (PACKAGE, *(ROOT / name for name in ("properties", "selfcheck", "tests", "bench"))):
+        assert too_long(modules_of(folder)) == []
+    assert too_long({"long": "\n" * 351, "not": "\n" * 350}) == ["long"]
+
+
 # -- no tolerances -------------------------------------------------------------------------------------------
 
 TOLERANT = {"rtol", "atol", "allclose", "isclose", "assert_close", "assert_allclose", "approx"}

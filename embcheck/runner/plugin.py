@@ -7,10 +7,9 @@ before a test needs them, and does nothing in a session without families.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,20 @@ import pytest
 
 from embcheck.core import aliases
 from embcheck.core.options import PYTEST, options_of
+from embcheck.runner.session_settings import (
+    check_regions,
+    former_of,
+    ledger_here,
+    ledger_of,
+    news,
+    proved,
+    refusing,
+    settings_of,
+)
 from embcheck.runner.watched import is_worker, watched
 
 if TYPE_CHECKING:
     from embcheck.core.item import Item
-    from embcheck.core.ledger import Ledger
-    from embcheck.core.machine import Machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,92 +43,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(option.pytest, default=option.default, help=option.help, **kind)
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """What is wrong with a setting, a subject or a ledger is a usage error of pytest's."""
-    from embcheck.core.ledger import LedgerError
-    from embcheck.runner.run import UsageError
-
-    try:
-        yield
-    except (LedgerError, UsageError) as error:
-        raise pytest.UsageError(f"embcheck: {error}") from None
-
-
-def settings_of(config: pytest.Config) -> Any:
-    """The session's settings.
-
-    Raises:
-        pytest.UsageError: for a profile or device that does not exist.
-    """
-    from embcheck.runner.run import Settings
-
-    given = {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
-    with _refusing():
-        return Settings.of(given).checked()
-
-
-def ledger_of(config: pytest.Config) -> Ledger:
-    """The entries in force for the installed torch.
-
-    Raises:
-        pytest.UsageError: for a ledger that can't be read.
-    """
-    from importlib.metadata import PackageNotFoundError, version
-
-    from embcheck.core.ledger import Ledger, load_all
-
-    held: Ledger | None = config.stash.get(_LEDGER, None)
-    if held is None:
-        try:
-            with _refusing():
-                held = load_all(settings_of(config).ledgers, version("torch"), date.today())
-        except PackageNotFoundError:
-            held = Ledger()  # somebody else's session, in an environment without torch
-        config.stash[_LEDGER] = held
-    return held
-
-
-def ledger_here(config: pytest.Config) -> Ledger:
-    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
-    return ledger_of(config).on(proved(config))
-
-
-def proved(config: pytest.Config) -> Machine:
-    """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
-    import torch
-
-    from embcheck.core.machine import here
-
-    torch.set_num_threads(1)
-    return here(settings_of(config).device)
-
-
-def former_of(config: pytest.Config, label: str) -> Any:
-    """Which of an item's cases failed in the baseline; nothing without one."""
-    settings = settings_of(config)
-    if settings.baseline is None:
-        return None
-    from embcheck.record.compare import Baseline
-    from embcheck.record.record import read
-
-    held: Baseline | None = config.stash.get(_BASELINE, None)
-    if held is None:
-        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
-    return held.former(label, settings.device)
-
-
-_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
-_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
-_TOLD: pytest.StashKey[bool] = pytest.StashKey()
-
-
-def news(config: pytest.Config) -> Machine | None:
-    """What this process has proved of its machine, for the first batch that it hands over; None for the others."""
-    told, config.stash[_TOLD] = config.stash.get(_TOLD, False), True
-    return None if told else proved(config)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     if is_worker(config):
         return
@@ -129,10 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings = settings_of(config)
     ledger_of(config)
-    with _refusing():
+    with refusing():
         settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
-        _check_regions(ledger_of(config), settings)
+        check_regions(ledger_of(config), settings)
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
@@ -141,21 +62,6 @@ def pytest_configure(config: pytest.Config) -> None:
         from embcheck.runner.last_failed import LastFailed
 
         config.pluginmanager.register(LastFailed(session))
-
-
-def _check_regions(ledger: Ledger, settings: Any) -> None:
-    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested.
-
-    Raises:
-        pytest.UsageError: for the first such entry.
-    """
-    from embcheck.core.ledger import check
-    from embcheck.subject.collect import load_families
-
-    laws = {law.name for family in load_families().values() for law in family.laws}
-    with _refusing():
-        # Of a subject's families only those that speak of its kind are there.
-        check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

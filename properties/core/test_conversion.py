@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core import oracle
 from embcheck.core.case import with_padding_first
 from embcheck.core.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
+from embcheck.core.oracle import Expected
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
+from embcheck.families.conversion import oracle
 from embcheck.families.conversion.assignment import AT_CALL, RAISES
-from embcheck.families.conversion.cases import ConversionCase, Expected, is_dense
+from embcheck.families.conversion.cases import ConversionCase, is_dense
 from embcheck.families.conversion.space import SPACE, plan
 
 conversion = Family(
@@ -36,11 +37,6 @@ def in_own_shape(case: ConversionCase) -> Any:
 
 def exactly(got: Field, expected: Expected) -> Finding:
     return within(got, *expected)
-
-
-def shaped(expected: Expected, shape: tuple[int, ...]) -> Expected:
-    """Numbers and their bounds in a shape."""
-    return expected[0].reshape(shape), expected[1].reshape(shape)
 
 
 def gradient(got: Field, expected: Expected | None) -> Finding:
@@ -120,7 +116,7 @@ def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome
              "autocast=float16_inside", "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
 )  # fmt: skip
 def converted_module_computes_its_formula(case: ConversionCase, out: Outcome) -> Finding:
-    return every(*(exactly(value, case.value) for value in [out.value, *out.along_first_axis("other_values")]))
+    return every(*(exactly(value, oracle.value(case)) for value in [out.value, *out.along_first_axis("other_values")]))
 
 
 @law(
@@ -164,10 +160,10 @@ def converted_output_is_contiguous(case: ConversionCase, out: Outcome) -> Findin
 )
 def converted_weight_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
     found, others = (
-        gradient(out.weight_grad, case.weight_gradient if case.trainable else None),
+        gradient(out.weight_grad, oracle.weight_gradient(case) if case.trainable else None),
         out.along_first_axis("other_weight_grad"),
     )
-    return every(found, *(exactly(grad, case.weight_gradient) for grad in others))
+    return every(found, *(exactly(grad, oracle.weight_gradient(case)) for grad in others))
 
 
 @law(
@@ -212,25 +208,18 @@ def converted_bias_gradient_sums_upstream(case: ConversionCase, out: Outcome) ->
     must_cover={"rank=0", "rank=3", "input=dense"},
 )
 def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
-    return gradient(out.input_grad, case.input_gradient)
+    return gradient(out.input_grad, oracle.input_gradient(case))
 
 
 @law(
     "The forward-mode derivative of a converted Linear is dX Aᵀ + X dAᵀ + db.",
     source="nn.Linear: y = xAᵀ + b; torch.autograd.forward_ad",
     when=lambda case: case.derives,
-    must_cover={
-        "rank=0 & bias=whole",
-        "rank=1",
-        "rank=3",
-        "bias=none",
-        "input=dense",
-        "dtype=bfloat16",
-        "layout=transposed",
-    },
+    must_cover={"rank=0 & bias=whole", "rank=1", "rank=3", "bias=none"}
+    | {"input=dense", "dtype=bfloat16", "layout=transposed"},
 )
 def converted_linear_derivative_follows_product_rule(case: ConversionCase, out: Outcome) -> Finding:
-    return every(exactly(out.tangent, case.tangent), same(out.tangent.meta("dtype"), case.dtype))
+    return every(exactly(out.tangent, oracle.tangent(case)), same(out.tangent.meta("dtype"), case.dtype))
 
 
 @law(
@@ -240,7 +229,7 @@ def converted_linear_derivative_follows_product_rule(case: ConversionCase, out: 
     must_cover={"rank=0", "rank=2 & bias=none & shares", "bias=whole", "dtype=bfloat16"},
 )
 def converted_linear_is_differentiated_twice(case: ConversionCase, out: Outcome) -> Finding:
-    return exactly(out.second, case.second_derivative)
+    return exactly(out.second, oracle.second_derivative(case))
 
 
 @law(
@@ -250,19 +239,12 @@ def converted_linear_is_differentiated_twice(case: ConversionCase, out: Outcome)
     must_cover={"rank=0", "rank=3", "input=dense", "dtype=bfloat16", "passes=2", "trainable", "layout=transposed"},
 )
 def linear_with_a_vector_is_the_inner_product(case: ConversionCase, out: Outcome) -> Finding:
-    row, sent, given, fmt = (
-        case.lookup.weight_values[:, :1],
-        case.upstream_values[:, :1],
-        case.input_values,
-        case.format,
-    )
-    sizes = case.num_embeddings, *case.shape
-    input_grad = shaped(oracle.product(sent, row.T, fmt), (*sizes[1:], sizes[0])) if case.trainable else None
+    value, row_gradient, input_gradient = oracle.of_one_row(case)
     return every(
         same(out.row_value.meta("is_contiguous"), True),
-        exactly(out.row_value, shaped(oracle.product(given, row, fmt), case.shape)),
-        exactly(out.row_grad, shaped(oracle.product(sent.T, given, fmt), sizes[:1])),
-        gradient(out.row_input_grad, input_grad),
+        exactly(out.row_value, value),
+        exactly(out.row_grad, row_gradient),
+        gradient(out.row_input_grad, input_gradient if case.trainable else None),
     )
 
 
@@ -285,7 +267,7 @@ def conversion_preserves_source_module(case: ConversionCase, out: Outcome) -> Fi
     must_cover={"company=one_loss", "company=backward_before", "company=backward_after"},
 )
 def converted_and_source_gradients_are_separate(case: ConversionCase, out: Outcome) -> Finding:
-    return gradient(out.original_grad, case.source_gradient)
+    return gradient(out.original_grad, oracle.source_gradient(case))
 
 
 @law(
@@ -304,7 +286,7 @@ def conversion_preserves_source_output(case: ConversionCase, out: Outcome) -> Fi
     "An SGD step with lr=0.5 subtracts half the gradient from the converted weight.", source="torch.optim.SGD: θ − γ g"
 )
 def sgd_step_updates_converted_weight(case: ConversionCase, out: Outcome) -> Finding:
-    return exactly(out.stepped, case.stepped)
+    return exactly(out.stepped, oracle.stepped(case))
 
 
 @law(
@@ -320,7 +302,7 @@ def sgd_step_updates_converted_weight(case: ConversionCase, out: Outcome) -> Fin
     },
 )
 def converted_weight_shares_memory_iff_view(case: ConversionCase, out: Outcome) -> Finding:
-    moved, limit = case.stepped
+    moved, limit = oracle.stepped(case)
     start = case.lookup.weight_values if case.to_linear else case.lookup.weight_values.T
     original = 0.0 if case.later != "deepcopied" else start
 

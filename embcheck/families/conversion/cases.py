@@ -32,7 +32,6 @@ from embcheck.families.conversion.assignment import (
 from embcheck.families.conversion.programs import GRAD_MODES, LATER
 from embcheck.families.lookup import cases
 
-Expected = oracle.Expected
 Strides = tuple[int, ...]
 
 _OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
@@ -243,74 +242,6 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         """Whether the target's output does."""
         open_bias = self.to_linear and self.bias in ("zero", "whole")
         return self.trainable or open_bias or (self.to_linear and self.input_grad)
-
-    @cached_property
-    def value(self) -> Expected:
-        """The target's output, shape (*shape, D): X Wᵀ + b, or W[i]."""
-        shape = (*self.shape, self.embedding_dim)
-        table = self.lookup.weight_values
-        if not self.to_linear:
-            return table[self.lookup.tokens].reshape(shape), np.zeros(shape)
-        if self.input != "dense":
-            exact = self.computed.rounded(table[self.lookup.tokens] + self.bias_values)
-            return exact.reshape(shape), np.zeros(shape)
-        wide = np.hstack([self.input_values, np.ones((self.numel, 1))])
-        value, limit = oracle.product(wide, np.vstack([table, self.bias_values]), self.computed)
-        return value.reshape(shape), limit.reshape(shape)
-
-    @cached_property
-    def tangent(self) -> Expected:
-        """The derivative of X Wᵀ + b along X, W and b themselves, shape (*shape, D): 2 X Wᵀ + b."""
-        x, table = self.input_values, self.lookup.weight_values
-        wide = np.hstack([x, x, np.ones((self.numel, 1))])
-        value, limit = oracle.product(wide, np.vstack([table, table, self.bias_values]), self.computed)
-        return value.reshape(*self.shape, self.embedding_dim), limit.reshape(*self.shape, self.embedding_dim)
-
-    @cached_property
-    def second_derivative(self) -> Expected:
-        """The derivative of ⟨dY W, X⟩ by W, shape (D, V): dYᵀ X."""
-        return oracle.product(self.upstream_values.T, self.input_values, self.computed)
-
-    @cached_property
-    def weight_gradient(self) -> Expected:
-        """The gradient of the converted parameter, in its own shape."""
-        if not self.to_linear:
-            return oracle.weight_gradient(self.lookup, self.passes)
-        return oracle.product(self.passes * self.upstream_values.T, self.input_values, self.computed)
-
-    @cached_property
-    def input_gradient(self) -> Expected:
-        """The gradient of the linear layer's input, shape (*shape, V)."""
-        value, limit = oracle.product(self.passes * self.upstream_values, self.lookup.weight_values.T, self.computed)
-        shape = (*self.shape, self.num_embeddings)
-        return value.reshape(shape), limit.reshape(shape)
-
-    @cached_property
-    def source_gradient(self) -> Expected | None:
-        """What the source's own backward leaves in its weight; None if nothing."""
-        if self.company in ("alone", "several") or not self.source_trainable:
-            return None
-        if self.company == "backward_before" and self.later == "deepcopied":
-            return None  # a deep copy of a parameter has no gradient
-        times = self.passes if self.company == "one_loss" else 1
-        if self.company == "backward_before" and self.later == "zeroed":
-            times = 0
-        if self.to_linear:
-            return oracle.weight_gradient(self.lookup.but(upstream="ones"), times)
-        counts = np.broadcast_to(times * self.lookup.counts.astype(np.float64), self.memory_shape)
-        return counts, np.zeros(self.memory_shape)
-
-    @cached_property
-    def stepped(self) -> Expected:
-        """The converted parameter after a step of plain SGD with a rate of 1/2: one rounding of W − dW/2."""
-        start = self.lookup.weight_values.T if self.to_linear else self.lookup.weight_values
-        if not self.trainable:
-            return start, np.zeros(start.shape)
-        grad, limit = self.weight_gradient
-        with np.errstate(invalid="ignore"):
-            exact = self.format.rounded(start - grad / 2)
-        loose = limit / 2 + 2 * self.format.unit_roundoff * (np.abs(start) + np.abs(grad) + limit)
-        return exact, np.where(limit > 0, loose, 0.0)
 
     def facts(self) -> dict[str, Any]:
         """casts_kept: autocast keeps what it cast of a weight or a bias that learns, which a region inside casts first;

@@ -20,7 +20,8 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, preserved_strides, view_of
 from embcheck.core.space import Space
 from embcheck.core.stream import Stream, derive
-from embcheck.families.module_traversal.programs import CONVERSIONS, SHAPES, Node, traversed
+from embcheck.families.module_traversal.building import SHAPES, Node
+from embcheck.families.module_traversal.programs import CONVERSIONS, traversed
 from embcheck.families.module_traversal.trees import DRAWN, TREES
 
 Pairs = list[tuple[str, str]]

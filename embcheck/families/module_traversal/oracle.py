@@ -10,8 +10,8 @@ import numpy as np
 
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import preserved_strides
+from embcheck.families.module_traversal.building import SHAPES
 from embcheck.families.module_traversal.cases import CLASSES, DTYPES, ModuleTraversalCase, kind
-from embcheck.families.module_traversal.programs import SHAPES
 
 
 class Slot(NamedTuple):

@@ -1,18 +1,17 @@
 """Programs: what a module shows of its parts, and what becomes of them in a conversion.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  A model is built from a
-*tree*: ``(kind, children or contents)``, whose nodes may be shared.
+They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.module_traversal.building import Node, built
 from embcheck.families.module_traversal.changes import (
     called_after,
     emptied,
@@ -39,9 +38,6 @@ from embcheck.families.module_traversal.uses import (
     shallow,
 )
 from embcheck.families.param_groups.gradient_layouts import lying_as
-
-#: A node of a model: a name of its own, its kind, its parameters and buffers, and its children by name.
-Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
 
 def traversed(
@@ -247,105 +243,6 @@ def traced(model: Module) -> tuple[list[str], bool]:
 
 
 #: Of Parameters that are larger than a table, their shapes.
-SHAPES = {
-    "p_many": (40, 30),
-    "p_long": (17,),
-    "p_wide": (8, 33),
-    "p_tall": (17, 7),
-    "p_cube": (2, 3, 8),
-    "p_one": (1, 1),
-}
-
-
-def tensor_of(name: str, table: Tensor) -> Tensor:
-    dtype = table.dtype
-    if name.startswith("table"):
-        return torch.nn.Parameter(table if name == "table" else table.detach().clone())
-    if name.startswith("p_void"):
-        return torch.nn.Parameter(torch.zeros((0, len(name)), dtype=dtype))
-    if name == "p_row":  # a view of the table
-        return torch.nn.Parameter(table.detach()[0])
-    if name.startswith("integers"):
-        return torch.tensor([1, 2])
-    if name == "p_other":
-        dtype = torch.float32 if dtype == torch.float64 else torch.float64
-    # Times what no narrower format holds.
-    fine = torch.tensor({torch.float64: 1 + 2.0**-40, torch.float32: 1 + 2.0**-12}.get(dtype, 1.0), dtype=dtype)
-    if name in SHAPES:
-        return torch.nn.Parameter(fine * (torch.arange(math.prod(SHAPES[name])) % 97).reshape(SHAPES[name]))
-    if name.startswith("p"):
-        return torch.nn.Parameter(fine * torch.arange(1, 4))
-    return fine / 2 if name.startswith("scalar") else fine * torch.tensor([1, 2])
-
-
-def buffer_of(tensor: Tensor, persistent: bool) -> Tensor:
-    """A buffer by itself, which any module may have."""
-    if not hasattr(torch.nn, "Buffer"):  # before torch 2.5
-        return tensor
-    made: Tensor = torch.nn.Buffer(tensor, persistent=persistent)
-    return made
-
-
-def padded(kind: Any, table: Tensor) -> Module:
-    return kind(*table.shape, padding_idx=1, max_norm=2.0, _weight=table)
-
-
-#: Of a table: a module of each kind, which has the table if it is one.
-KINDS: dict[str, Callable[[Tensor], Module]] = named(
-    {
-        "module": lambda table: torch.nn.Module(),
-        "sequential": lambda table: torch.nn.Sequential(),
-        "list": lambda table: torch.nn.ModuleList(),
-        "dict": lambda table: torch.nn.ModuleDict(),
-        "embedding": lambda table: torch.nn.Embedding(len(table), table.shape[1], _weight=table),
-        "padded": lambda table: padded(torch.nn.Embedding, table),
-        "bag": lambda table: padded(torch.nn.EmbeddingBag, table),
-        "linear": lambda table: torch.nn.Linear(table.shape[1], table.shape[0], bias=False, dtype=table.dtype),
-    },
-    "new_",
-)
-
-
-def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn: int) -> tuple[Module, dict[str, Any]]:
-    """The model whose nodes are given leaves first, and everything in it by its own name; at every other turn a module has its
-    parts before its tensors."""
-    made: dict[str, Any] = {}
-
-    def part(name: str) -> Any:
-        if name not in made:
-            made[name] = tensor_of(name, table)
-            if turn % 2 and not isinstance(made[name], torch.nn.Parameter):
-                made[name] = buffer_of(made[name], not name.endswith("scratch"))
-            if name in frozen:
-                made[name].requires_grad_(False)
-        return made[name]
-
-    for name, kind, tensors, children in nodes:
-        module = KINDS[kind](table.detach())
-        parts = [(key, made[child]) for key, child in children]
-        for key, child in parts if turn % 2 else ():
-            module.add_module(key, child)
-        for key, content in tensors:
-            if content == "none":
-                module.register_parameter(key, None)
-            elif content == "nobuffer":
-                module.register_buffer(key, None)
-            elif content.startswith(("table", "p")):
-                setattr(module, key, part(content))
-            else:
-                scratch = content.endswith("scratch")
-                module.register_buffer(key, None, persistent=scratch)  # which it does not stay
-                found = part(content)
-                if isinstance(found, getattr(torch.nn, "Buffer", ())):
-                    setattr(module, key, found)  # which knows whether it is persistent
-                else:
-                    module.register_buffer(key, found, persistent=not scratch)
-        for key, child in parts:
-            module.add_module(key, child)
-        made[name] = module
-    return module, made
-
-
 CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
     {
         "nothing": lambda model: model,

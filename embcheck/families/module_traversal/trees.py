@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embcheck.core.stream import Stream, derive
-from embcheck.families.module_traversal.programs import Node
+from embcheck.families.module_traversal.building import Node
 
 _E: Node = ("e", "embedding", (("weight", "table"),), ())
 _H: Node = ("h", "linear", (("weight", "table"), ("bias", "p_bias")), ())

@@ -1,0 +1,116 @@
+"""What a pytest session is told, once for each process: its settings, ledger, baseline and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from embcheck.core.options import PYTEST, options_of
+
+if TYPE_CHECKING:
+    from embcheck.core.ledger import Ledger
+    from embcheck.core.machine import Machine
+
+_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
+_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
+_TOLD: pytest.StashKey[bool] = pytest.StashKey()
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is wrong with a setting, a subject or a ledger is a usage error of pytest's."""
+    from embcheck.core.ledger import LedgerError
+    from embcheck.runner.run import UsageError
+
+    try:
+        yield
+    except (LedgerError, UsageError) as error:
+        raise pytest.UsageError(f"embcheck: {error}") from None
+
+
+def settings_of(config: pytest.Config) -> Any:
+    """The session's settings.
+
+    Raises:
+        pytest.UsageError: for a profile or device that does not exist.
+    """
+    from embcheck.runner.run import Settings
+
+    given = {name: config.getoption(option.pytest) for name, option in options_of(PYTEST).items()}
+    with refusing():
+        return Settings.of(given).checked()
+
+
+def ledger_of(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch.
+
+    Raises:
+        pytest.UsageError: for a ledger that can't be read.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    from embcheck.core.ledger import Ledger, load_all
+
+    held: Ledger | None = config.stash.get(_LEDGER, None)
+    if held is None:
+        try:
+            with refusing():
+                held = load_all(settings_of(config).ledgers, version("torch"), date.today())
+        except PackageNotFoundError:
+            held = Ledger()  # somebody else's session, in an environment without torch
+        config.stash[_LEDGER] = held
+    return held
+
+
+def ledger_here(config: pytest.Config) -> Ledger:
+    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
+    return ledger_of(config).on(proved(config))
+
+
+def proved(config: pytest.Config) -> Machine:
+    """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
+    import torch
+
+    from embcheck.core.machine import here
+
+    torch.set_num_threads(1)
+    return here(settings_of(config).device)
+
+
+def former_of(config: pytest.Config, label: str) -> Any:
+    """Which of an item's cases failed in the baseline; nothing without one."""
+    settings = settings_of(config)
+    if settings.baseline is None:
+        return None
+    from embcheck.record.compare import Baseline
+    from embcheck.record.record import read
+
+    held: Baseline | None = config.stash.get(_BASELINE, None)
+    if held is None:
+        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
+    return held.former(label, settings.device)
+
+
+def news(config: pytest.Config) -> Machine | None:
+    """What this process has proved of its machine, for the first batch that it hands over; None for the others."""
+    told, config.stash[_TOLD] = config.stash.get(_TOLD, False), True
+    return None if told else proved(config)
+
+
+def check_regions(ledger: Ledger, settings: Any) -> None:
+    """Refuses a user's ledger that speaks of laws or facts that there are not; the shipped one is tested.
+
+    Raises:
+        pytest.UsageError: for the first such entry.
+    """
+    from embcheck.core.ledger import check
+    from embcheck.subject.collect import load_families
+
+    laws = {law.name for family in load_families().values() for law in family.laws}
+    with refusing():
+        # Of a subject's families only those that speak of its kind are there.
+        check((*ledger.entries, *ledger.some_machines, *ledger.elsewhere), None if settings.subject else laws)
