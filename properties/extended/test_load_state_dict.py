@@ -126,7 +126,8 @@ def state_dict_hooks_see_their_module(case: LoadStateDictCase, out: Outcome) -> 
 @law(
     "Another shape or type raises; missing and unexpected keys raise unless strict=False.",
     source="nn.Module.load_state_dict: strict",
-    must_cover={f"edit={edit}" for edit in MISSHAPEN} | {"partial", "surplus", "assign", "of_none"},
+    must_cover={f"edit={edit}" for edit in MISSHAPEN}
+    | {"partial", "surplus", "assign", "of_none", "edit=first & edited=words.weight & assign=False"},
     refusal=True,
 )
 def invalid_state_dicts_raise(case: LoadStateDictCase, out: Outcome) -> Finding:

@@ -38,7 +38,7 @@ law = family.law
     source="torch.nn.CrossEntropyLoss, NLLLoss: the formulas; torch.nn.functional.linear_cross_entropy",
     must_cover={f"call={name}" for name in HERE}
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
-       "weighted", "label_smoothing>0", "bias", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
+       "weighted", "label_smoothing>0", "bias & embedding_dim=0", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
        "largest_logit>89 & dtype=float32",  # whose exponential is beyond the format
        *(f"wide & call=cross_entropy & dtype={dtype}" for dtype in ("float32", "bfloat16", "float16")),
        "wide & call=chunked & dtype=float32",

@@ -112,9 +112,11 @@ def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 @further
 def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
-    with torch.no_grad():
-        value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    without_gradients: Any = torch.set_grad_enabled(False)
+    backward = without_gradients(value.backward)  # whose calls alone are without gradients
+    kept = torch.is_grad_enabled()
+    backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad, "kept": kept and torch.is_grad_enabled()}
 
 
 @further

@@ -107,6 +107,7 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(call=call, mistake=mistake)
     yield TiedHeadLossCase(5, 3, (2, 3), ignored="some", ignore=IGNORE[1], weighted=True, classes_second=True)
     yield TiedHeadLossCase(2050, 2, (2, 3), classes_second=True)
+    yield TiedHeadLossCase(5, 0, (3,), bias=True)
     yield from _covering()
 
 
