@@ -31,7 +31,7 @@ def rounding(case: ClipAverageScaleCase) -> float:
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
-             "beyond_one_half", "kind=inf & other_dtype=float64"}
+             "beyond_one_half", "kind=inf & other_dtype=float64 & first_is_largest"}
     | {f"kind=inf & least_is_largest & foreach={foreach}" for foreach in (False, True)},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:

@@ -30,6 +30,7 @@ def members(case: ParamGroupsCase) -> range:
     | {
         "optimizer=SparseAdam & mix=matrices & grouping=together",
         "optimizer=SparseAdam & one_starts_late",
+        "optimizer=Adagrad & sparse & lr_decay",
         *(f"optimizer={name}" for name in OPTIMIZERS),
     }
     | {

@@ -150,6 +150,9 @@ def _clipped() -> Cases:
     for (dtype, other), kind, foreach, times in product(narrow, _KINDS, paths, (2000.0, 5000.0)):
         # A norm that is more than the narrowest of the formats holds.
         yield ClipAverageScaleCase("norm", 100.0, kind, foreach, times=times, dtype=dtype, other_dtype=other)
+    for kind, foreach in product(_KINDS, paths):
+        # The largest number is the first gradient's, which alone is of its dtype.
+        yield ClipAverageScaleCase("norm", 1.0, kind, foreach, order=("b", "c"), other_dtype="float64")
 
 
 def _averaged() -> Cases:

@@ -271,7 +271,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
             name: self.asked.get(name) or dict(self.own).get(name)
-            for name in ("nesterov", "foreach", "fused", "momentum", "differentiable")
+            for name in ("nesterov", "foreach", "fused", "momentum", "differentiable", "lr_decay")
         }
         switch = self.asked.get("decoupled_weight_decay", False)
         set_to = {(name, value) for options in (self.asked, dict(self.own)) for name, value in options.items()}

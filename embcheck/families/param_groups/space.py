@@ -135,6 +135,10 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
     """What an optimizer keeps, over steps of which some have no gradient."""
     for name, (absence, path) in itertools.product(OPTIMIZERS, itertools.product(ABSENCES[1:], ("", "foreach"))):
         yield ParamGroupsCase(name, "pair", "together", absence, path, RICH.get(name, ()), steps=4)
+    for name in ("SGD", "Adagrad", "SparseAdam"):  # which take sparse gradients, beside which none decays weights
+        taken = BEGINNINGS - {"weight_decay"}
+        flags = tuple((flag, values[0]) for flag, values in KINDS[name].flags.items() if flag in taken)
+        yield ParamGroupsCase(name, flags=flags, steps=4, sparse=True)
     for interrupt in programs.BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
     yield from begun_late()
