@@ -86,13 +86,10 @@ def stepped(case: ConversionCase) -> Expected:
 
 def of_one_row(case: ConversionCase) -> tuple[Expected, Expected, Expected]:
     """X w, w the first row of the weight; and the gradients of w and of X."""
-    row, sent, given, fmt = (
-        case.lookup.weight_values[:, :1],
-        case.upstream_values[:, :1],
-        case.input_values,
-        case.format,
+    row, sent = case.lookup.weight_values[:, :1], case.upstream_values[:, :1]
+    x, fmt = case.input_values, case.format
+    return (
+        shaped(product(x, row, fmt), case.shape),
+        shaped(product(sent.T, x, fmt), (case.num_embeddings,)),
+        shaped(product(sent, row.T, fmt), (*case.shape, case.num_embeddings)),
     )
-    found = product(given, row, fmt), product(sent.T, given, fmt), product(sent, row.T, fmt)
-    shapes = case.shape, (case.num_embeddings,), (*case.shape, case.num_embeddings)
-    value, of_row, of_input = map(shaped, found, shapes)
-    return value, of_row, of_input
