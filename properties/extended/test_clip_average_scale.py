@@ -214,7 +214,7 @@ def invalid_grad_scaler_calls_raise(case: ClipAverageScaleCase, out: Outcome) ->
     "With error_if_nonfinite a norm that is not finite raises and no gradient is scaled.",
     source="torch.nn.utils.clip_grad_norm_: error_if_nonfinite",
     when=lambda case: case.poison != 0.0,
-    must_cover={"poison", "poison=nan", "foreach=True", "foreach=False", "kind=inf", "kind=1"},
+    must_cover={"poison", "poison=nan & kind=inf", "foreach=True", "foreach=False", "kind=1"},
 )
 def nonfinite_norms_raise_if_asked(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     found = same(out.refused, True)

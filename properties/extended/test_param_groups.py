@@ -31,6 +31,7 @@ def members(case: ParamGroupsCase) -> range:
         "optimizer=SparseAdam & mix=matrices & grouping=together",
         "optimizer=SparseAdam & one_starts_late",
         "optimizer=Adagrad & sparse & lr_decay",
+        "held & mixed_dtypes & path=foreach & absent=False",
         *(f"optimizer={name}" for name in OPTIMIZERS),
     }
     | {

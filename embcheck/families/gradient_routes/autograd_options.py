@@ -283,5 +283,6 @@ def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
     behind.register_full_backward_hook(lambda module, to_input, given: seen.append(to_input[0]))
     behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
+    behind.register_full_backward_hook(lambda module, to_input, given: None)
     behind(call(indices)).backward(upstream)
     return {"weight_grad": leaf.grad, "kept": len(seen) == 1 and alike(seen[0], 2 * upstream)}

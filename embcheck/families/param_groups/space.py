@@ -141,6 +141,7 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
         yield ParamGroupsCase(name, flags=flags, steps=4, sparse=True)
     for interrupt in programs.BREAKS:
         yield ParamGroupsCase(flags=RICH["SGD"], interrupt=interrupt, steps=4)
+    yield ParamGroupsCase(mix="dtypes", path="foreach", held=True)  # whose gradients are zeroed together
     yield from begun_late()
     yield from switched()
     yield from laid_out()

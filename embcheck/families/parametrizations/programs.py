@@ -6,6 +6,7 @@ tied pair, ``(layer, other)``, and tells the weight that the layer then uses, ho
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from typing import Any
@@ -212,9 +213,10 @@ def mapped(
     seen["copied_tied"] = twin.parametrizations.weight.original is tied.weight
     twin = twin if copied else sides(weight.clone(), side, frozen)[0]
     written(twin.parametrizations.weight.original if copied else shared(layer, twin), values)
-    with parametrize.cached():
+    with contextlib.suppress(InterruptedError), parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
+        raise InterruptedError  # after which nothing is cached, either
     seen |= cached_twice(layer, original, values)
     seen["changed"] = now(layer)
     if inverse:
