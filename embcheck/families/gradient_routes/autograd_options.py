@@ -94,20 +94,20 @@ def own_function(came: list[bool], zeros: bool) -> Any:
 @further
 def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What no gradient reaches gets zeros, or None where that is asked for; what is written in place has its gradient since.
-    class Negating(torch.autograd.Function):
+    class Reversing(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, rows: Tensor) -> Tensor:
             ctx.mark_dirty(rows)
-            return rows.neg_()
+            return rows.copy_(rows.flip(-1))  # which keeps the bits of a NaN, as arithmetic need not
 
         @staticmethod
         def backward(ctx: Any, sent: Tensor) -> Tensor:
-            return -sent
+            return sent.flip(-1)
 
     came: list[bool] = []
     rows, _, integers = own_function(came, True).apply(own_function(came, False).apply(call(indices))[0])
     for _ in range(2):
-        Negating.apply(rows)  # type: ignore[no-untyped-call]
+        Reversing.apply(rows)  # type: ignore[no-untyped-call]
     rows.backward(upstream)
     return {"value": rows, "weight_grad": leaf.grad, "kept": came == [True, False] and not integers.requires_grad}
 
