@@ -100,7 +100,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         whose norm is above 65504, the largest of them; beyond_one_half: others have a wider dtype."""
         half = self.dtype == "float16" and self.other_dtype in ("", "float16")
         beyond = self.what == "norm" and self.total > 65504
-        largest, first = np.abs(self.numbers), next(iter(self.grads.values()))
+        numbers, first = self.numbers, next(iter(self.grads.values()))
         return {
             **self.axes,
             "in_double": self.what == "average" and self.dtype == "float64",
@@ -112,8 +112,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,
             "members": len(self.order) + self.twice,
-            "first_is_largest": self.what == "norm" and bool(largest.max() == np.abs(first).max(initial=0.0)),
-            "least_is_largest": self.what == "norm" and bool(-self.numbers.min() > self.numbers.max()),
+            "first_is_largest": self.what == "norm" and bool(np.abs(numbers).max() == np.abs(first).max(initial=0.0)),
+            "least_is_largest": self.what == "norm" and bool(-numbers.min() > numbers.max()),
             "beyond_half": half and beyond,
             "beyond_one_half": self.dtype == "float16" and self.other_dtype in ("float32", "float64") and beyond,
         }
