@@ -19,8 +19,8 @@ FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
-    **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "layer_hooked", "both_coalesced"), 2),
-    **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks"), 4),
+    **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "both_coalesced"), 2),
+    **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks", "layer_hooked"), 4),
 }
 
 
@@ -128,7 +128,9 @@ def graph_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
 def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     layer, order, sent = layer_of(call), [], []
     handles = [
+        layer.register_forward_pre_hook(lambda layer, args: args[0].clone()),
         layer.register_forward_pre_hook(lambda layer, args: order.append(f"before {args[0] is indices}")),
+        layer.register_forward_hook(lambda layer, args, value: 2 * value),
         layer.register_forward_hook(lambda layer, args, value: order.append(f"after {args[0] is indices}")),
         layer.register_full_backward_pre_hook(lambda layer, given: order.append("backward")),
         layer.register_full_backward_pre_hook(lambda layer, given: (2 * given[0],)),
@@ -139,7 +141,7 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     for handle in handles:
         handle.remove()
     layer(indices)
-    orderly = order == ["before True", "after True", "backward"]
+    orderly = order == ["before False", "after False", "backward"]
     return {"weight_grad": leaf.grad, "hook_calls": len(sent), "hook_grad": sent[0], "kept": orderly}
 
 
