@@ -50,9 +50,9 @@ class Profile:
         return self.stride > 1
 
 
-#: Of modes that decompose, tell shapes and compile one of so many of *gate*'s cases: some seconds of it.
-_SLICED = {"decompositions": 12, "meta": 48, "aot_eager": 500}
-_SLICED_QUICKLY = {"decompositions": 24, "meta": 24}
+#: Of modes that decompose, tell shapes, pass flags on and compile one of so many of *gate*'s cases: some seconds of it.
+_SLICED = {"decompositions": 12, "meta": 48, "subclass": 48, "aot_eager": 500}
+_SLICED_QUICKLY = {"decompositions": 24, "meta": 24, "subclass": 12}
 _ONCE, _TWICE = dict.fromkeys(ENGINES, 1), dict.fromkeys(ENGINES, 2)
 PROFILES = {
     "quick": Profile(

@@ -143,7 +143,7 @@ def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Ou
     "init.orthogonal_ makes the rows, or columns if fewer, orthogonal with norm gain.",
     source="torch.nn.init.orthogonal_; Higham 2002, Theorem 19.4: |QᵀQ − I| ≤ c·m·n·u, c = 8",
     when=lambda case: case.fill in ORTHOGONAL and case.size > 0,
-    must_cover={"fill=orthogonal_wide", "rank=3"},
+    must_cover={"fill=orthogonal_wide & wide", "fill=orthogonal_wide & wide=False", "rank=3"},
 )
 def orthogonal_init_is_orthogonal_with_norm_gain(case: InitializerCase, out: Outcome) -> Finding:
     values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)

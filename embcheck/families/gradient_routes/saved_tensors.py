@@ -269,11 +269,13 @@ def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
 
 @further
 def both_coalesced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # What is there already, and what is added to it.
-    leaf.register_hook(lambda grad: grad.coalesce() if grad.is_sparse else grad)
+    # What is there already, and what is added to it; at last what is added is not coalesced.
+    handle = leaf.register_hook(lambda grad: grad.coalesce() if grad.is_sparse else grad)
     call(indices).backward(upstream)
     if leaf.grad is not None and leaf.grad.is_sparse:
         leaf.grad = leaf.grad.coalesce()
+    call(indices).backward(upstream)
+    handle.remove()
     call(indices).backward(upstream)
     return {"weight_grad": leaf.grad}
 

@@ -118,6 +118,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
             **self.axes,
             "rank": len(self.shape),
             "elements": self.size,
+            "wide": len(self.shape) > 1 and self.shape[0] < math.prod(self.shape[1:]),
             "drawn": self.distribution is not None,
             "many": self.size > 4000,  # enough for statistics
             "strided_kernel": len(self.shape) > 2 and self.layout not in ("contiguous", "offset"),

@@ -200,6 +200,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "sparse_half": _of("sparse_", None, sparsity=0.5),
     "linear_without_bias": _alone("linear_without_bias", _LINEAR),
     "normal_narrow": _of("normal_", Spread(0.0, 0.5, False), std=0.5),
+    "truncated_tail": _of("trunc_normal_", Truncated(0.0, 1.0, 1.0, 3.0), a=1.0, b=3.0),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
 SPARSITY = {"sparse_half": 0.5}
@@ -259,7 +260,7 @@ def drawn_from(
 
     ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.  The last digit of a normal number is
     one half of the time: that none of n has it has a probability of 2⁻ⁿ.  Of a truncated distribution about a mean it is so of
-    the numbers above the mean, which are no finer than the mean is: a quarter of all, which gives (3/4)ⁿ.
+    the numbers above the mean, which are no finer than the mean is: a quarter of all, which gives (3/4)ⁿ.  In a tail it is more.
     """
     values = np.asarray(found.values if drawn is None else drawn, np.float64)
     low, high = _range(spread)

@@ -126,22 +126,22 @@ def _on_plateau(
 
 
 def _in_sequence(base: float, e: int, g: int) -> float:
-    return base * (0.5 if e < 2 else 0.5 ** (e - 2) if e < 5 else 0.25 ** (e - 5))
+    return base * (0.5 if e < 2 else _linear(0.25, 1.0, min((e - 2) / 2, 1.0)) if e < 5 else 0.25 ** (e - 5))
 
 
 def _in_a_chain(base: float, e: int, g: int) -> float:
-    return base * (0.5 if e < 2 else 1.0) * 0.75**e
+    return base * (0.5 if e < 2 else 1.0) * 0.75 ** (e // 2)
 
 
 # -- the table -----------------------------------------------------------------------------------------------------
 
 #: The ends of the phases of eleven steps, of which a quarter rise.
 _QUARTER = (0, 2, 11)
-_SEQUENCE = (part("ConstantLR", 0.5, 99), part("ExponentialLR", 0.5), part("StepLR", 1, 0.25), [2, 5])
+_SEQUENCE = (part("ConstantLR", 0.5, 99), part("LinearLR", 0.25, 1.0, 2), part("StepLR", 1, 0.25), [2, 5])
 #: What is measured after each epoch; an improvement by just the threshold is none.
 _FALLING = (8.0, 6.0, 6.0, 5.0, 5.0, 5.0, 5.0, 3.75, 3.75, 3.0, 3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 1.0)
 _RISING = (1.0, 1.5, 3.0, 3.5, 4.0, 4.5, 4.5, 4.5, 6.0, 6.0, 6.0, 6.0, 9.0, 9.0, 9.0, 9.0, 9.0)
-_CHAIN = (part("ConstantLR", 0.5, 2), part("ExponentialLR", 0.75))
+_CHAIN = (part("ConstantLR", 0.5, 2), part("StepLR", 2, 0.75))
 
 SCHEDULERS: dict[str, Scheduler] = {
     "step_two": made("StepLR", lambda base, e, g: base * 0.5 ** (e // 2), step_size=2, gamma=0.5),
