@@ -6,6 +6,7 @@ import re
 import symtable
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from embcheck.core import deck
 from embcheck.core.result import Difference
 from embcheck.engine.crashes import alone, crash
 from embcheck.engine.execute import run
-from embcheck.engine.script import roots, script
+from embcheck.engine.script import reached, roots, script
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.modes.mode import MODES, modes_of
 from embcheck.subject.collect import load_families
@@ -51,16 +52,20 @@ def foreign(text: str) -> set[str]:
 
 def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
     """For every family, every mode and every function that a program calls, in an eighth of the chosen cases too; for every value
-    of every axis and all of these with ``--full``."""
+    of every axis and all of these with ``--full``.  And no program refers to two things of one name."""
     found = Difference("value", 'seen["x"]', 1, 2, "words")
-    wrong, checked, met = {}, set(), set[str]()
+    wrong, checked, met, pairs = {}, set(), set[str](), set[frozenset[Any]]()
     for family in load_families().values():
         modes = modes_of(family, "all")
         choice = deck.chosen(family, family.modes[0], "gate") or deck.Choice()
         chosen = [*choice.product_cases(family.space, family.name, 0)][:: 1 if full else 8]
         for position, case in enumerate([*family.space.cover(1, 0), *chosen]):
             mode = MODES[modes[position % len(modes)]]
-            called = (f"{each.__module__}.{each.__qualname__}" for each in roots(family.plan(case), mode))
+            together = roots(family.plan(case), mode)
+            called = (f"{each.__module__}.{each.__qualname__}" for each in together)
+            if frozenset(together) not in pairs:  # raises if two things that one of them calls have the same name
+                pairs.add(frozenset(together))
+                reached(together)
             new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met
             if new or full:
                 met |= new

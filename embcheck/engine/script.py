@@ -75,11 +75,18 @@ def roots(plan: Plan, mode: Mode) -> list[Callable[..., Any]]:
 
 
 def reached(functions: Sequence[Callable[..., Any]]) -> tuple[dict[str, Any], dict[str, types.ModuleType]]:
-    """The functions, classes and constants that functions refer to, themselves too, dependencies first, and the modules."""
+    """The functions, classes and constants that functions refer to, themselves too, dependencies first, and the modules.
+
+    Raises:
+        ValueError: if two of them have one name, of which a script would define the last alone.
+    """
     found: dict[str, Any] = {}
+    seen: dict[str, Any] = {}
     modules: dict[str, types.ModuleType] = {}
 
     def visit(name: str, thing: Any) -> None:
+        if seen.setdefault(name, thing) is not thing and seen[name] != thing:
+            raise ValueError(f"a program refers to two things of the name {name}: {seen[name]} and {thing}")
         if name in found:
             return
         found[name] = None  # a place, against cycles

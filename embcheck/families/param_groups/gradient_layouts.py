@@ -16,7 +16,7 @@ Tensor = torch.Tensor
 Function = Callable[..., Any]
 
 
-def alike(p: Tensor, values: Tensor) -> Tensor:
+def lay_alike(p: Tensor, values: Tensor) -> Tensor:
     """A gradient that lies as its parameter does."""
     return torch.empty_like(p).copy_(values)
 
@@ -47,7 +47,7 @@ def in_halves(p: Tensor, values: Tensor) -> Tensor:
 def crosswise(p: Tensor, values: Tensor) -> Tensor:
     """A gradient whose last two axes lie in the other order."""
     if p.dim() < 2:
-        return alike(p, values)
+        return lay_alike(p, values)
     room = torch.empty(p.mT.shape, dtype=p.dtype).mT if p.is_contiguous() else torch.empty(p.shape, dtype=p.dtype)
     return room.copy_(values)
 
@@ -61,13 +61,13 @@ def room(p: Tensor, *shape: int) -> Tensor:
 #: each row, as that of a sum over it.
 LAID: dict[str, Function] = named(
     {
-        "": alike,
+        "": lay_alike,
         "crosswise": crosswise,
-        "sparse": lambda p, values: in_rows(p, values) if p.dim() > 1 else alike(p, values),
-        "uncoalesced": lambda p, values: in_halves(p, values) if p.dim() > 1 else alike(p, values),
+        "sparse": lambda p, values: in_rows(p, values) if p.dim() > 1 else lay_alike(p, values),
+        "uncoalesced": lambda p, values: in_halves(p, values) if p.dim() > 1 else lay_alike(p, values),
         "strided": lambda p, values: room(p, *p.shape, 2)[..., 0].copy_(values),
         "rows": lambda p, values: (
-            room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else alike(p, values)
+            room(p, *p.shape[:-1], p.shape[-1] + 2)[..., :-2].copy_(values) if p.dim() else lay_alike(p, values)
         ),
         "expanded": lambda p, values: (
             room(p, p.numel())[: values[..., 0].numel()]
@@ -75,7 +75,7 @@ LAID: dict[str, Function] = named(
             .view(values[..., :1].shape)
             .expand(p.shape)
             if p.dim() and p.numel()
-            else alike(p, values)
+            else lay_alike(p, values)
         ),
     },
     prefix="lay_",
