@@ -145,12 +145,15 @@ def learned(
 
 
 def leave_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
-    """Leaves one region of autocast by an exception and one under no_grad, while the weight is negated: nothing of that stays."""
+    """Leaves one region of autocast, in which another disables it, by an exception and one under no_grad, while the weight is
+    negated: nothing of that stays."""
     right = leaf.detach().clone()
     with torch.no_grad():
         leaf.neg_()
     with contextlib.suppress(InterruptedError), torch.autocast(x.device.type, dtype=torch.float16):
         call(x)
+        with torch.autocast(x.device.type, enabled=False):
+            pass
         raise InterruptedError
     with torch.no_grad():
         with torch.autocast(x.device.type, dtype=torch.bfloat16):

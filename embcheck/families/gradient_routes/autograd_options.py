@@ -71,20 +71,21 @@ def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Ten
 
 
 def own_function(came: list[bool], zeros: bool) -> Any:
-    """An autograd.Function that hands on rows, and beside them others and integers; it notes whether the others' gradient comes."""
+    """An autograd.Function that hands on rows, and beside them others, and integers and rows that have no gradient; it notes
+    whether the others' gradient comes."""
 
     class Handing(torch.autograd.Function):
         @staticmethod
         def forward(rows: Tensor) -> Any:
-            return rows.clone(), rows.clone(), torch.ones(2, dtype=torch.int64)
+            return rows.clone(), rows.clone(), torch.ones(2, dtype=torch.int64), rows.clone()
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-            ctx.mark_non_differentiable(output[2])
+            ctx.mark_non_differentiable(*output[2:])
             ctx.set_materialize_grads(zeros)
 
         @staticmethod
-        def backward(ctx: Any, first: Tensor, second: Any, third: Any) -> Any:
+        def backward(ctx: Any, first: Tensor, second: Any, *others: Any) -> Any:
             came.append(second is not None)
             return first
 
@@ -105,11 +106,12 @@ def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: T
             return sent.flip(-1)
 
     came: list[bool] = []
-    rows, _, integers = own_function(came, True).apply(own_function(came, False).apply(call(indices))[0])
+    rows, _, *others = own_function(came, True).apply(own_function(came, False).apply(call(indices))[0])
     for _ in range(2):
         Reversing.apply(rows)  # type: ignore[no-untyped-call]
     rows.backward(upstream)
-    return {"value": rows, "weight_grad": leaf.grad, "kept": came == [True, False] and not integers.requires_grad}
+    kept = came == [True, False] and not any(each.requires_grad for each in others)
+    return {"value": rows, "weight_grad": leaf.grad, "kept": kept}
 
 
 @further

@@ -65,14 +65,19 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         once, leaf.grad = leaf.grad, None
         value.backward(upstream)  # which recomputes once more
         kept = torch.equal(before, generator().get_state())
-        twice, leaf.grad = leaf.grad, None
-        # A reentrant checkpoint, too, which goes back for the sake of what it is given.
-        torch.manual_seed(7)
+        found, leaf.grad = [once, leaf.grad], None
+        # A checkpoint that is given keywords alone, and a reentrant one, which goes back for the sake of what it is given.
         learning = torch.zeros((), requires_grad=True)
-        value, _ = torch.utils.checkpoint.checkpoint(rows_and_mask, indices, learning, use_reentrant=True)
-        torch.rand(3)
-        value.backward(upstream)
-        kept &= all(torch.equal(each.to_dense(), twice.to_dense()) for each in (once, leaf.grad))  # type: ignore[union-attr, attr-defined]
+        ways: list[Any] = [((), {"tokens": indices}), ((indices, learning), {})]
+        for given, named in ways:
+            torch.manual_seed(7)
+            value, _ = torch.utils.checkpoint.checkpoint(rows_and_mask, *given, use_reentrant=bool(given), **named)
+            torch.rand(3)
+            value.backward(upstream)
+            found.append(leaf.grad)
+            leaf.grad = None
+        twice = found[1]
+        kept &= all(torch.equal(each.to_dense(), twice.to_dense()) for each in found)  # type: ignore[union-attr]
     return {"weight_grad": twice, "mask": mask.detach(), "kept": kept}
 
 

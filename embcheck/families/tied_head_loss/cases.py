@@ -29,6 +29,8 @@ MANY = 4096
 SINGLE = 2.0**-24
 #: Sums above this come near to the largest float16, 65504.
 _NEAR_LARGEST = 60000
+#: From here on a number is infinite in float16.
+_HALF_INFINITE = 65520
 #: Which targets are ignored, by the axis ``ignored``.
 IGNORED = ("nothing", "some", "all")
 #: The ignore_index of the axis ``ignore``: the default, or a number that stands inside or outside the classes.
@@ -284,6 +286,14 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             classes[-1] = self.num_embeddings if self.mistake == "target_beyond" else -1
         return Input(classes.reshape(self.shape), "int64")
 
+    @property
+    def _exponentials_beyond(self) -> bool:
+        """Whether the exponentials of a judged token's logits, less the largest, add up to more than float16 holds."""
+        if self.dtype != "float16" or self.num_embeddings < _HALF_INFINITE:
+            return False
+        logits = self.logits[self.kept]
+        return bool((np.exp(logits - logits.max(1, keepdims=True)).sum(1) >= _HALF_INFINITE).any())
+
     def facts(self) -> dict[str, Any]:
         padding = self.padding_idx
         return {
@@ -301,5 +311,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "mean_beyond": self.mean_beyond,
             "refused": self.mistake is not None,
             "numel": self.numel,
+            "exponentials_beyond": self._exponentials_beyond,
+            "largest_class": int(self.classes[self.kept].max(initial=0)),
             "largest_logit": float(self.logits[self.kept].max(initial=0.0)),
         }

@@ -101,8 +101,10 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
     for call, dtype in itertools.product(LOSSES, ("float16", "bfloat16")):
         yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
-    for call, dtype in itertools.product(LOSSES, ("float32", "bfloat16", "float16")):
-        yield TiedHeadLossCase(33000, 1, (3,), call, dtype=dtype)
+    for call, (dtype, classes) in itertools.product(
+        LOSSES, {"float32": 70000, "bfloat16": 70000, "float16": 33000}.items()
+    ):
+        yield TiedHeadLossCase(classes, 1, (3,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
         yield TiedHeadLossCase(call=call, mistake=mistake)
     yield TiedHeadLossCase(5, 3, (2, 3), ignored="some", ignore=IGNORE[1], weighted=True, classes_second=True)

@@ -207,6 +207,11 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
         for path in paths(name):
             tall = TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1)
             yield repair(tall.but(**{path: True}) if path else tall)
+    for name in (
+        "SGD",
+        "SparseAdam",
+    ):  # a step has more entries than there are rows, and not one that the step before has
+        yield repair(TiedTrainingCase(name, (2, 3), 4, uses="lookup", sparse=True, seed=2))
 
 
 def _two(values: tuple[Any, ...]) -> tuple[Any, ...]:
