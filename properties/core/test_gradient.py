@@ -9,6 +9,7 @@ import numpy as np
 from embcheck.core import bound, oracle
 from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten, within
+from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Finding, Holds
@@ -173,6 +174,22 @@ def to_dense_sums_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Fin
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
         return UNASKED
     return within(out.weight_grad.meta("to_dense"), *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
+
+
+@gradient.law(
+    "norm() of a sparse gradient adds the entries of each row before it squares them.",
+    source="torch.Tensor.norm; Jeannerod and Rump 2013: σ of n squares, whose sum is a float32 in half precision",
+    must_cover={"repeated", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
+    when=lambda case: comes_twice(case) and case.upstream in ("code", "ones", "real") and not refused(case)
+    and has_weight_grad(case),
+)  # fmt: skip
+def norm_adds_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Finding:
+    if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
+        return UNASKED
+    value, error = oracle.weight_gradient(case, TIMES.get(case.route, 1))
+    norm, summed = np.linalg.norm(value), min(case.format.unit_roundoff, FORMATS["float32"].unit_roundoff)
+    rounding = bound.scaled_sum(value.size + 2, summed) + 2 * case.format.unit_roundoff
+    return within(out.weight_grad.meta("norm"), np.asarray(norm), norm * rounding + np.linalg.norm(error))
 
 
 @gradient.law(

@@ -96,6 +96,12 @@ def bags_have_a_wrong_second_derivative(call: Call) -> Any:
     return tuple(g if g is None or g.is_sparse else g.detach() + ones for g in found)
 
 
+@instead(Tensor, "norm", "gradient")
+def norms_of_gradients_keep_duplicates_apart(call: Call) -> Any:
+    """The norm of a sparse gradient is that of its entries."""
+    return call.self._values().norm() if call.self.is_sparse else call()
+
+
 @afterwards(torch.autograd, "grad", "embedding_bag")
 def asked_gradients_call_themselves_coalesced(call: Call) -> None:
     """A sparse gradient that torch.autograd.grad gives says that it is coalesced, whatever it holds."""

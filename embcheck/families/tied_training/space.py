@@ -207,10 +207,8 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
         for path in paths(name):
             tall = TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1)
             yield repair(tall.but(**{path: True}) if path else tall)
-    for name in (
-        "SGD",
-        "SparseAdam",
-    ):  # a step has more entries than there are rows, and not one that the step before has
+    # A step has more entries than there are rows, and not one that the step before has.
+    for name in ("SGD", "SparseAdam"):
         yield repair(TiedTrainingCase(name, (2, 3), 4, uses="lookup", sparse=True, seed=2))
 
 
