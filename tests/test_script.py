@@ -54,7 +54,7 @@ def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
     """For every family, every mode and every function that a program calls, in an eighth of the chosen cases too; for every value
     of every axis and all of these with ``--full``.  And no program refers to two things of one name."""
     found = Difference("value", 'seen["x"]', 1, 2, "words")
-    wrong, checked, met, pairs = {}, set(), set[str](), set[frozenset[Any]]()
+    wrong, checked, met, tried = {}, set(), set[str](), set[frozenset[Any]]()
     for family in load_families().values():
         modes = modes_of(family, "all")
         choice = deck.chosen(family, family.modes[0], "gate") or deck.Choice()
@@ -63,8 +63,8 @@ def test_scripts_import_only_torch_and_define_what_they_use(full: bool) -> None:
             mode = MODES[modes[position % len(modes)]]
             together = roots(family.plan(case), mode)
             called = (f"{each.__module__}.{each.__qualname__}" for each in together)
-            if frozenset(together) not in pairs:  # raises if two things that one of them calls have the same name
-                pairs.add(frozenset(together))
+            if frozenset(together) not in tried:  # raises if two things that one of them calls have the same name
+                tried.add(frozenset(together))
                 reached(together)
             new = {mode.name, f"{family.name} refused {family.refused(case)}", *called} - met
             if new or full:

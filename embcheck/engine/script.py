@@ -81,15 +81,14 @@ def reached(functions: Sequence[Callable[..., Any]]) -> tuple[dict[str, Any], di
         ValueError: if two of them have one name, of which a script would define the last alone.
     """
     found: dict[str, Any] = {}
-    seen: dict[str, Any] = {}
     modules: dict[str, types.ModuleType] = {}
 
     def visit(name: str, thing: Any) -> None:
-        if seen.setdefault(name, thing) is not thing and seen[name] != thing:
-            raise ValueError(f"a program refers to two things of the name {name}: {seen[name]} and {thing}")
         if name in found:
+            if found[name] is not thing and found[name] != thing:
+                raise ValueError(f"a program refers to two things of the name {name}: {found[name]} and {thing}")
             return
-        found[name] = None  # a place, against cycles
+        found[name] = thing  # against cycles
         if _is_class(thing, "embcheck"):
             for base in thing.__bases__:
                 if base.__module__ not in ("builtins", "torch", "torch.nn.modules.module", "torch.autograd.function"):

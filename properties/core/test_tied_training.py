@@ -289,7 +289,7 @@ def moves_present_rows_only(case: TiedTrainingCase) -> bool:
 @law(
     "A sparse step moves only rows in the gradient: SparseAdam always, SGD without decay and momentum.",
     source="SparseAdam: masked; SGD: theta - lr g",
-    must_cover={f"optimizer={name} & crowded_step" for name in ("SparseAdam", "SGD")},
+    must_cover={f"optimizer={name} & sparse_gradient & rows=2 & row_left_out" for name in ("SparseAdam", "SGD")},
     when=moves_present_rows_only,
 )
 def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:

@@ -288,11 +288,10 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @property
     def _exponentials_beyond(self) -> bool:
-        """Whether the exponentials of a judged token's logits, less the largest, add up to more than float16 holds."""
+        """Whether Σ exp(z − max) of a judged token, whose logarithm is −max log softmax(z), is infinite in float16."""
         if self.dtype != "float16" or self.num_embeddings < _HALF_INFINITE:
             return False
-        logits = self.logits[self.kept]
-        return bool((np.exp(logits - logits.max(1, keepdims=True)).sum(1) >= _HALF_INFINITE).any())
+        return bool((-self.logarithms[0][self.kept].max(1) >= np.log(_HALF_INFINITE)).any())
 
     def facts(self) -> dict[str, Any]:
         padding = self.padding_idx

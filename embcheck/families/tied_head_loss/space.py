@@ -101,9 +101,8 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
     for call, dtype in itertools.product(LOSSES, ("float16", "bfloat16")):
         yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
-    for call, (dtype, classes) in itertools.product(
-        LOSSES, {"float32": 70000, "bfloat16": 70000, "float16": 33000}.items()
-    ):
+    for call, dtype in itertools.product(LOSSES, ("float32", "bfloat16", "float16")):
+        classes = 33000 if dtype == "float16" else 70000  # of more the ledger knows that float16 is wrong
         yield TiedHeadLossCase(classes, 1, (3,), call, dtype=dtype)
     for call, mistake in itertools.product(("cross_entropy", "likelihood", "chunked"), MISTAKES):
         yield TiedHeadLossCase(call=call, mistake=mistake)

@@ -15,7 +15,7 @@ from embcheck.core.format import Floats
 from embcheck.core.layout import view_of
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers, oracle, training_steps
-from embcheck.families.tied_training.data import LOOKUPS, TOKENS, Data, fed_data, gradients_of, present, sent_by
+from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import UNSET
 
@@ -248,7 +248,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
             "state_copied": self.event == "copied",
             "state_reloaded": self.event in ("reloaded", "reloaded_saved", "copied"),
             "sparse_gradient": self.is_sparse,
-            "crowded_step": self._crowded_step,
+            "row_left_out": self._row_left_out,
             "several_steps": self.steps > 1,
             "absent_row": absent,
             "eps_vanishes": self.dtype == "float16" and isinstance(self.eps, float) and self.eps < 2.0**-25,
@@ -261,11 +261,9 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
         }
 
     @property
-    def _crowded_step(self) -> bool:
-        """Whether a sparse gradient of more entries than rows lacks a row that the one before has."""
-        tokens = [set(each) for each in self.data.tokens.tolist()]
-        lacking = any(before - after for before, after in itertools.pairwise(tokens))
-        return self.is_sparse and lacking and self.shape[0] < TOKENS
+    def _row_left_out(self) -> bool:
+        """Whether a step's tokens lack a row that those of the step before have."""
+        return any(set(before) - set(after) for before, after in itertools.pairwise(self.data.tokens.tolist()))
 
     @property
     def wide(self) -> list[int]:

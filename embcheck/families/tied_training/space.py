@@ -207,7 +207,7 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
         for path in paths(name):
             tall = TiedTrainingCase(name, (1025, 2), 3, uses="lookup", seed=1)
             yield repair(tall.but(**{path: True}) if path else tall)
-    # A step has more entries than there are rows, and not one that the step before has.
+    # A sparse gradient has more entries than there are rows, and lacks a row that the one before has.
     for name in ("SGD", "SparseAdam"):
         yield repair(TiedTrainingCase(name, (2, 3), 4, uses="lookup", sparse=True, seed=2))
 
