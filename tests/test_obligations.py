@@ -55,7 +55,7 @@ ONLY_IN_REGIONS = {
     "parametrize_cached_does_not_mix_modules": ["copied"],
     "quantized_invalid_calls_raise": ["mistake=too_few_weights"],
     "lr_scheduler_follows_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
-                                     "plan=sequential_within"],
+                                     "plan=sequential_within", "plan=sequential & tensor"],
     "fx_trace_adds_nothing_to_state_dict": ["passing", "tree=buffers"],
     "sharded_gradient_is_the_global_sum": ["made=tied_model"],
     "invalid_embedding_calls_raise": ["wrong=padding_zero_of_an_empty_table", "wrong=padding_zero_of_no_rows",

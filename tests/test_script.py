@@ -23,7 +23,7 @@ from embcheck.modes.mode import MODES, modes_of
 from embcheck.subject.collect import load_families
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def names(part: str) -> tuple[set[str], set[str], set[str]]:
     """The modules that a part of a script imports, the names that it binds, and those that it uses; annotations, which a
     script never evaluates, left out."""

@@ -113,7 +113,8 @@ def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome
     "A converted Linear computes xAᵀ + b, exactly W[i] + b for one_hot(i); a converted Embedding returns W[i].",
     source="nn.Linear: y = xAᵀ + b; nn.Embedding: a lookup table",
     must_cover={"square", "rank=0", "rank=3", "bias=whole", "numel>1000", "embedding_dim>1000", "autocast", "empty",
-             "autocast=float16_inside", "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
+             "num_embeddings>4096", "autocast=float16_inside",
+             "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
 )  # fmt: skip
 def converted_module_computes_its_formula(case: ConversionCase, out: Outcome) -> Finding:
     return every(*(exactly(value, oracle.value(case)) for value in [out.value, *out.along_first_axis("other_values")]))
@@ -156,7 +157,7 @@ def converted_output_is_contiguous(case: ConversionCase, out: Outcome) -> Findin
 @law(
     "The converted weight's gradient is dYᵀ X in a Linear and one_hot(i)ᵀ dY in an Embedding.",
     source="nn.Linear and nn.Embedding: the chain rule",
-    must_cover={"square", "rank=0", "rank=3", "repeated", "numel>1000", "passes=2", "padding_hit", "sparse", "empty"},
+    must_cover={"square", "rank=0", "rank=3", "repeated", "numel>4096", "passes=2", "padding_hit", "sparse", "empty"},
 )
 def converted_weight_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
     found, others = (
@@ -205,7 +206,7 @@ def converted_bias_gradient_sums_upstream(case: ConversionCase, out: Outcome) ->
     "The gradient of the converted Linear's input is dY A, with A the converted weight.",
     source="nn.Linear: y = xAᵀ + b",
     when=lambda case: case.to_linear and case.input_grad,
-    must_cover={"rank=0", "rank=3", "input=dense"},
+    must_cover={"rank=0", "rank=3", "input=dense", "embedding_dim>4096"},
 )
 def converted_input_gradient_follows_chain_rule(case: ConversionCase, out: Outcome) -> Finding:
     return gradient(out.input_grad, oracle.input_gradient(case))

@@ -131,11 +131,12 @@ def bag_mean_is_finite_when_sum_overflows(case: BagCase, out: Outcome) -> Findin
 
 
 @embedding_bag.law(
-    "A float16 or bfloat16 sum is accumulated in higher precision and rounded once.",
-    source="nn.EmbeddingBag: equivalent to Embedding followed by torch.sum(dim=1), which does not add in half precision",
-    must_cover={"dtype=float16", "dtype=bfloat16", "numel>512", "batch", "padding_hit", "repeated", "weighted"},
+    "A float16 or bfloat16 sum, also that of a mean, is accumulated in higher precision and rounded once.",
+    source="nn.EmbeddingBag: equivalent to Embedding followed by torch.sum or mean(dim=1), which does not add in half precision",
+    must_cover={"dtype=float16", "dtype=bfloat16", "numel>512", "batch", "padding_hit", "repeated", "weighted"}
+    | {f"mode=mean & dtype={dtype} & max_length>256" for dtype in ("float16", "bfloat16")},
     when=lambda case: (
-        case.mode == "sum"
+        case.mode != "max"
         and case.dtype in ("float16", "bfloat16")
         and case.values in ("fingerprint", "small", "real")
         and case.weights in (None, "ones", "small", "real")

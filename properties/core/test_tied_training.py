@@ -153,7 +153,7 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
 @law(
     "The weights after each step follow the optimizer's documented algorithm.",
     source="torch.optim: the algorithm boxes",
-    must_cover={"several_steps", "sparse_gradient"}
+    must_cover={"several_steps", "sparse_gradient", "optimizer=SGD & momentum=0.5 & weight_decay=unset & zero=to_zeros & steps>2"}
     | {f"optimizer=SGD & sparse_gradient & foreach=True & zero={zeroing}" for zeroing in ("to_zeros", "model_to_zeros")}
     | {f"optimizer={name}&rows>1000&uses=lookup{path and f'&{path}=True'}" for name in oracle.FORMULAS for path in paths(name)},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.

@@ -10,7 +10,6 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
-from embcheck.families.clip_average_scale.scaling import BESIDE
 from embcheck.families.clip_average_scale.space import SPACE, plan
 from embcheck.families.tied_training.installed import lacking
 
@@ -151,6 +150,7 @@ def vector_to_parameters_copies(case: ClipAverageScaleCase, out: Outcome) -> Fin
     when=lambda case: case.what == "scale" and case.excess != "sum",
     must_cover={"growth=1", "growth=3 & steps=6 & left_out & first_left_out=False", "unscaled_first & path=fused"}
     | {"sparse", *(f"beside={place} & left_out" for place in ("ahead", "behind", "followed"))}
+    | {f"beside={place} & left_out & other_dtype=float64" for place in ("before", "behind")}
     | {"path=foreach", "path=fused", "optimizer=Adam", "optimizer=AdamW", "optimizer=Adagrad", "momentum"}
     | {"carried=loaded", "carried=copied", "excess=undefined", "excess=one", "unscaled_in_excess"},
 )
@@ -171,15 +171,10 @@ def grad_scaler_finds_infinite_gradients(case: ClipAverageScaleCase, out: Outcom
 def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     """Scales, losses and weights are those of steps that are taken, or left out, as they must."""
     after, *_ = case.scales
-    own_optimizer = len(BESIDE[case.beside]) > 1
-    weights, others = (
-        case.weights(case.bad, (case.unit, 2 * case.unit)),
-        case.weights(() if own_optimizer else case.bad),
-    )
     return every(
         same(out.scales, after),
-        within(out.weights, *weights),
-        within(out.others, *others) if case.beside else same(out.others, 8.0),
+        within(out.weights, *case.weights(case.bad, (case.unit, 2 * case.unit), case.dtype)),
+        within(out.others, *case.others(case.bad)) if case.beside else same(out.others, 8.0),
         same(out.losses, [1.0] * len(after)),
         is_true(out.unscaled, "a gradient was not unscaled"),
         is_true(out.multiplied, "a matrix or its gradient was not scaled"),

@@ -76,7 +76,8 @@ def each_element_follows_documented_distribution(case: InitializerCase, out: Out
     "Random torch.nn.init values are those that the tensor's own method draws from the same generator, up to rounding.",
     source="torch.nn.init: fill with values drawn from U(a, b) or N(mean, std²); Tensor.uniform_, normal_",
     when=lambda case: case.size > 0 and case.sampler is not None,
-    must_cover={"own_generator", "dtype=bfloat16", "layout=transposed", "rank=1", "many"},
+    must_cover={"own_generator", "dtype=bfloat16", "rank=1", "many"}
+    | {f"fill=kaiming_{each} & layout=transposed & rank=2 & wide" for each in ("uniform", "normal")},
 )
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
     # It tells the bounds and the generator; whether the tensor's method draws well is told by the distributions of the values.

@@ -41,7 +41,8 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     source="torch.optim.lr_scheduler; torch.optim.swa_utils.SWALR",
     must_cover={f"plan={name}" for name in PLANS}
     | {"two_groups", "is_resumed", "tensor", "plan=plateau_at_the_least & two_groups & steps>8"}
-    | {"plan=sequential & resumed>2 & steps>4", "plan=cosine & tensor & steps>2", "plan=by_function & tensor & steps>2"}
+    | {"plan=sequential & resumed>2 & steps>4", "plan=sequential & tensor"}
+    | {f"plan={name} & tensor & steps>2" for name in ("cosine", "by_function")}
     | {f"ahead={epoch}" for epoch in AXES["ahead"]},
     when=lambda case: case.again == "state",
 )

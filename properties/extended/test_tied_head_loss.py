@@ -70,7 +70,7 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
     | {"classes_second & numel>3 & num_embeddings>2 & embedding_dim>1 & ignored=some & reduction=mean & weighted=False",
        "ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed", "wide",
-       "classes_second & num_embeddings>2048", "largest_class>32768"},
+       "classes_second & num_embeddings>2048", "largest_class>32768", "inner_size>64 & num_embeddings>1"},
     when=lambda case: case.differentiated,
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:

@@ -284,8 +284,8 @@ def from_the_first_that_is_not_found_on(case: Any, seen: Elements) -> Any:
 
 @of_elements
 def numbers_of_what_is_found(case: Any, seen: Elements) -> Any:
-    """Weights are those of steps of which only such are left out as are seen to be infinite."""
-    value, limit = case.weights(() if case.beside in ("ahead", "behind") else _found(case))
+    """Weights of the parameter beside are those of steps of which only such are left out as are seen to be infinite."""
+    value, limit = case.others(_found(case))
     return (np.abs(seen.got - value) <= limit).all()
 
 

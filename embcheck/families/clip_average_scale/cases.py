@@ -13,7 +13,7 @@ from embcheck.core.axes import Axes
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.layout import MATRICES_TRANSPOSED
-from embcheck.families.clip_average_scale.scaling import EXCESSES
+from embcheck.families.clip_average_scale.scaling import BESIDE, EXCESSES
 from embcheck.families.tied_training import oracle
 from embcheck.families.tied_training.optimizers import KINDS
 
@@ -63,7 +63,7 @@ class _AftercareAxes(NamedTuple):
     poison: Annotated[Any, (0.0, float("inf"), float("-inf"), "nan")] = 0.0
     steps: Annotated[int, (6, 1, 2, 3)] = 6
     dtype: Annotated[str, ("float32", "float64", "bfloat16", "float16")] = "float32"
-    #: the dtype of the vector's gradient
+    #: the dtype of the vector's gradient, or of the parameter beside
     other_dtype: Annotated[str, ("", "float64", "float32")] = ""
     #: in which order parameters are flattened, and whether the first is listed again
     order: Annotated[tuple[str, ...], ORDERS] = ("a", "b", "c")
@@ -186,9 +186,9 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         """By what losses are multiplied: in float64 a number that no float32 holds."""
         return FORMATS["float64"].fine if self.dtype == "float64" else 1.0
 
-    def weights(self, bad: tuple[int, ...], grads: tuple[float, float] = (1.0, 1.0)) -> tuple[Floats, Floats]:
+    def weights(self, bad: tuple[int, ...], grads: tuple[float, float], dtype: str) -> tuple[Floats, Floats]:
         """Weights of 8 with these gradients after each step, those that are left out aside, and their bounds."""
-        fmt = FORMATS[self.dtype]
+        fmt = FORMATS[dtype]
         flags = {**KINDS[self.optimizer].defaults, **self.flags}
         ones = [None if step in bad else Rounded(np.array(grads)[:, None], fmt) for step in range(self.steps)]
         rates = [float(flags["lr"])] * self.steps
@@ -196,3 +196,8 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         # Another order of evaluation rounds at most twice as often; what is dyadic and small is not rounded at all.
         values, bounds = oracle.bounded(after, 0.0 if self.optimizer == "SGD" else 2.0)
         return values.reshape(-1, 2), bounds.reshape(-1, 2)
+
+    def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
+        """The same of the parameter beside, whose own optimizer, if it has one, leaves out no step."""
+        own_optimizer = len(BESIDE[self.beside]) > 1
+        return self.weights(() if own_optimizer else bad, (1.0, 1.0), self.other_dtype or self.dtype)

@@ -34,13 +34,13 @@ def scaled(
     sparse: bool,
     filled: bool,
     carried: str,
-    dtype: str,
+    dtypes: tuple[str, str],
 ) -> dict[str, Any]:
-    """``steps`` are whether gradients are infinite; ``how`` makes the scaler."""
-    unit = 1 + 2.0**-40 if dtype == "float64" else 1.0  # which float32 does not hold
-    eight = torch.full((2, 1), 8.0, dtype=getattr(torch, dtype))
-    members = {name: torch.nn.Parameter(eight.clone()) for name in ("weight", "other")}
-    weight, other = members.values()
+    """``steps`` are whether gradients are infinite; ``how`` makes the scaler; ``dtypes`` are those of the weight and the other."""
+    unit = 1 + 2.0**-40 if dtypes[0] == "float64" else 1.0  # which float32 does not hold
+    eights = [torch.full((2, 1), 8.0, dtype=getattr(torch, dtype)) for dtype in dtypes]
+    weight, other = map(torch.nn.Parameter, eights)
+    eight, members = weight.detach().clone(), {"weight": weight, "other": other}
     optimizers = [
         getattr(torch.optim, optimizer[0])([{"params": [members[name]]} for name in part], **optimizer[1])
         for part in parts

@@ -60,7 +60,8 @@ def _scaling(case: ClipAverageScaleCase) -> dict[str, Any]:
         "steps": tuple(step in case.bad for step in range(case.steps)),
         "exceed": scaling.EXCESSES[case.excess],
         "filled": case.path == "fused",
-        **{name: getattr(case, name) for name in ("dtype", "unscaled_first", "sparse", "carried")},
+        "dtypes": (case.dtype, case.other_dtype or case.dtype),
+        **{name: getattr(case, name) for name in ("unscaled_first", "sparse", "carried")},
     }
 
 
@@ -74,7 +75,8 @@ _VALUES = values_of(ClipAverageScaleCase)
 AXES = {name: _VALUES[name] for name in _ORDER}
 #: What each kind of case has of the axes that not all have.
 _OWN = {
-    **dict.fromkeys(("single", "other_dtype"), ("norm", "value")),
+    "single": ("norm", "value"),
+    "other_dtype": ("norm", "value", "scale"),
     "taken": ("norm",),
     **dict.fromkeys(("order", "shape", "frozen", "before"), ("norm", "value", "vector")),
     "bare": ("norm", "value"),
@@ -92,6 +94,7 @@ def _is_wide(case: ClipAverageScaleCase) -> bool:
 _RULES: tuple[Rule, ...] = (
     (lambda c: c.what == "scale" and c.dtype not in ("float32", "float64"), {"dtype": "float32"}),
     (lambda c: c.what == "scale" and c.dtype == "float64", {"excess": "all"}),
+    (lambda c: c.what == "scale" and not c.beside, {"other_dtype": ""}),
     (
         lambda c: c.poison or c.times > 1 or (c.what != "vector" and c.sparse),
         {"order": ("a", "b", "c"), "shape": (2, 2)},
@@ -185,6 +188,8 @@ def _scaled() -> Cases:
             yield ClipAverageScaleCase("scale", **how, sparse=sparse, bad=bad, unscaled_first=first)
     for initial, excess, kind, path in product(AXES["initial"], AXES["excess"], SCALED, AXES["path"]):
         yield ClipAverageScaleCase("scale", initial=initial, excess=excess, optimizer=kind, path=path, bad=(0,))
+    for bad, first, beside in product(AXES["bad"], (False, True), AXES["beside"][1:]):
+        yield ClipAverageScaleCase("scale", bad=bad, unscaled_first=first, beside=beside, other_dtype="float64")
 
 
 def repair(case: ClipAverageScaleCase) -> ClipAverageScaleCase:

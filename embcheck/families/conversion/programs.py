@@ -116,7 +116,9 @@ def learned(
     version = source.weight._version
     for _ in range(passes):
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=bool(autocast)):
-            if autocast:  # a region inside that ends leaves the dtype as it was
+            if autocast:
+                call_negated(leaf, call, x)
+                # A region inside that ends leaves the dtype as it was.
                 with torch.autocast(x.device.type, dtype=torch.float16):
                     if autocast == "float16_inside":
                         call(x)
@@ -159,6 +161,15 @@ def leave_autocast(leaf: Tensor, call: Call, x: Tensor) -> None:
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             call(x)
         leaf.copy_(right)
+
+
+def call_negated(leaf: Tensor, call: Call, x: Tensor) -> None:
+    """Calls the target with a negated weight in a region of autocast that keeps nothing of what it cast."""
+    right = leaf.detach().clone()
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, cache_enabled=False):
+        leaf.data.neg_()
+        call(x)
+    leaf.data.copy_(right)
 
 
 def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:

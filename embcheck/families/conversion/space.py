@@ -168,6 +168,11 @@ def fixed_cases() -> Iterator[ConversionCase]:
     ):
         yield ConversionCase(64, 17, direction, spelling=spelling, cut=cut, seed=seed)
 
+    # Longer sums than those thresholds, in the product, in its weight's gradient and in its input's.
+    for rows, width, tokens in ((4097, 3, 5), (5, 3, 4097), (3, 4097, 5)):
+        for learns in (False, True):
+            yield ConversionCase(rows, width, "to_linear", "uniform", (tokens,), bias="whole", input_grad=learns)
+
 
 def smaller(case: ConversionCase) -> Iterator[ConversionCase]:
     """Fewer rows, columns and tokens, the boldest cut first; thresholds are found by bisection."""

@@ -254,3 +254,6 @@ def edges() -> Iterator[BagCase]:
         yield BagCase(7, 2, mode, numel, "pairs", not cut, indices="uniform", index_layout=CROWDED, index_dtype=index_dtype,
                       offset_dtype=index_dtype, offset_layout=CROWDED, weights=weights, seed=seed,
                       weights_layout=CROWDED if weights else "contiguous", upstream_layout=CROWDED)  # fmt: skip
+    for dtype, batch in itertools.product(("bfloat16", "float16"), (False, True)):
+        # The same of the sums of means.
+        yield BagCase(3, 3, "mean", 300, "one", batch, indices="skewed", padding_idx=1, dtype=dtype, values="small")

@@ -81,14 +81,20 @@ def value(case: BagCase) -> Expected:
 
 
 def value_in_single(case: BagCase) -> Expected:
-    """A sum of rows of half precision, with the bound of one that float32 adds and that is rounded once."""
+    """A sum or mean of rows of half precision, with the bound of a sum that float32 adds and that is rounded once, and of a mean
+    that is then divided, or multiplied by a rounded reciprocal."""
     result, _ = value(case)
     kept, fmt, single = case.kept, case.format, FORMATS["float32"]
+    u, divisors = fmt.unit_roundoff, np.maximum(case.sizes, 1)[:, None] if case.mode == "mean" else 1
     terms = case.table_values[case.tokens[: case.numel][kept]] * case.sample_values[: case.numel][kept][:, None]
     magnitude = accumulate(case.bag_of[kept], len(case.lengths), np.abs(terms))
     added = _limit(magnitude, case.sizes[:, None].astype(np.float64) + 2, single, False)
-    limit = added + fmt.unit_roundoff * (np.abs(result) + added) + fmt.smallest_subnormal
-    return result, np.where(np.abs(result) + limit >= 2.0**fmt.emax, NO_CLAIM, limit)
+    sums = np.abs(result) * divisors
+    limit = added + u * (sums + added) + fmt.smallest_subnormal
+    limit = np.where(sums + limit >= 2.0**fmt.emax, NO_CLAIM, limit) / divisors
+    if case.mode == "mean":
+        limit += bound.gamma(2, u) * (np.abs(result) + limit) + fmt.smallest_subnormal
+    return result, limit
 
 
 def _maximum(case: BagCase, bags: npt.NDArray[np.int64], rows: Floats, shape: tuple[int, int]) -> Expected:

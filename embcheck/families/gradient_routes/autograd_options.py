@@ -203,10 +203,15 @@ def upstreams_batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
 
 @further
 def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    with torch.autograd.graph.save_on_cpu():
-        value = call(indices)
+    # A transposed matrix comes back as it was, from pinned memory, too.
+    factor = torch.arange(6.0, device=leaf.device).reshape(3, 2).T
+    others: Any = [torch.ones_like(factor, requires_grad=True) for _ in range(2)]
+    for pinned, other in zip((True, False), others, strict=True):
+        with torch.autograd.graph.save_on_cpu(pinned):
+            value, product = call(indices), other * factor
+        product.sum().backward()
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return {"value": value, "weight_grad": leaf.grad, "kept": all(alike(other.grad, factor) for other in others)}
 
 
 @further
@@ -220,7 +225,7 @@ def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 
 #: In which order the hooks of `layer_hooks_in_order` are called, those of a call whose hook raises included.
-FORWARD = ["before all", "before 1", "before 2", "after all", "after 1", "after 2", "always"]
+FORWARD = ["before all", *(f"before {k}" for k in range(3)), "after all", *(f"after {k}" for k in range(3)), "always"]
 BACKWARD = ["backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"]
 
 
@@ -246,8 +251,10 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
     handles = [
         layer.register_forward_pre_hook(to_keyword, with_kwargs=True),
         layer.register_forward_pre_hook(note("before 1"), prepend=True),
+        layer.register_forward_pre_hook(note("before 0"), prepend=True, with_kwargs=True),
         layer.register_forward_hook(by_keyword, with_kwargs=True),
         layer.register_forward_hook(note("after 1"), prepend=True),
+        layer.register_forward_hook(note("after 0"), prepend=True, with_kwargs=True),
         layer.register_forward_hook(fail_once_graded),
         layer.register_forward_hook(note("always"), always_call=True),
         layer.register_full_backward_pre_hook(note("backward 2")),

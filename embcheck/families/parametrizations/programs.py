@@ -264,10 +264,11 @@ def written(original: Tensor, values: Tensor) -> None:
 
 
 def cached_twice(layer: Module, original: Tensor, values: Tensor) -> dict[str, Any]:
-    """The weight within cached() before and after a write to the original, and whether it is one there and two outside."""
+    """The weight within cached() before and after a write to the original, first without gradients, and whether it is one there
+    and two outside."""
     seen: dict[str, Any] = {"caches": []}
     for turn in (1, 2):
-        with parametrize.cached():
+        with torch.set_grad_enabled(turn == 2), parametrize.cached():
             first = layer.weight
             seen["caches"].append([first is layer.weight, bool((first == used(layer)).all())])
             seen[f"cached{turn}"] = first.detach().clone()

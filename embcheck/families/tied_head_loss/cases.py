@@ -294,10 +294,12 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         return bool((-self.logarithms[0][self.kept].max(1) >= np.log(_HALF_INFINITE)).any())
 
     def facts(self) -> dict[str, Any]:
+        """inner_size: how many elements of an image's logits lie behind each class."""
         padding = self.padding_idx
         return {
             **self.axes,
             "rank": len(self.shape),
+            "inner_size": math.prod(self.shape[1:]) if self.classes_second else 1,
             "empty": self.empty,
             "many": self.numel > MANY,
             "wide": self.wide,
