@@ -18,8 +18,9 @@ from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited
-from embcheck.audit.subject import folder_of, judged, looked_at
+from embcheck.audit.subject import judged, looked_at
 from embcheck.cli.audit import exit_code
+from embcheck.core.declaration import folder_of
 from embcheck.core.verdict import Status
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE
@@ -146,8 +147,8 @@ def test_a_script_names_the_folder_of_its_module(tmp_path: Path, monkeypatch: py
     for name in ("a_package.inner", "a_package.inner.model"):
         importlib.import_module(name)
         assert folder_of(name) == str(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    assert folder_of("a_package.inner.model") == "."
+    monkeypatch.chdir(tmp_path)  # for the script may be run elsewhere
+    assert folder_of("a_package.inner.model") == str(tmp_path)
 
 
 @pytest.fixture

@@ -160,10 +160,11 @@ def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> No
     """The lines that are broken above are right as they are; with little in them, and with more than is known."""
     header = FULL[0] | {"machine": {**FULL[0]["machine"], "quantum": 1}, "weather": ["fine"]}
     lines = [header, LAW, verdict(), FULL[3], {**FOOTER, "more": {"a": None}}]
-    for name, some in (("whole", lines), ("short", [{"kind": "header", "format": 1}, verdict()])):
+    for name, some, code in (("whole", lines, 0), ("short", [{"kind": "header", "format": 1}, verdict()], 1)):
         (tmp_path / name).write_text("\n".join(map(json.dumps, some)) + "\n")
         assert read(tmp_path / name).settled() == [VERDICT]
-        assert command("report", tmp_path / name, "-o", tmp_path / "page.html").err == ""
+        said = command("report", tmp_path / name, "-o", tmp_path / "page.html", ends=code).err
+        assert "incomplete" in said if code else said == ""
     command("diff", tmp_path / "whole", tmp_path / "whole")
 
 

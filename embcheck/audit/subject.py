@@ -8,13 +8,11 @@ import importlib
 import inspect
 import io
 import os
-import sys
 import textwrap
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from embcheck.audit.discovery import Facts, explored, inputs_of
 from embcheck.audit.factory import Source, fresh, imported, made
 from embcheck.audit.finding import AS_BUILT, LAWS, Finding, Judged, NotApplicable, Unbuilt, Undecided, told
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
+from embcheck.core.declaration import folder_of
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.engine.script import reached
@@ -145,16 +144,6 @@ class Subject:
             "    inputs = [inputs] if isinstance(inputs, torch.Tensor) else inputs",
             "    inputs = {str(place): value for place, value in enumerate(inputs)}",
         ]
-
-
-def folder_of(module: str) -> str:
-    """The folder from which a module is imported; "." if that is the working directory."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if not file:
-        return "."
-    path = Path(file).absolute()
-    folder = path.parents[module.count(".") + (path.name == "__init__.py")]
-    return "." if folder.resolve() == Path.cwd().resolve() else str(folder)
 
 
 def sources(roots: list[Any]) -> list[str]:

@@ -121,7 +121,8 @@ def _code_of_app() -> int:
         code = app(prog_name="embcheck", standalone_mode=False)
     except _UsageError as error:
         if error.format_message():  # without any argument the help has been printed
-            typer.echo(f"embcheck: {error.format_message()}; see `embcheck --help`", err=True)
+            command = error.ctx.command_path if error.ctx is not None else "embcheck"
+            typer.echo(f"embcheck: {error.format_message()}; see `{command} --help`", err=True)
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED

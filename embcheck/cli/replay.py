@@ -50,7 +50,11 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
     from embcheck.runner.replay import replay
 
     if record["subject"] != "torch":
-        os.environ[VARIABLE] = record["subject"]  # for this process and the one that tries the case first
+        # For this process and the one that tries the case first.
+        os.environ[VARIABLE] = record["subject"]
+        if folder := record.get("folder"):
+            sys.path.insert(0, folder)
+            os.environ["PYTHONPATH"] = os.pathsep.join((folder, *filter(None, [os.environ.get("PYTHONPATH")])))
     try:
         return replay(record)
     except SubjectError as error:

@@ -15,7 +15,7 @@ def report(
     records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="Records, or folders that --report wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("embcheck.html"),
 ) -> None:
-    """Makes one HTML page of one record or several: it works offline, in light and dark, on paper and on a phone."""
+    """Makes one HTML page of one record or several, which works offline and on paper: exit 1 if a record is incomplete."""
     try:
         from embcheck.report.page import of_record, render
     except ImportError as error:
@@ -32,3 +32,7 @@ def report(
     except OSError as error:
         refuse(f"can't write {output}: {error.strerror}; name a writable file")
     typer.echo(str(output))
+    for record, path in zip(read, records, strict=True):
+        if not record.complete:
+            typer.echo(f"embcheck: {path} is {record.shortfall}", err=True)
+    raise typer.Exit(int(not all(record.complete for record in read)))

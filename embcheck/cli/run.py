@@ -48,7 +48,7 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
 
     try:
         settings = Settings.of({name: given[option.parameter] for name, option in options_of(COMMAND).items()})
-        settings = settings.checked().rehearsed()
+        settings.checked().rehearsed()
     except UsageError as error:
         refuse(str(error))
     workers = given["workers"]

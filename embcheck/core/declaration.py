@@ -152,6 +152,15 @@ def name_of(factory: Any) -> str:
     return f"{getattr(factory, '__module__', '?')}:{getattr(factory, '__qualname__', type(factory).__name__)}"
 
 
+def folder_of(module: str) -> str:
+    """The folder from which a module is imported; "." of one that has no file."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
+        return "."
+    path = Path(file).absolute()
+    return str(path.parents[module.count(".") + (path.name == "__init__.py")])
+
+
 def is_subject(entry: str) -> bool:
     """Whether an entry of a case is a user's, as `name_of` calls it, and not one of torch's own."""
     return ":" in entry

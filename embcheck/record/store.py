@@ -39,10 +39,12 @@ class _Kept(TypedDict):
 
 
 class Failure(_Kept, total=False):
-    """What is kept of a failure, and what it was seen on; of an audit's what builds the model and what was expected."""
+    """What is kept of a failure, and what it was seen on; of a user's subject the ``folder`` of the run; of an audit's what builds
+    the model and what was expected."""
 
     torch: str
     machine: dict[str, Any]
+    folder: str
     source: dict[str, Any]
     expect: str
 
@@ -117,7 +119,8 @@ def imports_of(failure: Failure) -> str:
     """What a replay imports that is neither torch nor embcheck, in words; empty if nothing is."""
     source = failure.get("source")
     if source is None:
-        return failure["subject"] if failure["subject"] != "torch" else ""
+        from_there = f" from {failure['folder']}" if "folder" in failure else ""
+        return failure["subject"] + from_there if failure["subject"] != "torch" else ""
     return "transformers" if source.get("kind") == "hf" else f"{source.get('target')} from {source.get('folder')}"
 
 

@@ -64,11 +64,16 @@ def parts(
     return [(label, body) for label, body in lines if body]
 
 
+def _modes(example: Counterexample, further: Iterable[str] = ()) -> str:
+    """The modes that show a violation, eager before those that follow it."""
+    return ", ".join(sorted((example.mode, *example.other_modes, *further), key=lambda mode: mode != "eager"))
+
+
 def _departs(example: Counterexample) -> str:
     """Which side departs: the modes that show the difference, and how the law stands in others on the same case."""
     asked = {mode: word for mode, word in example.elsewhere.items() if mode not in example.other_modes}
     wrong = [mode for mode, word in asked.items() if word == VIOLATED]
-    modes = ", ".join((example.mode, *example.other_modes, *wrong))
+    modes = _modes(example, wrong)
     if len(wrong) == len(asked):
         beside = "every mode that was asked" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
@@ -79,7 +84,7 @@ def _departs(example: Counterexample) -> str:
 
 
 def _known(example: Counterexample) -> str:
-    none = f", and none of those about {example.subject} speaks of this law"
+    none = ", and none speaks of this law" if example.subject == "torch" else ""
     nearest = f"; the nearest is {example.resembles}" if example.resembles else none
     return f"no entry of the ledger covers it{nearest}"
 
@@ -100,7 +105,7 @@ def lines(
     example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[str]:
     """A violation: the law's name with subject, modes, device and whether the baseline has it, then its labelled lines."""
-    where = f"{example.subject} · {', '.join((example.mode, *example.other_modes))} · {example.device}"
+    where = f"{example.subject} · {_modes(example)} · {example.device}"
     told = [f"  {label:7} {body}" for label, body in parts(example, store, laws, tried=tried)]
     return [f"{Status.VIOLATED.word.upper()}  {example.law}   {where}{OLD * example.in_baseline}", *told]
 

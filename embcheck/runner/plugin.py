@@ -51,12 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = settings_of(config)
     ledger_of(config)
     with refusing():
-        settings.rehearsed()
+        unasked = settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
         check_regions(ledger_of(config), settings)
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
+    session.results.notes += [unasked] * bool(unasked)
     config.pluginmanager.register(session, "embcheck-session")
     if settings.last_failed:
         from embcheck.runner.last_failed import LastFailed

@@ -7,6 +7,8 @@ factory that hangs, or takes the process down, is a line too.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import io
 import sys
 from collections.abc import Callable
@@ -18,9 +20,17 @@ from embcheck.core.declaration import FLAGS, KINDS, Declaration, SubjectError, d
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.subject.building import Size, builder_of, sizes_of, small_layer
-from embcheck.subject.limits import one_line
+from embcheck.subject.limits import SWITCHES, one_line
 from embcheck.subject.table import BAG_FLAGS
 
+#: For each kind of layer with one table the flags that it may have, and torch's own.
+_OF_TABLES: dict[str, tuple[tuple[str, ...], Any]] = {
+    "table": (FLAGS["table"], torch.nn.Embedding),
+    "bag": (BAG_FLAGS, torch.nn.EmbeddingBag),
+}
+_OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+#: Behind this the child process says what is unasked: what the user's module prints stands before.
+_TOLD = "\0unasked:"
 #: Seconds of CPU time that importing torch and the subject, building it and a few calls may take.
 LIMIT = 60.0
 
@@ -78,11 +88,9 @@ def _alike(value: torch.Tensor, again: torch.Tensor) -> bool:
 
 def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     _built(factory, declared)
-    of_bags = declared.kind == "bag"
-    flags, model = (BAG_FLAGS, torch.nn.EmbeddingBag) if of_bags else (FLAGS["table"], torch.nn.Embedding)
-    builder = builder_of(factory, declared, flags, model)
+    builder = builder_of(factory, declared, *_OF_TABLES[declared.kind])
     layer, given = small_layer(builder)
-    shape = (2,) if of_bags else given[0].shape
+    shape = (2,) if declared.kind == "bag" else given[0].shape
     return _called(layer, given, (*shape, builder.size[1]), random=declared.domain.random)
 
 
@@ -117,8 +125,30 @@ def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | Non
 _STEPS = {"table": _layer, "bag": _layer, "tied": _tied, "conversion": _conversion}
 
 
-def rehearse_apart(name: str) -> None:
-    """Rehearses the subject of a name in a child process.
+#: Parameters of torch's own layers that no law asks for.
+_UNASKED = frozenset(("device", "dtype", "_weight", "_freeze"))
+
+
+def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
+    """Which flags a layer has not, beside those that it is declared to lack, and which of its parameters are none that embcheck
+    knows; empty if there are none, or it is no layer with one table."""
+    if declared.kind not in _OF_TABLES:
+        return ""
+    flags, model = _OF_TABLES[declared.kind]
+    builder = builder_of(factory, declared, flags, model)
+    own = [each for each in inspect.signature(factory).parameters.values() if each.kind not in _OPEN_ENDED][2:]
+    unknown = [each.name for each in own if each.name not in {*flags, *_UNASKED}]
+    missing = [flag for flag in flags if flag not in builder.taken | declared.fixed.keys() | declared.lacks.keys()]
+    refused = filter(None, (builder.limits.refuses(flag, True) for flag in sorted(builder.taken & SWITCHES)))
+    parts = [f"it has no {', '.join(missing)}"] * bool(missing) + [*refused]
+    parts = [f"{'; '.join(parts)}: laws about that are not applicable"] * bool(parts)
+    parts += [f"of its parameter{'s' * (len(unknown) > 1)} {', '.join(unknown)} embcheck knows nothing"] * bool(unknown)
+    return f"{name_of(factory)}: {'; '.join(parts)}" if parts else ""
+
+
+@functools.cache
+def rehearse_apart(name: str) -> str:
+    """Rehearses the subject of a name in a child process, once, and gives what is `unasked` of it.
 
     Raises:
         SubjectError: with the one line that says what is wrong.
@@ -131,6 +161,7 @@ def rehearse_apart(name: str) -> None:
     said = done.stderr.strip().splitlines() or [f"it ended the process with status {done.returncode}"]
     if done.returncode:
         raise SubjectError(said[-1] if done.returncode == 1 else f"subject {name!r}: {said[-1][:200]}")
+    return done.stdout.rpartition(_TOLD)[2].strip() if _TOLD in done.stdout else ""
 
 
 if __name__ == "__main__":
@@ -143,3 +174,6 @@ if __name__ == "__main__":
     if line is not None:
         print(line, file=sys.stderr)
         sys.exit(1)
+    with contextlib.redirect_stdout(io.StringIO()):
+        told = unasked(found, declaration_of(found))
+    print(_TOLD, told)

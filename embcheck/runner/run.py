@@ -90,24 +90,23 @@ class Settings:
             shard_of(self.shard)
         return self
 
-    def rehearsed(self) -> Settings:
-        """The same settings, after the subject has been built and called once in a child process and made known to all.
+    def rehearsed(self) -> str:
+        """Has the subject built and called once in a child process, and makes it known to all; gives what is not asked of it.
 
         Raises:
             UsageError: for a subject that can't be.
         """
-        if self.subject:
-            from embcheck.core.declaration import VARIABLE, SubjectError
-            from embcheck.runner.preflight import rehearse_apart
+        if not self.subject:
+            return ""
+        from embcheck.core.declaration import VARIABLE, SubjectError
+        from embcheck.runner.preflight import rehearse_apart
 
-            if os.environ.get(VARIABLE) == self.subject:
-                return self  # it was
-            try:
-                rehearse_apart(self.subject)
-            except SubjectError as error:
-                raise UsageError(str(error)) from None
-            os.environ[VARIABLE] = self.subject  # for this process, its workers and whatever they start
-        return self
+        try:
+            told = rehearse_apart(self.subject)
+        except SubjectError as error:
+            raise UsageError(str(error)) from None
+        os.environ[VARIABLE] = self.subject  # for this process, its workers and whatever they start
+        return told
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

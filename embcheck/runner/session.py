@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from embcheck.core.accounting import Account, Selection
+from embcheck.core.declaration import is_subject
 from embcheck.core.item import PROFILES
 from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
@@ -283,7 +284,8 @@ class Session:
         try:
             for example in self.examples:
                 machine = self.level_machine if level_of(example.device) else self.record.header["machine"]
-                keep(example, store, torch=self.record.torch, machine=machine)
+                there = {"folder": str(Path.cwd())} if is_subject(example.subject) else {}
+                keep(example, store, torch=self.record.torch, machine=machine, **there)
             self.store = store
         except OSError as error:
             self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.declaration import Declaration, SubjectError, name_of
+from embcheck.core.declaration import Declaration, SubjectError, folder_of, name_of
 from embcheck.core.domain import Domain, Unsuited
 from embcheck.subject.limits import STATED, Limits, limits_of
 
@@ -77,7 +77,7 @@ class Builder:
         top = self.factory.__qualname__.split(".")[0]
         state = "" if "train" in self.declared.domain.states else ".eval()"
         return (
-            f'sys.path.insert(0, ".")\nfrom {self.factory.__module__} import {top}\n\n\n'
+            f"sys.path.insert(0, {folder_of(self.factory.__module__)!r})\nfrom {self.factory.__module__} import {top}\n\n\n"
             "def build(weight, **flags):\n"
             f"    given = {dict(self.said)} | "
             f"{{flag: value for flag, value in flags.items() if flag in {sorted(self.taken)}}}\n"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from embcheck.core.declaration import Declaration
+from embcheck.core.declaration import Declaration, folder_of
 from embcheck.core.domain import USUAL, Domain, Unsuited
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Outcome
@@ -29,7 +29,7 @@ Fit = Callable[[Any], Any]
 def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -> None:
     """Gives a function of a program what a script shows in its place: the factory's import, a part that it calls, a body."""
     top = factory.__qualname__.split(".")[0]
-    imports = f'sys.path.insert(0, ".")\nfrom {factory.__module__} import {top}\n\n\n'
+    imports = f"sys.path.insert(0, {folder_of(factory.__module__)!r})\nfrom {factory.__module__} import {top}\n\n\n"
     function.script = f"{imports}{inspect.getsource(part)}\n\n{body}"
 
 

@@ -25,7 +25,7 @@ _TRIED: dict[str, tuple[Any, ...]] = {
     "bias": (True, False),
 }
 #: Flags that are on or off: what refuses to set one has it nevertheless, switched off.
-_SWITCHES = frozenset({"scale_grad_by_freq", "sparse", "include_last_offset"})
+SWITCHES = frozenset({"scale_grad_by_freq", "sparse", "include_last_offset"})
 #: A row of each kind that may be padding.
 _ROWS = {"first": 0, "positive": 1, "negative": -1}
 
@@ -128,7 +128,7 @@ def limits_of(
             lacks[flag] = f"{flag} can't be passed: {one_line(why)}"
         elif not all(map(states, refused.values())) or (flag == "mode" and len(refused) == len(tried)):
             raise SubjectError(_told(factory, flag, value, why))
-        elif len(refused) == len(tried) and flag not in _SWITCHES:
+        elif len(refused) == len(tried) and flag not in SWITCHES:
             lacks[flag] = f"its constructor refuses {flag}={value!r}: {one_line(why)}"
     taken = asked - lacks.keys()
     return Limits(factory, size, taken, {flag: said[flag] for flag in said if flag in taken}, lacks)

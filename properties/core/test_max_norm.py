@@ -90,7 +90,8 @@ def judged_by(*routes: str) -> Any:
              "zero_width", "bag", "max_norm=0", "numel>1000",
              "num_embeddings>1000", "embedding_dim>128",
              "norm_type=1", "norm_type=3", "norm_type=inf", "norm_type=0.5", "norm_type=-1",
-             "dtype=float16", "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
+             "dtype=float16 & norm_type=2 & largest_norm>256",  # whose square is beyond the format
+             "dtype=bfloat16", "dtype=float64", "index_dtype=int32"},
 )  # fmt: skip
 def rows_over_max_norm_are_rescaled(case: MaxNormCase, out: Outcome) -> Finding:
     fate, others = fate_of(case, out.before), out.along_first_axis("other_after")
@@ -110,7 +111,8 @@ def max_norm_module_starts_with_given_weight(case: MaxNormCase, out: Outcome) ->
 def max_norm_rescaling_keeps_signs(case: MaxNormCase, out: Outcome) -> Finding:
     finite = np.isfinite(out.before.values).all(1)
     signs = np.signbit(out.after.values[finite])
-    wrong = signs != np.signbit(out.before.values[finite])
+    # Of a NaN another law speaks.
+    wrong = (signs != np.signbit(out.before.values[finite])) & ~np.isnan(out.after.values[finite])
     if not wrong.any():
         return HOLDS
     row = int(np.flatnonzero(finite)[np.flatnonzero(wrong.any(1))[0]])

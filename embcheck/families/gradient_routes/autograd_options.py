@@ -116,16 +116,22 @@ def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 @further
 def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Between what it yields a generator in another grad mode leaves its caller's as it is.
+    # Between what it yields a generator in another grad mode leaves its caller's as it is.  So does a function that calls
+    # itself.
     @torch.no_grad()
     def frozen() -> Any:
         for _ in range(2):
             yield call(indices)
 
+    @torch.no_grad()
+    def calling_itself(again: bool) -> Tensor:
+        return calling_itself(False) if again else call(indices)
+
     modes = [(rows.requires_grad, torch.is_grad_enabled()) for rows in frozen()]
+    modes.append((calling_itself(True).requires_grad, torch.is_grad_enabled()))
     value = call(indices)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 2}
+    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 3}
 
 
 @further

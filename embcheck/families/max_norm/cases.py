@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
+from embcheck.core.declaration import is_subject
 from embcheck.core.format import FORMATS, Array, Floats, Format
 
 #: Spellings of the plain modes alone: what they hold beside the table no other carries.
@@ -123,8 +124,11 @@ def exact_norms(rows: Floats, p: float, norm: Floats, fmt: Format) -> npt.NDArra
     return exact
 
 
-def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | None, p: float, fmt: Format) -> Renormed:
-    """What a lookup of the rows that ``looked_up`` marks makes of the table ``rows``."""
+def renormed(
+    rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | None, p: float, fmt: Format, roundings: int = 2
+) -> Renormed:
+    """What a lookup of the rows that ``looked_up`` marks makes of the table ``rows``, with so many roundings to its format once
+    there is a norm: of the factor, and of its products."""
     none = np.zeros(len(rows), np.bool_)
     finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(1))
     norm = p_norm(np.where(finite[:, None], rows, 0.0), p)
@@ -148,7 +152,7 @@ def renormed(rows: Floats, looked_up: npt.NDArray[np.bool_], max_norm: float | N
     scaled = looked_up & finite & (low > max_norm) & ~open_rows
     with np.errstate(all="ignore"):
         departure = np.maximum(1 - norm / (high + DIVISOR), np.where(low > 0, norm / low - 1, np.inf))
-        tau = (1 + departure) * (1 + u + _ORACLE) ** 2 - 1
+        tau = (1 + departure) * (1 + u + _ORACLE) ** roundings - 1
         value = rows * np.where(scaled | ~kept, max_norm / np.where(norm > 0, norm, 1.0), 1.0)[:, None]
         bound = np.abs(value) * tau[:, None] + (np.abs(rows) + 1) * fmt.smallest_subnormal
     return Renormed(value, np.where(np.isnan(bound), np.inf, bound), kept, scaled, judged, norm, tau)
@@ -231,7 +235,9 @@ class MaxNormCase(LookupCase):
     def after(self, rows: Floats, looked_up: npt.NDArray[np.bool_] | None = None) -> Renormed:
         """What the lookup makes of a table."""
         marked = self.looked_up if looked_up is None else looked_up
-        return renormed(rows, marked, self.max_norm, float(self.norm_type), self.format)
+        # A user's layer may round what it adds to the norm, too, and multiply by a reciprocal.
+        roundings = 4 if is_subject(self.entry) else 2
+        return renormed(rows, marked, self.max_norm, float(self.norm_type), self.format, roundings)
 
     @cached_property
     def fate(self) -> Renormed:
@@ -268,6 +274,7 @@ class MaxNormCase(LookupCase):
         return bool((large & self.looked_up & finite).any())
 
     def facts(self) -> dict[str, Any]:
+        """largest_norm: of the rows that are rescaled."""
         fate, limit = self.fate, self.max_norm
         rows = self.weight_values
         told = {} if limit is None else {
@@ -282,6 +289,7 @@ class MaxNormCase(LookupCase):
             **told,
             "limited": limit is not None,
             "limit_below_zero": limit is not None and limit < 0,
+            "largest_norm": float(fate.norm[fate.scaled].max(initial=0.0)),
             "nan_row": bool((np.isnan(rows).any(1) & self.looked_up).any()),
             "zero_row": bool((~rows.any(1) & self.looked_up).any()),
             "spent": self.spent,
