@@ -340,7 +340,7 @@ def duplicate_parameter_in_group_warns(case: TiedTrainingCase, out: Outcome) -> 
 @tied_training.law(
     "Arguments outside their documented range, and a parameter in two groups, raise and write nothing.",
     source="torch.optim: ranges; Optimizer.add_param_group",
-    must_cover={"twice=groups", "twice=named", "twice=groups_apart"},
+    must_cover={f"twice={each}" for each in ("groups", "named", "groups_apart", "bare", "half_named", "non_leaf")},
     refusal=True,
 )
 def invalid_optimizer_arguments_raise(case: TiedTrainingCase, out: Outcome) -> Finding:

@@ -30,7 +30,7 @@ def rounding(case: ClipAverageScaleCase) -> float:
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
-             "beyond_one_half", "kind=inf & other_dtype=float64 & first_is_largest"}
+             "beyond_one_half", "kind_is_text", "kind=inf & other_dtype=float64 & first_is_largest"}
     | {f"kind=inf & least_is_largest & foreach={foreach}" for foreach in (False, True)},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
@@ -39,6 +39,7 @@ def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> F
     return every(
         is_true(out.kept, "a gradient was replaced"),
         same(out.none, case.what == "value"),
+        is_true(out.nothing, "where no parameter has a gradient the norm is not zero"),
         *clipped(case, out, "", 1.0),
         *((is_true(out.alike, "equal gradients were clipped otherwise"),) if case.before else ()),
         *(clipped(case, out, "earlier_", -0.5) if case.before else ()),
@@ -75,6 +76,7 @@ def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome)
         within(out.weights, averages, bound),
         within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
         same(out.count, case.steps),
+        within(out.others, averages, 4 * case.steps * FORMATS[case.unlike].unit_roundoff * np.abs(last).max()),
         is_true(out.tied, "the average of a tied weight is two"),
         is_true(out.apart, "the average shares memory with the model, or wrote to it"),
     )

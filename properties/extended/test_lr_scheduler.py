@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.comparison import every, same, within
+from embcheck.core.comparison import every, is_true, same, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Absent, Finding
@@ -42,13 +42,15 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     must_cover={f"plan={name}" for name in PLANS}
     | {"two_groups", "is_resumed", "tensor", "plan=plateau_at_the_least & two_groups & steps>8"}
     | {"plan=sequential & resumed>2 & steps>4", "plan=sequential & tensor"}
+    | {"plan=function_and_by_object & two_groups & is_resumed", "beyond", "plan=averaging_of_groups & two_groups"}
     | {f"plan={name} & tensor & steps>2" for name in ("cosine", "by_function")}
     | {f"ahead={epoch}" for epoch in AXES["ahead"]},
     when=lambda case: case.again == "state",
 )
 def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Finding:
     begun = near(case, out.begun, case.due[:1]) if case.resumed and case.plan in MADE_LATE else UNASKED
-    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun)
+    ends = is_true(out.ends, "it goes on behind its last step")
+    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun, ends)
 
 
 @law(

@@ -99,6 +99,14 @@ def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, ou
     )
 
 
+@law(
+    "load_state_dict refuses a state of other parameters, keeps the parameters' names and copies the state's lists.",
+    source="Optimizer.load_state_dict; Optimizer.add_param_group: param_names",
+)
+def optimizer_loads_only_states_of_its_parameters(case: OptimizerStateDictCase, out: Outcome) -> Finding:
+    return same(out.others, [])
+
+
 #: The hooks of a state in the order in which they are called.
 _EVENTS = ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post")
 

@@ -27,6 +27,8 @@ def members(case: ParamGroupsCase) -> range:
     must_cover={"several_groups", "own_option", "falsy_option", "absent", "held", "frozen", "scalar", "mixed_dtypes"}
     | {"mix=turned", "mix=lengths", "crosswise", "mix=matrices", "sparse & held", "uncoalesced"}
     | {f"optimizer={name} & own_decoupled" for name in ("Adam", "NAdam", "RAdam")}
+    | {f"optimizer={name} & interrupt=differentiated_wholly" for name in ("SGD", "Adam", "AdamW")}
+    | {f"optimizer={name} & fused & amsgrad & largest>16 & steps>2" for name in ("Adam", "AdamW")}
     | {
         "optimizer=SparseAdam & mix=matrices & grouping=together",
         "optimizer=SparseAdam & one_starts_late",

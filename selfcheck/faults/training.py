@@ -168,6 +168,11 @@ def reading_a_state_clears_frozen_gradients(call: Call) -> Any:
     return call()
 
 
+changes[Optimizer, "load_state_dict", "optimizer_state_dict"] = {
+    "names_are_lost_in_loading: A loaded optimizer does not know the names of its parameters.": after(
+        lambda call: [group.pop("param_names", None) for group in call.self.param_groups]
+    )
+}
 changes[Optimizer, "state_dict", "optimizer_state_dict"] = {
     "states_are_numbered_without_gaps: Optimizer.state_dict() numbers the states one after the other, whatever "
     "parameters have one.": after(lambda call: call.found.update(state=dict(enumerate(call.found["state"].values()))))

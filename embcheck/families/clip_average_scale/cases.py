@@ -43,7 +43,7 @@ LAYOUTS = ("contiguous", "transposed", "column_slice", "strided", "offset", MATR
 class _AftercareAxes(NamedTuple):
     what: Annotated[str, ("norm", "value", "average", "scale", "vector")] = "norm"
     limit: Annotated[float, (1.0, 0.0, 0, 0.5, 2.5, 100.0)] = 1.0
-    kind: Annotated[Any, (2.0, 1, 1.0, 3.0, float("inf"))] = 2.0
+    kind: Annotated[Any, (2.0, 1, 1.0, 3.0, float("inf"), "inf")] = 2.0
     foreach: Annotated[Any, (None, True, False)] = None
     average: Annotated[str, ("equal", "ema", "ema_single", "swa", "own")] = "equal"
     #: whether a matrix has a sparse gradient, as a table's may be
@@ -112,6 +112,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
             "sums_to_infinity": self.sparse and self.excess == "sum" and 1.0 in self.scales_in_excess,
             "unscaled_in_excess": 1.0 in self.scales_in_excess,
             "members": len(self.order) + self.twice,
+            "kind_is_text": isinstance(self.kind, str),
             "first_is_largest": self.what == "norm" and bool(np.abs(numbers).max() == np.abs(first).max(initial=0.0)),
             "least_is_largest": self.what == "norm" and bool(-numbers.min() > numbers.max()),
             "beyond_half": half and beyond,
@@ -144,6 +145,11 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         """The norm of all gradients together."""
         every_one, kind = np.abs(self.numbers), float(self.kind)
         return float(every_one.max() if np.isinf(kind) else (every_one**kind).sum() ** (1 / kind))
+
+    @property
+    def unlike(self) -> str:
+        """The dtype of what is averaged beside."""
+        return "float16" if self.dtype == "float32" else "float32"
 
     @property
     def averages(self) -> Floats:

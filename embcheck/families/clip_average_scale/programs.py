@@ -31,6 +31,11 @@ def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any,
     return total
 
 
+def norm_of_nothing(foreach: Any) -> float:
+    """The norm of the gradients of a parameter that has none."""
+    return float(torch.nn.utils.clip_grad_norm_([torch.nn.Parameter(torch.ones(2))], 1.0, foreach=foreach))
+
+
 def clipped(
     clip: Callable[..., Any],
     options: dict[str, Any],
@@ -79,18 +84,21 @@ def clipped(
     return seen | {
         "refused": False,
         "none": total is None,
+        "nothing": total is None or norm_of_nothing(options["foreach"]) == 0,
         "total": None if total is None else total.reshape(1).double(),
         "kept": all(p.grad is g for p, g in zip(members, kept, strict=True)),
         **{name: None if p.grad is None else p.grad.to_dense() for name, p in zip(grads, members, strict=True)},
     }
 
 
-def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[str, Any]:
+def averaged(kind: str, buffers: bool, counter: bool, unlike: str, values: Tensor) -> dict[str, Any]:
+    """``unlike`` is the dtype of another parameter."""
     swa = torch.optim.swa_utils
     # A layer whose weight is a table's, too, with buffers, one of them perhaps such as a BatchNorm's num_batches_tracked.
     layer: Any = torch.nn.Linear(1, 1, bias=False, dtype=values.dtype)
     layer.words = torch.nn.Embedding(1, 1, dtype=values.dtype)
     layer.words.weight = layer.weight
+    layer.other = torch.nn.Parameter(torch.zeros(1, dtype=getattr(torch, unlike)))
     layer.register_buffer("seen", torch.zeros(1, dtype=values.dtype))
     if counter:
         layer.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -103,29 +111,31 @@ def averaged(kind: str, buffers: bool, counter: bool, values: Tensor) -> dict[st
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
 
-    weights, seen, counts = [], [], []
+    weights, others, seen, counts = [], [], [], []
     for k, value in enumerate(values):
         if k == 2:  # from here on it is one that was loaded
-            earlier, model = model, swa.AveragedModel(layer, use_buffers=buffers, **how)
+            earlier, model = model, swa.AveragedModel(layer, values.device, use_buffers=buffers, **how)
             model.load_state_dict(earlier.state_dict())
         with torch.no_grad():
-            layer.weight.fill_(value)
-            layer.seen.fill_(value)
+            for each in (layer.weight, layer.other, layer.seen):
+                each.fill_(value)
             if counter:
                 layer.steps.add_(1)
         model.update_parameters(layer)
         weights.append(model.module.weight.detach().reshape(()).clone())
+        others.append(model.module.other.detach().reshape(()).clone())
         seen.append(model.module.seen.detach().reshape(()).clone())
         counts.append(int(model.module.steps) if counter else 0)
     batched = [normalised(values.double(), training) for training in (False, True)]
     return {
         "weights": torch.stack(weights),
+        "others": torch.stack(others),
         "buffered": torch.stack(seen),
         "counts": counts,
         "count": int(model.n_averaged),
         "statistics": torch.stack([found for found, _ in batched]),
         "batched": [kept for _, kept in batched],
-        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 1,
+        "tied": model.module.weight is model.module.words.weight and len(list(model.module.parameters())) == 2,
         "apart": model.module.weight.data_ptr() != layer.weight.data_ptr() and bool(layer.weight == values[-1]),
     }
 

@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -122,9 +123,11 @@ def multiplies(scaler: Any, number: Tensor) -> bool:
     matrix = (
         number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0 + 2.0**-12]], dtype=number.dtype)
     ).requires_grad_()
-    found = [scaler.scale(matrix), *scaler.scale([matrix[0], -2 * matrix])]
+    others = [matrix[0], -2 * matrix]
+    found = [scaler.scale(matrix), *scaler.scale(others)]
     (gradient,) = torch.autograd.grad(sum(each.sum() for each in found), matrix)
-    due = [each * scaler.get_scale() for each in (matrix, matrix[0], -2 * matrix)]
+    found += scaler.scale(tuple(others))
+    due = [each * scaler.get_scale() for each in (matrix, *others, *others)]
     times = torch.tensor([[0.0], [-1.0]], dtype=number.dtype).expand(2, 3)  # 1 - 2, and 1 more of the first row
     return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
 
@@ -154,9 +157,16 @@ EXCESSES: dict[str, Callable[[Tensor], Tensor]] = named(
 def accepted(call: Callable[..., Any], optimizer: Any) -> bool:
     try:
         call(optimizer)
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         return False
     return True
+
+
+def graded(dtype: torch.dtype) -> Any:
+    """An optimizer of a parameter that has a gradient."""
+    p = torch.nn.Parameter(torch.ones(2, dtype=dtype))
+    p.grad = torch.ones_like(p)
+    return torch.optim.SGD([p])
 
 
 def idle(number: Tensor) -> bool:
@@ -188,6 +198,9 @@ def carry(scaler: Any, carried: str) -> Any:
             scaler.update(scale)
             assert scaler.get_scale() == scale, "the scale is not what update() was given"
         assert idle(torch.full((2,), 8.0)), "a scaler that is not enabled did something"
+        assert not accepted(scaler.unscale_, graded(torch.float16)), "gradients in half precision were unscaled"
+        closed: Any = functools.partial(scaler.step, closure=lambda: None)
+        assert not accepted(closed, graded(torch.float32)), "a closure was taken"
         return scaler
 
     if carried == "copied":

@@ -24,7 +24,7 @@ def plan(case: ClipAverageScaleCase) -> Plan:
     fmt = FORMATS[case.dtype]
     if case.what == "average":
         values = Input(fmt.encode(np.array(VALUES[: case.steps])), case.dtype)
-        options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter}
+        options = {"kind": case.average, "buffers": case.buffers, "counter": case.counter, "unlike": case.unlike}
         return Plan(programs.averaged, {"values": values}, options)
     if case.what == "vector":
         fed = {name: _laid(case, case.part(name), case.dtype) for name in case.order}

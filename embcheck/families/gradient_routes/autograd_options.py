@@ -151,7 +151,8 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
 
 
 def noting_function(told: list[Any], device: str, **options: Any) -> Any:
-    """An autograd.Function that hands rows through, and notes the dtype of autocast in its passes, or None where it is disabled."""
+    """An autograd.Function that hands rows through, and notes the dtype of autocast in its passes, or None where it is disabled,
+    and of what else it is given in a list."""
 
     def note() -> None:
         told.append(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None)
@@ -162,22 +163,23 @@ def noting_function(told: list[Any], device: str, **options: Any) -> Any:
     class Noting(torch.autograd.Function):
         @staticmethod
         @forwards  # type: ignore[untyped-decorator]
-        def forward(ctx: Any, rows: Tensor) -> Tensor:
+        def forward(ctx: Any, rows: Tensor, others: list[Tensor]) -> Tensor:
             note()
+            told.extend(each.dtype for each in others)
             return rows.clone()
 
         @staticmethod
         @backwards  # type: ignore[untyped-decorator]
-        def backward(ctx: Any, sent: Tensor) -> Tensor:
+        def backward(ctx: Any, sent: Tensor) -> Any:
             note()
-            return sent
+            return sent, None
 
     return Noting
 
 
 @further
 def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Each backward pass has the autocast of its forward pass: of one that casts what it is given, none.
+    # Each backward pass has the autocast of its forward pass: of one that casts what it is given, but for float64, none.
     told: list[Any] = []
     device = leaf.device.type
     heeding = noting_function(told, device)
@@ -186,11 +188,19 @@ def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstre
     def value_of() -> Any:
         with torch.autocast(device, torch.bfloat16, enabled=False):
             rows = call(indices)
-        return casting.apply(heeding.apply(rows))
+        others = [torch.ones(1, dtype=dtype, device=leaf.device) for dtype in (torch.float64, torch.float16)]
+        return casting.apply(heeding.apply(rows, others), others)
 
     value = torch.autocast(device, torch.float16)(value_of)()
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": told == [torch.float16, None, None, torch.float16]}
+    wanted = [torch.float16, torch.float64, torch.float16, None, torch.float64, leaf.dtype, None, torch.float16]
+    with torch.autocast(device, torch.bfloat16):  # where losses are computed in single precision
+        scores, targets = (
+            torch.ones(2, 3, dtype=torch.bfloat16, device=leaf.device),
+            torch.zeros(2, dtype=torch.int64, device=leaf.device),
+        )
+        wide = torch.nn.functional.cross_entropy(scores, targets).dtype == torch.float32
+    return {"value": value, "weight_grad": leaf.grad, "kept": told == wanted and wide}
 
 
 @further

@@ -222,4 +222,8 @@ SCHEDULERS: dict[str, Scheduler] = {
     # Told halves of epochs, as after each batch.
     "restarts_by_halves": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e / 2, 1, 2), 1, T_mult=2,
                                 metrics=tuple(e / 2 for e in range(1, 18))),
+    "averaging_of_groups": made("SWALR", lambda base, e, g: _linear(base, (0.125, 0.25, 0.5)[g], min(e / 4, 1.0)),
+                                 (0.125, 0.25, 0.5), 4, "linear"),
+    "averaging_at_once": made("SWALR", lambda base, e, g: 0.125, 0.125, 0, "linear"),
+    "function_and_by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e if g else 1), by="half_and_halving"),
 }  # fmt: skip

@@ -32,6 +32,7 @@ FUNCTIONS: dict[str, Callable[[int], Any]] = named(
         "power_and_line": lambda groups: ([lambda epoch: 0.5**epoch] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
         "half_and_line": lambda groups: ([lambda epoch: 0.5] + 2 * [lambda epoch: 1.0 + epoch])[:groups],
         "halving": lambda groups: [Halving() for _ in range(groups)],
+        "half_and_halving": lambda groups: [lambda epoch: 0.5, Halving(), Halving()][:groups],
         "power": lambda groups: lambda epoch: 0.5**epoch,
     },
     prefix="by_",
@@ -70,6 +71,14 @@ def rates_of(optimizer: Any) -> torch.Tensor:
     return torch.tensor([[float(group["lr"]) for group in optimizer.param_groups]], dtype=torch.float64)
 
 
+def raises(kind: type[Exception], call: Callable[[], Any]) -> bool:
+    try:
+        call()
+    except kind:
+        return True
+    return False
+
+
 def from_state(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_epoch: int) -> Any:
     """A scheduler that loads another's state; that state, one that is not loaded, and the rates before."""
     states = [copy.deepcopy(scheduler.state_dict()) for _ in range(2)]
@@ -81,6 +90,9 @@ def from_state(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_epoch
 
 
 def from_last_epoch(optimizer: Any, scheduler: Any, kept: Any, begin: Any, last_epoch: int) -> Any:
+    """A scheduler of an optimizer that has the rates of that epoch, before which one that has no first rates is refused."""
+    if not raises(KeyError, lambda: begin(optimizer, last_epoch=last_epoch)):
+        raise AssertionError("a scheduler goes on where there was none")
     optimizer.load_state_dict(kept)
     return begin(optimizer, last_epoch=last_epoch), []
 
@@ -165,16 +177,24 @@ def scheduled(
     for each in seen:
         each["told"] = [float(rate) for rate in each["told"]]
     tensors = [isinstance(group["lr"], torch.Tensor) for group in optimizer.param_groups]
-    # The same once more, with a group beside that is as the last.
-    optimizer = build(1)
+    at_end = getattr(scheduler, "total_steps", None) == getattr(scheduler, "last_epoch", -1)
+    ends = not at_end or raises(ValueError, scheduler.step)
+    # The same once more, with a group beside that is as the last, and is added later where that needs no rate at first.
+    late = twice[0] in ("StepLR", "MultiStepLR", "ExponentialLR") and not before and not any(given)
+    optimizer = build(0 if late else 1)
     scheduler = make(optimizer, *twice[:3], *map(ending_twice, twice[3:]), last_epoch=begun - 1)
-    beside = [rates_of(optimizer)]
+    if late:
+        optimizer.add_param_group(build().param_groups[-1])
+    beside, metric = [rates_of(optimizer)], torch.zeros((), dtype=torch.float64)
     for arguments in given:
         optimizer.step()
+        if twice[0] == "ReduceLROnPlateau":  # whose metric may be the same tensor each time
+            arguments = (metric.fill_(arguments[0]),)
         scheduler.step(*arguments)
         beside.append(rates_of(optimizer))
     return {
         "beside": torch.cat(beside),
+        "ends": ends,
         **{
             name: torch.tensor([each[name] for each in seen], dtype=torch.float64)
             for name in ("rates", "momenta", "told")

@@ -55,7 +55,7 @@ def resume(
     # One without ties goes on without a break.
     straight = start(giver, None, fed)
     go(straight, 0, steps)
-    seen: dict[str, Any] = {"straight": go(straight, steps, 2), "hooked": hooked_states()}
+    seen: dict[str, Any] = {"straight": go(straight, steps, 2), "hooked": hooked_states(), "others": other_states()}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
     one, saved, told = read_one()
@@ -128,6 +128,42 @@ def rates_shared() -> bool:
     other.load_state_dict(one.state_dict())
     mine, theirs = (each.param_groups[0]["lr"].data_ptr() for each in (other, one))
     return bool(mine == theirs)
+
+
+def other_states() -> list[str]:
+    """What goes wrong where an optimizer loads the state of one of other parameters, of unnamed ones, or one of lists."""
+    ones = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    pair, single = torch.optim.SGD(ones), torch.optim.SGD(ones[:1])
+    wrong = []
+    try:
+        single.load_state_dict(pair.state_dict())
+        wrong.append("a state of two parameters is loaded for one")
+    except ValueError:
+        pass
+    try:
+        named = torch.optim.SGD([("weight", ones[0])])
+    except TypeError:  # this release takes no names
+        named = None
+    if named is not None:
+        named.load_state_dict(single.state_dict())
+        wrong += ["the names of parameters are lost"] * (named.param_groups[0].get("param_names") != ["weight"])
+    return wrong + ["a state's lists are not copied"] * (not lists_kept())
+
+
+def lists_kept() -> bool:
+    """Whether an optimizer that loaded a state has lists of its own."""
+    p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+
+    def square() -> Tensor:
+        p.grad = 2 * p.detach()
+        return (p.detach() ** 2).sum()
+
+    one, other = (torch.optim.LBFGS([p], lr=0.125, max_iter=2) for _ in range(2))
+    one.step(square)  # type: ignore[no-untyped-call, unused-ignore]
+    given = one.state_dict()
+    other.load_state_dict(given)
+    lists = {name: value for name, value in given["state"][0].items() if isinstance(value, list)}
+    return bool(lists) and not any(other.state[p][name] is value for name, value in lists.items())
 
 
 def hooked_states() -> tuple[list[str], list[float]]:

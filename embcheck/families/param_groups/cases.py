@@ -267,11 +267,12 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             return oracle.bounded(oracle.run(self.optimizer, flags, weight, steps, rates, fmt), MULTIPLE)
 
     def facts(self) -> dict[str, Any]:
+        """largest: how many elements the largest parameter has."""
         firsts = {min((k for k, has in enumerate(self.given) if has[m] and k >= self.joins(m)), default=-1)
                   for names, _ in self.groups for m in names} - {-1}  # fmt: skip
         flags = {
             name: self.asked.get(name) or dict(self.own).get(name)
-            for name in ("nesterov", "foreach", "fused", "momentum", "differentiable", "lr_decay")
+            for name in ("nesterov", "foreach", "fused", "amsgrad", "momentum", "differentiable", "lr_decay")
         }
         switch = self.asked.get("decoupled_weight_decay", False)
         set_to = {(name, value) for options in (self.asked, dict(self.own)) for name, value in options.items()}
@@ -304,6 +305,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),
             "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
+            "largest": max(math.prod(member.shape) for member in self.members),
             "scalar": any(member.shape == () for member in self.members),
             "half_vector": self.half_vector,
         }

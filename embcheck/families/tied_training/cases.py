@@ -60,7 +60,8 @@ class _TyingAxes(NamedTuple):
     closure: Annotated[bool, (False, True)] = False
     tensor_hyperparameters: Annotated[str, ("", "lr", "betas")] = ""
     #: instead of training: "once" lists the parameter twice in a group, "groups" in two, "named" under a name in
-    #: each, "groups_apart" with another group between them
+    #: each, "groups_apart" with another group between them, "bare" in no list in the second; "half_named" names those of one
+    #: group, and "non_leaf" lists what is no leaf
     twice: str = ""
     lr: Any = UNSET
     weight_decay: Any = UNSET
@@ -218,7 +219,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     @property
     def refused(self) -> bool:
         """Whether the documentation says that this must raise."""
-        return optimizers.invalid(self) or self.twice in ("groups", "named", "groups_apart")
+        return optimizers.invalid(self) or self.twice not in ("", "once")
 
     @property
     def is_sparse(self) -> bool:

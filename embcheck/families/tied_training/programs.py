@@ -268,6 +268,12 @@ def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weig
     groups: Any = by_hand[0] + by_hand[1] if twice == "once" else [{"params": parameters} for parameters in by_hand]
     if twice == "groups_apart":
         groups.insert(1, {"params": [torch.nn.Parameter(torch.ones_like(weight))]})
+    if twice == "bare":
+        groups[1] = {"params": by_hand[1][0]}
+    if twice == "half_named":
+        groups = [{"params": list(parts[table].named_parameters())}, {"params": [torch.nn.Parameter(weight.clone())]}]
+    if twice == "non_leaf":
+        groups = [{"params": [weight.detach().requires_grad_() * 1]}]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         getattr(torch.optim, kind)(groups, **flags)

@@ -238,6 +238,8 @@ def _refusals() -> Iterator[TiedTrainingCase]:
                 yield TiedTrainingCase(name, tie=tie, twice=twice, seed=-1)
     for momentum, dampening in ((0.0, UNSET), (UNSET, UNSET), (0.5, 0.5)):
         yield TiedTrainingCase("SGD", nesterov=True, momentum=momentum, dampening=dampening, seed=-1)
+    for name, tie, twice in itertools.product(KINDS, training_steps.TIES, ("bare", "half_named", "non_leaf")):
+        yield TiedTrainingCase(name, tie=tie, twice=twice, seed=-1)
 
 
 def draw(draws: stream.Stream) -> TiedTrainingCase:
