@@ -147,6 +147,7 @@ def fixed_cases() -> Iterator[ParamGroupsCase]:
     yield from laid_out()
     for adjusted in KINDS["Muon"].flags["adjust_lr_fn"]:
         yield ParamGroupsCase("Muon", "matrices", flags=(("adjust_lr_fn", adjusted),))
+    yield ParamGroupsCase(interrupt="differentiated_wholly", steps=4)
 
 
 def elsewhere() -> Iterator[ParamGroupsCase]:
