@@ -45,7 +45,8 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
     when=lambda case: not case.refused,
     must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian")}
     | {"transform=jacrev_by_arguments & embedding_dim=1 & numel>=2 & numel<8", "transform=functional_jacobian"}
-    | {"earlier>=2", "transform=without_grad_mode", "transform=vmap_with_randomness & chunk=1 & batch>=2"},
+    | {"earlier>=2", "transform=without_grad_mode", "transform=vmap_with_randomness & chunk=1 & batch>=2"}
+    | {"transform=stacked_layers & numel>=1"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ, or two calls") if "agrees" in out else UNASKED

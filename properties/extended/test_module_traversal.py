@@ -211,7 +211,14 @@ def to_empty_keeps_the_tensors_of_submodules(case: ModuleTraversalCase, out: Out
 @law(
     "A dtype conversion converts every floating-point tensor; Parameters stay the same objects.",
     source="nn.Module.to: only accepts and casts floating point; double, half, bfloat16, float; type: all",
-    must_cover={"tree=buffers", "convert=to_like", "convert=half", "convert=type_double", "shared_tensor"},
+    must_cover={
+        "tree=buffers",
+        "convert=to_like",
+        "convert=half",
+        "convert=type_double",
+        "shared_tensor",
+        "tree=buffers & convert=single & dtype=float64",
+    },
 )
 def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
     return every(

@@ -113,6 +113,11 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
                 total, beside = beside if way[2] else (beside, None)
                 seen["loss"].append(total)
             seen["value"] += [beside] if way[2] else []
+    by_name = torch.func.grad(lambda given: loss(given["upstream"], given["table"]))(
+        {"upstream": at.upstream, "table": at.weight}
+    )
+    for name, part in by_name.items():
+        seen[name].append(part)
     result = torch.func.grad(loss, argnums=1)(at.upstream, at.weight)
     same = all(agree(at, *ways, lie=True) for ways in seen.values())
     return {"result": result, "value": seen["value"][-1], "agrees": same}
@@ -211,11 +216,30 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
     return {"result": result, "value": seen["value"][1], "agrees": same}
 
 
+def writes_to_given() -> bool:
+    """Whether a buffer that a forward pass assigns is so in the dictionary that functional_call is given, and not in the module."""
+
+    class Counting(torch.nn.Module):
+        count: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self) -> None:
+            self.count = self.count + 1
+
+    module, given = Counting(), {"count": torch.ones(())}
+    torch.func.functional_call(module, given, ())
+    return (float(given["count"]), float(module.count)) == (2.0, 0.0)
+
+
 def stacked_layers(look: Look, at: At) -> Seen:
     rows, width = at.weight.shape
     tables = (at.weight, at.tangent, -at.weight, -at.tangent, at.weight)[: at.samples]
     layers = [torch.nn.Embedding(rows, width, _weight=table.detach().clone()) for table in tables]
     for layer, table in zip(layers, tables, strict=True):
+        layer.register_buffer("seen", table.detach().clone())
         layer.register_parameter("beside", torch.nn.Parameter(-table.detach(), requires_grad=False))
         layer.tied = layer.weight
     parameters, buffers = torch.func.stack_module_state(layers)
@@ -227,6 +251,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
     due = {"weight": torch.stack(tables), "beside": -torch.stack(tables)}
     stacked = list(parameters) == list(due) and all(each.is_leaf for each in parameters.values())
     stacked = stacked and all(torch.equal(parameters[name], each) for name, each in due.items())
+    stacked = stacked and torch.equal(buffers["seen"], due["weight"]) and writes_to_given()
     learn = [each.requires_grad for each in parameters.values()] == [True, False]
     alone, _ = torch.func.stack_module_state(layers[:1])
     with torch.no_grad():

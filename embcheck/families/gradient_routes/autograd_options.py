@@ -279,6 +279,9 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
         layer.register_full_backward_hook(note("graded 1"), prepend=True),
         of_all.register_module_forward_pre_hook(note("before all")),
         of_all.register_module_forward_hook(note("after all")),
+        # What these two return are the rows again.
+        of_all.register_module_forward_hook(lambda module, args, rows: -rows if module is layer else None),
+        layer.register_forward_hook(lambda module, args, rows: -rows),
         of_all.register_module_full_backward_pre_hook(note("backward all")),
         of_all.register_module_full_backward_hook(note("graded all")),
     ]

@@ -6,6 +6,7 @@ They import nothing but torch, and each returns the observations that the laws o
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -132,6 +133,8 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
         layer.register_forward_pre_hook(lambda layer, args: args[0].clone()),
         layer.register_forward_pre_hook(lambda layer, args: order.append(f"before {args[0] is indices}")),
         layer.register_forward_hook(lambda layer, args, value: 2 * value),
+        layer.register_forward_hook(lambda layer, args, kwargs, value: -value, with_kwargs=True),
+        layer.register_forward_hook(lambda layer, args, value: -value),
         layer.register_forward_hook(lambda layer, args, value: order.append(f"after {args[0] is indices}")),
         layer.register_full_backward_pre_hook(lambda layer, given: order.append("backward")),
         layer.register_full_backward_pre_hook(lambda layer, given: (2 * given[0],)),
@@ -141,6 +144,8 @@ def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     value.backward(upstream)
     for handle in handles:
         handle.remove()
+    with contextlib.suppress(ValueError), layer.register_forward_hook(lambda *given: order.append("left")):
+        raise ValueError
     layer(indices)
     orderly = order == ["before False", "after False", "backward"]
     return {"weight_grad": leaf.grad, "hook_calls": len(sent), "hook_grad": sent[0], "kept": orderly}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from concurrent import futures
 from typing import Any
@@ -66,12 +67,26 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         value.backward(upstream)  # which recomputes once more
         kept = torch.equal(before, generator().get_state())
         found, leaf.grad = [once, leaf.grad], None
-        # A checkpoint that is given keywords alone, and a reentrant one, which goes back for the sake of what it is given.
-        learning = torch.zeros((), requires_grad=True)
-        ways: list[Any] = [((), {"tokens": indices}), ((indices, learning), {})]
-        for given, named in ways:
+        # A checkpoint that is given keywords alone, a reentrant one, which goes back for the sake of what it is given, one that
+        # keeps rows, and one of several parts.
+        checkpoint, learning = torch.utils.checkpoint, torch.zeros((), requires_grad=True)
+        ways: list[Any] = [
+            lambda: checkpoint.checkpoint(rows_and_mask, tokens=indices, use_reentrant=False),
+            lambda: checkpoint.checkpoint(rows_and_mask, indices, learning, use_reentrant=True),
+            lambda: checkpoint.checkpoint_sequential(
+                [rows_and_mask, lambda pair: pair], 2, indices, use_reentrant=False
+            ),
+        ]
+        if hasattr(checkpoint, "create_selective_checkpoint_contexts"):
+            kept_rows = functools.partial(
+                checkpoint.create_selective_checkpoint_contexts, [torch.ops.aten.embedding.default]
+            )
+            ways.append(
+                lambda: checkpoint.checkpoint(rows_and_mask, indices, use_reentrant=False, context_fn=kept_rows)
+            )
+        for way in ways:
             torch.manual_seed(7)
-            value, _ = torch.utils.checkpoint.checkpoint(rows_and_mask, *given, use_reentrant=bool(given), **named)
+            value, _ = way()
             torch.rand(3)
             value.backward(upstream)
             found.append(leaf.grad)
@@ -128,7 +143,7 @@ def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstre
 def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     with torch.inference_mode():
         inferred = call(indices)
-    value = call(indices)
+    value = torch.inference_mode(False)(call)(indices)
     value.backward(upstream)
     return {"value": value, "weight_grad": leaf.grad, "kept": inferred.is_inference() and not inferred.requires_grad}
 
@@ -157,7 +172,8 @@ def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     parts = [(each._indices(), each._values()) if each.is_sparse else (each,) for each in (grad, again)]
     same = all(alike(*pair) for pair in zip(*parts, strict=True))
     alike_other = (zeros.shape, zeros.dtype) == (other.shape, other.dtype)
-    return {"weight_grad": grad, "kept": same and alike_other and not zeros.any().item()}
+    refused = raises(lambda: torch.autograd.grad(call(indices), [leaf, other], upstream))
+    return {"weight_grad": grad, "kept": same and alike_other and refused and not zeros.any().item()}
 
 
 @further
@@ -255,6 +271,8 @@ def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstrea
 def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     with torch.autograd.set_detect_anomaly(True):
         value = call(indices)
+        with torch.autograd.detect_anomaly(check_nan=False):  # which ends before the backward pass
+            pass
         return {"value": value, "alarmed": raises(lambda: value.backward(torch.full_like(upstream, float("nan"))))}
 
 

@@ -36,6 +36,7 @@ CLASSES: dict[str, tuple[str, int | None, float | None]] = {
 DTYPES = {
     "nothing": "", "double": "float64", "half": "float16", "bfloat16": "bfloat16", "to_single": "float32",
     "to_double": "float64", "to_like": "bfloat16", "type_double": "float64", "to_half": "float16",
+    "single": "float32",
 }  # fmt: skip
 
 

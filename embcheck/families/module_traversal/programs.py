@@ -254,6 +254,7 @@ CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
         "type_double": lambda model: model.type(torch.float64),
         "to_like": lambda model: model.to(torch.zeros(1, dtype=torch.bfloat16)),
         "to_half": lambda model: model.to(torch.empty(0).device, torch.float16),
+        "single": lambda model: model.float(),
     },
     "as_",
 )

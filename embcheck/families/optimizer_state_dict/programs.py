@@ -13,6 +13,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.lr_scheduler.programs import alike
+from embcheck.families.optimizer_state_dict.loading import hooked_states, other_states, rates_shared
 from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
@@ -120,72 +121,6 @@ def compared(run: Run, giver: Run) -> dict[str, Any]:
         "strays": sum(not any(key is p for p in run[1]) for key in run[2].state),
         "shared": len(mine) - len(set(mine)) + len(set(mine) & set(theirs)) + rates_shared(),
     }
-
-
-def rates_shared() -> bool:
-    """Whether the learning rate, a tensor, of an optimizer that loaded another's state is the other's."""
-    one, other = (torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=torch.tensor(0.5)) for _ in range(2))
-    other.load_state_dict(one.state_dict())
-    mine, theirs = (each.param_groups[0]["lr"].data_ptr() for each in (other, one))
-    return bool(mine == theirs)
-
-
-def other_states() -> list[str]:
-    """What goes wrong where an optimizer loads the state of one of other parameters, of unnamed ones, or one of lists."""
-    ones = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
-    pair, single = torch.optim.SGD(ones), torch.optim.SGD(ones[:1])
-    wrong = []
-    try:
-        single.load_state_dict(pair.state_dict())
-        wrong.append("a state of two parameters is loaded for one")
-    except ValueError:
-        pass
-    try:
-        named = torch.optim.SGD([("weight", ones[0])])
-    except TypeError:  # this release takes no names
-        named = None
-    if named is not None:
-        named.load_state_dict(single.state_dict())
-        wrong += ["the names of parameters are lost"] * (named.param_groups[0].get("param_names") != ["weight"])
-    return wrong + ["a state's lists are not copied"] * (not lists_kept())
-
-
-def lists_kept() -> bool:
-    """Whether an optimizer that loaded a state has lists of its own."""
-    p = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-
-    def square() -> Tensor:
-        p.grad = 2 * p.detach()
-        return (p.detach() ** 2).sum()
-
-    one, other = (torch.optim.LBFGS([p], lr=0.125, max_iter=2) for _ in range(2))
-    one.step(square)  # type: ignore[no-untyped-call, unused-ignore]
-    given = one.state_dict()
-    other.load_state_dict(given)
-    lists = {name: value for name, value in given["state"][0].items() if isinstance(value, list)}
-    return bool(lists) and not any(other.state[p][name] is value for name, value in lists.items())
-
-
-def hooked_states() -> tuple[list[str], list[float]]:
-    """In which order the hooks of a state are called that is read and loaded, and the rates that they leave: each of two hooks
-    halves the rate of what is read, and of what is loaded."""
-    order: list[str] = []
-
-    def note(name: str) -> Callable[..., Any]:
-        def hook(optimizer: Any, state: Any = None) -> Any:
-            order.append(name)
-            return state and {**state, "param_groups": [{**g, "lr": g["lr"] / 2} for g in state["param_groups"]]}
-
-        return hook
-
-    optimizer: Any = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
-    for event in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
-        register = getattr(optimizer, f"register_{event}_hook")
-        register(note(f"{event} 2"))
-        register(note(f"{event} 1"), prepend=True)
-    read = optimizer.state_dict()
-    optimizer.load_state_dict(read)
-    return order, [read["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]]
 
 
 def options_of(asked: dict[str, Any] | None) -> Any:

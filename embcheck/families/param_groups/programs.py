@@ -234,16 +234,16 @@ def alone(
 
 #: Options with which a first step from a gradient of 1 is exact, and its derivatives by that and by the rate: −lr and −1 of SGD;
 #: of Adam, which divides g by |g| + eps, −lr·eps/(1 + eps)² and −1/(1 + eps).
-_FIRST_STEPS: dict[Any, tuple[dict[str, Any], list[float]]] = {
-    torch.optim.SGD: ({}, [-0.5, -1.0]),
-    torch.optim.Adam: ({"betas": (0.5, 0.75), "eps": 1.0}, [-0.125, -0.5]),
-    torch.optim.AdamW: ({"betas": (0.5, 0.75), "eps": 1.0, "weight_decay": 0.0}, [-0.125, -0.5]),
+FIRST_STEPS: dict[str, tuple[dict[str, Any], list[float]]] = {
+    "SGD": ({"momentum": 0.0}, [-0.5, -1.0]),
+    "Adam": ({"betas": (0.5, 0.75), "eps": 1.0}, [-0.125, -0.5]),
+    "AdamW": ({"betas": (0.5, 0.75), "eps": 1.0, "weight_decay": 0.0}, [-0.125, -0.5]),
 }
 
 
 def differentiate_once(kind: Any) -> None:
     """The first step has its derivatives by the gradient and by a rate that is a tensor."""
-    flags, wanted = _FIRST_STEPS[kind]
+    flags, wanted = FIRST_STEPS[kind.__name__]
     start, pull = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     for lr, inputs in ((0.5, [pull]), (rate, [pull, rate])):
@@ -257,7 +257,7 @@ def differentiate_once(kind: Any) -> None:
 
 def differentiate(optimizer: Any, build: Function) -> Any:
     """Three differentiable steps have the derivative by which they move."""
-    if type(optimizer) in _FIRST_STEPS:
+    if type(optimizer).__name__ in FIRST_STEPS:
         differentiate_once(type(optimizer))
     if type(optimizer) is not torch.optim.SGD:
         return optimizer  # the others are not linear in their gradients

@@ -65,8 +65,13 @@ def contained(leaf: Tensor, bare: Tensor) -> list[bool]:
     """Whether a ParameterList and a ParameterDict hold a Parameter itself, and a Parameter of a tensor."""
     holders: list[Any] = [nn.ParameterList([leaf, bare]), nn.ParameterDict({"0": leaf, "1": bare})]
     pairs = [list(holder.parameters()) for holder in holders]
+    popped = holders[1].pop("1") is pairs[1][1] and len(list(holders[1].parameters())) == 1
     return [
-        one is leaf and type(other) is nn.Parameter and other.requires_grad and other.data_ptr() == bare.data_ptr()
+        popped
+        and one is leaf
+        and type(other) is nn.Parameter
+        and other.requires_grad
+        and other.data_ptr() == bare.data_ptr()
         for one, other in pairs
     ]
 

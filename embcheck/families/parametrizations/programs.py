@@ -150,8 +150,15 @@ def bounded(
     }
     layer.eval()
     seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
+    twin = sides(weight.clone(), side, frozen)[0]
+    (utils.spectral_norm if old else utils.parametrizations.spectral_norm)(twin, dim=dim)
+    twin.load_state_dict(layer.state_dict())
+    seen["loaded"] = now(twin.eval())
     # In half precision u and v may be NaN.
     pairs = (u, seen["u"]), (v, seen["v"])
+    if old:
+        utils.remove_spectral_norm(layer)
+        seen["removed"] = now(layer)
     return seen | {"resting": all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs)}
 
 
@@ -176,7 +183,10 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
             torch.optim.SGD([original], lr=0.125).step()
         seen |= {"stepped": now(layer), "moved": original.detach().clone()}
         written(original, 0.9375 * original)  # as weight decay does
-        return seen | {"decayed": now(layer)}
+        twin = sides(weight.clone(), side, frozen)[0]
+        utils.parametrizations.orthogonal(twin, orthogonal_map=map)
+        twin.load_state_dict(layer.state_dict())
+        return seen | {"decayed": now(layer), "loaded": now(twin)}
 
 
 def mapped(
