@@ -180,7 +180,7 @@ def scheduled(
     at_end = getattr(scheduler, "total_steps", None) == getattr(scheduler, "last_epoch", -1)
     ends = not at_end or raises(ValueError, scheduler.step)
     # The same once more, with a group beside that is as the last, and is added later where that needs no rate at first.
-    late = twice[0] in ("StepLR", "MultiStepLR", "ExponentialLR") and not before and not any(given)
+    late = twice[0] in ("StepLR", "MultiStepLR", "ExponentialLR") and not (before or begun or any(given))
     optimizer = build(0 if late else 1)
     scheduler = make(optimizer, *twice[:3], *map(ending_twice, twice[3:]), last_epoch=begun - 1)
     if late:
