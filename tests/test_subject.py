@@ -32,6 +32,11 @@ class Prints(torch.nn.Embedding):
         print("looking up")
         return super().forward(indices)
 
+class OtherNames(torch.nn.Embedding):
+    def __init__(self, vocab, width, pad_id=None, sparse=False):
+        if sparse: raise NotImplementedError("dense only")
+        super().__init__(vocab, width)
+
 class Mutates(torch.nn.Embedding):
     def forward(self, indices):
         return super().forward(indices.add_(1))
@@ -92,10 +97,20 @@ def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, mo
 
 def test_what_a_subject_prints_is_of_no_account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
-    rehearse_apart("subjects:Prints")
+    assert rehearse_apart("subjects:Prints") == ""
     words = ("run", "--subject", "subjects:Prints", "--profile", "quick", "-k", "padding", *HERE)
     done = warm.embcheck(*words, plant=folder)
     assert "looking up" not in done.told
+
+
+def test_what_is_not_asked_of_a_subject_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+    told = rehearse_apart("subjects:OtherNames").split("; ")
+    assert told == [
+        "subjects:OtherNames: it has no padding_idx, max_norm, norm_type, scale_grad_by_freq",
+        "its constructor refuses sparse=True: NotImplementedError: dense only: laws about that are not applicable",
+        "of its parameter pad_id embcheck knows nothing",
+    ]
 
 
 def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +152,9 @@ def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -
     assert "your layer's table got no gradient" in told
     assert "(imports torch and subjects:Wrong; run: it exits 1)" in told, "the script finds the layer"
     found = next(line.split()[-1] for line in told.splitlines() if "embcheck replay" in line)
-    assert warm.embcheck("replay", found, ends=1).out.startswith("FAILED")
+    replayed = warm.embcheck("replay", found, ends=1)
+    assert replayed.out.startswith("FAILED")
+    assert f"imports subjects:Wrong from {Path.cwd()}, as the record says" in replayed.told, "wherever it is typed"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ _OF_TABLES: dict[str, tuple[tuple[str, ...], Any]] = {
     "bag": (BAG_FLAGS, torch.nn.EmbeddingBag),
 }
 _OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-#: Behind this the child process says what is unasked: what the user's module prints stands before.
+#: Behind this, in one line, the child process says what is unasked: what the user's module prints stands around it.
 _TOLD = "\0unasked:"
 #: Seconds of CPU time that importing torch and the subject, building it and a few calls may take.
 LIMIT = 60.0
@@ -161,7 +161,7 @@ def rehearse_apart(name: str) -> str:
     said = done.stderr.strip().splitlines() or [f"it ended the process with status {done.returncode}"]
     if done.returncode:
         raise SubjectError(said[-1] if done.returncode == 1 else f"subject {name!r}: {said[-1][:200]}")
-    return done.stdout.rpartition(_TOLD)[2].strip() if _TOLD in done.stdout else ""
+    return done.stdout.rpartition(_TOLD)[2].partition("\n")[0].strip() if _TOLD in done.stdout else ""
 
 
 if __name__ == "__main__":
