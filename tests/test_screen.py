@@ -191,13 +191,13 @@ def test_which_side_departs() -> None:
 
     assert departs(elsewhere={}) == "  departs torch in vmap; no other mode was asked on this case"
     both = {"eager": "violated", "no_grad": "violated"}
-    assert departs(elsewhere=both) == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+    assert departs(elsewhere=both) == "  departs torch in eager, vmap, no_grad; every mode that was asked"
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
     words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
     assert departs(elsewhere=mixed) == f"  departs {words}"
     assert (
         departs(other_modes=("eager",), elsewhere=both)
-        == "  departs torch in vmap, eager, no_grad; every mode that was asked"
+        == "  departs torch in eager, vmap, no_grad; every mode that was asked"
     )
 
 
