@@ -50,11 +50,10 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
     from embcheck.runner.replay import replay
 
     if record["subject"] != "torch":
-        # For this process and the one that tries the case first.
+        # For this process and the one that tries the case first: subjects are found from the working directory.
         os.environ[VARIABLE] = record["subject"]
-        if folder := record.get("folder"):
-            sys.path.insert(0, folder)
-            os.environ["PYTHONPATH"] = os.pathsep.join((folder, *filter(None, [os.environ.get("PYTHONPATH")])))
+        if os.path.isdir(folder := record.get("folder", "")):
+            os.chdir(folder)
     try:
         return replay(record)
     except SubjectError as error:

@@ -142,7 +142,7 @@ def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
     refused = filter(None, (builder.limits.refuses(flag, True) for flag in sorted(builder.taken & SWITCHES)))
     parts = [f"it has no {', '.join(missing)}"] * bool(missing) + [*refused]
     parts = [f"{'; '.join(parts)}: laws about that are not applicable"] * bool(parts)
-    parts += [f"of its parameter{'s' * (len(unknown) > 1)} {', '.join(unknown)} embcheck knows nothing"] * bool(unknown)
+    parts += [f"embcheck does not know its parameter{'s' * (len(unknown) > 1)} {', '.join(unknown)}"] * bool(unknown)
     return f"{name_of(factory)}: {'; '.join(parts)}" if parts else ""
 
 

@@ -195,10 +195,8 @@ def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstre
     value.backward(upstream)
     wanted = [torch.float16, torch.float64, torch.float16, None, torch.float64, leaf.dtype, None, torch.float16]
     with torch.autocast(device, torch.bfloat16):  # where losses are computed in single precision
-        scores, targets = (
-            torch.ones(2, 3, dtype=torch.bfloat16, device=leaf.device),
-            torch.zeros(2, dtype=torch.int64, device=leaf.device),
-        )
+        scores = torch.ones(2, 3, dtype=torch.bfloat16, device=leaf.device)
+        targets = torch.zeros(2, dtype=torch.int64, device=leaf.device)
         wide = torch.nn.functional.cross_entropy(scores, targets).dtype == torch.float32
     return {"value": value, "weight_grad": leaf.grad, "kept": told == wanted and wide}
 
