@@ -121,7 +121,7 @@ PAIRS = {
     "lookup": (4165, 7, 302),
     "one_hot": (1643, 6, 27),
     "gradient": (7469, 6, 436),
-    "gradient_routes": (8712, 7, 488),
+    "gradient_routes": (8895, 5, 497),
     "padding": (7034, 6, 402),
     "padding_row_training": (378, 2, 49),
     "conversion": (9479, 30, 306),

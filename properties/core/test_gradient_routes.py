@@ -15,7 +15,9 @@ from embcheck.families.gradient_routes.space import DROPPING, SPACE, plan
 from embcheck.families.lookup.spelling import ENTRIES
 
 #: Routes that leave no gradient, for they speak of a refusal.
-WITHOUT_GRADIENT = frozenset({"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous"})
+WITHOUT_GRADIENT = frozenset(
+    {"indices_mutated", "frozen", "upstream_of_another_shape", "inference_value", "anomalous", "recomputed_otherwise"}
+)
 #: Routes whose gradient is dense even for a sparse lookup: it was added to something dense.
 DENSE = frozenset(
     {"preset_zeros", "preset_transposed", "preset_bucket", "token_by_token", "then_dense", "dense_beside"}
@@ -80,7 +82,11 @@ def gradient_routes_keep_weight_metadata(case: LookupCase, out: Outcome) -> Find
     "What a checkpoint computes again uses the call's autocast state, inputs and extent, and leaves the random state alone.",
     source="torch.utils.checkpoint: preserves autocast; set_checkpoint_early_stop; torch.amp.autocast",
     when=lambda case: case.route in CHECKPOINTS,
-    must_cover={"route=checkpointed_under_autocast", "route=checkpointed_to_the_end"},
+    must_cover={
+        "route=checkpointed_under_autocast",
+        "route=checkpointed_to_the_end",
+        "route=checkpointed_with_two_kept & numel>=2 & repeated=False",
+    },
 )
 def checkpoint_recomputes_the_same_call(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.kept, "what was computed again is another call") if "kept" in out else UNASKED
@@ -123,9 +129,9 @@ def gradient_routes_return_the_rows(case: LookupCase, out: Outcome) -> Finding:
 
 
 @gradient_routes.law(
-    "Backward raises RuntimeError for a freed graph, modified indices, a frozen weight or a mismatched gradient shape.",
-    source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph",
-    must_cover={"route=graph_freed", "route=inference_value"},
+    "Backward raises RuntimeError for a freed graph, modified indices, frozen weights, mismatched shapes or another recomputation.",
+    source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph; torch.utils.checkpoint",
+    must_cover={"route=graph_freed", "route=inference_value", "route=recomputed_otherwise"},
 )
 def invalid_backward_calls_raise(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else UNASKED

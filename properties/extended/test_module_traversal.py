@@ -169,7 +169,7 @@ def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
 )
 def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     forms = (oracle.as_copied, *[oracle.as_built] * 2)
-    return same(out.copies, [*([oracle.picture(case, form), *[False] * 3] for form in forms), *[True] * 5])
+    return same(out.copies, [*([oracle.picture(case, form), *[False] * 3] for form in forms), *[True] * 7])
 
 
 @law(

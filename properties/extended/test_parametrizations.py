@@ -41,6 +41,7 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
         within(out.at_first, first, 2 * bound),
         UNASKED if case.old else within(out.assigned, -2 * first, 4 * bound),
         within(out.set, *weight),
+        UNASKED if case.old else within(out.loaded, *weight),
         same(out.shapes, [case.gain_shape, case.shape]),
         within(out.after, *weight) if case.old or not case.frozen else UNASKED,
     )
@@ -218,6 +219,7 @@ def parametrized_weight_is_function_of_original(case: ParametrizationCase, out: 
         same(out.changed, case.mapped(case.directions)),
         same(out.after, case.mapped(case.directions) if case.leave else case.directions),
         same(out.told, [True, False, True]),
+        same(out.buffer, [2.0 if case.leave else 1.0, ["scale"], [], ["scale"]]),
         same(out.names, ["parametrizations.weight.original"]),
     )
 

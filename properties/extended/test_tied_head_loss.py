@@ -93,6 +93,24 @@ def ignored_targets_get_zero_gradient(case: TiedHeadLossCase, out: Outcome) -> F
 
 
 @law(
+    "The gradient of class probabilities is −log softmax, weighted, smoothed and reduced as the loss is.",
+    source="torch.nn.CrossEntropyLoss: the formula of class probabilities; the chain rule",
+    must_cover={
+        "weighted & reduction=mean & num_embeddings>1",
+        "label_smoothing>0",
+        "reduction=none",
+        "reduction=sum",
+        "rank>=2",
+    },
+    when=lambda case: case.learned and case.differentiated,
+)
+def class_probabilities_get_minus_log_softmax(case: TiedHeadLossCase, out: Outcome) -> Finding:
+    expected, bound = oracle.of_targets(case)
+    shape = *case.shape, case.num_embeddings
+    return within(out.targets_grad, expected.reshape(shape), bound.reshape(shape))
+
+
+@law(
     "A loss has the documented shape and the table's dtype.",
     source="torch.nn.CrossEntropyLoss: Shape",
     must_cover={"reduction=none", "rank>=2"},

@@ -94,6 +94,13 @@ def targets_beyond_the_classes_are_the_last(call: Call) -> Any:
     return call(target=call.target.masked_fill((call.target > last) & ~ignored(call), last))
 
 
+@instead(F, "cross_entropy", "tied_head_loss")
+def class_probabilities_get_twice_the_gradient(call: Call) -> Any:
+    """Targets that are class probabilities get twice their gradient; the loss is right."""
+    target = call.target
+    return call(target=2 * target - target.detach()) if target.is_floating_point() else call()
+
+
 # -- gradients of frequent tokens ---------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.func_transforms import programs
-from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, in_table, linear_form, quadratic
+from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, in_table, linear_form
 
 #: How arguments are given: how many, which of them argnums name, and whether more is handed through.  One is the table, two
 #: are upstream gradient and table, and a third changes nothing.
@@ -163,7 +163,10 @@ def hessian_by_arguments(look: Look, at: At) -> Seen:
         name: [torch.func.jacrev(torch.func.grad(loss, 1), place)(at.upstream, at.weight)]
         for place, name in enumerate(("upstream", "table"))
     }
-    found["table"].append(result)
+    by_name: Any = torch.func.hessian(lambda given: loss(given["upstream"], given["table"]))(
+        {"upstream": at.upstream, "table": at.weight}
+    )
+    found["table"] += [result, by_name["table"]["table"]]
     # Of argnums from the end it asks jacfwd, as jacfwd_from_the_end does.
     for count, argnums, _ in spellings(at, aux=False, negative=False):
         parts, _ = spelled(torch.func.hessian, loss, look, at, count, argnums, False)
@@ -303,22 +306,6 @@ def vmap_with_randomness(look: Look, at: At) -> Seen:
     }
 
 
-def functional_product(product: Any, look: Look, at: At, along: Tensor) -> Seen:
-    # Without create_graph nothing that it gives is part of a graph.
-    value, result = product(in_table(look, at), at.weight, along)
-    plain = torch.equal(value, look(at.weight, at.indices)) and not value.requires_grad
-    return {"result": result, "agrees": plain and not result.requires_grad}
-
-
-def functional_jacobian(look: Look, at: At) -> Seen:
-    # Row by row, and by vmap of all rows, which can't be of none.
-    ways = [
-        torch.autograd.functional.jacobian(in_table(look, at), at.weight, vectorize=vectorize)
-        for vectorize in (False, True)[: 1 + (at.indices.numel() > 0)]
-    ]
-    return {"result": ways[0], "agrees": agree(at, *ways)}
-
-
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
@@ -335,9 +322,5 @@ TRANSFORMS = programs.TRANSFORMS | named(
         "functionalize": functionalized,
         "without_grad_mode": without_grad_mode,
         "vmap_with_randomness": vmap_with_randomness,
-        "functional_vjp": lambda look, at: functional_product(torch.autograd.functional.vjp, look, at, at.upstream),
-        "functional_jvp": lambda look, at: functional_product(torch.autograd.functional.jvp, look, at, at.tangent),
-        "functional_jacobian": functional_jacobian,
-        "functional_vhp": lambda look, at: torch.autograd.functional.vhp(quadratic(look, at), at.weight, at.tangent)[1],
     }
 )

@@ -11,7 +11,7 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED, SHARED
 from embcheck.core.space import Space, covering
 from embcheck.core.stream import COLUMNS, ROWS, Stream
-from embcheck.families.func_transforms.arguments import TRANSFORMS
+from embcheck.families.func_transforms.autograd_functional import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
 from embcheck.families.func_transforms.oracle import (
     ALL_MAPPED,

@@ -301,14 +301,19 @@ def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
     return {"weight_grad": found, "kept": order == [*FORWARD, *BACKWARD, *FORWARD, "error", *["alone"] * 4]}
 
 
+class Second(torch.nn.Module):
+    def forward(self, number: int, rows: Tensor) -> Tensor:
+        return rows
+
+
 @further
 def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Each of two hooks doubles the gradient of the input that it is given; others only look at it.
-    behind: Any = torch.nn.Identity()
-    seen: list[Tensor] = []
-    behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
-    behind.register_full_backward_hook(lambda module, to_input, given: seen.append(to_input[0]))
-    behind.register_full_backward_hook(lambda module, to_input, given: (2 * to_input[0],))
+    # Each of two hooks doubles the gradient of the input that it is given; others only look at it.  A number has none.
+    behind: Any = Second()
+    seen: list[Any] = []
+    behind.register_full_backward_hook(lambda module, to_input, given: (None, 2 * to_input[1]))
+    behind.register_full_backward_hook(lambda module, to_input, given: seen.extend(to_input))
+    behind.register_full_backward_hook(lambda module, to_input, given: (None, 2 * to_input[1]))
     behind.register_full_backward_hook(lambda module, to_input, given: None)
-    behind(call(indices)).backward(upstream)
-    return {"weight_grad": leaf.grad, "kept": len(seen) == 1 and alike(seen[0], 2 * upstream)}
+    behind(2, call(indices)).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": len(seen) == 2 and seen[0] is None and alike(seen[1], 2 * upstream)}

@@ -17,8 +17,11 @@ from embcheck.families.lookup.spelling import ENTRIES, spelled
 
 #: Routes that look up a part of the tokens at a time.
 PARTIAL = frozenset({"micro_batches", "token_by_token"})
-#: Routes that mutate tokens, of which a product has saved others, or compute under autocast, which casts products.
-NO_PRODUCTS = frozenset({"indices_mutated", "checkpointed_under_autocast", "through_autocast_functions"})
+#: Routes that mutate tokens, of which a product has saved others, that give them another shape, in which it saves the same, or
+#: compute under autocast, which casts products.
+NO_PRODUCTS = frozenset(
+    {"indices_mutated", "recomputed_otherwise", "checkpointed_under_autocast", "through_autocast_functions"}
+)
 #: The route whose upstream gradient is sent through a mask.
 DROPPING = "dropped_in_checkpoint"
 
@@ -45,7 +48,7 @@ def repair(case: LookupCase) -> LookupCase | None:
         changes |= {} if len(case.shape) > 1 and not case.scale_grad_by_freq else {"shape": (1, case.numel)}
         if not case.numel or not case.num_embeddings:
             changes["route"] = "preset_zeros"
-    if case.route == "upstreams_batched":
+    if case.route in ("upstreams_batched", "checkpointed_with_two_kept"):
         changes["sparse"] = False
     if case.route == "through_double_backward":  # which scales by no frequency, and is of dense gradients
         changes |= {"sparse": False, "scale_grad_by_freq": False}

@@ -79,7 +79,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             "told": [
                 ["pre", True, name, self.assign],
                 ["post", True, name, keys],
-                ["load pre", True, name, 0, [], [], []],
+                ["load pre", True, name, 0, 2, [], [], []],
                 ["load post", True, 5, []],
                 ["whole", True, 5, []],
             ],

@@ -13,9 +13,9 @@ from torch import nn
 
 
 class Counted(nn.Embedding):
-    """A layer whose state has more than tensors."""
+    """A layer whose state has more than tensors, and a version."""
 
-    turns = 0
+    turns, _version = 0, 2
 
     def get_extra_state(self) -> Any:
         return {"turns": self.turns}
@@ -58,7 +58,7 @@ def hooked(strict: bool, assign: bool) -> dict[str, Any]:
         ),
         before_loading(other)(
             lambda module, state, prefix, notes, exactly, *lists: told.append(
-                ["load pre", module is other, prefix, other.turns, *lists]
+                ["load pre", module is other, prefix, other.turns, notes.get("version"), *lists]
             )
         ),
         other.register_load_state_dict_post_hook(

@@ -88,7 +88,8 @@ def shallow(model: Module) -> list[bool]:
 
 def copied(model: Module) -> list[Any]:
     """A deep copy and two that are unpickled, whether a gradient came along, whether it has memory of the model's, and whether its
-    state has other keys; whether both give the same again of other numbers, twice; and whether views stay views."""
+    state has other keys; whether both give the same again of other numbers, twice; and whether views stay views, hooks keep
+    their keywords and share_memory() shares all."""
     import pickle
 
     def told(other: Module) -> list[Any]:
@@ -105,7 +106,18 @@ def copied(model: Module) -> list[Any]:
         others = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         kept = values(model), marks(model)
         again += [(values(o), marks(o), strides(o)) == (*kept, lie) for o, lie in zip(others, lying, strict=True)]
-    return [*found, *again, views_stay_views()]
+    return [*found, *again, views_stay_views(), hooks_keep_keywords(), all_is_shared()]
+
+
+def hooks_keep_keywords() -> bool:
+    """Whether the hooks of a deep copy are given keywords as those of the module are."""
+    told: list[list[str]] = []
+    layer = torch.nn.Identity()
+    layer.register_forward_pre_hook(lambda module, args, kwargs: told.append(list(kwargs)), with_kwargs=True)
+    layer.register_forward_hook(lambda module, args, kwargs, value: told.append(list(kwargs)), with_kwargs=True)
+    layer.register_forward_hook(lambda *given: told.append(["always"]), always_call=True)
+    copy.deepcopy(layer)(input=torch.ones(1))
+    return told == [["input"], ["input"], ["always"]]
 
 
 def views_stay_views() -> bool:
@@ -116,6 +128,12 @@ def views_stay_views() -> bool:
     twin = copy.deepcopy(model)
     twin.get_buffer("whole").zero_()
     return not twin.get_buffer("part").any() and bool(model.get_buffer("part").all())
+
+
+def all_is_shared() -> bool:
+    """Whether share_memory() moves Parameters and buffers to shared memory."""
+    model = torch.nn.BatchNorm1d(2)
+    return model.share_memory() is model and all(t.is_shared() for t in (*model.parameters(), *model.buffers()))
 
 
 def averaged(model: Module, use_buffers: bool, before: int) -> list[Any]:

@@ -106,6 +106,12 @@ def normed(
     relaid(direction, weight)
     seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": tuple(layer.weight.stride())}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
+    if not old:
+        twin = sides(weight.clone(), side, frozen)[0]
+        utils.parametrizations.weight_norm(twin, dim=dim)
+        # A model loads what it saved when its layer was normed by the deprecated function.
+        torch.nn.Sequential(twin).load_state_dict({"0.weight_g": gain, "0.weight_v": direction})
+        seen["loaded"] = now(twin)
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
         utils.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
         names = [name for name, _ in layer.named_parameters()]
@@ -235,10 +241,26 @@ def mapped(
         written(original, values)
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
     return seen | {
+        "buffer": buffer_left(leave),
         "removed": layer.weight is before and other.weight is before and type(layer) is kind,
         "trains_after": layer.weight.requires_grad,
         "after": now(layer),
     }
+
+
+class Doubling(torch.nn.Module):
+    def forward(self, given: Tensor) -> Tensor:
+        return 2 * given
+
+
+def buffer_left(leave: bool) -> list[Any]:
+    """A buffer of ones that was parametrized: its value since, and the names of buffers, parameters and state."""
+    module: Module = torch.nn.Module()
+    module.register_buffer("scale", torch.ones(()))
+    parametrize.register_parametrization(module, "scale", Doubling())
+    parametrize.remove_parametrizations(module, "scale", leave_parametrized=leave)
+    every = dict(module.named_buffers()), dict(module.named_parameters()), module.state_dict()
+    return [float(module.scale), *map(list, every)]
 
 
 def registered(layer: Module, links: int, inverse: bool) -> Any:

@@ -117,6 +117,12 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         words = stream.below(stream.derive("distribution", self.seed), self.numel * self.num_embeddings, 4)
         return words.reshape(self.numel, self.num_embeddings) / 8.0
 
+    @property
+    def learned(self) -> bool:
+        """Whether the distributions need a gradient, which every other case asks of cross_entropy."""
+        differentiable = self.call in ("cross_entropy", "module") and self.received != "frozen" and self.mistake is None
+        return differentiable and self.targets == "probability" and self.seed % 2 == 1
+
     @cached_property
     def class_weights(self) -> Floats:
         """The weight of each class, powers of two and zero."""
@@ -306,6 +312,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "few_tokens": self.numel <= self.num_embeddings,
             "repeated": len(set(self.tokens.tolist())) < self.numel,
             "inside": 0 <= self.ignore_index < self.num_embeddings,
+            "learned": self.learned,
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
             "smoothed_beyond": self.smoothed_beyond,

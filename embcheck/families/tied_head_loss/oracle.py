@@ -52,6 +52,17 @@ def of_table(case: TiedHeadLossCase) -> tuple[Floats, Floats]:
     return arriving.T @ rows + looked @ back, bound + 2 * _floor(case) * (size > 0)
 
 
+def of_targets(case: TiedHeadLossCase) -> tuple[Floats, Floats]:
+    """The gradient of distributions, −log softmax(Z) by what A multiplies them with, shape ``(numel, num_embeddings)``, and its
+    bound."""
+    logarithms, off = case.logarithms
+    divided = np.where(case.divisors, case.divisors, 1.0).reshape(-1, 1)
+    factor = case.upstream.reshape(-1, 1) * (1 - case.label_smoothing) * case.class_weights / divided
+    size = abs(factor) * (abs(logarithms) + off)
+    bound = abs(factor) * off + gamma(12, case.roundoff) * size + _floor(case) * (size > 0)
+    return -factor * logarithms, bound
+
+
 def of_bias(case: TiedHeadLossCase) -> tuple[Floats, Floats]:
     """Σ dZ over the tokens, and its bound."""
     arriving, off = of_logits(case)

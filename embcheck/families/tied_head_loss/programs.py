@@ -32,6 +32,7 @@ def predicted(
     context: Callable[[], Any],
     receive: Callable[[Tensor], Tensor],
     earlier: int,
+    learned: bool,
     padding_idx: int | None,
     flags: dict[str, Any],
     weight: Tensor,
@@ -40,11 +41,13 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged."""
+    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged, and
+    ``learned`` whether the targets need a gradient."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
     hidden.retain_grad()
+    targets = targets.detach().requires_grad_() if learned else targets
     cut: list[tuple[Tensor, Tensor]] = []
 
     def received(logits: Tensor) -> Tensor:
@@ -67,6 +70,7 @@ def predicted(
         "weight_grad": table.grad,
         "hidden_grad": hidden.grad,
         "bias_grad": None if bias is None else bias.grad,
+        "targets_grad": targets.grad,
     }
 
 

@@ -26,6 +26,7 @@ def plan(case: TiedHeadLossCase) -> Plan:
         "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
         "receive": RECEIVED[case.received],
         "earlier": case.earlier,
+        "learned": case.learned,
         "padding_idx": case.padding_idx,
         "flags": {**case.flags(), "second": case.classes_second},
     }

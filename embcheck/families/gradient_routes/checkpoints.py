@@ -1,0 +1,48 @@
+"""Further routes: what a checkpoint computes again is compared with what it computed, and with what it keeps."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+
+from embcheck.families.gradient_routes.programs import Seen, alike, further
+from embcheck.families.gradient_routes.saved_tensors import raises
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor
+
+
+@further
+def checkpointed_with_two_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # Of two lookups in one checkpoint each has the rows that were kept of it; before torch 2.5 none are kept.
+    checkpoint = torch.utils.checkpoint
+    contexts: Any = checkpoint.noop_context_fn
+    if hasattr(checkpoint, "create_selective_checkpoint_contexts"):
+        kept = [torch.ops.aten.embedding.default]
+        contexts = functools.partial(checkpoint.create_selective_checkpoint_contexts, kept)
+    others = indices.flip(-1) if indices.dim() else indices
+
+    def product(tokens: Tensor, others: Tensor) -> Tensor:
+        return call(tokens) * call(others).exp2()
+
+    gradients = []
+    for value in (
+        product(indices, others),
+        checkpoint.checkpoint(product, indices, others, use_reentrant=False, context_fn=contexts),
+    ):
+        gradients += [each.to_dense() for each in torch.autograd.grad(value, [leaf], upstream)]
+    call(indices).backward(upstream)
+    return {"weight_grad": leaf.grad, "kept": alike(*gradients)}
+
+
+@further
+def recomputed_otherwise(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    # What is computed again has another shape, and a reentrant checkpoint is asked for one gradient alone.
+    turns = [indices, indices[None]]
+    checkpoint, learning = torch.utils.checkpoint.checkpoint, torch.zeros((), requires_grad=True)
+    value = checkpoint(lambda tokens: call(turns.pop(0)), indices, use_reentrant=False)
+    refused = raises(lambda: value.backward(upstream))
+    reentrant = checkpoint(lambda tokens, other: call(tokens), indices, learning, use_reentrant=True)
+    refused &= raises(lambda: reentrant.backward(upstream, inputs=[learning]))
+    return {"refused": refused and leaf.grad is None}
