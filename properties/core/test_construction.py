@@ -65,8 +65,8 @@ def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) 
 
 
 @construction.law(
-    "The module stores its arguments as attributes, with a negative padding_idx counted from the front.",
-    source="nn.Embedding, nn.EmbeddingBag: arguments; from_pretrained: see module initialization documentation",
+    "The module and its copies store its arguments as attributes, with a negative padding_idx counted from the front.",
+    source="nn.Embedding, nn.EmbeddingBag: arguments; from_pretrained: see module initialization documentation; copy.deepcopy",
     must_cover={"padded", "negative_padding", "first_row_padded", "max_norm=0", "norm_type=1", "sparse", "kind=EmbeddingBag",
              "scale_grad_by_freq", "make=positional", "make=pretrained_positional", "mode=sum", "mode=max",
              "include_last_offset"},
@@ -74,7 +74,7 @@ def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) 
 def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)
     made = [case.attributes, case.make not in FREEZING, case.dtype, True, True, shape]
-    return every(same(out.flags, case.attributes), same(out.made, [made] * 4))
+    return every(same(out.flags, case.attributes), same(out.made, [made] * 6))
 
 
 @construction.law(

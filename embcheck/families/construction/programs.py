@@ -5,6 +5,8 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +40,7 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         seeded(seed)
         others.append(make(of, weight, flags))
         again = others[-1].weight.detach()
-        made_of = [described(each) for each in (layer, *others)]
+        made_of = [described(each) for each in (layer, *others, *copies(layer))]
         strides = [each.weight.stride() for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
@@ -76,6 +78,12 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         "shares": not made.is_meta and after.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr(),
         **seen,
     }  # fmt: skip
+
+
+def copies(layer: Layer) -> list[Layer]:
+    """A deep copy of a layer, and what is unpickled, or copied again of a class that has no name by which it is found."""
+    known = type(layer) in (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    return [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)) if known else copy.deepcopy(layer)]
 
 
 def alike(layer: Layer, table: Tensor, padding: int | None) -> bool:

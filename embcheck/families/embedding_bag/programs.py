@@ -115,8 +115,10 @@ def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 
 @_entry
 def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
-    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     layer.load_state_dict({"weight": weight.detach()})
+    for name, value in flags.items():
+        setattr(layer, name, value)
     return layer.weight, layer
 
 

@@ -114,8 +114,10 @@ def from_pretrained(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, L
 
 @_entry("assigned", module=True)
 def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
-    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
+    layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     layer.weight = torch.nn.Parameter(weight)
+    for name, value in flags.items():
+        setattr(layer, name, value)
     return layer.weight, layer
 
 
