@@ -165,15 +165,26 @@ def coalesce_sums_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Fin
 
 
 @gradient.law(
-    "to_dense() of a sparse gradient sums all entries of each row.",
-    source="torch.Tensor.to_dense",
+    "to_dense(), rows, quotients and differences of a sparse gradient sum all entries of each row.",
+    source="torch.Tensor.to_dense, select, index_select, div, sub: a sparse tensor has the sum of its entries; torch.sparse",
     must_cover={"repeated", "dtype=float16", "dtype=bfloat16", "dtype=float64"},
     when=lambda case: comes_twice(case) and not refused(case) and has_weight_grad(case),
 )
 def to_dense_sums_duplicate_gradient_rows(case: LookupCase, out: Outcome) -> Finding:
     if not out.weight_grad.plain("is_sparse") or out.mode not in gradient.modes:
         return UNASKED
-    return within(out.weight_grad.meta("to_dense"), *oracle.weight_gradient(case, TIMES.get(case.route, 1)))
+    grad, (value, error) = out.weight_grad, oracle.weight_gradient(case, TIMES.get(case.route, 1))
+    (row, *_), rows = case.tokens[case.counted], grad.meta("_indices").values[0][:3].astype(int)
+    subtracted: Finding = UNASKED
+    if case.dtype in ("float32", "float64"):  # of half precision torch.sparse has no such difference
+        subtracted = within(grad.derived("{}.new_zeros({}.shape).to_dense().sub_({})"), -value, error)
+    return every(
+        within(grad.meta("to_dense"), value, error),
+        within(grad.derived(f"{{}}[{row}].to_dense()"), value[row], error[row]),
+        within(grad.derived("{}.index_select(0, {}._indices()[0][:3]).to_dense()"), value[rows], error[rows]),
+        within(grad.derived("{}.clone().div_(-1).to_dense()"), -value, error),
+        subtracted,
+    )
 
 
 @gradient.law(
