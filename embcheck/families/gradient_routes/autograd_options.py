@@ -9,8 +9,8 @@ import torch
 import torch.nn.modules.module
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of
-from embcheck.families.gradient_routes.saved_tensors import raises
+from embcheck.families.gradient_routes.autocast import casts_as_documented, noting_function
+from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
 
@@ -116,27 +116,29 @@ def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 @further
 def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Between what it yields a generator in another grad mode leaves its caller's as it is.  So does a function that calls
-    # itself.
+    # Between what it yields a generator in another grad mode leaves its caller's as it is, and it hears what its caller sends.
+    # So does a function that calls itself.
     @torch.no_grad()
-    def frozen() -> Any:
+    def frozen(heard: list[str]) -> Any:
         for _ in range(2):
-            yield call(indices)
+            heard.append((yield call(indices)))
 
     @torch.no_grad()
     def calling_itself(again: bool) -> Tensor:
         return calling_itself(False) if again else call(indices)
 
-    modes = [(rows.requires_grad, torch.is_grad_enabled()) for rows in frozen()]
+    heard: list[str] = []
+    decoding = frozen(heard)
+    modes = [(decoding.send(each).requires_grad, torch.is_grad_enabled()) for each in (None, "token")]
     modes.append((calling_itself(True).requires_grad, torch.is_grad_enabled()))
     value = call(indices)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 3}
+    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 3 and heard == ["token"]}
 
 
 @further
 def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.
+    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do.
     ends: list[str] = []
 
     def rows(tokens: Tensor) -> Any:
@@ -144,61 +146,42 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
         ends.append("end")
         return found
 
+    def squares(numbers: Tensor) -> Tensor:
+        found = numbers * numbers
+        ends.append("other")
+        return found
+
     with torch.utils.checkpoint.set_checkpoint_early_stop(False):
         value = torch.utils.checkpoint.checkpoint(rows, indices, use_reentrant=False)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end"]}
-
-
-def noting_function(told: list[Any], device: str, **options: Any) -> Any:
-    """An autograd.Function that hands rows through, and notes the dtype of autocast in its passes, or None where it is disabled,
-    and of what else it is given in a list."""
-
-    def note() -> None:
-        told.append(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None)
-
-    forwards: Any = torch.amp.custom_fwd(device_type=device, **options)
-    backwards: Any = torch.amp.custom_bwd(device_type=device)
-
-    class Noting(torch.autograd.Function):
-        @staticmethod
-        @forwards  # type: ignore[untyped-decorator]
-        def forward(ctx: Any, rows: Tensor, others: list[Tensor]) -> Tensor:
-            note()
-            told.extend(each.dtype for each in others)
-            return rows.clone()
-
-        @staticmethod
-        @backwards  # type: ignore[untyped-decorator]
-        def backward(ctx: Any, sent: Tensor) -> Any:
-            note()
-            return sent, None
-
-    return Noting
+    few = torch.ones(2, requires_grad=True)
+    torch.utils.checkpoint.checkpoint(squares, few, use_reentrant=False).sum().backward()
+    return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end", "other"]}
 
 
 @further
 def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Each backward pass has the autocast of its forward pass: of one that casts what it is given, but for float64, none.
+    # Each backward pass has the autocast of its forward pass: of one that casts what it is given, but for float64, none.  Without
+    # autocast nothing is cast.
     told: list[Any] = []
     device = leaf.device.type
+    halves = (torch.float16, torch.bfloat16)
+    wide, *narrow = (torch.ones(1, dtype=dtype, device=leaf.device) for dtype in (torch.float64, *halves))
+    others = {"wide": wide, "more": narrow}
     heeding = noting_function(told, device)
     casting = noting_function(told, device, cast_inputs=leaf.dtype)
 
     def value_of() -> Any:
         with torch.autocast(device, torch.bfloat16, enabled=False):
             rows = call(indices)
-        others = [torch.ones(1, dtype=dtype, device=leaf.device) for dtype in (torch.float64, torch.float16)]
         return casting.apply(heeding.apply(rows, others), others)
 
     value = torch.autocast(device, torch.float16)(value_of)()
     value.backward(upstream)
-    wanted = [torch.float16, torch.float64, torch.float16, None, torch.float64, leaf.dtype, None, torch.float16]
-    with torch.autocast(device, torch.bfloat16):  # where losses are computed in single precision
-        scores = torch.ones(2, 3, dtype=torch.bfloat16, device=leaf.device)
-        targets = torch.zeros(2, dtype=torch.int64, device=leaf.device)
-        wide = torch.nn.functional.cross_entropy(scores, targets).dtype == torch.float32
-    return {"value": value, "weight_grad": leaf.grad, "kept": told == wanted and wide}
+    casting.apply(wide, others)
+    wanted = [torch.float16, torch.float64, *halves, None, torch.float64, leaf.dtype, leaf.dtype, None, torch.float16]
+    wanted += [None, torch.float64, *halves]
+    return {"value": value, "weight_grad": leaf.grad, "kept": told == wanted and casts_as_documented(device)}
 
 
 @further
@@ -230,12 +213,16 @@ def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 
 @further
 def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    tokens = indices.clone()
+    # Two calls have saved the same tokens, of which each has what they were at its time.
+    tokens = torch.zeros_like(indices)
     with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        first = call(tokens)
+        tokens.copy_(indices)
         value = call(tokens)
         tokens.zero_()
         value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+        (of_zeros,) = torch.autograd.grad(first, leaf, torch.ones_like(first))
+    return {"value": value, "weight_grad": leaf.grad, "kept": not of_zeros.to_dense()[1:].any().item()}
 
 
 #: In which order the hooks of `layer_hooks_in_order` are called, those of a call whose hook raises included.
@@ -308,12 +295,16 @@ class Second(torch.nn.Module):
 
 @further
 def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Each of two hooks doubles the gradient of the input that it is given; others only look at it.  A number has none.
+    # Each of two hooks changes the gradient of the input that it is given; others only look at it.  A number has none.  The module
+    # is called twice, and so is each hook.
     behind: Any = Second()
     seen: list[Any] = []
+    behind.register_full_backward_pre_hook(lambda module, given: seen.append("before"))
     behind.register_full_backward_hook(lambda module, to_input, given: (None, 2 * to_input[1]))
     behind.register_full_backward_hook(lambda module, to_input, given: seen.extend(to_input))
-    behind.register_full_backward_hook(lambda module, to_input, given: (None, 2 * to_input[1]))
+    behind.register_full_backward_hook(lambda module, to_input, given: (None, -to_input[1]))
     behind.register_full_backward_hook(lambda module, to_input, given: None)
-    behind(2, call(indices)).backward(upstream)
-    return {"weight_grad": leaf.grad, "kept": len(seen) == 2 and seen[0] is None and alike(seen[1], 2 * upstream)}
+    behind(2, behind(2, call(indices))).backward(upstream)
+    kept = seen[:2] + seen[3:5] == ["before", None] * 2 and len(seen) == 6
+    kept = kept and alike(seen[2], 2 * upstream) and alike(seen[5], -4 * upstream) and hooks_replace_each()
+    return {"weight_grad": leaf.grad, "kept": kept}

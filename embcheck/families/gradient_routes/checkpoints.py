@@ -8,8 +8,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.programs import Seen, alike, further
-from embcheck.families.gradient_routes.saved_tensors import raises
+from embcheck.families.gradient_routes.programs import Seen, alike, further, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
 

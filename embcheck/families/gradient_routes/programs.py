@@ -44,6 +44,15 @@ def alike(a: Tensor, b: Tensor) -> bool:
     return torch.equal(a.nan_to_num(), b.nan_to_num())
 
 
+def raises(act: Any) -> bool:
+    """Whether an act raises RuntimeError."""
+    try:
+        act()
+    except RuntimeError:
+        return True
+    return False
+
+
 # -- accumulation into .grad -----------------------------------------------------------------------------------------
 
 
@@ -170,6 +179,26 @@ def several(register: Any, order: list[str]) -> list[Any]:
     return [*handles, register(lambda grad: order.append("last"))]
 
 
+class Crossing(torch.nn.Module):
+    def forward(self, words: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        return places * 1, words * 1
+
+
+def hooks_replace_each() -> bool:
+    """Whether hooks replace each of two inputs of a module, of its two results, and of their gradients."""
+    layer: Any = Crossing()
+    words, places = (torch.ones(2, requires_grad=True) for _ in range(2))
+    layer.register_forward_pre_hook(lambda layer, given: (2 * given[0], 3 * given[1]))
+    layer.register_forward_hook(lambda layer, given, found: (5 * found[0], 7 * found[1]))
+    layer.register_full_backward_pre_hook(lambda layer, given: (11 * given[0], 13 * given[1]))
+    layer.register_full_backward_hook(lambda layer, to_input, given: (17 * to_input[0], 19 * to_input[1]))
+    of_places, of_words = layer(words, places)
+    (of_places + of_words).sum().backward()
+    found: Any = (of_words, of_places, words.grad, places.grad)
+    due = (2 * 7, 3 * 5, 2 * 7 * 13 * 17, 3 * 5 * 11 * 19)
+    return all(each.tolist() == [number] * 2 for each, number in zip(found, due, strict=True))
+
+
 @further
 def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[Any] = []
@@ -182,6 +211,7 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     (2 * idle + leaf.mul(0).sum()).backward()
     for handle in handles:
         handle.remove()
+    (idle + leaf.mul(0).sum()).backward()  # which calls none of them
     kept = kept and len(seen) == 2 and seen[1][0] is not None and float(seen[1][1]) == 2
     kept = kept and len(first) == 2 and all(each is not None for each in first)
     return {"weight_grad": seen[0][0], "hook_calls": calls, "kept": kept}

@@ -12,21 +12,22 @@ import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of
+from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 from embcheck.families.tie_preservation.operations import stored
 
 
 @further
 def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # What is given twice has a gradient of each use; the first output has none.
+    # What is given twice has a gradient of each use; the first output has none; a flag among tensors is given again.
     reason: Any = torch.zeros((), requires_grad=True)
 
-    def rows_and_uses(tokens: Tensor, one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
-        return tokens > 0, call(tokens), one + 2 * other
+    def rows_and_uses(tokens: Tensor, one: Tensor, double: bool, other: Tensor) -> tuple[Tensor, ...]:
+        return tokens > 0, call(tokens), one + (2 if double else 1) * other
 
     with torch.random.fork_rng([leaf.device] if leaf.is_cuda else []):
-        _, value, uses = torch.utils.checkpoint.checkpoint(rows_and_uses, indices, reason, reason, use_reentrant=True)
+        given = (indices, reason, True, reason)
+        _, value, uses = torch.utils.checkpoint.checkpoint(rows_and_uses, *given, use_reentrant=True)
         torch.rand(3)
         before = generator().get_state()
         torch.autograd.backward([value, uses], [upstream, None])
@@ -98,16 +99,24 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 @further
 def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    packed: list[Tensor] = []
+    # Of two pairs of hooks the inner one packs; once it ends, the outer one does.
+    packed: dict[str, list[Tensor]] = {"outer": [], "inner": []}
 
-    def pack(tensor: Tensor) -> int:
-        packed.append(tensor.clone())
-        return len(packed) - 1
+    def packing(name: str) -> Any:
+        def pack(tensor: Tensor) -> int:
+            packed[name].append(tensor.clone())
+            return len(packed[name]) - 1
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda place: packed[place]):
-        value = call(indices)
+        return torch.autograd.graph.saved_tensors_hooks(pack, lambda place: packed[name][place])
+
+    with packing("outer"):
+        with packing("inner"):
+            value = call(indices)
+        counts = [len(each) for each in packed.values()]
+        call(indices)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    counts += [len(each) for each in packed.values()]
+    return {"value": value, "weight_grad": leaf.grad, "kept": counts == [0, counts[1], counts[1], counts[1]]}
 
 
 @further
@@ -264,7 +273,9 @@ def frozen(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild:
 def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     longer = torch.cat([upstream, upstream], -1) if leaf.shape[1] else upstream[None]
-    return {"refused": raises(lambda: value.backward(longer)) and leaf.grad is None}
+    # Without an upstream gradient there has to be a single number.
+    reduced = value.numel() == 1 or (raises(value.backward) and raises(lambda: torch.autograd.grad(value, leaf)))
+    return {"refused": reduced and raises(lambda: value.backward(longer)) and leaf.grad is None}
 
 
 @further
@@ -337,12 +348,3 @@ def checkpointed_under_autocast(leaf: Tensor, call: Call, indices: Tensor, upstr
         each.backward(upstream)
     kept = told == [(True, torch.float16)] * 4 and alike(again, value) and alike(found.to_dense(), leaf.grad.to_dense())  # type: ignore[union-attr]
     return {"value": value, "weight_grad": leaf.grad, "kept": kept}
-
-
-def raises(act: Any) -> bool:
-    """Whether an act raises RuntimeError."""
-    try:
-        act()
-    except RuntimeError:
-        return True
-    return False
