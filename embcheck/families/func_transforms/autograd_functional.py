@@ -25,13 +25,32 @@ def functional_product(product: Any, transposed: Any, look: Look, at: At, along:
     return {"result": result, "agrees": plain and same}
 
 
+def blocks_of_both() -> bool:
+    """Whether Jacobian and Hessian of W[i] x have blocks of both W and x: one_hot(i) xᵀ and W[i], Σ one_hot(i) and zeros."""
+    functional, tokens = torch.autograd.functional, torch.tensor([2, 0, 2])
+    both = torch.tensor([[1.0, -2.0], [3.0, 4.0], [5.0, -6.0]]), torch.tensor([7.0, -8.0])
+
+    def scores(table: Tensor, vector: Tensor) -> Tensor:
+        return torch.nn.functional.embedding(tokens, table) @ vector
+
+    hot = torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    due = [hot[..., None] * both[1], torch.tensor([[5.0, -6.0], [1.0, -2.0], [5.0, -6.0]])]
+    mixed = hot.sum(0)[:, None, None] * torch.eye(2)
+    second = [torch.zeros(3, 2, 3, 2), mixed, mixed.permute(2, 0, 1), torch.zeros(2, 2)]
+    found: list[Any] = []
+    for how in ({}, {"vectorize": True}, {"vectorize": True, "strategy": "forward-mode"}):
+        found += functional.jacobian(scores, both, **how)
+    found += [block for row in functional.hessian(lambda *given: scores(*given).sum(), both) for block in row]
+    return all(torch.equal(*pair) for pair in zip(found, due * 3 + second, strict=True))
+
+
 def functional_jacobian(look: Look, at: At) -> Seen:
-    # Row by row, and by vmap of all rows, which can't be of none.
+    # Row by row, and by vmap of all rows, which can't be of none; and of a function of a table and a vector.
     ways = [
         torch.autograd.functional.jacobian(in_table(look, at), at.weight, vectorize=vectorize)
         for vectorize in (False, True)[: 1 + (at.indices.numel() > 0)]
     ]
-    return {"result": ways[0], "agrees": agree(at, *ways)}
+    return {"result": ways[0], "agrees": agree(at, *ways) and blocks_of_both()}
 
 
 TRANSFORMS = arguments.TRANSFORMS | named(

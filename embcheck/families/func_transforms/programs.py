@@ -164,6 +164,14 @@ def vmap_by_names(look: Look, at: At) -> Seen:
     return {"result": over({"beside": None, "tokens": tokens}), "agrees": same}
 
 
+def vmap_in_chunks(look: Look, at: At) -> Any:
+    # What is given by its name is whole in each chunk.
+    def multiplied(table: Tensor, tokens: Tensor, *, factor: int = 0) -> Tensor:
+        return look(table, tokens) * factor
+
+    return torch.vmap(multiplied, at.look_dims, at.out_dim, chunk_size=2)(at.weight, at.indices, factor=1)
+
+
 def vmap_backward(look: Look, at: At) -> Any:
     table = at.weight.detach().requires_grad_()
     losses = torch.vmap(weighted(look), at.all_dims, chunk_size=at.chunk)(table, at.indices, at.upstream.detach())
@@ -201,9 +209,7 @@ TRANSFORMS: dict[str, Transform] = named(
         "vmap_by_one_axis": lambda look, at: mapped(look, at, at.look_dims[0])(at.weight, at.indices),
         "vmap_of_tables": lambda look, at: mapped(in_table(look, at), at, at.look_dims[0])(at.weight),
         "vmap_of_signs": vmap_of_signs,
-        "vmap_in_chunks": lambda look, at: torch.vmap(look, at.look_dims, at.out_dim, chunk_size=2)(
-            at.weight, at.indices
-        ),
+        "vmap_in_chunks": vmap_in_chunks,
         "vmap_by_names": vmap_by_names,
         "vmap_backward": vmap_backward,
         "vmap_of_grad": lambda look, at: mapped(torch.func.grad(weighted(look)), at, at.all_dims)(
