@@ -117,8 +117,8 @@ def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
 def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     layer.load_state_dict({"weight": weight.detach()})
-    for name, value in flags.items():
-        setattr(layer, name, value)
+    for name, flag in flags.items():
+        setattr(layer, name, flag)
     return layer.weight, layer
 
 
