@@ -10,7 +10,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
-from embcheck.families.module_traversal.programs import edited, edited_by_keys
+from embcheck.families.module_traversal.containers import edited, edited_by_keys, joined_by_keys
 
 module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
@@ -57,14 +57,33 @@ def append_keeps_the_modules_of_a_slice(case: ModuleTraversalCase, out: Outcome)
 
 
 @law(
-    "ModuleList and Sequential are edited as a list is, by indices, slices and sums; ModuleDict as a dict.",
+    "ModuleList and Sequential are edited as a list is, by indices, slices, sums and products; ModuleDict as a dict.",
     source="nn.ModuleList: can be indexed like a regular Python list; nn.Sequential; nn.ModuleDict",
     must_cover={"shared_module", "deep"},
 )
 def module_list_is_edited_as_a_list(case: ModuleTraversalCase, out: Outcome) -> Finding:
     children = [child for _, child in case.children]
-    due = [edited([*children, case.root, *children], k) for k in range(7)]
-    return every(same(out.edited, [due, due]), same(out.by_keys, edited_by_keys(dict(case.children), case.root)))
+    due = [edited([*children, case.root, *children], k) for k in range(10)]
+    return every(
+        same(out.edited, [due[:9], due]),
+        same(out.by_keys, edited_by_keys(dict(case.children), case.root)),
+        same(out.sliced_names, [list(pair) for pair in case.children]),
+    )
+
+
+@law(
+    "ParameterList and ParameterDict hold the given Parameters, and so do their slices, sums, copies and unions.",
+    source="nn.ParameterList: can be used like a regular Python list; nn.ParameterDict: setdefault, copy",
+    must_cover={"shared_tensor", "frozen"},
+)
+def parameter_list_is_edited_as_a_list(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    names = case.parameters
+    mapping = {f"p{k}": name for k, name in enumerate(names)}
+    return every(
+        same(out.parameters_edited, [edited([*names, "other", *names], k) for k in (4, 6, 8)]),
+        same(out.parameters_by_keys, edited_by_keys(dict(mapping), "other")),
+        same(out.parameters_joined, joined_by_keys(mapping, [*names, "other"][0], "other")),
+    )
 
 
 @law(

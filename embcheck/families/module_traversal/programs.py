@@ -23,6 +23,7 @@ from embcheck.families.module_traversal.changes import (
     moved,
     replaces,
 )
+from embcheck.families.module_traversal.containers import contained
 from embcheck.families.module_traversal.uses import (
     Module,
     Tensor,
@@ -91,40 +92,6 @@ def traversed(
     return seen | {"trained": all(kept)}
 
 
-def edited(things: Any, k: int, make: Callable[[Any], Any] = list) -> list[Any]:
-    """What a list, or a module that is one, holds by its indices after an edit; ``make`` makes one like it."""
-    if k == 0:
-        del things[1:3]
-    elif k == 1:
-        del things[::2]
-    elif k == 2:
-        things.insert(1, things[-1])
-    elif k == 3:
-        things.pop(0)
-        things += make(things[:2])
-    elif k == 4:
-        things[0], things[-1] = things[-1], things[0]
-    elif k == 5:
-        things = things + make(things[1:])
-    else:
-        things.extend(make(things[:2]))
-        things.append(things[0])
-    return [things[place] for place in range(len(things))]
-
-
-def edited_by_keys(things: Any, more: Any) -> list[Any]:
-    """What a dict, or a module that is one, tells of its keys and values before and after edits."""
-    found: list[Any] = [list(things), list(things.values())]
-    first = things.pop(found[0][0]) if found[0] else more
-    things.update({"added": first})
-    things["set"] = more
-    things.update([("added", more), ("last", first)])
-    del things["set"]
-    found += [list(things.keys()), list(things.values()), len(things), "set" in things, "last" in things]
-    things.clear()
-    return [*found, list(things.items())]
-
-
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
     """What a module lists of its parts, each by its own name; and that the getters give the same."""
 
@@ -141,7 +108,6 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
             for deep in (True, False)
         ]
 
-    slices: list[Any] = [torch.nn.Sequential(*model.children())[start:] for start in (0, 1)]
     visits: list[list[Any]] = [[], [], [], []]
 
     def applied(visited: list[Any]) -> bool:
@@ -162,15 +128,7 @@ def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any
         "named_modules_all": listed(model.named_modules(prefix=prefix, remove_duplicate=False)),
         "children": plain(model.children()),
         "named_children": listed(model.named_children()),
-        "sliced": [plain(part.append(model)) for part in slices],
-        "edited": [
-            [plain(edited(make([*model.children(), model, *model.children()]), k, make)) for k in range(7)]
-            for make in (torch.nn.ModuleList, lambda some: torch.nn.Sequential(*some))
-        ],
-        "by_keys": [
-            plain(each) if isinstance(each, list) and each and isinstance(each[0], torch.nn.Module) else each
-            for each in edited_by_keys(torch.nn.ModuleDict(dict(model.named_children())), model)
-        ],
+        **contained(model, names),
         "applied_to_itself": all(map(applied, visits)),
         "applied": [plain(visited) for visited in visits],
         "gets": all(model.get_submodule(name) is module for name, module in model.named_modules())
