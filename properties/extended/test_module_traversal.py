@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from embcheck.core.comparison import every, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -166,7 +168,7 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     must_cover={"deep", "frozen"},
 )
 def zero_grad_and_requires_grad_reach_every_parameter(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    return same(out.flags, [*[[True] * len(case.parameters)] * 10, [True] * 10])
+    return same(out.flags, [*[[True] * len(case.parameters)] * 11, [True] * 10])
 
 
 @law(
@@ -240,10 +242,12 @@ def to_empty_keeps_the_tensors_of_submodules(case: ModuleTraversalCase, out: Out
     },
 )
 def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    dtype = DTYPES[case.convert] or "float32"
     return every(
         is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
         same(out.converted_same, case.parameters),
+        same(out.converted_layers, [dtype if case.convert.startswith("type") else "int8", "float32", dtype]),
         same(out.moved, oracle.moves(case)),
         same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in case.parameters]),
     )
@@ -267,6 +271,16 @@ def conversion_converts_gradients(case: ModuleTraversalCase, out: Outcome) -> Fi
 def conversion_keeps_parameter_hooks(case: ModuleTraversalCase, out: Outcome) -> Finding:
     learning = [name for name, tensor in case.tensors("parameters") if tensor not in case.frozen]
     return same(out.hooks, [(name, word) for name in learning for word in ("gradient", "accumulated")])
+
+
+@law(
+    "What a hook returns replaces all that it was given: arguments and keywords of a bag, a registered Parameter.",
+    source="nn.Module.register_forward_pre_hook: modified input; register_module_parameter_registration_hook",
+)
+def hooks_replace_what_they_are_given(case: ModuleTraversalCase, out: Outcome) -> Finding:
+    table = np.arange(6.0).reshape(3, 2)
+    bags = [[table[0], table[1] + table[2]], [table[0], 2 * table[1] + 3 * table[2]]]
+    return same(out.replaced, [*np.array(bags).tolist(), "float64"])
 
 
 def recorded(case: ModuleTraversalCase) -> list[str]:

@@ -93,14 +93,19 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
     for name, kind, tensors, children in nodes:
         module = KINDS[kind](table.detach())
         parts = [(key, made[child]) for key, child in children]
+        if kind == "module":
+            module.register_module("absent", None)  # which no listing has
         for key, child in parts if turn % 2 else ():
             module.add_module(key, child)
         for key, content in tensors:
             if content == "none":
-                module.register_parameter(key, None)
+                setattr(module, key, torch.nn.Parameter(table.detach()))
+                setattr(module, key, None)  # which takes it away
             elif content == "nobuffer":
                 module.register_buffer(key, None)
             elif content.startswith(("table", "p")):
+                if turn > 1 and key not in module._parameters:
+                    setattr(module, key, torch.zeros(1))  # a plain tensor, in whose place the Parameter comes
                 setattr(module, key, part(content))
             else:
                 scratch = content.endswith("scratch")

@@ -131,6 +131,7 @@ def gradient_flags(model: Module, sparse: bool, turn: int) -> list[list[bool]]:
         still.append(keeps(model, model.zero_grad))
         found.append([p.grad is None for p in parameters])
         given_gradients(model, sparse)
+    found.append([not p.requires_grad for p in torch.nn.ParameterList(parameters).requires_grad_(False)])
     still.append(keeps(model, lambda: model.requires_grad_(False), "requires_grad"))
     return [*found, still]
 
@@ -172,6 +173,44 @@ def called_after(
         if p.requires_grad:
             p.sum().backward()
     return calls, [dtype_of(p) for p in model.parameters()]
+
+
+def converted_layers(convert: Callable[[Module], Module]) -> list[str]:
+    """The dtype of a table of integers after a conversion; and of two Parameters, of which a conversion puts the second in the
+    place of the first."""
+    layer = torch.nn.Embedding(3, 2)
+    codes, before = torch.nn.Embedding.from_pretrained(torch.ones(3, 2).to(torch.int8)), layer.weight
+    convert(codes)
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        convert(layer)
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+    return [dtype_of(codes.weight), dtype_of(before), dtype_of(layer.weight)]
+
+
+def replaced_by_hooks() -> list[Any]:
+    """What a bag gives once hooks replaced its indices and offsets, and then two keywords; and the dtype of a weight in whose
+    place a hook registers another."""
+    indices, offsets, weights = torch.tensor([0, 1, 2]), torch.tensor([0, 1]), torch.tensor([1.0, 2.0, 3.0])
+    hooks: list[tuple[Callable[..., Any], dict[str, bool]]] = [
+        (lambda module, given: (indices, offsets), {}),
+        (
+            lambda module, given, words: ((indices,), {"offsets": offsets, "per_sample_weights": weights}),
+            {"with_kwargs": True},
+        ),
+    ]
+    found: list[Any] = []
+    for hook, flags in hooks:
+        bag = torch.nn.EmbeddingBag.from_pretrained(torch.arange(6.0).reshape(3, 2), mode="sum")
+        bag.register_forward_pre_hook(hook, **flags)
+        found.append(bag(torch.tensor([2, 2]), torch.tensor([0])).tolist())
+    registered = torch.nn.modules.module.register_module_parameter_registration_hook
+    handle = registered(lambda module, name, parameter: torch.nn.Parameter(parameter.detach().double()))
+    try:
+        return [*found, dtype_of(torch.nn.Embedding(3, 2).weight)]
+    finally:
+        handle.remove()
 
 
 def replaces(model: Module, name: str) -> bool:

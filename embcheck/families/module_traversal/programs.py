@@ -14,6 +14,7 @@ from embcheck.core.registry import named
 from embcheck.families.module_traversal.building import Node, built
 from embcheck.families.module_traversal.changes import (
     called_after,
+    converted_layers,
     emptied,
     given_gradients,
     gradient_flags,
@@ -21,6 +22,7 @@ from embcheck.families.module_traversal.changes import (
     loaded,
     modes,
     moved,
+    replaced_by_hooks,
     replaces,
 )
 from embcheck.families.module_traversal.containers import contained
@@ -69,8 +71,8 @@ def traversed(
         return start(lying_as(table).copy_(table))[0]
 
     model, made = start()
-    for name, parameter in list(model.named_parameters(recurse=False)):
-        setattr(model, name, parameter)
+    for name, thing in [*model.named_parameters(recurse=False), *model.named_buffers(recurse=False)]:
+        setattr(model, name, thing)
     names = {id(thing): name for name, thing in made.items()}
     seen = listings(model, names, prefix)
     seen |= {"parts": pictured(model), "shallow": shallow(model), "copies": copied(model)}
@@ -89,7 +91,7 @@ def traversed(
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
     seen |= {"emptied": emptied(start_apart())} if turn % 2 else {}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
-    return seen | {"trained": all(kept)}
+    return seen | {"trained": all(kept), "replaced": replaced_by_hooks()}
 
 
 def listings(model: Module, names: dict[int, str], prefix: str) -> dict[str, Any]:
@@ -176,6 +178,7 @@ def converted(model: Module, made: dict[str, Any], convert: Callable[[Module], M
         "converted_itself": itself and all(kept),
         "converted_gradients": graded(model),
         "converted": pictured(model),
+        "converted_layers": converted_layers(convert),
         "converted_same": [names.get(id(thing), "?") for thing in model.parameters()],
     }
 
