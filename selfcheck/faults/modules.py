@@ -24,6 +24,11 @@ of_family(
     (Module, "named_modules", "A shared module is listed twice.", lambda call: call(remove_duplicate=False)),
     (Module, "named_children", "named_children() comes in reverse.", lambda call: iter(list(call())[::-1])),
     (Module, "to_empty", "to_empty() reaches submodules though it is told not to.", lambda call: call(recurse=True)),
+    (nn.ParameterDict, "copy", "copies_of_a_dict_have_clones: A copy of a ParameterDict has clones of the Parameters.",
+     lambda call: nn.ParameterDict({key: nn.Parameter(each.detach().clone()) for key, each in call.self.items()})),
+    (torch.nn.modules.module, "register_module_parameter_registration_hook",
+     "registration_hooks_give_nothing: What a hook of the registration of Parameters returns is ignored.",
+     lambda call: call(hook=lambda *given: (call.given[0](*given), None)[1])),
     (torch.fx, "symbolic_trace", "traced_modules_have_a_buffer_more: What torch.fx.symbolic_trace gives has a buffer of its own.",
      after(lambda call: call.found.register_buffer("calls", torch.zeros(1)))),
 )  # fmt: skip

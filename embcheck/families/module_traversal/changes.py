@@ -205,7 +205,7 @@ def replaced_by_hooks() -> list[Any]:
         bag = torch.nn.EmbeddingBag.from_pretrained(torch.arange(6.0).reshape(3, 2), mode="sum")
         bag.register_forward_pre_hook(hook, **flags)
         found.append(bag(torch.tensor([2, 2]), torch.tensor([0])).tolist())
-    registered = torch.nn.modules.module.register_module_parameter_registration_hook
+    registered: Any = torch.nn.modules.module.register_module_parameter_registration_hook
     handle = registered(lambda module, name, parameter: torch.nn.Parameter(parameter.detach().double()))
     try:
         return [*found, dtype_of(torch.nn.Embedding(3, 2).weight)]
