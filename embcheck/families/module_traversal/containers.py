@@ -5,7 +5,6 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -84,10 +83,12 @@ def contained(model: Module, names: dict[int, str]) -> dict[str, Any]:
     mapping = {f"p{k}": parameter for k, parameter in enumerate(parameters)}
     listed, mapped = torch.nn.ParameterList, torch.nn.ParameterDict
     slices: list[Any] = [torch.nn.Sequential(*children.values())[start:] for start in (0, 1)]
-    parts = torch.nn.Sequential(OrderedDict({"first": model, **children}))[1:]
+    parts = torch.nn.Sequential()
+    for name, part in {"first": model, **children}.items():
+        parts.add_module(name, part)
     return {
         "sliced": [plain(part.append(model)) for part in slices],
-        "sliced_names": [[name, *plain([part])] for name, part in parts.named_children()],
+        "sliced_names": [[name, *plain([part])] for name, part in parts[1:].named_children()],
         "edited": [
             [plain(edited(make(both), k, make)) for k in range(edits)]
             for make, edits in ((torch.nn.ModuleList, 9), (lambda some: torch.nn.Sequential(*some), 10))
