@@ -100,8 +100,8 @@ def optimizer_state_dict_lists_tied_weight_once(case: OptimizerStateDictCase, ou
 
 
 @law(
-    "load_state_dict refuses a state of other parameters, keeps the parameters' names and copies the state's lists.",
-    source="Optimizer.load_state_dict; Optimizer.add_param_group: param_names",
+    "load_state_dict refuses a state of other parameters or groups, keeps names and defaults, and copies the state's lists.",
+    source="Optimizer.load_state_dict; Optimizer.add_param_group: param_names, defaults",
 )
 def optimizer_loads_only_states_of_its_parameters(case: OptimizerStateDictCase, out: Outcome) -> Finding:
     return same(out.others, [])
@@ -112,7 +112,7 @@ _EVENTS = ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_sta
 
 
 @law(
-    "Hooks of an optimizer's state run in order, prepended ones first; what they return is read or loaded.",
+    "Hooks of an optimizer's state run in order until removed, prepended ones first; what they return is read or loaded.",
     source="Optimizer.register_state_dict_post_hook, register_load_state_dict_pre_hook: prepend, the returned dict",
 )
 def optimizer_state_hooks_run_in_order(case: OptimizerStateDictCase, out: Outcome) -> Finding:

@@ -24,7 +24,7 @@ def rates_shared() -> bool:
 
 
 def other_states() -> list[str]:
-    """What goes wrong where an optimizer loads the state of one of other parameters, of unnamed ones, or one of lists."""
+    """What goes wrong where an optimizer loads the state of one of other parameters or groups, of unnamed ones, or one of lists."""
     ones = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
     pair, single = torch.optim.SGD(ones), torch.optim.SGD(ones[:1])
     refused = raises(ValueError, lambda: single.load_state_dict(pair.state_dict()))
@@ -36,7 +36,20 @@ def other_states() -> list[str]:
     if named is not None:
         named.load_state_dict(single.state_dict())
         wrong += ["the names of parameters are lost"] * (named.param_groups[0].get("param_names") != ["weight"])
-    return wrong + ["a state's lists are not copied"] * (not lists_kept())
+    wrong += ["a state's lists are not copied"] * (not lists_kept())
+    grouped = torch.optim.SGD([{"params": [one]} for one in ones])
+    refused = raises(ValueError, lambda: pair.load_state_dict(grouped.state_dict()))
+    wrong += ["a state of two groups is loaded for one"] * (not refused)
+    return wrong + ["a group that is added later has the loaded rate"] * (added_rate() != 0.25)
+
+
+def added_rate() -> float:
+    """The rate of a group that is added, without a rate of its own, once a state of another rate was loaded."""
+    ones = [torch.nn.Parameter(torch.ones(1)) for _ in range(2)]
+    giver, taker = (torch.optim.SGD(ones[:1], lr=lr) for lr in (0.5, 0.25))
+    taker.load_state_dict(giver.state_dict())
+    taker.add_param_group({"params": ones[1:]})
+    return float(taker.param_groups[1]["lr"])
 
 
 def lists_kept() -> bool:
@@ -56,8 +69,8 @@ def lists_kept() -> bool:
 
 
 def hooked_states() -> tuple[list[str], list[float]]:
-    """In which order the hooks of a state are called that is read and loaded, and the rates that they leave: each of two hooks
-    halves the rate of what is read, and of what is loaded."""
+    """In which order the hooks of a state are called that is read and loaded, until they are removed, and the rates that they
+    leave: each of two hooks halves the rate of what is read, and of what is loaded."""
     order: list[str] = []
 
     def note(name: str) -> Callable[..., Any]:
@@ -68,10 +81,14 @@ def hooked_states() -> tuple[list[str], list[float]]:
         return hook
 
     optimizer: Any = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    handles: list[Any] = []
     for event in ("state_dict_pre", "state_dict_post", "load_state_dict_pre", "load_state_dict_post"):
         register = getattr(optimizer, f"register_{event}_hook")
-        register(note(f"{event} 2"))
-        register(note(f"{event} 1"), prepend=True)
+        handles += [register(note(f"{event} 2")), register(note(f"{event} 1"), prepend=True)]
     read = optimizer.state_dict()
     optimizer.load_state_dict(read)
-    return order, [read["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]]
+    rates = [read["param_groups"][0]["lr"], optimizer.param_groups[0]["lr"]]
+    for handle in handles:
+        handle.remove()
+    optimizer.load_state_dict(optimizer.state_dict())  # which calls none of them
+    return order, rates
