@@ -230,7 +230,7 @@ def sgd_steps_tied_weight_once(case: TiePreservationCase, out: Outcome) -> Findi
 
 
 @law(
-    "functional_call with one name replaces every name of the same Parameter, and no other.",
+    "functional_call with one name replaces every name of the same Parameter, no other, and refuses two values for it.",
     source="torch.func.functional_call: tie_weights, strict",
     when=lambda case: case.steps_exactly,
     must_cover={"tied"},
@@ -248,6 +248,7 @@ def functional_call_replaces_every_tied_name(case: TiePreservationCase, out: Out
         within(out.replaced_alone, alone.reshape(shape), off.reshape(shape)),
         is_true(out.strict, "a strict call takes what is missing or unknown, or not what is whole"),
         is_true(out.refuses_repeats, "two dictionaries with one name are taken"),
+        same(out.refuses_two_values, tied),  # one for each name
     )
 
 

@@ -120,17 +120,20 @@ def called(table: Module, out: Module, indices: Tensor) -> dict[str, Any]:
             taken.append(torch.equal(strictly, plain))
         except RuntimeError:
             taken.append(None)
-    refuses_repeats = False
-    try:
-        call(chain, (doubled, doubled), (indices,))
-    except ValueError:
-        refuses_repeats = True
+    refused: list[bool] = []
+    for given in ((doubled, doubled), {**doubled, "1.weight": 2 * ones}):
+        try:
+            call(chain, given, (indices,))
+            refused.append(False)
+        except ValueError:
+            refused.append(True)
     return {
         "replaced": call(chain, doubled, (indices,)).detach(),
         "replaced_by_head": call(chain, {"1.weight": ones}, (indices,)).detach(),
         "replaced_alone": call(chain, doubled, (indices,), tie_weights=False).detach(),
         "strict": taken == [True, None, None],
-        "refuses_repeats": refuses_repeats,
+        "refuses_repeats": refused[0],
+        "refuses_two_values": refused[1],
     }
 
 
