@@ -133,7 +133,8 @@ def called(table: Module, out: Module, indices: Tensor) -> dict[str, Any]:
         "replaced_alone": call(chain, doubled, (indices,), tie_weights=False).detach(),
         "strict": taken == [True, None, None],
         "refuses_repeats": refused[0],
-        "refuses_two_values": refused[1],
+        # Of one Parameter that has two names; two Parameters may have two values.
+        "refuses_two_values": refused[1] is (len(everything) > len(list(chain.parameters()))),
     }
 
 
