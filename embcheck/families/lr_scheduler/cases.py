@@ -40,7 +40,7 @@ TOTALS = {name: scheduler.total for name, scheduler in SCHEDULERS.items() if sch
 #: Those whose factors are exact.
 DYADIC = (
     *("step_two", "multi_step", "constant", "by_functions", "multiplied", "step_each", "constant_of_none", "cyclic"),
-    *("plateau", "plateau_of_largest", "multi_step_repeated", "by_object", "multiplied_by_object"),
+    *("plateau", "plateau_of_largest", "by_object", "multiplied_by_object"),
     "function_and_by_object",
 )
 #: What else each group of either optimizer is given, and a schedule must leave.

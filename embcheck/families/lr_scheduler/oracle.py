@@ -149,7 +149,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "exponential": made("ExponentialLR", lambda base, e, g: base * 0.75**e, 0.75),
     "constant": made("ConstantLR", lambda base, e, g: base * (0.25 if e < 3 else 1.0), factor=0.25, total_iters=3),
     "linear": made("LinearLR", lambda base, e, g: base * (0.25 + 0.75 * min(e, 3) / 3),
-                    start_factor=0.25, end_factor=1.0, total_iters=3),
+                    start_factor=0.25, total_iters=3),
     "polynomial": made("PolynomialLR", lambda base, e, g: base * (1 - min(e, 11) / 11) ** 2, total_iters=11, power=2.0),
     "cosine": made("CosineAnnealingLR", lambda base, e, g: cosine(base, 0.125, e / 4), T_max=4, eta_min=0.125),
     "restarts": made("CosineAnnealingWarmRestarts", lambda base, e, g: _restarted(base, e, 3, 1, 0.125), T_0=3, eta_min=0.125),
@@ -209,13 +209,13 @@ SCHEDULERS: dict[str, Scheduler] = {
     "plateau_at_the_least": made("ReduceLROnPlateau",
                                   _on_plateau(_FALLING, lambda a, best: a < 0.75 * best, 0.5, 0, (0.25, 0.0, 0.0)),
                                   metrics=_FALLING, factor=0.5, patience=1, threshold=0.25, min_lr=(0.25, 0.0, 0.0)),
-    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 4, 1.0)), 0.125, 4),
+    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 10, 1.0)), 0.125),
     "cyclic_by_exponent": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, "exp_range", 0.5,
                                 base_momentum=0.25, max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), decay=0.5)),
     "cyclic_by_function": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, scale_mode="iterations",
                                 cycle_momentum=False, by="power"),
-    # At a milestone that is given twice the rate falls twice.
-    "multi_step_repeated": made("MultiStepLR", lambda base, e, g: base * 0.5 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5], 0.5),
+    # At a milestone that is given twice the rate falls twice, by the default factor.
+    "multi_step_repeated": made("MultiStepLR", lambda base, e, g: base * 0.1 ** (2 * (e >= 2) + (e >= 5)), [2, 2, 5]),
     # Of functions whose own state is saved.
     "by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e), by="halving"),
     "multiplied_by_object": made("MultiplicativeLR", lambda base, e, g: base * 0.5 ** (e * (e + 1) // 2), by="halving"),
