@@ -63,7 +63,7 @@ def clipped(case: ClipAverageScaleCase, out: Outcome, prefix: str, times: float)
 
 
 @law(
-    "AveragedModel copies first, then averages equally or exponentially.",
+    "AveragedModel copies first, then averages equally or exponentially; it is called as the model is.",
     source="torch.optim.swa_utils.AveragedModel: avg_fn, multi_avg_fn, use_buffers",
     when=lambda case: case.what == "average",
     must_cover={"average=ema", "average=own", "buffers", "dtype=bfloat16"},
@@ -74,6 +74,7 @@ def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome)
     last = np.array(VALUES[: case.steps])
     return every(
         within(out.weights, averages, bound),
+        same(out.called, 3.0),  # a weight of 3 times one, which is given as an argument and by its keyword
         within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
         same(out.count, case.steps),
         within(out.others, averages, 4 * case.steps * FORMATS[case.unlike].unit_roundoff * np.abs(last).max()),
@@ -83,7 +84,7 @@ def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome)
 
 
 @law(
-    "update_bn sets a BatchNorm's running statistics to the batches' averages, and keeps mode and momentum.",
+    "update_bn sets a BatchNorm's running statistics to the batches' averages, and keeps mode and each momentum.",
     source="torch.optim.swa_utils.update_bn",
     when=lambda case: case.what == "average",
 )
@@ -92,7 +93,7 @@ def update_bn_averages_batch_statistics(case: ClipAverageScaleCase, out: Outcome
     values = np.array(VALUES[: case.steps])
     due = np.array([(2 * values).mean(), (2 * values**2).mean()])
     bound = 5 * case.steps * 2.0**-53 * (2 * values**2).max(initial=1.0)
-    kept = [[0.25, [training] * 3, case.steps] for training in (False, True)]
+    kept = [[0.25, None, [training] * 4, case.steps] for training in (False, True)]
     return every(same(out.batched, kept), within(out.statistics, np.stack([due, due]), bound))
 
 

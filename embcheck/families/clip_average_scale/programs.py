@@ -127,7 +127,10 @@ def averaged(kind: str, buffers: bool, counter: bool, unlike: str, values: Tenso
         seen.append(model.module.seen.detach().reshape(()).clone())
         counts.append(int(model.module.steps) if counter else 0)
     batched = [normalised(values.double(), training) for training in (False, True)]
+    model.module.weight.data.fill_(3)
+    one = torch.ones(1, 1, dtype=values.dtype)
     return {
+        "called": torch.cat([model(one), model(input=one)]).detach().reshape(2),
         "weights": torch.stack(weights),
         "others": torch.stack(others),
         "buffered": torch.stack(seen),
@@ -141,15 +144,17 @@ def averaged(kind: str, buffers: bool, counter: bool, unlike: str, values: Tenso
 
 
 def normalised(values: Tensor, training: bool) -> tuple[Tensor, list[Any]]:
-    """The running mean and variance that update_bn finds of batches of a value and three times of it; momentum, modes, count."""
+    """The running mean and variance that update_bn finds of batches of a value and three times of it; momenta, modes, count."""
     norm: Any = torch.nn.BatchNorm1d(1, momentum=0.25, dtype=values.dtype)
-    model = torch.nn.Sequential(norm, torch.nn.Dropout()).train(training)
+    other = torch.nn.BatchNorm1d(1, momentum=None, dtype=values.dtype)
+    model = torch.nn.Sequential(norm, torch.nn.Dropout(), other).train(training)
     for running in (norm.running_mean, norm.running_var):
         running.fill_(99.0)
     batches: Any = [torch.stack([value, 3 * value])[:, None] for value in values]
     torch.optim.swa_utils.update_bn([(batch, 0) for batch in batches] if training else batches, model)
     modes = [module.training for module in model.modules()]
-    return torch.cat([norm.running_mean, norm.running_var]), [norm.momentum, modes, int(norm.num_batches_tracked)]
+    kept = [norm.momentum, other.momentum, modes, int(norm.num_batches_tracked)]
+    return torch.cat([norm.running_mean, norm.running_var]), kept
 
 
 def flattened(order: tuple[str, ...], twice: bool, frozen: bool, before: int, **parts: Tensor) -> dict[str, Any]:

@@ -182,6 +182,23 @@ def idle(number: Tensor) -> bool:
     return same and bool(p.isinf().all()) and (scaler.get_scale(), scaler.state_dict()) == (1.0, {})
 
 
+def returned(device: str) -> list[Any]:
+    """What a scaler's steps give: what the optimizer's step does, and nothing where that is left out."""
+
+    class Telling(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            super().step(closure)
+            return 5
+
+    p = torch.nn.Parameter(torch.ones(1))
+    optimizer, scaler, found = Telling([p], lr=1.0), torch.amp.GradScaler(device), []
+    for grad in (1.0, float("inf")):
+        p.grad = scaler.scale(torch.full((1,), grad))
+        found.append(scaler.step(optimizer))
+        scaler.update()
+    return found
+
+
 def carry(scaler: Any, carried: str) -> Any:
     """A scaler that goes on where this one is."""
     import pickle
@@ -201,6 +218,8 @@ def carry(scaler: Any, carried: str) -> Any:
         assert not accepted(scaler.unscale_, graded(torch.float16)), "gradients in half precision were unscaled"
         closed: Any = functools.partial(scaler.step, closure=lambda: None)
         assert not accepted(closed, graded(torch.float32)), "a closure was taken"
+        told = returned(torch.empty(0).device.type)
+        assert told == [5, None], f"steps of which the second is left out give {told}, where the optimizer's gives 5"
         return scaler
 
     if carried == "copied":
