@@ -13,6 +13,7 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.param_groups.gradient_layouts import lying_as
+from embcheck.families.param_groups.step_hooks import hooked, hooks_of_a_derived_optimizer
 from embcheck.families.tie_preservation.operations import stored
 from embcheck.families.tied_training.training_steps import loaded, restored
 
@@ -72,6 +73,8 @@ def accompany(
             values[m].append(numbers(p))
     seen: dict[str, Any] = {f"values{m}": torch.stack(steps) for m, steps in enumerate(values)}
     seen |= notes | settled(stepped, members)
+    if compare:
+        seen["derived_hooks"] = hooks_of_a_derived_optimizer()
     for names, own, joins in groups if compare else ():
         for m in names:
             gradients = [fed[f"gradient{m}"][k] if has[m] else None for k, has in enumerate(given)]
@@ -147,22 +150,6 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
         now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
         notes["kept"] &= p.grad is grad and stands and mark == now
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
-
-
-def hooked(optimizer: Any, order: list[str]) -> list[Any]:
-    """Registers hooks of a step, of this optimizer and of all, that note in which order they are called; their handles."""
-
-    def note(name: str) -> Function:
-        return lambda stepped, args, kwargs: order.append(name) if stepped is optimizer else None
-
-    import torch.optim.optimizer as of_all  # which torch.optim does not show as its attribute
-
-    return [
-        optimizer.register_step_post_hook(note("after")),
-        of_all.register_optimizer_step_post_hook(note("after all")),
-        optimizer.register_step_pre_hook(note("before")),
-        of_all.register_optimizer_step_pre_hook(note("before all")),
-    ]
 
 
 def numbers(p: Tensor) -> Tensor:
