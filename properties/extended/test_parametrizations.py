@@ -42,6 +42,8 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
         UNASKED if case.old else within(out.assigned, -2 * first, 4 * bound),
         within(out.set, *weight),
         UNASKED if case.old else within(out.loaded, *weight),
+        # Of another layer to which it is transferred, and which doubles it.
+        UNASKED if case.old else within(out.doubled, 2 * weight[0], 2 * weight[1]),
         same(out.shapes, [case.gain_shape, case.shape]),
         within(out.after, *weight) if case.old or not case.frozen else UNASKED,
     )
@@ -68,7 +70,7 @@ def weight_norm_gradients_follow_chain_rule(case: ParametrizationCase, out: Outc
     "spectral_norm divides the weight by uᵀWv, with u and v from power iteration.",
     source="torch.nn.utils.parametrizations.spectral_norm, torch.nn.utils.spectral_norm; Miyato et al. 2018",
     when=of("bounded"),
-    must_cover={"old", "evaluating", "iterations=3", "dim=1"},
+    must_cover={"old", "evaluating", "iterations=3", "dim=1", "dim=-1"},
 )
 def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, out: Outcome) -> Finding:
     (u, u_off), (v, v_off) = case.iterated()
@@ -147,6 +149,8 @@ def orthogonal_weight_is_the_map_of_its_original(case: ParametrizationCase, out:
         same(out.set, case.tall(base[..., : min(case.shape[-2:])])),  # of −I
         within(out.stepped, case.orthogonal(base, moved), orthogonality(case)),
         UNASKED if case.frozen else within(out.grad, gradient, orthogonality(case) * size),
+        within(out.without_base, case.orthogonal(np.eye(max(case.shape[-2:])), moved), orthogonality(case)),
+        same(out.keys, ["parametrizations.weight.original"]),
     )
 
 

@@ -112,6 +112,10 @@ def normed(
         # A model loads what it saved when its layer was normed by the deprecated function.
         torch.nn.Sequential(twin).load_state_dict({"0.weight_g": gain, "0.weight_v": direction})
         seen["loaded"] = now(twin)
+        other = sides(-weight, side, frozen)[0]
+        parametrize.transfer_parametrizations_and_params(layer, other)
+        parametrize.register_parametrization(other, "weight", Doubling())
+        seen["doubled"] = now(other)
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
         utils.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
         names = [name for name, _ in layer.named_parameters()]
@@ -192,6 +196,10 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
         twin = sides(weight.clone(), side, frozen)[0]
         utils.parametrizations.orthogonal(twin, orthogonal_map=map)
         twin.load_state_dict(layer.state_dict())
+        plain = sides(weight.clone(), side, frozen)[0]
+        utils.parametrizations.orthogonal(plain, orthogonal_map=map, use_trivialization=False)
+        written(plain.parametrizations.weight.original, seen["moved"])
+        seen |= {"without_base": now(plain), "keys": list(plain.state_dict())}
         return seen | {"decayed": now(layer), "loaded": now(twin)}
 
 
@@ -302,6 +310,8 @@ def cached_twice(layer: Module, original: Tensor, values: Tensor) -> dict[str, A
     for turn in (1, 2):
         with torch.set_grad_enabled(turn == 2), parametrize.cached():
             first = layer.weight
+            with parametrize.cached():  # whose end leaves what the outer one holds
+                used(layer)
             seen["caches"].append([first is layer.weight, bool((first == used(layer)).all())])
             seen[f"cached{turn}"] = first.detach().clone()
         written(original, values)

@@ -34,7 +34,8 @@ def repair(case: ParametrizationCase) -> ParametrizationCase:
     known = {*PROGRAMS[case.kind][1], *(("signs",) if case.kind == "normed" else ())}
     changes: dict[str, Any] = {name: case._field_defaults[name] for name in _OWN - known}
     rank = len(case.shape)
-    if (case.kind == "bounded" and case.dim not in range(rank)) or (case.dim is not None and case.dim >= rank):
+    least = -rank if case.kind == "bounded" and rank > 1 and not case.old else 0  # the old function takes none below 0
+    if (case.kind == "bounded" and case.dim not in range(least, rank)) or (case.dim is not None and case.dim >= rank):
         changes["dim"] = 0
     if case.kind == "bounded" and rank < 2:
         changes["old"] = False  # which takes a vector for a column
