@@ -114,8 +114,9 @@ def loading_leaves_the_state_dict_metadata(case: LoadStateDictCase, out: Outcome
 
 
 @law(
-    "Hooks are called with their module, and an extra state is saved and loaded.",
-    source="nn.Module: register_state_dict_pre_hook, register_load_state_dict_post_hook, get_extra_state",
+    "Hooks are called with their module; an extra state is saved and loaded; a wrapper's prefix is removed.",
+    source="nn.Module: register_state_dict_pre_hook, register_load_state_dict_post_hook, get_extra_state; "
+    "torch.nn.modules.utils.consume_prefix_in_state_dict_if_present",
     when=lambda case: case.hooks,
     must_cover={"hooks & assign", "hooks & strict=False"},
 )

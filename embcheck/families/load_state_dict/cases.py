@@ -86,6 +86,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
             "extra": [{"turns": 5}, 2],
             "keys": [[keys[2]], []],
             "surplus": [[], [keys[2]]],
+            "unwrapped": ["inside.first.weight", "inside.module.weight"],
             "removed": True,
             "equal": True,
         }

@@ -43,6 +43,14 @@ def holding(layer: Any) -> Any:
     return model
 
 
+def unwrapped() -> list[str]:
+    """The keys of a state of a wrapped model, without the prefix; a part of the model has the wrapper's name."""
+    inner = nn.ModuleDict({"first": nn.Embedding(1, 1), "module": nn.Embedding(1, 1)})
+    state = nn.ModuleDict({"module": nn.ModuleDict({"inside": inner})}).state_dict()
+    nn.modules.utils.consume_prefix_in_state_dict_if_present(state, "module.")
+    return list(state)
+
+
 def hooked(strict: bool, assign: bool) -> dict[str, Any]:
     """What hooks are called with, in turn, while a layer's state is made and loaded; and what becomes of its extra state."""
     told: list[Any] = []
@@ -82,6 +90,7 @@ def hooked(strict: bool, assign: bool) -> dict[str, Any]:
         "extra": [state["inside.0._extra_state"], other.turns],
         "keys": [list(lacking.missing_keys), list(lacking.unexpected_keys)],
         "surplus": [list(surplus.missing_keys), list(surplus.unexpected_keys)],
+        "unwrapped": unwrapped(),
         "removed": len(told) == called,
         "equal": torch.equal(other.weight, layer.weight),
     }

@@ -32,7 +32,7 @@ def hooks_of_a_derived_optimizer() -> list[str]:
     order: list[str] = []
 
     class Descent(torch.optim.Optimizer):
-        def step(self, closure: Any = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             order.append("step")
 
     optimizer = Descent([torch.nn.Parameter(torch.ones(1))], {})

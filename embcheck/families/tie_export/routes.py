@@ -54,6 +54,15 @@ PASSAGES: dict[str, Passage] = named(
 )
 
 
+def traced_in_evaluation(model: Module) -> Module:
+    """A graph of a model that evaluates, which it must do, too; both train from then on."""
+    graph = torch.fx.symbolic_trace(model.eval())
+    if any(part.training for part in graph.modules()):
+        raise AssertionError("what is traced of a model in evaluation is in training mode")
+    model.train()
+    return graph.train()
+
+
 def symbolic_in_folder(model: Module, tokens: Tensor) -> Module:
     import importlib.util
     import pathlib
@@ -78,10 +87,10 @@ def parametrized_and_back(model: Module, tokens: Tensor) -> Module:
 GRAPHS: dict[str, Passage] = named(
     {
         "parametrized_and_back": parametrized_and_back,
-        "symbolic": lambda model, _: torch.fx.symbolic_trace(model),
-        "symbolic_transformed": lambda model, _: torch.fx.Transformer(torch.fx.symbolic_trace(model)).transform(),
-        "symbolic_copied": lambda model, _: copy.deepcopy(torch.fx.symbolic_trace(model)),
-        "symbolic_pickled": lambda model, _: pickle.loads(pickle.dumps(torch.fx.symbolic_trace(model))),
+        "symbolic": lambda model, _: traced_in_evaluation(model),
+        "symbolic_transformed": lambda model, _: torch.fx.Transformer(traced_in_evaluation(model)).transform(),
+        "symbolic_copied": lambda model, _: copy.deepcopy(traced_in_evaluation(model)),
+        "symbolic_pickled": lambda model, _: pickle.loads(pickle.dumps(traced_in_evaluation(model))),
         "symbolic_in_folder": symbolic_in_folder,
     }
 )
@@ -110,7 +119,8 @@ def compiled(model: Module, tokens: Tensor) -> Module:
 
 
 def compiled_and_retied(model: Module, tokens: Tensor) -> Module:
-    """One that was untied after its first call, and tied again; and whose head was assigned to what compiles it."""
+    """One that was untied after its first call, and tied again; whose head was assigned to what compiles it, and which evaluated
+    for a while."""
     other, own, bias = compiled(model, tokens), model.head.weight, model.head.bias
     with torch.no_grad():
         tied = other(tokens)
@@ -119,6 +129,9 @@ def compiled_and_retied(model: Module, tokens: Tensor) -> Module:
             raise AssertionError("with the head's weight negated it does not give -(y - b) + b")
     model.head.weight = own
     other.head = model.head
+    for mode in (False, True):
+        if any(part.training is not mode for part in other.train(mode)._orig_mod.modules()):
+            raise AssertionError(f"train({mode}) of what compiles a model leaves the model in the other mode")
     return other
 
 

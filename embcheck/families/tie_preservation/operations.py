@@ -51,6 +51,14 @@ def stored(thing: Any, **options: Any) -> Any:
     return torch.load(buffer, **options)
 
 
+def stored_in_both_formats(state: Any) -> Any:
+    """What torch.save writes of a state, and in the format of releases before 1.6 of what was read, read again."""
+    buffer = io.BytesIO()
+    torch.save(stored(state, weights_only=True), buffer, _use_new_zipfile_serialization=False)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
 def called_functionally(model: Module, embedding: Module, head: Module) -> Module:
     chain, tokens = torch.nn.Sequential(embedding, head), torch.zeros(2, dtype=torch.int64)
     other = torch.zeros_like(head.weight)
@@ -256,7 +264,7 @@ OPERATIONS: dict[str, Entry] = {
     "assigned": Entry(lambda m, e, h: loading(m, m.state_dict(), True), effects.replaces(aliased)),
     "assigned_clones": Entry(lambda m, e, h: loading(m, clones(m), True), effects.replaces(renewed)),
     "assigned_saved": Entry(
-        lambda m, e, h: loading(m, stored(m.state_dict(), weights_only=True), True), effects.assigns_stored
+        lambda m, e, h: loading(m, stored_in_both_formats(m.state_dict()), True), effects.assigns_stored
     ),
     "assigned_head": Entry(
         lambda m, e, h: after(m, h.load_state_dict(h.state_dict(), assign=True)), effects.assigns_head
