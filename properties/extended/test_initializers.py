@@ -42,11 +42,15 @@ def draws_alike(case: InitializerCase) -> bool:
     "torch.nn.init functions that draw nothing fill exactly the documented values.",
     source="torch.nn.init: constant_, ones_, zeros_, eye_, dirac_; std = 0; gain = 0",
     when=lambda case: case.exact is not None,
-    must_cover={"fill=eye", "fill=dirac", "fill=normal_fixed", "fill=xavier_uniform_zero"}
-    | {"layout=transposed", "rank=0"},
+    must_cover={"fill=eye", "fill=dirac", "fill=dirac & groups=2", "fill=normal_fixed", "fill=xavier_uniform_zero"}
+    | {"layout=transposed", "rank=0"}
+    | {f"fill={each} & elements>1" for each in ("zeros", "ones", "constant")},
 )
 def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
-    return same(out.values, case.exact)
+    assert case.exact is not None
+    return every(
+        same(out.values, case.exact), same(out.rows[0], case.exact)
+    )  # the first row of a table is filled alike
 
 
 @law(
@@ -77,7 +81,9 @@ def each_element_follows_documented_distribution(case: InitializerCase, out: Out
     source="torch.nn.init: fill with values drawn from U(a, b) or N(mean, std²); Tensor.uniform_, normal_",
     when=lambda case: case.size > 0 and case.sampler is not None,
     must_cover={"own_generator", "dtype=bfloat16", "rank=1", "many"}
-    | {f"fill=kaiming_{each} & layout=transposed & rank=2 & wide" for each in ("uniform", "normal")},
+    | {f"fill=kaiming_{each} & layout=transposed & rank=2 & wide" for each in ("uniform", "normal")}
+    | {f"fill=kaiming_{each} & nonlinearity={name}" for each in ("uniform", "normal") for name in ("linear", "tanh")}
+    | {"fill=sparse_half & std=0.5"},
 )
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
     # It tells the bounds and the generator; whether the tensor's method draws well is told by the distributions of the values.
@@ -180,6 +186,7 @@ def initializer_fills_and_returns_its_tensor(case: InitializerCase, out: Outcome
         is_true(out.counted, "the version did not move"),
         is_true(out.rooted, "the Parameter's requires_grad or graph changed"),
         is_true(out.graded, "the Parameter's gradient changed"),
+        same(out.rows[1], 7.0),  # beside the row that is filled
         unwritten(out, "weight"),
     )
 

@@ -21,6 +21,8 @@ from embcheck.families.initializers import programs
 from embcheck.families.initializers.oracle import (
     DISTRIBUTIONS,
     FANNED,
+    GAINED,
+    GAINS,
     INITIALIZERS,
     KERNELS,
     LAYERS,
@@ -66,19 +68,36 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         return math.prod(self.shape)
 
     @cached_property
+    def chosen(self) -> dict[str, Any]:
+        """What the seed chooses among a fill's arguments by name; not all of it is told, for the defaults are judged, too."""
+        found: dict[str, Any] = {}
+        if self.fill in GAINED and self.seed % len(GAINS):
+            found["nonlinearity"] = tuple(GAINS)[self.seed % len(GAINS)]
+        if self.fill in SPARSITY and self.seed % 2:
+            found["std"] = 0.5
+        if self.fill in KERNELS and self.seed % 2 and self.shape[0] % 2 == 0:
+            found["groups"] = 2
+        return found
+
+    @cached_property
     def distribution(self) -> Spread | Truncated | None:
         """Of each number, or None where they are no independent draws."""
         found = DISTRIBUTIONS.get(self.fill)
         field = math.prod(self.shape[2:])
         fans = (self.shape[1] * field, self.shape[0] * field) if len(self.shape) > 1 else (1, 1)
-        return None if found is None or not self.size else found(*fans)
+        if found is None or not self.size:
+            return None
+        spread, nonlinearity = found(*fans), self.chosen.get("nonlinearity")
+        if isinstance(spread, Spread) and nonlinearity:
+            spread = spread._replace(scale=spread.scale * GAINS[nonlinearity] / GAINS["leaky_relu"])
+        return spread
 
     @property
     def sampler(self) -> tuple[str, float, float] | None:
         """The method of a tensor that draws the same numbers, and its arguments; None where there is none."""
         found = self.distribution
         if self.fill in SPARSITY:
-            return "normal_", 0.0, 0.01
+            return "normal_", 0.0, self.chosen.get("std", 0.01)
         if not isinstance(found, Spread) or self.fill in LAYERS:
             return None
         if found.uniform:
@@ -94,8 +113,10 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
             made = np.eye(self.shape[0], self.shape[1])
         elif self.fill in KERNELS:
             middle = tuple(length // 2 for length in self.shape[2:])
-            for channel in range(min(self.shape[:2])):
-                made[(channel, channel, *middle)] = 1.0
+            groups = self.chosen.get("groups", 1)
+            group = self.shape[0] // groups
+            for start, channel in itertools.product(range(groups), range(min(group, self.shape[1]))):
+                made[(start * group + channel, channel, *middle)] = 1.0
         elif constant is None:
             return None
         return self.format.rounded(made)
@@ -122,6 +143,9 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
             "drawn": self.distribution is not None,
             "many": self.size > 4000,  # enough for statistics
             "strided_kernel": len(self.shape) > 2 and self.layout not in ("contiguous", "offset"),
+            "nonlinearity": self.chosen.get("nonlinearity", ""),
+            "std": self.chosen.get("std", 0.01),
+            "groups": self.chosen.get("groups", 1),
             "fanless": len(self.shape) > 1 and sum(self.shape[:2]) * math.prod(self.shape[2:]) == 0,
         }
 
@@ -130,7 +154,7 @@ def plan(case: InitializerCase) -> Plan:
     function, arguments, named, *_ = INITIALIZERS[case.fill]
     options = {
         "fill": programs.OTHERS.get(function, programs.fill_by),
-        "call": (function, arguments, named),
+        "call": (function, arguments, named | case.chosen),
         **{name: getattr(case, name) for name in ("sampler", "own_generator", "trains", "seed", "repeats")},
     }
     return Plan(programs.filled, {"weight": case.weight_input()}, options)

@@ -163,6 +163,8 @@ def _kaiming(gain: float, *, uniform: bool, out: bool = False) -> Fans:
 
 
 _STEEP, _RELU = math.sqrt(2 / 10), math.sqrt(2)
+#: The gains of what kaiming_uniform_ and kaiming_normal_ may be given as nonlinearity (torch.nn.init.calculate_gain).
+GAINS = {"leaky_relu": _RELU, "linear": 1.0, "tanh": 5 / 3}
 #: What nn.Linear draws, with a = √5: numbers up to 1/√fan_in.
 _LINEAR = _kaiming(math.sqrt(2 / 6), uniform=True)
 INITIALIZERS: dict[str, Initializer] = {
@@ -204,6 +206,8 @@ INITIALIZERS: dict[str, Initializer] = {
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
 SPARSITY = {"sparse_half": 0.5}
+#: Those whose nonlinearity the case's seed chooses.
+GAINED = frozenset({"kaiming_uniform", "kaiming_normal"})
 ORTHOGONAL = {"orthogonal": 1.0, "orthogonal_wide": 3.0}
 #: Those that need a matrix, at least a matrix, or a kernel of a convolution.
 LAYERS = frozenset({"linear_weight", "linear_bias", "linear_without_bias", "embedding"})

@@ -66,6 +66,8 @@ def filled(
             seeded(seed)
             drawn = documented(returned, call[0]).reshape(target.shape)
         repeated = [fill_again().flatten() for _ in range(repeats)]
+        rows = torch.nn.Parameter(torch.full((2, *target.shape), 7.0, dtype=target.dtype))
+        fill(rows[0], generator, *call)
     return {
         "values": values,
         "following": following,
@@ -73,6 +75,7 @@ def filled(
         "following_again": following_again,
         "drawn": drawn,
         "repeated": torch.stack(repeated) if repeated else None,
+        "rows": rows.detach(),
         "returned": returned is target or isinstance(returned, torch.nn.Module),
         "placed": kept,
         "counted": target._version > version or not weight.numel(),
