@@ -46,7 +46,8 @@ law = family.law
        "call=chunked & weighted & ignored=some & few_tokens & reduction=sum & ignore=default & numel>2",
        "classes_second & weighted & ignored=some & inside & reduction=mean",
        "label_smoothing>0 & reduction=sum & ignored=some & ignore=default",
-       "label_smoothing>0 & reduction=none & ignored=some & ignore=default"},
+       "label_smoothing>0 & reduction=none & ignored=some & ignore=default",
+       *(f"masked & numel>1 & call={name}" for name in HERE if name != "divergence")},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
 def loss_follows_the_formula(case: TiedHeadLossCase, out: Outcome) -> Finding:
@@ -70,7 +71,7 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
     | {"classes_second & numel>3 & num_embeddings>2 & embedding_dim>1 & ignored=some & reduction=mean & weighted=False",
        "ignored=some", "inside", "weighted", "label_smoothing>0", "bias", "padding_hit", "repeated", "targets=probability",
        "layout=transposed", "wide",
-       "classes_second & num_embeddings>2048", "largest_class>32768", "inner_size>64 & num_embeddings>1"},
+       "classes_second & num_embeddings>2048", "masked & numel>1", "largest_class>32768", "inner_size>64 & num_embeddings>1"},
     when=lambda case: case.differentiated,
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:

@@ -111,6 +111,9 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
     yield TiedHeadLossCase(2050, 2, (2, 3), classes_second=True)
     yield TiedHeadLossCase(5, 0, (3,), bias=True)
     yield from _covering()
+    for seed, call in enumerate(name for name in LOSSES if name != "divergence"):
+        ignored, dtype = IGNORED[seed % 2], AXES["dtype"][seed % 4]
+        yield TiedHeadLossCase(7, 3, (2, 2), call, ignored=ignored, bias=True, dtype=dtype, seed=4 * seed + 2)  # masked
 
 
 #: Of what the two losses of logits are given any two of these meet, and of three most do.
