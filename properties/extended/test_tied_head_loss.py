@@ -12,7 +12,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.tied_head_loss import oracle
 from embcheck.families.tied_head_loss.cases import MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import LOSSES
+from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE
 from embcheck.families.tied_head_loss.space import SPACE, plan
 
 #: Calls that came late, and whether they are here.
@@ -47,6 +47,10 @@ law = family.law
        "classes_second & weighted & ignored=some & inside & reduction=mean",
        "label_smoothing>0 & reduction=sum & ignored=some & ignore=default",
        "label_smoothing>0 & reduction=none & ignored=some & ignore=default",
+       *(f"otherwise & weighted & call={name}" for name in OTHERWISE if name in HERE),
+       *(f"otherwise & bias & label_smoothing>0 & call={name}" for name in OTHERWISE if name == "linear"),
+       *(f"call={name} & weighted & dtype=float64 & reduction=mean" for name in ("module", "likelihood")),
+       "call=divergence & rank=2 & reduction=mean", "of_bytes & largest_class>127",
        *(f"masked & numel>1 & call={name}" for name in HERE if name != "divergence")},
     when=lambda case: case.numel <= MANY,
 )  # fmt: skip
@@ -76,7 +80,9 @@ def mean_loss_accumulates_exactly(case: TiedHeadLossCase, out: Outcome) -> Findi
 )  # fmt: skip
 def tied_table_gradient_sums_lookup_and_head(case: TiedHeadLossCase, out: Outcome) -> Finding:
     bias = within(out.bias_grad, *oracle.of_bias(case)) if case.bias else UNASKED
-    return every(within(out.weight_grad, *oracle.of_table(case)), bias)
+    expected, bound = oracle.of_table(case)
+    first = within(out.first_grad, expected, bound) if case.twice else UNASKED
+    return every(within(out.weight_grad, expected, bound), first, bias)
 
 
 @law(

@@ -16,7 +16,7 @@ from embcheck.core.axes import Input, OfDtype, cached_property
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import Floats
-from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED
+from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE, RECEIVED
 
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
 TRANSCENDENTAL = 8
@@ -122,6 +122,28 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
         """Whether the distributions need a gradient, which every other case asks of cross_entropy."""
         differentiable = self.call in ("cross_entropy", "module") and self.received != "frozen" and self.mistake is None
         return differentiable and self.targets == "probability" and self.seed % 2 == 1
+
+    @property
+    def otherwise(self) -> bool:
+        """Whether the loss is what stands for it in every other case; a layer of no numbers warns."""
+        return self.call in OTHERWISE and self.seed % 2 == 1 and self.embedding_dim > 0
+
+    @property
+    def twice(self) -> bool:
+        """Whether there are two backward passes through one graph."""
+        return self.call == "chunked" and self.otherwise
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether the targets are of uint8, of which torch smooths none and takes no image."""
+        plain = (
+            self.call == "cross_entropy"
+            and self.targets == "index"
+            and not self.classes_second
+            and self.mistake is None
+        )
+        held = self.ignored == "nothing" and self.ignore == "default" and self.num_embeddings <= 256
+        return plain and held and not self.classes_second and self.seed % 4 == 3
 
     @cached_property
     def class_weights(self) -> Floats:
@@ -301,6 +323,8 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             return Input(classes[:-1], "int64")
         if self.mistake in ("target_beyond", "target_negative"):
             classes[-1] = self.num_embeddings if self.mistake == "target_beyond" else -1
+        if self.of_bytes:
+            return Input(classes.astype(np.uint8).reshape(self.shape), "uint8")
         return Input(classes.reshape(self.shape), "int64")
 
     @property
@@ -331,6 +355,8 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
             "refused": self.mistake is not None,
             "numel": self.numel,
             "exponentials_beyond": self._exponentials_beyond,
+            "otherwise": self.otherwise,
+            "of_bytes": self.of_bytes,
             "masked": bool(self.masked.any()),
             "largest_class": int(self.classes[self.kept].max(initial=0)),
             "largest_logit": float(self.logits[self.kept].max(initial=0.0)),

@@ -33,6 +33,7 @@ def predicted(
     receive: Callable[[Tensor], Tensor],
     earlier: int,
     learned: bool,
+    twice: bool,
     padding_idx: int | None,
     flags: dict[str, Any],
     weight: Tensor,
@@ -41,8 +42,8 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged, and
-    ``learned`` whether the targets need a gradient."""
+    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged,
+    ``learned`` whether the targets need a gradient, and ``twice`` whether the table's is asked for before the backward pass, too."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
@@ -61,6 +62,8 @@ def predicted(
         cut.clear()
         value = loss(hidden, table, bias, targets, **flags)
         trained = value if value.requires_grad else loss(hidden, table, bias, targets, **{**flags, "receive": as_made})
+        first = torch.autograd.grad(trained, table, upstream, retain_graph=True)[0] if twice else None
+        hidden.grad = None
         trained.backward(upstream)
     for logits, leaf in cut:
         if leaf.is_leaf and leaf.grad is not None and logits is not leaf:
@@ -68,6 +71,7 @@ def predicted(
     return {
         "value": value,
         "weight_grad": table.grad,
+        "first_grad": first,
         "hidden_grad": hidden.grad,
         "bias_grad": None if bias is None else bias.grad,
         "targets_grad": targets.grad,
@@ -104,22 +108,31 @@ def entropy(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Tenso
     return torch.nn.functional.cross_entropy(receive(logits), wanted, **flags)
 
 
-def module(logits: Tensor, wanted: Tensor, receive: Any, **flags: Any) -> Any:
-    return torch.nn.CrossEntropyLoss(**flags)(receive(logits), wanted)
+def converted(kind: Any, weight: Any, dtype: Any, **flags: Any) -> Any:
+    """A loss of classes whose weights came in float32, as a checkpoint's do, and are converted with it."""
+    return kind(weight=None if weight is None else weight.float(), **flags).to(dtype)
 
 
-def likelihood(logits: Tensor, wanted: Tensor, receive: Any, wider: Any = None, **flags: Any) -> Tensor:
+def module(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, **flags: Any) -> Any:
+    return converted(torch.nn.CrossEntropyLoss, weight, logits.dtype, **flags)(receive(logits), wanted)
+
+
+def likelihood(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, wider: Any = None, **flags: Any) -> Tensor:
     """``wider`` is the dtype of the softmax, where that is another one."""
     shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1), dtype=wider).to(logits.dtype)
-    found: Tensor = torch.nn.NLLLoss(**flags)(receive(shares), wanted)
+    found: Tensor = converted(torch.nn.NLLLoss, weight, logits.dtype, **flags)(receive(shares), wanted)
     return found
 
 
-def divergence(logits: Tensor, wanted: Tensor, receive: Any, reduction: str, weight: None) -> Tensor:
-    shares = torch.nn.functional.log_softmax(logits, dim=-1)
+def divergence(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, reduction: str, weight: None
+) -> Tensor:
+    """Of logarithms that are taken of sequences, before they are one batch."""
+    shares = torch.nn.functional.log_softmax(torch.nn.functional.linear(hidden, table, bias), dim=-1)
+    logits, wanted = flat(shares, targets)
     batched = {"mean": "batchmean" if logits.dim() > 1 else "sum"}.get(reduction, reduction)
-    found = torch.nn.functional.kl_div(receive(shares), wanted, reduction=batched)
-    return found.sum(-1) if reduction == "none" else found
+    found: Tensor = torch.nn.KLDivLoss(reduction=batched)(receive(logits), wanted)
+    return shaped(found.sum(-1) if reduction == "none" else found, hidden)
 
 
 def linear(
@@ -129,6 +142,27 @@ def linear(
     rows, wanted = flat(hidden, targets)
     functional: Any = torch.nn.functional
     return shaped(functional.linear_cross_entropy(rows, table, wanted, linear_bias=bias, **flags), hidden)
+
+
+def linear_module(
+    hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, receive: Any, second: bool, **flags: Any
+) -> Tensor:
+    """The module that scores by itself, with the table as its own; of a batch it scores classes along one axis more."""
+    rows, wanted = flat(hidden, targets)
+    more = (1,) if rows.dim() > 1 else ()
+    modules: Any = torch.nn
+    layer = modules.LinearCrossEntropyLoss(
+        rows.shape[-1], len(table), out_features=more, bias=bias is not None, device="meta", **flags
+    )
+    held = {"linear.weight": table} | ({} if bias is None else {"linear.bias": bias})
+    found: Any = torch.func.functional_call(layer, held, (rows, wanted[..., None] if more else wanted))
+    return shaped(found[..., 0] if found.dim() else found, hidden)
+
+
+def kept_chunks(*given: Any, **flags: Any) -> Tensor:
+    """As many tokens at a time as torch chooses, for more than one backward pass."""
+    modules: Any = torch.nn
+    return linear(*given, options=modules.LinearCrossEntropyOptions(allow_retain_graph=True), **flags)
 
 
 def chunks(targets: Tensor) -> Any:
@@ -209,7 +243,11 @@ LOSSES: dict[str, Loss] = named(
         "decomposed": lambda *given, **flags: of_logits(decomposed, *given, **flags),
         "module": lambda *given, **flags: of_logits(module, *given, **flags),
         "widened": lambda *given, **flags: of_logits(likelihood, *given, wider=torch.float64, **flags),
-        "divergence": lambda *given, **flags: of_logits(divergence, *given, **flags),
+        "divergence": divergence,
     },
     "loss_by_",
+)
+#: What stands for a loss in every other case, where this release has it.
+OTHERWISE: dict[str, Loss] = {"chunked": kept_chunks} | (
+    {"linear": linear_module} if hasattr(torch.nn, "LinearCrossEntropyLoss") else {}
 )

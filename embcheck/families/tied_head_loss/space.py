@@ -14,7 +14,7 @@ from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space, covering
 from embcheck.core.stream import COLUMNS, ROWS, Stream, shaped
 from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
-from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED, in_parallel, predicted
+from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE, RECEIVED, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.
 LIKELIHOODS = ("likelihood", "in_pieces", "widened")
@@ -22,11 +22,12 @@ LIKELIHOODS = ("likelihood", "in_pieces", "widened")
 
 def plan(case: TiedHeadLossCase) -> Plan:
     options = {
-        "loss": LOSSES[case.call],
+        "loss": (OTHERWISE if case.otherwise else LOSSES)[case.call],
         "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
         "receive": RECEIVED[case.received],
         "earlier": case.earlier,
         "learned": case.learned,
+        "twice": case.twice,
         "padding_idx": case.padding_idx,
         "flags": {**case.flags(), "second": case.classes_second},
     }
@@ -114,6 +115,10 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
     for seed, call in enumerate(name for name in LOSSES if name != "divergence"):
         ignored, dtype = IGNORED[seed % 2], AXES["dtype"][seed % 4]
         yield TiedHeadLossCase(7, 3, (2, 2), call, ignored=ignored, bias=True, dtype=dtype, seed=4 * seed + 2)  # masked
+    for seed, (call, smoothing) in enumerate(itertools.product(OTHERWISE, (0.0, 0.25))):
+        axes = {"label_smoothing": smoothing, "bias": not seed % 2, "reduction": AXES["reduction"][seed % 3]}
+        yield TiedHeadLossCase(3, 2, (8,), call, **axes, weighted=True, seed=4 * seed + 1)
+    yield TiedHeadLossCase(200, 2, (7,), seed=3)  # bytes
 
 
 #: Of what the two losses of logits are given any two of these meet, and of three most do.
