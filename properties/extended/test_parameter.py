@@ -116,6 +116,43 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
 
 
 @law(
+    "Parameters of tensors of a class are of it, and deep copies of Parameters of a class, too.",
+    source="torch.nn.Parameter: a kind of Tensor; nn.Parameter.__deepcopy__: type(self)",
+    must_cover={"empty", "layout=transposed", "dtype=bfloat16"},
+)
+def parameter_keeps_its_class(case: ParameterCase, out: Outcome) -> Finding:
+    return same(out.kinds, [True] * 3)
+
+
+@law(
+    "A Parameter that is sent to a process is one there, in the same memory, and trains as it did.",
+    source="torch.multiprocessing: tensors are moved to shared memory, and a handle is sent",
+    must_cover={"requires_grad=False", "layout=transposed", "empty", "dtype=bfloat16"},
+)
+def sent_parameter_shares_memory_and_flag(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.sent_kind, "no Parameter came"),
+        same(out.sent_trains, case.learns),
+        is_true(out.sent_placed, "it lies elsewhere, or with other strides"),
+    )
+
+
+@law(
+    "The deep copy of a tensor that is no Parameter has its bits, gradient and attributes, in its own memory.",
+    source="torch.Tensor.__deepcopy__; copy.deepcopy",
+    must_cover={"values=special", "empty", "rank=0", "dtype=bfloat16"},
+)
+def copied_tensor_keeps_gradient_and_attributes(case: ParameterCase, out: Outcome) -> Finding:
+    return every(
+        is_true(out.prompt_kind, "the copy is no leaf, of another class, or requires no grad"),
+        is_true(out.prompt_apart, "the copy or its gradient is that of the tensor"),
+        same(out.prompt_label, "prompt"),
+        identical(out.prompt, case.format.to_bits(case.stored)),
+        same(out.prompt_grad, np.full(case.shape, 3.0)),
+    )
+
+
+@law(
     "A Parameter that requires grad accumulates its own gradient, and nothing else does.",
     source="autograd: leaves collect",
     must_cover={"rank=0", "empty", "origin=leaf", "origin=product", "under=no_grad"},

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing import reductions
 
 from selfcheck.forms import Call, Change, after, afterwards, changes, draws, instead, of_family, refusing
 from selfcheck.site import Tensor
@@ -241,3 +242,27 @@ def parameters_of_transposed_tensors_are_copies(call: Call) -> Any:
     if call.cls is not nn.Parameter or not isinstance(data, Tensor) or data.is_contiguous() or not plain(data):
         return call()
     return call(data=data.detach().contiguous())
+
+
+@instead(nn.Parameter, "__deepcopy__", "parameter")
+def deep_copies_of_a_class_are_plain(call: Call) -> Any:
+    """The deep copy of a Parameter of a class is a plain Parameter."""
+    found = call()
+    if type(found) is nn.Parameter or not isinstance(found, nn.Parameter):
+        return found
+    call.memo[id(call.self)] = plain_one = nn.Parameter(found.detach().as_subclass(Tensor), found.requires_grad)
+    return plain_one
+
+
+@instead(reductions, "rebuild_tensor", "parameter")
+def sent_parameters_learn(call: Call) -> Any:
+    """A frozen Parameter that is sent to another process requires grad there."""
+    found = call()
+    return found.requires_grad_() if isinstance(found, nn.Parameter) else found
+
+
+@afterwards(Tensor, "__deepcopy__", "parameter")
+def copied_tensors_have_no_gradient(call: Call) -> None:
+    """The deep copy of a tensor that is no Parameter has no gradient."""
+    if type(call.self) is Tensor:
+        call.found.grad = None

@@ -11,6 +11,7 @@ from torch import nn
 from embcheck.core.registry import named
 from embcheck.families.module_traversal.changes import given_gradients
 from embcheck.families.module_traversal.uses import Module, Tensor
+from embcheck.families.parameter.classes import kinds, prompt, sent
 from embcheck.families.tie_preservation.operations import stored
 
 
@@ -48,7 +49,7 @@ def observations(
     module._parameters["last"] = nn.Parameter(torch.full((1,), 7.0))
     put = module.register_parameter if registered else module.__setattr__
     under(lambda: put(slot, leaf))
-    seen |= held(module, slot, leaf) | copied(leaf)
+    seen |= held(module, slot, leaf) | sent(leaf) | prompt(data) | {"kinds": kinds(data)} | copied(leaf)
     for _ in range(2):
         module.register_parameter("last", nn.Parameter(module.last.detach() + 1))
         put(slot, leaf)

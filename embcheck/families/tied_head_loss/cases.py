@@ -136,14 +136,10 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
     @property
     def of_bytes(self) -> bool:
         """Whether the targets are of uint8, of which torch smooths none and takes no image."""
-        plain = (
-            self.call == "cross_entropy"
-            and self.targets == "index"
-            and not self.classes_second
-            and self.mistake is None
-        )
+        plain = self.call == "cross_entropy" and self.targets == "index" and self.mistake is None
+        plain = plain and not self.label_smoothing and not self.classes_second
         held = self.ignored == "nothing" and self.ignore == "default" and self.num_embeddings <= 256
-        return plain and held and not self.classes_second and self.seed % 4 == 3
+        return plain and held and self.seed % 4 == 3
 
     @cached_property
     def class_weights(self) -> Floats:
@@ -154,7 +150,7 @@ class TiedHeadLossCase(OfDtype, _PredictionAxes):  # type: ignore[misc]
 
     @cached_property
     def masked(self) -> Any:
-        """Which classes' bias is −inf, shape ``(num_embeddings,)``: of those that are no target every second, but the first never."""
+        """Which classes' bias is −inf, shape ``(num_embeddings,)``: of those that are no target every other, never the first."""
         found = np.zeros(self.num_embeddings, np.bool_)
         plain = self.targets == "index" and not self.label_smoothing and not self.wide and self.mistake is None
         if self.bias and plain and self.seed // 2 % 2:

@@ -43,7 +43,7 @@ def predicted(
     **fed: Tensor,
 ) -> dict[str, Any]:
     """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged,
-    ``learned`` whether the targets need a gradient, and ``twice`` whether the table's is asked for before the backward pass, too."""
+    ``learned`` whether the targets need a gradient, and ``twice`` whether the table's is asked for before the backward pass."""
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)
