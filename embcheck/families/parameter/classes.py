@@ -22,7 +22,8 @@ def kinds(data: Tensor) -> list[bool]:
     """Whether a Parameter of a tensor of a class is both, and the deep copy of one of a class is of it."""
     import copy
 
-    made, tagged = nn.Parameter(data.detach().as_subclass(Rows)), Tagged(data.detach())
+    made: Any = nn.Parameter(data.detach().as_subclass(Rows))
+    tagged = Tagged(data.detach())
     return [isinstance(made, nn.Parameter), type(made) is Rows, type(copy.deepcopy(tagged)) is Tagged]
 
 
