@@ -31,9 +31,7 @@ def predicted(
     loss: Loss,
     context: Callable[[], Any],
     receive: Callable[[Tensor], Tensor],
-    earlier: int,
-    learned: bool,
-    twice: bool,
+    asked: tuple[int, bool, bool],
     padding_idx: int | None,
     flags: dict[str, Any],
     weight: Tensor,
@@ -42,8 +40,9 @@ def predicted(
     upstream: Tensor,
     **fed: Tensor,
 ) -> dict[str, Any]:
-    """``fed`` are a bias and the classes' weights, where there are any; ``earlier`` is how often other logits were judged,
-    ``learned`` whether the targets need a gradient, and ``twice`` whether the table's is asked for before the backward pass."""
+    """``fed`` are a bias and the classes' weights, where there are any; ``asked`` is how often other logits are judged before,
+    whether the targets need a gradient, and whether the table's is asked for before the backward pass."""
+    earlier, learned, twice = asked
     table = weight.detach().requires_grad_()
     bias = fed["bias"].detach().requires_grad_() if "bias" in fed else None
     hidden = torch.nn.functional.embedding(tokens, table, padding_idx=padding_idx)

@@ -26,9 +26,7 @@ def plan(case: TiedHeadLossCase) -> Plan:
         "loss": (OTHERWISE if case.otherwise else LOSSES)[case.call],
         "context": in_parallel if case.call == "in_pieces" else torch.enable_grad,
         "receive": RECEIVED[case.received],
-        "earlier": case.earlier,
-        "learned": case.learned,
-        "twice": case.twice,
+        "asked": (case.earlier, case.learned, case.twice),
         "padding_idx": case.padding_idx,
         "flags": {**case.flags(), "second": case.classes_second},
     }
