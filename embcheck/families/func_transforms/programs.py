@@ -166,10 +166,11 @@ def vmap_by_names(look: Look, at: At) -> Seen:
 
 def vmap_in_chunks(look: Look, at: At) -> Any:
     # What is given by its name is whole in each chunk.
-    def multiplied(table: Tensor, tokens: Tensor, *, factor: int = 0) -> Tensor:
-        return look(table, tokens) * factor
+    def rows_or_zeros(table: Tensor, tokens: Tensor, *, zeros: bool = True) -> Tensor:
+        rows = look(table, tokens)
+        return torch.zeros_like(rows) if zeros else rows
 
-    return torch.vmap(multiplied, at.look_dims, at.out_dim, chunk_size=2)(at.weight, at.indices, factor=1)
+    return torch.vmap(rows_or_zeros, at.look_dims, at.out_dim, chunk_size=2)(at.weight, at.indices, zeros=False)
 
 
 def vmap_backward(look: Look, at: At) -> Any:
