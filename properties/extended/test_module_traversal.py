@@ -274,7 +274,7 @@ def conversion_keeps_parameter_hooks(case: ModuleTraversalCase, out: Outcome) ->
 
 
 @law(
-    "What a hook returns replaces all that it was given: arguments and keywords of a bag, a registered Parameter.",
+    "What a hook returns replaces what it was given: all arguments and keywords of a bag, or a registered Parameter.",
     source="nn.Module.register_forward_pre_hook: modified input; register_module_parameter_registration_hook",
 )
 def hooks_replace_what_they_are_given(case: ModuleTraversalCase, out: Outcome) -> Finding:

@@ -116,7 +116,7 @@ def parameter_copies_own_their_memory(case: ParameterCase, out: Outcome) -> Find
 
 
 @law(
-    "Parameters of tensors of a class are of it, and deep copies of Parameters of a class, too.",
+    "A Parameter of a tensor subclass is both, and the deep copy of a Parameter subclass has its class.",
     source="torch.nn.Parameter: a kind of Tensor; nn.Parameter.__deepcopy__: type(self)",
     must_cover={"empty", "layout=transposed", "dtype=bfloat16"},
 )
@@ -125,7 +125,7 @@ def parameter_keeps_its_class(case: ParameterCase, out: Outcome) -> Finding:
 
 
 @law(
-    "A Parameter that is sent to a process is one there, in the same memory, and trains as it did.",
+    "A Parameter sent to another process is a Parameter there, in the same memory, with the same requires_grad.",
     source="torch.multiprocessing: tensors are moved to shared memory, and a handle is sent",
     must_cover={"requires_grad=False", "layout=transposed", "empty", "dtype=bfloat16"},
 )
@@ -138,13 +138,13 @@ def sent_parameter_shares_memory_and_flag(case: ParameterCase, out: Outcome) -> 
 
 
 @law(
-    "The deep copy of a tensor that is no Parameter has its bits, gradient and attributes, in its own memory.",
+    "The deep copy of a plain tensor has its bits, gradient and attributes, in its own memory.",
     source="torch.Tensor.__deepcopy__; copy.deepcopy",
     must_cover={"values=special", "empty", "rank=0", "dtype=bfloat16"},
 )
 def copied_tensor_keeps_gradient_and_attributes(case: ParameterCase, out: Outcome) -> Finding:
     return every(
-        is_true(out.prompt_kind, "the copy is no leaf, of another class, or requires no grad"),
+        is_true(out.prompt_kind, "the copy is no leaf, is of another class, or requires no grad"),
         is_true(out.prompt_apart, "the copy or its gradient is that of the tensor"),
         same(out.prompt_label, "prompt"),
         identical(out.prompt, case.format.to_bits(case.stored)),
