@@ -209,7 +209,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "plateau_at_the_least": made("ReduceLROnPlateau",
                                   _on_plateau(_FALLING, lambda a, best: a < 0.75 * best, 0.5, 0, (0.25, 0.0, 0.0)),
                                   metrics=_FALLING, factor=0.5, patience=1, threshold=0.25, min_lr=(0.25, 0.0, 0.0)),
-    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 10, 1.0)), 0.125),
+    "averaging_cosine": made("SWALR", lambda base, e, g: cosine(base, 0.125, min(e / 4, 1.0)), 0.125, 4),
     "cyclic_by_exponent": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, "exp_range", 0.5,
                                 base_momentum=0.25, max_momentum=0.75, momentum=_cycled(1, 3, (0.75, 0.25), decay=0.5)),
     "cyclic_by_function": made("CyclicLR", _cycled(1, 3, (0.5, 1.5), decay=0.5), 0.5, 1.5, 1, 3, scale_mode="iterations",

@@ -190,13 +190,17 @@ class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
         return (self.map or ("", "householder")[self.shape[-2:-1] != self.shape[-1:]]) == "householder"
 
     @property
+    def exponential(self) -> bool:
+        """Whether an orthogonal weight is made by torch.matrix_exp."""
+        return self.kind == "orthogonalized" and not self.reflects and self.map != "cayley"
+
+    @property
     def by_degree_8(self) -> bool:
         """Whether torch.matrix_exp may take its polynomial of degree 8: of one matrix that has such a norm after a step.
 
         Where the weight is not square, the gradient depends on random columns.
         """
-        exponential = self.kind == "orthogonalized" and not self.reflects and self.map != "cayley"
-        if not exponential or self.frozen or math.prod(self.shape[:-2]) != 1:
+        if not self.exponential or self.frozen or math.prod(self.shape[:-2]) != 1:
             return False
         if self.shape[-2] != self.shape[-1]:
             return True
