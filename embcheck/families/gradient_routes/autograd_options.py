@@ -114,6 +114,20 @@ def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: T
     return {"value": rows, "weight_grad": leaf.grad, "kept": kept}
 
 
+def grad_modes_end() -> bool:
+    """Whether after a grad mode within another one that one is back."""
+    modes: dict[Any, bool] = {torch.no_grad: False, torch.enable_grad: True}
+    modes |= {functools.partial(torch.set_grad_enabled, enabled): enabled for enabled in (False, True)}
+    found = []
+    for outer, enabled in modes.items():
+        for inner in modes:
+            with outer():
+                with inner():
+                    pass
+                found.append(torch.is_grad_enabled() is enabled)
+    return all(found)
+
+
 @further
 def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Between what it yields a generator in another grad mode leaves its caller's as it is, and it hears what its caller sends.
@@ -133,7 +147,8 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     modes.append((calling_itself(True).requires_grad, torch.is_grad_enabled()))
     value = call(indices)
     value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": modes == [(False, True)] * 3 and heard == ["token"]}
+    kept = modes == [(False, True)] * 3 and heard == ["token"] and grad_modes_end()
+    return {"value": value, "weight_grad": leaf.grad, "kept": kept}
 
 
 @further

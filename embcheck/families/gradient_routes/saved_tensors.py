@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import pickle
 from concurrent import futures
 from typing import Any
@@ -12,6 +11,7 @@ import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
+from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints
 from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 from embcheck.families.tie_preservation.operations import stored
@@ -68,24 +68,7 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         value.backward(upstream)  # which recomputes once more
         kept = torch.equal(before, generator().get_state())
         found, leaf.grad = [once, leaf.grad], None
-        # A checkpoint that is given keywords alone, a reentrant one, which goes back for the sake of what it is given, one that
-        # keeps rows, and one of several parts.
-        checkpoint, learning = torch.utils.checkpoint, torch.zeros((), requires_grad=True)
-        ways: list[Any] = [
-            lambda: checkpoint.checkpoint(rows_and_mask, tokens=indices, use_reentrant=False),
-            lambda: checkpoint.checkpoint(rows_and_mask, indices, learning, use_reentrant=True),
-            lambda: checkpoint.checkpoint_sequential(
-                [rows_and_mask, lambda pair: pair], 2, indices, use_reentrant=False
-            ),
-        ]
-        if hasattr(checkpoint, "create_selective_checkpoint_contexts"):
-            kept_rows = functools.partial(
-                checkpoint.create_selective_checkpoint_contexts, [torch.ops.aten.embedding.default]
-            )
-            ways.append(
-                lambda: checkpoint.checkpoint(rows_and_mask, indices, use_reentrant=False, context_fn=kept_rows)
-            )
-        for way in ways:
+        for way in further_checkpoints(rows_and_mask, indices):
             torch.manual_seed(7)
             value, _ = way()
             torch.rand(3)
