@@ -152,6 +152,14 @@ def in_chunks(at: At) -> Any:
     return lambda *given, **named: torch.func.jacrev(*given, chunk_size=most, **named)
 
 
+def jacrev_by_arguments(look: Look, at: At) -> Seen:
+    # In chunks it also has the Jacobians of each of two results.
+    seen, numbers = by_arguments(in_chunks(at), look, at, negative=True), torch.arange(3.0)
+    both = torch.func.jacrev(lambda given: (1 * given, 2 * given), chunk_size=2)(numbers)
+    apart = all(torch.equal(found, factor * torch.eye(3)) for factor, found in zip((1, 2), both, strict=True))
+    return seen | {"agrees": seen["agrees"] and apart}
+
+
 def hessian_by_arguments(look: Look, at: At) -> Seen:
     def loss(sent: Tensor, table: Tensor) -> Tensor:
         return (sent * look(table, at.indices) ** 2).sum()
@@ -323,7 +331,7 @@ def vmap_with_randomness(look: Look, at: At) -> Seen:
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
-        "jacrev_by_arguments": lambda look, at: by_arguments(in_chunks(at), look, at, negative=True),
+        "jacrev_by_arguments": jacrev_by_arguments,
         "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at, negative=False),
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight

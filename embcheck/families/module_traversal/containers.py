@@ -61,9 +61,11 @@ def joined_by_keys(things: Any, first: Any, more: Any) -> list[Any]:
     twin, union = things.copy(), things | {"added": more}
     twin["first"] = more
     got = [things.get("first"), things.get("added"), things.setdefault("first", more), things.setdefault("set", more)]
-    other = things.copy()
+    other, again = things.copy(), type(things)(things)
     other |= {"first": more}
-    return [got, *(value for each in (things, twin, union, other) for value in (list(each), list(each.values())))]
+    again.update(things)
+    every = things, twin, union, other, again
+    return [got, *(value for each in every for value in (list(each), list(each.values())))]
 
 
 def contained(model: Module, names: dict[int, str]) -> dict[str, Any]:
