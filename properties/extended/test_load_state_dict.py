@@ -15,7 +15,14 @@ law = load_state_dict.law
 @law(
     "Loading gives each named slot the state_dict's values, and leaves the others.",
     source="nn.Module.load_state_dict: copies parameters and buffers",
-    must_cover={"partial", "assign", "tied", "edit=double", "edit=turned"},
+    must_cover={
+        "partial",
+        "assign",
+        "tied",
+        "edit=double",
+        "edit=double & assign=False & edited=words.weight",
+        "edit=turned",
+    },
 )
 def load_state_dict_copies_the_values(case: LoadStateDictCase, out: Outcome) -> Finding:
     findings = []
