@@ -47,10 +47,8 @@ def draws_alike(case: InitializerCase) -> bool:
     | {f"fill={each} & elements>1" for each in ("zeros", "ones", "constant")},
 )
 def initializer_without_randomness_fills_exact_values(case: InitializerCase, out: Outcome) -> Finding:
-    assert case.exact is not None
-    return every(
-        same(out.values, case.exact), same(out.rows[0], case.exact)
-    )  # the first row of a table is filled alike
+    # A row of a larger Parameter is filled alike.
+    return every(same(out.values, case.exact), same(out.rows[0], case.exact))
 
 
 @law(

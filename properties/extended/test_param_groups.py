@@ -157,13 +157,9 @@ def step_calls_the_closure_once_first(case: ParamGroupsCase, out: Outcome) -> Fi
     must_cover={"closure", "path=foreach", "path=fused"},
 )
 def optimizer_step_calls_each_hook_once(case: ParamGroupsCase, out: Outcome) -> Finding:
-    derived = (
-        same(out.derived_hooks, ["before all", "before", "step", "after", "after all"]) if case.compared else UNASKED
-    )
-    return every(
-        same(out.hooks, ["before all", "before", "after", "after all"] * case.steps),
-        derived,
-    )
+    before, after = ["before all", "before"], ["after", "after all"]
+    derived = same(out.derived_hooks, [*before, "step", *after]) if case.compared else UNASKED
+    return every(same(out.hooks, [*before, *after] * case.steps), derived)
 
 
 @law(

@@ -10,6 +10,7 @@ import torch.nn.modules.module
 import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.autocast import casts_as_documented, noting_function
+from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
@@ -17,14 +18,12 @@ from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 @further
 def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # The rows are kept, what reverses them is computed again; before torch 2.5 all is.
-    kept = [torch.ops.aten.embedding.default]
     select = getattr(torch.utils.checkpoint, "create_selective_checkpoint_contexts", None)
-    contexts: Any = functools.partial(select, kept) if select else torch.utils.checkpoint.noop_context_fn
 
     def reversed_rows(tokens: Tensor) -> Tensor:
         return call(tokens).flip(-1)
 
-    value = torch.utils.checkpoint.checkpoint(reversed_rows, indices, use_reentrant=False, context_fn=contexts)
+    value = torch.utils.checkpoint.checkpoint(reversed_rows, indices, use_reentrant=False, context_fn=keeping_rows())
     value = value.flip(-1)
     value.backward(upstream)
     return {

@@ -10,6 +10,14 @@ import torch
 import torch.utils.checkpoint
 
 
+def keeping_rows() -> Callable[[], Any]:
+    """The contexts of a checkpoint that keeps what is looked up; before torch 2.5 of one that keeps nothing."""
+    checkpoint = torch.utils.checkpoint
+    if not hasattr(checkpoint, "create_selective_checkpoint_contexts"):
+        return checkpoint.noop_context_fn
+    return functools.partial(checkpoint.create_selective_checkpoint_contexts, [torch.ops.aten.embedding.default])
+
+
 def further_checkpoints(function: Callable[..., Any], tokens: torch.Tensor) -> list[Callable[[], Any]]:
     """Calls of a function of tokens in a checkpoint: one that is given keywords alone, a reentrant one, which goes back for the
     sake of what it is given, the first and the second of several segments, and one that keeps rows."""
@@ -18,14 +26,10 @@ def further_checkpoints(function: Callable[..., Any], tokens: torch.Tensor) -> l
     def segments(*parts: Callable[..., Any]) -> Any:
         return checkpoint.checkpoint_sequential(parts, len(parts), tokens, use_reentrant=False)
 
-    ways: list[Callable[[], Any]] = [
+    return [
         lambda: checkpoint.checkpoint(function, tokens=tokens, use_reentrant=False),
         lambda: checkpoint.checkpoint(function, tokens, learning, use_reentrant=True),
         lambda: segments(function, lambda pair: pair),
         lambda: segments(lambda given: given, function, lambda pair: pair),
+        lambda: checkpoint.checkpoint(function, tokens, use_reentrant=False, context_fn=keeping_rows()),
     ]
-    if hasattr(checkpoint, "create_selective_checkpoint_contexts"):
-        kept = [torch.ops.aten.embedding.default]
-        contexts = functools.partial(checkpoint.create_selective_checkpoint_contexts, kept)
-        ways.append(lambda: checkpoint.checkpoint(function, tokens, use_reentrant=False, context_fn=contexts))
-    return ways

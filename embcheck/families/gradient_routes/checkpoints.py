@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Any
-
 import torch
 import torch.utils.checkpoint
 
+from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, further, raises
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
@@ -15,24 +13,17 @@ from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 @further
 def checkpointed_with_two_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Of two lookups in one checkpoint each has the rows that were kept of it; before torch 2.5 none are kept.
-    checkpoint = torch.utils.checkpoint
-    contexts: Any = checkpoint.noop_context_fn
-    if hasattr(checkpoint, "create_selective_checkpoint_contexts"):
-        kept = [torch.ops.aten.embedding.default]
-        contexts = functools.partial(checkpoint.create_selective_checkpoint_contexts, kept)
+    checkpoint = torch.utils.checkpoint.checkpoint
     others = indices.flip(-1) if indices.dim() else indices
 
     def product(tokens: Tensor, others: Tensor) -> Tensor:
         return call(tokens) * call(others).exp2()
 
-    gradients = []
-    for value in (
-        product(indices, others),
-        checkpoint.checkpoint(product, indices, others, use_reentrant=False, context_fn=contexts),
-    ):
-        gradients += [each.to_dense() for each in torch.autograd.grad(value, [leaf], upstream)]
+    again = checkpoint(product, indices, others, use_reentrant=False, context_fn=keeping_rows())
+    (due,) = torch.autograd.grad(product(indices, others), leaf, upstream)
+    (found,) = torch.autograd.grad(again, leaf, upstream)
     call(indices).backward(upstream)
-    return {"weight_grad": leaf.grad, "kept": alike(*gradients)}
+    return {"weight_grad": leaf.grad, "kept": alike(found, due)}
 
 
 @further

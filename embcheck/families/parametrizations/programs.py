@@ -16,6 +16,7 @@ from torch.nn import utils
 from torch.nn.utils import parametrize
 
 from embcheck.families.param_groups.gradient_layouts import lying_as
+from embcheck.families.tie_export.programs import Doubling
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
 
@@ -254,11 +255,6 @@ def mapped(
         "trains_after": layer.weight.requires_grad,
         "after": now(layer),
     }
-
-
-class Doubling(torch.nn.Module):
-    def forward(self, given: Tensor) -> Tensor:
-        return 2 * given
 
 
 def buffer_left(leave: bool) -> list[Any]:

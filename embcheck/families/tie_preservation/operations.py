@@ -43,20 +43,17 @@ def after(model: Module, *done: Any) -> Module:
     return model
 
 
-def stored(thing: Any, **options: Any) -> Any:
-    """What torch.save writes of a thing, read again."""
+def stored(thing: Any, zipped: bool = True, **options: Any) -> Any:
+    """What torch.save writes of a thing, as an archive or in the format of releases before 1.6, read again."""
     buffer = io.BytesIO()
-    torch.save(thing, buffer)
+    torch.save(thing, buffer, _use_new_zipfile_serialization=zipped)
     buffer.seek(0)
     return torch.load(buffer, **options)
 
 
 def stored_in_both_formats(state: Any) -> Any:
-    """What torch.save writes of a state, and in the format of releases before 1.6 of what was read, read again."""
-    buffer = io.BytesIO()
-    torch.save(stored(state, weights_only=True), buffer, _use_new_zipfile_serialization=False)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
+    """What is read again of a state that was an archive, then a file of the old format."""
+    return stored(stored(state, weights_only=True), zipped=False, weights_only=True)
 
 
 def called_functionally(model: Module, embedding: Module, head: Module) -> Module:
