@@ -154,6 +154,7 @@ def orthogonal_weight_is_the_map_of_its_original(case: ParametrizationCase, out:
         if case.exponential
         else within(out.without_base, case.orthogonal(np.eye(max(case.shape[-2:])), moved), orthogonality(case)),
         same(out.keys, ["parametrizations.weight.original"]),
+        same(out.swapped, [[0, 1], [1, 0]]),
     )
 
 

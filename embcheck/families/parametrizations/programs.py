@@ -200,8 +200,18 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
         plain = sides(weight.clone(), side, frozen)[0]
         utils.parametrizations.orthogonal(plain, orthogonal_map=map, use_trivialization=False)
         written(plain.parametrizations.weight.original, seen["moved"])
-        seen |= {"without_base": now(plain), "keys": list(plain.state_dict())}
+        seen |= {"without_base": now(plain), "keys": list(plain.state_dict()), "swapped": swapped(map)}
         return seen | {"decayed": now(layer), "loaded": now(twin)}
+
+
+def swapped(map: str | None) -> list[Any]:
+    """The orthogonal weight of a layer that was given a permutation, once that is changed."""
+    layer: Module = torch.nn.Linear(2, 2, bias=False)
+    utils.parametrizations.orthogonal(layer, orthogonal_map=map)
+    given = torch.eye(2).flip(0)
+    layer.weight = given
+    given.zero_()
+    return list(layer.weight.tolist())
 
 
 def mapped(
