@@ -46,6 +46,7 @@ law = family.law
        "call=decomposed & weighted & ignored=some & reduction=mean", "call=decomposed & ignored=some & reduction=none",
        "call=chunked & weighted & ignored=some & few_tokens & reduction=sum & ignore=default & numel>2",
        "classes_second & weighted & ignored=some & inside & reduction=mean",
+       "classes_second & weighted & reduction=mean & call=likelihood & ignored=nothing & numel>4 & dtype=float32",
        "label_smoothing>0 & reduction=sum & ignored=some & ignore=default",
        "label_smoothing>0 & reduction=none & ignored=some & ignore=default",
        *(f"otherwise & weighted & call={name}" for name in OTHERWISE if name in HERE),
