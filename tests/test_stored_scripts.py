@@ -37,6 +37,8 @@ UNSEEN = {
 #: What a script may import beside torch.
 STANDARD = {"copy", "importlib", "io", "multiprocessing", "os", "pickle", "sys", "tempfile"}
 MAY_IMPORT = {"sys", "tempfile", "torch", "transformers"}
+#: What scripts of exports and of compilers import, once for all of them.
+COMPILERS = ("functorch.compile", "torch.export", "torch._decomp.decompositions_for_jvp")
 #: What most models need, imported once for all scripts.
 COMMON = ("transformers.modeling_utils", "transformers.models.bert.modeling_bert")
 CAUSES = model_causes()
@@ -81,7 +83,7 @@ def endings() -> dict[str, int | None]:
         *lines, last = shipped()[1][name].snippet.split("\n")
         condition = last.removeprefix("assert ").partition("  #")[0]
         texts[f"snippet of {name}"] = guard + "\n".join(lines) + f"\nsys.exit(0 if {condition} else 1)\n"
-    return dict(zip(texts, exit_statuses([*texts.values()], 300.0), strict=True))
+    return dict(zip(texts, exit_statuses([*texts.values()], 300.0, modules=COMPILERS), strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -74,11 +74,13 @@ def exit_statuses(
     seconds: float = _SECONDS,
     python: str = sys.executable,
     environment: Mapping[str, str] | None = None,
+    modules: Sequence[str] = (),
 ) -> list[int | None]:
     """How scripts end that are run by themselves; None for one that can't run, or has no end in so many seconds of CPU
     time.
 
-    ``python`` is the interpreter, whose torch is imported once, and ``environment`` its variables, by default these here.
+    ``python`` is the interpreter, which imports torch and ``modules`` once, and ``environment`` its variables, by default these
+    here.
     """
     if not scripts:
         return []
@@ -86,7 +88,7 @@ def exit_statuses(
         paths = [Path(folder) / f"{k}.py" for k in range(len(scripts))]
         for path, text in zip(paths, scripts, strict=True):
             path.write_text(text, encoding="utf-8")
-        command = [python, str(Path(__file__).with_name("alone.py")), str(seconds)]
+        command = [python, str(Path(__file__).with_name("alone.py")), str(seconds), *modules]
         lines = "".join(f"{path}\n" for path in paths)
         done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
     found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
