@@ -205,6 +205,17 @@ def parametrize_cached_does_not_mix_modules(case: ParametrizationCase, out: Outc
 
 
 @law(
+    "Removing the parametrization of a deep copy leaves the copied layer its weight.",
+    source="copy.deepcopy: a copy has objects of its own; torch.nn.utils.parametrize.remove_parametrizations",
+    when=lambda case: case.kind == "mapped" and case.copied,
+    must_cover={"links=2", "inverse", "frozen"},
+)
+def removal_from_a_copy_leaves_the_original(case: ParametrizationCase, out: Outcome) -> Finding:
+    first = case.weight / 2 if case.inverse else case.weight
+    return every(same(out.beside_copy, first), is_true(out.has_weight, "the layer that was copied has no weight"))
+
+
+@law(
     "A parametrized weight equals the parametrization applied to its original tensor.",
     source="torch.nn.utils.parametrize: register_parametrization, cached, remove_parametrizations",
     when=of("mapped"),

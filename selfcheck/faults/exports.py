@@ -141,6 +141,18 @@ def parametrizations_are_cached_by_name(call: Call) -> Iterator[None]:
         yield
 
 
+@afterwards(parametrize, "_inject_new_class", "parametrizations")
+def parametrized_copies_share_the_original(call: Call) -> None:
+    """A deep copy of a parametrized layer has the original of that layer."""
+    kind = type(call.module)
+    whole = kind.__deepcopy__
+
+    def copied(self: Any, memo: dict[int, Any]) -> Any:
+        return whole(self, memo | {id(each): each for each in self.parametrizations.values()})
+
+    kind.__deepcopy__ = copied
+
+
 @afterwards(parametrize, "remove_parametrizations", "parametrizations")
 def removed_parametrizations_freeze(call: Call) -> None:
     """remove_parametrizations(leave_parametrized=True) leaves a weight that does not learn."""

@@ -248,6 +248,10 @@ def mapped(
     seen["copied_tied"] = twin.parametrizations.weight.original is tied.weight
     twin = twin if copied else sides(weight.clone(), side, frozen)[0]
     written(twin.parametrizations.weight.original if copied else shared(layer, twin), values)
+    if copied:
+        spare = sides(weight.clone(), side, frozen)[0]
+        registered(spare, links, inverse)
+        seen |= beside_a_copy(spare)
     with contextlib.suppress(InterruptedError), parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
@@ -265,6 +269,15 @@ def mapped(
         "trains_after": layer.weight.requires_grad,
         "after": now(layer),
     }
+
+
+def beside_a_copy(layer: Module) -> dict[str, Any]:
+    """The original of a parametrized layer, and whether it has a weight, once a deep copy of it was changed and has no
+    parametrization any more."""
+    original, twin = layer.parametrizations.weight.original, copy.deepcopy(layer)
+    written(twin.parametrizations.weight.original, torch.zeros_like(original))
+    parametrize.remove_parametrizations(twin, "weight")
+    return {"beside_copy": original.detach().clone(), "has_weight": hasattr(layer, "weight")}
 
 
 def buffer_left(leave: bool) -> list[Any]:
