@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from embcheck.core.comparison import described, every, identical, is_true, refuses, unwritten, within
+from embcheck.core.comparison import described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
@@ -43,13 +43,24 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
     "Repeated transform calls, and equivalent ones with other argnums, has_aux, in_dims or grad mode, return the same result.",
     source="torch.func: argnums, has_aux, chunk_size, randomness; torch.func.grad: under no_grad; torch.func.functional_call",
     when=lambda case: not case.refused,
-    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian")}
+    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "jacfwd", "hessian", "vjp", "jvp")}
     | {"transform=jacrev_by_arguments & embedding_dim=1 & numel>=2 & numel<8", "transform=functional_jacobian"}
     | {"earlier>=2", "transform=without_grad_mode", "transform=vmap_with_randomness & chunk=1 & batch>=2"}
-    | {"transform=stacked_layers & numel>=1"},
+    | {"transform=stacked_layers & numel>=1", "transform=vmap_by_names"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ, or two calls") if "agrees" in out else UNASKED
+
+
+@transforms.law(
+    "vmap draws random numbers for all samples or for each, as randomness says, and otherwise raises.",
+    source="torch.func.vmap: randomness",
+    when=lambda case: not case.refused and case.transform == "vmap_with_randomness",
+    must_cover={"chunk=1 & batch>=2", "batch>=3"},
+)
+def vmap_draws_as_randomness_says(case: TransformCase, out: Outcome) -> Finding:
+    drawn = same(out.drawn_rows, [1, case.batch])
+    return every(drawn, is_true(out.refused_to_draw, "random numbers were drawn, though nothing says how"))
 
 
 @transforms.law(

@@ -115,6 +115,11 @@ def asked_gradients_call_themselves_coalesced(call: Call) -> None:
 changes[func, "jvp", "func_transforms"] = {
     "torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())
 }
+changes[torch, "vmap", "func_transforms"] = {
+    "vmap draws the same numbers for all samples where nothing says how.": lambda call: call(
+        randomness="same" if call.randomness == "error" else call.randomness
+    )
+}
 of_family(
     "gradient_routes",
     (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",

@@ -13,6 +13,12 @@ import torch
 from embcheck.core.registry import named
 from embcheck.families.func_transforms import programs
 from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, in_table, linear_form
+from embcheck.families.func_transforms.several import (
+    linearized_in_both,
+    refused_to_draw,
+    takes_keywords,
+    writes_to_given,
+)
 
 #: How arguments are given: how many, which of them argnums name, and whether more is handed through.  One is the table, two
 #: are upstream gradient and table, and a third changes nothing.
@@ -118,6 +124,9 @@ def grad_by_arguments(look: Look, at: At) -> Seen:
     )
     for name, part in by_name.items():
         seen[name].append(part)
+    for transform in (torch.func.grad, torch.func.grad_and_value):
+        found = transform(lambda table, sent=-at.upstream: loss(sent, table))(at.weight, sent=at.upstream)
+        seen["table"].append(found[0] if isinstance(found, tuple) else found)
     result = torch.func.grad(loss, argnums=1)(at.upstream, at.weight)
     same = all(agree(at, *ways, lie=True) for ways in seen.values())
     return {"result": result, "value": seen["value"][-1], "agrees": same}
@@ -152,12 +161,20 @@ def in_chunks(at: At) -> Any:
     return lambda *given, **named: torch.func.jacrev(*given, chunk_size=most, **named)
 
 
+def apart(jacobian: Any, **flags: Any) -> bool:
+    """Whether it gives the Jacobians of each of two results."""
+    both = jacobian(lambda given: (1 * given, 2 * given), **flags)(torch.arange(3.0))
+    return all(torch.equal(found, factor * torch.eye(3)) for factor, found in zip((1, 2), both, strict=True))
+
+
 def jacrev_by_arguments(look: Look, at: At) -> Seen:
-    # In chunks it also has the Jacobians of each of two results.
-    seen, numbers = by_arguments(in_chunks(at), look, at, negative=True), torch.arange(3.0)
-    both = torch.func.jacrev(lambda given: (1 * given, 2 * given), chunk_size=2)(numbers)
-    apart = all(torch.equal(found, factor * torch.eye(3)) for factor, found in zip((1, 2), both, strict=True))
-    return seen | {"agrees": seen["agrees"] and apart}
+    seen = by_arguments(in_chunks(at), look, at, negative=True)
+    return seen | {"agrees": seen["agrees"] and apart(torch.func.jacrev, chunk_size=2)}
+
+
+def jacfwd_by_arguments(look: Look, at: At) -> Seen:
+    seen = by_arguments(torch.func.jacfwd, look, at, negative=False)
+    return seen | {"agrees": seen["agrees"] and apart(torch.func.jacfwd)}
 
 
 def hessian_by_arguments(look: Look, at: At) -> Seen:
@@ -206,7 +223,10 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
         tables += [pull(ones)[0 if count == 1 else 1] for _ in range(2)]
         seen["made"].append(made)
         seen["value"] += [*beside, *([pull(ones)[0]] if count > 1 else [])]
-    same = agree(at, *seen["value"]) and all(agree(at, *ways, lie=True) for ways in (seen["made"], tables))
+    # Of two results, to each of which something else is sent.
+    pull = torch.func.vjp(lambda table: (product(-at.upstream, table), look(table, at.indices)), at.weight)[1]
+    both = agree(at, pull((ones, 2 * at.upstream))[0], tables[0])
+    same = both and agree(at, *seen["value"]) and all(agree(at, *ways, lie=True) for ways in (seen["made"], tables))
     return {"result": tables[0], "value": seen["value"][1], "agrees": same}
 
 
@@ -222,27 +242,14 @@ def jvp_by_arguments(look: Look, at: At) -> Seen:
         made, pushed, *beside = torch.func.jvp(call, given, along, has_aux=aux)
         for name, each in (("made", made), ("moved", pushed), *(("value", other) for other in beside)):
             seen[name].append(each)
+    by_name, moving = (
+        {"sent": at.upstream, "table": at.weight},
+        {"sent": torch.zeros_like(at.upstream), "table": at.tangent},
+    )
+    seen["moved"].append(torch.func.jvp(lambda given: product(**given), (by_name,), (moving,))[1])
     result = torch.func.jvp(lambda table: look(table, at.indices), (at.weight,), (at.tangent,))[1]
     same = all(agree(at, *ways, lie=True) for ways in seen.values())
     return {"result": result, "value": seen["value"][1], "agrees": same}
-
-
-def writes_to_given() -> bool:
-    """Whether a buffer that a forward pass assigns is so in the dictionary that functional_call is given, and not in the module."""
-
-    class Counting(torch.nn.Module):
-        count: Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("count", torch.zeros(()))
-
-        def forward(self) -> None:
-            self.count = self.count + 1
-
-    module, given = Counting(), {"count": torch.ones(())}
-    torch.func.functional_call(module, given, ())
-    return (float(given["count"]), float(module.count)) == (2.0, 0.0)
 
 
 def stacked_layers(look: Look, at: At) -> Seen:
@@ -262,27 +269,15 @@ def stacked_layers(look: Look, at: At) -> Seen:
     due = {"weight": torch.stack(tables), "beside": -torch.stack(tables)}
     stacked = list(parameters) == list(due) and all(each.is_leaf for each in parameters.values())
     stacked = stacked and all(torch.equal(parameters[name], each) for name, each in due.items())
-    stacked = stacked and torch.equal(buffers["seen"], due["weight"]) and writes_to_given()
+    stacked = stacked and torch.equal(buffers["seen"], due["weight"])
+    calls = writes_to_given() and takes_keywords()
     learn = [each.requires_grad for each in parameters.values()] == [True, False]
     alone, _ = torch.func.stack_module_state(layers[:1])
     with torch.no_grad():
         for each in (*parameters.values(), *alone.values()):
             each.fill_(7)  # which changes no layer
     own = all(agree(at, layer.weight.detach(), table.detach()) for layer, table in zip(layers, tables, strict=True))
-    return {"result": result, "agrees": own and stacked and learn}
-
-
-def linearized_in_both() -> bool:
-    """Whether linearize of the rows of two tables moves with each."""
-    tokens, table = torch.tensor([1, 0]), torch.tensor([[1.0], [2.0]])
-
-    def rows(words: Tensor, places: Tensor) -> Tensor:
-        look = torch.nn.functional.embedding
-        return look(tokens, words) + 2 * look(tokens, places)
-
-    _, push = torch.func.linearize(rows, table, table)
-    moved: Tensor = push(4 * table, 8 * table)
-    return moved.tolist() == [[40.0], [20.0]]
+    return {"result": result, "agrees": own and stacked and learn and calls}
 
 
 def linearized(look: Look, at: At) -> Seen:
@@ -320,19 +315,17 @@ def vmap_with_randomness(look: Look, at: At) -> Seen:
         return torch.vmap(drawn, at.look_dims, (at.out_dim, 0), **how)(at.weight, at.indices)
 
     with torch.random.fork_rng(devices=[]):
-        (result, same), (other, different) = mapped("same"), mapped("different")
-    count = len(different.unique(dim=0))
-    return {
-        "result": result,
-        "agrees": agree(at, result, other) and len(same.unique(dim=0)) == 1 and count == at.samples,
-    }
+        (result, same), (other, different), asked = mapped("same"), mapped("different"), refused_to_draw()
+    drawn_rows = [len(numbers.unique(dim=0)) for numbers in (same, different)]
+    same_rows = agree(at, result, other) and rule_is_told_of_samples()
+    return {"result": result, "agrees": same_rows, "drawn_rows": drawn_rows, "refused_to_draw": asked}
 
 
 TRANSFORMS = programs.TRANSFORMS | named(
     {
         "grad_by_arguments": grad_by_arguments,
         "jacrev_by_arguments": jacrev_by_arguments,
-        "jacfwd_by_arguments": lambda look, at: by_arguments(torch.func.jacfwd, look, at, negative=False),
+        "jacfwd_by_arguments": jacfwd_by_arguments,
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight
         ),

@@ -41,7 +41,25 @@ def blocks_of_both() -> bool:
     for how in ({}, {"vectorize": True}, {"vectorize": True, "strategy": "forward-mode"}):
         found += functional.jacobian(scores, both, **how)
     found += [block for row in functional.hessian(lambda *given: scores(*given).sum(), both) for block in row]
-    return all(torch.equal(*pair) for pair in zip(found, due * 3 + second, strict=True))
+    sent = torch.tensor([2.0, 3.0, -5.0])
+    found += functional.vjp(scores, both, sent)[1]
+    backward = [torch.tensordot(sent, block, 1) for block in due]
+    return all(torch.equal(*pair) for pair in zip(found, due * 3 + second + backward, strict=True))
+
+
+def graphs_of_both() -> bool:
+    """Whether the Jacobians of W[i]² and W[i]³ are parts of a graph: the gradients of their sums are 2 and 6 W[i]."""
+    table, token = torch.tensor([[1.0], [4.0]], requires_grad=True), torch.tensor([1])
+
+    def powers(table: Tensor) -> tuple[Tensor, ...]:
+        row = torch.nn.functional.embedding(token, table)
+        return row**2, row**3
+
+    found = torch.autograd.functional.jacobian(powers, table, create_graph=True)
+    if not all(each.requires_grad for each in found):
+        return False
+    further = [torch.autograd.grad(each.sum(), table, retain_graph=True)[0].tolist() for each in found]
+    return further == [[[0.0], [2.0]], [[0.0], [24.0]]]
 
 
 def functional_jacobian(look: Look, at: At) -> Seen:
@@ -50,7 +68,7 @@ def functional_jacobian(look: Look, at: At) -> Seen:
         torch.autograd.functional.jacobian(in_table(look, at), at.weight, vectorize=vectorize)
         for vectorize in (False, True)[: 1 + (at.indices.numel() > 0)]
     ]
-    return {"result": ways[0], "agrees": agree(at, *ways) and blocks_of_both()}
+    return {"result": ways[0], "agrees": agree(at, *ways) and blocks_of_both() and graphs_of_both()}
 
 
 TRANSFORMS = arguments.TRANSFORMS | named(

@@ -159,8 +159,12 @@ def vmap_by_names(look: Look, at: At) -> Seen:
 
         return torch.func.vmap(call, in_dims=(table, axes), out_dims=at.out_dim)(at.weight, given)
 
-    plain = torch.func.vmap(look, at.look_dims, at.out_dim)(at.weight, at.indices)
-    same = torch.equal(over({"tokens": tokens, "beside": None}), plain)
+    def looked_beside_tangent(weight: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return look(weight, tokens), at.tangent  # which is the same for all samples, and lies at no axis
+
+    out_dims: Any = (at.out_dim, None)
+    plain, whole = torch.func.vmap(looked_beside_tangent, at.look_dims, out_dims)(at.weight, at.indices)
+    same = torch.equal(over({"tokens": tokens, "beside": None}), plain) and torch.equal(whole, at.tangent)
     return {"result": over({"beside": None, "tokens": tokens}), "agrees": same}
 
 
