@@ -16,6 +16,7 @@ from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, i
 from embcheck.families.func_transforms.several import (
     linearized_in_both,
     refused_to_draw,
+    rule_is_told_of_samples,
     takes_keywords,
     writes_to_given,
 )

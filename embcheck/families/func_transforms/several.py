@@ -78,8 +78,9 @@ def rule_is_told_of_samples() -> bool:
         @staticmethod
         def vmap(info: Any, in_dims: Any, tokens: Tensor, table: Tensor) -> Any:
             told.append((info.batch_size, info.randomness, in_dims))
-            return Looked.apply(tokens, table), 0
+            return call(tokens, table), 0
 
+    call: Any = Looked.apply
     samples = torch.tensor([[2], [0], [1]])
-    rows = torch.vmap(Looked.apply, (0, None), randomness="same")(samples, torch.tensor([[4.0], [5.0], [6.0]]))
+    rows = torch.vmap(call, (0, None), randomness="same")(samples, torch.tensor([[4.0], [5.0], [6.0]]))
     return rows.tolist() == [[[6.0]], [[4.0]], [[5.0]]] and told == [(3, "same", (0, None))]
