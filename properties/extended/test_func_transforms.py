@@ -43,10 +43,14 @@ def lookup_transforms_match_one_hot_product(case: TransformCase, out: Outcome) -
     "Repeated transform calls, and equivalent ones with other argnums, has_aux, in_dims or grad mode, return the same result.",
     source="torch.func: argnums, has_aux, chunk_size, randomness; torch.func.grad: under no_grad; torch.func.functional_call",
     when=lambda case: not case.refused,
-    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "jacfwd", "hessian", "vjp", "jvp")}
-    | {"transform=jacrev_by_arguments & embedding_dim=1 & numel>=2 & numel<8", "transform=functional_jacobian"}
+    must_cover={f"transform={name}_by_arguments" for name in ("grad", "jacrev", "hessian", "vjp", "jvp")}
+    | {"transform=jacrev_by_arguments & embedding_dim=1 & numel>=2 & numel<8", "transform=vmap_by_names"}
     | {"earlier>=2", "transform=without_grad_mode", "transform=vmap_with_randomness & chunk=1 & batch>=2"}
-    | {"transform=stacked_layers & numel>=1", "transform=vmap_by_names"},
+    | {
+        f"transform={name} & small_too"
+        for name in ("jacfwd_by_arguments", "functional_jacobian", "vmap_with_randomness")
+    }
+    | {"transform=stacked_layers & numel>=1 & small_too"},
 )
 def equivalent_func_transform_calls_agree(case: TransformCase, out: Outcome) -> Finding:
     return is_true(out.agrees, "two spellings of one derivative differ, or two calls") if "agrees" in out else UNASKED

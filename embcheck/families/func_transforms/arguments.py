@@ -175,7 +175,7 @@ def jacrev_by_arguments(look: Look, at: At) -> Seen:
 
 def jacfwd_by_arguments(look: Look, at: At) -> Seen:
     seen = by_arguments(torch.func.jacfwd, look, at, negative=False)
-    return seen | {"agrees": seen["agrees"] and apart(torch.func.jacfwd)}
+    return seen | {"agrees": seen["agrees"] and (not at.small_too or apart(torch.func.jacfwd))}
 
 
 def hessian_by_arguments(look: Look, at: At) -> Seen:
@@ -271,7 +271,7 @@ def stacked_layers(look: Look, at: At) -> Seen:
     stacked = list(parameters) == list(due) and all(each.is_leaf for each in parameters.values())
     stacked = stacked and all(torch.equal(parameters[name], each) for name, each in due.items())
     stacked = stacked and torch.equal(buffers["seen"], due["weight"])
-    calls = writes_to_given() and takes_keywords()
+    calls = writes_to_given() and (not at.small_too or takes_keywords())
     learn = [each.requires_grad for each in parameters.values()] == [True, False]
     alone, _ = torch.func.stack_module_state(layers[:1])
     with torch.no_grad():
@@ -318,7 +318,7 @@ def vmap_with_randomness(look: Look, at: At) -> Seen:
     with torch.random.fork_rng(devices=[]):
         (result, same), (other, different), asked = mapped("same"), mapped("different"), refused_to_draw()
     drawn_rows = [len(numbers.unique(dim=0)) for numbers in (same, different)]
-    same_rows = agree(at, result, other) and rule_is_told_of_samples()
+    same_rows = agree(at, result, other) and (not at.small_too or rule_is_told_of_samples())
     return {"result": result, "agrees": same_rows, "drawn_rows": drawn_rows, "refused_to_draw": asked}
 
 

@@ -68,7 +68,8 @@ def functional_jacobian(look: Look, at: At) -> Seen:
         torch.autograd.functional.jacobian(in_table(look, at), at.weight, vectorize=vectorize)
         for vectorize in (False, True)[: 1 + (at.indices.numel() > 0)]
     ]
-    return {"result": ways[0], "agrees": agree(at, *ways) and blocks_of_both() and graphs_of_both()}
+    small = blocks_of_both() and (not at.small_too or graphs_of_both())
+    return {"result": ways[0], "agrees": agree(at, *ways) and small}
 
 
 TRANSFORMS = arguments.TRANSFORMS | named(

@@ -94,6 +94,11 @@ class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
         ledger)."""
         return not self.scale_grad_by_freq and self.numel > 0
 
+    @property
+    def small_too(self) -> bool:
+        """Whether the transform is also applied to functions of several small tables, which takes as long as the case itself."""
+        return self.seed % 8 == 0
+
     def count(self, part: str) -> int:
         """How many there are of a part: one for each sample, or one for all."""
         return self.batch if part in self.mapped else 1
@@ -227,5 +232,6 @@ class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
             "nothing": looked["empty"] or looked["zero_width"],
             "reads_neighbour": self.reads_neighbour,
             "primal_overlaps": self._primal_overlaps,
+            "small_too": self.small_too,
             "alone_in_chunk": self.numel == 1 and (chunk == 1 or self.batch % chunk == 1),
         }

@@ -21,7 +21,8 @@ Look = Callable[[Tensor, Tensor], Tensor]
 Seen = dict[str, Any]
 #: What a transform is applied at: weight, indices, upstream, tangent; the axes that vmap maps over, of table and tokens
 #: (look_dims) and of the upstream gradient as well (all_dims); where the result has them (out_dim), how many samples there
-#: are, and how many vmap takes at a time (chunk); kept makes of other tensors what weight and upstream are.
+#: are, and how many vmap takes at a time (chunk); kept makes of other tensors what weight and upstream are; small_too says
+#: whether it is also applied to functions of small tables.
 At = Any
 #: Gives the derivative, or what is seen, of which the derivative is the ``result``.
 Transform = Callable[[Look, At], Any]

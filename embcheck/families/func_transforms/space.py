@@ -53,6 +53,7 @@ def plan(case: TransformCase) -> Plan:
             "samples": case.batch,
             "turn": case.seed,
             "twice": case.twice,
+            "small_too": case.small_too,
         },
         "kept": GIVEN[case.given],
         "earlier": case.earlier,
