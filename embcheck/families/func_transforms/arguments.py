@@ -224,8 +224,13 @@ def vjp_by_arguments(look: Look, at: At) -> Seen:
         tables += [pull(ones)[0 if count == 1 else 1] for _ in range(2)]
         seen["made"].append(made)
         seen["value"] += [*beside, *([pull(ones)[0]] if count > 1 else [])]
+
     # Of two results, to each of which something else is sent.
-    pull = torch.func.vjp(lambda table: (product(-at.upstream, table), look(table, at.indices)), at.weight)[1]
+    def negated_beside(table: Tensor) -> tuple[Tensor, Tensor]:
+        rows = look(table, at.indices)
+        return -at.upstream * rows, rows
+
+    pull = torch.func.vjp(negated_beside, at.weight)[1]
     both = agree(at, pull((ones, 2 * at.upstream))[0], tables[0])
     same = both and agree(at, *seen["value"]) and all(agree(at, *ways, lie=True) for ways in (seen["made"], tables))
     return {"result": tables[0], "value": seen["value"][1], "agrees": same}

@@ -66,7 +66,7 @@ def refused_to_draw() -> bool:
 
 def rule_is_told_of_samples() -> bool:
     """Whether a Function's own vmap is told how many samples there are and where they lie: it looks all up in the shared table."""
-    told = list[Any]()
+    told: list[Any] = []
 
     class Looked(torch.autograd.Function):
         @staticmethod
