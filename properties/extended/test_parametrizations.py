@@ -32,7 +32,7 @@ def ends(out: Outcome) -> list[Floats]:
     "weight_norm computes the weight g v/‖v‖, with norms over the documented dim.",
     source="torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.weight_norm: dim",
     when=of("normed"),
-    must_cover={"old", "dim=None", "dim=1", "signs=negative", "signs=zero", "frozen"},
+    must_cover={"old", "dim=None", "dim=1", "signs=negative", "signs=zero", "frozen & old", "frozen & old=False"},
 )
 def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Outcome) -> Finding:
     first, bound = case.normed(case.norms(case.weight), case.weight)
@@ -46,6 +46,8 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
         UNASKED if case.old else within(out.doubled, 2 * weight[0], 2 * weight[1]),
         same(out.shapes, [case.gain_shape, case.shape]),
         within(out.after, *weight) if case.old or not case.frozen else UNASKED,
+        # Of a table and a head of rows (3, 4) and (6, 8), both of gain 10; then of one of gain 5, the other's norm removed.
+        same(out.by_name, [[[[6.0, 8.0]] * 2] * 2, [[[6.0, 8.0]] * 2, [[3.0, 4.0]] * 2]]) if case.frozen else UNASKED,
     )
 
 
@@ -219,7 +221,14 @@ def removal_from_a_copy_leaves_the_original(case: ParametrizationCase, out: Outc
     "A parametrized weight equals the parametrization applied to its original tensor.",
     source="torch.nn.utils.parametrize: register_parametrization, cached, remove_parametrizations",
     when=of("mapped"),
-    must_cover={"links=2", "inverse", "leave", "frozen", "column_major"},
+    must_cover={
+        "links=2 & leave=False",
+        "inverse & copied",
+        "inverse & copied=False",
+        "leave",
+        "frozen",
+        "column_major",
+    },
 )
 def parametrized_weight_is_function_of_original(case: ParametrizationCase, out: Outcome) -> Finding:
     # A further link leaves the original where the first one's right inverse put it.
@@ -238,6 +247,7 @@ def parametrized_weight_is_function_of_original(case: ParametrizationCase, out: 
         same(out.changed, case.mapped(case.directions)),
         same(out.after, case.mapped(case.directions) if case.leave else case.directions),
         same(out.told, [True, False, True]),
+        same(out.told_by_name, [[False, True], [True, False]]) if case.copied else UNASKED,
         same(out.buffer, [2.0 if case.leave else 1.0, ["scale"], [], ["scale"]]),
         same(out.names, ["parametrizations.weight.original"]),
     )

@@ -16,6 +16,7 @@ from torch.nn import utils
 from torch.nn.utils import parametrize
 
 from embcheck.families.param_groups.gradient_layouts import lying_as
+from embcheck.families.parametrizations.two_weights import normed_by_name, told_by_name
 from embcheck.families.tie_export.programs import Doubling
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
@@ -117,6 +118,8 @@ def normed(
         parametrize.transfer_parametrizations_and_params(layer, other)
         parametrize.register_parametrization(other, "weight", Doubling())
         seen["doubled"] = now(other)
+    if frozen:  # what is generated has no part in it, so that some cases are enough
+        seen["by_name"] = normed_by_name(old)
     if old or not frozen:  # what was frozen can't be taken out of its parametrization: see the ledger
         utils.remove_weight_norm(layer) if old else parametrize.remove_parametrizations(layer, "weight")
         names = [name for name, _ in layer.named_parameters()]
@@ -229,7 +232,7 @@ def mapped(
     layer, other = sides(weight, side, frozen)
     before, kind = layer.weight, type(layer)
     layer.train(not evaluating)
-    original = registered(layer, links, inverse)
+    original = registered(layer, links, inverse, not leave)
     seen: dict[str, Any] = {
         "kept": original is before and other.weight is before and original.is_leaf,
         "trains": original.requires_grad,
@@ -238,6 +241,7 @@ def mapped(
             parametrize.is_parametrized(layer, "bias"),
             isinstance(layer, kind),
         ],
+        "told_by_name": told_by_name() if copied else None,
         "names": sorted(name for name, _ in layer.named_parameters()),
         "modes": sorted({layer.training, *(link.training for link in layer.parametrizations.weight)}),
         "at_first": original.detach().clone(),
@@ -259,7 +263,8 @@ def mapped(
     seen |= cached_twice(layer, original, values)
     seen["changed"] = now(layer)
     if inverse:
-        layer.weight = upstream
+        with parametrize.cached() if copied else contextlib.nullcontext():
+            layer.weight = upstream
         seen |= {"assigned": now(layer), "found": original.detach().clone()}
         written(original, values)
     parametrize.remove_parametrizations(layer, "weight", leave_parametrized=leave)
@@ -290,8 +295,9 @@ def buffer_left(leave: bool) -> list[Any]:
     return [float(module.scale), *map(list, every)]
 
 
-def registered(layer: Module, links: int, inverse: bool) -> Any:
-    """The original of a layer's weight once links x ↦ 2x, then x ↦ x + 1, whose order shows, were registered."""
+def registered(layer: Module, links: int, inverse: bool, unsafe: bool) -> Any:
+    """The original of a layer's weight once links x ↦ 2x, then x ↦ x + 1, whose order shows, were registered; what is unsafe is
+    not checked."""
 
     class Link(torch.nn.Module):
         def __init__(self, factor: int, summand: int) -> None:
@@ -306,7 +312,9 @@ def registered(layer: Module, links: int, inverse: bool) -> Any:
             return (given - self.summand) / self.factor
 
     for numbers in ((2, 0), (1, 1))[:links]:
-        parametrize.register_parametrization(layer, "weight", (Invertible if inverse else Link)(*numbers))
+        parametrize.register_parametrization(
+            layer, "weight", (Invertible if inverse else Link)(*numbers), unsafe=unsafe
+        )
     return layer.parametrizations.weight.original
 
 
