@@ -9,6 +9,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.param_groups.cases import ParamGroupsCase
+from embcheck.families.param_groups.programs import FIRST_STEPS
 from embcheck.families.param_groups.space import OPTIMIZERS, SPACE, plan
 from embcheck.families.tied_training.installed import lacking
 from embcheck.families.tied_training.optimizers import KINDS, paths
@@ -27,7 +28,7 @@ def members(case: ParamGroupsCase) -> range:
     must_cover={"several_groups", "own_option", "falsy_option", "absent", "held", "frozen", "scalar", "mixed_dtypes"}
     | {"mix=turned", "mix=lengths", "crosswise", "mix=matrices", "sparse & held", "uncoalesced"}
     | {f"optimizer={name} & own_decoupled" for name in ("Adam", "NAdam", "RAdam")}
-    | {f"optimizer={name} & interrupt=differentiated_wholly" for name in ("SGD", "Adam", "AdamW")}
+    | {f"optimizer={name} & interrupt=differentiated_wholly" for name in FIRST_STEPS}
     | {f"optimizer={name} & fused & amsgrad & largest>16 & steps>2" for name in ("Adam", "AdamW")}
     | {
         "optimizer=SparseAdam & mix=matrices & grouping=together",
@@ -152,13 +153,14 @@ def step_calls_the_closure_once_first(case: ParamGroupsCase, out: Outcome) -> Fi
 
 
 @law(
-    "Each step hook runs once: those of all optimizers first before a step and last after it.",
+    "Each step hook runs once, with the step's arguments: those of all optimizers first before it, last after it.",
     source="Optimizer.register_step_pre_hook, register_step_post_hook; torch.optim.optimizer.register_optimizer_step_pre_hook",
     must_cover={"closure", "path=foreach", "path=fused"},
 )
 def optimizer_step_calls_each_hook_once(case: ParamGroupsCase, out: Outcome) -> Finding:
     before, after = ["before all", "before"], ["after", "after all"]
-    derived = same(out.derived_hooks, [*before, "step", *after]) if case.compared else UNASKED
+    told = [*before, "step", "after", "closure", "after all"]
+    derived = same(out.derived_hooks, told) if case.compared else UNASKED
     return every(same(out.hooks, [*before, *after] * case.steps), derived)
 
 

@@ -219,12 +219,17 @@ def alone(
     return torch.stack(steps)
 
 
-#: Options with which a first step from a gradient of 1 is exact, and its derivatives by that and by the rate: −lr and −1 of SGD;
-#: of Adam, which divides g by |g| + eps, −lr·eps/(1 + eps)² and −1/(1 + eps).
+#: Options with which a first step from a gradient of 1 is exact, and its derivatives by that and, where there is one, by the
+#: rate: −lr and −1 of SGD; where g is divided by c|g| + eps, −lr·eps/(c + eps)² and −1/(c + eps), c² being the share 1 − alpha
+#: that the average of RMSprop takes of g²; of Adadelta, whose step is lr·g/2 / √(3/4·g² + 1/4), −lr/8.
 FIRST_STEPS: dict[str, tuple[dict[str, Any], list[float]]] = {
     "SGD": ({"momentum": 0.0}, [-0.5, -1.0]),
     "Adam": ({"betas": (0.5, 0.75), "eps": 1.0}, [-0.125, -0.5]),
     "AdamW": ({"betas": (0.5, 0.75), "eps": 1.0, "weight_decay": 0.0}, [-0.125, -0.5]),
+    "RMSprop": ({"alpha": 0.75, "eps": 0.5}, [-0.25]),
+    "Adagrad": ({"eps": 1.0}, [-0.125]),
+    "Adamax": ({"betas": (0.5, 0.75), "eps": 1.0}, [-0.125]),
+    "Adadelta": ({"rho": 0.25, "eps": 0.25}, [-0.0625]),
 }
 
 
@@ -233,7 +238,7 @@ def differentiate_once(kind: Any) -> None:
     flags, wanted = FIRST_STEPS[kind.__name__]
     start, pull = (torch.ones(1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     rate = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    for lr, inputs in ((0.5, [pull]), (rate, [pull, rate])):
+    for lr, inputs in ((0.5, [pull]), (rate, [pull, rate]))[: len(wanted)]:
         weight = start * 1
         weight.grad = pull * 1
         try:

@@ -28,7 +28,8 @@ def hooked(optimizer: Any, order: list[str]) -> list[Any]:
 
 
 def hooks_of_a_derived_optimizer() -> list[str]:
-    """In which order they are called of an optimizer that is derived from torch.optim.Optimizer; "step" is its own step."""
+    """In which order they are called of an optimizer that is derived from torch.optim.Optimizer; "step" is its own step, and
+    "closure" an argument that a hook before the step adds, as a hook after the step is told."""
     order: list[str] = []
 
     class Descent(torch.optim.Optimizer):
@@ -37,6 +38,8 @@ def hooks_of_a_derived_optimizer() -> list[str]:
 
     optimizer = Descent([torch.nn.Parameter(torch.ones(1))], {})
     handles = hooked(optimizer, order)
+    handles.append(optimizer.register_step_pre_hook(lambda stepped, args, kwargs: (args, {"closure": None})))
+    handles.append(optimizer.register_step_post_hook(lambda stepped, args, kwargs: order.extend(kwargs)))
     optimizer.step()
     for handle in handles:
         handle.remove()
