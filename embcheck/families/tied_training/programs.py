@@ -258,8 +258,31 @@ def report(model: Any, leaf: Tensor, optimizers: list[Any]) -> dict[str, Any]:
 
 
 def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool) -> Any:
+    """Whether an optimizer warns of the groups; one that refuses them must also refuse those that are added after a step."""
     import warnings
 
+    groups = groups_of_two(tie, twice, weight, sparse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            getattr(torch.optim, kind)(groups, **flags)
+        except ValueError:
+            if not groups[1:]:
+                raise
+            add_later(kind, flags, groups_of_two(tie, twice, weight.clone(), sparse))
+    return {"warned": any("duplicate parameters" in str(warning.message) for warning in caught)}
+
+
+def add_later(kind: str, flags: dict[str, Any], groups: Any) -> None:
+    optimizer = getattr(torch.optim, kind)(groups[:1], **flags)
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = torch.ones_like(p).to_sparse(1) if kind == "SparseAdam" else torch.ones_like(p)
+    optimizer.step(lambda: 0.0)
+    for group in groups[1:]:
+        optimizer.add_param_group(group)
+
+
+def groups_of_two(tie: Function, twice: str, weight: Tensor, sparse: bool) -> Any:
     model, table, top = tie(weight, None, sparse)
     parts = {path: model.get_submodule(path) for path in (table, top)}
     by_hand = [
@@ -274,10 +297,7 @@ def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weig
         groups = [{"params": list(parts[table].named_parameters())}, {"params": [torch.nn.Parameter(weight.clone())]}]
     if twice == "non_leaf":
         groups = [{"params": [weight.detach().requires_grad_() * 1]}]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        getattr(torch.optim, kind)(groups, **flags)
-    return {"warned": any("duplicate parameters" in str(warning.message) for warning in caught)}
+    return groups
 
 
 def construct(kind: str, flags: dict[str, Any], weight: Tensor) -> dict[str, Any]:
