@@ -14,6 +14,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tied_training import algorithms, oracle
 from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
+from embcheck.families.tied_training.curved import CURVED
 from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
 from embcheck.families.tied_training.optimizers import KINDS, paths
 from embcheck.families.tied_training.space import COPIES, RESTORING, SPACE, plan
@@ -199,6 +200,26 @@ def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
     bias = bias if case.bias else bias[:0]
     first = algorithms.lbfgs_first_step(case.flags, case.data.weight, weight, bias, case.rates[0], case.format)
     return within(out.weights[0], first.value, MULTIPLE * first.error)
+
+
+@law(
+    "LBFGS follows the two-loop recursion; with strong_wolfe its steps satisfy Wolfe's conditions.",
+    source="Nocedal and Wright 2006, algorithm 7.4, (3.7); torch.optim.LBFGS: history_size, line_search_fn",
+    when=lambda case: case.curved,
+    must_cover={"curved"},
+)
+def lbfgs_follows_the_two_loop_recursion(case: TiedTrainingCase, out: Outcome) -> Finding:
+    start, curvatures = np.array([[2.0], [-1.0], [1.0]]), np.array([[1.0], [2.0], [4.0]])
+    flags, slope = CURVED["recursed"], curvatures * start
+    after, bound = algorithms.lbfgs_weights(start, curvatures, flags["lr"], flags["max_iter"], flags["history_size"])
+    # At this length the loss along the gradient is least; up to 0.9 of it from there the slope is at most 0.9 of the first one.
+    length = (slope**2).sum() / (curvatures * slope**2).sum()
+    return every(
+        within(out.recursed, after, MULTIPLE * bound),
+        within(out.searched, start - length * slope, 0.9 * length * np.abs(slope)),
+        same(out.recursed_bias, [0.0] * 3),
+        same(out.searched_bias, [0.0] * 3),
+    )
 
 
 def is_plain(case: TiedTrainingCase) -> bool:

@@ -17,7 +17,9 @@ clipping: Any = importlib.import_module("torch.nn.utils.clip_grad")
 swa_utils: Any = importlib.import_module("torch.optim.swa_utils")
 AveragedModel = swa_utils.AveragedModel
 autograd: Any = torch.autograd
-adagrad, adam, sgd = (importlib.import_module(f"torch.optim.{name}") for name in ("adagrad", "adam", "sgd"))
+adagrad, adam, lbfgs, sgd = (
+    importlib.import_module(f"torch.optim.{name}") for name in ("adagrad", "adam", "lbfgs", "sgd")
+)
 Optimizer, GradScaler = optim.Optimizer, torch.amp.GradScaler
 
 
@@ -103,6 +105,12 @@ def momentum_is_the_gradient(call: Call) -> None:
     for p, state in call.self.state.items():
         if state.get("momentum_buffer") is not None and p.grad is not None and not p.grad.is_sparse:
             state["momentum_buffer"] = p.grad
+
+
+@instead(lbfgs, "_strong_wolfe", "tied_training")
+def lbfgs_takes_the_first_length(call: Call) -> Any:
+    """LBFGS with strong_wolfe takes the first length that it tries."""
+    return (*call.obj_func(call.x, call.t, call.d), call.t, 1)
 
 
 @afterwards(sgd, "_single_tensor_sgd", "tied_training")

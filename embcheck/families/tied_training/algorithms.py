@@ -266,6 +266,34 @@ def lbfgs_first_step(
     return current
 
 
+def lbfgs_weights(start: Floats, curvatures: Floats, lr: float, iterations: int, history: int) -> tuple[Floats, Floats]:
+    """The weights after some iterations on half the sum of curvatures times squares, in float64, and their bound.
+
+    The directions are those of the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4) with the last pairs of a move and
+    of the gradients' difference.
+    """
+    point = Rounded(start, FORMATS["float64"])
+    slope = point * curvatures
+    move = slope * (-lr * min(1.0, 1.0 / float(np.abs(slope.value).sum())))
+    kept: list[tuple[Rounded, Rounded, Rounded]] = []
+    for _ in range(iterations - 1):
+        point, before = point + move, slope
+        slope = point * curvatures
+        bend = slope - before
+        secant = total(move * bend)
+        kept = [*kept, (move, bend, 1.0 / secant)][-history:]
+        direction, shares = -slope, []
+        for along, across, inverse in reversed(kept):
+            shares.append(total(along * direction) * inverse)
+            direction = direction - shares[-1] * across
+        direction = direction * (secant / total(bend * bend))
+        for (along, across, inverse), share in zip(kept, reversed(shares), strict=True):
+            direction = direction + (share - total(across * direction) * inverse) * along
+        move = direction * lr
+    end = point + move
+    return end.value, end.error
+
+
 def asgd_average(case: Any, weights: Floats) -> tuple[Floats, Floats]:
     """ASGD's average of the weights after each step, and its bound, shape ``(V·D,)``."""
     u = case.format.unit_roundoff

@@ -222,6 +222,11 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
         return optimizers.invalid(self) or self.twice not in ("", "once")
 
     @property
+    def curved(self) -> bool:
+        """Whether L-BFGS also takes a step on a loss that is not linear, in which what is generated has no part."""
+        return self.optimizer == "LBFGS" and self.seed % 8 == 0
+
+    @property
     def is_sparse(self) -> bool:
         return self.sparse and set(self.routes) == {"lookup"}
 
@@ -249,6 +254,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
             "state_copied": self.event == "copied",
             "state_reloaded": self.event in ("reloaded", "reloaded_saved", "copied"),
             "sparse_gradient": self.is_sparse,
+            "curved": self.curved,
             "row_left_out": self._row_left_out,
             "several_steps": self.steps > 1,
             "absent_row": absent,
