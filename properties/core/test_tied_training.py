@@ -12,7 +12,7 @@ from embcheck.core.law import Condition, Family, Judgement
 from embcheck.core.layout import view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
-from embcheck.families.tied_training import algorithms, oracle
+from embcheck.families.tied_training import algorithms, conditions, oracle
 from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
 from embcheck.families.tied_training.curved import CURVED
 from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
@@ -166,33 +166,20 @@ def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
     return within(out.weights, *case.expected_weights)
 
 
-def bias_steps_alike(case: TiedTrainingCase) -> bool:
-    """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
-    known = case.optimizer in oracle.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
-    every_time = "lookup" not in case.routes and not any(case.missing)
-    return case.bias and known and every_time and case.clip[:4] != "norm"
-
-
 @law(
     "The bias in the same optimizer follows the documented algorithm too.",
     source="torch.optim: the algorithm boxes; foreach and fused steps take all parameters together",
     must_cover={"several_steps"},
-    when=bias_steps_alike,
+    when=conditions.bias_steps_alike,
 )
 def bias_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
     return within(out.biases, *case.expected_biases)
 
 
-def iterates_to_the_end(case: TiedTrainingCase) -> bool:
-    """Whether L-BFGS stops by what it counts: one that iterates in half precision may stop because a loss that has no digit
-    for the change is the same again."""
-    return case.faint or case.flags["max_iter"] == 1 or case.dtype not in ("float16", "bfloat16")
-
-
 @law(
     "The first step of LBFGS on a linear loss moves against the gradient.",
     source="minFunc; torch.optim.LBFGS: max_iter, max_eval, tolerances",
-    when=lambda case: case.optimizer == "LBFGS" and iterates_to_the_end(case),
+    when=lambda case: case.optimizer == "LBFGS" and conditions.iterates_to_the_end(case),
     must_cover={"faint", "sparse & uses=lookup"},
 )
 def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
@@ -222,15 +209,10 @@ def lbfgs_follows_the_two_loop_recursion(case: TiedTrainingCase, out: Outcome) -
     )
 
 
-def is_plain(case: TiedTrainingCase) -> bool:
-    """Whether what the optimizer keeps can be followed from step to step."""
-    return case.event == "nothing" and not case.tensor_hyperparameters and not any(case.missing)
-
-
 @law(
     "ASGD's average equals the parameter until t0, then moves towards it by 1/max(1, t − t0).",
     source="Polyak and Juditsky 1992; torch.optim.ASGD: t0",
-    when=lambda case: is_plain(case) and case.optimizer == "ASGD" and case.dtype in ("float32", "float64"),
+    when=lambda case: conditions.is_plain(case) and case.optimizer == "ASGD" and case.dtype in ("float32", "float64"),
     must_cover={"several_steps"},
 )
 def asgd_average_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:
@@ -240,7 +222,7 @@ def asgd_average_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Fi
 @law(
     "Muon's momentum buffer is momentum · b + (1 − momentum) · g in every dtype.",
     source="torch.optim.Muon: momentum",
-    when=lambda case: is_plain(case) and case.optimizer == "Muon" and case.clip == "unclipped",
+    when=lambda case: conditions.is_plain(case) and case.optimizer == "Muon" and case.clip == "unclipped",
     must_cover={"several_steps"},
 )
 def muon_momentum_averages_gradients(case: TiedTrainingCase, out: Outcome) -> Finding:
@@ -281,17 +263,11 @@ def optimizer_state_has_parameter_shape_and_dtype(case: TiedTrainingCase, out: O
     return same(laid, [[view_of(case.shape, case.layout).strides[axis] for axis in case.wide]] * len(laid.raw))
 
 
-def stays_still(case: TiedTrainingCase) -> bool:
-    # The scalar products of L-BFGS overflow in half precision, and infinity times zero is NaN.
-    overflows = case.optimizer == "LBFGS" and case.dtype == "float16"
-    return KINDS[case.optimizer].still and not case.flags.get("weight_decay") and not overflows
-
-
 @law(
     "Without weight decay, a row that never had a gradient does not move.",
     source="the algorithm boxes with g = 0",
     must_cover={"absent_row"},
-    when=stays_still,
+    when=conditions.stays_still,
 )
 def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> Finding:
     gradient = np.stack([d.value for d in case.due])
@@ -302,16 +278,11 @@ def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> F
     return same(out.weights[:, never], start)
 
 
-def moves_present_rows_only(case: TiedTrainingCase) -> bool:
-    plain = case.optimizer == "SGD" and not case.flags["weight_decay"] and not case.flags["momentum"]
-    return plain or case.optimizer == "SparseAdam"
-
-
 @law(
     "A sparse step moves only rows in the gradient: SparseAdam always, SGD without decay and momentum.",
     source="SparseAdam: masked; SGD: theta - lr g",
     must_cover={f"optimizer={name} & sparse_gradient & rows=2 & row_left_out" for name in ("SparseAdam", "SGD")},
-    when=moves_present_rows_only,
+    when=conditions.moves_present_rows_only,
 )
 def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outcome) -> Finding:
     weights = out.weights.values
