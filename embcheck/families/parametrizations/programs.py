@@ -254,7 +254,7 @@ def mapped(
     written(twin.parametrizations.weight.original if copied else shared(layer, twin), values)
     if copied:
         spare = sides(weight.clone(), side, frozen)[0]
-        registered(spare, links, inverse)
+        registered(spare, links, inverse, not leave)
         seen |= beside_a_copy(spare)
     with contextlib.suppress(InterruptedError), parametrize.cached():
         used(layer)
