@@ -11,6 +11,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.lr_scheduler.cases import AXES, MADE_LATE, PLANS, SPACE, LRSchedulerCase, plan
+from embcheck.families.lr_scheduler.oracle import COMBINED
 
 #: What sets the momentum, too, in cycles that all have the documented phases.
 CYCLING_MOMENTUM = ("one_cycle", "one_cycle_three", "one_cycle_of_groups", "cyclic_halved", "cyclic_of_groups")
@@ -44,13 +45,22 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
     | {"plan=sequential & resumed>2 & steps>4", "plan=sequential & tensor"}
     | {"plan=function_and_by_object & two_groups & is_resumed", "beyond", "plan=averaging_of_groups & two_groups"}
     | {f"plan={name} & tensor & steps>2" for name in ("cosine", "by_function")}
-    | {f"ahead={epoch}" for epoch in AXES["ahead"]},
+    | {f"ahead={epoch}" for epoch in AXES["ahead"]}
+    | {f"plan={name} & combined" for name in COMBINED},
     when=lambda case: case.again == "state",
 )
 def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Finding:
     begun = near(case, out.begun, case.due[:1]) if case.resumed and case.plan in MADE_LATE else UNASKED
     ends = is_true(out.ends, "it goes on behind its last step")
-    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun, ends)
+    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun, ends, *combined(case, out))
+
+
+def combined(case: LRSchedulerCase, out: Outcome) -> list[Finding]:
+    """The rates of schedulers that are put together, and those that the copied ones keep, up to the same rounding."""
+    if not case.combined:
+        return []
+    due = np.array([[COMBINED[case.plan](base, e, g) for g, base in enumerate((1.0, 0.5))] for e in range(9)])
+    return [within(got, wanted, 64 * 9 * 2.0**-53) for got, wanted in ((out.combined, due), (out.left, due[[4]]))]
 
 
 @law(

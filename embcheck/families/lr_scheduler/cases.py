@@ -13,8 +13,8 @@ from embcheck.core.axes import Axes, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.lr_scheduler import programs
-from embcheck.families.lr_scheduler.oracle import SCHEDULERS, Scheduler
+from embcheck.families.lr_scheduler import combined, programs
+from embcheck.families.lr_scheduler.oracle import COMBINED, SCHEDULERS, Scheduler
 
 PLANS = tuple(SCHEDULERS)
 #: Those whose formula may begin at any epoch: one scheduler, whose functions remember nothing.
@@ -164,6 +164,11 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
             found.append(group)
         return found
 
+    @property
+    def combined(self) -> bool:
+        """Whether there are other schedulers beside, which are judged where that plan is not loaded itself."""
+        return self.plan in COMBINED and not (self.resumed or self.tensor)
+
     def facts(self) -> dict[str, Any]:
         """changes_there: the rate at the last epoch is another than in the epoch before; grown: the restarts' second cycle, a
         longer one, has lasted as long as the first."""
@@ -178,6 +183,7 @@ class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
             "grown": bool(made and grows and made >= 2 * SCHEDULERS[self.plan].arguments[0]),
             "is_told": self.ahead > 0,
             "beyond": self.beyond,
+            "combined": self.combined,
         }
 
 
@@ -201,6 +207,8 @@ def plan(case: LRSchedulerCase) -> Plan:
         "resume": programs.from_state if case.again == "state" else programs.from_last_epoch,
         **{name: getattr(case, name) for name in ("groups", "tensor", "resumed", "before", "begun", "given")},
     }
+    if case.combined:
+        return Plan(combined.beside, {}, {"combined": combined.COMBINED[case.plan], **options})
     return Plan(programs.scheduled, {}, options)
 
 

@@ -227,3 +227,19 @@ SCHEDULERS: dict[str, Scheduler] = {
     "averaging_at_once": made("SWALR", lambda base, e, g: 0.125, 0.125, 0, "linear"),
     "function_and_by_object": made("LambdaLR", lambda base, e, g: base * 0.5 ** (1 + e if g else 1), by="half_and_halving"),
 }  # fmt: skip
+
+
+# -- put together --------------------------------------------------------------------------------------------------
+
+#: One metric, and behind it no numbers.
+_UNDEFINED = (1.0, *(math.nan,) * 7)
+#: What `combined.COMBINED` has beside each plan: its rate at an epoch.
+COMBINED: dict[str, Rate] = {
+    "linear": lambda base, e, g: base * _linear(1.0, 0.25, min(e / 4, 1.0)),
+    "sequential": lambda base, e, g: base * _linear(0.25, 1.0, e / 4) if e < 2 else cosine(base, 0.0, (e - 2) / 16),
+    "chained": lambda base, e, g: _linear(0.25, 1.0, min(e / 4, 1.0)) * cosine(base, 0.0, e / 16),
+    "averaging": lambda base, e, g: base * 0.5**e if e < 5 else _linear(base / 16, 0.5, (e - 4) / 8),
+    "plateau": _on_plateau(_UNDEFINED, lambda a, best: a < best, 0.5, 0, (0.25,) * 3),
+    "cyclic": lambda base, e, g: _cycled(1, 3, (0.5, 1.0), shrink=0.5)(base, e, g),
+    "restarts_longer": lambda base, e, g: base * 0.5**e if e < 4 else _restarted(base, e - 4, 1, 2),
+}

@@ -180,7 +180,9 @@ def scheduled(
     at_end = getattr(scheduler, "total_steps", None) == getattr(scheduler, "last_epoch", -1)
     ends = not at_end or raises(ValueError, scheduler.step)
     # The same once more, with a group beside that is as the last, and is added later where that needs no rate at first.
-    late = twice[0] in ("StepLR", "MultiStepLR", "ExponentialLR") and not (before or begun or any(given))
+    least = getattr(scheduler, "default_min_lr", None)  # one for all groups, of a release that takes a later one
+    late = least is not None or (twice[0] in ("StepLR", "MultiStepLR", "ExponentialLR") and not any(given))
+    late = late and not (before or begun)
     optimizer = build(0 if late else 1)
     scheduler = make(optimizer, *twice[:3], *map(ending_twice, twice[3:]), last_epoch=begun - 1)
     if late:
