@@ -131,6 +131,11 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
         frozen = FROZEN[self.frozen]
         return self.keeps and any(not self.stateful(m) and m not in frozen for m in self.members)
 
+    @property
+    def aside(self) -> bool:
+        """Whether hooks are called, and states loaded, of which no case has values of its own."""
+        return self.seed % 4 == 0
+
     def rate(self, member: int) -> float:
         """The learning rate of a member's group."""
         return next(rate for rate, members in zip(RATES, GROUPS[self.groups], strict=False) if member in members)
@@ -148,6 +153,7 @@ class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
         return {
             **self.axes,
             "by_name": self.by_name,
+            "aside": self.aside,
             "keeps": self.keeps,
             "fresh": self.steps == 0,
             "blank": blank,
@@ -173,6 +179,7 @@ def plan(case: OptimizerStateDictCase) -> Plan:
         "halted": (FROZEN[case.idle], FROZEN[case.frozen], case.graded),
         "warm": case.warm,
         "transfer": (*ROUTES[case.route], CARRIES[case.carried], case.carried != "handed"),
+        "aside": case.aside,
         "asked": {"strict": not case.lacking} if case.by_name else None,
     }
     return Plan(resume, case.inputs(), options)

@@ -31,6 +31,7 @@ def resume(
     halted: tuple[tuple[int, ...], tuple[int, ...], bool],
     warm: bool,
     transfer: tuple[Any, ...],
+    aside: bool,
     asked: dict[str, Any] | None,
     **fed: Tensor,
 ) -> dict[str, Any]:
@@ -56,7 +57,9 @@ def resume(
     # One without ties goes on without a break.
     straight = start(giver, None, fed)
     go(straight, 0, steps)
-    seen: dict[str, Any] = {"straight": go(straight, steps, 2), "hooked": hooked_states(), "others": other_states()}
+    seen: dict[str, Any] = {"straight": go(straight, steps, 2)}
+    if aside:
+        seen |= {"hooked": hooked_states(), "others": other_states()}
     seen["straight_kinds"], seen["straight_state"] = look(straight)
     # The state of another one is read and carried.
     one, saved, told = read_one()
