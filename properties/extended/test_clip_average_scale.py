@@ -8,7 +8,7 @@ from embcheck.core.comparison import every, is_true, same, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Difference, Finding, Holds
+from embcheck.core.result import UNASKED, Difference, Finding, Holds
 from embcheck.families.clip_average_scale.cases import PARTS, VALUES, ClipAverageScaleCase
 from embcheck.families.clip_average_scale.space import SPACE, plan
 from embcheck.families.tied_training.installed import lacking
@@ -30,7 +30,8 @@ def rounding(case: ClipAverageScaleCase) -> float:
     source="torch.nn.utils.clip_grad_norm_, clip_grad_value_",
     when=lambda case: case.what in ("norm", "value") and not case.poison,
     must_cover={"what=value", "limit=0.0", "limit=100.0", "kind=inf", "foreach=False", "foreach=True", "dtype=bfloat16",
-             "beyond_one_half", "kind_is_text", "kind=inf & other_dtype=float64 & first_is_largest"}
+             "beyond_one_half", "kind_is_text", "taken & members>1 & single=False & kind=2.0",
+             "kind=inf & other_dtype=float64 & first_is_largest"}
     | {f"kind=inf & least_is_largest & foreach={foreach}" for foreach in (False, True)},
 )  # fmt: skip
 def clip_grad_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
@@ -66,14 +67,20 @@ def clipped(case: ClipAverageScaleCase, out: Outcome, prefix: str, times: float)
     "AveragedModel copies first, then averages equally or exponentially; it is called as the model is.",
     source="torch.optim.swa_utils.AveragedModel: avg_fn, multi_avg_fn, use_buffers",
     when=lambda case: case.what == "average",
-    must_cover={"average=ema", "average=own", "buffers", "dtype=bfloat16"},
+    must_cover={"average=own", "buffers", "dtype=bfloat16", "average=ema & buffers & counter & steps>4"},
 )
 def averaged_model_follows_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     averages = case.averages
     bound = 4 * case.steps * FORMATS[case.dtype].unit_roundoff * np.abs(VALUES[: case.steps]).max()
     last = np.array(VALUES[: case.steps])
+    # Of integers each exponential average is that of the one before, which is an integer, too, and the next number.
+    counted = "all(abs(4 * got - 3 * mean - k) < 4 for k, (mean, got) in enumerate(zip([1, *{}], {}), 1))"
+    exponential = case.average.startswith("ema") and case.buffers and case.counter
     return every(
         within(out.weights, averages, bound),
+        is_true(out.counts.derived(counted), "an average of integers is not near that of the last two")
+        if exponential
+        else UNASKED,
         same(out.called, 3.0),  # a weight of 3 times one, which is given as an argument and by its keyword
         within(out.buffered, averages, bound) if case.buffers else same(out.buffered, last),
         same(out.count, case.steps),

@@ -156,7 +156,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         """The average after each update; the first update copies."""
         found, mean = [], 0.0
         for count, value in enumerate(VALUES[: self.steps]):
-            share = {"equal": 1 / (count + 1), "swa": 1 / (count + 1), "own": 0.5}.get(self.average, 0.25)
+            share = {"equal": 1 / (count + 1), "swa": 1 / (count + 1), "own": 1 / (count + 2)}.get(self.average, 0.25)
             mean = value if count == 0 else mean + (value - mean) * share
             found.append(mean)
         return np.array(found)

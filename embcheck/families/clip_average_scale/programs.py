@@ -26,7 +26,8 @@ def by_own_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, f
 
 
 def by_taken_norm(given: Any, grads: Any, limit: float, strict: bool, kind: Any, foreach: Any) -> Any:
-    total = torch.nn.utils.get_total_norm(grads, kind, error_if_nonfinite=strict, foreach=foreach)
+    given_once = grads if isinstance(grads, Tensor) else iter(grads)
+    total = torch.nn.utils.get_total_norm(given_once, kind, error_if_nonfinite=strict, foreach=foreach)
     torch.nn.utils.clip_grads_with_norm_(given, limit, total, foreach=foreach)
     return total
 
@@ -107,7 +108,7 @@ def averaged(kind: str, buffers: bool, counter: bool, unlike: str, values: Tenso
         "ema": {"multi_avg_fn": swa.get_ema_multi_avg_fn(0.75)},
         "ema_single": {"avg_fn": swa.get_ema_avg_fn(0.75)},
         "swa": {"multi_avg_fn": swa.get_swa_multi_avg_fn()},
-        "own": {"avg_fn": lambda average, value, count: 0.5 * average + 0.5 * value},
+        "own": {"avg_fn": lambda average, value, count: average + (value - average) / (count + 2)},
     }[kind]
     model: Any = swa.AveragedModel(layer, use_buffers=buffers, **how)
 

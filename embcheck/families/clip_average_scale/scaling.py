@@ -179,22 +179,23 @@ def idle(number: Tensor) -> bool:
     scaler.step(optimizer)
     scaler.update()
     scaler.load_state_dict({})
+    same = same and not scaler.is_enabled()
     return same and bool(p.isinf().all()) and (scaler.get_scale(), scaler.state_dict()) == (1.0, {})
 
 
 def returned(device: str) -> list[Any]:
-    """What a scaler's steps give: what the optimizer's step does, and nothing where that is left out."""
+    """What a scaler's steps give: what the optimizer's step does of the same arguments, and nothing where that is left out."""
 
     class Telling(torch.optim.SGD):
-        def step(self, closure: Any = None) -> Any:
+        def step(self, closure: Any = None, times: int = 1) -> Any:
             super().step(closure)
-            return 5
+            return 5 * times
 
     p = torch.nn.Parameter(torch.ones(1))
     optimizer, scaler, found = Telling([p], lr=1.0), torch.amp.GradScaler(device), []
     for grad in (1.0, float("inf")):
         p.grad = scaler.scale(torch.full((1,), grad))
-        found.append(scaler.step(optimizer))
+        found.append(scaler.step(optimizer, times=2))
         scaler.update()
     return found
 
@@ -219,7 +220,7 @@ def carry(scaler: Any, carried: str) -> Any:
         closed: Any = functools.partial(scaler.step, closure=lambda: None)
         assert not accepted(closed, graded(torch.float32)), "a closure was taken"
         told = returned(torch.empty(0).device.type)
-        assert told == [5, None], f"steps of which the second is left out give {told}, where the optimizer's gives 5"
+        assert told == [10, None], f"steps of which the second is left out give {told}, where the optimizer's gives 10"
         return scaler
 
     if carried == "copied":
