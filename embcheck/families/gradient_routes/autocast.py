@@ -39,11 +39,12 @@ def noting_function(told: list[Any], device: str, **options: Any) -> Any:
 def casts_as_documented(device: str) -> bool:
     """Whether autocast, where no dtype is given, computes products in bfloat16 on the CPU and in float16 elsewhere, and losses of
     bfloat16 in float32."""
-    with torch.autocast(device):
-        one = torch.ones(1, 1, device=device)
-        product = (one @ one).dtype
+    one, region, products = torch.ones(1, 1, device=device), torch.autocast(device), set()
+    for _ in range(2):  # as often as it is entered
+        with region:
+            products.add((one @ one).dtype)
     with torch.autocast(device, torch.bfloat16):
         scores = torch.ones(2, 3, dtype=torch.bfloat16, device=device)
         targets = torch.zeros(2, dtype=torch.int64, device=device)
         loss = torch.nn.functional.cross_entropy(scores, targets).dtype
-    return (product, loss) == (torch.bfloat16 if device == "cpu" else torch.float16, torch.float32)
+    return (products, loss) == ({torch.bfloat16 if device == "cpu" else torch.float16}, torch.float32)

@@ -12,6 +12,7 @@ import torch.utils.checkpoint
 from embcheck.families.gradient_routes.autocast import casts_as_documented, noting_function
 from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
+from embcheck.families.gradient_routes.small_graphs import through_own_product
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor
 
 
@@ -34,18 +35,21 @@ def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream
 
 
 def refuses_what_was_written(call: Call, indices: Tensor, select: Any) -> bool:
-    """Whether a checkpoint that keeps all refuses to go back where rows were written since."""
+    """Whether a checkpoint that keeps all refuses to go back where rows were written since, unless that is allowed."""
     policy = torch.utils.checkpoint.CheckpointPolicy.MUST_SAVE
-    contexts = functools.partial(select, lambda context, operator, *given, **flags: policy)
 
     def squared(tokens: Tensor) -> tuple[Tensor, Tensor]:
         rows = call(tokens)
         return rows, rows * rows
 
-    rows, squares = torch.utils.checkpoint.checkpoint(squared, indices, use_reentrant=False, context_fn=contexts)
-    with torch.no_grad():
-        rows.add_(1)
-    return raises(lambda: squares.sum().backward())
+    found = []
+    for allowed in (False, True):
+        contexts = functools.partial(select, lambda context, operator, *given, **flags: policy, allowed)
+        rows, squares = torch.utils.checkpoint.checkpoint(squared, indices, use_reentrant=False, context_fn=contexts)
+        with torch.no_grad():
+            rows.add_(1)
+        found.append(raises(functools.partial(torch.autograd.grad, squares.sum(), rows)))
+    return found == [True, False]
 
 
 @further
@@ -110,7 +114,7 @@ def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: T
         Reversing.apply(rows)  # type: ignore[no-untyped-call]
     rows.backward(upstream)
     kept = came == [True, False] and not any(each.requires_grad for each in others)
-    return {"value": rows, "weight_grad": leaf.grad, "kept": kept}
+    return {"value": rows, "weight_grad": leaf.grad, "kept": kept, "small_grads": through_own_product()}
 
 
 def grad_modes_end() -> bool:
@@ -125,6 +129,18 @@ def grad_modes_end() -> bool:
                     pass
                 found.append(torch.is_grad_enabled() is enabled)
     return all(found)
+
+
+def grad_modes_begin() -> bool:
+    """Whether grad modes begin in a function that they decorate without parentheses, and in a call that is no context."""
+    no_grad, enable_grad, inference_mode = list[Any]([torch.no_grad, torch.enable_grad, torch.inference_mode])
+    found = [no_grad(torch.is_grad_enabled)(), inference_mode(torch.is_inference_mode_enabled)()]
+    with torch.no_grad():
+        found.append(enable_grad(torch.is_grad_enabled)())
+        for enabled in (True, False):
+            torch.set_grad_enabled(enabled)
+            found.append(torch.is_grad_enabled())
+    return found == [False, True, True, True, False]
 
 
 @further
@@ -146,7 +162,7 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     modes.append((calling_itself(True).requires_grad, torch.is_grad_enabled()))
     value = call(indices)
     value.backward(upstream)
-    kept = modes == [(False, True)] * 3 and heard == ["token"] and grad_modes_end()
+    kept = modes == [(False, True)] * 3 and heard == ["token"] and grad_modes_end() and grad_modes_begin()
     return {"value": value, "weight_grad": leaf.grad, "kept": kept}
 
 

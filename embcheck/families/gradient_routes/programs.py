@@ -20,7 +20,7 @@ FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
-    **dict.fromkeys(("post_accumulate_hooks", "retained_grads"), 2),
+    **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "checkpointed_in_segments"), 2),
     "both_coalesced": 3,
     **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks", "layer_hooked"), 4),
 }
@@ -250,7 +250,7 @@ def node_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
 def post_accumulate_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     register: Any = leaf.register_post_accumulate_grad_hook
-    first = register(lambda table: order.append("first"))
+    first = register(lambda table: order.append("before" if table.grad is None else "first"))
     register(lambda table: order.append("never")).remove()
     second = register(lambda table: order.append("second"))
     call(indices).backward(upstream)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import pickle
 from concurrent import futures
 from typing import Any
@@ -13,6 +15,7 @@ import torch.utils.checkpoint
 
 from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints
 from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
+from embcheck.families.gradient_routes.small_graphs import asked_for_inputs, written_in_place
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
 from embcheck.families.tie_preservation.operations import stored
 
@@ -82,7 +85,7 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
 
 @further
 def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Of two pairs of hooks the inner one packs; once it ends, the outer one does.
+    # Of two pairs of hooks the inner one packs; once it ends, by an error or without one, the outer one does.
     packed: dict[str, list[Tensor]] = {"outer": [], "inner": []}
 
     def packing(name: str) -> Any:
@@ -96,6 +99,8 @@ def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
         with packing("inner"):
             value = call(indices)
         counts = [len(each) for each in packed.values()]
+        with contextlib.suppress(ValueError), packing("inner"):
+            raise ValueError
         call(indices)
     value.backward(upstream)
     counts += [len(each) for each in packed.values()]
@@ -110,7 +115,7 @@ def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     value.backward(upstream)
     with torch.no_grad():
         leaf.copy_(kept)
-    return {"value": value, "weight_grad": leaf.grad}
+    return {"value": value, "weight_grad": leaf.grad, "small_grads": written_in_place()}
 
 
 @further
@@ -154,7 +159,7 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     added = alike(other.grad, due)
     out.backward(upstream, inputs=[other, leaf], retain_graph=True)
     added = added and alike(other.grad, due + once)
-    return {"weight_grad": leaf.grad, "kept": added and twice}
+    return {"weight_grad": leaf.grad, "kept": added and twice, "small_grads": asked_for_inputs()}
 
 
 @further
@@ -231,7 +236,12 @@ def indices_mutated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     tokens = indices.clone()
     value = call(tokens)
     tokens.add_(0)
-    return {"refused": raises(lambda: value.backward(upstream)) and leaf.grad is None}
+    refused = raises(lambda: value.backward(upstream))
+    if "Iterable" in str(inspect.signature(torch.autograd.graph.increment_version)):  # what a kernel of one's own wrote
+        value = call(tokens)
+        torch.autograd.graph.increment_version([leaf.detach().clone(), tokens])
+        refused &= raises(lambda: value.backward(upstream))
+    return {"refused": refused and leaf.grad is None}
 
 
 @further
@@ -263,11 +273,12 @@ def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstrea
 
 @further
 def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
+    bad = torch.full_like(upstream, float("nan"))
     with torch.autograd.set_detect_anomaly(True):
         value = call(indices)
         with torch.autograd.detect_anomaly(check_nan=False):  # which ends before the backward pass
-            pass
-        return {"value": value, "alarmed": raises(lambda: value.backward(torch.full_like(upstream, float("nan"))))}
+            passes = not raises(lambda: value.backward(bad, retain_graph=True))
+        return {"value": value, "alarmed": raises(lambda: value.backward(bad)), "passes": passes}
 
 
 @further
@@ -305,11 +316,14 @@ def saved_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 
 @further
 def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Two segments of five modules: the last one, which is not computed again, has the third that is left over.
+    # Two segments of five modules: the last one, which is not computed again, has the third that is left over.  Reentrant segments
+    # behind a lookup go back to it.
     between = [torch.nn.Identity() for _ in range(3)]
     chain = torch.nn.Sequential(layer_of(call), *between, Reversed())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False).flip(-1)
     value.backward(upstream)
+    again = torch.utils.checkpoint.checkpoint_sequential(chain[1:], 2, call(indices), use_reentrant=True).flip(-1)
+    again.backward(upstream)
     return {"value": value, "weight_grad": leaf.grad}
 
 

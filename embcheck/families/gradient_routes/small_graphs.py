@@ -1,0 +1,87 @@
+"""Gradients of small graphs, whose numbers a law knows, for the routes that ask for them."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+
+from embcheck.families.lookup.programs import Tensor
+
+
+def written_in_place() -> Tensor:
+    """The gradients of words, of their places and of a prompt that takes the place of the first word; the last is padding.
+
+    A sum weights the parts of the rows, of one, one and two columns, by 1, 2 and 4."""
+    words, places, prompt = (torch.ones(rows, 4, requires_grad=True) for rows in (3, 3, 1))
+    tokens = torch.tensor([1, 2, 0])
+    hidden = torch.nn.functional.embedding(tokens, words)
+    hidden += places
+    hidden[:1] = prompt
+    hidden.masked_fill_(tokens[:, None] == 0, 0.0)
+    query, key, value = hidden.split([1, 1, 2], -1)
+    (query.sum() + 2 * key.sum() + 4 * value.sum()).backward()
+    found: Any = (words.grad, places.grad, prompt.grad)
+    return torch.cat(found)
+
+
+def asked_for_inputs() -> Tensor:
+    """The gradients of two losses, 2 t and 5 t + 3 b, by t and b: of both losses, and of the second for what is listed alone."""
+    table, bias = (torch.ones((), requires_grad=True) for _ in range(2))
+    found: list[Any] = []
+
+    def losses() -> list[Tensor]:
+        return [2 * table, 5 * table + 3 * bias]
+
+    torch.autograd.backward(losses())
+    found += [each.grad.clone() for each in (table, bias)]  # type: ignore[union-attr]
+    found += torch.autograd.grad(losses(), [bias, table])
+    losses()[1].backward(inputs=bias)
+    found += [each.grad.clone() for each in (table, bias)]  # type: ignore[union-attr]
+    parts = torch.stack([table, bias]).split(1)
+    found += torch.autograd.grad(2 * parts[0] + 7 * parts[1], torch.autograd.graph.get_gradient_edge(parts[1]))
+    if "dict" in str(inspect.signature(torch.autograd.grad)):  # since torch 2.13
+        named: Any = {"table": table, "bias": bias}
+        by_name: Any = torch.autograd.grad(losses(), named)
+        losses()[1].backward(inputs=named)
+        found += [by_name["table"], by_name["bias"], table.grad, bias.grad]
+    return torch.cat([each.reshape(1) for each in found])
+
+
+class Product(torch.autograd.Function):
+    """A product whose backward computes what is needed alone."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, scale)
+        ctx.save_for_forward(rows, scale)
+        return rows * scale
+
+    @staticmethod
+    def backward(ctx: Any, sent: Tensor) -> Any:
+        rows, scale = ctx.saved_tensors
+        return tuple(
+            sent * factor if needed else None
+            for factor, needed in zip((scale, rows), ctx.needs_input_grad, strict=True)
+        )
+
+    @staticmethod
+    def jvp(ctx: Any, of_rows: Tensor, of_scale: Tensor) -> Any:
+        rows, scale = ctx.saved_tensors
+        return of_rows * scale + rows * of_scale
+
+
+def through_own_product() -> Tensor:
+    """The gradients of rows r w = 3 and of a scale s = 5 by an autograd.Function, that of w of both of them, and a tangent."""
+    product: Any = Product.apply
+    weight, scale = (torch.tensor(number, requires_grad=True) for number in (3.0, 5.0))
+    rows = 1 * weight
+    grads = torch.autograd.grad(product(rows, scale), [rows, scale], create_graph=True)
+    (rows + sum(grads)).backward()
+    forward_ad = torch.autograd.forward_ad
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(each.detach(), torch.ones(())) for each in (rows, scale)]
+        tangent: Any = forward_ad.unpack_dual(product(*duals)).tangent
+    found: Any = [*grads, weight.grad, scale.grad, tangent]
+    return torch.stack(found).detach()
