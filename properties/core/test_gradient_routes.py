@@ -154,7 +154,7 @@ def gradient_routes_return_the_rows(case: LookupCase, out: Outcome) -> Finding:
 @gradient_routes.law(
     "Backward raises RuntimeError for a freed graph, modified indices, frozen weights, mismatched shapes or another recomputation.",
     source="Autograd mechanics: in-place correctness checks; torch.Tensor.backward: retain_graph; torch.utils.checkpoint",
-    must_cover={"route=graph_freed", "route=inference_value", "route=recomputed_otherwise"},
+    must_cover={"route=graph_freed", "route=indices_mutated", "route=inference_value", "route=recomputed_otherwise"},
 )
 def invalid_backward_calls_raise(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.refused, "backward did not raise, or left a gradient") if "refused" in out else UNASKED

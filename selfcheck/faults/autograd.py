@@ -124,6 +124,8 @@ of_family(
     "gradient_routes",
     (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",
      lambda call: call(check_nan=False)),
+    (torch.autograd, "backward", "Of several losses the first alone is differentiated.",
+     lambda call: call(tensors=call.tensors[:1]) if isinstance(call.tensors, list) and call.grad_tensors is None else call()),
     (checkpoint, "set_checkpoint_early_stop", "checkpoints_always_stop_early: A checkpoint always stops early.",
      lambda call: call(enable=True)),
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import torch
@@ -168,7 +169,7 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
 
 @further
 def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do.
+    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do, unless they are told.
     ends: list[str] = []
 
     def rows(tokens: Tensor) -> Any:
@@ -185,8 +186,11 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
         value = torch.utils.checkpoint.checkpoint(rows, indices, use_reentrant=False)
     value.backward(upstream)
     few = torch.ones(2, requires_grad=True)
-    torch.utils.checkpoint.checkpoint(squares, few, use_reentrant=False).sum().backward()
-    return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end", "other"]}
+    told = "early_stop" in inspect.signature(torch.utils.checkpoint.checkpoint).parameters
+    flags: list[Any] = [{}, {"early_stop": False}] if told else [{}]
+    for each in flags:
+        torch.utils.checkpoint.checkpoint(squares, few, use_reentrant=False, **each).sum().backward()
+    return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end", *["other"] * (3 if told else 1)]}
 
 
 @further

@@ -28,11 +28,14 @@ def checkpointed_with_two_kept(leaf: Tensor, call: Call, indices: Tensor, upstre
 
 @further
 def recomputed_otherwise(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # What is computed again has another shape, and a reentrant checkpoint is asked for one gradient alone.
-    turns = [indices, indices[None]]
+    # What is computed again has another shape, which a checkpoint may be told to ignore, and a reentrant checkpoint is asked for
+    # one gradient alone.
+    turns = [indices, indices[None]] * 2
     checkpoint, learning = torch.utils.checkpoint.checkpoint, torch.zeros((), requires_grad=True)
     value = checkpoint(lambda tokens: call(turns.pop(0)), indices, use_reentrant=False)
     refused = raises(lambda: value.backward(upstream))
+    unchecked = checkpoint(lambda tokens: call(turns.pop(0)), indices, use_reentrant=False, determinism_check="none")
+    refused &= not raises(lambda: torch.autograd.grad(unchecked, leaf, upstream))
     reentrant = checkpoint(lambda tokens, other: call(tokens), indices, learning, use_reentrant=True)
     refused &= raises(lambda: reentrant.backward(upstream, inputs=[learning]))
     return {"refused": refused and leaf.grad is None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import pickle
 from concurrent import futures
@@ -276,9 +277,11 @@ def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebui
     bad = torch.full_like(upstream, float("nan"))
     with torch.autograd.set_detect_anomaly(True):
         value = call(indices)
-        with torch.autograd.detect_anomaly(check_nan=False):  # which ends before the backward pass
-            passes = not raises(lambda: value.backward(bad, retain_graph=True))
-        return {"value": value, "alarmed": raises(lambda: value.backward(bad)), "passes": passes}
+        alarms = []
+        for mode in (torch.autograd.detect_anomaly, functools.partial(torch.autograd.set_detect_anomaly, True)):
+            with mode(check_nan=False):  # which ends before the last backward pass
+                alarms.append(raises(lambda: value.backward(bad, retain_graph=True)))
+        return {"value": value, "alarmed": raises(lambda: value.backward(bad)), "passes": not any(alarms)}
 
 
 @further

@@ -10,6 +10,11 @@ import torch
 from embcheck.families.lookup.programs import Tensor
 
 
+def grads_of(*leaves: Tensor) -> list[Tensor]:
+    """What each leaf has in .grad by now, zeros if it has nothing there."""
+    return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad.clone() for leaf in leaves]
+
+
 def written_in_place() -> Tensor:
     """The gradients of words, of their places and of a prompt that takes the place of the first word; the last is padding.
 
@@ -22,8 +27,7 @@ def written_in_place() -> Tensor:
     hidden.masked_fill_(tokens[:, None] == 0, 0.0)
     query, key, value = hidden.split([1, 1, 2], -1)
     (query.sum() + 2 * key.sum() + 4 * value.sum()).backward()
-    found: Any = (words.grad, places.grad, prompt.grad)
-    return torch.cat(found)
+    return torch.cat(grads_of(words, places, prompt))
 
 
 def asked_for_inputs() -> Tensor:
@@ -35,17 +39,17 @@ def asked_for_inputs() -> Tensor:
         return [2 * table, 5 * table + 3 * bias]
 
     torch.autograd.backward(losses())
-    found += [each.grad.clone() for each in (table, bias)]  # type: ignore[union-attr]
+    found += grads_of(table, bias)
     found += torch.autograd.grad(losses(), [bias, table])
     losses()[1].backward(inputs=bias)
-    found += [each.grad.clone() for each in (table, bias)]  # type: ignore[union-attr]
+    found += grads_of(table, bias)
     parts = torch.stack([table, bias]).split(1)
     found += torch.autograd.grad(2 * parts[0] + 7 * parts[1], torch.autograd.graph.get_gradient_edge(parts[1]))
     if "dict" in str(inspect.signature(torch.autograd.grad)):  # since torch 2.13
         named: Any = {"table": table, "bias": bias}
         by_name: Any = torch.autograd.grad(losses(), named)
         losses()[1].backward(inputs=named)
-        found += [by_name["table"], by_name["bias"], table.grad, bias.grad]
+        found += [by_name["table"], by_name["bias"], *grads_of(table, bias)]
     return torch.cat([each.reshape(1) for each in found])
 
 
@@ -77,11 +81,10 @@ def through_own_product() -> Tensor:
     product: Any = Product.apply
     weight, scale = (torch.tensor(number, requires_grad=True) for number in (3.0, 5.0))
     rows = 1 * weight
-    grads = torch.autograd.grad(product(rows, scale), [rows, scale], create_graph=True)
+    grads = torch.autograd.grad(product(rows, scale), [rows, scale], create_graph=True, materialize_grads=True)
     (rows + sum(grads)).backward()
     forward_ad = torch.autograd.forward_ad
     with forward_ad.dual_level():
         duals = [forward_ad.make_dual(each.detach(), torch.ones(())) for each in (rows, scale)]
         tangent: Any = forward_ad.unpack_dual(product(*duals)).tangent
-    found: Any = [*grads, weight.grad, scale.grad, tangent]
-    return torch.stack(found).detach()
+    return torch.stack([*grads, *grads_of(weight, scale), tangent]).detach()
