@@ -134,7 +134,8 @@ def grad_modes_end() -> bool:
 
 def grad_modes_begin() -> bool:
     """Whether grad modes begin in a function that they decorate without parentheses, and in a call that is no context."""
-    no_grad, enable_grad, inference_mode = list[Any]([torch.no_grad, torch.enable_grad, torch.inference_mode])
+    decorators: Any = (torch.no_grad, torch.enable_grad, torch.inference_mode)
+    no_grad, enable_grad, inference_mode = decorators
     found = [no_grad(torch.is_grad_enabled)(), inference_mode(torch.is_inference_mode_enabled)()]
     with torch.no_grad():
         found.append(enable_grad(torch.is_grad_enabled)())
