@@ -170,7 +170,8 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
 
 @further
 def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do, unless they are told.
+    # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do, unless they are told
+    # otherwise.
     ends: list[str] = []
 
     def rows(tokens: Tensor) -> Any:
