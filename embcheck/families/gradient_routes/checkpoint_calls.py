@@ -33,3 +33,11 @@ def further_checkpoints(function: Callable[..., Any], tokens: torch.Tensor) -> l
         lambda: segments(lambda given: given, function, lambda pair: pair),
         lambda: checkpoint.checkpoint(function, tokens, use_reentrant=False, context_fn=keeping_rows()),
     ]
+
+
+def reentrant_segments_go_back() -> bool:
+    """Whether two reentrant segments, of factors 2 and 5, send the gradient of a sum to what they are given."""
+    learning = torch.ones(2, requires_grad=True)
+    parts = (lambda rows: 2 * rows, lambda rows: 5 * rows)
+    torch.utils.checkpoint.checkpoint_sequential(parts, 2, 3 * learning, use_reentrant=True).sum().backward()
+    return learning.grad is not None and learning.grad.tolist() == [2 * 5 * 3] * 2

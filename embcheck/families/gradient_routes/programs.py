@@ -20,7 +20,7 @@ FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
-    **dict.fromkeys(("post_accumulate_hooks", "retained_grads", "checkpointed_in_segments"), 2),
+    **dict.fromkeys(("post_accumulate_hooks", "retained_grads"), 2),
     "both_coalesced": 3,
     **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks", "layer_hooked"), 4),
 }

@@ -14,7 +14,7 @@ import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints
+from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints, reentrant_segments_go_back
 from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import asked_for_inputs, written_in_place
 from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
@@ -280,7 +280,7 @@ def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebui
         alarms = []
         for mode in (torch.autograd.detect_anomaly, functools.partial(torch.autograd.set_detect_anomaly, True)):
             with mode(check_nan=False):  # which ends before the last backward pass
-                alarms.append(raises(lambda: value.backward(bad, retain_graph=True)))
+                alarms.append(raises(lambda: torch.autograd.grad(value, leaf, bad, retain_graph=True)))
         return {"value": value, "alarmed": raises(lambda: value.backward(bad)), "passes": not any(alarms)}
 
 
@@ -319,15 +319,12 @@ def saved_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 
 @further
 def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    # Two segments of five modules: the last one, which is not computed again, has the third that is left over.  Reentrant segments
-    # behind a lookup go back to it.
+    # Two segments of five modules: the last one, which is not computed again, has the third that is left over.
     between = [torch.nn.Identity() for _ in range(3)]
     chain = torch.nn.Sequential(layer_of(call), *between, Reversed())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False).flip(-1)
     value.backward(upstream)
-    again = torch.utils.checkpoint.checkpoint_sequential(chain[1:], 2, call(indices), use_reentrant=True).flip(-1)
-    again.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return {"value": value, "weight_grad": leaf.grad, "kept": reentrant_segments_go_back()}
 
 
 @further
