@@ -143,6 +143,16 @@ def small_graphs_pass_gradients_to_sources(case: LookupCase, out: Outcome) -> Fi
 
 
 @gradient_routes.law(
+    "A region of autocast leaves autocast as it was before, also if it is entered inside another one or inside itself.",
+    source="torch.autocast: a context manager, which may be nested, and a decorator, whose function may call itself",
+    when=lambda case: case.route == "through_autocast_functions",
+)
+def autocast_is_left_as_it_was(case: LookupCase, out: Outcome) -> Finding:
+    before = [False, "torch.float16"]
+    return every(same(out.inside_another, before), same(out.inside_itself, before))
+
+
+@gradient_routes.law(
     "The output that is differentiated equals W[i], bit for bit.", source="nn.Embedding: a simple lookup table"
 )
 def gradient_routes_return_the_rows(case: LookupCase, out: Outcome) -> Finding:

@@ -32,6 +32,12 @@ def hooks_are_registered_twice(call: Call) -> Any:
     return call()
 
 
+@afterwards(torch.autocast, "__exit__", "gradient_routes")
+def autocast_leaves_its_dtype(call: Call) -> None:
+    """The end of a region leaves the dtype to which it cast."""
+    torch.set_autocast_dtype(call.self.device, call.self.fast_dtype)
+
+
 @instead(Tensor, "backward", "gradient")
 def grad_requires_grad_itself(call: Call) -> None:
     """The gradient of a rank 2 lookup requires grad itself."""

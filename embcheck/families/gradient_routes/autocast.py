@@ -48,3 +48,17 @@ def casts_as_documented(device: str) -> bool:
         targets = torch.zeros(2, dtype=torch.int64, device=device)
         loss = torch.nn.functional.cross_entropy(scores, targets).dtype
     return (products, loss) == ({torch.bfloat16 if device == "cpu" else torch.float16}, torch.float32)
+
+
+def left_by_regions(device: str) -> dict[str, Any]:
+    """Whether autocast is on, and its dtype, after a region that was entered inside another one, and after one that was entered
+    inside itself; then all is as it was before."""
+    found = {}
+    for name in ("inside_another", "inside_itself"):
+        outer = torch.autocast(device, torch.bfloat16)
+        inner = torch.autocast(device, torch.bfloat16) if name == "inside_another" else outer
+        with torch.autocast(device, torch.float16, enabled=False):
+            with outer, inner:
+                pass
+            found[name] = [torch.is_autocast_enabled(device), str(torch.get_autocast_dtype(device))]
+    return found

@@ -10,7 +10,7 @@ import torch
 import torch.nn.modules.module
 import torch.utils.checkpoint
 
-from embcheck.families.gradient_routes.autocast import casts_as_documented, noting_function
+from embcheck.families.gradient_routes.autocast import casts_as_documented, left_by_regions, noting_function
 from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import through_own_product
@@ -212,7 +212,8 @@ def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstre
     casting.apply(wide, others)
     wanted = [torch.float16, torch.float64, *halves, None, torch.float64, leaf.dtype, leaf.dtype, None, torch.float16]
     wanted += [None, torch.float64, *halves]
-    return {"value": value, "weight_grad": leaf.grad, "kept": told == wanted and casts_as_documented(device)}
+    kept = told == wanted and casts_as_documented(device)
+    return {"value": value, "weight_grad": leaf.grad, "kept": kept, **left_by_regions(device)}
 
 
 @further
