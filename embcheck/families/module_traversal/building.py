@@ -76,6 +76,16 @@ KINDS: dict[str, Callable[[Tensor], Module]] = named(
 )
 
 
+def put(module: Module, key: str, part: Module, turn: int) -> None:
+    """Gives a module a part: by its method, or assigned, at first in the place of a plain None."""
+    if turn < 2:
+        module.add_module(key, part)
+        return
+    if key not in module._modules:
+        setattr(module, key, None)
+    setattr(module, key, part)
+
+
 def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn: int) -> tuple[Module, dict[str, Any]]:
     """The model whose nodes are given leaves first, and everything in it by its own name; at every other turn a module has its
     parts before its tensors."""
@@ -96,7 +106,7 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
         if kind == "module":
             module.register_module("absent", None)  # which no listing has
         for key, child in parts if turn % 2 else ():
-            module.add_module(key, child)
+            put(module, key, child, turn)
         for key, content in tensors:
             if content == "none":
                 setattr(module, key, torch.nn.Parameter(table.detach()))
@@ -116,6 +126,6 @@ def built(nodes: tuple[Node, ...], frozen: tuple[str, ...], table: Tensor, turn:
                 else:
                     module.register_buffer(key, found, persistent=not scratch)
         for key, child in parts:
-            module.add_module(key, child)
+            put(module, key, child, turn)
         made[name] = module
     return module, made

@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -214,7 +215,8 @@ def replaced_by_hooks() -> list[Any]:
 
 
 def replaces(model: Module, name: str) -> bool:
-    """Whether set_submodule() puts another module in the place of a part, and that part back, which both stay as they were."""
+    """Whether set_submodule() puts another module in the place of a part, and that part back, which both stay as they were; None
+    in its place takes a part away, and set_submodule() adds one."""
     part, other = model.get_submodule(name), torch.nn.Sequential()
     if not hasattr(model, "set_submodule"):  # before torch 2.5
         return True
@@ -222,4 +224,13 @@ def replaces(model: Module, name: str) -> bool:
     model.set_submodule(name, other)
     there = model.get_submodule(name) is other
     model.set_submodule(name, part)
+    path, _, key = name.rpartition(".")
+    parent = model.get_submodule(path)
+    setattr(parent, key, None)
+    there = there and getattr(parent, key) is None and name not in dict(model.named_modules(remove_duplicate=False))
+    setattr(parent, key, part)
+    if "strict" in inspect.signature(model.set_submodule).parameters:
+        model.set_submodule(f"{name}.added", other)
+        there = there and part.get_submodule("added") is other
+        del part.added
     return there and pictured(model) == before

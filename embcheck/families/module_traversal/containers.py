@@ -5,6 +5,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ def edited(things: Any, k: int, make: Callable[[Any], Any] = list) -> list[Any]:
     elif k == 8:
         things = things[::2]
     else:
+        things.insert(-1, things[0])
         things = 2 * (things * 2)
         things *= 2
     return [things[place] for place in range(len(things))]
@@ -49,6 +51,7 @@ def edited_by_keys(things: Any, more: Any) -> list[Any]:
     things.update({"added": first})
     things["set"] = more
     things.update([("added", more), ("last", first)])
+    things.update(type(things)({"last": more}))
     del things["set"]
     found += [list(things.keys()), list(things.values()), len(things), "set" in things, "last" in things]
     things.clear()
@@ -61,6 +64,7 @@ def joined_by_keys(things: Any, first: Any, more: Any) -> list[Any]:
     twin, union = things.copy(), things | {"added": more}
     twin["first"] = more
     got = [things.get("first"), things.get("added"), things.setdefault("first", more), things.setdefault("set", more)]
+    got += [*things.copy().popitem(), *copy.deepcopy(things)]
     other, again = things.copy(), type(things)(things)
     other |= {"first": more}
     again.update(things)
