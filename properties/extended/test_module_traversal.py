@@ -9,7 +9,7 @@ import numpy as np
 from embcheck.core.comparison import every, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Finding
+from embcheck.core.result import UNASKED, Finding
 from embcheck.families.module_traversal import oracle
 from embcheck.families.module_traversal.cases import DTYPES, SPACE, ModuleTraversalCase, kind, plan
 from embcheck.families.module_traversal.containers import edited, edited_by_keys, joined_by_keys
@@ -184,13 +184,16 @@ def module_keeps_its_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
 
 
 @law(
-    "copy.deepcopy and pickle give the same parts, ties, values and flags in memory of their own, without gradients.",
+    "copy.deepcopy and pickle give the same parts, ties, values, flags and hooks in memory of their own, without gradients.",
     source="copy.deepcopy; pickle; nn.Parameter.__deepcopy__",
-    must_cover={*_OF_TENSORS, "shared_module"},
+    must_cover={*_OF_TENSORS, "shared_module", "turn=0"},
 )
 def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) -> Finding:
     forms = (oracle.as_copied, *[oracle.as_built] * 2)
-    return same(out.copies, [*([oracle.picture(case, form), *[False] * 3] for form in forms), *[True] * 7])
+    return every(
+        same(out.copies, [*([oracle.picture(case, form), *[False] * 3] for form in forms), *[True] * 7]),
+        UNASKED if case.seed % 4 else same(out.copied_hooks, ["backward pre", "backward", "state pre", "state"]),
+    )
 
 
 @law(
@@ -274,13 +277,19 @@ def conversion_keeps_parameter_hooks(case: ModuleTraversalCase, out: Outcome) ->
 
 
 @law(
-    "What a hook returns replaces what it was given: all arguments and keywords of a bag, or a registered Parameter.",
-    source="nn.Module.register_forward_pre_hook: modified input; register_module_parameter_registration_hook",
+    "Hooks, also those of all modules, are given each argument and result, and what they return replaces it.",
+    source="nn.Module.register_forward_pre_hook: modified input; register_full_backward_hook: None for all non-Tensor arguments; "
+    "torch.nn.modules.module.register_module_forward_hook: with_kwargs, always_call; register_module_module_registration_hook",
+    must_cover={"turn=0"},
 )
 def hooks_replace_what_they_are_given(case: ModuleTraversalCase, out: Outcome) -> Finding:
     table = np.arange(6.0).reshape(3, 2)
     bags = [[table[0], table[1] + table[2]], [table[0], 2 * table[1] + 3 * table[2]]]
-    return same(out.replaced, [*np.array(bags).tolist(), "float64"])
+    of_all = [table[1:].tolist(), ["input"], ["always"] * 3 + ["raised"], [3.0, 3.0], "Sequential", True, [True, False]]
+    return every(
+        same(out.replaced, [*np.array(bags).tolist(), "float64"]),
+        UNASKED if case.seed % 4 else same(out.hooks_of_all, of_all),
+    )
 
 
 def recorded(case: ModuleTraversalCase) -> list[str]:

@@ -158,6 +158,8 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         return {
             **{name: value for name, value in self.axes.items() if name != "frozen"},
             "frozen": bool(self.frozen),
+            # At the first of the four turns there are hooks of every module.
+            "turn": self.seed % 4,
             "several_children": len(self.children) > 1,
             "shared_module": len(set(paths)) < len(paths),
             "shared_tensor": len(set(names)) < len(names),
