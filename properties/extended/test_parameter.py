@@ -138,8 +138,8 @@ def sent_parameter_shares_memory_and_flag(case: ParameterCase, out: Outcome) -> 
 
 
 @law(
-    "The deep copy of a plain tensor has its bits, gradient and attributes, in its own memory.",
-    source="torch.Tensor.__deepcopy__; copy.deepcopy",
+    "A plain tensor that is copied or pickled has its bits and requires_grad; a deep copy also its gradient and attributes.",
+    source="torch.Tensor.__deepcopy__; copy.deepcopy; pickle",
     must_cover={"values=special", "empty", "rank=0", "dtype=bfloat16"},
 )
 def copied_tensor_keeps_gradient_and_attributes(case: ParameterCase, out: Outcome) -> Finding:
@@ -149,6 +149,8 @@ def copied_tensor_keeps_gradient_and_attributes(case: ParameterCase, out: Outcom
         same(out.prompt_label, "prompt"),
         identical(out.prompt, case.format.to_bits(case.stored)),
         same(out.prompt_grad, np.full(case.shape, 3.0)),
+        identical(out.prompt_pickled, case.format.to_bits(case.stored)),
+        is_true(out.prompt_pickled_kind, "what was pickled is no leaf, is of another class, or requires no grad"),
     )
 
 

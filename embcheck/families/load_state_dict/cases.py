@@ -74,7 +74,7 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
     @property
     def hooked(self) -> dict[str, Any]:
         """What its hooks are called with, in turn, and what becomes of its extra state."""
-        name, keys = "inside.0.", ["first.weight", "inside.0.weight", "inside.0._extra_state"]
+        name, keys = "inside.0.", ["_extra_state", "first.weight", "inside.0.weight", "inside.0._extra_state"]
         return {
             "told": [
                 ["pre", True, name, self.assign],
@@ -83,9 +83,9 @@ class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
                 ["load post", True, 5, []],
                 ["whole", True, 5, []],
             ],
-            "extra": [{"turns": 5}, 2],
-            "keys": [[keys[2]], []],
-            "surplus": [[], [keys[2]]],
+            "extra": [{"turns": 5}, 2, 0],
+            "keys": [[keys[0], keys[3]], []],
+            "surplus": [[], [keys[3]]],
             "unwrapped": ["inside.first.weight", "inside.module.weight"],
             "removed": True,
             "equal": True,

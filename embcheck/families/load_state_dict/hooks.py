@@ -24,6 +24,18 @@ class Counted(nn.Embedding):
         self.turns = state["turns"]
 
 
+class Numbered(nn.Module):
+    """A model whose own state is a number, which may be zero."""
+
+    number = 0
+
+    def get_extra_state(self) -> Any:
+        return self.number
+
+    def set_extra_state(self, state: Any) -> None:
+        self.number = state
+
+
 def before_loading(module: Any) -> Any:
     """What registers a hook that is called before a module is loaded: public since torch 2.5."""
     register = getattr(module, "register_load_state_dict_pre_hook", None)
@@ -37,7 +49,7 @@ def after_saving(module: Any) -> Any:
 
 
 def holding(layer: Any) -> Any:
-    model: Any = nn.Module()
+    model: Any = Numbered()
     model.first = nn.Linear(2, 2, bias=False)
     model.inside = nn.Sequential(layer)
     return model
@@ -56,7 +68,7 @@ def hooked(strict: bool, assign: bool) -> dict[str, Any]:
     told: list[Any] = []
     source, target = holding(Counted(3, 2)), holding(Counted(3, 2))
     layer, other = source.inside[0], target.inside[0]
-    layer.turns = 5
+    layer.turns, target.number = 5, 7
     handles = [
         layer.register_state_dict_pre_hook(
             lambda module, prefix, keep: told.append(["pre", module is layer, prefix, keep])
@@ -87,7 +99,7 @@ def hooked(strict: bool, assign: bool) -> dict[str, Any]:
     surplus = holding(nn.Embedding(3, 2)).load_state_dict(state, strict=False, assign=assign)
     return {
         "told": told,
-        "extra": [state["inside.0._extra_state"], other.turns],
+        "extra": [state["inside.0._extra_state"], other.turns, target.number],
         "keys": [list(lacking.missing_keys), list(lacking.unexpected_keys)],
         "surplus": [list(surplus.missing_keys), list(surplus.unexpected_keys)],
         "unwrapped": unwrapped(),

@@ -41,17 +41,20 @@ def sent(leaf: Tensor) -> dict[str, Any]:
 
 
 def prompt(data: Tensor) -> dict[str, Any]:
-    """The deep copy of a tensor that is no Parameter, learns, and has a gradient and an attribute."""
+    """The deep copy of a tensor that is no Parameter, learns, and has a gradient and an attribute; and what is unpickled of it."""
     import copy
+    import pickle
 
     rows = data.detach().clone().requires_grad_()
     rows.grad = torch.full_like(rows, 3.0)
     vars(rows)["label"] = "prompt"
-    other = copy.deepcopy(rows)
+    other, again = copy.deepcopy(rows), pickle.loads(pickle.dumps(rows))
     return {
         "prompt_kind": type(other) is Tensor and other.is_leaf and other.requires_grad,
         "prompt_apart": not rows.numel() or (other.data_ptr() != rows.data_ptr() and other.grad is not rows.grad),
         "prompt_label": vars(other).get("label"),
         "prompt": other.detach(),
         "prompt_grad": other.grad,
+        "prompt_pickled": again.detach(),
+        "prompt_pickled_kind": type(again) is Tensor and again.is_leaf and again.requires_grad,
     }
