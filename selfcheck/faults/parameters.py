@@ -262,6 +262,13 @@ def sent_parameters_learn(call: Call) -> Any:
     return found.requires_grad_() if isinstance(found, nn.Parameter) else found
 
 
+@afterwards(torch, "zeros_like", "parameter")
+def zeros_like_a_tensor_are_frozen(call: Call) -> None:
+    """torch.zeros_like ignores that its tensor should require grad."""
+    if call.found.requires_grad:
+        call.found.requires_grad_(False)
+
+
 @afterwards(Tensor, "__deepcopy__", "parameter")
 def copied_tensors_have_no_gradient(call: Call) -> None:
     """The deep copy of a tensor that is no Parameter has no gradient."""

@@ -96,6 +96,8 @@ class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
         return {
             **{name: value for name, value in self.axes.items() if name != "contents"},
             **{f"module_{name}": name in self.contents for name in CONTENTS},
+            # At the first of four turns plain tensors are pickled and made, too.
+            "turn": self.seed % 4,
             "rank": len(self.shape),
             "empty": not size,
             "elements": size,
@@ -111,6 +113,7 @@ def plan(case: ParameterCase) -> Plan:
         "registered": case.registered,
         "flags": {} if case.requires_grad is None else {"requires_grad": case.requires_grad},
         "slot": case.slot,
+        "turn": case.seed % 4,
     }
     return Plan(observations, case.inputs(), options)
 

@@ -41,20 +41,45 @@ def sent(leaf: Tensor) -> dict[str, Any]:
 
 
 def prompt(data: Tensor) -> dict[str, Any]:
-    """The deep copy of a tensor that is no Parameter, learns, and has a gradient and an attribute; and what is unpickled of it."""
+    """The deep copy of a tensor that is no Parameter, learns, and has a gradient and an attribute."""
     import copy
-    import pickle
 
     rows = data.detach().clone().requires_grad_()
     rows.grad = torch.full_like(rows, 3.0)
     vars(rows)["label"] = "prompt"
-    other, again = copy.deepcopy(rows), pickle.loads(pickle.dumps(rows))
+    other = copy.deepcopy(rows)
     return {
         "prompt_kind": type(other) is Tensor and other.is_leaf and other.requires_grad,
         "prompt_apart": not rows.numel() or (other.data_ptr() != rows.data_ptr() and other.grad is not rows.grad),
         "prompt_label": vars(other).get("label"),
         "prompt": other.detach(),
         "prompt_grad": other.grad,
-        "prompt_pickled": again.detach(),
-        "prompt_pickled_kind": type(again) is Tensor and again.is_leaf and again.requires_grad,
     }
+
+
+def learns(rows: Tensor) -> bool:
+    return type(rows) is Tensor and rows.is_leaf and rows.requires_grad
+
+
+def pickled(data: Tensor) -> dict[str, Any]:
+    """What is unpickled of a tensor that is no Parameter and learns."""
+    import pickle
+
+    rows = pickle.loads(pickle.dumps(data.detach().clone().requires_grad_()))
+    return {"pickled_learns": learns(rows), "pickled": rows.detach()}
+
+
+def made_to_learn() -> list[bool]:
+    """Whether each tensor that is made with requires_grad=True learns, also under no_grad."""
+    one = torch.ones(2)
+    makes: Any = torch.randn, torch.rand, torch.zeros, torch.ones, torch.empty
+    likes: Any = torch.randn_like, torch.zeros_like, torch.ones_like, torch.empty_like
+    found = [make(2, requires_grad=True) for make in makes]
+    found += [make(one, requires_grad=True) for make in likes]
+    with torch.no_grad():
+        found += [
+            torch.full((2,), 0.5, requires_grad=True),
+            torch.tensor([1.0, 2.0], requires_grad=True),
+            one.new_zeros(2, requires_grad=True),
+        ]
+    return [learns(rows) for rows in found]

@@ -11,7 +11,7 @@ from torch import nn
 from embcheck.core.registry import named
 from embcheck.families.module_traversal.changes import given_gradients
 from embcheck.families.module_traversal.uses import Module, Tensor
-from embcheck.families.parameter.classes import kinds, prompt, sent
+from embcheck.families.parameter.classes import kinds, made_to_learn, pickled, prompt, sent
 from embcheck.families.tie_preservation.operations import stored
 
 
@@ -22,6 +22,7 @@ def observations(
     registered: bool,
     flags: dict[str, bool],
     slot: str,
+    turn: int,
     data: Tensor,
     upstream: Tensor,
 ) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def observations(
     put = module.register_parameter if registered else module.__setattr__
     under(lambda: put(slot, leaf))
     seen |= held(module, slot, leaf) | sent(leaf) | prompt(data) | {"kinds": kinds(data)} | copied(leaf)
+    seen |= {} if turn else pickled(data) | {"made": made_to_learn()}
     for _ in range(2):
         module.register_parameter("last", nn.Parameter(module.last.detach() + 1))
         put(slot, leaf)
