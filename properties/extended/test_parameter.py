@@ -138,7 +138,7 @@ def sent_parameter_shares_memory_and_flag(case: ParameterCase, out: Outcome) -> 
 
 
 @law(
-    "A plain tensor that is copied or pickled has its bits and requires_grad; a deep copy also its gradient and attributes.",
+    "A copied or pickled plain tensor keeps its bits and requires_grad, a deep copy also its gradient and attributes.",
     source="torch.Tensor.__deepcopy__; copy.deepcopy; pickle",
     must_cover={"values=special", "empty", "rank=0", "dtype=bfloat16", "turn=0"},
 )

@@ -50,8 +50,8 @@ def observations(
     module._parameters["last"] = nn.Parameter(torch.full((1,), 7.0))
     put = module.register_parameter if registered else module.__setattr__
     under(lambda: put(slot, leaf))
-    seen |= held(module, slot, leaf) | sent(leaf) | prompt(data) | {"kinds": kinds(data)} | copied(leaf)
     seen |= {} if turn else pickled(data) | {"made": made_to_learn()}
+    seen |= held(module, slot, leaf) | sent(leaf) | prompt(data) | {"kinds": kinds(data)} | copied(leaf)
     for _ in range(2):
         module.register_parameter("last", nn.Parameter(module.last.detach() + 1))
         put(slot, leaf)
