@@ -144,10 +144,10 @@ def index(known: Known) -> str:
         f"{len(known.causes)} bugs of torch, {known.elsewhere} of them on CUDA alone. Each has a page with a script of a dozen "
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
-        "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began.",
+        "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began. "
+        "Each snippet ends with an assertion that fails on torch 2.13.0.",
         counts(known.causes, "entries", lambda causes: sum(len(known.of(cause)) for cause in causes)),
-        f"## The {len(most)} that matter",
-        "What ordinary training meets and what shows no error. Each snippet ends with an assertion that fails on torch 2.13.0.",
+        f"## The {len(most)} that matter: ordinary training meets them, and no error shows them",
         "\n".join(
             f"**{number}. [{inline(cause.name)}]({cause.name}.md)** ([text for the tracker](issues/{cause.name}.md)) "
             f"`{cause.api}`: {inline(cause.title)}\n```python\n{cause.snippet}\n```"
