@@ -160,7 +160,7 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     added = alike(other.grad, due)
     out.backward(upstream, inputs=[other, leaf], retain_graph=True)
     added = added and alike(other.grad, due + once)
-    return {"weight_grad": leaf.grad, "kept": added and twice, "small_grads": asked_for_inputs()}
+    return {"weight_grad": leaf.grad, "kept": added and twice, **asked_for_inputs()}
 
 
 @further
