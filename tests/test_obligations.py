@@ -53,6 +53,8 @@ ONLY_IN_REGIONS = {
                                           "plan=multiplied"],
     "quantized_output_is_within_half_a_step": ["include_last_offset"],
     "parametrize_cached_does_not_mix_modules": ["copied"],
+    "removal_from_a_copy_leaves_the_original": [APPLIES, "links=2", "inverse", "frozen"],
+    "autocast_is_left_as_it_was": [APPLIES],
     "quantized_invalid_calls_raise": ["mistake=too_few_weights"],
     "lr_scheduler_follows_closed_form": ["plan=chained_within", "plan=constant_of_none", "plan=linear_of_none",
                                      "plan=sequential_within", "plan=sequential & tensor"],

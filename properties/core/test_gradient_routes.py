@@ -144,7 +144,7 @@ def small_graphs_pass_gradients_to_sources(case: LookupCase, out: Outcome) -> Fi
 
 
 @gradient_routes.law(
-    "A region of autocast leaves autocast as it was before, also if it is entered inside another one or inside itself.",
+    "A region of autocast leaves autocast as it was before, also inside another region or inside itself.",
     source="torch.autocast: a context manager, which may be nested, and a decorator, whose function may call itself",
     when=lambda case: case.route == "through_autocast_functions",
 )

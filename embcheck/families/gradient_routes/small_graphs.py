@@ -37,20 +37,20 @@ def losses_of(table: Tensor, bias: Tensor) -> list[Tensor]:
 def asked_for_inputs() -> dict[str, Tensor]:
     """The gradients of two losses, 2 t and 5 t + 3 b, by t and b: of both losses, and of the second for what is listed alone; where
     torch takes a dictionary, also by name."""
-    table, bias = (torch.ones((), requires_grad=True) for _ in range(2))
+    table, bias = (torch.ones(1, requires_grad=True) for _ in range(2))
     torch.autograd.backward(losses_of(table, bias))
     found = grads_of(table, bias)
     found += torch.autograd.grad(losses_of(table, bias), [bias, table])
     losses_of(table, bias)[1].backward(inputs=bias)
     found += grads_of(table, bias)
-    parts = torch.stack([table, bias]).split(1)
+    parts = torch.cat([table, bias]).split(1)
     found += torch.autograd.grad(2 * parts[0] + 7 * parts[1], torch.autograd.graph.get_gradient_edge(parts[1]))
-    seen = {"small_grads": torch.cat([each.reshape(1) for each in found])}
+    seen = {"small_grads": torch.cat(found)}
     if "dict" in str(inspect.signature(torch.autograd.grad)):  # since torch 2.13
         named: Any = {"table": table, "bias": bias}
         by_name: Any = torch.autograd.grad(losses_of(table, bias), named)
         losses_of(table, bias)[1].backward(inputs=named)
-        seen["grads_by_name"] = torch.stack([by_name["table"], by_name["bias"], *grads_of(table, bias)])
+        seen["grads_by_name"] = torch.cat([by_name["table"], by_name["bias"], *grads_of(table, bias)])
     return seen
 
 

@@ -6,6 +6,7 @@ They import nothing but torch, for their source is what a counterexample's scrip
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any, NamedTuple
 
 import torch
@@ -85,8 +86,12 @@ def hooks_see_each_result() -> list[Any]:
     return [type(found) is Named, *places]
 
 
-def told_by_hooks() -> list[Any]:
-    return [*called_with_hooks_of_all(), *replaced_by_hooks_of_all(), *hooks_see_each_result()]
+def told_by_hooks() -> dict[str, Any]:
+    """What the above tell, where hooks of every module take keywords, which in torch 2.4 they don't."""
+    register = torch.nn.modules.module.register_module_forward_hook
+    if "with_kwargs" not in inspect.signature(register).parameters:
+        return {}
+    return {"hooks_of_all": [*called_with_hooks_of_all(), *replaced_by_hooks_of_all(), *hooks_see_each_result()]}
 
 
 def copies_keep_hooks() -> list[str]:

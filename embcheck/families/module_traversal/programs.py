@@ -91,7 +91,7 @@ def traversed(
     seen["moved"] = moved(start()[0], turn)
     seen["hooks"], seen["hooked_dtypes"] = called_after(built(nodes, frozen, table, turn)[0], convert, swapped)
     seen |= {"emptied": emptied(start_apart())} if turn % 2 else {}
-    seen |= {} if turn else {"hooks_of_all": told_by_hooks(), "copied_hooks": copies_keep_hooks()}
+    seen |= {} if turn else {"copied_hooks": copies_keep_hooks(), **told_by_hooks()}
     seen["traced"], seen["traced_same"] = traced(built(nodes, frozen, table, turn)[0])
     return seen | {"trained": all(kept), "replaced": replaced_by_hooks()}
 
