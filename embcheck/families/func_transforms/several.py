@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from embcheck.families.lr_scheduler.programs import raises
+
 Tensor = torch.Tensor
 
 
@@ -57,11 +59,8 @@ def takes_keywords() -> bool:
 
 def refused_to_draw() -> bool:
     """Whether vmap raises where random numbers are drawn and nothing says how."""
-    try:
-        torch.vmap(lambda row: torch.nn.functional.dropout(row, 0.5))(torch.ones(2, 4))
-    except RuntimeError:
-        return True
-    return False
+    drop = torch.vmap(lambda row: torch.nn.functional.dropout(row, 0.5))
+    return raises(RuntimeError, lambda: drop(torch.ones(2, 4)))
 
 
 def rule_is_told_of_samples() -> bool:

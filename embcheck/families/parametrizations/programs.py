@@ -241,7 +241,6 @@ def mapped(
             parametrize.is_parametrized(layer, "bias"),
             isinstance(layer, kind),
         ],
-        "told_by_name": told_by_name() if copied else None,
         "names": sorted(name for name, _ in layer.named_parameters()),
         "modes": sorted({layer.training, *(link.training for link in layer.parametrizations.weight)}),
         "at_first": original.detach().clone(),
@@ -255,7 +254,7 @@ def mapped(
     if copied:
         spare = sides(weight.clone(), side, frozen)[0]
         registered(spare, links, inverse, not leave)
-        seen |= beside_a_copy(spare)
+        seen |= {**beside_a_copy(spare), "told_by_name": told_by_name()}
     with contextlib.suppress(InterruptedError), parametrize.cached():
         used(layer)
         seen["twin"] = now(twin)
