@@ -24,39 +24,26 @@ _PADDING = 3
 _SIZES: tuple[tuple[str, int], ...] = (
     (r"entity_vocab_size", 41),
     (r"(.*_)?(vocab_size|n_vocab|n_words|vocab)|n_token|vocab_size_.*|.*_vocab_size_base", VOCABULARY),
-    (
-        r"(max_|n_)?(.*_)?(position_embeddings|positions|n_ctx|max_seq_len|max_seq_length)|max_source_positions|block_size",
-        64,
-    ),
-    (r"(.*_)?(num_key_value_heads|n_kv_heads?|num_kv_heads|multi_query_group_num|.*num_key_value_heads)", 2),
-    (r"(.*_)?(num_attention_heads|attention_heads|n_heads?|num_heads|heads|num_.*_heads)", 4),
+    (r"(.*_)?(position_embeddings|positions|n_ctx|max_seq_len|max_seq_length)|block_size", 64),
+    (r"(.*_)?(n_kv_heads?|num_kv_heads|multi_query_group_num)|.*num_key_value_heads", 2),
+    (r"(.*_)?(heads|n_head)", 4),
     (r"num_kv_shared_layers", 1),
     (r"num_nextn_predict_layers", 0),
-    (r"(num_|n_)?(.*_)?(hidden_layers|layers|n_layers?|num_blocks|depth|n_layer|num_layer)", 2),
-    (
-        r"(.*_)?(qk_nope_head_dim|qk_rope_head_dim|v_head_dim|qk_head_dim|head_dim|attention_head_dim|d_kv|kv_channels)",
-        8,
-    ),
-    (r".*(lora_rank|_rank)", 16),
+    (r"(.*_)?(layers|n_layer|num_layer|num_blocks|depth)", 2),
+    (r"(.*_)?(head_dim|d_kv|kv_channels)", 8),
+    (r".*_rank", 16),
     (r"rotary_dim", 4),
     (r"attention_window", 8),
     (r"moe_k", 2),
-    (
-        r"(.*_)?(num_experts_per_tok|num_experts_per_token|moe_topk|moe_top_k|top_k_experts|experts_per_token|expert_top_k)",
-        2,
-    ),
-    (r"(.*_)?(num_local_experts|num_experts|n_routed_experts|moe_num_experts|num_routed_experts|.*num_experts)", 4),
+    (r"(.*_)?(num_experts_per_tok|experts_per_token|moe_topk|moe_top_k|top_k_experts|expert_top_k)", 2),
+    (r"(.*_)?(num_local_experts|n_routed_experts|num_routed_experts)|.*num_experts", 4),
     (r"(.*_)?(n_group|topk_group|n_groups_router)", 1),
     (
-        r"(.*_)?(intermediate_size|ffn_dim|n_inner|d_ff|ffn_hidden_size|intermediate_dim|dim_feedforward|mlp_hidden_size"
-        r"|ffn_size|hidden_dim|d_inner|expert_hidden_size|moe_ffn_hidden_size|.*intermediate_size)",
+        r"(.*_)?(ffn_dim|n_inner|d_ff|ffn_hidden_size|intermediate_dim|dim_feedforward|mlp_hidden_size|ffn_size|hidden_dim"
+        r"|d_inner|expert_hidden_size)|.*intermediate_size",
         64,
     ),
-    (
-        r"(.*_)?(hidden_size|d_model|n_embd|dim|embed_dim|embedding_size|emb_dim|model_dim|word_embed_proj_dim|width"
-        r"|d_embed|projection_dim|output_dim|embedding_dim|.*hidden_size|hidden_size_global|.*embed_dim|.*_dim)",
-        32,
-    ),
+    (r"(.*_)?(d_model|n_embd|dim|embedding_size|width|d_embed|hidden_size_global)|.*hidden_size", 32),
     (r"(.*_)?num_filters", 2),
 )
 
