@@ -51,9 +51,7 @@ def audit(
     if sum(map(bool, (factory, hf, selfcheck))) != 1:
         refuse("give a factory such as my_model:build, or --hf llama, or --selfcheck")
     if selfcheck:
-        from embcheck.audit.selfcheck import main_selfcheck
-
-        raise typer.Exit(main_selfcheck(count, limit, typer.echo))
+        raise typer.Exit(_selfcheck(count, limit))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
     with own_temporary_files():
@@ -98,6 +96,29 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
             out.print(f"not built  {model.subject}: {model.unbuilt}")
     out.print(closing(models(found)))
     return code
+
+
+def _selfcheck(count: int, limit: float) -> int:
+    """Prints a line for each planted fault, which must be found, and each right specimen, which must be clean; the exit code."""
+    from embcheck.audit.faults import PLANTED
+    from embcheck.audit.specimen import RIGHT, Specimen, Untied, target
+
+    planted = {target(cls): kinds for cls, kinds in PLANTED.items()}
+    every = [*(target(cls) for cls in (Specimen, Untied, *RIGHT.values())), *planted]
+    missed = 0
+    with workers(count) as pool:
+        for done in audited(pool, [{"kind": "factory", "target": each, "folder": ""} for each in every], "auto", limit):
+            kinds, found = planted.get(done.subject), done.model.findings
+            if kinds is None:
+                right = done.model.status < Status.UNKNOWN and not done.model.unbuilt
+            else:
+                right = any(example.kind.partition(":")[0] in kinds for example in found)
+            word = ("found" if right else "MISSED") if kinds else "clean" if right else "NOT CLEAN"
+            said = "; ".join(f"{example.law}: {example.kind}" for example in found)
+            typer.echo(f"{word:9} {done.subject.partition(':')[2]}  [{said}]")
+            missed += not right
+    typer.echo(f"{len(planted)} faults, {missed} missed or not clean")
+    return int(missed > 0)
 
 
 def _earlier(path: Path, facts: dict[str, Any]) -> list[Verdict]:
