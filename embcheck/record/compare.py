@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import chain
 from typing import Any
 
 from embcheck.core.machine import PROVED
@@ -123,13 +124,12 @@ def _engines(record: Record) -> dict[Key, set[str]]:
 
 def _further(before: Baseline, after: Record) -> dict[Key, bool]:
     """Of the laws that fail in items which both records ran on the same cases, whether they fail on further ones now."""
-    found: dict[Key, bool] = {}
-    failing = [verdict for verdict in after.verdicts if verdict.status == Status.VIOLATED]
-    unlike = {verdict.key for verdict in failing if not before.compares(verdict)}
-    for verdict in failing:
-        if verdict.key not in unlike:
-            found[verdict.key] = found.get(verdict.key, False) or not before.shows(verdict)
-    return found
+    failing = grouped((v for v in after.verdicts if v.status == Status.VIOLATED), lambda verdict: verdict.key)
+    return {
+        key: not all(map(before.shows, verdicts))
+        for key, verdicts in failing.items()
+        if all(map(before.compares, verdicts))
+    }
 
 
 def _change(key: Key, before: Verdict | None, after: Verdict | None, further: dict[Key, bool]) -> Change | None:
@@ -186,12 +186,8 @@ class Baseline:
 
     def former(self, label: str, device: str) -> Former:
         """How the laws failed in an item, ``family/subject/mode/engine/part``."""
-        told = [
-            verdict
-            for verdicts in self._items.values()
-            for verdict in verdicts
-            if verdict.device == device and _label(verdict) == label
-        ]
+        every = chain.from_iterable(self._items.values())
+        told = [verdict for verdict in every if verdict.device == device and _label(verdict) == label]
         return Former(
             {(v.law, kind): _places(places) for v in told for kind, places in v.failing.items()},
             {(v.law, e.kind): e.case for v in told for e in v.counterexamples},

@@ -51,11 +51,8 @@ class Totals:
 
 def _worst(verdicts: Iterable[Verdict]) -> dict[tuple[str, str, str], Status]:
     """How each law stands for each subject, whatever the mode."""
-    worst: dict[tuple[str, str, str], Status] = {}
-    for verdict in verdicts:
-        key = (verdict.law, verdict.subject, verdict.family)
-        worst[key] = max(worst.get(key, verdict.status), verdict.status)
-    return worst
+    alike = grouped(verdicts, lambda verdict: (verdict.law, verdict.subject, verdict.family))
+    return {key: max(verdict.status for verdict in group) for key, group in alike.items()}
 
 
 @dataclass(frozen=True)
@@ -96,13 +93,10 @@ def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, S
 
 def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
     """How many cases of each family each engine judged (a case is judged by every law of its family, and counted once)."""
-    most: dict[tuple[str, str, str, str, str], int] = {}
-    for verdict in verdicts:
-        key = (verdict.family, verdict.engine, verdict.subject, verdict.mode, verdict.digest)
-        most[key] = max(most.get(key, 0), verdict.cases)
+    alike = grouped(verdicts, lambda v: (v.family, v.engine, v.subject, v.mode, v.digest))
     found: dict[str, Counter[str]] = {}
-    for (family, engine, *_), count in most.items():
-        found.setdefault(family, Counter())[engine] += count
+    for (family, engine, *_), group in alike.items():
+        found.setdefault(family, Counter())[engine] += max(verdict.cases for verdict in group)
     return found
 
 

@@ -168,11 +168,8 @@ class Group(NamedTuple):
 
 def _by_cause(sections: Sequence[Section]) -> list[tuple[Cause, list[Section]]]:
     """The ledger's entries by their causes, the most severe first, those whose mark is worst first in each."""
-    found: dict[str, tuple[Cause, list[Section]]] = {}
-    for section in sorted(sections, key=lambda each: (place_of(each.row.law), -(each.row.status or 0))):
-        (cause,) = causes_of([section.name])
-        found.setdefault(cause.name, (cause, []))[1].append(section)
-    return list(found.values())
+    ordered = sorted(sections, key=lambda each: (place_of(each.row.law), -(each.row.status or 0)))
+    return list(grouped(ordered, lambda section: causes_of([section.name])[0]).items())
 
 
 def _marked(counts: Counter[Status]) -> list[tuple[Mark, int]]:

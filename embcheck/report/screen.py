@@ -110,13 +110,8 @@ _CELLS = {
 
 def costs(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], tuple[int, float]]:
     """For each family and mode: how many cases were judged, in how many seconds."""
-    cases: dict[tuple[str, str], int] = {}
-    seconds: dict[tuple[str, str], float] = {}
-    for verdict in verdicts:
-        key = verdict.family, verdict.mode
-        cases[key] = max(cases.get(key, 0), verdict.cases)
-        seconds[key] = seconds.get(key, 0.0) + verdict.seconds
-    return {key: (cases[key], seconds[key]) for key in cases}
+    groups = grouped(verdicts, lambda verdict: (verdict.family, verdict.mode))
+    return {key: (max(v.cases for v in group), sum(v.seconds for v in group)) for key, group in groups.items()}
 
 
 def costs_and_absences(
