@@ -78,10 +78,6 @@ def mode_names(incomplete: str) -> list[str]:
     return [given + comma + name for name in ([] if given else ["all"]) + names if name not in given.split(",")]
 
 
-def profile_names() -> list[str]:
-    return list(options_of(COMMAND)["profile"].choices)
-
-
 #: Of the options whose values are names.
 _NAMES: dict[str, Callable[..., list[str]]] = {"law": law_names, "mode": mode_names}
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcheck.cli.parameters import profile_names
+from embcheck.cli.parameters import completion_of
 from embcheck.cli.usage import NOTHING, refuse
 from embcheck.core.files import write_whole
-from embcheck.core.options import TIMES
+from embcheck.core.options import COMMAND, TIMES, options_of
 from embcheck.report.style import bar, console, plain_table
 from embcheck.runner.run import Settings, UsageError
 from embcheck.subject.collect import load_families
@@ -38,7 +38,7 @@ def selfcheck(
             "--profile",
             help="quick, gate, full or deep; by default gate for drawn faults and full for those by hand, which takes "
             f"{TIMES['selfcheck']} on two cores.",
-            autocompletion=profile_names,
+            autocompletion=completion_of(options_of(COMMAND)["profile"]),
         ),
     ] = "",
     seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,

@@ -158,8 +158,7 @@ def _file(failure: str, store: Path, ending: str) -> Path:
             if path.resolve().parent != folder.resolve():
                 raise StoreError(f"{path} leads out of its store, to {path.resolve()}")
             return path
-    names = {path.stem for folder in (store, store / STORE) for path in folder.glob("*.json")}
-    known = sorted(filter(_ID.fullmatch, names))
+    known = sorted({*kept_in(store), *kept_in(store / STORE)})
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     there = f"kept are {', '.join(known[:_NAMED])}{more}" if known else "none are kept here"
     raise StoreError(f"no failure {failure!r} in {store}: {there}")

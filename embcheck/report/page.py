@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
 from embcheck.report.models import Mark, parted, replayed
-from embcheck.report.plot import ENGINES, cases_by_family, drawable, ratios, svg
+from embcheck.report.plot import ENGINES, cases_by_family, ratios, svg
 
 #: The family that has a section of its own, as the ledger has.
 CLAIMS = "tutorial_claims"
@@ -143,7 +144,8 @@ class Section:
         """What the law's cases showed, drawn: of the newest run that tells."""
         told = [c.record.figures.get(self.row.law, []) for c in self.grid.columns if c.record is not None]
         figures = next(filter(None, reversed(told)), [])
-        return [(figure.title, Markup(svg(figure) if drawable() else _NO_PLOTS)) for figure in figures]
+        drawable = find_spec("matplotlib") is not None
+        return [(figure.title, Markup(svg(figure) if drawable else _NO_PLOTS)) for figure in figures]
 
     @property
     def entries(self) -> dict[str, int]:

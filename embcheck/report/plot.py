@@ -6,7 +6,6 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from embcheck.core.plot_data import Figure
@@ -18,11 +17,6 @@ from embcheck.record.totals import cases_by_engine
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 #: What stands for the colour of the page's text until the SVG is written; no plot has it by chance.
 _INK = "#010203"
-
-
-def drawable() -> bool:
-    """Whether matplotlib (the extra ``report``) is there."""
-    return find_spec("matplotlib") is not None
 
 
 def svg(figure: Figure) -> str:

@@ -66,11 +66,6 @@ def ledger_of(config: pytest.Config) -> Ledger:
     return held
 
 
-def ledger_here(config: pytest.Config) -> Ledger:
-    """The entries in force for the installed torch on this machine: only a process that judges can tell."""
-    return ledger_of(config).on(proved(config))
-
-
 def proved(config: pytest.Config) -> Machine:
     """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
     import torch
