@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import warnings
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,8 +59,6 @@ def claims(keyword: Keyword = "", show: Show = "", **given: Any) -> None:
 
 def prepare() -> None:
     """One thread, exact products, and no warnings among the claims."""
-    import warnings
-
     import torch
 
     torch.set_num_threads(1)
@@ -97,8 +97,6 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
 
 def _run(selected: list[Any], seed: int, found: list[Appraised], results: Results, writer: Writer | None) -> None:
     """Adds what becomes of the claims, experiment by experiment, to what is ``found``, the results and the record."""
-    from datetime import date
-
     import torch
 
     from embcheck.claims.appraisal import appraise

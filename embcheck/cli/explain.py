@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
@@ -19,8 +21,6 @@ def explain(
     law: Annotated[str, typer.Argument(help="The name of a law, as a verdict shows it.", autocompletion=law_names)],
 ) -> None:
     """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
-    import inspect
-
     family, found = law_named(law)
     out = console()
     out.print(f"[bold]{found.name}[/bold]", highlight=False)
@@ -53,7 +53,6 @@ def explain(
 def _example(family: Family, law: Law) -> Any:
     """The first case that the law judges: of what the family enumerates without a seed, the one that meets most of what
     the law obliges."""
-    from itertools import islice
 
     def met(case: Any) -> int:
         facts = case.facts()

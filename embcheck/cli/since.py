@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +22,6 @@ from embcheck.releases.bisect import Outcome, bisect, minor_releases, try_script
 from embcheck.releases.cell import write_line
 from embcheck.releases.environment import Cache, Release, ReleaseError
 from embcheck.report.style import console
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def since(

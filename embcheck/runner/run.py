@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import platform
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +172,6 @@ class Batch:
 
 def environment(machine: Machine | None = None) -> dict[str, Any]:
     """What a run depends on, for the record's header; of the machine only what needs no proof, if none is given."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
 
     def installed(name: str) -> str:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,8 +52,6 @@ def ledger_of(config: pytest.Config) -> Ledger:
     Raises:
         pytest.UsageError: for a ledger that can't be read.
     """
-    from importlib.metadata import PackageNotFoundError, version
-
     from embcheck.core.ledger import Ledger, load_all
 
     held: Ledger | None = config.stash.get(_LEDGER, None)
