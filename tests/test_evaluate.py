@@ -1,6 +1,5 @@
 """The one evaluator: a closed result for whatever happens, nothing inferred from silence; and what is said beside a difference."""
 
-import copy
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +14,7 @@ from packaging.version import Version
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import same
 from embcheck.core.item import PROFILES, Item
-from embcheck.core.law import Family, accepts
+from embcheck.core.law import accepts
 from embcheck.core.ledger import Entry, Ledger
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, NotApplicable, OracleFailed, Raised, Result, Violated
@@ -33,6 +32,7 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.param_groups.cases import ParamGroupsCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+from selfcheck.fault import patched
 
 FAMILIES = load_families()
 PADDING = FAMILIES["padding"]
@@ -99,17 +99,9 @@ def test_what_programs_name_is_there_since(name: str) -> None:
 
 
 def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:
-    family = replace_family(PADDING, plan=Mock(side_effect=KeyError("plan")))
-    results = evaluate(family, MODES["eager"], CASE, family.laws, Execution())
+    with patched(PADDING, plan=Mock(side_effect=KeyError("plan"))):
+        results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
     assert {type(result) for result in results} == {OracleFailed}
-
-
-def replace_family(family: Family, **fields: Any) -> Family:
-    """A copy that is not registered."""
-    found = copy.copy(family)
-    for name, value in fields.items():
-        setattr(found, name, value)
-    return found
 
 
 ITEM = Item("padding", "torch", "eager", "scope")
@@ -117,8 +109,8 @@ ITEM = Item("padding", "torch", "eager", "scope")
 
 def ruled(judge: Callable[[Any, Outcome], Any]) -> Verdict:
     """The verdict of an item on a law that judges so."""
-    family = replace_family(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")])
-    return run_item.run_item(family, ITEM, PROFILES["quick"], 0, Ledger())[1]
+    with patched(PADDING, laws=[PADDING.laws[0], replace(ZERO, judge=judge, implied_by="")]):
+        return run_item.run_item(PADDING, ITEM, PROFILES["quick"], 0, Ledger())[1]
 
 
 # -- reduction -----------------------------------------------------------------------------------------------------
@@ -240,9 +232,8 @@ def test_other_modes_are_asked_on_the_same_case(
 
 
 def test_a_counterexample_carries_both() -> None:
-    entry = Entry(COPIES.name, {"rank": 0}, "LookupCase(1, 1)", "a reason", "known-one")
-    tallies = tallies_of("eager", ledger=Ledger((entry,)))
-    law = wrong_in("eager")
+    known = entry("known-one", where={"rank": 0})
+    tallies, law = tallies_of("eager", ledger=Ledger((known,))), wrong_in("eager")
     example = counterexample(tallies, law, UNPADDED, FOUND, LOOKUP_ITEM, [])
     assert example.elsewhere == {"no_grad": "holds", "inference": "holds"}
     assert example.resembles == "known-one, which speaks of rank = 0"
