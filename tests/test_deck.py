@@ -167,19 +167,6 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     deck._kept.cache_clear()
 
 
-def test_what_is_aimed_stays_where_a_family_is_chosen_anew(file: Path) -> None:
-    before = json.loads(file.read_text())
-    deck.keep({"gradient": {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}}}, FAMILIES)
-    kept = json.loads(file.read_text())
-    kinds = (("eager", "quick", "kernels"), ("eager", "gate", "kernels"), ("decompositions", "full", "graphs"))
-    for mode, tier, kind in kinds:
-        aimed = before["gradient"]["modes"][mode][tier][kind]
-        assert aimed
-        assert kept["gradient"]["modes"][mode][tier][kind] == aimed
-    assert kept["gradient"]["modes"]["eager"]["gate"]["rows"] == ["01"]
-    assert kept["lookup"] == before["lookup"]
-
-
 def test_what_is_kept_is_read() -> None:
     kept = json.loads(deck.KEPT.read_text())
     parts = {
@@ -211,12 +198,10 @@ def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     def rows(names: list[str], *measured: Any) -> Any:
         return {name: {"eager": {"quick": Choice(), "gate": Choice(rows=("01",))}} for name in names}
 
-    def at(mode: str) -> Any:
+    def at(mode: str, tier: str) -> Any:
         # What is chosen depends on what was chosen before.
         known = [len(list(deck.aimed_cases(FAMILIES["lookup"], each))) for each in ("eager", "decompositions")]
-        return lambda *told: {
-            ("lookup", mode, "full"): [LookupCase(3 + sum(known), 2, shape=(n,)) for n in range(len(mode))]
-        }
+        return {("lookup", mode, tier): [LookupCase(3 + sum(known), 2, shape=(n,)) for n in range(len(mode))]}
 
     def at_once(work: Any, *told: Any) -> Any:
         done = work(*told)
@@ -227,11 +212,17 @@ def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
     monkeypatch.setattr(command, "chosen", rows)
     monkeypatch.setattr(command, "_apart", at_once)
-    modes = zip(deck.AIMED, ("eager", "eager", "decompositions", "vmap", "no_grad"), strict=True)
-    monkeypatch.setattr(command, "AIMED", {kind: lambda *told, mode=mode: at(mode)(*told) for kind, mode in modes})
+    places = (
+        ("eager", "quick"),
+        ("eager", "gate"),
+        *((mode, "full") for mode in ("decompositions", "vmap", "no_grad")),
+    )
+    aimed = {kind: lambda *told, place=place: at(*place) for kind, place in zip(deck.AIMED, places, strict=True)}
+    monkeypatch.setattr(command, "AIMED", aimed)
     command.main()
     whole = file.read_text()
-    assert len(json.loads(whole)["lookup"]["modes"]["eager"]["full"]) == 2
+    tiers = json.loads(whole)["lookup"]["modes"]["eager"].items()
+    assert {tier: [*parts] for tier, parts in tiers if parts} == {"quick": ["kernels"], "gate": ["rows", "entries"]}
     parts: list[dict[str, Any]] = [{"names": ["lookup"]}, *({"only": [kind]} for kind in deck.AIMED), {}]
     for given in parts:
         command.main(**given)
