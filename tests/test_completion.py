@@ -2,13 +2,13 @@
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command import Command, Patch
-from warm import answering
 
 from embcheck.cli import parameters as completion
 from embcheck.core.options import COMMAND, FORMS, options_of
@@ -35,11 +35,15 @@ Asked = Callable[..., str]
 @pytest.fixture(scope="module")
 def asked() -> Iterator[Asked]:
     """What embcheck prints for a shell that sets some variables."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    with answering([sys.executable, "-c", SERVER], environment) as answer:
+    environment, pipe = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}, subprocess.PIPE
+    command = [sys.executable, "-c", SERVER]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as server:
 
         def said(**variables: str) -> str:
-            told, status = answer(json.dumps(variables))
+            assert server.stdin is not None
+            assert server.stdout is not None
+            print(json.dumps(variables), file=server.stdin, flush=True)
+            told, status = json.loads(server.stdout.readline())
             assert status == 0
             return str(told)
 

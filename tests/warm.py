@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -68,36 +68,6 @@ def embcheck(*arguments: object, ends: int = 0, plant: Path | None = None, cwd: 
     more = {} if plant is None else {"PYTHONPATH": os.pathsep.join([str(plant), *_path(os.environ)])}
     done = python("-m", "embcheck", *arguments, cwd=cwd, environment=os.environ | more)
     return Said(done.returncode, done.stdout, done.stderr).ended(ends)
-
-
-@contextlib.contextmanager
-def answering(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[Callable[[str], Any]]:
-    """Asks a process a line at a time; it answers each with a line of JSON."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=dict(environment)) as server:
-
-        def answer(line: str) -> Any:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            server.stdin.write(f"{line}\n")
-            server.stdin.flush()
-            return json.loads(server.stdout.readline())
-
-        yield answer
-
-
-@contextlib.contextmanager
-def scripts_alone(
-    *modules: str, environment: Mapping[str, str] | None = None
-) -> Iterator[Callable[[Path], int | None]]:
-    """Runs a script in a fork of a process that has imported torch and ``modules``, and nothing of this package.
-
-    It may take five minutes of CPU time, on a machine under load.
-    """
-    from embcheck.engine.crashes import alone  # not above, for the server imports what it needs itself
-
-    with answering([sys.executable, alone.__file__, "300", *modules], environment or os.environ) as status:
-        yield lambda path: status(str(path))
 
 
 def statuses(scripts: Sequence[str], *_: object) -> list[int | None]:
