@@ -108,6 +108,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a cause that is a number": (ENTRY + "cause = 3", ", entry 1: cause: expected text, got 3"),
     "causes that are a list": (ENTRY + "[[cause]]", r": cause is no table of tables; causes are \[cause.NAME\] tables"),
     "a cause's unknown field": (CAUSED + 'titel = "A"', ", cause lookup-odd: there is no field titel; did you mean title"),
+    "a model's field": (CAUSED + 'where = ["BertForMaskedLM"]', "there is no field where"),
     "a cause by design": (CAUSED + 'by_design = "As documented."', "there is no field by_design"),
     "a cause without a title": (CAUSED.replace("A lookup is odd.", ""), ", cause lookup-odd: title is missing"),
     "an interface's number": (CAUSED.replace('"F.embedding"', "3"), ", cause lookup-odd: api: expected text, got 3"),
