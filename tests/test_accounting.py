@@ -79,19 +79,12 @@ def test_of_tests_beside_the_laws_those_that_fail_count() -> None:
 
 def test_quick_leaves_out_what_starts_processes() -> None:
     entries = {entry.name: entry for entry in shipped()[0]}
-    asked = [
-        ("family", "dtensor"),
-        ("family", "lookup"),
-        ("entry", "ranks-without-rows"),
-        ("entry", "sparse-scalar-padding"),
-    ]
-    tests: list[Any] = [
-        SimpleNamespace(function=SimpleNamespace(family=load_families()[name]))
-        if kind == "family"
-        else SimpleNamespace(callspec=SimpleNamespace(params={"embcheck_entry": entries[name]}))
-        for kind, name in asked
-    ]
-    assert list(map(starts_processes, tests)) == [True, False, True, False]
+    for name, starts in (("dtensor", True), ("lookup", False)):
+        item: Any = SimpleNamespace(function=SimpleNamespace(family=load_families()[name]))
+        assert starts_processes(item) is starts
+    for name, starts in (("ranks-without-rows", True), ("sparse-scalar-padding", False)):
+        item = SimpleNamespace(callspec=SimpleNamespace(params={"embcheck_entry": entries[name]}))
+        assert starts_processes(item) is starts
     assert not PROFILES["quick"].processes
     assert all(PROFILES[name].processes for name in ("gate", "full", "deep"))
 
