@@ -10,7 +10,7 @@ import torch
 from records import MACHINES
 
 from embcheck.core.case import LookupCase
-from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.onednn import reads_on
 from embcheck.core.result import Difference
 from embcheck.engine.tally import Tallies
@@ -23,6 +23,7 @@ from selfcheck.faults.bugs import leaks
 AMX = FAULTS["products_read_on_behind_rows"]
 FAMILIES = load_families()
 ENTRY = "amx-reads-on-behind-rows"
+LEDGER = load(SHIPPED, "2.13.0", date(2026, 11, 1))
 pytestmark = pytest.mark.skipif(not hasattr(torch.library, "get_kernel"), reason="this torch gives no kernel back")
 
 DENSE = ConversionCase(33, 17, shape=(17,), input="dense", values="small", input_layout="column_slice")
@@ -43,14 +44,10 @@ RIGHT: dict[str, tuple[str, Any]] = {
 }
 
 
-def ledger(machine: str) -> Ledger:
-    return load(SHIPPED, "2.13.0", date(2026, 11, 1)).on(MACHINES[machine])
-
-
 def judged(name: str, machine: str) -> Tallies:
     """The tallies of all laws of the case's family on that case."""
     family, case = (CASES | RIGHT)[name]
-    tallies = Tallies(FAMILIES[family], MODES["eager"], ledger(machine))
+    tallies = Tallies(FAMILIES[family], MODES["eager"], LEDGER.on(MACHINES[machine]))
     tallies(case)
     return tallies
 
