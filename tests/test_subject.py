@@ -13,8 +13,9 @@ from test_subject_layers import LearnsPadding, OffWhenServed
 import embcheck
 from embcheck.core.declaration import SubjectError, configured, resolve
 from embcheck.engine import run_item as engine
+from embcheck.engine.crashes.patience import attended
 from embcheck.record.record import read
-from embcheck.runner import check
+from embcheck.runner import check, preflight
 from embcheck.runner.check import LawViolated
 from embcheck.runner.preflight import rehearse_apart
 from embcheck.subject.examples import EXAMPLES, to_linear
@@ -64,8 +65,10 @@ UNREHEARSED = "import embcheck.runner.preflight\nembcheck.runner.preflight.rehea
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with these subjects, which are rehearsed in forks of a process that has imported torch."""
     (tmp_path / "subjects.py").write_text(SUBJECTS)
     (tmp_path / "sitecustomize.py").write_text(UNREHEARSED)
+    monkeypatch.setattr(preflight, "attended", lambda command, limit: warm.python(*command[1:]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -85,26 +88,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_what_is_no_subject_gets_one_line(folder: Path, name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if name == "hangs":
-        monkeypatch.setattr("embcheck.runner.preflight.LIMIT", 0.5)
-    else:  # that one in a process as it is started
-        monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+    if name == "hangs":  # in a process as it is started
+        monkeypatch.setattr(preflight, "attended", attended)
+        monkeypatch.setattr(preflight, "LIMIT", 0.5)
     with pytest.raises(SubjectError) as caught:
         rehearse_apart(f"subjects:{name}")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_what_a_subject_prints_is_of_no_account(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+def test_what_a_subject_prints_is_of_no_account(folder: Path) -> None:
     assert rehearse_apart("subjects:Prints") == ""
     words = ("run", "--subject", "subjects:Prints", "--profile", "quick", "-k", "padding", *HERE)
     done = warm.embcheck(*words, plant=folder)
     assert "looking up" not in done.told
 
 
-def test_what_is_not_asked_of_a_subject_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+def test_what_is_not_asked_of_a_subject_is_told(folder: Path) -> None:
     told = rehearse_apart("subjects:OtherNames").split("; ")
     assert told == [
         "subjects:OtherNames: it has no padding_idx, max_norm, norm_type, scale_grad_by_freq",
@@ -113,8 +113,7 @@ def test_what_is_not_asked_of_a_subject_is_told(folder: Path, monkeypatch: pytes
     ]
 
 
-def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("embcheck.runner.preflight.attended", lambda command, limit: warm.python(*command[1:]))
+def test_an_unknown_subject_is_exit_code_4(folder: Path, command: Command) -> None:
     done = command("run", "--subject", "nowhere:Layer", ends=4)
     assert done.err == "embcheck: subject 'nowhere:Layer': no module 'nowhere'\n"
 
