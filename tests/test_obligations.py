@@ -154,7 +154,7 @@ def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = next(
         case for case in obliging_cases(family).values() if (law, "last_row") in conditions_met("padding", case)
     )
-    entry = replace(ENTRIES[0], law=law, kind="*", torch=ENTRIES[0].torch, mode="*", where={"shape": chosen.shape})
+    entry = replace(ENTRIES[0], law=law, kind="*", mode="*", where={"shape": chosen.shape})
 
     def chosen_instead(planted: Entry) -> list[Any]:
         monkeypatch.setattr(obligations, "shipped", lambda: ((planted,), {}))
@@ -169,8 +169,8 @@ def test_list_gives_way_to_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(chosen_instead(others)), "in the releases on which it was measured such a case is judged"
 
 
-def settled(verdicts: list[Verdict], name: str = "padding") -> dict[str, Verdict]:
-    return {verdict.law: verdict for verdict in settle(verdicts, {name})}
+def settled(verdicts: list[Verdict]) -> dict[str, Verdict]:
+    return {verdict.law: verdict for verdict in settle(verdicts, {"padding"})}
 
 
 def test_a_law_of_which_no_case_is_judged_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from embcheck.families.tied_training.exact import exact_sgd
 Table = list[list[Fraction]]
 
 
-def gradient(case: LookupCase, times: int = 1) -> Table:
+def gradient(case: LookupCase) -> Table:
     """dW by the definition: for each token that is not padding, its upstream gradient on its row."""
     grad = [[Fraction(0)] * case.embedding_dim for _ in range(case.num_embeddings)]
     counts = [case.tokens.tolist().count(row) for row in range(case.num_embeddings)]
@@ -27,7 +27,7 @@ def gradient(case: LookupCase, times: int = 1) -> Table:
             continue
         by = counts[token] if case.scale_grad_by_freq else 1
         for column, value in enumerate(sent):
-            grad[token][column] += times * Fraction(value) / by
+            grad[token][column] += Fraction(value) / by
     return grad
 
 

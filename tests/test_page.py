@@ -172,10 +172,10 @@ def test_a_record_without_claims_has_them_as_laws() -> None:
 # -- audits ------------------------------------------------------------------------------------------------------
 
 
-def finding(subject: str, law: str, mode: str = AS_BUILT, words: str = "two Parameters") -> Counterexample:
+def finding(subject: str, law: str, mode: str = AS_BUILT) -> Counterexample:
     return Counterexample(
         law, FAMILY, subject, mode, "cpu", f"{subject}: head.weight", "tie is missing: head.weight",
-        told(words, f"trained apart {HOSTILE}", "assign it"), path="head.weight", got=words,
+        told("two Parameters", f"trained apart {HOSTILE}", "assign it"), path="head.weight", got="two Parameters",
         script=f"print({HOSTILE!r})", script_confirmed=True, also=("other_law",), id="0f0f0f",
     )  # fmt: skip
 

@@ -105,7 +105,7 @@ def status(text: str) -> int | None:
 
 
 def test_only_a_script_that_ran_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In forks of this process; `test_known.py` runs scripts in the process that a run starts for them."""
+    """In forks of this process; `test_stored_scripts.py` runs scripts in the process that a run starts for them."""
     monkeypatch.setattr(crash, "exit_statuses", statuses)
     scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
     found = crash.confirmed([replace(EXAMPLE, script=text) for text in scripts])

@@ -50,11 +50,11 @@ def test_layer(drawn):
 """
 
 
-def drawn(strategy: Any, count: int = 60, number: int = 3) -> list[Any]:
+def drawn(strategy: Any, count: int = 60) -> list[Any]:
     """What a strategy draws with a seed."""
     found: list[Any] = []
 
-    @seed(number)
+    @seed(3)
     @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def collect(each: Any) -> None:
