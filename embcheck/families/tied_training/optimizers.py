@@ -14,14 +14,17 @@ from typing import Any
 UNSET = "unset"
 
 Values = tuple[Any, ...]
+#: The documented default of a flag, and the values that embcheck gives it.
+Flag = tuple[Any, Values]
 
 # Powers of two keep SGD exact and every bound tight; 0 and 0.0, None and False are what a truth test confuses.
 _LR: Values = (0.5, 1, 0.125, 0.0, 2.0)
 _DECAY: Values = (0.25, 0, 0.0, 1.0)
 _EPS: Values = (2.0**-6, 1.0)
 _BETAS: Values = ((0.5, 0.75), (0.0, 0.75), (0.5, 0.0), (0.75, 0.5))
-_SWITCH: Values = (True, False)
-_MAYBE: Values = (True, False, None)
+_SWITCH: Flag = (False, (True, False))
+_MAYBE: Flag = (None, (True, False, None))
+_NEVER: Flag = (False, (False,))
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,6 @@ class Kind:
     ``takes`` which gradients are documented to work: dense, sparse.
     """
 
-    name: str
     flags: Mapping[str, Values]
     defaults: Mapping[str, Any]
     state: tuple[str, ...] = ()
@@ -45,119 +47,103 @@ class Kind:
 KINDS: dict[str, Kind] = {}
 
 _SHARED = {"foreach": _MAYBE, "maximize": _SWITCH, "differentiable": _SWITCH}
+#: What an optimizer without such a flag does.
 _NO = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False, "fused": None}
 
 
-def _kind(name: str, flags: Mapping[str, Values], defaults: Mapping[str, Any], **rest: Any) -> None:
-    KINDS[name] = Kind(name, flags, {**_NO, **defaults}, **rest)
+def _kind(name: str, flags: Mapping[str, Flag], **rest: Any) -> None:
+    defaults = {flag: default for flag, (default, _) in flags.items()}
+    KINDS[name] = Kind({flag: values for flag, (_, values) in flags.items()}, {**_NO, **defaults}, **rest)
 
 
 _ADAM = {
-    "lr": _LR, "betas": _BETAS, "eps": _EPS, "weight_decay": _DECAY, "amsgrad": _SWITCH, "fused": _MAYBE,
-    "capturable": (False,), **_SHARED,
+    "lr": (1e-3, _LR), "betas": ((0.9, 0.999), _BETAS), "eps": (1e-8, _EPS), "weight_decay": (0, _DECAY),
+    "amsgrad": _SWITCH, "fused": _MAYBE, "capturable": _NEVER, **_SHARED,
 }  # fmt: skip
-_ADAM_DEFAULTS = {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}
 
 _kind(
     "SGD",
-    {"lr": _LR, "momentum": (0.5, 0, 0.0, 1), "dampening": (0.5, 0, 0.0), "weight_decay": _DECAY, "nesterov": _SWITCH,
-     "fused": _MAYBE, **_SHARED},
-    {"lr": 1e-3, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False},
+    {"lr": (1e-3, _LR), "momentum": (0, (0.5, 0, 0.0, 1)), "dampening": (0, (0.5, 0, 0.0)), "weight_decay": (0, _DECAY),
+     "nesterov": _SWITCH, "fused": _MAYBE, **_SHARED},
     counts=False,
     takes=frozenset({"dense", "sparse"}),
 )  # fmt: skip
-_kind(
-    "Adam",
-    {**_ADAM, "decoupled_weight_decay": _SWITCH},
-    {**_ADAM_DEFAULTS, "weight_decay": 0, "decoupled_weight_decay": False},
-    state=("exp_avg", "exp_avg_sq"),
-)
-_kind("AdamW", _ADAM, {**_ADAM_DEFAULTS, "weight_decay": 1e-2}, state=("exp_avg", "exp_avg_sq"))
+_kind("Adam", {**_ADAM, "decoupled_weight_decay": _SWITCH}, state=("exp_avg", "exp_avg_sq"))
+_kind("AdamW", {**_ADAM, "weight_decay": (1e-2, _DECAY)}, state=("exp_avg", "exp_avg_sq"))
 _kind(
     "Adagrad",
-    {"lr": _LR, "lr_decay": (0.5, 0, 0.0), "weight_decay": _DECAY, "initial_accumulator_value": (0.25, 0, 0.0),
-     "eps": _EPS, "fused": _MAYBE, **_SHARED},
-    {"lr": 1e-2, "lr_decay": 0, "weight_decay": 0, "initial_accumulator_value": 0, "eps": 1e-10},
+    {"lr": (1e-2, _LR), "lr_decay": (0, (0.5, 0, 0.0)), "weight_decay": (0, _DECAY),
+     "initial_accumulator_value": (0, (0.25, 0, 0.0)), "eps": (1e-10, _EPS), "fused": _MAYBE, **_SHARED},
     state=("sum",),
     takes=frozenset({"dense", "sparse"}),
 )  # fmt: skip
 _kind(
     "RMSprop",
-    {"lr": _LR, "alpha": (0.5, 0.75), "eps": _EPS, "weight_decay": _DECAY, "momentum": (0.5, 0, 0.0),
-     "centered": _SWITCH, "capturable": (False,), **_SHARED},
-    {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0, "centered": False},
+    {"lr": (1e-2, _LR), "alpha": (0.99, (0.5, 0.75)), "eps": (1e-8, _EPS), "weight_decay": (0, _DECAY),
+     "momentum": (0, (0.5, 0, 0.0)), "centered": _SWITCH, "capturable": _NEVER, **_SHARED},
     state=("square_avg",),
 )  # fmt: skip
 _kind(
     "SparseAdam",
-    {"lr": (0.5, 1, 0.125), "betas": ((0.5, 0.75), (0.75, 0.5)), "eps": _EPS, "maximize": _SWITCH},
-    {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8},
+    {"lr": (1e-3, (0.5, 1, 0.125)), "betas": ((0.9, 0.999), ((0.5, 0.75), (0.75, 0.5))), "eps": (1e-8, _EPS),
+     "maximize": _SWITCH},
     state=("exp_avg", "exp_avg_sq"),
     takes=frozenset({"sparse"}),
-)
+)  # fmt: skip
 _kind(
     "NAdam",
-    {"lr": _LR, "betas": _BETAS[:2], "eps": _EPS, "weight_decay": _DECAY, "momentum_decay": (0.5, 0, 0.0),
-     "decoupled_weight_decay": _SWITCH, "capturable": (False,), **_SHARED},
-    {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "momentum_decay": 4e-3,
-     "decoupled_weight_decay": False},
+    {"lr": (2e-3, _LR), "betas": ((0.9, 0.999), _BETAS[:2]), "eps": (1e-8, _EPS), "weight_decay": (0, _DECAY),
+     "momentum_decay": (4e-3, (0.5, 0, 0.0)), "decoupled_weight_decay": _SWITCH, "capturable": _NEVER, **_SHARED},
     state=("exp_avg", "exp_avg_sq"),
 )  # fmt: skip
 _kind(
     "RAdam",
-    {"lr": _LR, "betas": ((0.5, 0.75), (0.5, 0.99), (0.0, 0.75)), "eps": _EPS, "weight_decay": _DECAY,
-     "decoupled_weight_decay": _SWITCH, "capturable": (False,), **_SHARED},
-    {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "decoupled_weight_decay": False},
+    {"lr": (1e-3, _LR), "betas": ((0.9, 0.999), ((0.5, 0.75), (0.5, 0.99), (0.0, 0.75))), "eps": (1e-8, _EPS),
+     "weight_decay": (0, _DECAY), "decoupled_weight_decay": _SWITCH, "capturable": _NEVER, **_SHARED},
     state=("exp_avg", "exp_avg_sq"),
 )  # fmt: skip
 _kind(
     "Adamax",
-    {"lr": _LR, "betas": _BETAS, "eps": _EPS, "weight_decay": _DECAY, "capturable": (False,), **_SHARED},
-    {"lr": 2e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0},
+    {"lr": (2e-3, _LR), "betas": ((0.9, 0.999), _BETAS), "eps": (1e-8, _EPS), "weight_decay": (0, _DECAY),
+     "capturable": _NEVER, **_SHARED},
     state=("exp_avg", "exp_inf"),
-)
+)  # fmt: skip
 _kind(
     "Adadelta",
-    {"lr": _LR, "rho": (0.5, 0.75, 0.0), "eps": _EPS, "weight_decay": _DECAY, "capturable": (False,), **_SHARED},
-    {"lr": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 0},
+    {"lr": (1.0, _LR), "rho": (0.9, (0.5, 0.75, 0.0)), "eps": (1e-6, _EPS), "weight_decay": (0, _DECAY),
+     "capturable": _NEVER, **_SHARED},
     state=("square_avg", "acc_delta"),
-)
+)  # fmt: skip
 _kind(
     "ASGD",
-    {"lr": _LR, "lambd": (0.25, 0, 0.0), "alpha": (0.5, 1, 0), "t0": (0, 1, 2.0), "weight_decay": _DECAY,
-     "capturable": (False,), **_SHARED},
-    {"lr": 1e-2, "lambd": 1e-4, "alpha": 0.75, "t0": 1e6, "weight_decay": 0},
+    {"lr": (1e-2, _LR), "lambd": (1e-4, (0.25, 0, 0.0)), "alpha": (0.75, (0.5, 1, 0)), "t0": (1e6, (0, 1, 2.0)),
+     "weight_decay": (0, _DECAY), "capturable": _NEVER, **_SHARED},
     state=("ax",),
     still=False,
 )  # fmt: skip
 _kind(
     "Rprop",
-    {"lr": _LR[:3], "etas": ((0.5, 2.0), (0.25, 1.5)), "step_sizes": ((0.25, 1.0), (1e-3, 8)), "capturable": (False,),
-     **_SHARED},
-    {"lr": 1e-2, "etas": (0.5, 1.2), "step_sizes": (1e-6, 50)},
+    {"lr": (1e-2, _LR[:3]), "etas": ((0.5, 1.2), ((0.5, 2.0), (0.25, 1.5))),
+     "step_sizes": ((1e-6, 50), ((0.25, 1.0), (1e-3, 8))), "capturable": _NEVER, **_SHARED},
     state=("prev", "step_size"),
 )  # fmt: skip
 _kind(
     "Adafactor",
-    {"lr": _LR, "beta2_decay": (-0.5, -1.0, 0), "eps": ((None, 0.25), (2.0**-6, 2.0**-3)), "d": (2.0, 1),
-     "weight_decay": _DECAY, "foreach": _MAYBE, "maximize": _SWITCH},
-    {"lr": 1e-2, "beta2_decay": -0.8, "eps": (None, 1e-3), "d": 1.0, "weight_decay": 0.0},
+    {"lr": (1e-2, _LR), "beta2_decay": (-0.8, (-0.5, -1.0, 0)), "eps": ((None, 1e-3), ((None, 0.25), (2.0**-6, 2.0**-3))),
+     "d": (1.0, (2.0, 1)), "weight_decay": (0.0, _DECAY), "foreach": _MAYBE, "maximize": _SWITCH},
 )  # fmt: skip
 _kind(
     "Muon",
-    {"lr": _LR, "weight_decay": _DECAY, "momentum": (0.5, 0, 0.0), "nesterov": _SWITCH, "ns_steps": (1, 2),
-     "eps": (2.0**-20,), "adjust_lr_fn": (None, "original", "match_rms_adamw"), "ns_coefficients": ((1.5, -0.5, 0.0),)},
-    {"lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "ns_coefficients": (3.4445, -4.775, 2.0315),
-     "eps": 1e-7, "ns_steps": 5, "adjust_lr_fn": None},
+    {"lr": (1e-3, _LR), "weight_decay": (0.1, _DECAY), "momentum": (0.95, (0.5, 0, 0.0)), "nesterov": (True, (True, False)),
+     "ns_steps": (5, (1, 2)), "eps": (1e-7, (2.0**-20,)), "adjust_lr_fn": (None, (None, "original", "match_rms_adamw")),
+     "ns_coefficients": ((3.4445, -4.775, 2.0315), ((1.5, -0.5, 0.0),))},
     counts=False,
     still=False,
 )  # fmt: skip
 _kind(
     "LBFGS",
-    {"lr": _LR, "max_iter": (1, 2), "max_eval": (None, 1, 2), "tolerance_grad": (0.0,), "tolerance_change": (0.0,),
-     "history_size": (1, 2), "line_search_fn": (None,)},
-    {"lr": 1, "max_iter": 20, "max_eval": None, "tolerance_grad": 1e-7, "tolerance_change": 1e-9, "history_size": 100,
-     "line_search_fn": None},
+    {"lr": (1, _LR), "max_iter": (20, (1, 2)), "max_eval": (None, (None, 1, 2)), "tolerance_grad": (1e-7, (0.0,)),
+     "tolerance_change": (1e-9, (0.0,)), "history_size": (100, (1, 2)), "line_search_fn": (None, (None,))},
     counts=False,
 )  # fmt: skip
 
