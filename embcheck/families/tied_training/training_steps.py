@@ -127,53 +127,47 @@ LISTINGS = named(
 # -- laps --------------------------------------------------------------------------------------------------------
 
 
-def tables(model: Any) -> list[Any]:
-    """What looks rows up: the modules that are marked so, or else torch's embeddings."""
-    marked = [m for m in model.modules() if m.__dict__.get("part_of_a_tie") == "table"]
-    return marked or [m for m in model.modules() if isinstance(m, torch.nn.Embedding)]
+def tied_modules(model: Any, role: str, kind: type) -> list[Any]:
+    """The modules that are marked as a tie's table or head, or else those of a ``kind`` of torch's."""
+    marked = [m for m in model.modules() if m.__dict__.get("part_of_a_tie") == role]
+    return marked or [m for m in model.modules() if isinstance(m, kind)]
 
 
-def heads(model: Any) -> list[Any]:
-    """What multiplies by the weight: the modules that are marked so, or else torch's linear layers."""
-    marked = [m for m in model.modules() if m.__dict__.get("part_of_a_tie") == "head"]
-    return marked or [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+def passed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> list[Any]:
+    """The modules that are used, each with what it is given and the upstream gradient of its output."""
+    tables = tied_modules(model, "table", torch.nn.Embedding) if use != "head" else []
+    heads = tied_modules(model, "head", torch.nn.Linear) if use != "lookup" else []
+    return [*((m, indices, below) for m in tables), *((m, hidden, above) for m in heads)]
 
 
 @into(LAPS)
-def pair(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    outputs = [m(indices) for m in tables(model)] if use != "head" else []
-    upstream = [below] * len(outputs)
-    if use != "lookup":
-        outputs += [m(hidden) for m in heads(model)]
-        upstream += [above]
-    torch.autograd.backward(outputs, upstream)
+def pair(model: Any, *data: Any) -> Any:
+    used = passed(model, *data)
+    outputs = [m(given) for m, given, _ in used]
+    torch.autograd.backward(outputs, [upstream for *_, upstream in used])
     return outputs[0].detach().sum()
 
 
 @into(LAPS)
-def joint(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    loss = torch.zeros((), dtype=below.dtype)
-    for m in tables(model) if use != "head" else []:
-        loss = loss + (m(indices) * below).sum()
-    for m in heads(model) if use != "lookup" else []:
-        loss = loss + (m(hidden) * above).sum()
+def joint(model: Any, *data: Any) -> Any:
+    loss: Any = sum((m(given) * upstream).sum() for m, given, upstream in passed(model, *data))
     torch.autograd.backward(loss)
     return loss
 
 
 @into(LAPS)
-def apart(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
+def apart(model: Any, *data: Any) -> Any:
     value = torch.zeros(())
-    pairs = [(m, indices, below) for m in tables(model) if use != "head"]
-    for m, given, upstream in pairs + [(m, hidden, above) for m in heads(model) if use != "lookup"]:
+    for m, given, upstream in passed(model, *data):
         value = m(given)
         value.backward(upstream)
     return value.detach().sum()
 
 
 @into(LAPS)
-def composed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Tensor, use: str) -> Any:
-    score = heads(model)[0](tables(model)[0](indices))
+def composed(model: Any, *data: Any) -> Any:
+    (table, indices, _), (head, _, above) = passed(model, *data)
+    score = head(table(indices))
     score.backward(above)
     return score.detach().sum()
 
