@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.axes import values_of
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space, covering
 from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
@@ -72,16 +73,12 @@ def repair(case: TiedTrainingCase) -> TiedTrainingCase:
     case = case.but(**changes) if changes else case
     # A seed of -1 is that of invalid flags from the enumeration of refusals, and not from an unlucky row.
     rules = _VALID if case.twice or (optimizers.invalid(case) and case.seed != -1) else ()
-    for applies, fitting in (*rules, *_FITTING):
-        if applies(case):
-            case = case.but(**fitting)
-    return case
+    return fitted(case, (*rules, *_FITTING))
 
 
 #: Every value of an axis as it prints: what is not among them was put there on purpose.
 _KNOWN = {name: frozenset(map(repr, values)) for name, values in FLAGS.items()}
 
-Rule = tuple[Callable[[TiedTrainingCase], Any], dict[str, Any]]
 #: What makes flags valid.
 _VALID: tuple[Rule, ...] = (
     (lambda c: c.optimizer == "SGD" and c.nesterov is True, {"momentum": 0.5, "dampening": UNSET}),
