@@ -61,16 +61,11 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int, rough: str = "") 
     return Data(tokens, hidden, below, above, weight, small("bias", 3, rows))
 
 
-def _one_hot(tokens: Any, rows: int) -> Floats:
-    found: Floats = (tokens[..., None] == np.arange(rows)).astype(np.float64)
-    return found
-
-
 @lru_cache(maxsize=2048)
 def paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Floats, Floats]:
     """The gradients of the lookup and of the head, ``(steps, V, D)``, and of the bias, ``(steps, V)``."""
     data = fed_data(shape, steps, variant)
-    one_hot = _one_hot(data.tokens, shape[0])
+    one_hot = np.eye(shape[0])[data.tokens]
     lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
     head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
     return lookup, head, data.above.sum(1)
@@ -81,7 +76,7 @@ def gradients_of(case: Any) -> tuple[Floats, Floats]:
     lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
     if case.backward_pass == "composed":
         data = case.data
-        one_hot = _one_hot(data.tokens[0], case.shape[0])
+        one_hot = np.eye(case.shape[0])[data.tokens[0]]
         score = one_hot.T @ (data.above[0] @ data.weight) + data.above[0].T @ data.weight[data.tokens[0]]
         return score[None], bias[:1]
     through = {"both": (1, 1), "lookup": (1, 0), "head": (0, 1)}
@@ -95,7 +90,7 @@ def gradients_of(case: Any) -> tuple[Floats, Floats]:
 def sent_by(case: Any) -> Floats:
     """The magnitudes of all that the lookups of each step send to each row, together, shape ``(steps, V, D)``."""
     data = case.data
-    one_hot = _one_hot(data.tokens, case.shape[0])
+    one_hot = np.eye(case.shape[0])[data.tokens]
     times = np.array(case.passes, np.float64)[:, None, None] * LOOKUPS.get(case.tie, 1)
     sent: Floats = times * (one_hot.transpose(0, 2, 1) @ np.abs(data.below))
     return np.cumsum(sent, 0) if case.zero == "never" else sent
