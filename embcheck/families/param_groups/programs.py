@@ -83,17 +83,12 @@ def accompany(
     return seen
 
 
-def of_dtype(dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
-    @contextlib.contextmanager
-    def region() -> Any:
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
-
-    return region()
+def of_dtype(dtype: torch.dtype) -> contextlib.ExitStack:
+    """A region in which that is torch's default dtype, which it is at once."""
+    region = contextlib.ExitStack()
+    region.callback(torch.set_default_dtype, torch.get_default_dtype())
+    torch.set_default_dtype(dtype)
+    return region
 
 
 SETTINGS: dict[str, Function] = named(
