@@ -13,7 +13,6 @@ import torch
 
 from embcheck.core.registry import named
 from embcheck.families.param_groups.gradient_layouts import lying_as
-from embcheck.families.param_groups.step_hooks import hooked, hooks_of_a_derived_optimizer
 from embcheck.families.tie_preservation.operations import stored
 from embcheck.families.tied_training.training_steps import loaded, restored
 
@@ -145,6 +144,41 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
         now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
         notes["kept"] &= p.grad is grad and stands and mark == now
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
+
+
+def hooked(optimizer: Any, order: list[str]) -> list[Any]:
+    """Registers hooks of a step, of this optimizer and of all, that note in which order they are called; their handles."""
+
+    def note(name: str) -> Function:
+        return lambda stepped, args, kwargs: order.append(name) if stepped is optimizer else None
+
+    import torch.optim.optimizer as of_all  # which torch.optim does not show as its attribute
+
+    return [
+        optimizer.register_step_post_hook(note("after")),
+        of_all.register_optimizer_step_post_hook(note("after all")),
+        optimizer.register_step_pre_hook(note("before")),
+        of_all.register_optimizer_step_pre_hook(note("before all")),
+    ]
+
+
+def hooks_of_a_derived_optimizer() -> list[str]:
+    """In which order they are called of an optimizer that is derived from torch.optim.Optimizer; "step" is its own step, and
+    "closure" an argument that a hook before the step adds, as a hook after the step is told."""
+    order: list[str] = []
+
+    class Descent(torch.optim.Optimizer):
+        def step(self, closure: Any = None) -> Any:
+            order.append("step")
+
+    optimizer = Descent([torch.nn.Parameter(torch.ones(1))], {})
+    handles = hooked(optimizer, order)
+    handles.append(optimizer.register_step_pre_hook(lambda stepped, args, kwargs: (args, {"closure": None})))
+    handles.append(optimizer.register_step_post_hook(lambda stepped, args, kwargs: order.extend(kwargs)))
+    optimizer.step()
+    for handle in handles:
+        handle.remove()
+    return order
 
 
 def numbers(p: Tensor) -> Tensor:
