@@ -83,7 +83,7 @@ def accompany(
 
 
 def of_dtype(dtype: torch.dtype) -> contextlib.ExitStack:
-    """A region in which that is torch's default dtype, which it is at once."""
+    """Makes it torch's default dtype, until the region ends."""
     region = contextlib.ExitStack()
     region.callback(torch.set_default_dtype, torch.get_default_dtype())
     torch.set_default_dtype(dtype)
