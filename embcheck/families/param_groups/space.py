@@ -30,6 +30,8 @@ _OF_DENSE = ("weight_decay", "momentum", "dampening", "nesterov", "fused")
 #: Optimizers that take real parameters alone.
 _REAL = ("Adafactor", "SparseAdam", "Muon")
 PATHS = ("", "foreach", "fused")
+#: Every optimizer with each path that it has.
+_ON_PATHS = [(name, path) for name in OPTIMIZERS for path in paths(name)]
 #: How many steps of parameters of any shape, dtype and layout the scope has of each optimizer on each path.
 _ANY = 18
 #: Options of the last group beside those of the others.
@@ -160,25 +162,20 @@ def elsewhere() -> Iterator[ParamGroupsCase]:
 def begun_late() -> Iterator[ParamGroupsCase]:
     """First steps of some parameters beside later ones of others, on every path, with all that a beginning depends on;
     and steps by turns upwards, of parameters of every rank, over which what is kept must last."""
-    for name, path in itertools.product(OPTIMIZERS, PATHS):
-        known = KINDS[name].flags
-        if path in ("", *known):
-            flags = tuple((flag, values[0]) for flag, values in known.items() if flag in BEGINNINGS)
-            up = (*flags, ("maximize", True))
-            late = ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4)
-            turns = ParamGroupsCase(name, "ranks", "together", "by_turns", path, up, steps=8)
-            yield from (late, turns)
+    for name, path in _ON_PATHS:
+        flags = tuple((flag, values[0]) for flag, values in KINDS[name].flags.items() if flag in BEGINNINGS)
+        yield ParamGroupsCase(name, "pair", "together", "first_at_first", path, flags, steps=4)
+        yield ParamGroupsCase(name, "ranks", "together", "by_turns", path, (*flags, ("maximize", True)), steps=8)
 
 
 def laid_out() -> Iterator[ParamGroupsCase]:
     """Squares and others whose gradients lie in the other order, and every length of a vector's rest."""
-    for name, path in itertools.product(OPTIMIZERS, PATHS):
-        if path in ("", *KINDS[name].flags):
-            yield ParamGroupsCase(name, "lengths", path=path, flags=RICH.get(name, ()), steps=2)
-            if path != "fused":
-                for laid in LAID[1:]:
-                    yield ParamGroupsCase(name, "wide", path=path, flags=RICH.get(name, ()), laid=laid)
-                yield ParamGroupsCase(name, "squares", path=path, flags=RICH.get(name, ()), crosswise=True)
+    for name, path in _ON_PATHS:
+        rich = ParamGroupsCase(name, path=path, flags=RICH.get(name, ()))
+        yield rich.but(mix="lengths", steps=2)
+        if path != "fused":
+            yield from (rich.but(mix="wide", laid=laid) for laid in LAID[1:])
+            yield rich.but(mix="squares", crosswise=True)
 
 
 #: What each switch is turned on beside; the betas only where a memory of many steps hides the switch.
@@ -187,10 +184,9 @@ _BESIDE = (("weight_decay", 0.25), ("momentum", 0.5), ("dampening", 0.5), ("mome
 
 def switched() -> Iterator[ParamGroupsCase]:
     """Every switch beside weight decay and momentum, on every path, down and up."""
-    for name, path, flag in itertools.product(
-        OPTIMIZERS, PATHS, ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
-    ):
-        if flag not in KINDS[name].flags or path not in ("", *KINDS[name].flags):
+    switches = ("maximize", "amsgrad", "centered", "nesterov", "decoupled_weight_decay")
+    for (name, path), flag in itertools.product(_ON_PATHS, switches):
+        if flag not in KINDS[name].flags:
             continue
         beside = (_BESIDE[:2] if flag == "nesterov" else _BESIDE) + (("betas", (0.5, 0.75)),) * (flag == "amsgrad")
         flags = ((flag, True), *beside)
@@ -209,11 +205,10 @@ def scope() -> Iterator[ParamGroupsCase]:
 
 def _of_any() -> Iterator[ParamGroupsCase]:
     """As many steps of every optimizer on each path, of parameters of any shape, dtype and layout."""
-    for name, path, seed in itertools.product(OPTIMIZERS, PATHS, range(_ANY)):
-        if path in paths(name):
-            wish = Wish(stream.Stream(stream.derive("steps of any parameters", name, path, seed), 64))
-            case = attempts(wish, partial(step_case, optimizers=(name,), path=path))
-            yield from [] if case is None else [repair(case)]
+    for (name, path), seed in itertools.product(_ON_PATHS, range(_ANY)):
+        wish = Wish(stream.Stream(stream.derive("steps of any parameters", name, path, seed), 64))
+        case = attempts(wish, partial(step_case, optimizers=(name,), path=path))
+        yield from [] if case is None else [repair(case)]
 
 
 def _loaded() -> Iterator[ParamGroupsCase]:
