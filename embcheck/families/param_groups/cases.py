@@ -115,17 +115,17 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         """The members of each group and its own options."""
         everyone = tuple(range(len(self.members)))
         if self.mix not in MIXES:
-            ends = list(itertools.accumulate(map(len, groups_of(self.mix)), initial=0))
-            listed = [everyone[start:end] for start, end in itertools.pairwise(ends)]
-            return tuple((part, dict(self.own) if part is listed[-1] else {}) for part in listed)
-        half = max(1, len(everyone) // 2)
-        parts: tuple[tuple[int, ...], ...] = {
-            "together": (everyone,),
-            "each": tuple((m,) for m in everyone),
-            "late": (everyone[:half], everyone[half:]),
-            "reversed": (everyone[::-1],),
-        }[self.grouping]
-        parts = tuple(filter(None, parts))
+            ends = itertools.accumulate(map(len, groups_of(self.mix)), initial=0)
+            parts = [everyone[start:end] for start, end in itertools.pairwise(ends)]
+        else:
+            half = max(1, len(everyone) // 2)
+            grouped: dict[str, list[tuple[int, ...]]] = {
+                "together": [everyone],
+                "each": [(m,) for m in everyone],
+                "late": [everyone[:half], everyone[half:]],
+                "reversed": [everyone[::-1]],
+            }
+            parts = list(filter(None, grouped[self.grouping]))
         return tuple((part, dict(self.own) if part is parts[-1] else {}) for part in parts)
 
     @property
