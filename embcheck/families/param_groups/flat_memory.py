@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core.format import Floats
-from embcheck.core.layout import preserved_strides, row_major, view_of
+from embcheck.core.layout import MATRICES_TRANSPOSED, preserved_strides, row_major, view_of
 
 #: What lies between the elements of gradients with gaps, as `programs.room` writes it.
 GAP = 5.0
@@ -17,27 +17,20 @@ Places = npt.NDArray[np.int64]
 
 def places(shape: tuple[int, ...], strides: tuple[int, ...]) -> Places:
     """How far each element lies from the first one."""
-    found: Places = np.zeros(shape, np.int64)
-    for axis, stride in zip(np.indices(shape), strides, strict=True):
-        found = found + axis * stride
+    found: Places = np.tensordot(np.array(strides, np.int64), np.indices(shape), 1)
     return found
 
 
 def gradient_strides(shape: tuple[int, ...], layout: str, laid: str) -> tuple[int, ...]:
     """The strides of a gradient that is laid out so, of a parameter of that layout."""
     own = view_of(shape, layout).strides
-    if laid == "strided":
-        return row_major(shape, 2)
     if laid == "rows" and shape:
         return row_major(shape, pitch=2)
-    if laid == "expanded" and shape:
-        return (*row_major(shape[:-1]), 0)
-    if laid != "crosswise" or len(shape) < 2:
-        return preserved_strides(own, shape)
-    if not contiguous(shape, own):
-        return row_major(shape)
-    *batch, one, other = row_major((*shape[:-2], shape[-1], shape[-2]))
-    return (*batch, other, one)
+    if laid == "crosswise" and len(shape) > 1:
+        return view_of(shape, MATRICES_TRANSPOSED if contiguous(shape, own) else "contiguous").strides
+    if laid in ("strided", "expanded"):
+        return view_of(shape, "equal_columns" if laid == "expanded" else laid).strides
+    return preserved_strides(own, shape)
 
 
 def contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
