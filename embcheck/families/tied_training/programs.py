@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from embcheck.families.tied_training.training_steps import clear, clip_by
-
 Tensor = torch.Tensor
 Function = Callable[..., Any]
 
@@ -25,7 +23,7 @@ def train(
     event: Function,
     optimizer: tuple[str, dict[str, Any], tuple[str, ...]],
     schedule: tuple[Any, ...],
-    gradients: tuple[tuple[Any, ...], tuple[Any, ...], bool],
+    gradients: tuple[Function, Function, bool],
     steps: tuple[tuple[int, int, str, bool], ...],
     closure: bool,
     sparse: bool,
@@ -83,8 +81,8 @@ def advance(
     top: str,
     optimizer: Any,
     passes: list[tuple[Function, list[Any]]],
-    zero: tuple[Any, ...],
-    clip: tuple[Any, ...],
+    zero: Function,
+    clip: Function,
     way: Function | None,
 ) -> dict[str, Any]:
     """One step, with a closure if there is a ``way`` in which the optimizer gets it."""
@@ -97,11 +95,11 @@ def advance(
 
     def compute() -> Tensor:
         nonlocal loss
-        clear(model, optimizer, *zero)
+        zero(model, optimizer)
         for backward_pass, data in passes:
             loss = backward_pass(model, *data)
         entry["losses"].append(loss.detach().clone())
-        entry["norm"] = clip_by(list(model.parameters()), *clip)
+        entry["norm"] = clip(list(model.parameters()))
         entry["grads"] = [None if p.grad is None else p.grad.detach().clone() for p in parameters]
         return loss
 

@@ -174,37 +174,33 @@ def composed(model: Any, *data: Any) -> Any:
 
 # -- clearing and clipping gradients -----------------------------------------------------------------------------
 
-#: Whose zero_grad is called, and with which flags.
-ZEROS: dict[str, tuple[str, dict[str, Any]]] = {
-    "to_none": ("optimizer", {}),
-    "to_zeros": ("optimizer", {"set_to_none": False}),
-    "model_to_none": ("model", {}),
-    "model_to_zeros": ("model", {"set_to_none": False}),
-    "by_hand": ("nobody", {}),
-    "never": ("", {}),
-}
-#: A function of torch.nn.utils, and its arguments after the parameters.
-CLIPS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
-    "unclipped": ("", (), {}),
-    "value": ("clip_grad_value_", (2.0,), {}),
-    "loose": ("clip_grad_norm_", (2.0**14,), {}),
-    "norm": ("clip_grad_norm_", (0.5,), {}),
-    "norm_one": ("clip_grad_norm_", (0.5,), {"norm_type": 1}),
-}
+
+def clear_by_hand(model: Any, optimizer: Any) -> None:
+    for parameter in model.parameters():
+        parameter.grad = None
 
 
-def clear(model: Any, optimizer: Any, whose: str, flags: dict[str, Any]) -> None:
-    if whose == "nobody":
-        for parameter in model.parameters():
-            parameter.grad = None
-    elif whose:
-        (model if whose == "model" else optimizer).zero_grad(**flags)
-
-
-def clip_by(parameters: list[Tensor], function: str, arguments: tuple[Any, ...], flags: dict[str, Any]) -> Any:
-    if not function:
-        return None
-    return getattr(torch.nn.utils, function)(parameters, *arguments, **flags)
+ZEROS: dict[str, Function] = named(
+    {
+        "to_none": lambda model, optimizer: optimizer.zero_grad(),
+        "to_zeros": lambda model, optimizer: optimizer.zero_grad(set_to_none=False),
+        "model_to_none": lambda model, optimizer: model.zero_grad(),
+        "model_to_zeros": lambda model, optimizer: model.zero_grad(set_to_none=False),
+        "by_hand": clear_by_hand,
+        "never": lambda model, optimizer: None,
+    },
+    prefix="clear_",
+)
+CLIPS: dict[str, Function] = named(
+    {
+        "unclipped": lambda parameters: None,
+        "value": lambda parameters: torch.nn.utils.clip_grad_value_(parameters, 2.0),
+        "loose": lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 2.0**14),
+        "norm": lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 0.5),
+        "norm_one": lambda parameters: torch.nn.utils.clip_grad_norm_(parameters, 0.5, norm_type=1),
+    },
+    prefix="clip_by_",
+)
 
 
 # -- events between steps ------------------------------------------------------------------------------------------
