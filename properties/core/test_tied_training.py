@@ -14,9 +14,9 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tied_training import algorithms, conditions, oracle
 from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
-from embcheck.families.tied_training.curved import CURVED
 from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
 from embcheck.families.tied_training.optimizers import KINDS, paths
+from embcheck.families.tied_training.programs import CURVED
 from embcheck.families.tied_training.space import COPIES, RESTORING, SPACE, plan
 
 #: Layouts whose strides a state tensor keeps (torch.preserve_format).

@@ -16,7 +16,6 @@ from embcheck.families.lr_scheduler.cases import made_by
 from embcheck.families.lr_scheduler.programs import make
 from embcheck.families.tied_training import optimizers, programs, training_steps
 from embcheck.families.tied_training.cases import SCHEDULES, SHAPES, WITHOUT_GRADIENT, TiedTrainingCase
-from embcheck.families.tied_training.curved import train_by_lbfgs
 from embcheck.families.tied_training.optimizers import FLAGS, KINDS, UNSET, chosen, paths
 from embcheck.families.tied_training.training_steps import EVENTS, EVERY_STEP
 
@@ -60,7 +59,7 @@ def plan(case: TiedTrainingCase) -> Plan:
         "closure": case.closure,
         "sparse": case.sparse,
     }
-    return Plan(train_by_lbfgs if case.curved else programs.train, case.inputs, options)
+    return Plan(programs.train_by_lbfgs if case.curved else programs.train, case.inputs, options)
 
 
 def repair(case: TiedTrainingCase) -> TiedTrainingCase:
