@@ -6,6 +6,7 @@ which takes long to import, is imported where a case uses it.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +79,7 @@ def resume(
             p.fill_(77.0)
     if warm:
         advance(other, pulls[-1], ())
-        other[2].load_state_dict(copied(other[2].state_dict()))
+        other[2].load_state_dict(copy.deepcopy(other[2].state_dict()))
     halt(other, *halted[:2], False)
     seen["given_kept"] = loaded(carried, lambda: load(other[0], other[2], carried, options))
     seen |= compared(other, one)
@@ -94,8 +95,6 @@ def resume(
 
 def tied_models(tie: Callable[..., Any], fed: dict[str, Tensor], count: int) -> list[tuple[Any, str]]:
     """Copies of a tied model, which has another matrix, too, each with the path of the table; the original is the last."""
-    import copy
-
     first, table, _ = tie(fed["weight"].clone(), None, False)
     first.add_module("side", torch.nn.Module())
     first.side.weight = torch.nn.Parameter(fed["side"].clone())
@@ -163,7 +162,7 @@ def watched(run: Run, read: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
 
 def loaded(carried: Any, load: Callable[[], Any]) -> bool:
     """Whether loading a state leaves it as it was."""
-    before = copied(carried)
+    before = copy.deepcopy(carried)
     load()
     return alike(carried, before)
 
@@ -256,19 +255,13 @@ def load_named(model: Any, optimizer: Any, state: dict[str, Any], options: Any) 
     set_optimizer_state_dict(model, optimizer, state["optimizer"], options=options)
 
 
-def copied(state: Any) -> Any:
-    import copy
-
-    return copy.deepcopy(state)
-
-
 #: What releases added to the options of a group, whose state of before has none of them.
 ADDED = ("amsgrad", "maximize", "foreach", "capturable", "differentiable", "decoupled_weight_decay")
 
 
 def older(state: Any) -> Any:
     """As a release before wrote it: without options that are off or follow from the class, and numbers in place of scalars."""
-    state = copied(state)
+    state = copy.deepcopy(state)
     for group in state["optimizer"]["param_groups"]:
         for name in ADDED:
             if name == "decoupled_weight_decay" or not group.get(name):
@@ -299,7 +292,7 @@ ROUTES = {"plain": (save_plain, load_plain), "named": (save_named, load_named)}
 CARRIES: dict[str, Callable[[Any], Any]] = named(
     {
         "handed": lambda state: state,
-        "copied": copied,
+        "copied": lambda state: copy.deepcopy(state),
         "filed": lambda state: stored(state, weights_only=True),
         "converted": converted,
         "older": older,
