@@ -14,6 +14,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.layout import view_of
 from embcheck.core.targets import Unmet, Wish
 from embcheck.families.param_groups.cases import LAID, ParamGroupsCase
+from embcheck.families.param_groups.flat_memory import contiguous
 from embcheck.families.param_groups.mixes import Member, written
 from embcheck.families.tied_training.optimizers import KINDS, paths
 
@@ -196,8 +197,7 @@ def _shape(wish: Wish, name: str, most: float, *, first: bool, sized: bool = Fal
 def _lies(member: Member) -> str:
     """How a parameter lies in memory, in the words of conditions."""
     strides = view_of(member.shape, member.layout).strides
-    dense = view_of(member.shape, "contiguous").strides
-    if all(length == 1 or one == other for length, one, other in zip(member.shape, strides, dense, strict=True)):
+    if contiguous(member.shape, strides):
         return "contiguous"
     if len(strides) > 1 and strides[-1] == 1:
         return "rows_strided"
