@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import warnings
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.nn import utils
 from torch.nn.utils import parametrize
 
 from embcheck.families.param_groups.gradient_layouts import lying_as
-from embcheck.families.parametrizations.two_weights import normed_by_name, told_by_name
+from embcheck.families.parametrizations.two_weights import norm_weight, normed_by_name, told_by_name
 from embcheck.families.tie_export.programs import Doubling
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
@@ -85,14 +84,7 @@ def normed(
 ) -> dict[str, Any]:
     layer, other = sides(weight, side, frozen)
     before = layer.weight
-    if old:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it is deprecated
-            utils.weight_norm(layer, dim=dim)
-        gain, direction = layer.weight_g, layer.weight_v
-    else:
-        utils.parametrizations.weight_norm(layer, dim=dim)
-        gain, direction = layer.parametrizations.weight.original0, layer.parametrizations.weight.original1
+    gain, direction = norm_weight(layer, "weight", dim, old)
     seen: dict[str, Any] = {
         "names": sorted(name.rpartition(".")[2] for name, _ in layer.named_parameters()),
         "shapes": [tuple(gain.shape), tuple(direction.shape)],
@@ -141,16 +133,14 @@ def bounded(
 ) -> dict[str, Any]:
     layer, other = sides(weight, side, frozen)
     before = layer.weight
+    norm = utils.spectral_norm if old else utils.parametrizations.spectral_norm
+    norm(layer, n_power_iterations=iterations, dim=dim)
     if old:
-        utils.spectral_norm(layer, n_power_iterations=iterations, dim=dim)
         original, u, v = layer.weight_orig, layer.weight_u, layer.weight_v
     else:
-        utils.parametrizations.spectral_norm(layer, n_power_iterations=iterations, dim=dim)
         inner = layer.parametrizations.weight
-        # A vector is divided by its norm.
-        original, u, v = (
-            (inner.original, left, right) if weight.dim() < 2 else (inner.original, inner[0]._u, inner[0]._v)
-        )
+        original = inner.original
+        u, v = (left, right) if weight.dim() < 2 else (inner[0]._u, inner[0]._v)  # a vector is divided by its norm
     u.copy_(left)
     v.copy_(right)
     layer.train(not evaluating)
@@ -165,7 +155,7 @@ def bounded(
     layer.eval()
     seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
     twin = sides(weight.clone(), side, frozen)[0]
-    (utils.spectral_norm if old else utils.parametrizations.spectral_norm)(twin, dim=dim)
+    norm(twin, dim=dim)
     twin.load_state_dict(layer.state_dict())
     seen["loaded"] = now(twin.eval())
     # In half precision u and v may be NaN.

@@ -26,16 +26,22 @@ class TwoWeights(torch.nn.Module):
         return [self.table.tolist(), self.head.tolist()]
 
 
+def norm_weight(module: Any, name: str, dim: Any, old: bool) -> tuple[Any, Any]:
+    """The gain and the direction of a weight that is normed, by the old function or by the parametrization."""
+    if not old:
+        utils.parametrizations.weight_norm(module, name, dim)
+        parts = module.parametrizations[name]
+        return parts.original0, parts.original1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated
+        utils.weight_norm(module, name, dim)
+    return getattr(module, f"{name}_g"), getattr(module, f"{name}_v")
+
+
 def normed_by_name(old: bool) -> list[Any]:
     """Both weights once both gains are 10, and, where the table's norm was removed, once the head's gain is 5."""
-    module: Any = TwoWeights()
-    norm = utils.weight_norm if old else utils.parametrizations.weight_norm
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the old one is deprecated
-        norm(module, "table")
-        norm(module, "head")
-    kept = dict(module.named_parameters())
-    gains = [kept[f"{name}_g" if old else f"parametrizations.{name}.original0"] for name in ("table", "head")]
+    module = TwoWeights()
+    gains = [norm_weight(module, name, 0, old)[0] for name in ("table", "head")]
     for gain in gains:
         gain.data.fill_(10.0)
     seen = [module()]
