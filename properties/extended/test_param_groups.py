@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from embcheck.core.comparison import every, identical, is_false, is_true, same, unwritten, within
 from embcheck.core.law import Family
-from embcheck.core.outcome import Field, Outcome
+from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
 from embcheck.families.param_groups.cases import ParamGroupsCase
 from embcheck.families.param_groups.programs import FIRST_STEPS
@@ -94,9 +92,13 @@ def param_groups_keep_their_options(case: ParamGroupsCase, out: Outcome) -> Find
     for place, (names, own) in enumerate(case.groups):
         wanted = case.asked | own
         options = out.options.entry(place)
-        kept.append(same(options.derived(f"{{name: {{}}.get(name) for name in {list(wanted)}}}"), wanted))
-        kept.append(_typed(options, wanted))
-        kept.append(same(out.packed_ids.entry(place).derived("len({})"), len(names)))
+        types = options.derived(f"{{name: type({{}}.get(name)).__name__ for name in {list(wanted)}}}")
+        kept += [
+            same(options.derived(f"{{name: {{}}.get(name) for name in {list(wanted)}}}"), wanted),
+            # False and 0.0 are equal, but not the same option.
+            same(types, {name: type(value).__name__ for name, value in wanted.items()}),
+            same(out.packed_ids.entry(place).derived("len({})"), len(names)),
+        ]
     order = [m for names, _ in case.groups for m in names]
     return every(
         *kept,
@@ -105,12 +107,6 @@ def param_groups_keep_their_options(case: ParamGroupsCase, out: Outcome) -> Find
         same(out.packed_options, out.options),
         is_true(out.packed_itself, "state_dict holds another tensor than the state"),
     )
-
-
-def _typed(options: Field, wanted: dict[str, Any]) -> Finding:
-    """False and 0.0 are equal, but not the same option."""
-    types = options.derived(f"{{name: type({{}}.get(name)).__name__ for name in {list(wanted)}}}")
-    return same(types, {name: type(value).__name__ for name, value in wanted.items()})
 
 
 @law(
