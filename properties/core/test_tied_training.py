@@ -13,7 +13,7 @@ from embcheck.core.layout import view_of
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
 from embcheck.families.tied_training import algorithms, conditions, oracle
-from embcheck.families.tied_training.cases import MULTIPLE, TiedTrainingCase
+from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.families.tied_training.installed import kept_state, lacking, refused_here
 from embcheck.families.tied_training.optimizers import KINDS, paths
 from embcheck.families.tied_training.programs import CURVED
@@ -186,7 +186,7 @@ def lbfgs_first_step_descends(case: TiedTrainingCase, out: Outcome) -> Finding:
     weight, bias = (part[0] for part in case.gradients)
     bias = bias if case.bias else bias[:0]
     first = algorithms.lbfgs_first_step(case.flags, case.data.weight, weight, bias, case.rates[0], case.format)
-    return within(out.weights[0], first.value, MULTIPLE * first.error)
+    return within(out.weights[0], first.value, oracle.MULTIPLE * first.error)
 
 
 @law(
@@ -202,7 +202,7 @@ def lbfgs_follows_the_two_loop_recursion(case: TiedTrainingCase, out: Outcome) -
     # At this length the loss along the gradient is least; up to 0.9 of it from there the slope is at most 0.9 of the first one.
     length = (slope**2).sum() / (curvatures * slope**2).sum()
     return every(
-        within(out.recursed, after, MULTIPLE * bound),
+        within(out.recursed, after, oracle.MULTIPLE * bound),
         within(out.searched, start - length * slope, 0.9 * length * np.abs(slope)),
         same(out.recursed_bias, [0.0] * 3),
         same(out.searched_bias, [0.0] * 3),

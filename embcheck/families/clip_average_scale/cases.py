@@ -198,9 +198,9 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         flags = {**KINDS[self.optimizer].defaults, **self.flags}
         ones = [None if step in bad else Rounded(np.array(grads)[:, None], fmt) for step in range(self.steps)]
         rates = [float(flags["lr"])] * self.steps
-        after = oracle.run(self.optimizer, flags, np.full((2, 1), 8.0), ones, rates, fmt)
-        # Another order of evaluation rounds at most twice as often; what is dyadic and small is not rounded at all.
-        values, bounds = oracle.bounded(after, 0.0 if self.optimizer == "SGD" else 2.0)
+        multiple = 0.0 if self.optimizer == "SGD" else oracle.MULTIPLE  # what is dyadic and small is not rounded at all
+        start = np.full((2, 1), 8.0)
+        values, bounds = oracle.run(self.optimizer, flags, start, ones, rates, fmt, multiple=multiple)
         return values.reshape(-1, 2), bounds.reshape(-1, 2)
 
     def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:

@@ -20,8 +20,6 @@ from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
 
-#: foreach and fused paths evaluate in another order, which rounds at most twice as often (see tied_training).
-MULTIPLE = 2.0
 #: Of which optimizers a step of an element depends on others, or is exact if it is so of all elements.
 BY_MEMBER = ("Adafactor", "Muon", "SGD")
 #: A member's numbers are fed, and its steps computed of them.
@@ -264,7 +262,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            return oracle.bounded(oracle.run(self.optimizer, flags, weight, steps, rates, fmt), MULTIPLE)
+            return oracle.run(self.optimizer, flags, weight, steps, rates, fmt)
 
     def facts(self) -> dict[str, Any]:
         """largest: how many elements the largest parameter has."""

@@ -30,9 +30,6 @@ SCHEDULES: dict[str, Scheduler | None] = {
 #: Events that leave the second step without a gradient.
 WITHOUT_GRADIENT = frozenset({"frozen", "skipped"})
 
-#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
-#: one multiply-add) rounds at most twice as often as the box read from left to right.
-MULTIPLE = 2.0
 #: By what faint gradients are smaller than others.
 FAINT = 2.0**-12
 #: Layouts in which no two elements share memory.
@@ -158,7 +155,8 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     @property
     def expected_weights(self) -> tuple[Floats, Floats]:
         """The weights after each step and their bound, shape ``(steps, V, D)`` each."""
-        due, multiple = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)], MULTIPLE
+        due = [None if gone else each for each, gone in zip(self.due, self.missing, strict=True)]
+        multiple = oracle.MULTIPLE
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
             sent = sent_by(self) if self.is_sparse else None
             part = FAINT if self.faint else 1.0
@@ -176,7 +174,8 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     @property
     def expected_biases(self) -> tuple[Floats, Floats]:
         """The biases after each step and their bound, shape ``(steps, V)`` each."""
-        return self._after(self.data.bias, [Rounded(each, self.format) for each in self._clipped_biases], MULTIPLE)
+        due = [Rounded(each, self.format) for each in self._clipped_biases]
+        return self._after(self.data.bias, due, oracle.MULTIPLE)
 
     @property
     def _clipped_biases(self) -> Floats:
@@ -185,8 +184,7 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
 
     def _after(self, start: Floats, due: Sequence[Rounded | None], multiple: float) -> tuple[Floats, Floats]:
         single = bool(self.tensor_hyperparameters)
-        found = oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single)
-        return oracle.bounded(found, multiple)
+        return oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single, multiple)
 
     def norm(self, step: int) -> Rounded:
         """The norm of all gradients of a step together before clipping, the tied one counted once."""

@@ -19,6 +19,10 @@ Formula = Callable[["Memory", Rounded, Rounded, float, int], Rounded]
 
 FORMULAS: dict[str, Formula] = {}
 
+#: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
+#: one multiply-add) rounds at most twice as often as the box read from left to right.
+MULTIPLE = 2.0
+
 # Scalars that depend on the step (bias corrections, decayed learning rates) are computed in Python's double by a
 # dozen operations at most, or, with differentiable=True, by the same operations on a float32 tensor.
 _DOUBLE_SCALARS = 16 * 2.0**-53
@@ -73,8 +77,9 @@ def run(
     fmt: Format,
     turns: int = 1,
     tensor_hyperparameters: bool = False,
-) -> list[Rounded]:
-    """The weights after each step, shape ``(rows, width)`` each.
+    multiple: float = MULTIPLE,
+) -> tuple[Floats, Floats]:
+    """The weights after each step and so many times their bounds, shape ``(steps, …)`` each.
 
     ``gradients`` are those of the steps (None: no gradient, so nothing happens), ``rates`` the learning rates;
     step k belongs to optimizer ``k % turns``, each with a memory of its own.  ``tensor_hyperparameters``: some flags are tensors of
@@ -82,7 +87,10 @@ def run(
     """
     single = tensor_hyperparameters or bool(flags.get("differentiable"))
     memories = [Memory(flags, fmt, single=single) for _ in range(turns)]
-    return stepped(FORMULAS[name], memories, Rounded(weight, fmt), gradients, rates)
+    after = stepped(FORMULAS[name], memories, Rounded(weight, fmt), gradients, rates)
+    errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in after])
+    with np.errstate(over="ignore"):  # 0·∞ is NaN: no bound
+        return np.stack([each.value for each in after]), multiple * np.nan_to_num(errors, nan=np.inf)
 
 
 def stepped(
@@ -103,13 +111,6 @@ def stepped(
             current = formula(memory, current, signed, rate, counts[turn])
         after.append(current)
     return after
-
-
-def bounded(run: list[Rounded], multiple: float) -> tuple[Floats, Floats]:
-    """Values and so many times their bounds, shape ``(steps, …)`` each; 0·∞ is NaN: no bound."""
-    errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in run])
-    with np.errstate(over="ignore"):
-        return np.stack([each.value for each in run]), multiple * np.nan_to_num(errors, nan=np.inf)
 
 
 def decayed(memory: Memory, weight: Rounded, gradient: Rounded) -> Rounded:
