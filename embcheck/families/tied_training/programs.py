@@ -7,6 +7,7 @@ on the way is in `embcheck.families.tied_training.training_steps`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -263,8 +264,6 @@ def report(model: Any, leaf: Tensor, optimizers: list[Any]) -> dict[str, Any]:
 
 def list_twice(tie: Function, twice: str, kind: str, flags: dict[str, Any], weight: Tensor, sparse: bool) -> Any:
     """Whether an optimizer warns of the groups; one that refuses them must also refuse those that are added after a step."""
-    import warnings
-
     groups = groups_of_two(tie, twice, weight, sparse)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -9,6 +9,7 @@ None may change what the steps do, but for the learning rate, which is observed.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -254,12 +255,6 @@ def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
     return model, loaded(optimizer, kept["optimizer"], optimizer.__class__)
 
 
-def copied(model: Any, optimizer: Any, **given: Any) -> Any:
-    import copy
-
-    return copy.deepcopy((model, optimizer))
-
-
 def frozen(k: int, model: Any, **given: Any) -> Any:
     model.requires_grad_(k != 1)
 
@@ -274,7 +269,7 @@ EVENTS: dict[str, Function] = named(
             loaded(optimizer, optimizer.state_dict(), type(optimizer)),
         ),
         "reloaded_saved": reloaded_saved,
-        "copied": copied,
+        "copied": lambda model, optimizer, **given: copy.deepcopy((model, optimizer)),
         "frozen": frozen,
         "skipped": lambda **given: None,
         "accumulated": lambda **given: None,
