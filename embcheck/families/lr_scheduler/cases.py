@@ -13,7 +13,7 @@ from embcheck.core.axes import Axes, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space
-from embcheck.families.lr_scheduler import combined, programs
+from embcheck.families.lr_scheduler import programs
 from embcheck.families.lr_scheduler.oracle import COMBINED, SCHEDULERS, Scheduler
 
 PLANS = tuple(SCHEDULERS)
@@ -208,7 +208,7 @@ def plan(case: LRSchedulerCase) -> Plan:
         **{name: getattr(case, name) for name in ("groups", "tensor", "resumed", "before", "begun", "given")},
     }
     if case.combined:
-        return Plan(combined.beside, {}, {"combined": combined.COMBINED[case.plan], **options})
+        return Plan(programs.beside, {}, {"combined": programs.COMBINED[case.plan], **options})
     return Plan(programs.scheduled, {}, options)
 
 

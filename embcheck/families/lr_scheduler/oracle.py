@@ -233,7 +233,7 @@ SCHEDULERS: dict[str, Scheduler] = {
 
 #: One metric, and behind it no numbers.
 _UNDEFINED = (1.0, *(math.nan,) * 7)
-#: What `combined.COMBINED` has beside each plan: its rate at an epoch.
+#: What `programs.COMBINED` has beside each plan: its rate at an epoch.
 COMBINED: dict[str, Rate] = {
     "linear": lambda base, e, g: base * _linear(1.0, 0.25, min(e / 4, 1.0)),
     "sequential": lambda base, e, g: base * _linear(0.25, 1.0, e / 4) if e < 2 else cosine(base, 0.0, (e - 2) / 16),
