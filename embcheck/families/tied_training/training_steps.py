@@ -229,10 +229,7 @@ def alike(one: Tensor, other: Tensor) -> bool:
 
 def restored(optimizer: Any, state: Any) -> Any:
     """The optimizer once it has loaded a state, which it must then hold, perhaps in another dtype."""
-    kept = {
-        place: {name: value.clone() if isinstance(value, Tensor) else value for name, value in each.items()}
-        for place, each in state["state"].items()
-    }
+    kept = copy.deepcopy(state["state"])
     optimizer.load_state_dict(state)
     members = [p for group in optimizer.param_groups for p in group["params"]]
     held = {place: optimizer.state[p] for place, p in enumerate(members) if p in optimizer.state}
