@@ -75,12 +75,10 @@ _VALUES = values_of(ClipAverageScaleCase)
 AXES = {name: _VALUES[name] for name in _ORDER}
 #: What each kind of case has of the axes that not all have.
 _OWN = {
-    "single": ("norm", "value"),
+    **dict.fromkeys(("single", "bare"), ("norm", "value")),
     "other_dtype": ("norm", "value", "scale"),
     "taken": ("norm",),
-    **dict.fromkeys(("order", "shape", "frozen", "before"), ("norm", "value", "vector")),
-    "bare": ("norm", "value"),
-    "layout": ("norm", "value", "vector"),
+    **dict.fromkeys(("order", "shape", "frozen", "before", "layout"), ("norm", "value", "vector")),
     **dict.fromkeys(("carried", "optimizer", "path", "momentum", "initial", "excess"), ("scale",)),
 }
 
