@@ -60,8 +60,7 @@ def train(
     schedulers = [schedule[1](each, *schedule[2:]) for each in optimizers if schedule]
     for k, (turn, count, use, eventful) in enumerate(steps):
         if eventful:
-            given = {"model": model, "optimizer": optimizers[turn], "build": build, "table": table}
-            found = event(k=k, indices=fed["indices"], **given)
+            found = event(k, model, optimizers[turn])
             model, optimizers[turn] = found or (model, optimizers[turn])
         data = [*(fed[name][k] for name in ("indices", "hidden", "below", "above")), use]
         passes = [(backward_pass, data)] * count

@@ -2,8 +2,8 @@
 
 Plain functions that import nothing but torch.  A *tie* ``(weight, bias, sparse) -> (model, path of the embedding,
 path of the head)`` says how the parameter is shared; a *listing* how the optimizer gets to know it; a *lap* runs one
-backward pass and returns the loss.  An *event* is told the step ``k`` that it comes before, ``model``, ``optimizer``, ``build``,
-the path of the ``table``, and the tokens (``indices``); what it returns, a model and an optimizer, takes the place of these.
+backward pass and returns the loss.  An *event* is told the step ``k`` that it comes before, ``model`` and
+``optimizer``; what it returns, a model and an optimizer, takes the place of these.
 None may change what the steps do, but for the learning rate, which is observed.
 """
 
@@ -210,7 +210,7 @@ CLIPS: dict[str, Function] = named(
 EVERY_STEP = frozenset({"frozen"})
 
 
-def rate_halved(optimizer: Any, **given: Any) -> Any:
+def rate_halved(k: int, model: Any, optimizer: Any) -> Any:
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] / 2
 
@@ -243,7 +243,7 @@ def restored(optimizer: Any, state: Any) -> Any:
     return optimizer
 
 
-def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
+def reloaded_saved(k: int, model: Any, optimizer: Any) -> Any:
     kept = stored({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
     with torch.no_grad():
         for parameter in model.parameters():
@@ -252,25 +252,22 @@ def reloaded_saved(model: Any, optimizer: Any, **given: Any) -> Any:
     return model, loaded(optimizer, kept["optimizer"], optimizer.__class__)
 
 
-def frozen(k: int, model: Any, **given: Any) -> Any:
+def frozen(k: int, model: Any, optimizer: Any) -> Any:
     model.requires_grad_(k != 1)
 
 
 #: What "skipped", "accumulated" and "alternating" say of the steps is the case's matter.
 EVENTS: dict[str, Function] = named(
     {
-        "nothing": lambda **given: None,
+        "nothing": lambda k, model, optimizer: None,
         "rate_halved": rate_halved,
-        "reloaded": lambda model, optimizer, **given: (
-            model,
-            loaded(optimizer, optimizer.state_dict(), type(optimizer)),
-        ),
+        "reloaded": lambda k, model, optimizer: (model, loaded(optimizer, optimizer.state_dict(), type(optimizer))),
         "reloaded_saved": reloaded_saved,
-        "copied": lambda model, optimizer, **given: copy.deepcopy((model, optimizer)),
+        "copied": lambda k, model, optimizer: copy.deepcopy((model, optimizer)),
         "frozen": frozen,
-        "skipped": lambda **given: None,
-        "accumulated": lambda **given: None,
-        "alternating": lambda **given: None,
+        "skipped": lambda k, model, optimizer: None,
+        "accumulated": lambda k, model, optimizer: None,
+        "alternating": lambda k, model, optimizer: None,
     },
     prefix="event_",
 )
