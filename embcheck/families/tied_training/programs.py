@@ -64,9 +64,8 @@ def train(
             model, optimizers[turn] = found or (model, optimizers[turn])
         data = [*(fed[name][k] for name in ("indices", "hidden", "below", "above")), use]
         passes = [(backward_pass, data)] * count
-        # Every other step has its closure from a hook.
-        way = (step_with, step_hooked)[k % 2] if closure else None
-        log.append(advance(model, table, top, optimizers[turn], passes, zero, clip, way))
+        hooked = k % 2 == 1  # every other step has its closure from a hook
+        log.append(advance(model, table, top, optimizers[turn], passes, zero, clip, closure, hooked))
         if schedule:
             schedulers[turn].step(*schedule[0])
     leaf = model.get_submodule(table).weight
@@ -89,9 +88,10 @@ def advance(
     passes: list[tuple[Function, list[Any]]],
     zero: Function,
     clip: Function,
-    way: Function | None,
+    closure: bool,
+    hooked: bool,
 ) -> dict[str, Any]:
-    """One step, with a closure if there is a ``way`` in which the optimizer gets it."""
+    """One step, perhaps with a closure, which the optimizer gets from a hook if it is ``hooked``."""
     leaf, other = model.get_submodule(table).weight, getattr(model.get_submodule(top), "bias", None)
     parameters = [leaf] if other is None else [leaf, other]
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -109,9 +109,9 @@ def advance(
         entry["grads"] = [None if p.grad is None else p.grad.detach().clone() for p in parameters]
         return loss
 
-    if way is not None:
+    if closure:
         with torch.no_grad():
-            result = way(optimizer, compute)
+            result = step_hooked(optimizer, compute) if hooked else optimizer.step(compute)
         entry["returned"] = isinstance(result, Tensor) and (optimizer.__class__.__name__ == "LBFGS" or result is loss)
         entry["kept"] = True
     else:
@@ -125,10 +125,6 @@ def advance(
     entry["weight"], entry["laid"] = leaf.detach().clone(), leaf.stride()
     entry["bias"] = None if other is None else other.detach().clone()
     return entry
-
-
-def step_with(optimizer: Any, closure: Function) -> Any:
-    return optimizer.step(closure)
 
 
 def step_hooked(optimizer: Any, closure: Function) -> Any:
