@@ -1,4 +1,4 @@
-"""Programs: a module with two weights, each of which is parametrized or normed by its own name.
+"""Programs: a weight is normed by its name; a module has two, each of which is parametrized or normed by its own.
 
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
