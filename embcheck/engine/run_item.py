@@ -87,15 +87,10 @@ def run_item(
 
     A ``probe`` is given when a worker has died of a case of this family: then every case is first tried elsewhere.
     """
-    return run_tallies(Tallies(family, MODES[item.mode], ledger, **more), item, profile, seed, reduce=reduce)
-
-
-def run_tallies(tallies: Tallies, item: Item, profile: Profile, seed: int, *, reduce: bool = True) -> list[Verdict]:
-    """Has the cases of an item judged and returns a verdict for each law."""
-    family = tallies.family
+    mode = MODES[item.mode]
+    tallies = Tallies(family, mode, ledger, **more)
     started = time.perf_counter()
     try:
-        mode = MODES[item.mode]
         if lacking := family.absent or mode.lacking():
             tallies.accept.skip(lacking)
         elif item.engine == "random" and mode.cases is None:

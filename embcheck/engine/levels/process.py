@@ -19,9 +19,7 @@ import torch
 from embcheck.core.item import PROFILES, Item
 from embcheck.core.ledger import load_all
 from embcheck.core.machine import here, kernel
-from embcheck.engine.run_item import run_tallies
-from embcheck.engine.tally import Tallies
-from embcheck.modes.mode import MODES
+from embcheck.engine.run_item import run_item
 from embcheck.subject.collect import load_families, load_modes, statements
 
 
@@ -38,7 +36,7 @@ def judge(request: Mapping[str, Any]) -> dict[str, Any]:
     for family in (families[name] for name in request["families"]):
         for engine in ("scope", "random"):
             item = Item(family.name, "torch", family.modes[0], engine)
-            verdicts += run_tallies(Tallies(family, MODES[item.mode], ledger), item, profile, request["seed"])
+            verdicts += run_item(family, item, profile, request["seed"], ledger)
     laws = [statement for name in request["families"] for statement in statements(families[name])]
     return {
         "machine": machine.to_dict(),
