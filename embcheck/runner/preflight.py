@@ -91,7 +91,7 @@ def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     builder = builder_of(factory, declared, *_OF_TABLES[declared.kind])
     layer, given = small_layer(builder)
     shape = (2,) if declared.kind == "bag" else given[0].shape
-    return _called(layer, given, (*shape, builder.size[1]), random=declared.domain.random)
+    return _called(layer, given, (*shape, builder.limits.size[1]), random=declared.domain.random)
 
 
 def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
@@ -135,11 +135,11 @@ def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
     if declared.kind not in _OF_TABLES:
         return ""
     flags, model = _OF_TABLES[declared.kind]
-    builder = builder_of(factory, declared, flags, model)
+    limits = builder_of(factory, declared, flags, model).limits
     own = [each for each in inspect.signature(factory).parameters.values() if each.kind not in _OPEN_ENDED][2:]
     unknown = [each.name for each in own if each.name not in {*flags, *_UNASKED}]
-    missing = [flag for flag in flags if flag not in builder.taken | declared.fixed.keys() | declared.lacks.keys()]
-    refused = filter(None, (builder.limits.refuses(flag, True) for flag in sorted(builder.taken & SWITCHES)))
+    missing = [flag for flag in flags if flag not in limits.taken | declared.fixed.keys() | declared.lacks.keys()]
+    refused = filter(None, (limits.refuses(flag, True) for flag in sorted(limits.taken & SWITCHES)))
     parts = [f"it has no {', '.join(missing)}"] * bool(missing) + [*refused]
     parts = [f"{'; '.join(parts)}: laws about that are not applicable"] * bool(parts)
     parts += [f"embcheck does not know its parameter{'s' * (len(unknown) > 1)} {', '.join(unknown)}"] * bool(unknown)

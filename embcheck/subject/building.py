@@ -22,24 +22,19 @@ _TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
 
 @dataclass(frozen=True)
 class Builder:
-    """How a subject is built: ``taken`` are the flags that it is given, ``said`` those among them that must always be,
-    since its defaults are not torch's, ``path`` the name of the parameter that is the table; ``lacks`` gives the reason
-    for each flag that it has not; ``size`` is one of a table that it takes, ``limits`` what its constructor refuses.
+    """How a subject is built: ``limits`` are what its constructor takes, ``path`` is the name of the parameter that is the
+    table, and ``lacks`` gives the reason for each flag that it has not.
     """
 
-    factory: Callable[..., Any]
     declared: Declaration
-    taken: frozenset[str]
-    said: Mapping[str, Any]
-    path: str
-    size: Size
-    lacks: Mapping[str, str]
     limits: Limits
+    path: str
+    lacks: Mapping[str, str]
 
     @property
     def domain(self) -> Domain:
         """The declared domain without what the constructor refuses."""
-        return replace(self.declared.domain, flags=tuple(sorted(self.taken)), refuses=self.limits.refuses)
+        return replace(self.declared.domain, flags=tuple(sorted(self.limits.taken)), refuses=self.limits.refuses)
 
     def layer(self, rows: int, width: int, flags: Mapping[str, Any]) -> torch.nn.Module:
         """The subject with the flags that it takes, in the state for which it is declared.
@@ -48,11 +43,12 @@ class Builder:
             Unsuited: if it has no such table, whatever the flags, or takes no two of these flags together: its constructor
                 says so.
         """
-        given = {**self.said, **{flag: value for flag, value in flags.items() if flag in self.taken}}
+        limits = self.limits
+        given = {**limits.said, **{flag: value for flag, value in flags.items() if flag in limits.taken}}
         try:
-            layer: torch.nn.Module = self.factory(rows, width, **given)
+            layer: torch.nn.Module = limits.factory(rows, width, **given)
         except STATED as error:
-            why = self.limits.of_table(rows, width, error) or self.limits.of_pairs(given)
+            why = limits.of_table(rows, width, error) or limits.of_pairs(given)
             if why is not None:
                 raise Unsuited(why) from None
             raise
@@ -74,14 +70,15 @@ class Builder:
 
     def script(self, ending: str) -> str:
         """What a counterexample's script says in place of a closure that builds the subject and returns ``ending``."""
-        top = self.factory.__qualname__.split(".")[0]
+        factory, limits = self.limits.factory, self.limits
+        top = factory.__qualname__.split(".")[0]
         state = "" if "train" in self.declared.domain.states else ".eval()"
         return (
-            f"sys.path.insert(0, {folder_of(self.factory.__module__)!r})\nfrom {self.factory.__module__} import {top}\n\n\n"
+            f"sys.path.insert(0, {folder_of(factory.__module__)!r})\nfrom {factory.__module__} import {top}\n\n\n"
             "def build(weight, **flags):\n"
-            f"    given = {dict(self.said)} | "
-            f"{{flag: value for flag, value in flags.items() if flag in {sorted(self.taken)}}}\n"
-            f"    layer = {self.factory.__qualname__}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
+            f"    given = {dict(limits.said)} | "
+            f"{{flag: value for flag, value in flags.items() if flag in {sorted(limits.taken)}}}\n"
+            f"    layer = {factory.__qualname__}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
             f'    table = layer.get_parameter("{self.path}")\n'
             "    for parameter in layer.parameters():\n"
             "        parameter.requires_grad_(parameter is table and table.requires_grad)\n"
@@ -120,7 +117,7 @@ def small_layer(builder: Builder) -> tuple[torch.nn.Module, tuple[torch.Tensor, 
     """A layer of the subject, in a dtype for which it is declared, and what it may be called with."""
     declared = builder.declared
     mode = next((mode for mode in ("sum", "mean", "max") if builder.limits.refuses("mode", mode) is None), "sum")
-    layer = builder.layer(*builder.size, {"mode": mode})
+    layer = builder.layer(*builder.limits.size, {"mode": mode})
     if declared.domain.dtypes is not None and "float32" not in declared.domain.dtypes:
         layer.to(getattr(torch, min(declared.domain.dtypes)))
     tokens = tokens_of(declared)
@@ -141,7 +138,7 @@ def builder_of(factory: Callable[..., Any], declared: Declaration, flags: tuple[
         if flag not in limits.taken | lacks.keys() and flag not in declared.fixed:
             lacks[flag] = declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
     path = table_path(factory, declared, limits.said, sizes)
-    return Builder(factory, declared, limits.taken, limits.said, path, sizes[0], lacks, limits)
+    return Builder(declared, limits, path, lacks)
 
 
 def table_path(
@@ -181,7 +178,7 @@ def learns(builder: Builder) -> bool:
     drawn = torch.get_rng_state()
     try:
         layer, given = small_layer(builder)
-        table = builder.table(layer, builder.size)
+        table = builder.table(layer, builder.limits.size)
         if table.requires_grad:
             return True
         table.requires_grad_()

@@ -64,7 +64,7 @@ def _entry(builder: Builder, name: str) -> Entry:
 
     ending = "    with torch.no_grad():\n        table.copy_(weight)\n    return table, layer\n"
     build.script = builder.script(ending)  # type: ignore[attr-defined]
-    flags = builder.taken | builder.declared.fixed.keys()
+    flags = builder.limits.taken | builder.declared.fixed.keys()
     return Entry(name, build, flags, builder.declared.product, module=True, aliases=False, own=False)
 
 
@@ -138,8 +138,8 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     ending = "    table.data = weight.detach()\n    return table, Bagging(layer)\n\n\n"
     build.script = builder.script(ending) + inspect.getsource(Bagging)  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build
-    defaults = {flag: BagCase._field_defaults[flag] for flag in BAG_FLAGS if flag not in builder.taken}
-    if "per_sample_weights" in declared.lacks or not takes_samples(builder.layer(*builder.size, {})):
+    defaults = {flag: BagCase._field_defaults[flag] for flag in BAG_FLAGS if flag not in builder.limits.taken}
+    if "per_sample_weights" in declared.lacks or not takes_samples(builder.layer(*builder.limits.size, {})):
         defaults |= {"weights": None}
     if not learns(builder):
         defaults |= {"learns": "none"}
