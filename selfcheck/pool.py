@@ -71,7 +71,7 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
             break
         if case is not None:
             yield Place(mode, "product", tuple(written_case(case)), case)
-    sizes = [len(values) for values in space.axes.values()]
+    sizes = tuple(map(len, space.axes.values()))
     for turn in range(_COVERS if coarse == 1 else 1):
         rows = covering_rows(sizes, min(2, space.strength), stream.derive(turn, family.name, mode), 1).tolist()
         for row in rows if coarse == 1 else thinned(rows, 3, stream.derive(turn, family.name, mode)):

@@ -38,7 +38,7 @@ SPACE = Space(LookupCase, AXES, flags=("padding_idx", "sparse", "dtype"), base={
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=6), seed=st.integers(0, 1 << 30))
 def test_cover_has_every_combination(strength: int, sizes: list[int], seed: int) -> None:
-    rows = covering_rows(sizes, strength, seed).tolist()
+    rows = covering_rows(tuple(sizes), strength, seed).tolist()
     assert all(0 <= k < length for row in rows for k, length in zip(row, sizes, strict=True))
     for group in itertools.combinations(range(len(sizes)), min(strength, len(sizes))):
         wanted = set(itertools.product(*(range(sizes[axis]) for axis in group)))
@@ -46,10 +46,10 @@ def test_cover_has_every_combination(strength: int, sizes: list[int], seed: int)
 
 
 def test_a_cover_is_decided_by_its_seed_and_not_the_product() -> None:
-    first = covering_rows([4, 3, 5, 2], 2, 7).tolist()
-    assert first == covering_rows([4, 3, 5, 2], 2, 7).tolist() != covering_rows([4, 3, 5, 2], 2, 8).tolist()
-    assert len(covering_rows([7] * 10, 2, 0)) < 12 * 49
-    assert len(covering_rows([7] * 10, 3, 0)) < 12 * 343 < 7**10
+    first = covering_rows((4, 3, 5, 2), 2, 7).tolist()
+    assert first == covering_rows((4, 3, 5, 2), 2, 7).tolist() != covering_rows((4, 3, 5, 2), 2, 8).tolist()
+    assert len(covering_rows((7,) * 10, 2, 0)) < 12 * 49
+    assert len(covering_rows((7,) * 10, 3, 0)) < 12 * 343 < 7**10
 
 
 def test_cover_gives_cases_with_seeds_of_their_own() -> None:

@@ -82,7 +82,7 @@ class Space:
     def cover(self, strength: int, seed: int, extra_rows: int = 4) -> Iterator[Any]:
         """Cases that contain every combination of values of any ``strength`` axes, before ``repair``; see
         `covering_rows` for ``extra_rows``."""
-        sizes = [len(values) for values in self.axes.values()]
+        sizes = tuple(map(len, self.axes.values()))
         for position, row in enumerate(covering_rows(sizes, strength, seed, extra_rows).tolist()):
             case = self.at(row, position)
             if case is not None:
@@ -121,25 +121,13 @@ class Space:
             yield case.but(seed=default)
 
 
-def covering_rows(sizes: list[int], strength: int, seed: int, extra_rows: int = 4) -> Rows:
+@lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows
+def covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows: int = 4) -> Rows:
     """Rows of axis positions in which every combination of any ``strength`` axes' values occurs.
 
     Shape ``(rows, len(sizes))``.  ``extra_rows`` times as many seeded rows as no cover can do without come first; then rows
     that are packed with what these lack, their free places seeded.
     """
-    return _covering_rows(tuple(sizes), strength, seed, extra_rows)
-
-
-def covering(
-    axes: Mapping[str, Sequence[Any]], strength: int, seed: int, extra_rows: int = 4
-) -> Iterator[dict[str, Any]]:
-    """The rows of `covering_rows` as values by the names of their axes."""
-    for row in covering_rows([len(values) for values in axes.values()], strength, seed, extra_rows).tolist():
-        yield {name: values[k] for (name, values), k in zip(axes.items(), row, strict=True)}
-
-
-@lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows
-def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows: int) -> Rows:
     strength = min(strength, len(sizes))
     groups = list(itertools.combinations(range(len(sizes)), strength))
     seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
@@ -153,6 +141,14 @@ def _covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows:
     packed = _packed(groups, sizes, seen)
     free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
     return np.concatenate([rows, np.where(packed < 0, free, packed)])
+
+
+def covering(
+    axes: Mapping[str, Sequence[Any]], strength: int, seed: int, extra_rows: int = 4
+) -> Iterator[dict[str, Any]]:
+    """The rows of `covering_rows` as values by the names of their axes."""
+    for row in covering_rows(tuple(map(len, axes.values())), strength, seed, extra_rows).tolist():
+        yield {name: values[k] for (name, values), k in zip(axes.items(), row, strict=True)}
 
 
 def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]) -> Rows:

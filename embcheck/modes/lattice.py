@@ -90,7 +90,7 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
     found: list[dict[str, Any]] = []
     turn = 0
     while len(found) < count:
-        rows = covering_rows([len(values) for values in axes.values()], 2, stream.derive(seed, turn))
+        rows = covering_rows(tuple(map(len, axes.values())), 2, stream.derive(seed, turn))
         rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
         found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
         turn += 1
