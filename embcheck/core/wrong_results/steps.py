@@ -158,7 +158,7 @@ def _change(case: Any, epoch: int) -> Floats:
 
 @of_elements
 def an_epoch_early(case: Any, seen: Elements) -> Any:
-    """Each rate is that of the next epoch."""
+    """Each rate that differs is that of the next epoch."""
     later = case.but(steps=case.steps + 1).due[1:][case.rows]
     return _near(case, seen.got[seen.differ], later[seen.differ])
 
@@ -246,13 +246,6 @@ def changed_twice(case: Any, seen: Elements) -> Any:
     """From where it was made anew on, or for an epoch in the midst, the rate is changed once more as it is changed there."""
     change = _change(case.but(begun=0, steps=case.begun), case.begun) if case.begun else _change(case, case.resumed)
     return _near(case, seen.got[seen.differ], (seen.expected * change)[seen.differ])
-
-
-@of_elements
-def of_the_epoch_after(case: Any, seen: Elements) -> Any:
-    """Each rate that differs is that of the epoch after."""
-    after = case.but(steps=case.steps + 1).due[1:][case.rows]
-    return _near(case, seen.got[seen.differ], after[seen.differ])
 
 
 @of_elements
