@@ -158,16 +158,14 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: Mapping[str
     once."""
     data = dict(_kept())
     for name, modes in sorted(choices.items()):
-        before = data.get(name, {}).get("modes", {})
-        told: dict[str, Any] = {mode: {tier: {} for tier in tiers} for mode, tiers in {**modes, **before}.items()}
+        told: dict[str, Any] = {mode: {} for mode in modes}
+        for mode, tiers in data.get(name, {}).get("modes", {}).items():
+            aimed = {tier: {part: parts[part] for part in AIMED if part in parts} for tier, parts in tiers.items()}
+            told.setdefault(mode, {}).update(aimed)
         for mode, tiers in modes.items():
             for tier, choice in tiers.items():
-                told[mode][tier] = {
-                    part: sorted(where, key=repr) for part in _ENUMERATED if (where := getattr(choice, part))
-                }
-        for mode, tiers in before.items():
-            for tier, parts in tiers.items():
-                told[mode].setdefault(tier, {}).update({part: parts[part] for part in AIMED if part in parts})
+                listed = {part: sorted(where, key=repr) for part in _ENUMERATED if (where := getattr(choice, part))}
+                told[mode].setdefault(tier, {}).update(listed)
         data[name] = {"of": digest(families[name]), "modes": told}
     _write(data)
 
