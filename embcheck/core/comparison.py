@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from embcheck.core.oracle import vacuous
 from embcheck.core.outcome import AROUND, Field, Missing, Outcome
-from embcheck.core.result import HOLDS, Difference, Elements, Finding, Holds, NotApplicable, kind_of
+from embcheck.core.result import HOLDS, Difference, Elements, Finding, Holds, NotApplicable, at, kind_of
 
 #: What it means that an observation is None.
 _NOTHING = {
@@ -81,14 +81,13 @@ def identical(
     differ = actual != wanted
     if not np.count_nonzero(differ):
         return HOLDS
-    agree = ~differ
-    found = _where(got, actual, wanted, agree, "bits", None, beside=beside)
-    position = _first(agree)
+    position, other = _first(~differ), beside.place if beside is not None else ""
     kind = kind_of("bits", got.values[position].item(), None)
-    words = explain(got.values) if explain else _in_bits(got, position, int(actual[position]), int(wanted[position]))
-    elements = Elements(got.values, wanted, differ, got.place, beside.place if beside is not None else "")
     pair = int(actual[position]), int(wanted[position])
-    return Difference(kind, found.path, *pair, words, bits=True, elements=elements, beside=found.beside)
+    words = explain(got.values) if explain else _in_bits(got, position, *pair)
+    elements = Elements(got.values, wanted, differ, got.place, other)
+    path, there = at(got.place, position), at(other, position)
+    return Difference(kind, path, *pair, words, bits=True, elements=elements, beside=there)
 
 
 def within(
@@ -245,7 +244,6 @@ def _where(
     position = _first(agree)
     have, want = actual[position].item(), expected[position].item()
     bound = 0.0 if limit is None else float(limit[position])
-    at = f"[{', '.join(map(str, position))}]" if position else ""
     other = beside.place if beside is not None else ""
     words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
     if limit is not None and bound:
@@ -253,8 +251,8 @@ def _where(
     missing = int((~agree).sum())
     words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
     elements = Elements(actual, expected, ~agree, got.place, other)
-    kind = kind_of(kind, have, want)
-    return Difference(kind, got.place + at, have, want, words, bound, elements=elements, beside=other and other + at)
+    path, there = at(got.place, position), at(other, position)
+    return Difference(kind_of(kind, have, want), path, have, want, words, bound, elements=elements, beside=there)
 
 
 def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt.NDArray[np.bool_]) -> str:

@@ -77,10 +77,14 @@ class Difference:
             first = tuple(map(int, where[0]))
             changes: dict[str, Any] = {"kind": kind, "elements": self.elements._replace(differ=mask), "others": ()}
             if kind != self.kind:
-                at = f"[{', '.join(map(str, first))}]" if first else ""
-                changes |= {"path": place + at, "beside": beside and beside + at}
+                changes |= {"path": at(place, first), "beside": at(beside, first)}
                 changes |= {"got": got[first].item(), "expected": expected[first].item()}
             yield replace(self, **changes)
+
+
+def at(place: str, position: tuple[int, ...]) -> str:
+    """The Python expression for one element of a tensor; empty if none is given for the tensor."""
+    return f"{place}[{', '.join(map(str, position))}]" if place and position else place
 
 
 def kind_of(sort: str, got: Any, expected: Any) -> str:
