@@ -216,40 +216,38 @@ class Ledger:
 
 
 def load(path: Path, torch_version: str, today: date) -> Ledger:
-    """The entries of a ledger file that are in force for a release.
-
-    Raises:
-        LedgerError: as `read` does, or for an entry past its date.
-    """
-    release = Version(Version(torch_version).base_version)
-    entries = read(path)
-    for entry in entries:
-        if entry.expires is not None and entry.expires < today and release in entry.torch:
-            raise LedgerError(f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date")
-    in_force = tuple(entry for entry in entries if entry.torch.contains(release, prereleases=True))
-    elsewhere = tuple(entry for entry in entries if entry not in in_force)
-    anywhere = tuple(entry for entry in in_force if not entry.machine)
-    return Ledger(anywhere, elsewhere, tuple(entry for entry in in_force if entry.machine))
+    """The entries of one ledger file; see `load_all`."""
+    return load_all((path,), torch_version, today)
 
 
 def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Ledger:
-    """The entries of several ledger files together.
+    """The entries of ledger files together: those that are in force for a release, and the others.
 
     Raises:
-        LedgerError: as `load` does, or for a name that is in two of them.
+        LedgerError: as `read` does, for an entry past its date, or for a name that is in two of the files.
     """
-    parts: list[Ledger] = []
+    release = Version(Version(torch_version).base_version)
+    entries: list[Entry] = []
     places: dict[str, Path] = {}
     for path in dict.fromkeys(map(Path, paths)):
-        parts.append(load(path, torch_version, today))
-        for entry in (*parts[-1].entries, *parts[-1].some_machines, *parts[-1].elsewhere):
-            if entry.name in places:
-                shipped = " (to replace the shipped ledger: --only-ledger)" if places[entry.name] == SHIPPED else ""
-                other = places[entry.name]
+        own = read(path)
+        for entry in own:
+            if entry.expires is not None and entry.expires < today and release in entry.torch:
+                raise LedgerError(
+                    f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date"
+                )
+        for entry in own:
+            other = places.setdefault(entry.name, path)
+            if other != path:
+                shipped = " (to replace the shipped ledger: --only-ledger)" if other == SHIPPED else ""
                 raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
-            places[entry.name] = path
-    kinds = ("entries", "elsewhere", "some_machines")
-    return Ledger(*(tuple(entry for part in parts for entry in getattr(part, kind)) for kind in kinds))
+        entries += own
+    in_force = [entry for entry in entries if entry.torch.contains(release, prereleases=True)]
+    return Ledger(
+        entries=tuple(entry for entry in in_force if not entry.machine),
+        elsewhere=tuple(entry for entry in entries if not entry.torch.contains(release, prereleases=True)),
+        some_machines=tuple(entry for entry in in_force if entry.machine),
+    )
 
 
 def read(path: Path) -> tuple[Entry, ...]:
