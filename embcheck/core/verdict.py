@@ -6,6 +6,7 @@ no other can take back.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from functools import reduce
@@ -159,9 +160,6 @@ class Verdict:
     def merge(self, other: Verdict) -> Verdict:
         """The verdict of both: the greater status, the summed counts, the worse ratio."""
         ratios = [worst for worst in (self.worst, other.worst) if worst is not None]
-        entries = dict(self.entries)
-        for name, count in other.entries.items():
-            entries[name] = entries.get(name, 0) + count
         return replace(
             self,
             engine=self.engine if self.engine == other.engine else "all",
@@ -169,7 +167,7 @@ class Verdict:
             cases=self.cases + other.cases,
             known=self.known + other.known,
             implied=self.implied + other.implied,
-            entries=entries,
+            entries=dict(Counter(self.entries) + Counter(other.entries)),
             worst=max(ratios, default=None),
             seconds=self.seconds + other.seconds,
             reasons=tuple(dict.fromkeys(self.reasons + other.reasons)),
