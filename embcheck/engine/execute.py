@@ -6,6 +6,7 @@ what was written, and where, is read from the buffer itself and not through the 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import traceback
 from collections.abc import Mapping
@@ -111,13 +112,10 @@ def run(plan: Plan, mode: Mode, device: str = "cpu", *, finite: bool = False) ->
     error: BaseException | None = None
     with Undisturbed() as settings:
         try:
-            if device == "cpu":
+            with contextlib.nullcontext() if device == "cpu" else torch.device(device):
                 seen = mode.function(plan.program, **arguments, **plan.options)
-            else:
-                with torch.device(device):
-                    seen = mode.function(plan.program, **arguments, **plan.options)
-                if device.startswith("cuda"):
-                    torch.cuda.synchronize()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize()
         except Exception as raised:
             error = released(raised)
     changed = settings.changed
