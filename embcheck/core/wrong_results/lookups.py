@@ -11,8 +11,8 @@ import numpy.typing as npt
 from embcheck.core.bound import gamma
 from embcheck.core.format import Floats
 from embcheck.core.oracle import accumulate
-from embcheck.core.result import Difference, Elements
-from embcheck.core.wrong_results.judgement import instead, of_elements
+from embcheck.core.result import Elements
+from embcheck.core.wrong_results.judgement import of_elements, of_plain
 from embcheck.core.wrong_results.numbers import decoded
 
 
@@ -259,21 +259,17 @@ def the_sum_of_all_tokens(case: Any, seen: Elements) -> Any:
     return (np.abs(seen.got - value) <= limit).all()
 
 
-@instead
-def a_bag_too_many(case: Any, found: Difference) -> bool:
+@of_plain
+def a_bag_too_many(got: Any, expected: Any) -> Any:
     """A shape of one row more than it should have."""
-    return bool(found.got == (found.expected[0] + 1, *found.expected[1:]))
+    return got == (expected[0] + 1, *expected[1:])
 
 
-@instead
-def a_smaller_shape(case: Any, found: Difference) -> bool:
+@of_plain
+def a_smaller_shape(got: Any, expected: Any) -> Any:
     """A shape with as many axes, none longer than it should be."""
-    got, expected = found.got, found.expected
-    return (
-        isinstance(got, tuple)
-        and len(got) == len(expected)
-        and all(isinstance(one, int) and one <= due for one, due in zip(got, expected, strict=True))
-    )
+    alike = isinstance(got, tuple) and len(got) == len(expected)
+    return alike and all(isinstance(one, int) and one <= due for one, due in zip(got, expected, strict=True))
 
 
 @of_elements
