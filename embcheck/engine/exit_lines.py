@@ -130,23 +130,21 @@ def _raises(call: str, found: Difference) -> list[str]:
     words = str(found.got)
     spaced = kind == "does not compile"
     message = words if spaced else words.removeprefix(f"{kind}: ").removeprefix(f"{kind}:")
-    return [
-        "try:",
-        f"    {call}",
-        "except Exception as error:",
-        f"    if {_is_another(name, message, spaced)}:",
-        "        raise",
-        '    print("raised", repr(error), "expected no error")',
-        "    sys.exit(1)",
-        'print("no error")',
-    ]
+    return ["try:", f"    {call}", *_caught(name, message, "no error", spaced), 'print("no error")']
 
 
-def _is_another(name: str, message: str, spaced: bool = False) -> str:
-    """The condition that an error is not the one of this name and message."""
+def _caught(name: str, message: str, expected: str, spaced: bool = False) -> list[str]:
+    """The error of this name and message, and no other, is the difference."""
     stable = max(_VOLATILE.split(message), key=len).strip()
     text = '" ".join(str(error).split())' if spaced else "str(error)"
-    return f"type(error).__name__ != {name!r} or " + (f"{stable[:80]!r} not in {text}" if stable else text)
+    another = f"{stable[:80]!r} not in {text}" if stable else text
+    return [
+        "except Exception as error:",
+        f"    if type(error).__name__ != {name!r} or {another}:",
+        "        raise",
+        f'    print("raised", repr(error), "expected {expected}")',
+        "    sys.exit(1)",
+    ]
 
 
 def _refuses(call: str, found: Difference) -> list[str]:
@@ -166,11 +164,7 @@ def _refuses(call: str, found: Difference) -> list[str]:
     message = found.words.removeprefix(f"raised {found.got} (").rpartition("), expected ")[0]
     return [
         *lines,
-        "except Exception as error:",
-        f"    if {_is_another(str(found.got), message.partition(chr(10))[0])}:",
-        "        raise",
-        f'    print("raised", repr(error), "expected {found.expected}")',
-        "    sys.exit(1)",
+        *_caught(str(found.got), message.partition(chr(10))[0], found.expected),
         f'print("no error, expected {found.expected}")',
         "sys.exit(2)",
     ]
