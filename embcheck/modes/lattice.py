@@ -6,7 +6,6 @@ of its signature, which differ in sizes, tokens and values.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -149,11 +148,7 @@ def _shape(rank: int, numel: int, sizes: str) -> tuple[int, ...]:
         return (0,) if rank == 1 else (0, *(2,) * (rank - 1))
     if sizes == "one" and rank:
         return (1,) * rank if numel % 2 else (1, *(3,) * (rank - 1))
+    if rank == 1:
+        return (numel,)
     side = max(2, round(numel ** (1 / max(rank, 1))))
-    return (
-        (numel,)
-        if rank == 1
-        else tuple(side + k for k in range(rank))
-        if math.prod((side,) * rank) < 1 << 12
-        else (2,) * rank
-    )
+    return tuple(side + k for k in range(rank)) if side**rank < 1 << 12 else (2,) * rank
