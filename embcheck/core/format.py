@@ -55,10 +55,9 @@ class Format:
     def encode(self, values: npt.ArrayLike) -> Array:
         """``values`` (float64) rounded to nearest-even into ``storage``."""
         wide = np.asarray(values, dtype=np.float64)
-        if self.name != "bfloat16":
-            with np.errstate(over="ignore", under="ignore"):
-                return wide.astype(self.storage)
         with np.errstate(over="ignore", under="ignore"):
+            if self.name != "bfloat16":
+                return wide.astype(self.storage)
             narrow = np.asarray(wide, np.float32, order="C")
         word, inexact = narrow.view(np.uint32), narrow != wide
         if inexact.any():
