@@ -12,15 +12,20 @@ import numpy as np
 
 from embcheck.core import stream
 from embcheck.core.deck import Choice, aimed_at, chosen
+from embcheck.core.facts import Condition, conditions
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
+from embcheck.core.targets import Wish
+from embcheck.families.lookup.aimed_tokens import attempts
+from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.mixes import groups_of
-from selfcheck import reach_steps, runner
+from embcheck.families.param_groups.space import OPTIMIZERS
+from selfcheck import runner
 from selfcheck.calls import drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
-from selfcheck.drawn import Fault, faults
+from selfcheck.drawn import Fault, damage_of, faults
 from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
@@ -164,6 +169,11 @@ _DEAR = {"Adafactor": 12.0, "Muon": 4.0}
 _LOOKUP = 0.0006
 #: The seed of the faults that are drawn.
 _SEED = 20261125
+#: The optimizers whose steps call a formula, where these have not its name.
+_CALLERS = {"adam": ("Adam", "Adam", "AdamW"), "sparse_adam": ("SparseAdam",)}
+_NAMED = {name.lower(): (name,) for name in OPTIMIZERS}
+#: What a damage needs beside what it says: values of more digits than those to which it rounds.
+_NEEDED = {"cast(float32)": ("params_dtype=float64",)}
 
 
 def _cost(candidate: Candidate) -> float:
@@ -240,8 +250,8 @@ def _random_case(family: Family, number: int) -> Any:
 
 def _built(made: Candidates, wanted: Iterable[Fault]) -> list[Candidate]:
     """Cases that are built for faults of formulas."""
-    built = reach_steps.built(wanted, others=_OTHERS)
-    return [each for each in (made.fitted("param_groups", case) for case in built) if each is not None]
+    fitted = (made.fitted("param_groups", case) for case in built(wanted, _OTHERS))
+    return [each for each in fitted if each is not None]
 
 
 def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
@@ -275,3 +285,38 @@ def _best(others: Sequence[Candidate], hits: Hits, had: Any, of: Part | Drawn, s
     add(taken, [_cost(each) for each in others], hits, had, of.budget, WORTH[of.tier])
     say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
     return [others[each] for each in taken]
+
+
+# -- cases whose steps meet the conditions of faults at the formulas of optimizers --------------------------------------
+
+
+def built(wanted: Iterable[Fault], others: int = 0) -> list[Any]:
+    """For each fault a case that is to meet its condition, as far as there is one, and by other groups what so many others of its
+    site ask of parameters; no two alike."""
+    of_site: dict[str, list[Fault]] = defaultdict(list)
+    for fault in wanted:
+        of_site[fault.site].append(fault)
+    found: dict[Any, None] = {}
+    for some in of_site.values():
+        for place, fault in enumerate(some, 1):
+            behind = [some[(place + step) % len(some)] for step in range(others)]
+            case = _case(fault, behind, Stream(stream.derive("steps", str(fault), 0)))
+            if case is not None:
+                found[case] = None
+    return list(found)
+
+
+def _case(fault: Fault, others: Sequence[Fault], draws: Stream) -> Any:
+    name, form = fault.site.split(".")
+    callers, path = _CALLERS.get(name) or _NAMED[name], form if form != "plain" else ""
+    wish = Wish(draws, _asked(fault))
+    beside = [Wish(draws, [each for each in _asked(other) if each.fact.startswith("params")]) for other in others]
+    return attempts(wish, lambda each: step_case(each, callers, path, beside))
+
+
+def _asked(fault: Fault) -> list[Condition]:
+    """What a call is to meet that a fault hits and changes."""
+    damage = damage_of(fault.site, fault.damage)
+    rows = [f"params_rows>={damage.rows}"] if damage.spoil is not None and damage.rows > 1 else []
+    texts = (*fault.needs, *_NEEDED.get(fault.damage, ()), *rows)
+    return [condition for text in texts for condition in conditions(text)]

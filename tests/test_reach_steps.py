@@ -6,13 +6,13 @@ from embcheck.core import deck
 from embcheck.families.param_groups.cases import ParamGroupsCase
 from embcheck.families.param_groups.mixes import Member, groups_of, written
 from embcheck.families.param_groups.space import SPACE
-from selfcheck import reach_steps
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import Fault, faults
 from selfcheck.judging import Judging
 from selfcheck.planting import Sites
 from selfcheck.python_sites import STEPS
+from selfcheck.reach_entries import built
 
 LINES = (
     "adam.plain  differentiable & params_layout=transposed & step>=3  ->  zero(last)",
@@ -33,7 +33,7 @@ def test_what_is_built_meets_the_condition_and_a_law_sees_the_fault() -> None:
     made = Candidates(shipped())
     with Sites(fault.site for fault in every).installed() as sites:
         for fault in every:
-            (case,) = reach_steps.built([fault])
+            (case,) = built([fault])
             candidate = made.fitted("param_groups", case)
             assert candidate is not None
             assert SPACE.repair(candidate.case) == candidate.case  # as it is written
@@ -53,7 +53,7 @@ def test_most_conditions_can_be_built() -> None:
         for fault in drawn
         if fault.site.endswith("fused") and any(word in fault.condition for word in ("strided", "expanded"))
     ]
-    unbuilt = [fault for fault in drawn if not reach_steps.built([fault]) and fault not in having_gaps]
+    unbuilt = [fault for fault in drawn if not built([fault]) and fault not in having_gaps]
     assert len(unbuilt) <= 0.03 * len(drawn), unbuilt
 
 
