@@ -1,8 +1,7 @@
 """Faults that live in one mode each, of modes that record: what is recorded, or decomposed to, is not what runs."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -15,7 +14,6 @@ from embcheck.modes.mode import MODES
 from selfcheck.fault import patched
 from selfcheck.faults import modes
 from selfcheck.forms import Call, replaced
-from selfcheck.traced_sites import forget_graphs
 
 _DENSE = torch.ops.aten.embedding_dense_backward.default
 _LOOKUPS = (torch.nn.functional.embedding, torch.embedding, torch.ops.aten.embedding.default, _DENSE)
@@ -80,51 +78,34 @@ _PLACES: tuple[tuple[str, Any, str, modes.How], ...] = (
 )
 
 
-@contextmanager
-def _anew(planted: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-    with planted():
-        forget_graphs()
-        yield
-    forget_graphs()
-
-
 for _modes, _owner, _attribute, _how in _PLACES:
     for _mode in _modes.split():
         _spoils = modes.SPOILS if MODES[_mode].grad and _mode != "aot" else modes.BELOW_AUTOGRAD
-        modes.in_modes(_mode, _owner, _attribute, _how, _spoils, around=lambda plant: partial(_anew, plant))
+        modes.in_modes(_mode, _owner, _attribute, _how, _spoils)
 
 
 # -- decompositions -----------------------------------------------------------------------------------------------------
 
 
-def _table(mode: str) -> Any:
-    from torch._inductor.decomposition import decompositions as of_inductor
-
-    return torch._decomp.decomposition_table if mode == "decompositions" else of_inductor
-
-
-@contextmanager
-def _entry(mode: str, spoil: modes.Spoil) -> Iterator[None]:
+def _entry(mode: str, spoil: modes.Spoil) -> AbstractContextManager[None]:
     """The table that a mode takes its decompositions from, with a wrong entry for the dense backward."""
+    from torch._inductor.decomposition import decompositions as of_inductor
 
     def wrong(table: Any) -> dict[Any, Any]:
         right = table[_DENSE]
         return {_DENSE: lambda *given: spoil(right(*given))}
 
     if mode == "core_decompositions":
-        with replaced(torch._decomp, "core_aten_decompositions", lambda call: dict(call()) | wrong(call())):
-            yield
-        return
-    table = _table(mode)
-    with mock.patch.dict(table, wrong(table)):
-        yield
+        return replaced(torch._decomp, "core_aten_decompositions", lambda call: dict(call()) | wrong(call()))
+    table: Any = torch._decomp.decomposition_table if mode == "decompositions" else of_inductor
+    return mock.patch.dict(table, wrong(table))
 
 
 for _mode, _spoil in itertools.product(
     ("decompositions", "core_decompositions", "inductor_decompositions"), modes.BELOW_AUTOGRAD
 ):
     _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
-    modes.in_mode(_mode, _spoil.__name__, _sentence, partial(_anew, partial(_entry, _mode, _spoil)))
+    modes.in_mode(_mode, _spoil.__name__, _sentence, partial(_entry, _mode, _spoil))
 
 
 # -- scripts ------------------------------------------------------------------------------------------------------------

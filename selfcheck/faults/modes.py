@@ -30,18 +30,11 @@ def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gr
     add(Fault(f"{mode}_{what}", family, sentence, plant, applies=lambda: MODES[mode].lacking() is None, modes=(mode,)))
 
 
-def in_modes(
-    modes: str,
-    owner: Any,
-    attribute: str,
-    how: How,
-    spoils: Sequence[Spoil],
-    around: Callable[[Plant], Plant] = lambda plant: plant,
-) -> None:
+def in_modes(modes: str, owner: Any, attribute: str, how: How, spoils: Sequence[Spoil]) -> None:
     """Registers for each of some modes, and for each spoil, a fault of what the mode calls."""
     for mode, spoil in itertools.product(modes.split(), spoils):
         words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
-        plant = around(partial(replaced, owner, attribute, partial(how, spoil=spoil)))
+        plant = partial(replaced, owner, attribute, partial(how, spoil=spoil))
         family = "gradient" if MODES[mode].grad else "lookup"
         in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", family))
 
