@@ -19,7 +19,6 @@ from selfcheck.site import Tensor
 
 load_modes()
 
-Function = Callable[..., Any]
 #: Changes a result; and what is done in place of a call whose result is to be changed so.
 Spoil = Callable[[Any], Any]
 How = Callable[..., Any]
@@ -78,52 +77,35 @@ def _result(call: Call, spoil: Spoil) -> Any:
     return (spoil(out[0]), *out[1:]) if isinstance(out, tuple) else spoil(out)
 
 
-def _made(call: Call, spoil: Spoil) -> Function:
+def _made(call: Call, spoil: Spoil, part: Callable[[Spoil, Any], Any] = lambda spoil, out: spoil(out)) -> Any:
     made = call()
-    return lambda *tensors: spoil(made(*tensors))
+    return lambda *tensors: part(spoil, made(*tensors))
 
 
-def _second_table(call: Call, spoil: Spoil) -> Function:
-    made = call()
-    return lambda *tensors: torch.stack([spoil(out) if at == 1 else out for at, out in enumerate(made(*tensors))])
+def _second_table(spoil: Spoil, tables: Tensor) -> Tensor:
+    return torch.stack([spoil(out) if at == 1 else out for at, out in enumerate(tables)])
 
 
-def _beside_the_gradient(call: Call, spoil: Spoil) -> Function:
-    made = call()
-
-    def called(*tensors: Any) -> Any:
-        gradient, value = made(*tensors)
-        return gradient, spoil(value)
-
-    return called
-
-
-def _of_a_lookup(call: Call, spoil: Spoil) -> Any:
+def _of_a_lookup(call: Call, spoil: Spoil, names: Sequence[str] = ("embedding", "embedding_bag")) -> Any:
     out = call()
-    return spoil(out) if getattr(call.given[1], "__name__", "") in ("embedding", "embedding_bag") else out
-
-
-def _of_an_operator(call: Call, spoil: Spoil) -> Any:
-    out = call()
-    if call.given[1] not in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default):
-        return out
-    return spoil(out)
+    return spoil(out) if getattr(call.given[1], "__name__", "") in names else out
 
 
 #: The modes, what they call, how that is spoiled, and by what.
 _CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
     ("vmap vmap_nested", torch, "vmap", _made, SPOILS),
-    ("vmap_tables_and_indices", torch, "vmap", _second_table, SPOILS),
+    ("vmap_tables_and_indices", torch, "vmap", partial(_made, part=_second_table), SPOILS),
     ("jvp", torch.func, "jvp", _result, SPOILS),
     ("vjp", torch.func, "vjp", _result, SPOILS),
-    ("func_grad", torch.func, "grad", _beside_the_gradient, SPOILS),
+    ("func_grad", torch.func, "grad", partial(_made, part=lambda spoil, out: (out[0], spoil(out[1]))), SPOILS),
     ("functional_call", torch.func, "functional_call", _result, SPOILS),
     ("checkpoint", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
     ("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", _result, SPOILS),
     ("subclass", Tensor, "__torch_function__", _of_a_lookup, SPOILS),
     ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
     ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
-    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_an_operator, BELOW_AUTOGRAD),
+    ("dispatch_mode", PassOperators, "__torch_dispatch__",
+     partial(_of_a_lookup, names=("embedding.default", "index_select.default")), BELOW_AUTOGRAD),
 )  # fmt: skip
 for _row in _CALLS:
     in_modes(*_row)
