@@ -131,19 +131,13 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
     for _ in range(200 * count):
         if len(found) == count:
             break
-        fault = draw(draws, len(found) % 3 + 1, site, of)
+        chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
+        fault = drawn(draws, len(found) % 3 + 1, chosen, of)
         if fault is not None:
-            found[fault] = None
+            found[Fault(chosen, " & ".join(fault[0]), fault[1].name)] = None
     if len(found) < count:
         raise ValueError(f"{site or 'the table'} has fewer than {count} faults")
     return list(found)
-
-
-def draw(draws: Random, order: int, site: str, of: str) -> Fault | None:
-    """A fault of a site, or of one of a set; None if this draw comes to none."""
-    chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
-    found = drawn(draws, order, chosen, of)
-    return None if found is None else Fault(chosen, " & ".join(found[0]), found[1].name)
 
 
 def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Damage] | None:
