@@ -6,22 +6,17 @@ Each refusal is one of torch on the CPU; ``tests/test_python_contradictions.py``
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from selfcheck.python_sites import STEPS
+
 #: Arguments that are one tensor.
 _TENSORS = ("weight", "input", "embeddings", "data", "self", "param", "tensor", "weight_v", "X")
 #: Optimizers whose states begin with a count of steps.
 COUNTING = ("Adam", "AdamW", "Adagrad", "RMSprop", "Adadelta", "Adamax", "NAdam", "RAdam")
-_FORMS = ("plain", "foreach", "fused")
 #: Arguments that are several, of which the first tells its rank, rows and columns.
 _LISTS = ("parameters", "tensors", "args", "primals", "params")
-#: Optimizers whose step takes no sparse gradients; of these forms, of the others.
-_DENSE = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop", "adafactor", "muon")
-_DENSE_FORMS = ("sgd.fused", "adagrad.fused")
-#: Steps that are captured on other devices alone.
-_NOT_CAPTURED = tuple(
-    f"{name}.{form}"
-    for name in ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
-    for form in _FORMS[:2]
-)
+#: Optimizers whose step is captured on other devices alone, if it is not fused; and whose step takes no sparse gradients.
+_NOT_CAPTURED = ("adadelta", "adam", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
+_DENSE = (*_NOT_CAPTURED, "adafactor", "muon")
 
 
 LAYOUTS = ("transposed", "rows_strided", "strided", "expanded")
@@ -142,22 +137,20 @@ def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
     # Those of a module are parts of it, beside their list and its dictionary.
     yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
-    # It refuses others; its steps are counted before they are taken.
-    yield "sparse_adam.plain", ("grads_layout=sparse", "step>=1")
     # A Parameter is pickled without its gradient, and with memory of its own.
     yield "pickle.loads", ("grads=0", "shared_storage=False")
-    for name in (*_DENSE, "sgd", "adagrad"):
-        for form in _FORMS:
-            site, told = f"{name}.{form}", list[str]()
-            if name in _DENSE or site in _DENSE_FORMS:
-                told.append("takes_sparse=False")
-            if site in _NOT_CAPTURED:
-                told.append("is_captured=False")
-            if form == "fused" or (form == "foreach" and name != "sgd"):
-                told.append("keeps_graphs=False")
-            if name == "muon":
-                told.append("params_rank=2")
-            yield site, tuple(told)
+    for step in STEPS:
+        name, _, form = step.name.partition(".")
+        so = {
+            "takes_sparse=False": name in _DENSE or form == "fused",
+            "is_captured=False": name in _NOT_CAPTURED and form != "fused",
+            "keeps_graphs=False": form == "fused" or (form == "foreach" and name != "sgd"),
+            "params_rank=2": name == "muon",
+            # It refuses others; its steps are counted before they are taken.
+            "grads_layout=sparse": name == "sparse_adam",
+            "step>=1": name == "sparse_adam",
+        }
+        yield step.name, tuple(text for text, holds in so.items() if holds)
 
 
 #: What is so of every call of a site.
