@@ -4,7 +4,7 @@ A call of theirs is made while a graph is traced or lowered, so its facts are th
 and of sizes those of the example that is traced.  Tensors there may have no values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,17 +14,6 @@ from embcheck.modes import decompositions, exports
 from selfcheck.python_contradictions import LAID, LAYOUTS, ROWS, SINGLE, of_each
 from selfcheck.python_sites import Told, told
 from selfcheck.site import Arguments, Site, Tensor
-
-#: The decompositions that lookups and their backwards come to, and the lowerings of what is left of them.
-_NAMES = {
-    "decomposition": """
-        embedding embedding_dense_backward index_select masked_fill.Scalar _unsafe_index_put _unsafe_masked_index_put_accumulate
-    """,
-    "lowering": """
-        embedding index.Tensor div.Tensor _unsafe_masked_index_put_accumulate
-        _embedding_bag _embedding_bag_forward_only _embedding_bag_per_sample_weights_backward
-    """,
-}
 
 # -- facts --------------------------------------------------------------------------------------------------------------
 
@@ -83,23 +72,14 @@ def boxed(value: Any) -> bool:
     return not isinstance(value, Tensor) and hasattr(value, "get_dtype")
 
 
-#: How many rows come out, as facts say it.
+#: The overloads of operators that have no default, and how many rows come out, as facts say it.
+_OVERLOADS = {"masked_fill": ".Scalar", "index": ".Tensor", "div": ".Tensor"}
 _ROWS = {
     **dict.fromkeys(("embedding", "index", "_embedding_bag_per_sample_weights_backward"), "indices_rows"),
     **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), "offsets_rows"),
     "embedding_dense_backward": "num_weights",
     "index_select": "index_rows",
 }
-
-
-def _sites() -> Iterator[Site]:
-    for of, names in _NAMES.items():
-        for name in names.split():
-            short = name.partition(".")[0]
-            yield Site(f"{of}.{short}", f"aten:{name}", "traced", "", facts, _ROWS.get(short, "self_rows"))
-
-
-TRACED_SITES: Mapping[str, Site] = {site.name: site for site in _sites()}
 
 # -- conditions ---------------------------------------------------------------------------------------------------------
 # As those of kernels from what real bugs looked like, as far as it is known in tracing.
@@ -126,7 +106,8 @@ _BAGS = (
     f"4 mode 0 1 2, 3 per_sample_weights yes None, 2 include_last_offset yes no, {_CALLS}"
 )
 _PUT = f"{_tensor('self')}, 3 values_rank 1 2 3, 3 values_rows 1 2 >2 >8 >64, 2 indices_rank 0 1 2, {_CALLS}"
-#: For each site the texts of its terms, and how often it is drawn.
+#: The decompositions that lookups and their backwards come to, and the lowerings of what is left of them: for each site the texts
+#: of its terms, and how often it is drawn.
 TEXTS: Mapping[str, tuple[str, int]] = {
     "decomposition.embedding": (f"{_tensor('weight')}, {_tokens('indices')}, {_CALLS}", 4),
     "decomposition.embedding_dense_backward": (
@@ -155,6 +136,15 @@ TEXTS: Mapping[str, tuple[str, int]] = {
         1,
     ),
 }
+
+
+def _site(name: str) -> Site:
+    operator = name.partition(".")[2]
+    place = f"aten:{operator}{_OVERLOADS.get(operator, '')}"
+    return Site(name, place, "traced", "", facts, _ROWS.get(operator, "self_rows"))
+
+
+TRACED_SITES: Mapping[str, Site] = {name: _site(name) for name in TEXTS}
 
 _LAID = ("indices", "grad_output", "self", "weight")
 _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output", "offsets")
