@@ -7,7 +7,7 @@ import torch
 import torch.utils.checkpoint
 from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeight
 
-from selfcheck.forms import Call, after, afterwards, changes, instead, of_family
+from selfcheck.forms import Call, after, afterwards, instead, of_family
 from selfcheck.site import Tensor
 
 func, checkpoint = torch.func, torch.utils.checkpoint
@@ -118,14 +118,12 @@ def asked_gradients_call_themselves_coalesced(call: Call) -> None:
 
 # -- checkpoints and transforms -----------------------------------------------------------------------------------------
 
-changes[func, "jvp", "func_transforms"] = {
-    "torch.func.jvp negates the tangent once it is done.": after(lambda call: call.tangents[0].neg_())
-}
-changes[torch, "vmap", "func_transforms"] = {
-    "vmap draws the same numbers for all samples where nothing says how.": lambda call: call(
-        randomness="same" if call.randomness == "error" else call.randomness
-    )
-}
+of_family(
+    "func_transforms",
+    (func, "jvp", "torch.func.jvp negates the tangent once it is done.", after(lambda call: call.tangents[0].neg_())),
+    (torch, "vmap", "vmap draws the same numbers for all samples where nothing says how.",
+     lambda call: call(randomness="same" if call.randomness == "error" else call.randomness)),
+)  # fmt: skip
 of_family(
     "gradient_routes",
     (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",

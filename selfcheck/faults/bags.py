@@ -156,21 +156,15 @@ changes[F, "embedding_bag", "max_norm"] = {
 # -- nn.EmbeddingBag ----------------------------------------------------------------------------------------------------
 
 
-def _new(table: Tensor, learns: bool = True) -> Any:
-    return nn.Parameter(table.detach(), learns)
-
-
 changes[nn.EmbeddingBag, "__init__", "construction"] = {
     "padding_idx=0 of a bag is not kept.": after(
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
     ),
     "A layer with mode='sum' does not learn.": after(
-        lambda call: setattr(call.self, "weight", _new(call.self.weight, False)),
+        lambda call: setattr(call.self, "weight", nn.Parameter(call.self.weight.detach(), requires_grad=False)),
         lambda call: call._weight is None and call.mode == "sum",
     ),
 }
-
-
 changes[nn.EmbeddingBag, "from_pretrained", "embedding_bag"] = {
     "from_pretrained does not freeze.": lambda call: call(freeze=False),
     "from_pretrained copies the table.": lambda call: call(embeddings=call.embeddings.clone()),

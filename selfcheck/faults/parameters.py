@@ -135,17 +135,12 @@ def deepcopy_shares_memory(call: Call) -> Any:
 # -- assignments --------------------------------------------------------------------------------------------------------
 
 
-def known(call: Call) -> bool:
-    """Whether what is assigned to is a parameter of the module."""
-    return call.name in call.self.__dict__.get("_parameters", {})
-
-
 @instead(nn.Module, "__setattr__", "conversion")
 def plain_tensor_is_accepted(call: Call) -> None:
     """A plain tensor assigned to a weight is made a Parameter."""
-    value = call.value
+    value, known = call.value, call.name in vars(call.self).get("_parameters", {})
     floating = isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and value.is_floating_point()
-    call(value=nn.Parameter(value) if floating and known(call) else value)
+    call(value=nn.Parameter(value) if floating and known else value)
 
 
 @instead(nn.Linear, "__setattr__", "tied_training")
@@ -178,15 +173,10 @@ changes[nn.Embedding, "__init__", "construction"] = {
 # -- first values -------------------------------------------------------------------------------------------------------
 
 
-def _again_padded(change: Any) -> Any:
-    """The first values changed, and the padding row set to zero again."""
-
-    def changed(call: Call) -> None:
-        if not call.self.weight.is_meta:
-            change(call.self.weight.data)
-            call.self._fill_padding_idx_with_zero()
-
-    return after(changed)
+def _wider(call: Call) -> None:
+    if not call.self.weight.is_meta:
+        call.self.weight.data.mul_(1.02)
+        call.self._fill_padding_idx_with_zero()
 
 
 def _scaled(factor: float, when: Callable[[Call], bool] = lambda call: True) -> Change:
@@ -215,7 +205,7 @@ of_family(
 )
 of_family(
     "initializers",
-    (nn.Embedding, "reset_parameters", "A table is drawn from N(0, 1.02²).", _again_padded(lambda table: table.mul_(1.02))),
+    (nn.Embedding, "reset_parameters", "A table is drawn from N(0, 1.02²).", after(_wider)),
     (nn.Embedding, "reset_parameters", "Two tables made one after another are equal.", _reseeded),
     (init, "xavier_normal_", "xavier_normal_ refuses double precision.",
      refusing(lambda call: call.tensor.dtype == torch.float64)),
