@@ -88,7 +88,7 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
     def clean(worker: Worker, name: str) -> None:
         measured[name] = worker.asked(600.0, measure, name)
-        _say(f"{name}: {sum(s for s in measured[name].seconds if s != float('inf')):.1f} s")
+        _say(f"{name}: {sum(measured[name].seconds.values()):.1f} s")
 
     in_slots(jobs, names, clean)
     found, ran = Matrix(), dict[str, dict[int, frozenset[str]]]()
@@ -176,10 +176,7 @@ def choose(
     """Adds cases of some families to those taken, until a budget is spent or so many are added; what is spent on these families."""
     had: Counter[Feature] = Counter()
     costs = {
-        (name, position): max(_LEAST, seconds)
-        for name in names
-        for position, seconds in enumerate(measured[name].seconds)
-        if seconds != float("inf")
+        (name, position): max(_LEAST, seconds) for name in names for position, seconds in measured[name].seconds.items()
     }
 
     def take(key: tuple[str, int]) -> None:

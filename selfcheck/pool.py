@@ -40,9 +40,10 @@ class Place(NamedTuple):
 
 @dataclass
 class Measured:
-    """What the cases of a family's pool cost in seconds, by their positions, and the laws that each breaks as torch is."""
+    """What the cases of a family's pool that may be chosen cost in seconds, by their positions, and the laws that each breaks as
+    torch is."""
 
-    seconds: list[float] = field(default_factory=list)
+    seconds: dict[int, float] = field(default_factory=dict)
     broken: dict[int, frozenset[str]] = field(default_factory=dict)
 
 
@@ -102,14 +103,13 @@ def _pool_of(name: str) -> list[tuple[Place, Candidate | None]]:
 
 
 def measure(name: str) -> Measured:
-    """A clean run of a family's pool, up to a budget of CPU time; what is left out of it has no cost and is not chosen."""
+    """A clean run of a family's pool, up to a budget of CPU time."""
     found, end = Measured(), used() + _BUDGET
     places = _pool_of(name)
     obliging = sum(place.part == "obliging" for place, _ in places)
     order = [*range(obliging), *stream.shuffled(stream.derive(2, name), list(range(obliging, len(places))))]
     # A case in forks takes processor time in others, and mostly waits: what it costs is told by the clock alone.
     clock = time.perf_counter if load_families()[name].forks else time.process_time
-    found.seconds = [float("inf")] * len(places)
     for count, position in enumerate(order):
         if count >= obliging and count % 32 == 0 and used() > end:
             break
@@ -129,9 +129,8 @@ def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
     if not planned.applies():
         return {}
     places, found, end = _pool_of(planned.family), dict[int, frozenset[str]](), used() + _PATIENCE
-    known = [k for k, seconds in enumerate(clean.seconds) if seconds != float("inf")]
     with Planted(planned) as planted:
-        for count, position in enumerate(stream.shuffled(stream.derive(3, fault), known)):
+        for count, position in enumerate(stream.shuffled(stream.derive(3, fault), sorted(clean.seconds))):
             candidate = places[position][1]
             laws = {} if candidate is None else _candidates().judged(candidate, planted.execute)[0]
             broken = frozenset(laws) - clean.broken.get(position, frozenset())
@@ -150,5 +149,5 @@ def candidates(
         (name, position): each
         for name in names
         for position, each in enumerate(_pool_of(name))
-        if measured[name].seconds[position] != float("inf")
+        if position in measured[name].seconds
     }

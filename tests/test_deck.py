@@ -92,7 +92,7 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
     for position, faults in enumerate((["a"], ["a", "b", "c"], ["a", "b"], ["d"])):
         for fault in faults:
             found.add(("family", position), fault, (1.0,))
-    measured = {"family": Measured([0.0015, 0.010, 0.002, 0.005, 0.001])}
+    measured = {"family": Measured(dict(enumerate([0.0015, 0.010, 0.002, 0.005, 0.001])))}
     taken: set[tuple[str, int]] = set()
     spent = choose(found, measured, ["family"], 0.007, taken)
     # Of 2 first, which has a and b at half a millisecond each; then 0 adds nothing, and 3 adds d.
@@ -115,11 +115,13 @@ def test_a_family_that_is_chosen_anew_has_as_many_cases_as_the_whole_command_gav
     for key in places:
         found.add(key, key, (1.0,))
     for seconds in (1e-3, 50.0):
-        made = command.chosen([name], found, {name: Measured([seconds] * len(places))})[name]["eager"]
+        made = command.chosen([name], found, {name: Measured(dict.fromkeys(range(len(places)), seconds))})[name][
+            "eager"
+        ]
         for tier in ("quick", "gate"):
             assert len(made[tier].small) == deck.enumerated(name, tier)
     monkeypatch.setattr(command, "enumerated", lambda name, tier: None)
-    made = command.chosen([name], found, {name: Measured([1e-3] * len(places))})[name]["eager"]
+    made = command.chosen([name], found, {name: Measured(dict.fromkeys(range(len(places)), 1e-3))})[name]["eager"]
     share = sum((each in CORE) == (name in CORE) for each in FAMILIES)
     assert len(made["quick"].small) == math.ceil(1000 * command.BUDGETS["quick"][name not in CORE] / share - 1e-6) - 9
 
