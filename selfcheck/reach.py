@@ -101,7 +101,7 @@ def _built(task: tuple[str, Sequence[Sequence[str]], int]) -> Built | None:
     # Several conditions together can ask for a table that does not fit into memory.
     if made is None or Built(made.family.name, made.case, ()).cost > _LARGEST:
         return None
-    return Built(made.family.name, tuple(made.case), calls_of(made))
+    return Built(made.family.name, made.fresh, calls_of(made))
 
 
 def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | None:
@@ -161,9 +161,7 @@ def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], li
             due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
             tasks = striped(list(_tasks(wanted, due, number)), 24)
             made = [each for each in pool.map(_built, tasks, chunksize=64) if each is not None]
-            cases += [
-                each._replace(case=_candidates[0].families[each.family].space.case_type(*each.case)) for each in made
-            ]
+            cases += made
             new = met([each.calls for each in made], wanted)
             hits += new
             if number < _ROUNDS - 1:

@@ -6,7 +6,7 @@ Where sizes are constants each case is a graph of its own, so that a call has th
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -209,44 +209,39 @@ class Recorder(TracedSites):
         return self.calls
 
 
-_recorders: list[Recorder] = []
 _wanted: list[Fault] = []
 _candidates: list[Candidates] = []
-_chosen: list[tuple[str, Any]] = []
 
 
-def _record() -> None:
-    """Has the calls of this process written down."""
-    if not _recorders:
-        _recorders.append(Recorder())
-        _recorders[0].install()
-        torch.set_num_threads(1)
+@cache
+def _recorder() -> Recorder:
+    """What writes down the calls of this process."""
+    torch.set_num_threads(1)
+    recorder = Recorder()
+    recorder.install()
+    return recorder
 
 
 def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
     """A case for one of the faults that are wanted, with those whose conditions its calls meet."""
-    _record()
     fault, turn = _wanted[place // part.turns], place % part.turns
     made = built(fault, turn, part.mode)
     candidate = None if made is None else _candidates[0].fitted(*made, part.mode)
-    if candidate is None:
-        return None
-    return candidate.family.name, tuple(candidate.case), _met(candidate)
+    return None if candidate is None else (candidate.family.name, candidate.fresh, _met(candidate))
 
 
 def _met(candidate: Candidate) -> list[int]:
     """Which of the faults that are wanted a case's calls meet, so that it shows."""
-    calls, case = _recorders[0].of(candidate), candidate.case
+    calls, case = _recorder().of(candidate), candidate.case
     if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
         calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
     return [k for k, each in enumerate(_wanted)
             if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
 
 
-def _met_by(part: Part, place: int) -> list[int]:
-    """The same of a case that was chosen."""
-    _record()
-    candidate = _candidates[0].fitted(*_chosen[place], part.mode)
+def _met_by(part: Part, chosen: tuple[str, Any]) -> list[int]:
+    """The same of a case that was chosen, with its family."""
+    candidate = _candidates[0].fitted(*chosen, part.mode)
     return [] if candidate is None else _met(candidate)
 
 
@@ -318,9 +313,9 @@ def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
 def missed(part: Part, chosen: Iterable[tuple[str, Any]], jobs: int, say: Any) -> Iterator[tuple[str, Any]]:
     """Cases for those of other faults that no chosen case meets: what is drawn later is mostly others, too."""
     others = _faults(part, _OTHERS, _OTHER_SEED)
-    _chosen[:], _wanted[:] = chosen, others
+    _wanted[:] = others
     with forks(jobs) as pool:
-        met = {k for each in pool.map(partial(_met_by, part), range(len(_chosen)), chunksize=8) for k in each}
+        met = {k for each in pool.map(partial(_met_by, part), chosen, chunksize=8) for k in each}
     say(f"{len(met)} of {len(others)} other conditions are met by the cases that were chosen")
     return _of_part(part, [each for k, each in enumerate(others) if k not in met], part.missed, jobs, say)
 
@@ -337,8 +332,8 @@ def _of_part(part: Part, wanted: list[Fault], budget: float, jobs: int, say: Any
     with forks(jobs) as pool:
         for each in pool.map(partial(_hits, part), striped(range(count), 64), chunksize=count // 64 + 1):
             if each is not None:
-                family, axes, met = each
-                cases.append((family, _candidates[0].families[family].space.case_type(*axes)))
+                family, case, met = each
+                cases.append((family, case))
                 hits.append(np.array(met, np.int32))
     had, taken = np.zeros(len(_wanted), np.int64), list[int]()
     say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
 
 from embcheck.core.ledger import Ledger
 from embcheck.engine.crashes.alone import silenced
@@ -27,14 +26,8 @@ _PARTS, _FAULTS, _SEEN = 16, 8, 40
 #: The cases that are judged, with the ledger; and who is told what is done, how much of it and of how much.
 Deck = tuple[list[Candidate], Ledger]
 Progress = Callable[[str, int, int], None]
-
-
-class Task(NamedTuple):
-    """A fault to plant, with the cases that it hits and those that it changes."""
-
-    fault: Fault
-    met: Sequence[int]
-    changed: Sequence[int]
+#: A fault to plant, with the cases that it hits and those that it changes.
+Task = tuple[Fault, Sequence[int], Sequence[int]]
 
 
 @dataclass
@@ -69,17 +62,15 @@ def _record(faults: Sequence[Fault], chosen: range) -> Record:
 
 
 def _run(tasks: Sequence[Task]) -> list[DrawnResult]:
-    return [_one(task) for task in tasks]
+    return [_one(*task) for task in tasks]
 
 
-def _one(task: Task) -> DrawnResult:
+def _one(fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
     """The result of a fault; what embcheck's own code raises costs this one alone, and is told."""
     try:
-        return _worker().result(*task)
+        return _worker().result(fault, met, changed)
     except Exception as error:
-        return DrawnResult(
-            str(task.fault), "unknown", len(task.met), len(task.changed), told=f"embcheck raised {named(error)}"
-        )
+        return DrawnResult(str(fault), "unknown", len(met), len(changed), told=f"embcheck raised {named(error)}")
 
 
 # -- in the process that forks ------------------------------------------------------------------------------------------
@@ -113,7 +104,7 @@ def score(
     count = len(judged[0])
     everywhere = list(enumerate(always(sites), len(faults)))
     found = clean_run([*faults, *(fault for _, fault in everywhere)], judged, jobs, progress)
-    tasks = [Task(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
+    tasks = [(fault, found.met.get(k, ()), found.changed.get(k, ())) for k, fault in enumerate(faults)]
     wrong = [f"the clean run breaks {words}" for words in found.wrong]
     seen = {k: found.changed.get(k, []) if fault.site in SITES else found.met.get(k, []) for k, fault in everywhere}
     wrong += [
@@ -124,7 +115,7 @@ def score(
     if wrong:
         return Score(count, wrong)
     # Of the first cases some have to be refused, and are by any exception.
-    raising = [Task(fault, found.met[k], seen[k][:: 1 + len(seen[k]) // _SEEN]) for k, fault in everywhere if seen[k]]
+    raising = [(fault, found.met[k], seen[k][:: 1 + len(seen[k]) // _SEEN]) for k, fault in everywhere if seen[k]]
     results = _run_all([*raising, *tasks], jobs, progress)
     first, rest = results[: len(raising)], results[len(raising) :]
     wrong = [f"{each.fault}: an exception at every call is not seen" for each in first if each.told == UNJUDGED]
@@ -170,12 +161,12 @@ def _run_all(tasks: Sequence[Task], jobs: int, progress: Progress) -> list[Drawn
             except BrokenProcessPool:
                 continue
             progress("faults", done * _FAULTS, len(tasks))
-    return [each for k, chunk in enumerate(chunks) for each in found.get(k) or [_alone(task) for task in chunk]]
+    return [each for k, chunk in enumerate(chunks) for each in found.get(k) or [_alone(*task) for task in chunk]]
 
 
-def _alone(task: Task) -> DrawnResult:
+def _alone(fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
     with forks(1) as pool:
         try:
-            return pool.submit(_run, [task]).result()[0]
+            return pool.submit(_one, fault, met, changed).result()
         except BrokenProcessPool:
-            return DrawnResult(str(task.fault), "unknown", len(task.met), len(task.changed), told="it ends the process")
+            return DrawnResult(str(fault), "unknown", len(met), len(changed), told="it ends the process")
