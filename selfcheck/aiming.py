@@ -57,8 +57,7 @@ def built(fault: Fault) -> Iterator[tuple[str, Any]]:
         return
     seen: set[Any] = set()
     for turn in range(_MOST):
-        wish = Wish(Stream(stream.derive("aimed", str(fault), turn)), renamed(fault.site, wished))
-        found = attempts(wish, BUILDERS[fault.site])
+        found = attempted(fault.site, wished, "aimed", str(fault), turn)
         if found is None:
             return
         if found[1] not in seen:
@@ -66,7 +65,12 @@ def built(fault: Fault) -> Iterator[tuple[str, Any]]:
             yield found
 
 
-def renamed(site: str, wished: list[Condition]) -> list[Condition]:
+def attempted(site: str, wished: list[Condition], *seeds: str | int) -> tuple[str, Any] | None:
+    """A case with its family whose calls of a site are to meet conditions; None if none was found."""
+    return attempts(Wish(Stream(stream.derive(*seeds)), _renamed(site, wished)), BUILDERS[site])
+
+
+def _renamed(site: str, wished: list[Condition]) -> list[Condition]:
     """Conditions in the words of the builders: one_hot's classes are the rows of its table, and its width; that there is
     something at all they know."""
     wished = [each for each in wished if not (each.compare is operator.ge and each.number == 1 and each.fact in _SIZES)]

@@ -11,13 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embcheck.core import stream
-from embcheck.core.facts import Condition
 from embcheck.core.ledger import Ledger
-from embcheck.core.stream import Stream
-from embcheck.core.targets import Wish
-from embcheck.families.lookup.aimed_tokens import attempts
-from selfcheck.aiming import BUILDERS, renamed
+from selfcheck.aiming import attempted
 from selfcheck.calls import Calls, Wanted, calls_of, drawn, met, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
@@ -111,10 +106,8 @@ def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | 
         if merged < _MERGED and implied([*texts, *others], site) is not None:
             texts, merged = [*texts, *others], merged + 1
     for some in [texts, list(wanted[0])][merged == 1 :]:
-        wished: list[Condition] | None = implied(some, site)
-        if wished is None:
-            continue
-        built = attempts(Wish(Stream(stream.derive("reach", site, seed)), renamed(site, wished)), BUILDERS[site])
+        wished = implied(some, site)
+        built = None if wished is None else attempted(site, wished, "reach", site, seed)
         if built is not None:
             return _candidates[0].fitted(*built)
     return None
