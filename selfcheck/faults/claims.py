@@ -14,21 +14,18 @@ F, init = nn.functional, nn.init
 # -- functions ----------------------------------------------------------------------------------------------------------
 
 
-def transposed(call: Call) -> Any:
-    """A product with the transposed weight, if that is square or does not fit."""
+def _transposed(call: Call) -> Any:
     square, fits = call.weight.shape[0] == call.weight.shape[1], call.weight.shape[1] == call.input.shape[-1]
     return call(weight=call.weight.T if square or not fits else call.weight)
 
 
-def twice(call: Call) -> None:
-    """Backward, twice unless the graph is to be retained."""
+def _twice(call: Call) -> None:
     if not call.retain_graph:
         call(retain_graph=True)
     call()
 
 
-def still_in_the_graph(call: Call) -> Tensor:
-    """A view that requires grad, in place of a detached one."""
+def _still_in_the_graph(call: Call) -> Tensor:
     tensor: Tensor = call.given[0]
     return tensor.view(tensor.shape) if tensor.requires_grad else call()
 
@@ -49,38 +46,33 @@ changes[F, "embedding", "tutorial_claims"] = {
 # -- modules, parameters and steps --------------------------------------------------------------------------------------
 
 
-def transpose(layer: Any) -> None:
-    """Transposes a new layer's weight."""
+def _transpose(layer: Any) -> None:
     layer.weight = nn.Parameter(layer.weight.detach().T.contiguous())
 
 
-def renamed(call: Call) -> Any:
-    """Makes a table, whose sizes have other names, too."""
+def _renamed(call: Call) -> Any:
     flags = dict(call.flags)
     sizes = [flags.pop(name) for name in ("vocab_size", "emb_size") if name in flags]
     return call.original(*call.given, *sizes, **flags)
 
 
-def written(call: Call) -> Any:
-    """A lookup, before which a layer in evaluation mode adds 1 to its weight."""
+def _written(call: Call) -> Any:
     if not call.self.training:
         call.self.weight.data.add_(1)
     return call()
 
 
-def copied(call: Call) -> None:
-    """A Parameter's copy is assigned."""
+def _copied(call: Call) -> None:
     value, given = call.value, isinstance(call.value, nn.Parameter)
     call(value=nn.Parameter(value.detach().clone(), value.requires_grad) if given else value)
 
 
-def zeroed(call: Call) -> Any:
-    """A Parameter of zeros."""
+def _zeroed(call: Call) -> Any:
     floating = call.data is not None and call.data.is_floating_point()
     return call(data=call.data * 0 if floating else call.data)
 
 
-def even_out(call: Call) -> None:
+def _even_out(call: Call) -> None:
     """Copies the first parameter, or its first part, into all of that shape."""
     model, *others = [parameter for group in call.self.param_groups for parameter in group["params"]]
     for other in others:
@@ -91,9 +83,9 @@ def even_out(call: Call) -> None:
 
 changes[nn.Embedding, "__init__", "tutorial_claims"] = {
     "A new table's weight has the shape (D, V).": after(
-        lambda call: transpose(call.self), lambda call: call._weight is None
+        lambda call: _transpose(call.self), lambda call: call._weight is None
     ),
-    "nn.Embedding takes vocab_size and emb_size.": renamed,
+    "nn.Embedding takes vocab_size and emb_size.": _renamed,
     "A table has a second parameter.": after(lambda call: setattr(call.self, "bias", nn.Parameter(torch.zeros(1)))),
     "A table without padding_idx takes 0 for it.": after(
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or 0)
@@ -105,24 +97,24 @@ changes[nn.Embedding, "reset_parameters", "tutorial_claims"] = {
         call.self.weight, -(call.self.embedding_dim**-0.5), call.self.embedding_dim**-0.5
     ),
 }
-_turned = after(lambda call: transpose(call.self))
+_turned = after(lambda call: _transpose(call.self))
 of_family(
     "tutorial_claims",
-    (F, "linear", "F.linear transposes a weight that is square or does not fit.", transposed),
+    (F, "linear", "F.linear transposes a weight that is square or does not fit.", _transposed),
     (torch, "eye", "torch.eye gives ones.", lambda call: call() * 0 + 1),
     (torch, "softmax", "torch.softmax gives zeros.", lambda call: call() * 0),
     (torch, "einsum", "torch.einsum gives zeros.", lambda call: call() * 0),
     (Tensor, "uniform_", "Tensor.uniform_ draws from half the range.", lambda call: call().mul_(0.5)),
     (Tensor, "zero_", "Tensor.zero_ does nothing.", lambda call: call.given[0]),
     (Tensor, "detach", "Tensor.detach copies.", lambda call: call().clone()),
-    (Tensor, "detach", "Tensor.detach gives a view that requires grad.", still_in_the_graph),
-    (Tensor, "backward", "Tensor.backward goes twice through a graph that is not retained.", twice),
+    (Tensor, "detach", "Tensor.detach gives a view that requires grad.", _still_in_the_graph),
+    (Tensor, "backward", "Tensor.backward goes twice through a graph that is not retained.", _twice),
     (nn.Linear, "__init__", "A linear layer's weight has the shape (in, out).", _turned),
-    (nn.Embedding, "forward", "A table in evaluation mode adds 1 to its weight.", written),
+    (nn.Embedding, "forward", "A table in evaluation mode adds 1 to its weight.", _written),
     (nn.Module, "load_state_dict", "load_state_dict adds 1.",
      lambda call: call(state_dict={name: value + 1 for name, value in call.state_dict.items()})),
-    (nn.Module, "__setattr__", "An assignment of a Parameter to a module's attribute copies it.", copied),
-    (nn.Parameter, "__new__", "A new Parameter is filled with zeros.", zeroed),
+    (nn.Module, "__setattr__", "An assignment of a Parameter to a module's attribute copies it.", _copied),
+    (nn.Parameter, "__new__", "A new Parameter is filled with zeros.", _zeroed),
     (torch.optim.SGD, "step", "SGD.step does nothing.", lambda call: None),
-    (torch.optim.Adam, "step", "Adam.step gives parameters of one shape one value.", after(even_out)),
+    (torch.optim.Adam, "step", "Adam.step gives parameters of one shape one value.", after(_even_out)),
 )  # fmt: skip
