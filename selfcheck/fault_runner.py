@@ -248,9 +248,8 @@ class FaultRunner:
             and family.refused(each.case) == asked.refusal
         )  # fmt: skip
         for start, stop in pairwise(_SHARES):
-            share = list(
-                islice(cases, stop - start)
-            )  # those that only a longer profile has are made if this is reached
+            # Those that only a longer profile has are made if this is reached.
+            share = list(islice(cases, stop - start))
             for fault in faults if share else ():
                 if used() > end:
                     return None

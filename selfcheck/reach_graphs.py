@@ -287,9 +287,8 @@ def _shows_of_bags(fault: Fault, case: BagCase) -> bool:
 
 
 def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
-    told = [
-        each for each in fault.needs if each != "tokens_differ"
-    ]  # of which a graph knows nothing, and `_shows` does
+    # Of whether tokens differ a graph knows nothing, and `_shows` does.
+    told = [each for each in fault.needs if each != "tokens_differ"]
     return holds(" & ".join(told), facts)
 
 
