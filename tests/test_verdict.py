@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
+from embcheck.runner.run import examples_of
 
 words = st.sampled_from(["a", "b", "a longer reason"])
 tuples = st.lists(words, max_size=2, unique=True).map(tuple)
@@ -93,3 +94,18 @@ def test_the_digest_of_parts_does_not_depend_on_their_order() -> None:
     parts = [replace(first, digest=digest) for digest in ("ffffffffffffffff", "0000000000000003", "00000000000000f0")]
     found = {next(iter(merge_all(list(order)).values())).digest for order in itertools.permutations(parts)}
     assert found == {"00000000000000f2"}
+
+
+def test_the_mode_with_the_shortest_script_stands_for_all() -> None:
+    scripts = {"subclass": "a class, and\na lookup", "eager": "a lookup", "deepcopy": "a copy, and a lookup"}
+    found = [
+        Verdict("law", "family", "torch", mode, engine="scope", status=Status.VIOLATED, counterexamples=(
+            Counterexample("law", "family", "torch", mode, "cpu", "LookupCase(1)", "value", "1, expected 0", script=script,
+                           in_baseline=mode != "deepcopy"),
+        ))
+        for mode, script in scripts.items()
+    ]  # fmt: skip
+    (example,) = examples_of(found)
+    assert (example.mode, example.script) == ("eager", "a lookup")
+    assert example.other_modes == ("subclass", "deepcopy")
+    assert not example.in_baseline

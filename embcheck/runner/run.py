@@ -290,20 +290,16 @@ def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> li
 
 
 def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
-    """The counterexamples of settled verdicts: one for each law, case and kind, naming all modes that show it."""
-    found: dict[tuple[str, str, str], Counterexample] = {}
-    for verdict in verdicts:
-        if verdict.status < Status.VIOLATED:
-            continue  # a ledger entry's witness shows what is known
-        for example in verdict.counterexamples:
-            key = (example.law, example.case, example.kind)
-            held = found.get(key)
-            if held is None:
-                found[key] = example
-            elif example.mode not in (held.mode, *held.other_modes):
-                both = held.in_baseline and example.in_baseline
-                found[key] = replace(held, other_modes=(*held.other_modes, example.mode), in_baseline=both)
-    return list(found.values())
+    """The counterexamples of settled verdicts: one for each law, case and kind, of the mode with the shortest script, naming all
+    modes that show it."""
+    # A ledger entry's witness shows what is known.
+    every = (example for verdict in verdicts if verdict.status >= Status.VIOLATED for example in verdict.counterexamples)
+    found = []
+    for alike in grouped(every, lambda example: (example.law, example.case, example.kind)).values():
+        shown = min(alike, key=lambda example: (not example.script, len(example.script)))
+        others = tuple(mode for mode in dict.fromkeys(example.mode for example in alike) if mode != shown.mode)
+        found.append(replace(shown, other_modes=others, in_baseline=all(example.in_baseline for example in alike)))
+    return found
 
 
 def exit_code(verdicts: Iterable[Verdict], unaccounted: Collection[str] = ()) -> int:
