@@ -92,7 +92,7 @@ TABLE: Mapping[str, tuple[Term, ...]] = {site: terms(*texts) for site, (_, texts
 WEIGHTS: Mapping[str, int] = {site: weight for site, (weight, _) in _KERNELS.items()}
 
 # -- sites in Python ----------------------------------------------------------------------------------------------------
-# Written as that of the kernels from what real bugs looked like: ties (bugs.md 67 to 77), layouts that only look contiguous,
+# Written as that of the kernels from what real bugs looked like: ties, layouts that only look contiguous,
 # dtypes, flags in pairs, the first and the second step, many and no Parameters, sparse and missing gradients, calls before.
 
 _CALLS = "3 earlier 0 1 2 >=1 >=3"

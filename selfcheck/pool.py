@@ -22,7 +22,7 @@ from selfcheck.fault import load_faults
 from selfcheck.fault_runner import Planted, used
 
 #: One landmark and small case in so many is looked at, and so many cases of the product; a sixth of that in further modes.
-_STRIDES, _PRODUCT, _AFTER_KILL = {"fixed_cases": 1.0, "small": 6.0}, 1000, 6
+_STRIDES, _PRODUCT, _COARSER = {"fixed_cases": 1.0, "small": 6.0}, 1000, 6
 #: Covers of two axes that are looked at; seconds of CPU time that a family's cases may cost, and that a fault is run for.
 _COVERS, _BUDGET, _PATIENCE = 2, 14.0, 12.0
 #: After so many kills no more cases meet a fault.
@@ -56,7 +56,7 @@ def pool(family: Family) -> list[Place]:
 
 
 def _enumerated(family: Family, mode: str) -> Iterator[Place]:
-    space, coarse = family.space, 1 if mode == family.modes[0] else _AFTER_KILL
+    space, coarse = family.space, 1 if mode == family.modes[0] else _COARSER
     obliging = obliging_cases(family) if coarse == 1 else {}
     fixed_cases = sum(1 for each in map(space.repair, space.fixed_cases()) if each)
     for first, share, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):

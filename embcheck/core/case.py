@@ -1,7 +1,7 @@
 """A case: an immutable value that says what is fed to an embedding.
 
 A case names its data (a pattern, a regime, a layout, a seed) and expands to the same arrays on every machine.  It
-prints as the line that builds it, knows its ``facts`` and knows no torch.  `Case` is the lookup in a table, which
+prints as the line that builds it, knows its ``facts`` and knows no torch.  `LookupCase` is the lookup in a table, which
 most laws speak of; other families define their own case as a NamedTuple of axes on top of `Axes`.
 """
 

@@ -131,7 +131,7 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
             *batch, one, other = (
                 row_major((*shape[:-2], *reversed(shape[-2:]))) if len(shape) > 1 else row_major((1, *shape))
             )
-            strides = (*batch, other, one)[-len(shape) :] if shape else ()
+            strides = (*batch, other, one)[-len(shape) :]
         case "column_slice":
             strides, offset = row_major(shape, pitch=3), GUARD + 1
         case "row_strided":

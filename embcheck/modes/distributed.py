@@ -25,7 +25,8 @@ def no_group() -> str | None:
     try:
         alone()
     except (RuntimeError, ValueError, OSError) as error:
-        return f"no process group of one: {str(error).splitlines()[0]}"
+        first, _, _ = str(error).partition("\n")
+        return f"no process group of one: {first}"
     return None
 
 
