@@ -293,7 +293,9 @@ def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
     """The counterexamples of settled verdicts: one for each law, case and kind, of the mode with the shortest script, naming all
     modes that show it."""
     # A ledger entry's witness shows what is known.
-    every = (example for verdict in verdicts if verdict.status >= Status.VIOLATED for example in verdict.counterexamples)
+    every = (
+        example for verdict in verdicts if verdict.status >= Status.VIOLATED for example in verdict.counterexamples
+    )
     found = []
     for alike in grouped(every, lambda example: (example.law, example.case, example.kind)).values():
         shown = min(alike, key=lambda example: (not example.script, len(example.script)))
