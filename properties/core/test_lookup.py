@@ -14,7 +14,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Difference, Finding
 from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.lookup.received import which_row
-from embcheck.families.lookup.space import SPACE, plan
+from embcheck.families.lookup.space import SPACE, is_product, plan
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
 
 #: Modes that record backward before they run forward.
@@ -42,10 +42,6 @@ lookup = Family(
     outside=without_backward,
     typical=TYPICAL,
 )
-
-
-def is_product(case: LookupCase) -> bool:
-    return ENTRIES[case.entry].product
 
 
 @lookup.law(

@@ -13,12 +13,14 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Plan
 from embcheck.core.layout import EQUAL_IN_SEQUENCE, SHARED, UPSTREAM_LAYOUTS
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.aimed import aimed_gradient
 from embcheck.families.lookup.prior_calls import HISTORIES, PASTS, past_cases
 from embcheck.families.lookup.programs import ROUTES, Route, backward
 from embcheck.families.lookup.several import several, several_counted
+from embcheck.families.lookup.space import is_product
 from embcheck.families.lookup.spelling import ENTRIES, flags_of, spelled
 
 #: Routes that exchange the table, which a module's own Parameter does not let them do.
@@ -53,44 +55,38 @@ def plan(case: LookupCase, routes: Mapping[str, Route] = ROUTES) -> Plan:
     return Plan(backward, inputs, options, case.threads)
 
 
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.num_embeddings == 0 or (c.sparse and c.scale_grad_by_freq), {"history": "fresh"}),
+    # What is divided would fall between multiples of the smallest number.
+    (lambda c: c.upstream == "tiny" and c.scale_grad_by_freq, {"upstream": "code"}),
+    (lambda c: is_product(c) and c.num_embeddings * c.numel > 1 << 16, {"entry": "functional"}),
+    (lambda c: not ENTRIES[c.entry].flags, {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}),
+    # A product with one_hot spreads what is not finite over a column.
+    (lambda c: is_product(c) and c.values == "special", {"values": "fingerprint"}),
+    (lambda c: is_product(c) and c.upstream in ("special", "tiny"), {"upstream": "code"}),
+    (lambda c: ENTRIES[c.entry].module and c.route in FUNCTIONAL_ROUTES, {"entry": "functional"}),
+    (lambda c: c.route in DENSE_ROUTES, {"sparse": False}),
+    (lambda c: c.route == "batched", {"scale_grad_by_freq": False}),
+    (lambda c: c.route == "batched" and not (c.shape and c.numel), {"route": "backward_call"}),
+    (lambda c: c.history == "indices_changed" and c.index_layout == "expanded", {"history": "fresh"}),
+    # No row can be padding.
+    (lambda c: c.num_embeddings == 0 and c.route == "lookup_between", {"route": "backward_call"}),
+    # A table of the other sign has other NaNs, and may be mapped otherwise.
+    (
+        lambda c: c.route == "several" and (is_product(c) or not ENTRIES[c.entry].own or c.values == "special"),
+        {"route": "backward_call"},
+    ),
+)
+
+
 def repair(case: LookupCase) -> LookupCase | None:
-    fitted = cases.repair(case)
-    if fitted is None:
-        return None
-    changes: dict[str, Any] = {}
-    entry = ENTRIES[fitted.entry]
-    if entry.product and fitted.num_embeddings == 0:
+    found = cases.repair(case)
+    if found is None or (is_product(found) and found.num_embeddings == 0):
         return None  # one_hot takes num_classes=0 for "not given"
-    if entry.product and fitted.num_embeddings * fitted.numel > 1 << 16:
-        entry = ENTRIES["functional"]
-        changes["entry"] = "functional"
-    if not entry.flags:
-        changes |= {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
-    if entry.product:
-        # A product with one_hot spreads what is not finite over a column.
-        changes |= {"values": "fingerprint"} if fitted.values == "special" else {}
-        changes |= {"upstream": "code"} if fitted.upstream in ("special", "tiny") else {}
-    if fitted.upstream == "tiny" and fitted.scale_grad_by_freq:
-        changes["upstream"] = "code"  # what is divided would fall between multiples of the smallest number
-    if entry.module and fitted.route in FUNCTIONAL_ROUTES:
-        changes["entry"] = "functional"
-    if fitted.route in DENSE_ROUTES:
-        changes["sparse"] = False
-    if fitted.route == "batched":
-        changes["scale_grad_by_freq"] = False
-        if not fitted.shape or not fitted.numel:
-            changes["route"] = "backward_call"
-    if fitted.history == "indices_changed" and fitted.index_layout == "expanded":
-        changes["history"] = "fresh"
-    if fitted.num_embeddings == 0 and fitted.route == "lookup_between":
-        changes["route"] = "backward_call"  # no row can be padding
-    if fitted.route == "several" and (entry.product or not entry.own or fitted.values == "special"):
-        changes["route"] = "backward_call"  # a table of the other sign has other NaNs, and may be mapped otherwise
-    elif fitted.route == "several":
-        changes["padding_idx"] = fitted.padding_row  # from the end it would be another one of more rows
-    if fitted.num_embeddings == 0 or (fitted.sparse and fitted.scale_grad_by_freq):
-        changes["history"] = "fresh"
-    return fitted.but(**changes)
+    found = fitted(found, _RULES)
+    if found.route == "several":
+        return found.but(padding_idx=found.padding_row)  # from the end it would be another one of more rows
+    return found
 
 
 def fixed_cases() -> Iterator[LookupCase]:

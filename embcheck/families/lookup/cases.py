@@ -15,6 +15,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
 from embcheck.core.layout import CROWDED, FAR, LAYOUTS
 from embcheck.core.pattern import PATTERNS, STRAYS
+from embcheck.core.rules import Rule, fitted
 
 #: Where kernels change their path, from both sides (read from ATen's Embedding.cpp, Embedding.cu,
 #: TensorAdvancedIndexing.cpp, EmbeddingBag.cpp), and the powers of two at which others are likely to.
@@ -41,18 +42,11 @@ PATTERN_NAMES = tuple(PATTERNS)
 
 def padding_of(name: int | str | None, rows: int) -> int | None:
     """A padding_idx that fits a table: ``last`` and ``-V`` are resolved, other numbers wrapped into range."""
-    match name:
-        case None:
-            return None
-        case "last":
-            return rows - 1 if rows else None
-        case "-V":
-            return -rows if rows else None
-        case int(number):
-            if not rows:
-                return None
-            return number if -rows <= number < rows else number % rows
-    raise KeyError(name)
+    if name is None or not rows:
+        return None
+    if isinstance(name, str):
+        return {"last": rows - 1, "-V": -rows}[name]
+    return name if -rows <= name < rows else name % rows
 
 
 def every_shape(largest: int = 3, rank: int = 4) -> Iterator[tuple[int, ...]]:
@@ -214,15 +208,12 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
             width = draws.choice(WIDTHS[:8])
         case 4:
             rows = draws.choice(ROWS[:9])
-        case _:
-            pass
     if draws.chance(3):
         # Sizes between the thresholds: a fault may have any.
         numel, rows, width = (
             draws.between(1, 200) if size <= 1100 and draws.chance(2) else size for size in (numel, rows, width)
         )
-    small = draws.chance(3)
-    if small:
+    if draws.chance(3):
         numel, rows, width = numel % 40, rows % 12 + 1, width % 20
     # Most faults of size show at the threshold of one or two sizes: few cases need to be as large as can be.
     largest = LARGEST if draws.chance(6) else LARGEST >> 4
@@ -245,27 +236,25 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
     return LookupCase(rows, width, draws.choice(PATTERN_NAMES), spread(numel, draws), **chosen)
 
 
+_RULES: tuple[Rule, ...] = (
+    (lambda c: not c.numel, {"out_of_range": None}),
+    (lambda c: c.layout == "expanded" and c.requires_grad and c.route != "none", {"layout": "column_slice"}),
+    (lambda c: c.upstream_layout == "expanded", {"upstream": "ones"}),
+    (lambda c: c.index_layout == "expanded" and c.indices in PATTERN_NAMES, {"indices": "same"}),
+    # More ones than the format can count: there is no exact answer, so let fewer tokens speak.
+    (
+        lambda c: c.upstream == "ones" and 4 * c.max_count > c.format.largest_integer,
+        {"upstream": "code", "upstream_layout": "contiguous"},
+    ),
+)
+
+
 def repair(case: LookupCase) -> LookupCase | None:
     if isinstance(case.indices, tuple) and len(case.indices) != case.numel:
         return None
-    changes: dict[str, Any] = {}
-    if case.padding_idx is not None:
-        changes["padding_idx"] = padding_of(case.padding_idx, case.num_embeddings)
     if case.num_embeddings == 0 and case.numel and case.out_of_range is None:
         return None
-    if not case.numel:
-        changes["out_of_range"] = None
-    if case.layout == "expanded" and (case.requires_grad and case.route != "none"):
-        changes["layout"] = "column_slice"
-    if case.upstream_layout == "expanded":
-        changes["upstream"] = "ones"
-    if case.index_layout == "expanded" and case.indices in PATTERN_NAMES:
-        changes["indices"] = "same"
-    fitted = case.but(**changes) if changes else case
-    if fitted.upstream == "ones" and 4 * fitted.max_count > fitted.format.largest_integer:
-        # More ones than the format can count: there is no exact answer, so let fewer tokens speak.
-        fitted = fitted.but(upstream="code", upstream_layout="contiguous")
-    return fitted
+    return fitted(case.but(padding_idx=padding_of(case.padding_idx, case.num_embeddings)), _RULES)
 
 
 def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
@@ -283,8 +272,7 @@ def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
             yield case.but(shape=(less,))
         if len(case.shape) > 1:
             yield case.but(shape=(case.numel,))
-        known = case.indices in PATTERN_NAMES
-        for pattern in PATTERN_NAMES[: PATTERN_NAMES.index(case.indices)] if known else PATTERN_NAMES:
+        for pattern in itertools.takewhile(lambda name: name != case.indices, PATTERN_NAMES):
             yield case.but(indices=pattern)
         if case.numel <= 8 and case.out_of_range is None:
             yield case.but(indices=tuple(case.tokens.tolist()))

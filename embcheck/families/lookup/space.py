@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
 
 from embcheck.core.case import LookupCase
 from embcheck.core.law import Plan
 from embcheck.core.layout import SHARED
+from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases as table
 from embcheck.families.lookup.aimed import product_case
@@ -29,31 +29,32 @@ def plan(case: LookupCase) -> Plan:
     return Plan(forward, {"weight": case.weight_input, "indices": case.index_input}, options, case.threads)
 
 
+def is_product(case: LookupCase) -> bool:
+    return ENTRIES[case.entry].product
+
+
+_RULES: tuple[Rule, ...] = (
+    (lambda c: c.out_of_range is not None or c.num_embeddings == 0, {"history": "fresh"}),
+    # What is sparse and scaled has no backward.
+    (lambda c: c.sparse and c.scale_grad_by_freq and c.history in LEARNING, {"history": "fresh"}),
+    # Nothing can be written to these.
+    (lambda c: c.layout in SHARED, {"requires_grad": False}),
+    (lambda c: c.layout in SHARED and c.history != "fresh", {"history": "repeated"}),
+    (lambda c: c.index_layout == "expanded" and c.history == "indices_changed", {"history": "fresh"}),
+    (lambda c: "padding_idx" not in ENTRIES[c.entry].flags, {"padding_idx": None}),
+    (is_product, {"scale_grad_by_freq": False, "sparse": False}),
+    # A product with one_hot spreads NaN and infinity over a column: that has a law of its own.
+    (lambda c: is_product(c) and c.values == "special", {"values": "fingerprint"}),
+    (lambda c: is_product(c) and c.num_embeddings * c.numel > 1 << 18, {"entry": "functional"}),
+    (lambda c: c.layout == "expanded", {"values": "fingerprint", "layout": "column_slice"}),
+)
+
+
 def repair(case: LookupCase) -> LookupCase | None:
-    fitted = table.repair(case)
-    if fitted is None:
-        return None
-    entry = ENTRIES[fitted.entry]
-    if entry.product and fitted.num_embeddings == 0:
+    found = table.repair(case)
+    if found is None or (is_product(found) and found.num_embeddings == 0):
         return None  # one_hot takes num_classes=0 for "not given"
-    changes: dict[str, Any] = {name: None for name in ("padding_idx",) if name not in entry.flags}
-    if entry.product:
-        # A product with one_hot spreads NaN and infinity over a column: that has a law of its own.
-        changes |= {"scale_grad_by_freq": False, "sparse": False}
-        if fitted.values == "special":
-            changes["values"] = "fingerprint"
-        if fitted.num_embeddings * fitted.numel > 1 << 18:
-            changes["entry"] = "functional"
-    if fitted.index_layout == "expanded" and fitted.history == "indices_changed":
-        changes["history"] = "fresh"
-    if fitted.layout == "expanded":
-        changes |= {"values": "fingerprint", "layout": "column_slice"}
-    if fitted.layout in SHARED:  # which nothing can be written to
-        changes |= {"requires_grad": False, "history": "fresh" if fitted.history == "fresh" else "repeated"}
-    sparse_scaled = fitted.sparse and fitted.scale_grad_by_freq  # has no backward
-    if fitted.out_of_range is not None or fitted.num_embeddings == 0 or (sparse_scaled and fitted.history in LEARNING):
-        changes["history"] = "fresh"
-    return fitted.but(**changes)
+    return fitted(found, _RULES)
 
 
 def scope() -> Iterator[LookupCase]:
