@@ -178,10 +178,8 @@ def smaller(case: ConversionCase) -> Iterator[ConversionCase]:
     """Fewer rows, columns and tokens, the boldest cut first; thresholds are found by bisection."""
     sizes = {"num_embeddings": case.num_embeddings, "embedding_dim": case.embedding_dim, "tokens": case.numel}
     for axis, size in sizes.items():
-        step = size - 1
-        while step > 0:
-            yield case.but(shape=(size - step,)) if axis == "tokens" else case.but(**{axis: size - step})
-            step //= 2
+        for less in cases.towards(size, 1):
+            yield case.but(shape=(less,)) if axis == "tokens" else case.but(**{axis: less})
 
 
 #: On both sides of where kernels change their path.

@@ -20,6 +20,7 @@ from embcheck.families.embedding_bag.programs import BAG_ENTRIES, BAG_PASTS, bag
 from embcheck.families.embedding_bag.repair import repair
 from embcheck.families.embedding_bag.routes import BAG_ROUTES
 from embcheck.families.embedding_bag.several import several, several_counted
+from embcheck.families.lookup import cases
 from embcheck.families.lookup.aimed import SEVERAL, layout_of, may_be_several, unusual, width_of
 from embcheck.families.lookup.aimed_tokens import attempts, tokens
 
@@ -210,15 +211,14 @@ def aimed_bag(wish: Wish) -> BagCase | None:
 
 def smaller(case: BagCase) -> Iterator[BagCase]:
     for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1), ("numel", 0), ("trailing", 0)):
-        step = getattr(case, axis) - floor
-        while step > 0:
-            fewer: dict[str, Any] = {axis: getattr(case, axis) - step}
+        written_out = isinstance(case.indices, tuple) or (axis == "numel" and isinstance(case.bags, tuple))
+        if written_out and axis in ("numel", "trailing"):
+            continue
+        for size in cases.towards(getattr(case, axis), floor):
+            fewer: dict[str, Any] = {axis: size}
             if axis == "num_embeddings" and isinstance(case.indices, tuple):
-                fewer["indices"] = tuple(min(token, fewer[axis] - 1) for token in case.indices)
-            written_out = isinstance(case.indices, tuple) or (axis == "numel" and isinstance(case.bags, tuple))
-            if axis in ("num_embeddings", "embedding_dim") or not written_out:
-                yield case.but(**fewer)
-            step //= 2
+                fewer["indices"] = tuple(min(token, size - 1) for token in case.indices)
+            yield case.but(**fewer)
     if case.mistake is None and case.numel + case.trailing <= 8:
         written = {"indices": tuple(case.tokens.tolist()), "bags": tuple(case.lengths.tolist())}
         if isinstance(case.indices, str) or isinstance(case.bags, str):

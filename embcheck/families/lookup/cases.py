@@ -260,7 +260,7 @@ def repair(case: LookupCase) -> LookupCase | None:
 def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
     for axis, floor in (("num_embeddings", 1), ("embedding_dim", 1)):
         size = getattr(case, axis)
-        for less in _towards(size, floor):
+        for less in towards(size, floor):
             fitted = case.but(**{axis: less})
             if axis == "num_embeddings" and isinstance(case.indices, tuple):
                 fitted = fitted.but(indices=tuple(min(token, less - 1) for token in case.indices))
@@ -268,7 +268,7 @@ def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
                 fitted = fitted.but(padding_idx=less - 1 if case.padding_idx > 0 else -less)
             yield fitted
     if isinstance(case.indices, str):
-        for less in _towards(case.numel, 0):
+        for less in towards(case.numel, 0):
             yield case.but(shape=(less,))
         if len(case.shape) > 1:
             yield case.but(shape=(case.numel,))
@@ -289,7 +289,7 @@ def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
             yield case.but(shape=shape)
 
 
-def _towards(size: int, floor: int) -> Iterator[int]:
+def towards(size: int, floor: int) -> Iterator[int]:
     """Sizes below ``size``, the boldest cut first; thresholds are found by bisection."""
     step = size - floor
     while step > 0:
