@@ -52,6 +52,8 @@ class Entry:
             PRODUCTS.add(self.name)
 
 
+#: The flags that the operators below the Python function take.
+_OF_THE_GRADIENT = ("padding_idx", "scale_grad_by_freq", "sparse")
 #: By what a layer may refuse an index or a flag.
 REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
 
@@ -63,17 +65,11 @@ def spelled() -> tuple[str, ...]:
     return tuple(name for name, entry in ENTRIES.items() if entry.listed)
 
 
-def _entry(
-    name: str,
-    *,
-    flags: tuple[str, ...] = FLAGS,
-    product: bool = False,
-    module: bool = False,
-    aliases: bool = True,
-    listed: bool = True,
-) -> Callable[[Build], Build]:
+def _entry(flags: tuple[str, ...] = FLAGS, **fields: bool) -> Callable[[Build], Build]:
+    """Registers the decorated function; ``fields`` are further ones of `Entry`."""
+
     def register(build: Build) -> Build:
-        ENTRIES[name] = Entry(name, build, frozenset(flags), product, module, aliases, listed=listed)
+        ENTRIES[build.__name__] = Entry(build.__name__, build, frozenset(flags), **fields)
         return build
 
     return register
@@ -89,30 +85,30 @@ def flags_of(case: LookupCase, entry: Entry) -> dict[str, Any]:
     return given if entry.name != "from_pretrained" else {**given, "freeze": not case.requires_grad}
 
 
-@_entry("functional")
+@_entry()
 def functional(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     return weight, lambda indices: torch.nn.functional.embedding(indices, weight, **flags)
 
 
-@_entry("module", module=True)
+@_entry(module=True)
 def module(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     return layer.weight, layer
 
 
-@_entry("module_eval", module=True)
+@_entry(module=True)
 def module_eval(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags).eval()
     return layer.weight, layer
 
 
-@_entry("from_pretrained", module=True)
+@_entry(module=True)
 def from_pretrained(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding.from_pretrained(weight.detach(), **flags)
     return layer.weight, layer
 
 
-@_entry("assigned", module=True)
+@_entry(module=True)
 def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     layer.weight = torch.nn.Parameter(weight)
@@ -121,27 +117,27 @@ def assigned(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     return layer.weight, layer
 
 
-@_entry("loaded", module=True, aliases=False)
+@_entry(module=True, aliases=False)
 def loaded(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
     layer.load_state_dict({"weight": weight.detach()})
     return layer.weight, layer
 
 
-@_entry("nested", module=True)
+@_entry(module=True)
 def nested(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     model = torch.nn.Sequential(torch.nn.ModuleDict({"words": layer})["words"], torch.nn.Identity())
     return model.get_parameter("0.weight"), model
 
 
-@_entry("functional_call")
+@_entry()
 def functional_call(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Lookup]:
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
     return weight, lambda indices: torch.func.functional_call(layer, {"weight": weight}, (indices,))
 
 
-@_entry("torch_embedding", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+@_entry(flags=_OF_THE_GRADIENT)
 def torch_embedding(
     weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> tuple[torch.Tensor, Lookup]:
@@ -149,7 +145,7 @@ def torch_embedding(
     return weight, lambda indices: torch.embedding(weight, indices, row, scale_grad_by_freq, sparse)
 
 
-@_entry("aten", flags=("padding_idx", "scale_grad_by_freq", "sparse"))
+@_entry(flags=_OF_THE_GRADIENT)
 def aten(
     weight: torch.Tensor, padding_idx: int | None = None, scale_grad_by_freq: bool = False, sparse: bool = False
 ) -> tuple[torch.Tensor, Lookup]:
@@ -158,13 +154,13 @@ def aten(
     return weight, lambda indices: lookup(weight, indices, row, scale_grad_by_freq, sparse)
 
 
-@_entry("one_hot_product", flags=(), product=True)
+@_entry(flags=(), product=True)
 def one_hot_product(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     rows = weight.shape[0]
     return weight, lambda indices: torch.nn.functional.one_hot(indices.long(), rows).to(weight.dtype) @ weight
 
 
-@_entry("linear", flags=(), product=True)
+@_entry(flags=(), product=True)
 def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     one_hot = torch.nn.functional.one_hot
     rows = weight.shape[0]
@@ -172,7 +168,7 @@ def linear(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
 
 
 # Its gradient is index_put's, of which no law outside of graphs speaks; inductor lowers it otherwise than the others.
-@_entry("indexed", flags=(), listed=False)
+@_entry(flags=(), listed=False)
 def indexed(weight: torch.Tensor) -> tuple[torch.Tensor, Lookup]:
     return weight, lambda indices: weight[indices]
 
