@@ -13,7 +13,7 @@ import torch
 from embcheck.core.registry import into, named
 from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
 from embcheck.families.lookup.prior_calls import COUNTED, PASTS, learn, unchanged
-from embcheck.families.lookup.programs import generator, surroundings
+from embcheck.families.lookup.programs import rebuilding, surroundings
 
 Build = Callable[..., tuple[Tensor, BagCall]]
 
@@ -47,15 +47,7 @@ def bag(
     watched = [t for t in (leaf, *given) if t is not None and not t.is_inference()]
     before = [t._version for t in watched]
     around = surroundings()
-
-    def rebuild(table: Tensor) -> BagCall:
-        # A layer that is built draws its first weights, which is not the bag's doing.
-        drawn = generator().get_state()
-        again = build(table, **flags)[1]
-        generator().set_state(drawn)
-        return again
-
-    seen = (route if learning else value)(leaf, call, given, upstream, rebuild)
+    seen = (route if learning else value)(leaf, call, given, upstream, rebuilding(build, flags))
     memory = [t.untyped_storage().data_ptr() for t in (leaf, *given) if t is not None]
     out = seen["value"]
     seen["separate"] = out.numel() == 0 or out.untyped_storage().data_ptr() not in memory

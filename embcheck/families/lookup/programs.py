@@ -72,17 +72,22 @@ def backward(
         leaf.requires_grad_()
     held = history(leaf, call, indices)
     leaf.grad = None
+    around = surroundings()
+    seen = route(leaf, call, indices, upstream, rebuilding(build, flags))
+    return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
+
+
+def rebuilding(build: Callable[..., tuple[Tensor, Call]], flags: dict[str, Any]) -> Rebuild:
+    """Builds what is called on another table."""
 
     def rebuild(table: Tensor) -> Call:
-        # A layer that is built draws its first weights, which is not the lookup's doing.
+        # A layer that is built draws its first weights, which is not the doing of the call.
         drawn = generator().get_state()
         again = build(table, **flags)[1]
         generator().set_state(drawn)
         return again
 
-    around = surroundings()
-    seen = route(leaf, call, indices, upstream, rebuild)
-    return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
+    return rebuild
 
 
 def freezes(leaf: Tensor, flags: dict[str, Any]) -> bool:
