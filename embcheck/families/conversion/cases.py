@@ -7,7 +7,7 @@ rows of the table, D its width, N the number of tokens; the table W has shape (V
 from __future__ import annotations
 
 import math
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -120,13 +120,18 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return stored if self.to_linear else np.ascontiguousarray(stored.T)
 
     @cached_property
+    def one_hot(self) -> Floats:
+        """The one-hot vectors of all tokens, shape (*shape, V)."""
+        return oracle.one_hot(self.lookup).astype(np.float64)
+
+    @cached_property
     def input_values(self) -> Floats:
         """X, the linear layer's input, shape (N, V)."""
         if self.input != "dense" or not self.to_linear:
-            return _one_hot(self.lookup).reshape(self.numel, self.num_embeddings)
+            return self.one_hot.reshape(self.numel, self.num_embeddings)
         if self.input_layout == "expanded":
             return np.ones((self.numel, self.num_embeddings))
-        return _small(self.seed % 64, self.numel, self.num_embeddings)
+        return stream.small("conversion", self.seed % 64, (self.numel, self.num_embeddings), 3)
 
     @cached_property
     def upstream_values(self) -> Floats:
@@ -136,7 +141,8 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         if self.upstream_layout == "expanded":
             return np.ones((self.numel, self.embedding_dim))
         room = (self.computed.largest_integer >> 2) // (max(self.numel, 1) * (3 if self.input == "dense" else 1))
-        code = _code(self.seed % 64, self.numel, self.embedding_dim)
+        shape = self.numel, self.embedding_dim
+        code = stream.words(stream.derive("conversion", self.seed % 64), math.prod(shape)).reshape(shape)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         if room:
             span = np.uint64(min(room, 8 if self.dtype != "float64" else 1 << 36))
@@ -152,11 +158,9 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         """b, shape (D,): zeros where there is none."""
         if self.bias in ("none", "zero"):
             return np.zeros(self.embedding_dim)
-        bias: Floats = 2 * _small(self.seed % 64 + 64, 1, self.embedding_dim)[0] + 1
-        return bias
+        return 2 * stream.small("conversion", self.seed % 64 + 64, (self.embedding_dim,), 3) + 1
 
     def inputs(self) -> dict[str, Input]:
-        one_hot = _one_hot(self.lookup).reshape(*self.shape, self.num_embeddings)
         upstream = self.upstream_values.reshape(*self.shape, self.embedding_dim)
         fed = {
             "weight": Input(self.weight_stored, self.dtype, self.layout),
@@ -167,7 +171,7 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         if self.bias != "none":
             fed["bias"] = Input(self.format.encode(self.bias_values), self.dtype)
         if not self.to_linear:
-            fed["other"] = Input(self.format.encode(one_hot), self.dtype)
+            fed["other"] = Input(self.format.encode(self.one_hot), self.dtype)
             fed["x"] = self.lookup.index_input
             return fed
         fed["other"] = self.lookup.index_input
@@ -290,20 +294,3 @@ def is_contiguous(strides: Strides, shape: tuple[int, ...]) -> bool:
 def is_dense(strides: Strides, shape: tuple[int, ...]) -> bool:
     """Non-overlapping and dense: the elements fill their memory without gaps, in some order of the axes."""
     return agree(strides, preserved_strides(strides, shape), shape)
-
-
-@lru_cache(maxsize=512)
-def _one_hot(lookup: LookupCase) -> Floats:
-    return oracle.one_hot(lookup).astype(np.float64)
-
-
-@lru_cache(maxsize=1024)
-def _code(variant: int, rows: int, columns: int) -> Any:
-    return stream.words(stream.derive("conversion", variant), rows * columns).reshape(rows, columns)
-
-
-@lru_cache(maxsize=1024)
-def _small(variant: int, rows: int, columns: int) -> Floats:
-    """Integers −3…3, shape (rows, columns)."""
-    values: Floats = (_code(variant, rows, columns) % np.uint64(7)).astype(np.float64) - 3
-    return values
