@@ -205,16 +205,14 @@ def per_sample_weights_after_last_offset_get_no_gradient(case: BagCase, out: Out
 )
 def bag_gradients_have_input_metadata(case: BagCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)
-    findings: list[Finding] = []
-    if table_learns(case):
-        findings.append(described(out.weight_grad, shape=shape, dtype=case.dtype, is_sparse=case.sparse))
-    else:
-        findings.append(same(out.weight_grad, None))
-    if samples_learn(case):
-        findings.append(described(out.sample_grad, shape=case.tokens_shape, dtype=case.dtype, is_sparse=False))
-    else:
-        findings.append(same(out.sample_grad, None))
-    return every(*findings)
+    return every(
+        described(out.weight_grad, shape=shape, dtype=case.dtype, is_sparse=case.sparse)
+        if table_learns(case)
+        else same(out.weight_grad, None),
+        described(out.sample_grad, shape=case.tokens_shape, dtype=case.dtype, is_sparse=False)
+        if samples_learn(case)
+        else same(out.sample_grad, None),
+    )
 
 
 @embedding_bag.law("torch.autograd.grad does not write to .grad.", source="torch.autograd.grad", modes=GRAPH,

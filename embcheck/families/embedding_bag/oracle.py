@@ -116,15 +116,6 @@ def column_sums(case: BagCase, times: int) -> Expected:
     return sent.sum(0), _limit(magnitude, times * len(sent) + 1, case.format, exact)
 
 
-def _shares(case: BagCase) -> Floats:
-    """What of its bag's gradient each reduced token gets in sum and mean, shape ``(tokens, 1)``."""
-    bags = case.bag_of[case.kept]
-    share = case.sample_values[: case.numel][case.kept][:, None]
-    if case.mode == "mean":
-        share = share / np.maximum(case.sizes, 1)[bags][:, None]
-    return share
-
-
 @lru_cache(maxsize=1)
 def table_gradient(case: BagCase, times: int = 1) -> Expected:
     """The gradient of the table, ``times`` over, shape ``(num_embeddings, embedding_dim)``."""
@@ -132,8 +123,11 @@ def table_gradient(case: BagCase, times: int = 1) -> Expected:
     bags, tokens = case.bag_of[kept], case.tokens[: case.numel][kept]
     if case.mode == "max":
         return _maximum_gradient(case, bags, tokens, times)
+    share = case.sample_values[: case.numel][kept][:, None]
+    if case.mode == "mean":
+        share = share / np.maximum(case.sizes, 1)[bags][:, None]
     with np.errstate(invalid="ignore"):
-        terms = case.upstream_values[bags] * _shares(case)
+        terms = case.upstream_values[bags] * share
         result = times * accumulate(tokens, case.num_embeddings, terms)
         magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(terms))
     counts = np.maximum(case.counts, 1)[:, None]
