@@ -275,25 +275,21 @@ class MaxNormCase(LookupCase):
 
     def facts(self) -> dict[str, Any]:
         """largest_norm: of the rows that are rescaled."""
-        fate, limit = self.fate, self.max_norm
-        rows = self.weight_values
-        told = {} if limit is None else {
-            "over": bool(fate.scaled.any()),
-            "within": bool((self.looked_up & fate.kept & (fate.norm > 0)).any()),
-            "at_limit": bool((self.looked_up & fate.kept & (fate.norm == limit)).any()),
-            "spared": bool((~self.looked_up & (fate.norm > limit)).any()),
-        }  # fmt: skip
+        fate, rows, limited = self.fate, self.weight_values, self.max_norm is not None
+        limit = np.nan if self.max_norm is None else self.max_norm  # no norm compares with NaN
         return {
             **super().facts(),
-            **dict.fromkeys(("over", "within", "at_limit", "spared"), False),
-            **told,
-            "limited": limit is not None,
-            "limit_below_zero": limit is not None and limit < 0,
+            "over": bool(fate.scaled.any()),
+            "within": limited and bool((self.looked_up & fate.kept & (fate.norm > 0)).any()),
+            "at_limit": bool((self.looked_up & fate.kept & (fate.norm == limit)).any()),
+            "spared": bool((~self.looked_up & (fate.norm > limit)).any()),
+            "limited": limited,
+            "limit_below_zero": limit < 0,
             "largest_norm": float(fate.norm[fate.scaled].max(initial=0.0)),
             "nan_row": bool((np.isnan(rows).any(1) & self.looked_up).any()),
             "zero_row": bool((~rows.any(1) & self.looked_up).any()),
             "spent": self.spent,
-            "writes_first": self.refused and limit is not None and self.writes_first,
+            "writes_first": self.refused and limited and self.writes_first,
             "overflows": self.overflows,
             "bag": self.entry.startswith("bag"),
             "include_last_offset": self.entry in CUT and self.num_embeddings % 2 == 1,

@@ -68,12 +68,10 @@ def renormalise(
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != leaf.untyped_storage().data_ptr(),
     }
     if value.requires_grad:
-        losses = (
-            [(value, upstream)]
-            if used is None or not used.requires_grad
-            else [(used, torch.ones_like(used)), (value, upstream)]
-        )
-        torch.autograd.backward([pair[0] for pair in losses], [pair[1] for pair in losses])
+        outputs, upstreams = [value], [upstream]
+        if used is not None and used.requires_grad:
+            outputs, upstreams = [used, value], [torch.ones_like(used), upstream]
+        torch.autograd.backward(outputs, upstreams)
     seen["weight_grad"] = leaf.grad
     seen["sample_grad"] = None if samples is None else samples.grad
     seen["kept"] = torch.equal(leaf.detach().nan_to_num(), seen["after"].nan_to_num())
