@@ -8,6 +8,7 @@ Linearity needs no law of its own: values and gradients are compared with exact 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,33 +67,29 @@ def is_maximum(case: BagCase) -> bool:
     return case.mode == "max"
 
 
-def which_bag(case: BagCase, expected: Any, limit: Any) -> Any:
+def which_bag(case: BagCase, expected: Any, limit: Any, actual: Any) -> str:
     """Says of the first bag that is wrong what it holds, and which row would explain that."""
-
-    def explain(actual: Any) -> str:
-        with np.errstate(invalid="ignore"):
-            good = (np.abs(actual - expected) <= limit) | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-            departure = actual - expected
-        bags = np.flatnonzero(~good.all(axis=1))
-        wrong = int(bags[0]) if len(bags) else 0
-        held = case.tokens[: case.numel][case.bag_of == wrong]
-        text = f"bag {wrong} of rows {held[:8].tolist()} is {actual[wrong][:6]}, expected {expected[wrong][:6]}"
-        if case.mode != "sum" or case.weights not in (None, "ones"):
-            return text
-        due = np.bincount(held[held != case.lookup.padding_row], minlength=case.num_embeddings).tolist()
-        found = as_if(departure[wrong], case.table_values, due)
-        if found is None:
-            return text
-        row, came = found
-        whose = ", the padding row," if row == case.lookup.padding_row else ""
-        return f"{text}: as if row {row}{whose} had been added {often(came)}, not {often(due[row])}"
-
-    return explain
+    with np.errstate(invalid="ignore"):
+        good = (np.abs(actual - expected) <= limit) | (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+        departure = actual - expected
+    bags = np.flatnonzero(~good.all(axis=1))
+    wrong = int(bags[0]) if len(bags) else 0
+    held = case.tokens[: case.numel][case.bag_of == wrong]
+    text = f"bag {wrong} of rows {held[:8].tolist()} is {actual[wrong][:6]}, expected {expected[wrong][:6]}"
+    if case.mode != "sum" or case.weights not in (None, "ones"):
+        return text
+    due = np.bincount(held[held != case.lookup.padding_row], minlength=case.num_embeddings).tolist()
+    found = as_if(departure[wrong], case.table_values, due)
+    if found is None:
+        return text
+    row, came = found
+    whose = ", the padding row," if row == case.lookup.padding_row else ""
+    return f"{text}: as if row {row}{whose} had been added {often(came)}, not {often(due[row])}"
 
 
 def is_bag(case: BagCase, value: Field, expected: Expected) -> Finding:
     """Bags within the bounds of what is expected of them."""
-    return within(value, *expected, which_bag(case, *expected))
+    return within(value, *expected, partial(which_bag, case, *expected))
 
 
 def are_bags(case: BagCase, out: Outcome) -> Finding:

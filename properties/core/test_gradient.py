@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,32 +36,26 @@ def on(*routes: str) -> Any:
     return lambda case: case.route in routes
 
 
-def who_arrived(case: LookupCase) -> Any:
+def who_arrived(case: LookupCase, actual: Any) -> str:
     """Says of the first row that is wrong what it holds, and which token would explain that."""
     times = TIMES.get(case.route, 1)
-
-    def explain(actual: Any) -> str:
-        expected, limit = oracle.weight_gradient(case, times)
-        with np.errstate(invalid="ignore"):
-            wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
-            row = int(wrong[0]) if len(wrong) else 0
-            departure = actual[row] - expected[row]
-        whose = ", the padding row," if row == case.padding_row else ""
-        text = f"dW[{row}]{whose} = {actual[row][:6]}, expected {expected[row][:6]}"
-        if expected[row].any() and not actual[row].any():
-            return f"{text}: nothing arrived"
-        due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
-        found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
-        if found is None:
-            return text
-        position, came = found
-        token = int(case.tokens[position])
-        own = "" if token == row else f", which is row {token},"
-        return (
-            f"{text}: as if the gradient of token {position}{own} had arrived {often(came)}, not {often(due[position])}"
-        )
-
-    return explain
+    expected, limit = oracle.weight_gradient(case, times)
+    with np.errstate(invalid="ignore"):
+        wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
+        row = int(wrong[0]) if len(wrong) else 0
+        departure = actual[row] - expected[row]
+    whose = ", the padding row," if row == case.padding_row else ""
+    text = f"dW[{row}]{whose} = {actual[row][:6]}, expected {expected[row][:6]}"
+    if expected[row].any() and not actual[row].any():
+        return f"{text}: nothing arrived"
+    due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
+    found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
+    if found is None:
+        return text
+    position, came = found
+    token = int(case.tokens[position])
+    own = "" if token == row else f", which is row {token},"
+    return f"{text}: as if the gradient of token {position}{own} had arrived {often(came)}, not {often(due[position])}"
 
 
 @gradient.law(
@@ -76,7 +71,7 @@ def who_arrived(case: LookupCase) -> Any:
     when=has_weight_grad,
 )  # fmt: skip
 def weight_gradient_sums_upstream_per_row(case: LookupCase, out: Outcome) -> Finding:
-    expected, words = oracle.weight_gradient(case, TIMES.get(case.route, 1)), who_arrived(case)
+    expected, words = oracle.weight_gradient(case, TIMES.get(case.route, 1)), partial(who_arrived, case)
     return every(
         *(within(grad, *expected, words) for grad in [out.weight_grad, *out.along_first_axis("other_weight_grad")])
     )

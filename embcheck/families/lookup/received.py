@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,47 +23,41 @@ _ROUNDING = 2.0**-7
 
 def which_row(case: LookupCase) -> Callable[[Any], str]:
     """Says which rows of the table the tokens received, when they are not their own."""
-    return _declared(case) if case.entry in MATHEMATICS else _own(case)
+    return partial(_declared if case.entry in MATHEMATICS else _own, case)
 
 
-def _own(case: LookupCase) -> Callable[[Any], str]:
-    def explain(actual: Any) -> str:
-        rows = actual.reshape(case.numel, case.embedding_dim)
-        weight = case.weight_values
-        for token, row in zip(case.tokens.tolist(), rows, strict=True):
-            if np.array_equal(row, weight[token], equal_nan=True):
-                continue
-            found = [r for r in range(len(weight)) if np.array_equal(row, weight[r], equal_nan=True)]
-            expected = f"expected row {token}, {_shown(weight[token])}"
-            if found:
-                return f"token {token} received row {found[0]}; {expected}"
-            factor = factor_of(rows, weight[case.tokens], case.format)
-            if factor is None or abs(factor - 1) < _ROUNDING:
-                return f"token {token} received {_shown(row)}, which is no row of the table; {expected}"
-            meant = f" (if that is meant, declare scale={scale_of(factor, case.embedding_dim)})"
-            hint = meant if is_subject(case.entry) else ""
-            return f"token {token} received {_shown(row)}, which is {factor:g} times row {token}{hint}; {expected}"
-        return "a sign of zero or a NaN's payload changed"
-
-    return explain
+def _own(case: LookupCase, actual: Any) -> str:
+    rows = actual.reshape(case.numel, case.embedding_dim)
+    weight = case.weight_values
+    for token, row in zip(case.tokens.tolist(), rows, strict=True):
+        if np.array_equal(row, weight[token], equal_nan=True):
+            continue
+        found = [r for r in range(len(weight)) if np.array_equal(row, weight[r], equal_nan=True)]
+        expected = f"expected row {token}, {_shown(weight[token])}"
+        if found:
+            return f"token {token} received row {found[0]}; {expected}"
+        factor = factor_of(rows, weight[case.tokens], case.format)
+        if factor is None or abs(factor - 1) < _ROUNDING:
+            return f"token {token} received {_shown(row)}, which is no row of the table; {expected}"
+        meant = f" (if that is meant, declare scale={scale_of(factor, case.embedding_dim)})"
+        hint = meant if is_subject(case.entry) else ""
+        return f"token {token} received {_shown(row)}, which is {factor:g} times row {token}{hint}; {expected}"
+    return "a sign of zero or a NaN's payload changed"
 
 
-def _declared(case: LookupCase) -> Callable[[Any], str]:
-    def explain(actual: Any) -> str:
-        rows = actual.reshape(case.numel, case.embedding_dim)
-        wanted, limit = (part.reshape(rows.shape) for part in oracle.declared_lookup(case))
-        with np.errstate(invalid="ignore"):
-            right = (rows == wanted) | (np.isnan(rows) & np.isnan(wanted)) | (np.abs(rows - wanted) <= limit)
-        wrong = np.flatnonzero(~right.all(1))
-        place = int(wrong[0]) if len(wrong) else 0
-        token, weight = int(case.tokens[place]), case.weight_values[case.tokens]
-        factor, said = (factor_of(each, weight, case.format) for each in (rows, wanted))
-        received, expected = f"token {token} received {_shown(rows[place])}", f"expected {_shown(wanted[place])}"
-        if factor is None or said is None:
-            return f"{received}; {expected}, what is declared of row {token}"
-        return f"{received}, {factor:g} times row {token}; {said:g} times is declared, {expected}"
-
-    return explain
+def _declared(case: LookupCase, actual: Any) -> str:
+    rows = actual.reshape(case.numel, case.embedding_dim)
+    wanted, limit = (part.reshape(rows.shape) for part in oracle.declared_lookup(case))
+    with np.errstate(invalid="ignore"):
+        right = (rows == wanted) | (np.isnan(rows) & np.isnan(wanted)) | (np.abs(rows - wanted) <= limit)
+    wrong = np.flatnonzero(~right.all(1))
+    place = int(wrong[0]) if len(wrong) else 0
+    token, weight = int(case.tokens[place]), case.weight_values[case.tokens]
+    factor, said = (factor_of(each, weight, case.format) for each in (rows, wanted))
+    received, expected = f"token {token} received {_shown(rows[place])}", f"expected {_shown(wanted[place])}"
+    if factor is None or said is None:
+        return f"{received}; {expected}, what is declared of row {token}"
+    return f"{received}, {factor:g} times row {token}; {said:g} times is declared, {expected}"
 
 
 def _shown(row: Floats) -> str:
