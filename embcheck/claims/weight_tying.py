@@ -36,30 +36,35 @@ def by_chance(wins: int, losses: int) -> float:
     return float(sum(math.comb(games, k) for k in range(wins, games + 1)) / 2**games)
 
 
-def race_lost(out: Outcome, first: Field, second: Field, words: str) -> Difference:
-    """The first of two pairs is not the faster one in as many races as chance does not explain."""
-    games = sum(raced(out))
+def raced(first: Field, second: Field) -> tuple[int, int]:
+    """How often the first and the second of two pairs came first to half of the smaller first loss."""
+    one, other = numbers(first), numbers(second)
+    return int((one < other).sum()), int((other < one).sum())
+
+
+def is_faster(first: Field, second: Field) -> Finding:
+    """The first of two pairs came first more often than chance allows."""
+    wins, lost = raced(first, second)
+    chance, games = by_chance(wins, lost), wins + lost
+    if chance <= CHANCE:
+        return Holds(chance / CHANCE)
     enough = next(wins for wins in range(games + 2) if by_chance(wins, games - wins) <= CHANCE)
+    words = f"won {wins} and lost {lost}; chance {chance:.2g}, at most {CHANCE:g}"
     return Difference("race", f"int(({first.path} < {second.path}).sum()) >= {enough}", False, True, words)
-
-
-def raced(out: Outcome) -> tuple[int, int]:
-    """How often the tied and the untied pair came first to half of the smaller first loss."""
-    tied, untied = numbers(out.tied), numbers(out.untied)
-    return int((tied < untied).sum()), int((untied < tied).sum())
 
 
 def untied_first(case: ClaimCase, out: Outcome) -> Finding:
     """The untied pair is the faster one, more often than chance allows."""
-    wins, losses = raced(out)
-    chance = by_chance(losses, wins)
-    lost = race_lost(out, out.untied, out.tied, f"won {losses} of {wins + losses}")
-    return Holds(chance / CHANCE) if chance <= CHANCE else lost
+    return is_faster(out.untied, out.tied)
+
+
+def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
+    return is_faster(out.tied, out.untied)
 
 
 def told(case: ClaimCase, out: Outcome) -> str:
     """The race in words."""
-    wins, lost = raced(out)
+    wins, lost = raced(out.tied, out.untied)
     tied, untied = np.median(numbers(out.tied)), np.median(numbers(out.untied))
     chance = by_chance(max(wins, lost), min(wins, lost))
     lower = int((numbers(out.tied_left) < numbers(out.untied_left)).sum())
@@ -68,13 +73,6 @@ def told(case: ClaimCase, out: Outcome) -> str:
         f"{chance:.1g}; at most {CHANCE:g} is asked); to half the loss in {tied:g} and {untied:g} steps (median); after 480 "
         f"steps the tied loss is the lower one in {lower}"
     )
-
-
-def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
-    wins, losses = raced(out)
-    chance = by_chance(wins, losses)
-    words = f"won {wins} and lost {losses}; chance {chance:.2g}, at most {CHANCE:g}"
-    return Holds(chance / CHANCE) if chance <= CHANCE else race_lost(out, out.tied, out.untied, words)
 
 
 # fmt: off
