@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.embedding_bag.routes import BagCall, Given, Rebuild, Tensor, learners
+from embcheck.families.embedding_bag.routes import BagCall, Given, Rebuild, Tensor, learners, named
 from embcheck.families.lookup.several import (
     COLUMNS,
     FACTORS,
@@ -76,26 +76,19 @@ def several(
     hold(leaf, table)
     value, learned = call(*given), learners(leaf, given)
     grads = torch.autograd.grad(value, learned, upstream) if learned else ()
-    told = {"value": value} | {_name(tensor, leaf): grad for tensor, grad in zip(learned, grads, strict=True)}
+    told = {"value": value} | named(leaf, given, grads)
+    seen = dict(told)
     for name, last in zip(first, told.values(), strict=True):
         others[name] += departures(filled(last.detach()).reshape(first[name].shape), first[name])
-    shapes = [each.shape for each in told.values()]
-    shown = [
-        stacked(f"other_{name}", first[name], parts, shape)
-        for (name, parts), shape in zip(others.items(), shapes, strict=True)
-    ]
-    return told | {name: parts for each in shown for name, parts in each.items()}
-
-
-def _name(tensor: Tensor, leaf: Tensor) -> str:
-    return "weight_grad" if tensor is leaf else "sample_grad"
+        seen |= stacked(f"other_{name}", first[name], others[name], last.shape)
+    return seen
 
 
 def once(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor) -> dict[str, Tensor]:
     """What a call gives and its gradients as matrices, without a graph, for a leaf that has one keeps its shape."""
     value, learned = call(*given), learners(leaf, given)
     grads = torch.autograd.grad(value, learned, upstream) if learned else ()
-    found = {_name(tensor, leaf): filled(grad) for tensor, grad in zip(learned, grads, strict=True)}
+    found = {name: filled(grad) for name, grad in named(leaf, given, grads).items()}
     return {"values": value.detach(), **{name: grad.view(-1, grad.shape[-1]) for name, grad in found.items()}}
 
 
