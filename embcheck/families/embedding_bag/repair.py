@@ -118,28 +118,25 @@ def _mistaken(case: BagCase) -> BagCase:
         return BagCase(rows, width, dtype=case.dtype, layout=layout, mistake=case.mistake, on_meta=on_meta)
     kept: dict[str, Any] = {"numel": max(case.numel, 1), "batch": case.batch, "bags": case.bags}
     if case.mistake in OFFSET_MISTAKES:
-        kept = {"numel": WRONGLY_CUT, "bags": (1, 1, 2)}
+        kept = {"numel": WRONGLY_CUT, "batch": False, "bags": (1, 1, 2)}
     if case.mistake in LATE_STRAYS:
         kept |= {"batch": False, "trailing": 1}
-    if kept.get("batch"):
+    if kept["batch"]:
         kept["bags"] = "one"
+    kept |= {
+        axis: getattr(case, axis) for axis in ("mode", "dtype", "index_dtype", "entry", "threads", "mistake", "seed")
+    }
+    late = case.mistake in LATE_STRAYS
     return BagCase(
         rows,
         width,
-        case.mode,
-        include_last_offset=case.mistake in LATE_STRAYS or (case.include_last_offset and not kept.get("batch")),
+        include_last_offset=late or (case.include_last_offset and not kept["batch"]),
         padding_idx=cases.padding_of(case.padding_idx, rows),
-        sparse=case.sparse and case.mistake in LATE_STRAYS and case.mode != "max",
+        sparse=case.sparse and late and case.mode != "max",
         weights=case.weights if case.mode == "sum" else None,
         learns="none" if case.entry == "forward_only" or case.learns == "none" else "table",
-        dtype=case.dtype,
-        index_dtype=case.index_dtype,
         offset_dtype=case.index_dtype,
         layout=layout,
-        entry=case.entry,
-        route=case.route if case.mistake in LATE_STRAYS and case.route == "backward_call" else "value",
-        threads=case.threads,
-        mistake=case.mistake,
-        seed=case.seed,
+        route=case.route if late and case.route == "backward_call" else "value",
         **kept,
     )
