@@ -125,14 +125,10 @@ def scope() -> Iterator[BagCase]:
             itertools.product(BAG_ENTRIES, MODES, (0, 4, 7), BAGS, (False, True), (False, True))
         )
     )
-    routes = ("value", "backward_call")
-    unbagged = (
-        case
-        for none in varied(
-            BagCase(3, 2, numel=0, bags=()), mode=MODES, include_last_offset=(False, True), trailing=(1, 2)
-        )
-        for case in varied(none, padding_idx=(None, 1), dtype=FORMATS, route=routes)
-    )
+    unbagged = varied(
+        BagCase(3, 2, numel=0, bags=()), mode=MODES, include_last_offset=(False, True), trailing=(1, 2),
+        padding_idx=(None, 1), dtype=FORMATS, route=("value", "backward_call"),
+    )  # fmt: skip
     found = itertools.chain(small_cases(), spelled, size_cases(), weighted_cases(), refused_cases(), unbagged)
     return (case for case in map(repair, found) if case)
 
