@@ -115,15 +115,9 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
         return table, np.broadcast_to(off[:, None], table.shape)
 
     @property
-    def rows(self) -> Expected:
-        """The rows that are looked up and how far each element may be off, shape ``(numel, D)``."""
-        value, off = self.table
-        return value[self.lookup.tokens], off[self.lookup.tokens]
-
-    @property
     def expected(self) -> Expected:
         """What comes out and how far it may be off: the rows, or their reduction in each bag."""
-        value, off = self.rows
+        value, off = (part[self.lookup.tokens] for part in self.table)
         if self.layer == "embedding":
             shape = (self.numel // self.length, self.length) if self.batch else (self.numel,)
             return value.reshape(*shape, self.embedding_dim), off.reshape(*shape, self.embedding_dim)
