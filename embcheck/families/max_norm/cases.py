@@ -51,15 +51,11 @@ def accumulator(fmt: Format) -> Format:
 def p_norm(rows: Floats, p: float) -> Floats:
     """(Σ|x|^p)^(1/p) of each row in float64, without overflow; 0 for rows without elements, and for p = 0 how many elements
     are not zero, as torch.linalg.vector_norm documents it.  Shape ``(V,)``."""
-    magnitude = np.abs(rows)
     if not rows.shape[1]:
         return np.zeros(len(rows))
-    if p == np.inf:
-        return np.asarray(magnitude.max(1))
-    if p == -np.inf:
-        return np.asarray(magnitude.min(1))
-    if p == 0:
-        return np.asarray((magnitude > 0).sum(1), dtype=np.float64)
+    if np.isinf(p) or p == 0:
+        return np.asarray(np.linalg.norm(rows, p, axis=1))
+    magnitude = np.abs(rows)
     # In units of the element that decides the norm: the largest, or with a negative p the smallest.
     largest = magnitude.max(1) if p > 0 else magnitude.min(1)
     unit = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
