@@ -15,16 +15,11 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Finding, Holds
 from embcheck.core.term_counts import as_if, often
-from embcheck.families.gradient import routes as derivative
-from embcheck.families.gradient.routes import SPACE
+from embcheck.families.gradient.routes import SPACE, plan, refused
 from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
 
-gradient = Family("gradient", SPACE, derivative.plan, stride=2, call="table", refused=derivative.refused,
-                  typical=TYPICAL)  # fmt: skip
-
-
-refused = derivative.refused
+gradient = Family("gradient", SPACE, plan, stride=2, call="table", refused=refused, typical=TYPICAL)
 
 
 def has_weight_grad(case: LookupCase) -> bool:
