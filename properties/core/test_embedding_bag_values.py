@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.case import with_padding_first
-from embcheck.core.comparison import described, every, identical, is_false, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import described, every, identical, is_true, refuses, same, unwritten, within
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
@@ -28,6 +28,7 @@ from embcheck.families.embedding_bag.cases import LATE_STRAYS, OFFSET_MISTAKES, 
 from embcheck.families.embedding_bag.invalid_calls import BAG_ERRORS, FATAL
 from embcheck.families.embedding_bag.kernel_paths import derived, is_fast, late_nan
 from embcheck.families.embedding_bag.space import SPACE
+from embcheck.families.lookup.spelling import shares_table
 
 
 def not_asked(case: BagCase, out: Outcome) -> str | None:
@@ -267,13 +268,7 @@ def bag_output_shares_no_memory(case: BagCase, out: Outcome) -> Finding:
 @embedding_bag.law("The weight shares the given tensor's memory; a copy of the module does not.",
          source="nn.EmbeddingBag.from_pretrained; torch.nn.Parameter", when=lambda case: case.entry not in ("loaded",))  # fmt: skip
 def bag_weight_shares_given_memory(case: BagCase, out: Outcome) -> Finding:
-    if not out.keeps_memory:
-        return (
-            is_false(out.shares_table, "the copy lies in the memory of the table")
-            if case.table_values.size
-            else UNASKED
-        )
-    return is_true(out.shares_table, "the parameter is a copy of the table that was given")
+    return shares_table(out, case.table_values.size)
 
 
 @embedding_bag.law("embedding_bag modifies neither its inputs, nor memory around them, nor their version counters.",

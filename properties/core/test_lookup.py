@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from embcheck.core import oracle
 from embcheck.core.case import TYPICAL, LookupCase
-from embcheck.core.comparison import described, every, is_false, is_true, refuses, same, unwritten
+from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
@@ -15,7 +15,7 @@ from embcheck.core.result import UNASKED, Difference, Finding
 from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.lookup.received import which_row
 from embcheck.families.lookup.space import SPACE, is_product, plan
-from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
+from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up, shares_table
 
 #: Modes that record backward before they run forward.
 RECORD_BACKWARD = ("aot", "aot_eager", "aot_decomposed", "inductor", "inductor_static")
@@ -143,13 +143,7 @@ def lookup_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
     when=lambda case: ENTRIES[case.entry].aliases,
 )
 def lookup_weight_shares_given_memory(case: LookupCase, out: Outcome) -> Finding:
-    if not out.keeps_memory:
-        return (
-            is_false(out.shares_table, "the copy lies in the memory of the table")
-            if case.weight_values.size
-            else UNASKED
-        )
-    return is_true(out.shares_table, "the parameter is a copy of the table that was given")
+    return shares_table(out, case.weight_values.size)
 
 
 @lookup.law(

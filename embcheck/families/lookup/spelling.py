@@ -15,11 +15,11 @@ import torch
 
 from embcheck.core import oracle
 from embcheck.core.case import LookupCase
-from embcheck.core.comparison import identical, same, within
+from embcheck.core.comparison import identical, is_false, is_true, same, within
 from embcheck.core.declaration import FLAGS as FLAGS_OF
 from embcheck.core.onednn import PRODUCTS
-from embcheck.core.outcome import Field
-from embcheck.core.result import Finding
+from embcheck.core.outcome import Field, Outcome
+from embcheck.core.result import UNASKED, Finding
 from embcheck.core.weight_map import MATHEMATICS
 
 Lookup = Callable[[torch.Tensor], torch.Tensor]
@@ -181,6 +181,13 @@ def is_looked_up(case: LookupCase, got: Field, explain: Callable[[Any], str] | N
     if not ENTRIES[case.entry].own:
         return same(got, oracle.lookup(case), explain)
     return identical(got, oracle.lookup_bits(case), explain)
+
+
+def shares_table(out: Outcome, elements: int) -> Finding:
+    """The leaf lies in the memory of the table that was given, if that has elements; a copied module's does not."""
+    if out.keeps_memory:
+        return is_true(out.shares_table, "the parameter is a copy of the table that was given")
+    return is_false(out.shares_table, "the copy lies in the memory of the table") if elements else UNASKED
 
 
 def converted(layer: torch.nn.Module, dtype: torch.dtype) -> torch.nn.Module:
