@@ -29,12 +29,6 @@ conversion = Family(
 law = conversion.law
 
 
-def in_own_shape(case: ConversionCase) -> Any:
-    """The table as the converted parameter holds it, in storage."""
-    stored = case.lookup.weight_stored
-    return stored.T if case.to_linear else stored
-
-
 def gradient(got: Field, expected: Expected | None) -> Finding:
     """A gradient that was collected, or none."""
     if expected is None or got.raw is None:
@@ -101,7 +95,7 @@ def strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Fi
     must_cover={"square", "layout=transposed", "values=special", "dtype=bfloat16"},
 )
 def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome) -> Finding:
-    bits = case.format.to_bits(in_own_shape(case)).reshape(case.memory_shape[::-1])
+    bits = case.format.to_bits(case.weight_stored).T
     return every(described(out.converted, dtype=case.dtype), identical(out.converted, bits))
 
 

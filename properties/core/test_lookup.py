@@ -23,11 +23,8 @@ RECORD_BACKWARD = ("aot", "aot_eager", "aot_decomposed", "inductor", "inductor_s
 
 def without_backward(case: LookupCase, mode: str) -> str | None:
     """What is sparse and scaled can be looked up, but has no backward that could be recorded."""
-    if (
-        mode not in RECORD_BACKWARD
-        or case.refused
-        or not (case.sparse and case.scale_grad_by_freq and case.requires_grad)
-    ):
+    backward = case.sparse and case.scale_grad_by_freq and case.requires_grad and not case.refused
+    if mode not in RECORD_BACKWARD or not backward:
         return None
     return "it records backward first, which torch refuses: 'scale_grad_by_freq not supported with sparse gradients'"
 

@@ -223,10 +223,6 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         return not (self.assign in KEEPING and self.target_frozen)
 
     @property
-    def source_trainable(self) -> bool:
-        return self.source in ("plain", "from_pretrained_open")
-
-    @property
     def _fed(self) -> bool:
         """Whether a linear layer's input is fed to it once."""
         return self.to_linear and self.input != "made" and self.company != "several" and self.mistake is None

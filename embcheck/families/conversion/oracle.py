@@ -58,7 +58,7 @@ def input_gradient(case: ConversionCase) -> Expected:
 
 def source_gradient(case: ConversionCase) -> Expected | None:
     """What the source's own backward leaves in its weight; None if nothing."""
-    if case.company in ("alone", "several") or not case.source_trainable:
+    if case.company in ("alone", "several") or case.source not in ("plain", "from_pretrained_open"):
         return None
     if case.company == "backward_before" and case.later == "deepcopied":
         return None  # a deep copy of a parameter has no gradient
