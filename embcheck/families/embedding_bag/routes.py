@@ -28,8 +28,6 @@ REBUILT = frozenset({"vjp", "forward_mode", "tables_batched"})
 #: Routes under torch.vmap, whose first sample is nothing: what it is given is zero.
 BATCHED = frozenset({"batched", "tables_batched"})
 
-# -- routes: how the derivative is taken ---------------------------------------------------------------------------
-
 
 _route = into(BAG_ROUTES)
 
