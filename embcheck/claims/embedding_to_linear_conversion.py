@@ -16,11 +16,8 @@ from embcheck.core.result import HOLDS, Difference, Finding
 def product_of(case: ClaimCase) -> Floats:
     """x Wᵀ for the program's x, in integers, shape (V,) or (D + 1, V)."""
     x = np.arange(1, 1 + case.embedding_dim) % 3 - 1.0
-    return (
-        np.stack([x] * (case.embedding_dim + 1)) @ case.weight.T
-        if "batch" in str(case.situation)
-        else x @ case.weight.T
-    )
+    given = np.stack([x] * (case.embedding_dim + 1)) if "batch" in str(case.situation) else x
+    return given @ case.weight.T
 
 
 def biased(case: ClaimCase, out: Outcome) -> Finding:

@@ -18,12 +18,10 @@ from embcheck.families.max_norm.cases import renormed as by_definition
 
 
 def max_norm(case: ClaimCase, out: Outcome) -> Finding:
+    """The last row of the table is renormalised by its definition."""
     limit = float(out.limit.raw)
-    return same(out.row, case.weight[-1]) if np.linalg.norm(case.weight[-1]) <= limit else norm_is(case, out, limit)
-
-
-def norm_is(case: ClaimCase, out: Outcome, limit: float) -> Finding:
-    """The last row of the table, renormalised by its definition."""
+    if np.linalg.norm(case.weight[-1]) <= limit:
+        return same(out.row, case.weight[-1])
     expected = by_definition(case.weight[-1:], np.array([True]), limit, 2.0, case.format)
     return within(out.row, expected.value[0], expected.bound[0])
 
