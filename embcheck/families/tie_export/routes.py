@@ -37,16 +37,11 @@ def emptied(model: Module) -> Module:
     return loading(blank(model, "meta").to_empty(device=model.head.weight.device), model.state_dict())
 
 
-def variables(model: Module) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = copy.deepcopy(model).state_dict(keep_vars=True)
-    return state
-
-
 PASSAGES: dict[str, Passage] = named(
     {
         "loaded": lambda model, _: loading(model, {name: v.clone() for name, v in model.state_dict().items()}),
         "assigned": lambda model, _: loading(model, model.state_dict(), True),
-        "assigned_variables": lambda model, _: loading(model, variables(model), True),
+        "assigned_variables": lambda model, _: loading(model, copy.deepcopy(model).state_dict(keep_vars=True), True),
         "meta_assigned": lambda model, _: loading(blank(model, "meta"), copy.deepcopy(model).state_dict(), True),
         "meta_emptied": lambda model, _: emptied(model),
         "meta_emptied_swapping": lambda model, _: swapping_parameters(lambda: emptied(model)),
