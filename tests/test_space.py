@@ -116,6 +116,14 @@ def test_reductions_of_tables_terminate_at_the_smallest(seed: int) -> None:
     assert last.layout == last.index_layout == "contiguous"
 
 
+@pytest.mark.parametrize("indices", ["uniform", (0, 1, 2, 0, 1, 2)])
+def test_fewer_tokens_of_the_same_rank_are_tried(indices: Any) -> None:
+    space = Space(LookupCase, lookup.AXES, lookup.repair, smaller=lookup.smaller_tables)
+    case = LookupCase(3, 2, indices, (2, 3))
+    last, _ = reduce_case(case, space, lambda less: len(less.shape) == 2 and less.numel > 0, seconds=600.0)
+    assert last.shape == (1, 1)
+
+
 FAMILIES = load_families()
 #: Of each core family: pairs of two axes' values that the cover has, possible ones that it lacks, and impossible ones.
 PAIRS = {

@@ -164,7 +164,9 @@ def keep(choices: dict[str, dict[str, dict[str, Choice]]], families: Mapping[str
             told.setdefault(mode, {}).update(aimed)
         for mode, tiers in modes.items():
             for tier, choice in tiers.items():
-                listed = {part: sorted(set(where), key=repr) for part in _ENUMERATED if (where := getattr(choice, part))}
+                listed = {
+                    part: sorted(set(where), key=repr) for part in _ENUMERATED if (where := getattr(choice, part))
+                }
                 told[mode].setdefault(tier, {}).update(listed)
         data[name] = {"of": digest(families[name]), "modes": told}
     _write(data)

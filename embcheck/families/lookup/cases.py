@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS
@@ -287,6 +289,20 @@ def smaller_tables(case: LookupCase) -> Iterator[LookupCase]:
     for shape in SHAPES:
         if math.prod(shape) == case.numel and len(shape) < len(case.shape) and isinstance(case.indices, str):
             yield case.but(shape=shape)
+    if len(case.shape) > 1:
+        yield from shorter(case)
+
+
+def shorter(case: LookupCase) -> Iterator[LookupCase]:
+    """Fewer tokens of the same rank: what fails may need it."""
+    for axis, length in enumerate(case.shape):
+        for less in towards(length, 1):
+            shape = (*case.shape[:axis], less, *case.shape[axis + 1 :])
+            if isinstance(case.indices, str):
+                yield case.but(shape=shape)
+            else:
+                left = np.reshape(case.indices, case.shape).take(range(less), axis)
+                yield case.but(indices=tuple(left.ravel().tolist()), shape=shape)
 
 
 def towards(size: int, floor: int) -> Iterator[int]:
