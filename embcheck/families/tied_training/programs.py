@@ -110,10 +110,11 @@ def advance(
         return loss
 
     if closure:
+        before = marks(parameters)
         with torch.no_grad():
             result = step_hooked(optimizer, compute) if hooked else optimizer.step(compute)
         entry["returned"] = isinstance(result, Tensor) and (optimizer.__class__.__name__ == "LBFGS" or result is loss)
-        entry["kept"] = True
+        entry["kept"] = marks(parameters) == before
     else:
         compute()
         entry |= step(optimizer, parameters, entry["grads"])
@@ -137,23 +138,24 @@ def step_hooked(optimizer: Any, closure: Function) -> Any:
     return result
 
 
+def marks(parameters: list[Any]) -> list[Any]:
+    """Memory, strides, dtype and flags of each parameter."""
+    return [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in parameters]
+
+
 def step(optimizer: Any, parameters: list[Any], before: list[Any]) -> dict[str, Any]:
     """Takes a step, and says whether it returned nothing and kept gradients, memory, strides, dtypes and flags."""
-    held = [p.grad for p in parameters]
-    marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad) for p in parameters]
+    held, marked = [p.grad for p in parameters], marks(parameters)
     # With differentiable=True a leaf that requires grad can't be updated in place.
     frozen = any(group.get("differentiable") for group in optimizer.param_groups)
     for p in parameters:
         p.requires_grad_(p.requires_grad and not frozen)
     returned = optimizer.step() is None
-    for p, mark in zip(parameters, marks, strict=True):
+    for p, mark in zip(parameters, marked, strict=True):
         p.requires_grad_(mark[3])
-    kept = all(
-        p.grad is g
-        and (b is None or torch.equal(b.to_dense(), g.to_dense()))
-        and mark == (p.data_ptr(), p.stride(), p.dtype, p.requires_grad)
-        and p.is_leaf
-        for p, g, b, mark in zip(parameters, held, before, marks, strict=True)
+    kept = marks(parameters) == marked and all(
+        p.grad is g and (b is None or torch.equal(b.to_dense(), g.to_dense()))
+        for p, g, b in zip(parameters, held, before, strict=True)
     )
     return {"returned": returned, "kept": kept}
 
