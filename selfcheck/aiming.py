@@ -84,13 +84,13 @@ def _renamed(site: str, wished: list[Condition]) -> list[Condition]:
 
 
 def _forward(wish: Wish) -> tuple[str, Any]:
-    case = lookup_case(wish, backward=False)
+    case = lookup_case(wish)
     scaled = case.sparse and case.scale_grad_by_freq  # of which there is no gradient
     return ("lookup" if scaled or wish.draws.chance(3) else "gradient"), case
 
 
 def _flat(wish: Wish) -> tuple[str, Any]:
-    return ("lookup", "gradient")[wish.draws.chance(2)], lookup_case(wish, backward=False, sparse=False, ranks=(1,))
+    return ("lookup", "gradient")[wish.draws.chance(2)], lookup_case(wish, sparse=False, ranks=(1,))
 
 
 def _gradient(wish: Wish, sparse: bool = False) -> tuple[str, Any]:

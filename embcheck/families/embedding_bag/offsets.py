@@ -89,6 +89,6 @@ def _wrong_offsets(numel: int) -> dict[str, tuple[tuple[int, ...], ...]]:
     return {name: tuple(several) for name, several in found.items()}
 
 
-#: How many tokens the wrong offsets belong to, and all of up to three of them, by what is wrong.
+#: How many tokens the wrong offsets belong to; and by what is wrong all of up to three offsets, and some of four.
 WRONGLY_CUT = 4
 WRONG_OFFSETS = _wrong_offsets(WRONGLY_CUT)

@@ -40,9 +40,9 @@ EARLIER = (
 )
 
 
-def layout_of(wish: Wish, fact: str, strides: tuple[str, ...] = STRIDES) -> str:
+def layout_of(wish: Wish, fact: str) -> str:
     """A layout with strides that are wished."""
-    return wish.draws.choice(_OF_TABLES[wish.choice(fact, strides)])
+    return wish.draws.choice(_OF_TABLES[wish.choice(fact, STRIDES)])
 
 
 def width_of(wish: Wish, rows: int, numel: int, sizes: tuple[int, int, int] = LARGEST) -> int:
@@ -56,9 +56,9 @@ def width_of(wish: Wish, rows: int, numel: int, sizes: tuple[int, int, int] = LA
 
 
 def lookup_case(
-    wish: Wish, *, backward: bool | None = None, sparse: bool | None = None, ranks: tuple[int, ...] = (1, 1, 2, 3, 0)
+    wish: Wish, *, backward: bool = False, sparse: bool | None = None, ranks: tuple[int, ...] = (1, 1, 2, 3, 0)
 ) -> LookupCase:
-    """A lookup whose table, or with ``backward`` whose upstream gradient, is as wished; without ``backward`` both are drawn.
+    """A lookup whose table, or with ``backward`` whose upstream gradient, is as wished; the other one is drawn.
 
     Raises:
         Unmet: if this draw comes to none.
@@ -152,4 +152,4 @@ def product_case(wish: Wish) -> LookupCase:
 def aimed_gradient(wish: Wish) -> LookupCase | None:
     """A lookup whose gradient is dense or, one in three, sparse."""
     sparse = wish.draws.chance(3)
-    return attempts(wish, lambda wish: lookup_case(wish, backward=None, sparse=sparse))
+    return attempts(wish, lambda wish: lookup_case(wish, sparse=sparse))

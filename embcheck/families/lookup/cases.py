@@ -51,9 +51,9 @@ def padding_of(name: int | str | None, rows: int) -> int | None:
     return name if -rows <= name < rows else name % rows
 
 
-def every_shape(largest: int = 3, rank: int = 4) -> Iterator[tuple[int, ...]]:
-    """Every index shape with up to ``rank`` axes of 0 to ``largest``, by number of elements."""
-    shapes = [shape for r in range(rank + 1) for shape in itertools.product(range(largest + 1), repeat=r)]
+def every_shape() -> Iterator[tuple[int, ...]]:
+    """Every index shape with up to four axes of 0 to 3, by number of elements."""
+    shapes = [shape for rank in range(5) for shape in itertools.product(range(4), repeat=rank)]
     return iter(sorted(shapes, key=lambda shape: (math.prod(shape), len(shape), shape)))
 
 
@@ -240,7 +240,7 @@ def threshold_case(draws: stream.Stream, axes: Mapping[str, tuple[Any, ...]]) ->
 
 _RULES: tuple[Rule, ...] = (
     (lambda c: not c.numel, {"out_of_range": None}),
-    (lambda c: c.layout == "expanded" and c.requires_grad and c.route != "none", {"layout": "column_slice"}),
+    (lambda c: c.layout == "expanded" and c.requires_grad, {"layout": "column_slice"}),
     (lambda c: c.upstream_layout == "expanded", {"upstream": "ones"}),
     (lambda c: c.index_layout == "expanded" and c.indices in PATTERN_NAMES, {"indices": "same"}),
     # More ones than the format can count: there is no exact answer, so let fewer tokens speak.

@@ -206,7 +206,7 @@ _kept_table = lru_cache(maxsize=4096)(_table)
 
 
 class MaxNormCase(LookupCase):
-    """A lookup with max_norm; ``values`` are *mixed* (rows of every kind around it), *huge*, or as in `Case`."""
+    """A lookup with max_norm; ``values`` are *mixed* (rows of every kind around it), *huge*, or as in `LookupCase`."""
 
     @cached_property
     def weight_stored(self) -> Array:

@@ -134,7 +134,6 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
             "vmapped": self.entry.startswith("vmapped"),
             "strayed": self.cast == "int64" and self.width > 0 and self.refused,
             "miscast": self.cast != "int64",
-            "classless": self.width <= 0,
         }
 
 

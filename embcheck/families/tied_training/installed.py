@@ -51,15 +51,15 @@ def _takes_names() -> bool:
 def refused_here(case: Any, out: Outcome) -> str | None:
     """The message with which this release refuses what no documented range forbids."""
     text = str(out.error or "")
-    if text and case.tensor_hyperparameters == "betas" and not _takes_tensors(case.optimizer, "betas"):
+    if text and case.tensor_hyperparameters == "betas" and not _takes_tensor_betas(case.optimizer):
         return f"this release's {case.optimizer} takes numbers for betas"
     return text if text and any(re.search(pattern, text) for pattern in refusals(case)) else None
 
 
 @cache
-def _takes_tensors(optimizer: str, flag: str) -> bool:
-    """Whether an optimizer declares that a flag may be a tensor."""
-    return "Tensor" in str(inspect.signature(getattr(torch.optim, optimizer)).parameters[flag].annotation)
+def _takes_tensor_betas(optimizer: str) -> bool:
+    """Whether an optimizer declares that its betas may be tensors."""
+    return "Tensor" in str(inspect.signature(getattr(torch.optim, optimizer)).parameters["betas"].annotation)
 
 
 def kept_state(out: Outcome, wanted: str) -> Field:

@@ -196,8 +196,8 @@ def fixed_cases() -> Iterator[TiedTrainingCase]:
     for (name, kind), path in itertools.product(KINDS.items(), ("", "foreach", "fused")):
         if _adds_eps(name) and path in ("", *kind.flags):
             # The default in half precision, where it is zero, and rows that no token names.
-            chosen = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
-            yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**chosen))
+            flags = {"eps": kind.defaults["eps"], **({path: True} if path else {"foreach": False})}
+            yield repair(TiedTrainingCase(name, (5, 7), 2, uses="lookup", dtype="float16").but(**flags))
     for zero, foreach in itertools.product(KEPT_GRADIENTS[:2], (True, False)):
         yield repair(TiedTrainingCase("SGD", steps=3, uses="lookup", sparse=True, foreach=foreach, zero=zero))
     for name in KINDS:
@@ -242,15 +242,15 @@ def _refusals() -> Iterator[TiedTrainingCase]:
 def draw(draws: stream.Stream) -> TiedTrainingCase:
     """A random case: a few axes away from their simplest values, and each of the optimizer's flags half the time."""
     name = draws.choice(AXES["optimizer"])
-    chosen: dict[str, Any] = {"optimizer": name, "steps": draws.between(1, 8 if draws.chance(8) else 4)}
-    chosen["shape"] = draws.choice(LARGE) if draws.chance(96) else draws.choice(SHAPES)
+    drawn: dict[str, Any] = {"optimizer": name, "steps": draws.between(1, 8 if draws.chance(8) else 4)}
+    drawn["shape"] = draws.choice(LARGE) if draws.chance(96) else draws.choice(SHAPES)
     for axis, values in AXES.items():
-        if axis not in chosen and axis not in FLAGS and draws.chance(2):
-            chosen[axis] = draws.choice(values)
+        if axis not in drawn and axis not in FLAGS and draws.chance(2):
+            drawn[axis] = draws.choice(values)
     for flag, values in KINDS[name].flags.items():
         if draws.chance(2):
-            chosen[flag] = draws.choice(values)
-    return repair(TiedTrainingCase(**chosen, seed=draws.between(0, 1 << 16)))
+            drawn[flag] = draws.choice(values)
+    return repair(TiedTrainingCase(**drawn, seed=draws.between(0, 1 << 16)))
 
 
 def smaller(case: TiedTrainingCase) -> Iterator[TiedTrainingCase]:
