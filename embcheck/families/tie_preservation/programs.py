@@ -6,12 +6,14 @@ They import nothing but torch, for their source is what a counterexample's scrip
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.lr_scheduler.programs import raises
 
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
@@ -120,13 +122,8 @@ def called(table: Module, out: Module, indices: Tensor) -> dict[str, Any]:
             taken.append(torch.equal(strictly, plain))
         except RuntimeError:
             taken.append(None)
-    refused: list[bool] = []
-    for given in ((doubled, doubled), {**doubled, "1.weight": 2 * ones}):
-        try:
-            call(chain, given, (indices,))
-            refused.append(False)
-        except ValueError:
-            refused.append(True)
+    twice: tuple[Any, ...] = ((doubled, doubled), {**doubled, "1.weight": 2 * ones})
+    refused = [raises(ValueError, functools.partial(call, chain, given, (indices,))) for given in twice]
     return {
         "replaced": call(chain, doubled, (indices,)).detach(),
         "replaced_by_head": call(chain, {"1.weight": ones}, (indices,)).detach(),
