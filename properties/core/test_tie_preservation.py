@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.comparison import every, identical, is_true, same, unwritten, within
-from embcheck.core.format import FORMATS, Floats
+from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
@@ -116,8 +116,8 @@ def operation_preserves_shared_memory(case: TiePreservationCase, out: Outcome) -
 def operation_preserves_values(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
         if state.exact:
-            fmt = FORMATS[state.dtype]
-            return identical(seen.values, fmt.to_bits(fmt.encode(joined([cell.values for cell in state.listed()]))))
+            expected = state.format.encode(joined([cell.values for cell in state.listed()]))
+            return identical(seen.values, state.format.to_bits(expected))
         return values(seen.values, state)
 
     return throughout(case, out, judge)

@@ -143,7 +143,7 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
         bias = state.slots["H.bias"].values if self.bias else np.zeros(self.num_embeddings)
         table = state.slots["H.weight"].values if weight is None else weight
         wide = np.hstack([rows, np.ones((len(rows), 1))])
-        return oracle.product(wide, np.vstack([table.T, bias]), FORMATS[state.dtype])
+        return oracle.product(wide, np.vstack([table.T, bias]), state.format)
 
     def learn(self, state: tie.State) -> tie.State:
         """A copy with the gradients of one backward through lookup and head: each path adds to its own cell."""
@@ -181,7 +181,7 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
         state = self.learned.copy()
         for cell in state.cells():
             if cell.grad is not None:
-                cell.memory.values = state.rounded(cell.values - cell.grad / 2)
+                cell.memory.values = state.format.rounded(cell.values - cell.grad / 2)
         return state
 
     @cached_property
@@ -197,7 +197,7 @@ class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
         most = sum(np.abs(term).max(initial=0) / 2 for term in terms.values())
         return state.exact and all(
             np.array_equal(parts * cell.values, np.rint(parts * cell.values))
-            and parts * (np.abs(cell.values).max(initial=0) + most) <= FORMATS[state.dtype].largest_integer
+            and parts * (np.abs(cell.values).max(initial=0) + most) <= state.format.largest_integer
             for cell in state.cells()
         )
 

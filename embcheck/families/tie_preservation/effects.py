@@ -8,7 +8,6 @@ their corrections.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,17 @@ from embcheck.core.format import Floats
 from embcheck.core.layout import preserved_strides, row_major
 from embcheck.families.tie_preservation.oracle import Cell, State
 
-#: What an operation does to a state, in place, or the state of the module that it returns.
-Effect = Callable[[State], State | None]
+#: What an operation does to a state, in place: that of the module that it returns.
+Effect = Callable[[State], None]
 #: What an effect notes when an operation means nothing in that state, a row of zeros that is normed: no history has it there.
 UNFIT = "normed_zero_row"
 EMBEDDING, HEAD, BIAS = "E.weight", "H.weight", "H.bias"
 
 
-def renewed(cell: Cell, grad: bool = False, strides: tuple[int, ...] | None = None) -> Cell:
+def renewed(cell: Cell, strides: tuple[int, ...] | None = None) -> Cell:
     """Another Parameter with memory of its own."""
-    kept = cell.grad.copy() if grad and cell.grad is not None else None
     strides = strides or preserved_strides(cell.strides, cell.values.shape)
-    return Cell(cell.memory.copy(), strides, cell.requires_grad, kept)
+    return Cell(cell.memory.copy(), strides, cell.requires_grad)
 
 
 def aliased(cell: Cell) -> Cell:
@@ -102,37 +100,18 @@ def is_called_by_name(state: State) -> None:
         state.noted.add("replaced_twice")
 
 
-def _copied(state: State, cells: dict[Cell, Cell]) -> State:
-    slots = {slot: cells[cell] for slot, cell in state.slots.items()}
-    return replace(state, slots=slots, noted=set(state.noted))
-
-
-def copies_each(state: State) -> State:
-    """copy.deepcopy: one new Parameter for each, with memory of its own and no gradient."""
-    return _copied(state, {cell: renewed(cell) for cell in state.cells()})
-
-
-def _note_pickling(state: State) -> None:
+def stores(state: State) -> None:
+    """torch.save and torch.load of the module: identities and shared storages survive, gradients do not."""
+    forgets_gradients(state)
     if "normed" in state.noted:
         state.noted.add("normed_copied")
 
 
-def pickles_each(state: State) -> State:
-    """pickle: one new Parameter for each, with a storage of its own, strides as they were."""
-    _note_pickling(state)
-    return _copied(state, {c: Cell(c.memory.whole(), c.strides, c.requires_grad) for c in state.cells()})
-
-
-def stored_cells(state: State) -> dict[Cell, Cell]:
-    """What torch.save writes: views of one storage stay views of one storage."""
-    memories = {cell.memory: cell.memory.whole() for cell in state.cells()}
-    return {c: Cell(memories[c.memory], c.strides, c.requires_grad) for c in state.cells()}
-
-
-def stores(state: State) -> State:
-    """torch.save and torch.load of the module: identities and shared storages survive."""
-    _note_pickling(state)
-    return _copied(state, stored_cells(state))
+def pickles_each(state: State) -> None:
+    """pickle: each Parameter has a storage of its own, strides as they were, and no gradient."""
+    stores(state)
+    for cell in state.cells():
+        cell.memory = cell.memory.whole()
 
 
 def moves_by_one(state: State) -> None:
@@ -140,7 +119,7 @@ def moves_by_one(state: State) -> None:
     forgets_gradients(state)
     for cell in state.cells():
         if cell.requires_grad:
-            cell.memory.become(state.rounded(cell.values - 1), state.roundoff)
+            cell.memory.become(cell.values - 1, state.format)
 
 
 def note_sparse_vector(state: State) -> None:
@@ -157,7 +136,7 @@ def steps(state: State) -> None:
     gains_gradients(state)
     for cell in state.cells():
         if cell.grad is not None:
-            cell.memory.become(state.rounded(cell.values - cell.grad), state.roundoff)
+            cell.memory.become(cell.values - cell.grad, state.format)
 
 
 # -- slots, cells and memory that are reassigned, loaded, moved or written ------------------------------------------------
@@ -171,12 +150,6 @@ def replaces(make: Callable[[Cell], Cell]) -> Effect:
             state.slots[slot] = make(cell)
 
     return effect
-
-
-def assigns_stored(state: State) -> None:
-    """load_state_dict(assign=True) of a checkpoint: a Parameter for each name, over the storages that were saved."""
-    stored = stored_cells(state)
-    replaces(lambda cell: aliased(stored[cell]))(state)
 
 
 def assigns_head(state: State) -> None:
@@ -199,10 +172,10 @@ def norms_head(state: State) -> None:
     shape = before.values.shape
     state.slots[HEAD] = renewed(before, strides=row_major(shape))
     # A norm of D terms, a division and a product: (2D + 16) u |w|, beside what was off before.
-    state.slots[HEAD].memory.widen((2 * shape[1] + 16) * state.roundoff * np.abs(before.values))
+    state.slots[HEAD].memory.widen((2 * shape[1] + 16) * state.format.unit_roundoff * np.abs(before.values))
     state.noted |= {"normed"} if before.requires_grad else {"normed", "normed_frozen"}
     if not before.values.any(axis=1).all():
-        state.noted.add("normed_zero_row")
+        state.noted.add(UNFIT)
 
 
 def _moves(cell: Cell) -> None:
@@ -217,8 +190,8 @@ def moves_each(state: State) -> None:
         _moves(cell)
 
 
-#: Module.to_empty(device="cpu") and a checkpoint.
-empties = in_turn(forgets_gradients, moves_each)
+#: copy.deepcopy, and Module.to_empty(device="cpu") with a checkpoint.
+moves_without_gradients = in_turn(forgets_gradients, moves_each)
 
 
 def casts(dtype: str) -> Effect:
@@ -229,7 +202,7 @@ def casts(dtype: str) -> Effect:
             state.dtype = dtype
             moves_each(state)
             for cell in state.cells():
-                cell.memory.become(state.rounded(cell.values), state.roundoff)
+                cell.memory.become(cell.values, state.format)
 
     return effect
 

@@ -35,7 +35,8 @@ class Entry(NamedTuple):
     def after(self, state: State) -> State:
         """What becomes of a state, which stays as it is."""
         own = state.copy()
-        return self.effect(own) or own
+        self.effect(own)
+        return own
 
 
 def after(model: Module, *done: Any) -> Module:
@@ -253,7 +254,7 @@ OPERATIONS: dict[str, Entry] = {
     "zeroed_in_place": Entry(lambda m, e, h: after(m, m.zero_grad(False)), effects.zeroes_gradients),
     "graded": Entry(graded, effects.gains_gradients),
     # Copies.
-    "deepcopied": Entry(deepcopied, effects.copies_each, copies=True),
+    "deepcopied": Entry(deepcopied, effects.moves_without_gradients, copies=True),
     "copied": Entry(lambda m, e, h: copy.copy(m), copies=True),
     "pickled": Entry(lambda m, e, h: pickle.loads(pickle.dumps(m)), effects.pickles_each, copies=True),
     "saved": Entry(lambda m, e, h: stored(m, weights_only=False), effects.stores, copies=True),
@@ -261,7 +262,7 @@ OPERATIONS: dict[str, Entry] = {
     "assigned": Entry(lambda m, e, h: loading(m, m.state_dict(), True), effects.replaces(aliased)),
     "assigned_clones": Entry(lambda m, e, h: loading(m, clones(m), True), effects.replaces(renewed)),
     "assigned_saved": Entry(
-        lambda m, e, h: loading(m, stored_in_both_formats(m.state_dict()), True), effects.assigns_stored
+        lambda m, e, h: loading(m, stored_in_both_formats(m.state_dict()), True), effects.replaces(aliased)
     ),
     "assigned_head": Entry(
         lambda m, e, h: after(m, h.load_state_dict(h.state_dict(), assign=True)), effects.assigns_head
@@ -291,7 +292,8 @@ OPERATIONS: dict[str, Entry] = {
     "to_float32": Entry(lambda m, e, h: m.to(torch.float32), effects.casts("float32")),
     "double_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: m.double()), effects.casts("float64")),
     "emptied": Entry(
-        lambda m, e, h: without_memory(m, lambda given: given.to_empty(device=e.weight.device)), effects.empties
+        lambda m, e, h: without_memory(m, lambda given: given.to_empty(device=e.weight.device)),
+        effects.moves_without_gradients,
     ),
     "loaded_swapped": Entry(lambda m, e, h: swapping_parameters(lambda: loading(m, clones(m))), forgets_gradients),
     "doubled": Entry(doubled, lambda state: state.slots[EMBEDDING].memory.scale(2.0)),
@@ -318,7 +320,7 @@ OPERATIONS: dict[str, Entry] = {
     "saved_for_device": Entry(
         lambda m, e, h: stored(m, weights_only=False, map_location=e.weight.device), effects.stores, copies=True
     ),
-    "deepcopied_compiled": Entry(deepcopied_compiled, effects.copies_each, copies=True),
+    "deepcopied_compiled": Entry(deepcopied_compiled, effects.moves_without_gradients, copies=True),
     "saved_by_function": Entry(
         lambda m, e, h: stored(
             m, weights_only=False, map_location=lambda memory, place: memory if e.weight.is_cpu else memory.cuda()

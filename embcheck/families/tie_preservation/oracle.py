@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.format import FORMATS, Floats
+from embcheck.core.format import FORMATS, Floats, Format
 
 
 @dataclass(eq=False)
@@ -48,10 +48,10 @@ class Memory:
         """One value everywhere."""
         self.values, self.error = np.full_like(self.values, value), None
 
-    def become(self, values: Floats, roundoff: float) -> None:
+    def become(self, values: Floats, fmt: Format) -> None:
         """Other values, rounded from what may be off already: then a neighbour may be what it is rounded to."""
-        self.values = values
-        self.error = None if self.error is None else self.error * (1 + 2 * roundoff) + 2 * roundoff * np.abs(values)
+        self.values, unit = fmt.rounded(values), 2 * fmt.unit_roundoff
+        self.error = None if self.error is None else self.error * (1 + unit) + unit * np.abs(self.values)
 
 
 @dataclass(eq=False)
@@ -100,12 +100,8 @@ class State:
         return replace(self, slots=slots, noted=set(self.noted))
 
     @property
-    def roundoff(self) -> float:
-        return FORMATS[self.dtype].unit_roundoff
-
-    def rounded(self, values: Floats) -> Floats:
-        """Values as the module's dtype holds them."""
-        return FORMATS[self.dtype].rounded(values)
+    def format(self) -> Format:
+        return FORMATS[self.dtype]
 
 
 def groups(things: Sequence[object]) -> list[int]:
