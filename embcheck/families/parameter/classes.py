@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import torch
 from torch import nn
+from torch.multiprocessing import reductions
 
 Tensor = torch.Tensor
 
@@ -20,8 +23,6 @@ class Tagged(nn.Parameter):
 
 def kinds(data: Tensor) -> list[bool]:
     """Whether a Parameter of a tensor of a class is both, and the deep copy of one of a class is of it."""
-    import copy
-
     made: Any = nn.Parameter(data.detach().as_subclass(Rows))
     tagged = Tagged(data.detach())
     return [isinstance(made, nn.Parameter), type(made) is Rows, type(copy.deepcopy(tagged)) is Tagged]
@@ -29,8 +30,6 @@ def kinds(data: Tensor) -> list[bool]:
 
 def sent(leaf: Tensor) -> dict[str, Any]:
     """What a process gets to which a Parameter is sent; this process sends it to itself."""
-    from torch.multiprocessing import reductions
-
     rebuild, given = reductions.reduce_tensor(leaf)
     other = rebuild(*given)
     return {
@@ -40,16 +39,19 @@ def sent(leaf: Tensor) -> dict[str, Any]:
     }
 
 
+def learns(rows: Tensor) -> bool:
+    """Whether a tensor that is no Parameter is a leaf that requires grad."""
+    return type(rows) is Tensor and rows.is_leaf and rows.requires_grad
+
+
 def prompt(data: Tensor) -> dict[str, Any]:
     """The deep copy of a tensor that is no Parameter, learns, and has a gradient and an attribute."""
-    import copy
-
     rows = data.detach().clone().requires_grad_()
     rows.grad = torch.full_like(rows, 3.0)
     vars(rows)["label"] = "prompt"
     other = copy.deepcopy(rows)
     return {
-        "prompt_kind": type(other) is Tensor and other.is_leaf and other.requires_grad,
+        "prompt_kind": learns(other),
         "prompt_apart": not rows.numel() or (other.data_ptr() != rows.data_ptr() and other.grad is not rows.grad),
         "prompt_label": vars(other).get("label"),
         "prompt": other.detach(),
@@ -57,14 +59,8 @@ def prompt(data: Tensor) -> dict[str, Any]:
     }
 
 
-def learns(rows: Tensor) -> bool:
-    return type(rows) is Tensor and rows.is_leaf and rows.requires_grad
-
-
 def pickled(data: Tensor) -> dict[str, Any]:
     """What is unpickled of a tensor that is no Parameter and learns."""
-    import pickle
-
     rows = pickle.loads(pickle.dumps(data.detach().clone().requires_grad_()))
     return {"pickled_learns": learns(rows), "pickled": rows.detach()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -134,8 +136,6 @@ def elements(tensor: Tensor) -> Tensor:
 
 def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
     """Of three deep copies in a list whether each is one Parameter with these strides and the numbers, others each time."""
-    import copy
-
     found = []
     for _ in range(3):
         elements(leaf.detach()).neg_()
@@ -152,9 +152,6 @@ def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
 def copied(leaf: Tensor) -> dict[str, Any]:
     """A deep copy, a saved one and one that is pickled with an attribute of its own, and whether they are Parameters like the
     other in memory of their own."""
-    import copy
-    import pickle
-
     others = {"deepcopied": copy.deepcopy(leaf), "saved": stored(leaf, weights_only=True)}
     vars(leaf)["label"] = "tied"
     others["labelled"] = pickle.loads(pickle.dumps(leaf))
@@ -198,18 +195,13 @@ ORIGINS: dict[str, Callable[[Tensor], Tensor]] = named(
 )
 
 
-def no_grad(act: Callable[[], Any]) -> Any:
-    with torch.no_grad():
-        return act()
-
-
-def inference(act: Callable[[], Any]) -> Any:
-    with torch.inference_mode():
-        return act()
-
-
+#: Under which grad mode it is made and put into a module.
 UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
-    {"enabled": lambda act: act(), "no_grad": no_grad, "inference": inference}
+    {
+        "enabled": lambda act: act(),
+        "no_grad": lambda act: torch.no_grad()(act)(),
+        "inference": lambda act: torch.inference_mode()(act)(),
+    }
 )
 
 
