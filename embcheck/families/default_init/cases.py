@@ -28,9 +28,8 @@ Tensor = torch.Tensor
 
 
 def initialised(
-    initialise: Callable[[Tensor], Any], weight: Tensor, rows: int, width: int, padding_idx: int | None, dtype: str,
-    seed: int,
-) -> dict[str, Any]:  # fmt: skip
+    initialise: Callable[[Tensor], Any], rows: int, width: int, padding_idx: int | None, dtype: str, seed: int
+) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         seeded(seed)
         layer = torch.nn.Embedding(rows, width, padding_idx, dtype=getattr(torch, dtype))
@@ -80,11 +79,9 @@ def trained(
 ) -> dict[str, Any]:  # fmt: skip
     layer = torch.nn.Embedding(weight.shape[0], weight.shape[1], padding_idx, sparse=sparse, _weight=weight)
     out = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, dtype=weight.dtype)
-    parameters = [layer.weight]
     if head:
         out.weight = layer.weight
-    trainer = getattr(torch.optim, optimizer)(parameters, **options)
-    before, seen = layer.weight.detach().clone(), []
+    trainer, seen = getattr(torch.optim, optimizer)([layer.weight], **options), []
     for _ in range(steps):
         trainer.zero_grad()
         loss = layer(torch.arange(weight.shape[0])).sum()
@@ -94,7 +91,7 @@ def trained(
         trainer.step()
         seen.append(layer.weight.detach().clone())
     grad = layer.weight.grad
-    return {"before": before, "steps": torch.stack(seen), "grad": None if grad is None else grad.to_dense()}
+    return {"steps": torch.stack(seen), "grad": None if grad is None else grad.to_dense()}
 
 
 #: Optimizers that leave a Parameter alone where its gradient is, and has always been, zero.
@@ -135,11 +132,6 @@ class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
         elements = self.num_embeddings * self.embedding_dim
         return {**self.axes, "padded": self.padding_idx is not None, "elements": elements}
 
-    @property
-    def weight_input(self) -> Input:
-        """Nothing is fed but the sizes."""
-        return Input(np.zeros(1, np.float32), "float32")
-
 
 class _PaddingStepAxes(NamedTuple):
     num_embeddings: Annotated[int, (3, 1, 5)] = 3
@@ -177,8 +169,7 @@ class PaddingStepCase(OfDtype, _PaddingStepAxes):  # type: ignore[misc]
     @cached_property
     def hidden(self) -> Floats:
         """The head's input, one row of integers −2…2, shape (1, D)."""
-        code = stream.below(stream.derive("hidden", self.seed % 64), self.embedding_dim, 5)
-        return (code.astype(np.float64) - 2)[None]
+        return stream.small("hidden", self.seed % 64, (1, self.embedding_dim), 2)
 
     @cached_property
     def path(self) -> tuple[Floats, Floats]:
@@ -208,7 +199,7 @@ class PaddingStepCase(OfDtype, _PaddingStepAxes):  # type: ignore[misc]
 def initial_plan(case: InitialCase) -> Plan:
     options = {"initialise": INITIALISERS[case.name], "rows": case.num_embeddings, "width": case.embedding_dim,
                "padding_idx": case.padding_idx, "dtype": case.dtype, "seed": case.seed}  # fmt: skip
-    return Plan(initialised, {"weight": case.weight_input}, options)
+    return Plan(initialised, {}, options)
 
 
 def initial_cases() -> Iterator[InitialCase]:
