@@ -23,12 +23,7 @@ from embcheck.families.initializers.oracle import allowed_correlation, drawn_fro
 # -- first values --------------------------------------------------------------------------------------------------
 
 
-default_init = Family(
-    "default_init",
-    INITIAL_SPACE,
-    initial_plan,
-    cost=12.0,
-)  # fmt: skip
+default_init = Family("default_init", INITIAL_SPACE, initial_plan, cost=12.0)
 
 
 @default_init.law(
@@ -125,12 +120,7 @@ test_initial_scope, test_initial_product, test_initial_random = default_init.tes
 # -- padding in training -------------------------------------------------------------------------------------------
 
 
-padding_row_training = Family(
-    "padding_row_training",
-    PADDING_TRAINING_SPACE,
-    step_plan,
-    cost=8.0,
-)  # fmt: skip
+padding_row_training = Family("padding_row_training", PADDING_TRAINING_SPACE, step_plan, cost=8.0)
 
 
 def is_moved(case: PaddingStepCase) -> bool:
