@@ -78,7 +78,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
         fmt = FORMATS[self.dtype]
         return Input(fmt.encode(fmt.fine * np.arange(1.0, 7.0).reshape(3, 2)), self.dtype, self.layout)
 
-    def modules(self, prefix: str, once: bool, start: str = "") -> Pairs:
+    def modules(self, prefix: str, once: bool) -> Pairs:
         """named_modules(): parents first, each once, or under each of its names."""
         seen: set[str] = set()
 
@@ -91,7 +91,7 @@ class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
             for name, child in self.parts[node][3]:
                 yield from walk(child, f"{path}.{name}" if path else name)
 
-        return list(walk(start or self.root, prefix))
+        return list(walk(self.root, prefix))
 
     def tensors(self, what: str, prefix: str = "", recurse: bool = True, once: bool = True) -> Pairs:
         """named_parameters() or named_buffers(), ``what`` being "parameters" or "buffers"."""
