@@ -184,11 +184,8 @@ def expected(case: TransformCase) -> Expected:
 
 #: Transforms that vmap maps over samples.
 MAPPED = tuple(name for name in ORACLES if "vmap" in name)
-#: Those whose result doesn't depend on the upstream gradient.
-WITHOUT_UPSTREAM = (
-    *("vmap_value", "vmap_by_names", "vmap_in_chunks", "vmap_by_one_axis", "vmap_of_tables", "vmap_of_signs"),
-    *("vmap_of_jvp", "vmap_of_jacrev", "vmap_with_randomness"),
-)
+#: Those of them whose result depends on the upstream gradient.
+WITH_UPSTREAM = ("vmap_backward", "vmap_of_grad", "vmap_of_vjp")
 #: Those whose result has (V·D)² or N·D·V·D elements.
 WIDE = tuple(name for name in ORACLES if "jac" in name or "hessian" in name)
 #: Those that differentiate a backward pass, of which nothing says how counts divide it.

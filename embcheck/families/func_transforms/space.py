@@ -22,7 +22,7 @@ from embcheck.families.func_transforms.oracle import (
     SPARSE,
     UNSCALED,
     WIDE,
-    WITHOUT_UPSTREAM,
+    WITH_UPSTREAM,
 )
 from embcheck.families.func_transforms.programs import GIVEN, LOOKS, transformed
 from embcheck.families.lookup import cases
@@ -67,7 +67,7 @@ def repair(case: TransformCase) -> TransformCase | None:
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     mapped: tuple[str, ...] = ()
     if case.transform in MAPPED:
-        taken = PARTS[:2] if case.transform in WITHOUT_UPSTREAM else PARTS
+        taken = PARTS if case.transform in WITH_UPSTREAM else PARTS[:2]
         mapped = tuple(part for part in taken if part in case.mapped) or ("indices",)
     else:
         batch = min(case.batch, 5) if case.transform == "stacked_layers" else 2
