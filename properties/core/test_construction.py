@@ -160,7 +160,7 @@ def embedding_init_is_reproducible_by_seed(case: ConstructionCase, out: Outcome)
 @construction.law(
     "The initial weight equals one torch.nn.init.normal_ call, except in the padding row.",
     source="nn.Embedding.reset_parameters: init.normal_, then the padding row is filled with zero",
-    when=lambda case: is_drawn(case) and case.make != "meta",
+    when=is_drawn,
     must_cover={"padded", "scale_grad_by_freq", "sparse", "max_norm=0", "make=skipped"},
 )
 def embedding_init_equals_one_normal_call(case: ConstructionCase, out: Outcome) -> Finding:

@@ -133,10 +133,8 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.layout == "expanded", {"layout": "column_slice"}),
     # There is nothing to read or fill.
     (lambda c: c.make == "meta" and c.act not in ("nothing", "evaluated"), {"act": "nothing"}),
-    (
-        lambda c: c.act in CASTS and c.values == "special",
-        {"values": "real"},
-    ),  # how a NaN is rounded is nobody's promise
+    # How a NaN is rounded is nobody's promise.
+    (lambda c: c.act in CASTS and c.values == "special", {"values": "real"}),
 )
 
 
