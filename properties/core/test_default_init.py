@@ -32,15 +32,14 @@ default_init = Family("default_init", INITIAL_SPACE, initial_plan, cost=12.0)
     must_cover={f"name={name}" for name in INITIALISERS} | {"padded", "dtype=float64", "elements>200000"},
 )
 def embedding_init_follows_documented_distribution(case: InitialCase, out: Outcome) -> Finding:
-    filled = np.asarray(out.values.values, np.float64)
-    drawn = filled[case.drawn] if case.name == "default" else filled
+    drawn = np.asarray(out.values.values, np.float64)[case.drawn]
     return drawn_from(case.spread, out.values, FORMATS[case.dtype], rows_drawn(case), drawn)
 
 
 def rows_drawn(case: InitialCase) -> str:
-    """What leaves out the row of the padding that the default leaves zero, as an index of torch."""
-    row = case.padding_idx if case.name == "default" else None
-    return "" if row is None else f"[[row for row in range({case.num_embeddings}) if row != {row}]]"
+    """What leaves out the row that is not drawn, as an index of torch."""
+    row = case.padding_idx
+    return "" if case.drawn.all() else f"[[row for row in range({case.num_embeddings}) if row != {row}]]"
 
 
 @default_init.law(
@@ -50,8 +49,7 @@ def rows_drawn(case: InitialCase) -> str:
     must_cover={"elements>700000"},
 )
 def embedding_init_tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
-    filled = np.asarray(out.values.values, np.float64)
-    drawn, spread = filled[case.drawn] if case.name == "default" else filled, case.spread
+    drawn, spread = np.asarray(out.values.values, np.float64)[case.drawn], case.spread
     least, most = extremes(drawn.size)
     far = float(np.abs(drawn - spread.mean).max()) / spread.scale
     if least <= far <= most:

@@ -122,9 +122,9 @@ class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
 
     @property
     def drawn(self) -> npt.NDArray[np.bool_]:
-        """Which rows are drawn: all but the padding row, shape ``(V,)``."""
+        """Which rows are drawn: all but the padding row, which the default leaves zero; shape ``(V,)``."""
         rows = np.ones(self.num_embeddings, np.bool_)
-        if self.padding_idx is not None:
+        if self.name == "default" and self.padding_idx is not None:
             rows[self.padding_idx] = False
         return rows
 
