@@ -220,9 +220,8 @@ def repair(case: DTensorCase) -> DTensorCase:
         changes["max_norm"] = None
     if case.out_of_range is not None:
         changes |= {"use": "alone", "max_norm": None}
-        changes |= (
-            {"made": "distributed"} if case.made == "after_taller" else {}
-        )  # what came before is no matter of a stray
+        if case.made == "after_taller":  # what came before is no matter of a stray
+            changes["made"] = "distributed"
     if not case.shape:
         changes["tokens_placed"] = "replicate"
         if case.use in ("transposed", "summed", "chosen"):
