@@ -149,10 +149,6 @@ def tied(model: Module, side: Module, weight: Tensor) -> Module:
     return model
 
 
-def parameter_of(weight: Tensor, trains: bool) -> Tensor:
-    return torch.nn.Parameter(weight, trains)
-
-
 def normed(model: Module, embedding: Module, head: Module) -> Module:
     normed = torch.nn.utils.parametrizations.weight_norm(head)
     if normed.parametrizations.weight.original0.shape != (head.weight.shape[0], 1):
@@ -268,11 +264,11 @@ OPERATIONS: dict[str, Entry] = {
         lambda m, e, h: after(m, h.load_state_dict(h.state_dict(), assign=True)), effects.assigns_head
     ),
     "reassigned": Entry(
-        lambda m, e, h: tied(m, e, parameter_of(e.weight.detach().clone(), e.weight.requires_grad)),
+        lambda m, e, h: tied(m, e, torch.nn.Parameter(e.weight.detach().clone(), e.weight.requires_grad)),
         effects.puts(EMBEDDING, lambda state: renewed(state.slots[EMBEDDING])),
     ),
     "aliased": Entry(
-        lambda m, e, h: tied(m, e, parameter_of(h.weight, h.weight.requires_grad)),
+        lambda m, e, h: tied(m, e, torch.nn.Parameter(h.weight, h.weight.requires_grad)),
         effects.puts(EMBEDDING, lambda state: aliased(state.slots[HEAD])),
     ),
     "normed": Entry(normed, effects.norms_head),
