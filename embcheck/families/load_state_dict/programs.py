@@ -11,6 +11,7 @@ from torch import nn
 from embcheck.core.registry import named
 from embcheck.families.load_state_dict.hooks import before_loading, hooked
 from embcheck.families.lr_scheduler.programs import alike
+from embcheck.families.module_traversal.changes import given_gradients
 from embcheck.families.tie_preservation.programs import Module, Tensor
 
 Edit = Callable[[Tensor], Any]
@@ -145,11 +146,6 @@ def described(things: list[Tensor]) -> dict[str, Any]:
     }
 
 
-def graded(model: Module) -> None:
-    for p in model.parameters():
-        p.grad = torch.ones_like(p)
-
-
 def remove_keys(module: Module, keys: Any) -> None:
     keys.missing_keys.clear()
     keys.unexpected_keys.clear()
@@ -164,7 +160,7 @@ def drop_unexpected(module: Module, state: dict[str, Any], prefix: str, *rest: A
 PRIORS: dict[str, Callable[[Module], Any]] = named(
     {
         "nothing": lambda model: None,
-        "graded": graded,
+        "graded": lambda model: given_gradients(model, False),
         "frozen": lambda model: model.words.requires_grad_(False),
         "keys_removed": lambda model: model.deep.register_load_state_dict_post_hook(remove_keys),
         "entries_dropped": lambda model: before_loading(model)(drop_unexpected),
