@@ -109,12 +109,12 @@ def scope() -> Iterator[TransformCase]:
     """Every transform of every small shape, each choice of mapped parts with every axis that they may lie at."""
     axes = ((0, 0), (1, -1), (-1, 1), (2, 0), (-2, 0))
     for seed, (name, shape, padding) in enumerate(itertools.product(ORACLES, SHAPES, (None, 0, -1))):
-        yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, padding, seed=seed))])
+        yield TransformCase(3, 2, name, "uniform", shape, padding, seed=seed)
     for seed, (name, mapped, (into, out)) in enumerate(itertools.product(MAPPED, SUBSETS, axes)):
         sizes: dict[str, Any] = {"mapped": mapped, "in_dim": into, "out_dim": out, "batch": 1 + seed % 3}
         sizes |= {"padding_idx": (None, 0, -1)[seed % 3], "scale_grad_by_freq": seed % 4 == 1}
         shape = ((2,), (), (3, 2))[seed // 3 % 3]
-        yield from filter(None, [repair(TransformCase(3, 2, name, "uniform", shape, **sizes, seed=seed))])
+        yield TransformCase(3, 2, name, "uniform", shape, **sizes, seed=seed)
 
 
 def fixed_cases() -> Iterator[TransformCase]:
@@ -216,7 +216,7 @@ SPACE = Space(
     TransformCase,
     AXES,
     repair,
-    scope,
+    lambda: filter(None, map(repair, scope())),
     fixed_cases,
     flags=("transform", "padding_idx", "mapped", "dtype"),
     base={"shape": (2, 3), "indices": "uniform", "num_embeddings": 3},

@@ -68,18 +68,16 @@ def repair(case: LookupCase) -> LookupCase | None:
 def scope() -> Iterator[LookupCase]:
     """Every route with every shape, and with every choice of flags, dtype and entry."""
     for route in FURTHER:
-        for case in cases.shape_cases(route=route):
-            yield from filter(None, [repair(case)])
+        yield from cases.shape_cases(route=route)
     flags: tuple[dict[str, Any], ...] = ({}, {"sparse": True}, {"scale_grad_by_freq": True})
     for position, route in enumerate(FURTHER):
         for turn, entry in enumerate(spelled()):
             for fixed in flags:
                 dtype = AXES["dtype"][(position + turn) % 4]
                 padding = (None, 0, -1)[turn % 3]
-                case = LookupCase(
+                yield LookupCase(
                     3, 2, "uniform", (4,), padding, entry=entry, route=route, dtype=dtype, seed=turn, **fixed
                 )
-                yield from filter(None, [repair(case)])
 
 
 def fixed_cases() -> Iterator[LookupCase]:
@@ -91,7 +89,7 @@ def fixed_cases() -> Iterator[LookupCase]:
     yield LookupCase(3, 2, "uniform", (4,), route="anomalous", scale_grad_by_freq=True)
     for route in FURTHER:
         # Both halves of the tokens have as many rows, and no row is in both.
-        yield from filter(None, [repair(LookupCase(6, 2, "cycle", (4,), route=route, sparse=True))])
+        yield LookupCase(6, 2, "cycle", (4,), route=route, sparse=True)
 
 
 AXES = routes.AXES | {
@@ -106,7 +104,7 @@ SPACE = Space(
     LookupCase,
     AXES,
     repair,
-    scope,
+    lambda: filter(None, map(repair, scope())),
     fixed_cases,
     flags=("route", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
     base={"shape": (2, 3), "indices": "uniform"},
