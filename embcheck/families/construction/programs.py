@@ -1,7 +1,4 @@
-"""Programs: how a table is made, and what is done to a table that was just made.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: how a table is made, and what is done to a table that was just made."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ from embcheck.families.initializers.oracle import Spread
 from embcheck.families.lookup.cases import padding_of
 from embcheck.families.lookup.programs import generator, seeded
 
-# The programs use torch alone, for their source is what a counterexample's script shows.
 Tensor = torch.Tensor
 
 

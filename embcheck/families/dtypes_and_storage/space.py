@@ -18,7 +18,6 @@ from embcheck.core.space import Space
 from embcheck.families.dtypes_and_storage.cases import INDEX_DTYPES, StorageCase
 from embcheck.families.lookup import cases
 
-# The programs use torch alone, for their source is what a counterexample's script shows.
 Tensor = torch.Tensor
 Origin = Callable[[Tensor], Tensor]
 

@@ -1,7 +1,6 @@
 """Transforms: torch.func, vmap, forward mode and torch.autograd.functional applied to a lookup.
 
 A *transform* applies one derivative, or a composition of several, to a `look` and returns what came out.
-They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
 from __future__ import annotations

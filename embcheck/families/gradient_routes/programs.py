@@ -1,7 +1,7 @@
 """Further routes: the ways in which autograd is driven through a lookup.
 
 Here are accumulation into a gradient that is already there, and hooks; the rest is in `saved_tensors`.
-They import nothing but torch, and each returns the observations that the laws of the family read.
+Each returns the observations that the laws of the family read.
 """
 
 from __future__ import annotations

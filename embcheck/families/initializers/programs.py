@@ -1,7 +1,4 @@
-"""Programs: a tensor is filled by torch.nn.init, or a linear layer by itself.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a tensor is filled by torch.nn.init, or a linear layer by itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: a module with a state of its own and hooks is saved and loaded.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a module with a state of its own and hooks is saved and loaded."""
 
 from __future__ import annotations
 

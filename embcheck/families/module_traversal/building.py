@@ -1,7 +1,4 @@
-"""Builds a model from a *tree*: ``(kind, children or contents)``, whose nodes may be shared.
-
-Imports nothing but torch, for the source is what a counterexample's script shows.
-"""
+"""Builds a model from a *tree*: ``(kind, children or contents)``, whose nodes may be shared."""
 
 from __future__ import annotations
 

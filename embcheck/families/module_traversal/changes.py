@@ -1,7 +1,4 @@
-"""Programs: a module is loaded, emptied, converted, told how to learn and in which mode to be.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a module is loaded, emptied, converted, told how to learn and in which mode to be."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: lists and dicts of modules and of Parameters are edited, as those of Python are.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: lists and dicts of modules and of Parameters are edited, as those of Python are."""
 
 from __future__ import annotations
 

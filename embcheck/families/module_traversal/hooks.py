@@ -1,7 +1,4 @@
-"""Programs: hooks of every module replace what they are given, hooks see each argument, and a copy keeps its module's hooks.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: hooks of every module replace what they are given, hooks see each argument, and a copy keeps its module's hooks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: what a module shows of its parts, and what becomes of them in a conversion.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: what a module shows of its parts, and what becomes of them in a conversion."""
 
 from __future__ import annotations
 

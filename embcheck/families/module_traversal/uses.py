@@ -1,7 +1,4 @@
-"""Programs: a module is copied, averaged and called, and one of its Parameters is parametrized.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a module is copied, averaged and called, and one of its Parameters is parametrized."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Operations on a model with tied weights, each with what it does to the tie: those that leave it, copies, those that break
 it or make it again, and those that give the Parameters other memory or values.
 
-The operations import nothing but torch, for their source is what a counterexample's script shows; what the laws expect is
-in `effects` beside this module.
+What the laws expect is in `effects` beside this module.
 """
 
 from __future__ import annotations

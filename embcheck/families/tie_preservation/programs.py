@@ -1,7 +1,6 @@
 """Programs: models with tied weights, and what may happen to them.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  An operation is a function
-``(model, embedding, head) -> model`` (see `embcheck.families.tie_preservation.operations`).
+An operation is a function ``(model, embedding, head) -> model`` (see `embcheck.families.tie_preservation.operations`).
 """
 
 from __future__ import annotations
