@@ -66,6 +66,12 @@ def same(
     return _where(got, actual, np.broadcast_to(wanted, actual.shape), agree, "value", explain, beside=beside)
 
 
+def same_strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Finding:
+    """Strides of the axes longer than one, where there are elements: others mean nothing."""
+    wide = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
+    return same(got.derived(f"[{{}}[axis] for axis in {wide}]"), [expected[axis] for axis in wide])
+
+
 def identical(
     got: Field, expected: Field | npt.NDArray[Any] | int, explain: Callable[[Any], str] | None = None
 ) -> Finding:

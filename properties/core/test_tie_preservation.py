@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embcheck.core.comparison import every, identical, is_true, same, unwritten, within
+from embcheck.core.comparison import every, identical, is_true, same, same_strides, unwritten, within
 from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -138,22 +138,12 @@ def operation_preserves_parameter_metadata(case: TiePreservationCase, out: Outco
             is_true(seen.leaves, "a Parameter became something else, or part of a graph"),
             same(seen.dtypes, [f"torch.{state.dtype}"] * len(expected)),
             same(seen.requires_grad, [cell.requires_grad for cell in expected]),
-            same(significant(seen.strides, shapes), [_of(cell.strides, cell.values.shape) for cell in expected]),
+            *(same_strides(seen.strides.entry(k), cell.values.shape, cell.strides) for k, cell in enumerate(expected)),
             same(seen.hooks, 0),
             same(seen.module_hooks, 0),
         )
 
     return throughout(case, out, judge)
-
-
-def significant(got: Field, shapes: list[tuple[int, ...]]) -> Field:
-    """Strides of the axes longer than one."""
-    wide = [[axis for axis, length in enumerate(shape) if length > 1] for shape in shapes]
-    return got.derived(f"[[strides[axis] for axis in axes] for strides, axes in zip({{}}, {wide}, strict=True)]")
-
-
-def _of(strides: tuple[int, ...], shape: tuple[int, ...]) -> list[int]:
-    return [stride for stride, length in zip(strides, shape, strict=True) if length > 1]
 
 
 @law(
