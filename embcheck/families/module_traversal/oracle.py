@@ -175,9 +175,8 @@ def averages(case: ModuleTraversalCase) -> list[dict[str, Any]]:
 def dense(case: ModuleTraversalCase, tensor: str, *, made: bool) -> bool:
     """Whether a tensor lies row by row, or what is ``made`` of it element by element."""
     _, shape, strides = case.described(tensor)
-    rows = np.zeros(shape, np.int8).strides
     lying = preserved_strides(strides, shape) if made else strides
-    return all(length <= 1 or a == b for length, a, b in zip(shape, lying, rows, strict=True)) or 0 in shape
+    return np.lib.stride_tricks.as_strided(np.zeros(1, np.int8), shape, lying).flags.c_contiguous
 
 
 def calls(case: ModuleTraversalCase) -> list[list[Any]]:
@@ -186,8 +185,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
     every = slots(case)
     own = {slot.path: slot for slot in every}
     once = [path for what in ("buffers", "parameters") for path, _ in case.tensors(what)]
-    paths = [node for _, node in case.modules("", False)]
-    twice = len(set(paths)) < len(paths)
+    twice = case.facts()["shared_module"]
     numbers = {slot.path: np.array(values_of(case, slot.tensor), np.float64) for slot in every}
     found = []
     for given, tied in ((once, not twice), (once, not twice), (once[:1], False), (once[-1:], False)):

@@ -215,13 +215,10 @@ def parametrized(model: Module, unsafe: bool) -> list[Any]:
         for leave in (False, True):
             for _ in range(1 + leave):
                 parametrize.register_parametrization(model, name, Doubling(), unsafe=unsafe)
-                kept = model.parametrizations[name].original is original
-                modes = all(link.training == model.training for link in model.parametrizations[name])
-                kept = (
-                    kept
-                    and gradients_of(model) == gradients
-                    and parametrize.type_before_parametrizations(model) is kind
-                )
+                links = model.parametrizations[name]
+                modes = all(link.training == model.training for link in links)
+                kept = links.original is original and gradients_of(model) == gradients
+                kept = kept and parametrize.type_before_parametrizations(model) is kind
                 seen.append([kept, modes, getattr(model, name).tolist()])
             parametrize.remove_parametrizations(model, name, leave_parametrized=leave)
             seen.append(
