@@ -185,12 +185,6 @@ def pruned(model: Module, embedding: Module, head: Module) -> Module:
     return model
 
 
-def graded_with_ones(model: Module) -> list[Any]:
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
-    return list(model.parameters())
-
-
 def step_once(model: Module, optimizer: Any, parameters: list[Any]) -> Module:
     """A step in which each Parameter has one slot."""
     slots = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -204,7 +198,8 @@ def step_once(model: Module, optimizer: Any, parameters: list[Any]) -> Module:
 
 
 def stepped_adam(model: Module, embedding: Module, head: Module) -> Module:
-    parameters = graded_with_ones(model)
+    model.zero_grad()
+    parameters = list(graded(model, embedding, head).parameters())
     # Moments of a half and a quarter of ones: both are corrected exactly.
     # One after the other: foreach, which is the default on CUDA, promises nothing of Parameters that share their memory.
     optimizer = torch.optim.Adam(parameters, lr=1.0, betas=(0.5, 0.75), eps=0.0, foreach=False)
@@ -212,7 +207,8 @@ def stepped_adam(model: Module, embedding: Module, head: Module) -> Module:
 
 
 def stepped_sparse_adam(model: Module, embedding: Module, head: Module) -> Module:
-    parameters = graded_with_ones(model)
+    model.zero_grad()
+    parameters = list(graded(model, embedding, head).parameters())
     for parameter in parameters:
         parameter.grad = None if parameter.grad is None else parameter.grad.to_sparse(1)
     return step_once(model, torch.optim.SparseAdam(parameters, lr=1.0, betas=(0.5, 0.75), eps=1e-30), parameters)
