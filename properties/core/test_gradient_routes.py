@@ -11,7 +11,7 @@ from embcheck.core.case import TYPICAL, LookupCase
 from embcheck.core.comparison import described, every, identical, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import UNASKED, Finding, Holds
+from embcheck.core.result import UNASKED, Finding
 from embcheck.families.gradient_routes.programs import FURTHER, FURTHER_TIMES
 from embcheck.families.gradient_routes.space import DROPPING, SPACE, plan
 from embcheck.families.lookup.spelling import ENTRIES
@@ -125,10 +125,8 @@ def backward_accumulates_in_place_hooks_in_order(case: LookupCase, out: Outcome)
 def autograd_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
     if "hook_calls" not in out:
         return UNASKED
-    finding = same(out.hook_calls, 1)
-    if isinstance(finding, Holds) and "hook_grad" in out:
-        return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
-    return finding
+    sent = case.upstream_values.reshape(*case.shape, case.embedding_dim)
+    return every(same(out.hook_calls, 1), same(out.hook_grad, sent) if "hook_grad" in out else UNASKED)
 
 
 @gradient_routes.law(
