@@ -54,6 +54,19 @@ def test_every_move_has_a_name(before: Status | None, after: Status | None, move
     assert (change.move, change.words) == (move, words)
 
 
+@pytest.mark.parametrize(("was", "now"), [(KNOWN, HOLDS), (HOLDS, KNOWN)])
+def test_what_is_known_on_other_cases_alone_is_neither_fixed_nor_broken(was: Status, now: Status) -> None:
+    old, new = ({"settings": {"profile": name, "seed": "0"}} for name in ("gate", "quick"))
+    before, after = replace(verdict(was), digest="a"), replace(verdict(now), digest="b")
+    (change,) = compare(Record(old, [before]), Record(new, [after]))
+    assert (change.move, closing([change])) == (Move.OTHER_CASES, "laws: 1 known on other cases")
+    same, one = (
+        compare(Record(old, [before]), Record(*record))
+        for record in ((old, [after]), (new, [replace(after, digest="a")]))
+    )
+    assert Move.OTHER_CASES not in (same[0].move, one[0].move)
+
+
 def test_what_stays_is_no_change() -> None:
     assert changes([], [verdict(NA)]) == []
     assert [status for status in Status if changes([verdict(status)], [verdict(status)])] == []
@@ -80,6 +93,8 @@ def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path
     assert new.move is Move.NEW
     told = [line.plain for line in lines([new])]
     assert told == ["judged in the second alone, not compared", "  laws: 1 violated", "  other (eager): violated"]
+    further = changes([], [replace(verdict(HOLDS), mode=mode) for mode in ("eager", "vmap")])
+    assert lines(further)[1].plain == "  laws: 1 holds   (in eager, vmap)"
     one, two = written(tmp_path / "one", random), written(tmp_path / "two", random, wrong, other)
     command("diff", one, two)
     command("diff", written(tmp_path / "three", scope), two, ends=1)

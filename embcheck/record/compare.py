@@ -33,7 +33,8 @@ class Move(Enum):
     DECIDED = "decided"
     NEW = "new"
     GONE = "gone"
-    RATIO = "ratio"
+    OTHER_CASES = "known on other cases"
+    RATIO = "with another ratio"
 
     @property
     def bad(self) -> bool:
@@ -93,8 +94,9 @@ def compare(before: Record, after: Record) -> list[Change]:
     """Every change from one record to another; those that fail a comparison first."""
     old, new = _comparable(before, after), _comparable(after, before)
     further = _further(Baseline(before), after)
+    drawn = any(before.setting(name) != after.setting(name) for name in ("profile", "seed"))
     changes = [
-        change
+        _of_cases(change) if drawn else change
         for key in dict.fromkeys([*new, *old])
         if (change := _change(key, old.get(key), new.get(key), further)) is not None
     ]
@@ -147,6 +149,15 @@ def _change(key: Key, before: Verdict | None, after: Verdict | None, further: di
     if was != now:
         return Change(key, _move(was, now), before, after)
     return None if _ratio(before) == _ratio(after) else Change(key, Move.RATIO, before, after)
+
+
+def _of_cases(change: Change) -> Change:
+    """The change, where profile or seed are others: a law that was given other cases may be known for these alone."""
+    before, after = change.before, change.after
+    if before is None or after is None or before.digest == after.digest:
+        return change
+    both = {before.status, after.status} == {Status.HOLDS, Status.KNOWN}
+    return replace(change, move=Move.OTHER_CASES) if both else change
 
 
 def _move(was: Status, now: Status) -> Move:

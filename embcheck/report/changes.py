@@ -27,6 +27,7 @@ _HEADINGS = {
     Move.DECIDED: ("decided", "green"),
     Move.NEW: ("judged in the second alone, not compared", "cyan"),
     Move.GONE: ("judged in the first alone, not compared", "dim"),
+    Move.OTHER_CASES: ("known in one alone, which was given other cases (profile, seed)", "dim"),
     Move.RATIO: ("worst error/bound ratio", "dim"),
 }
 
@@ -76,11 +77,13 @@ def evidence(change: Change) -> list[str]:
 
 
 def _not_compared(group: list[Change]) -> list[Text]:
-    """What one side alone judged: counted, and named where it is not right."""
+    """What one side alone judged: counted, with the modes in which it did, and named where it is not right."""
     judged = [change.before if change.move is Move.GONE else change.after for change in group]
     verdicts = [verdict for verdict in judged if verdict is not None]
     bad = dict.fromkeys(f"{v.law} ({v.mode}): {v.status.word}" for v in verdicts if v.status >= Status.UNKNOWN)
-    return [Text(f"  {Totals.of(verdicts)}"), *(Text(f"  {name}") for name in bad)]
+    modes = list(dict.fromkeys(verdict.mode for verdict in verdicts))
+    where = f"   (in {', '.join(modes)})" if modes != ["eager"] else ""
+    return [Text(f"  {Totals.of(verdicts)}{where}"), *(Text(f"  {name}") for name in bad)]
 
 
 def closing(changes: Sequence[Change]) -> str:
