@@ -166,8 +166,10 @@ def test_an_issue_has_what_the_form_asks_for() -> None:
     assert heading(replace(CAUSE, api="torch.f (CPU)", title="f is odd: it adds.")) == "torch.f (CPU): f is odd"
     made = text(told(), CAUSE, "PyTorch version: 2.13.0")
     for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2", "- torch 2.13.0 AVX2: ✗",
-                  "PyTorch version: 2.13.0", "Found by a property-based test (embcheck, law `law_a`"):  # fmt: skip
+                  "PyTorch version: 2.13.0", "exits with 1 where torch is wrong",
+                  "(embcheck, law `law_a`) found it. Its own case was `LookupCase()`, which gave: 1, expected 2."):  # fmt: skip
         assert words in made
+    assert "The assertion fails." in text(told(), replace(CAUSE, snippet="assert f(1) == 1"), "")
     assert elsewhere(told(), CAUSE) == [
         "An umbrella issue collects these, comment there instead of filing another: pytorch#3: All are odd"
     ]

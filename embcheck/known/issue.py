@@ -37,7 +37,7 @@ def elsewhere(known: Known, cause: Cause) -> list[str]:
 
 
 def text(known: Known, cause: Cause, collected: str) -> str:
-    """The form: what is wrong, a script, what comes out and what is due, where it shows, and ``collected`` versions."""
+    """The form: what is wrong, a script, what embcheck's own case gave, where it shows, and ``collected`` versions."""
     entries = known.of(cause)
     main = entries[0]
     found = known.recorded.get(main.name, Recorded(main.witness))
@@ -51,15 +51,18 @@ def text(known: Known, cause: Cause, collected: str) -> str:
         cause.title,
         *dict.fromkeys(entry.reason for entry in entries if not entry.reason.startswith("As ")),
         f"```python\n{script}\n```",
-        f"Output, and what is expected: {found.words or 'see the script'}.",
+        "The assertion fails."
+        if cause.snippet
+        else "The script exits with 1 where torch is wrong, and with 0 where it is right.",
+        f"A property-based test (embcheck, law `{found.law or main.law}`) found it. "
+        f"Its own case was `{main.witness}`{f', which gave: {found.words}' if found.words else ''}.",
         "What is expected was computed from the definition, in exact integers or in float64, and not by torch.",
         f"Modes that show it: {', '.join(modes) if modes else 'eager, and what runs the same kernels'}.",
         f"Releases and CPU levels (✗ wrong, ✓ right, · not run):\n{shown}",
         "; ".join(
             f"{word}: {told}" for word, told in (("Since", known.since(cause)), ("Fixed", known.fixed(cause))) if told
         ),
-        "Found by a property-based test (embcheck, law "
-        f"`{found.law or main.law}`, case `{main.witness}`); the script needs torch alone.",
+        "The script needs torch alone.",
         f"### Versions\n\n```\n{collected.strip()}\n```",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
