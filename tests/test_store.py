@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,11 @@ def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) 
     assert not is_kept("c7f3a2", tmp_path / "run")
     with pytest.raises(StoreError, match="kept are c7f3a1"):
         recorded("c7f3a2", tmp_path / "run")
+
+
+def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None:
+    keep(EXAMPLE, tmp_path)
+    keep(replace(EXAMPLE, id="c8aaaa"), tmp_path)
+    assert (recorded("c7", tmp_path)["id"], script_of("c8a", tmp_path)) == ("c7f3a1", EXAMPLE.script)
+    with pytest.raises(StoreError, match="several begin so, c7f3a1, c8aaaa"):
+        recorded("c", tmp_path)

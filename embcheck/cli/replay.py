@@ -20,7 +20,7 @@ from embcheck.record.store import STORE, StoreError, imports_of, recorded, scrip
 
 
 def replay(
-    failure: Annotated[str, typer.Argument(help="The id that a violation was reported with.")],
+    failure: Annotated[str, typer.Argument(help="The id that a violation was reported with, or its beginning.")],
     script: Annotated[bool, typer.Option("--script", help="Print the program that needs torch only.")] = False,
     store: Store = Path(STORE),
 ) -> None:

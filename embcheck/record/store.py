@@ -86,7 +86,7 @@ def keep(example: Counterexample, store: Path, **more: Any) -> Path:
 
 
 def recorded(failure: str, store: Path) -> Failure:
-    """The record of a failure by its id; ``store`` may also be the folder of a report.
+    """The record of a failure by its id, or by a beginning that no other has; ``store`` may also be the folder of a report.
 
     Raises:
         StoreError: if no such failure was kept (the message lists those that were), or it can't be read.
@@ -97,7 +97,7 @@ def recorded(failure: str, store: Path) -> Failure:
         Machine.of(made.get("machine", {}))
     except (OSError, ValueError, RecursionError, Malformed) as error:
         raise StoreError(f"{path} is no record of a failure: {error}") from None
-    if made["id"] != failure:
+    if made["id"] != path.stem:
         raise StoreError(f"{path} is the record of another failure, {made['id']}")
     return made | {"law": aliases.law(made["law"]), "family": aliases.family(made["family"])}
 
@@ -152,13 +152,17 @@ def replay_command(failure: str, store: Path) -> str:
 def _file(failure: str, store: Path, ending: str) -> Path:
     if not _ID.fullmatch(failure):
         raise StoreError(f"no failure {failure!r}: an id is hexadecimal digits, such as c7f3a1")
+    known = sorted({*kept_in(store), *kept_in(store / STORE)})
+    begun = [each for each in known if each.startswith(failure)]
+    whole = begun[0] if len(begun) == 1 else failure
     for folder in (store, store / STORE):
-        path = folder / f"{failure}{ending}"
+        path = folder / f"{whole}{ending}"
         if path.is_file():
             if path.resolve().parent != folder.resolve():
                 raise StoreError(f"{path} leads out of its store, to {path.resolve()}")
             return path
-    known = sorted({*kept_in(store), *kept_in(store / STORE)})
+    if begun:
+        raise StoreError(f"no failure {failure!r} in {store}: several begin so, {', '.join(begun[:_NAMED])}")
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     there = f"kept are {', '.join(known[:_NAMED])}{more}" if known else "none are kept here"
     raise StoreError(f"no failure {failure!r} in {store}: {there}")
