@@ -65,6 +65,8 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("replay 000000", "no failure '000000'"),
         ("releases 2.13.0 -n ²", "--workers auto or a number of at least 1"),
         ("claims -k nosuchclaim", "no claim contains 'nosuchclaim'"),
+        ("known adam", "no cause 'adam'; did you mean adam-"),
+        ("known embedding_bag-freq", "did you mean embedding_bag-frequency-count or"),
         ("claims --show full.sparce", "no claim 'full.sparce'; did you mean full.sparse"),
         ("claims --seed x", "Invalid value for '--seed'"),
         ("claims -k detach --report /dev/null/x", "can't write the report"),

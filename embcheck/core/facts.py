@@ -115,7 +115,13 @@ def require(names: Iterable[str], known: Collection[str], place: str) -> None:
             raise UnknownFact(f"{place}: no fact {name!r}; {hint}")
 
 
+#: So many names are suggested.
+_CLOSE = 3
+
+
 def closest(name: str, known: Iterable[str]) -> str:
-    """What a name may have been meant for, as a question; empty if nothing is close."""
-    found = difflib.get_close_matches(name, dict.fromkeys(known), 3)
+    """What a name may have been meant for, as a question, first what begins with it; empty if nothing is close."""
+    names = dict.fromkeys(known)
+    begun = [each for each in names if name and each.startswith(name)]
+    found = list(dict.fromkeys([*begun, *difflib.get_close_matches(name, names, _CLOSE)]))[:_CLOSE]
     return f"did you mean {' or '.join(found)}?" if found else ""
