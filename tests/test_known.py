@@ -104,6 +104,7 @@ def test_the_command_lists_causes_the_most_severe_first(command: Command) -> Non
     places = [done.out.index(f"\n{name}\n") for name in ("silent-wrong", "memory", "crash", "raises", "message")]
     assert places == sorted(places)
     assert done.out.startswith(f"{len(shipped()[1])} known causes (")
+    assert "embcheck known NAME shows one)" in done.out.splitlines()[0]
 
 
 def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
@@ -113,7 +114,7 @@ def test_the_command_prints_a_cause_with_its_script(command: Command) -> None:
     words = {
         cause: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),
         entry: ("torch.func.jacfwd", "silently wrong", f"{entry} ("),
-        models: (told.title, f"silent-wrong: {SEVERITIES['silent-wrong']}", ", ".join(told.where), told.fix, told.seen),
+        models: (told.title, f"severity   {SEVERITIES['silent-wrong']}\n", ", ".join(told.where), told.fix, told.seen),
     }
     texts = {cause: scripts()[cause], entry: scripts()[cause], models: scripts(MODEL_SCRIPTS)[models]}
     for name, said in words.items():
@@ -190,9 +191,13 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: 
     ("ends", "since", "fixed"),
     [
         ({"2.9.1": 1, "2.13.0": 1}, "2.9.1 or before", ""),
-        ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (2.9.1 is right)", ""),
-        ({"2.9.1": 1, "2.13.0": 0}, "2.9.1 or before", "2.13.0 (2.9.1 fails)"),
-        ({"2.4.1": 0, "2.9.1": 1, "2.13.0": 0, "2.15.0": 0}, "2.9.1 (2.4.1 is right)", "2.13.0 (2.9.1 fails)"),
+        ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (the script is right with 2.9.1)", ""),
+        ({"2.9.1": 1, "2.13.0": 0}, "2.9.1 or before", "2.13.0 (the script fails with 2.9.1)"),
+        (
+            {"2.4.1": 0, "2.9.1": 1, "2.13.0": 0, "2.15.0": 0},
+            "2.9.1 (the script is right with 2.4.1)",
+            "2.13.0 (the script fails with 2.9.1)",
+        ),
         ({"2.4.1": 1, "2.9.1": 0, "2.13.0": 1}, "2.4.1 or before", ""),
         ({"2.4.1": 2, "2.9.1": None, "2.13.0": 1, "2.15.0": 2}, "2.13.0 or before", ""),
         ({"2.13.0": 0}, "", ""),

@@ -77,7 +77,7 @@ def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
 
 
 def _list(found: Known) -> None:
-    typer.echo(f"{summed_up(found.causes)}, of {len(found.entries)} ledger entries")
+    typer.echo(f"{summed_up(found.causes, 'embcheck known NAME shows one')}, of {len(found.entries)} ledger entries")
     severity = ""
     for cause in found.ordered:
         if cause.severity != severity:
@@ -108,8 +108,7 @@ def _one_of_models(cause: ModelCause) -> None:
 
 def _told(cause: Cause | ModelCause, upstream: str, rows: Mapping[str, str]) -> None:
     typer.echo(f"{cause.name}\n{cause.title}\n")
-    severity = f"{cause.severity}: {SEVERITIES[cause.severity]}"
-    for name, words in {"api": cause.api, "severity": severity, "upstream": upstream, **rows}.items():
+    for name, words in {"api": cause.api, "severity": SEVERITIES[cause.severity], "upstream": upstream, **rows}.items():
         if words:
             typer.echo(f"  {name:10} {words}")
 

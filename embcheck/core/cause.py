@@ -103,13 +103,13 @@ def by_severity(causes: Iterable[AnyCause]) -> list[AnyCause]:
     return sorted(causes, key=lambda cause: places.index(cause.severity))
 
 
-def summed_up(causes: Iterable[Cause]) -> str:
-    """How many causes there are and how many of them are silently wrong; empty for none."""
+def summed_up(causes: Iterable[Cause], command: str = "embcheck known") -> str:
+    """How many causes there are, how many of them are silently wrong, and the command that tells more; empty for none."""
     severities = [cause.severity for cause in causes]
     number, silent = len(severities), severities.count(SILENT)
     told = f"{number:,} known {'cause' if number == 1 else 'causes'}"
     about = f"{silent} {SEVERITIES[SILENT]}; " if silent else ""
-    return f"{told} ({about}embcheck known)" if number else ""
+    return f"{told} ({about}{command})" if number else ""
 
 
 def toml(path: Path) -> dict[str, Any]:

@@ -32,14 +32,18 @@ class Tried:
         first = next((k for k, (_, fails) in enumerate(decided) if fails), None)
         if first is None:
             return ""
-        return f"{decided[first][0]} ({decided[first - 1][0]} is right)" if first else f"{decided[0][0]} or before"
+        return (
+            f"{decided[first][0]} (the script is right with {decided[first - 1][0]})"
+            if first
+            else f"{decided[0][0]} or before"
+        )
 
     @property
     def fixed(self) -> str:
         """The first release that is right again after the last that fails, in words; empty if there is none."""
         decided = self._decided
         last = max((k for k, (_, fails) in enumerate(decided) if fails), default=len(decided))
-        return f"{decided[last + 1][0]} ({decided[last][0]} fails)" if last + 1 < len(decided) else ""
+        return f"{decided[last + 1][0]} (the script fails with {decided[last][0]})" if last + 1 < len(decided) else ""
 
     @property
     def _decided(self) -> list[tuple[str, bool]]:
