@@ -42,7 +42,7 @@ def replay(
         typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
     device = without_level(record["device"])
     outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
-    typer.echo(f"{outcome}  {record['law']}  {record['case']}" + (f"\n  {words}" if words else ""))
+    typer.echo(f"{outcome}  {record['law']} · {record['mode']}  {record['case']}" + (f"\n  {words}" if words else ""))
     raise typer.Exit(EXIT_CODES[outcome])
 
 
