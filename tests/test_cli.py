@@ -60,7 +60,8 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         *((f"run -n {wrong}", "expected auto or a number") for wrong in ("²", "")),
         ("run --shard ²/²", "no shard '²/²'"),
         ("run --sed 1", "No such option"),
-        ("run --seed one", "Invalid value for '--seed'"),
+        ("run --seed one", "Invalid value for '--seed': expected a whole number; see `embcheck run --help`"),
+        ("replay", "Missing argument 'failure'; see"),
         ("run --color red", "--color 'red': expected auto, always, never"),
         ("replay 000000", "no failure '000000'"),
         ("releases 2.13.0 -n ²", "--workers auto or a number of at least 1"),
@@ -100,6 +101,7 @@ def test_a_bad_ledger_or_report_is_refused(option: str, said: str, tmp_path: Pat
     (tmp_path / "file").write_text(ENTRY.replace("rank", "rnk"))
     told = embcheck("run", *SMALL, option, tmp_path / "file", *HERE, ends=4).told.strip()
     assert said in told
+    assert told.startswith("embcheck: ")
     assert len(told.splitlines()) == 1
 
 

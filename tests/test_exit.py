@@ -61,7 +61,7 @@ def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(tmp
     first.verdict(VIOLATED)
     before = first.path.read_bytes()
     done = embcheck("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path, ends=4)
-    assert "another run writes there now" in done.told
+    assert "another run writes there now; name another folder" in done.told
     command("merge", tmp_path, "-o", first.path, ends=4)
     claimed = command("claims", "-k", "linear.joined", "--report", tmp_path, ends=4)
     assert "another run writes there now" in claimed.err

@@ -18,7 +18,7 @@ from embcheck.audit.report import closing, show
 from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
 from embcheck.cli.recording import keep_failures
 from embcheck.cli.usage import refuse
-from embcheck.core.files import write_whole
+from embcheck.core.files import unwritable, write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
 from embcheck.core.replay_state import ERROR, failed, fixed
@@ -141,7 +141,7 @@ def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: 
     try:
         writer = Writer(folder / "record.ndjson")
     except OSError as error:
-        refuse(f"can't write to {folder}: {error.strerror}")
+        refuse(f"can't write to {folder}: {unwritable(error)}")
     writer.header(**facts)
     writer.statement(*statements)
     writer.verdict(*found)

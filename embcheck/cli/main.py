@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -87,6 +88,8 @@ def top(
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
+#: How releases of typer say that a value is no integer.
+_NO_INTEGER = re.compile(r"(?<=: ).*\bvalid integer\b.*")
 #: What typer makes of an interruption, as a shell would.
 _INTERRUPTED = 130
 
@@ -120,9 +123,11 @@ def _code_of_app() -> int:
         # What the shell completes typer would call "python -m embcheck" where it is started so.
         code = app(prog_name="embcheck", standalone_mode=False)
     except _UsageError as error:
-        if error.format_message():  # without any argument the help has been printed
+        if words := _NO_INTEGER.sub("expected a whole number", error.format_message()).rstrip(
+            "."
+        ):  # without any argument the help has been printed
             command = error.ctx.command_path if error.ctx is not None else "embcheck"
-            typer.echo(f"embcheck: {error.format_message()}; see `{command} --help`", err=True)
+            typer.echo(f"embcheck: {words}; see `{command} --help`", err=True)
         return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED

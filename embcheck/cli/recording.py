@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from embcheck.cli.usage import INTERNAL, refuse
+from embcheck.core.files import unwritable
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import Counterexample
 from embcheck.record.record import Writer
@@ -24,7 +25,7 @@ def open_record(report: Path | None, settings: Any, around: dict[str, Any]) -> W
     try:
         writer = Writer(report / "record.ndjson")
     except OSError as error:
-        refuse(f"can't write the report to {report}: {error.strerror or error}; name a writable folder")
+        refuse(f"can't write the report to {report}: {unwritable(error)}")
     texts = {name: str(value) for name, value in vars(settings).items() if value is not None}
     writer.header(settings=texts, arguments=sys.argv[1:], **around)
     return writer

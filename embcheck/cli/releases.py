@@ -13,7 +13,7 @@ import typer
 
 from embcheck.cli.parameters import with_options
 from embcheck.cli.usage import NOTHING, lacks, refuse
-from embcheck.core.files import write_whole
+from embcheck.core.files import unwritable, write_whole
 from embcheck.core.verdict import Status
 from embcheck.engine.source import copy
 from embcheck.record.compare import Change, Key
@@ -189,4 +189,4 @@ def _write(report: Path, cells: list[Cell], trials: dict[int, dict[Key, str]]) -
             columns = [Run(cell.name, cell.record, cell.problem, report) for cell in cells]
             write_whole(report / "report.html", render(columns, trials, "embcheck releases"))
     except OSError as error:
-        refuse(f"can't write the report to {report}: {error.strerror}; name a writable folder")
+        refuse(f"can't write the report to {report}: {unwritable(error)}")

@@ -30,6 +30,11 @@ class Busy(OSError):
     """Another process writes there."""
 
 
+def unwritable(error: OSError) -> str:
+    """Why a folder can't be written, and what to do, in a line."""
+    return f"{error.strerror or error}; name {'another' if isinstance(error, Busy) else 'a writable'} folder"
+
+
 def opened_alone(path: Path) -> IO[str]:
     """A file opened anew for writing, which no other process can open so until this one closes it, or ends.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from embcheck.core.machine import promised
 from embcheck.core.options import DOCUMENTS
+from embcheck.core.typed import visible
 from embcheck.core.verdict import Status
 from embcheck.record.totals import because, verdict_line
 from embcheck.report.screen import opening_line
@@ -49,6 +50,16 @@ class Progress:
         self._violated: set[str] = set()
         self.bar = bar(self.out, shown=verbosity >= 0)
         self.task = self.bar.add_task("checking", total=None)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_cmdline_main(self) -> Generator[None, Any, Any]:
+        """A usage error is told in one line, as all commands tell theirs, and not in pytest's own form."""
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            words = " ".join(" ".join(map(str, error.args)).split()).removeprefix("embcheck: ")
+            print(f"embcheck: {visible(words)}", file=sys.stderr)
+            return pytest.ExitCode.USAGE_ERROR
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self, session: pytest.Session) -> None:

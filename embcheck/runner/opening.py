@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from embcheck.core.files import write_whole
+from embcheck.core.files import unwritable, write_whole
 from embcheck.engine.levels.level import Beside
 from embcheck.record.compare import Baseline
 from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
@@ -50,10 +50,7 @@ def writer_of(settings: Settings) -> Writer | None:
     try:
         return Writer(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise pytest.UsageError(
-            f"embcheck: can't write the report to {path}: {reason}; name a writable folder"
-        ) from None
+        raise pytest.UsageError(f"embcheck: can't write the report to {path}: {unwritable(error)}") from None
 
 
 def beside_of(settings: Settings) -> Beside:
