@@ -263,6 +263,11 @@ class RefusesAll(nn.Embedding):
         raise ValueError("never")
 
 
+class CallRaises(nn.Embedding):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        raise KeyError("boom")
+
+
 class PadsAlways(nn.Embedding):
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int = 0) -> None:
         if padding_idx is None:
@@ -281,6 +286,11 @@ class PadsAlways(nn.Embedding):
         (Stumbles, r'sparse=True is refused: TypeError: unsupported .*declare lacks=\{"sparse": "why"\}'),
         (RefusesAll, r"can't be built as \(num_embeddings, .*: ValueError: never"),
         (lambda count: None, "can't be built as"),
+        (
+            CallRaises,
+            r"it was built, but its call with indices of shape \(2, 2\) raises KeyError: 'boom' \(.*test_right_layers",
+        ),
+        (RefusesAll, r"ValueError: never \(.*test_right_layers\.py:\d+\)"),
         (lambda count, width: 3, "expected a torch.nn.Module"),
         (lambda count, width: nn.Linear(2, 2), "expected one parameter of shape"),
         (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),

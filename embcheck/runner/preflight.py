@@ -10,12 +10,16 @@ import contextlib
 import functools
 import inspect
 import io
+import os
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+import embcheck
 from embcheck.core.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
@@ -31,6 +35,8 @@ _OF_TABLES: dict[str, tuple[tuple[str, ...], Any]] = {
 _OPEN_ENDED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 #: Behind this, in one line, the child process says what is unasked: what the user's module prints stands around it.
 _TOLD = "\0unasked:"
+#: Folders whose code is not the user's.
+_NOT_OWN = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (embcheck, torch))
 #: Seconds of CPU time that importing torch and the subject, building it and a few calls may take.
 LIMIT = 60.0
 
@@ -47,8 +53,16 @@ def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     except SubjectError as error:
         return str(error)
     except Exception as error:
-        return f"{name} can't be built as {KINDS[kind]}: {one_line(error)}"
+        return f"{name} can't be built as {KINDS[kind]}: {_told(error)}"
     return None if problem is None else f"{name}: {problem}"
+
+
+def _told(error: Exception) -> str:
+    """An error in a line, with the last place in the user's own code, if it came from there."""
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((*_NOT_OWN, "<"))
+    ]
+    return one_line(error) + (f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else "")
 
 
 def _built(factory: Callable[..., Any], declared: Declaration) -> tuple[Any, Size]:
@@ -65,7 +79,10 @@ def _called(
     layer: torch.nn.Module, given: tuple[torch.Tensor, ...], shape: tuple[int, ...], *, random: bool
 ) -> str | None:
     indices, before = given[0], given[0].clone()
-    value, again = layer(*given), layer(*given)
+    try:
+        value, again = layer(*given), layer(*given)
+    except Exception as error:
+        return f"it was built, but its call with indices of shape {tuple(indices.shape)} raises {_told(error)}"
     if not isinstance(value, torch.Tensor):
         return f"a call returned {type(value).__name__}; expected a tensor of shape {shape}"
     if tuple(value.shape) != shape:
