@@ -19,7 +19,7 @@ from embcheck.core.options import COLOURS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
 from embcheck.record.totals import Totals, because, cases_by_family, shares
-from embcheck.report.failure import lines
+from embcheck.report.failure import further, lines
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console
 from embcheck.report.terminal import summary
@@ -162,6 +162,31 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
         f"  script  {store}/c7f3a1.py (imports torch only; run: it exits 1)",
     ]
     assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("2 times row 0 (if that is meant, declare scale=math.sqrt); expected", ["@embcheck.declare(scale=math.sqrt)"]),
+        ("2 times row 0 (if that is meant, declare scale=2); 3 times row 1 (if that is meant, declare scale=3)", []),
+        ("1, expected 2", []),
+    ],
+)
+def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(
+    words: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "confirmed", list)
+    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+    examples = tuple(replace(EXAMPLE, subject="layers:Scaled", kind=kind, words=words) for kind in ("value", "bits"))
+    scaled = replace(violated(), subject="layers:Scaled", counterexamples=examples)
+    notes = [line for line in printed(ended(run_of(None, scaled), 1)) if line.startswith("note: ")]
+    assert notes == [f"note: layers:Scaled: if its scale is meant, put this line above it: {line}" for line in said]
+
+
+def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
+    assert further(replace(EXAMPLE, words="[   inf    nan]")).endswith(" in vmap: [ inf nan]")
+    assert further(replace(EXAMPLE, words="1 " * 100)).endswith(" 1 …")
+    assert len(further(replace(EXAMPLE, words="1 " * 100))) < 180
 
 
 def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

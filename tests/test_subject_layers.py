@@ -192,8 +192,8 @@ class RaisesWhenCalled(nn.Embedding):
 
 WRONG: list[tuple[Any, str, str]] = [
     (LearnsPadding, "padding_row_gets_no_gradient", "expected 0"),
-    (MasksPadding, "lookup_copies_rows", "token 0 received [0.], which is no row of the table; expected row 0, [1.]"),
-    (MADE["TimesTheWidth"], "lookup_copies_rows", "received [ 2. -4.], 2 times row 0; 1.41421 times is declared"),
+    (MasksPadding, "lookup_copies_rows", "token 0 received [0], which is no row of the table; expected row 0, [1]"),
+    (MADE["TimesTheWidth"], "lookup_copies_rows", "received [2 -4], 2 times row 0; 1.41421 times is declared"),
     (MADE["Scaled"], "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt)"),
     (MADE["Clamps"], "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from textwrap import shorten
 
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
 from embcheck.record.totals import grouped
 
@@ -16,6 +18,8 @@ HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word
 NO_LAWS: Mapping[str, Statement] = {}
 #: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
 SHOWN = 2
+#: Letters of a violation that is not shown whole.
+_LETTERS = 100
 #: Said of what fails in the baseline as well.
 OLD = "   (in the baseline too)"
 
@@ -38,7 +42,14 @@ def chosen(examples: Iterable[Counterexample]) -> tuple[list[Counterexample], li
 def further(example: Counterexample, store: Path | None = None) -> str:
     """A violation that is not shown whole, in a line."""
     again = f"   {replay_command(example.id, store)}" if store else ""
-    return f"violated, too: {example.law} in {example.mode}: {example.words}{again}"
+    words = shorten(example.words, _LETTERS, placeholder=" …")
+    return f"violated, too: {example.law} in {example.mode}: {words}{again}"
+
+
+def notes_on(examples: Iterable[Counterexample]) -> list[str]:
+    """What a user may add to a layer that only does what it does not say: of each layer a line."""
+    told = {name: to_declare(e.words for e in group) for name, group in grouped(examples, lambda e: e.subject).items()}
+    return [f"{name}: if its scale is meant, put this line above it: {line}" for name, line in told.items() if line]
 
 
 def parts(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,8 @@ from embcheck.core.declaration import is_subject
 from embcheck.core.format import Floats, Format
 from embcheck.core.weight_map import MATHEMATICS
 
+#: What a subject may declare whose rows come out as a multiple.
+_MEANT = "if that is meant, declare scale="
 #: How many elements of a row are shown.
 _SHOWN = 6
 #: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most.
@@ -39,7 +42,7 @@ def _own(case: LookupCase, actual: Any) -> str:
         factor = factor_of(rows, weight[case.tokens], case.format)
         if factor is None or abs(factor - 1) < _ROUNDING:
             return f"token {token} received {_shown(row)}, which is no row of the table; {expected}"
-        meant = f" (if that is meant, declare scale={scale_of(factor, case.embedding_dim)})"
+        meant = f" ({_MEANT}{scale_of(factor, case.embedding_dim)})"
         hint = meant if is_subject(case.entry) else ""
         return f"token {token} received {_shown(row)}, which is {factor:g} times row {token}{hint}; {expected}"
     return "a sign of zero or a NaN's payload changed"
@@ -61,7 +64,7 @@ def _declared(case: LookupCase, actual: Any) -> str:
 
 
 def _shown(row: Floats) -> str:
-    return np.array2string(row[:_SHOWN], max_line_width=1000)
+    return f"[{' '.join(f'{value:.9g}' for value in row[:_SHOWN].tolist())}]"
 
 
 def factor_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
@@ -77,6 +80,12 @@ def factor_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
     middle = float(np.median(ratios))
     alike = np.abs(ratios - middle) <= 8 * fmt.unit_roundoff * abs(middle)
     return middle if middle != 0 and alike.all() else None
+
+
+def to_declare(found: Iterable[str]) -> str:
+    """The line that declares the scale of which all words speak that speak of one; empty if none do, or not of the same."""
+    scales = {scale for words in found for scale in re.findall(rf"\({_MEANT}([^)]*)\)", words)}
+    return f"@embcheck.declare(scale={scales.pop()})" if len(scales) == 1 else ""
 
 
 def scale_of(factor: float, width: int) -> str:
