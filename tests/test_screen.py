@@ -21,7 +21,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
 from embcheck.record.totals import Totals, because, cases_by_family, shares
 from embcheck.report.failure import further, lines
 from embcheck.report.screen import opening_line
-from embcheck.report.style import console
+from embcheck.report.style import console, plain_table
 from embcheck.report.terminal import summary
 from embcheck.runner import session
 from embcheck.runner.run import Batch
@@ -187,6 +187,16 @@ def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
     assert further(replace(EXAMPLE, words="[   inf    nan]")).endswith(" in vmap: [ inf nan]")
     assert further(replace(EXAMPLE, words="1 " * 100)).endswith(" 1 …")
     assert len(further(replace(EXAMPLE, words="1 " * 100))) < 180
+
+
+def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
+    table = plain_table("law", "remark", title="all")
+    table.add_row("a", "a long remark")
+    table.add_row("b", "")
+    out = Console(file=io.StringIO(), width=80)
+    out.print(table)
+    assert isinstance(out.file, io.StringIO)
+    assert out.file.getvalue().splitlines() == ["all", "law  remark", "a    a long remark", "b"]
 
 
 def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 
 from embcheck.core.verdict import Status
@@ -36,9 +37,21 @@ def console(*, colour: bool | None = None, width: int | None = None, stderr: boo
     )
 
 
+class _Plain(Table):
+    """A table whose lines don't end in blanks."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = [part for part in super().__rich_console__(console, options) if isinstance(part, Segment)]
+        for line in Segment.split_lines(whole):
+            while line and not line[-1].text.strip():
+                line.pop()
+            last = line.pop() if line else Segment("")
+            yield from (*line, Segment(last.text.rstrip(), last.style), Segment.line())
+
+
 def plain_table(*columns: str, numbers: Iterable[str] = (), **properties: Any) -> Table:
     """A table without lines: columns of text, then columns of numbers."""
-    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", **properties)
+    table = _Plain(box=None, pad_edge=False, header_style="bold", title_justify="left", **properties)
     for name in columns:
         table.add_column(name, no_wrap=True)
     for name in numbers:
