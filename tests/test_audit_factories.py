@@ -17,7 +17,7 @@ from embcheck.audit.discovery import explored
 from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
-from embcheck.audit.session import audited
+from embcheck.audit.session import audited, description
 from embcheck.audit.subject import judged, looked_at
 from embcheck.cli.audit import exit_code
 from embcheck.core.declaration import folder_of
@@ -45,6 +45,9 @@ class Odd(torch.nn.Embedding):
     pad_token_id = 1
     def forward(self, ids): return torch.nn.functional.dropout(super().forward(ids))
 def odd(): return Odd(10, 4, padding_idx=0)
+class TrainsPadding(torch.nn.Embedding):
+    def forward(self, ids): return torch.nn.functional.embedding(ids, self.weight)
+def trains_padding(): return TrainsPadding(10, 4, padding_idx=0)
 class Fatal(torch.nn.Embedding):
     def __deepcopy__(self, memo): os.kill(os.getpid(), 9)
 def fatal(): return Fatal(10, 4)
@@ -138,6 +141,22 @@ def test_what_is_worth_knowing_is_a_note_and_what_can_not_be_run_is_unknown(
     assert bool(one.failure) == (target == "broken")
 
 
+def test_each_law_that_calls_a_model_which_raises_is_unknown(odd: dict[str, Any]) -> None:
+    words = "its forward pass raises RuntimeError: no luck"
+    one = said(odd | {"target": "odd_models:broken"}, "steps_keep_the_tie")
+    assert (one.failure, one.reason) == (words, "")
+    none = said(odd | {"target": "odd_models:broken"}, "inputs_embeds_equal_input_ids")
+    assert (none.failure, none.reason[:26]) == ("", "its forward pass takes no "), "it would not be asked anyway"
+
+
+def test_a_finding_about_padding_says_what_is_due_in_few_digits(odd: dict[str, Any]) -> None:
+    one = said(odd | {"target": "odd_models:trains_padding"}, "lookups_leave_the_padding_row")
+    (found,) = one.findings
+    number, words = found.words.removeprefix("the gradient of weight[0, 0] is ").split(", ", 1)
+    assert words == "and should be 0: only lookups of padding use the row"
+    assert number == f"{float(number):.6g}" != "0"
+
+
 def test_a_script_names_the_folder_of_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "a_package" / "inner"
     package.mkdir(parents=True)
@@ -196,6 +215,9 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Calla
 def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(odd: dict[str, Any]) -> None:
     source = odd | {"target": "odd_models:Shared"}
     every = {e: said(source, "the_tie_is_as_declared", e) for e in ("auto", "any", "tied", "untied")}
+    assert description(explored(source, "auto", AS_BUILT)).endswith(
+        "head head.weight · the model does not say whether it should be tied"
+    )
     words = "head.weight only starts as a copy of table.weight: the two are trained apart"
     declared = "and nothing declares whether that is meant; say --expect tied or --expect untied"
     assert every["auto"].failure == f"{words}, {declared}"

@@ -189,7 +189,7 @@ def _expectation(model: Model, facts: Facts, expect: str) -> None:
         facts.expected, facts.said = "tied", "_tied_weights_keys"
         facts.pairs = _listed(declared, facts)
     elif pair:
-        facts.said = "nothing declares it; it is " + ("tied" if facts.tied else "untied")
+        facts.said = "the model does not say whether it should be tied"
 
 
 def _listed(declared: Any, facts: Facts) -> list[tuple[str, str]]:

@@ -139,7 +139,7 @@ ADVICE: dict[str, tuple[str, str]] = {
     ),
     "padding row gets gradient": ("lookups train the padding row", "pass padding_idx=self.padding_idx to F.embedding"),
     "padding row is not zero": (
-        "until it is overwritten each padded position contributes a random vector, which no lookup ever trains",
+        "until it is overwritten each padded position contributes a random vector",
         "zero the row after initialising: weight.data[padding_idx].zero_()",
     ),
     "state is missing": ("the optimizer does not train every parameter once", "give each Parameter to one group"),

@@ -53,10 +53,13 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     wrong = ((got.double() - total).abs() > bound) | got.isnan()
     if bool(wrong.any()):
         row, column = [int(i) for i in wrong.nonzero()[0]]
-        words = (
-            f"the gradient of {table}[{row}, {column}] is {got[row, column].item()!r}, and what its uses send sums to "
-        )
-        words += f"{total[row, column].item()!r} (lookups: {len(uses.lookups)}, products: {len(uses.products)})"
+        has, due = got[row, column].item(), total[row, column].item()
+        words = f"the gradient of {table}[{row}, {column}] is {has:.6g}, "
+        if row == padding and not uses.products:
+            words += "and should be 0: only lookups of padding use the row"
+        else:
+            words += f"and what its uses send sums to {due:.6g}, off by {abs(has - due):.2g} "
+            words += f"(lookups: {len(uses.lookups)}, products: {len(uses.products)})"
         only_padding = padding is not None and bool(wrong[padding].any()) and int(wrong.any(1).sum()) == 1
         return [("padding row gets gradient" if only_padding else "gradient is not the sum", table, words)]
     if bool(got.any()) and lookups_are_cut_off(build, inputs, table):

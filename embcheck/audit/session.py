@@ -146,7 +146,8 @@ def description(facts: Any) -> str:
     if facts.head:
         parts.append(f"head {facts.head}" + (" (tied)" if facts.tied else ""))
     if facts.said:
-        parts.append(f"expected {facts.expected}: {facts.said}")
+        open_ended = facts.expected == "any" and facts.said != "--expect any"
+        parts.append(facts.said if open_ended else f"expected {facts.expected}: {facts.said}")
     return " · ".join(parts)
 
 

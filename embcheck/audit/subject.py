@@ -39,17 +39,23 @@ class Subject:
         self.source, self.facts, self.variant = source, facts, variant
         self.inputs: Inputs = inputs_of(made(source, variant)[1], facts)
 
+    @property
+    def unrun(self) -> bool:
+        """Whether its forward pass ought to run and does not; one of transformers may want other inputs than are known."""
+        return bool(self.facts.forward) and not self.facts.meta and self.source["kind"] != "hf"
+
     def need(self, **wanted: str) -> Facts:
         """The facts.
 
         Raises:
             NotApplicable: with the reason of the first fact among ``wanted`` that is not there.
+            Undecided: where that is a model that could not be run.
         """
         for name, reason in wanted.items():
             value = getattr(self.facts, name)
             obstacle = name in ("forward", "untrained", "meta")
             if bool(value) == obstacle:
-                raise NotApplicable(reason or value)
+                raise (Undecided if name == "forward" and self.unrun else NotApplicable)(reason or value)
         return self.facts
 
     def fresh(self, seed: int = 0, *, varied: bool = True) -> Model:

@@ -62,7 +62,7 @@ def a_cast_keeps_the_tie(subject: Subject) -> Result:
 def a_state_dict_restores_the_model(subject: Subject) -> Result:
     results = _restored(subject, "state_dict")
     with contextlib.suppress(Exception):
-        words = "every torch model suffers it: load_state_dict(assign=True) and to_empty() untie"
+        words = "torch does this to every model: load_state_dict(assign=True) and to_empty() untie"
         broken = [] if results else assigned(subject.fresh)
         results += [f"{words} {', '.join(broken[:3])}; tie again after them"] if broken else []
     return results

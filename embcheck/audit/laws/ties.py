@@ -19,7 +19,7 @@ from embcheck.audit.subject import Subject
 @audit_law("The factory builds one model from one seed, and its forward pass runs on its inputs.")
 def the_model_runs(subject: Subject) -> Result:
     facts = subject.facts
-    if facts.forward and (facts.meta or subject.source["kind"] == "hf"):
+    if facts.forward and not subject.unrun:
         raise NotApplicable(facts.forward)
     if facts.forward:
         raises = facts.forward.startswith("its forward")

@@ -59,7 +59,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
 @audit_law("The rows of the ids given as inputs_embeds compute what the ids compute.")
 def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
     no_embeds = "its forward pass takes no inputs_embeds, or its getter returns no single table"
-    subject.need(forward="", embeds=no_embeds, table=NO_TABLE, exact="its logits differ between two calls")
+    subject.need(embeds=no_embeds, forward="", table=NO_TABLE, exact="its logits differ between two calls")
     model = subject.fresh()
     rows = model.get_input_embeddings()(subject.inputs["input_ids"])
     rest = {name: value for name, value in subject.inputs.items() if name != "input_ids"}
