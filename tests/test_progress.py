@@ -59,7 +59,7 @@ def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: P
     (failure,) = told["failures"]
     assert (failure["id"], failure["name"], failure["modes"]) == ("c7f3a1", EXAMPLE.law, ["vmap"])
     assert (failure["case"], failure["got"]) == ("LookupCase(sparse=True)", "-665, expected 0")
-    assert {"law", "source", "departs", "known?", "replay", "script"} <= failure.keys()
+    assert {"law", "source", "wrong", "known?", "replay", "script"} <= failure.keys()
     assert told["undecided"] == [
         {"name": dark.law, "family": "padding", "mode": "eager", "status": "unknown", "reasons": ["no case met: a"]}
     ]

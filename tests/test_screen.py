@@ -18,6 +18,7 @@ from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.options import COLOURS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
+from embcheck.record.record import PAGE
 from embcheck.record.totals import Totals, because, cases_by_family, shares
 from embcheck.report.failure import further, lines
 from embcheck.report.screen import opening_line
@@ -155,13 +156,14 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
         f"  source  {law.source}",
         "  case    LookupCase(sparse=True)   (reduced)",
         "  got     -665, expected 0",
-        "  departs torch in vmap; eager obeys the law on this case",
+        "  wrong   torch in vmap; eager obeys the law on this case",
         "  also    other_rows_ignore_padding_tokens",
         "  known?  no entry of the ledger covers it; the nearest is an-entry, which speaks of sparse = False",
         f"  replay  embcheck replay c7f3a1 --store {tmp_path}",
         f"  script  {store}/c7f3a1.py (imports torch only; run: it exits 1)",
     ]
     assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
+    assert (f"page: {tmp_path / PAGE}" in told) == (verbosity >= 0 and (tmp_path / PAGE).is_file())
 
 
 @pytest.mark.parametrize(
@@ -220,19 +222,19 @@ def test_what_is_undecided_is_told_with_its_reasons() -> None:
         assert told[-1] == "exit code 1: 1 law unknown (padding_is_accepted)"
 
 
-def test_which_side_departs() -> None:
-    def departs(**more: Any) -> str:
-        return next(line for line in lines(replace(EXAMPLE, **more)) if line.startswith("  departs "))
+def test_which_side_wrong_side() -> None:
+    def wrong_side(**more: Any) -> str:
+        return next(line for line in lines(replace(EXAMPLE, **more)) if line.startswith("  wrong   "))
 
-    assert departs(elsewhere={}) == "  departs torch in vmap; no other mode was asked on this case"
+    assert wrong_side(elsewhere={}) == "  wrong   torch in vmap; no other mode was asked on this case"
     both = {"eager": "violated", "no_grad": "violated"}
-    assert departs(elsewhere=both) == "  departs torch in eager, vmap, no_grad; every mode that was asked"
+    assert wrong_side(elsewhere=both) == "  wrong   torch in eager, vmap, no_grad; every mode that was asked"
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
     words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
-    assert departs(elsewhere=mixed) == f"  departs {words}"
+    assert wrong_side(elsewhere=mixed) == f"  wrong   {words}"
     assert (
-        departs(other_modes=("eager",), elsewhere=both)
-        == "  departs torch in eager, vmap, no_grad; every mode that was asked"
+        wrong_side(other_modes=("eager",), elsewhere=both)
+        == "  wrong   torch in eager, vmap, no_grad; every mode that was asked"
     )
 
 

@@ -1,7 +1,7 @@
 """What embcheck says of a law: one of five statuses, ordered, with the evidence.
 
-not applicable < holds < known < unknown < violated, and verdicts merge by maximum: what one engine or worker found
-no other can take back.
+not applicable < holds < known < unknown < violated, and verdicts merge by maximum: of those of different engines
+and workers the greatest stands.
 """
 
 from __future__ import annotations

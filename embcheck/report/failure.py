@@ -55,7 +55,7 @@ def notes_on(examples: Iterable[Counterexample]) -> list[str]:
 def parts(
     example: Counterexample, store: Path | None = None, laws: Mapping[str, Statement] = NO_LAWS, *, tried: bool = True
 ) -> list[tuple[str, str]]:
-    """The labelled lines of a violation: what the law says, the smallest case, what came out, which side departs, what else
+    """The labelled lines of a violation: what the law says, the smallest case, what came out, which side is wrong, what else
     is known, and how to see it again if it is kept in ``store``.
 
     The script is named once it was ``tried``.
@@ -66,7 +66,7 @@ def parts(
         ("source", " ".join(text for text in (law.source, law.link) if text) if law else ""),
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
-        ("departs", _departs(example)),
+        ("wrong", _wrong_side(example)),
         ("also", ", ".join(example.also)),
         ("known?", _known(example)),
         ("replay", replay_command(example.id, store) if store else ""),
@@ -80,8 +80,8 @@ def _modes(example: Counterexample, further: Iterable[str] = ()) -> str:
     return ", ".join(sorted((example.mode, *example.other_modes, *further), key=lambda mode: mode != "eager"))
 
 
-def _departs(example: Counterexample) -> str:
-    """Which side departs: the modes that show the difference, and how the law stands in others on the same case."""
+def _wrong_side(example: Counterexample) -> str:
+    """Which side is wrong: the modes that show the difference, and how the law stands in others on the same case."""
     asked = {mode: word for mode, word in example.elsewhere.items() if mode not in example.other_modes}
     wrong = [mode for mode, word in asked.items() if word == VIOLATED]
     modes = _modes(example, wrong)

@@ -19,6 +19,7 @@ from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
+from embcheck.record.record import PAGE
 from embcheck.record.totals import Totals, counted, grouped, verdict_line
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_reasons
 from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
@@ -165,5 +166,7 @@ def closing_lines(session: Any) -> list[str]:
         )
     if session.writer is not None:
         broken = session.writer.broken
+        page = session.writer.path.with_name(PAGE)
         lines.append(f"record: {session.writer.path}" + (f" is cut off: {broken}" if broken else ""))
+        lines += [f"page: {page}"] if page.is_file() else []
     return lines
