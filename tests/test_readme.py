@@ -31,6 +31,18 @@ def test_run_and_test_are_one_line_each() -> None:
         assert "-c ci/constraints.txt" in first
 
 
+def test_the_sample_screen_is_of_the_versions_that_are_installed() -> None:
+    constraints = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8")
+    (shown,) = set(re.findall(r"· hypothesis (\S+)", README))
+    assert f"hypothesis=={shown}\n" in constraints
+
+
+def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    table, other = (re.findall(r"^\| \d \| .*", text, re.MULTILINE) for text in (README, index))
+    assert table == other != []
+
+
 def test_profiles_exist() -> None:
     assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
 
