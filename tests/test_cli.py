@@ -68,6 +68,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("claims -k nosuchclaim", "no claim contains 'nosuchclaim'"),
         ("known adam", "no cause 'adam'; did you mean adam-"),
         ("known embedding_bag-freq", "did you mean embedding_bag-frequency-count or"),
+        ("report record.ndjson -o /no/such/page.html", "can't write /no/such/page.html: there is no folder /no/such"),
         ("claims --show full.sparce", "no claim 'full.sparce'; did you mean full.sparse"),
         ("claims --seed x", "Invalid value for '--seed'"),
         ("claims -k detach --report /dev/null/x", "can't write the report"),

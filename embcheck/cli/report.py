@@ -20,6 +20,8 @@ def report(
         from embcheck.report.page import of_record, render
     except ImportError as error:
         lacks("report", error)
+    if not output.parent.is_dir():
+        refuse(f"can't write {output}: there is no folder {output.parent}")
     read = [record_at(path) for path in records]
     names = [f"torch {record.torch}" for record in read]
     # Two runs of one release are told apart by their files.
