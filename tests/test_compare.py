@@ -109,6 +109,7 @@ def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once
     first, second = changes(before, after)
     assert (first.mode, first.move) == ("vmap", Move.BROKEN)
     assert (second.law, second.words) == ("near", "0.25 → 0.75")
+    assert closing([first, second]) == "laws: 1 broken, 1 with another ratio"
 
 
 def excused(old: list[Verdict], new: list[Verdict]) -> bool:
