@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -61,6 +62,51 @@ def test_without_a_server_the_client_is_the_process_that_was_asked_for(tmp_path:
     python = (sys.executable, "-I", "-S", fork_client.__file__, str(tmp_path / "none"))
     told = json.loads(asked(python, TOLD, tmp_path, GIVEN="a").stdout)
     assert told[2:] == [False, str(tmp_path), "a", "read"]
+
+
+INTERRUPTED = """
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is told to ignore it
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_fork_that_is_interrupted_prints_nothing(server: ForkServer, tmp_path: Path) -> None:
+    assert asked(server.python, INTERRUPTED, tmp_path).stderr == ""
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_client_that_is_interrupted_prints_nothing(tmp_path: Path, answers: bool) -> None:
+    """Whether it waits for a server that still imports, or for the end of its fork."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "server"))
+        listener.listen()
+        client = subprocess.Popen(
+            [sys.executable, "-I", "-S", fork_client.__file__, str(tmp_path / "server"), "-c", "pass"],
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            if answers:
+                connection.sendall(b"!")
+            client.send_signal(signal.SIGINT)
+            assert client.communicate(timeout=60) == (None, b"")
+    assert client.returncode == -signal.SIGINT
+
+
+def test_a_fork_whose_client_is_gone_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    ours, theirs = socket.socketpair()
+    request = json.dumps([["-c", "print('run')"], os.getcwd(), dict(os.environ)]).encode()
+    ours.sendall(request)
+    ours.close()
+    fork = os.fork()
+    if fork == 0:
+        fork_server._become(theirs, [os.dup(number) for number in range(3)], len(request))
+    theirs.close()
+    os.waitpid(fork, 0)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_forks_end_with_their_server(server: ForkServer) -> None:

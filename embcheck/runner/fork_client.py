@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -34,6 +35,8 @@ def handed_over(path: str, arguments: list[str]) -> bool:
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started it is interrupted as well, and tells that
     given = sys.argv[2:]
     if handed_over(sys.argv[1], given):
         os._exit(0)

@@ -161,8 +161,13 @@ def _become(connection: socket.socket, streams: list[int], size: int) -> NoRetur
         os.environ.clear()
         os.environ.update(environment)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
-        connection.sendall(b"!")
+        try:
+            connection.sendall(b"!")
+        except BrokenPipeError:  # its client was interrupted: nobody waits for what it would do
+            os._exit(status)
         status = _run(arguments)
+    except KeyboardInterrupt:
+        pass  # who started its client is interrupted as well, and tells that
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
     _end(status)
