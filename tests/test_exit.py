@@ -14,6 +14,7 @@ from warm import embcheck, python
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
+from embcheck.runner.interruption import Interruption
 from embcheck.runner.run import Batch
 
 
@@ -94,6 +95,20 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Pa
     assert (footer["stopped"], footer["exit_code"], status.exitstatus) == ("interrupted", 2, 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
+
+
+@pytest.mark.parametrize(("when", "raised"), [("start", KeyboardInterrupt), ("finish", StopIteration)])
+def test_interrupting_the_workers_start_or_end_loses_no_footer(
+    tmp_path: Path, when: str, raised: type[BaseException]
+) -> None:
+    """After the start pytest ends as it does when it is interrupted; after the end there is nothing to interrupt."""
+    made, status = session_of(report=tmp_path), SimpleNamespace(exitstatus=0)
+    around = getattr(Interruption(made), f"pytest_session{when}")(status)
+    next(around)
+    with pytest.raises(raised):
+        around.throw(KeyboardInterrupt())
+    assert (read(tmp_path).footer or {})["stopped"] == "interrupted"
+    assert (status.exitstatus, made.stopped, made.because) == (2, "interrupted", "interrupted")
 
 
 def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: Patch) -> None:

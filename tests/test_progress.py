@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from command import Patch
-from records import ended
+from records import ended, session_of
 from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
 from embcheck.core.options import DOCUMENTS
@@ -94,6 +94,26 @@ def test_github_annotations_can_be_asked_for(
     ended(made, 1)
     made.pytest_unconfigure()
     assert ("::error title=violated%3A padding_row" in capsys.readouterr().out) is annotations
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_interrupted_before_a_session_is_no_empty_selection(
+    form: str, there: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = session_of() if there else None
+    config: Any = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: found),
+        option=SimpleNamespace(collectonly=False, keyword="padding"),
+    )
+    followed = Progress(form=form)
+    followed.pytest_keyboard_interrupt()
+    followed.pytest_unconfigure(config)
+    told = capsys.readouterr().out
+    if form == "text":
+        assert told == "exit code 2: interrupted\n"
+    else:
+        assert json.loads(told) == {"exit_code": 2, "because": "interrupted"}
 
 
 def test_a_document_of_nothing_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,8 +22,8 @@ from embcheck.report.screen import opening_line
 from embcheck.report.style import bar, console
 from embcheck.report.terminal import machine_lines, summary
 
-#: The exit code of a run that selects nothing.
-NOTHING = int(pytest.ExitCode.NO_TESTS_COLLECTED)
+#: The exit codes of a run that selects nothing, and of one that is interrupted.
+NOTHING, INTERRUPTED = int(pytest.ExitCode.NO_TESTS_COLLECTED), int(pytest.ExitCode.INTERRUPTED)
 #: Seconds between two lines where there is no bar.
 _BETWEEN = 10.0
 
@@ -45,6 +45,8 @@ class Progress:
         self.headed = False
         self.run: Any = None
         self.errors: list[str] = []
+        #: The exit code of a run that judged nothing.
+        self.nothing = NOTHING
         self.started = self._said = time.monotonic()
         self._told = self._looked_at = 0
         self._violated: set[str] = set()
@@ -130,6 +132,9 @@ class Progress:
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.errors.append(f"internal error: {str(excrepr).strip().splitlines()[-1]}")
 
+    def pytest_keyboard_interrupt(self) -> None:
+        self.nothing = INTERRUPTED
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self.bar.stop()
@@ -139,24 +144,26 @@ class Progress:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:
+        self.bar.stop()  # the end of a session that is interrupted is not told to all
         run = config.pluginmanager.get_plugin("embcheck-session")
         judged = run is not None and (run.results.verdicts or run.unaccounted or run.kept or run.stopped != "finished")
         # Without a session its options were refused, and that was said.
         empty = run is not None and not judged and not self.errors and not config.option.collectonly
+        empty = empty or (not judged and self.nothing == INTERRUPTED)  # before there was a session, too
         if self.form in DOCUMENTS and (judged or empty):
             self.print_document(run if judged else None)
         elif judged:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif empty:
-            self.out.print(Text("embcheck: nothing was selected"))
-            for line in (*_modeless(config), *_near(config)):
-                self.out.print(Text(f"embcheck: {line}"))
-            self.out.print(Text(verdict_line(NOTHING, because(NOTHING)), "bold"))
+            if self.nothing == NOTHING:
+                for line in ("nothing was selected", *_modeless(config), *_near(config)):
+                    self.out.print(Text(f"embcheck: {line}"))
+            self.out.print(Text(verdict_line(self.nothing, because(self.nothing)), "bold"))
         for line in self.errors:
             print(f"embcheck: {line}", file=sys.stderr if self.form in DOCUMENTS else sys.stdout)
 
     def print_document(self, run: Any) -> None:
-        """The run as the document that was asked for; without one, that nothing was selected."""
+        """The run as the document that was asked for; without one, why nothing was judged."""
         if self.form == "junit":
             from embcheck.report import junit
 
@@ -165,7 +172,7 @@ class Progress:
             from embcheck.report import document, sarif
 
             made = sarif if self.form == "sarif" else document
-            told = made.of_session(run) if run is not None else made.of_nothing(NOTHING, because(NOTHING))
+            told = made.of_session(run) if run is not None else made.of_nothing(self.nothing, because(self.nothing))
             print(document.text(told))
 
 

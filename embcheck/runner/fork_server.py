@@ -189,6 +189,7 @@ def _run(arguments: list[str]) -> int:
 
 def _end(status: int) -> NoReturn:
     """Ends the process as Python does, but for taking all apart that was imported."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

@@ -53,11 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
         unasked = settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
         check_regions(ledger_of(config), settings)
+    from embcheck.runner.interruption import Interruption
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
     session.results.notes += [unasked] * bool(unasked)
     config.pluginmanager.register(session, "embcheck-session")
+    config.pluginmanager.register(Interruption(session))
     if settings.last_failed:
         from embcheck.runner.last_failed import LastFailed
 
