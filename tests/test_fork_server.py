@@ -66,14 +66,17 @@ def test_without_a_server_the_client_is_the_process_that_was_asked_for(tmp_path:
 
 #: What is interrupted, though a job in the background is told to ignore it.
 INTERRUPTED = """
-import atexit, os, signal
+import atexit, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
 """
 
 
-@pytest.mark.parametrize("when", ["{}", "atexit.register(lambda: {})"])
-def test_a_fork_that_is_interrupted_prints_nothing(server: ForkServer, tmp_path: Path, when: str) -> None:
-    program = INTERRUPTED + when.format("os.kill(os.getpid(), signal.SIGINT)")
+@pytest.mark.parametrize(
+    ("when", "sign"), [("{}", "SIGINT"), *(("atexit.register(lambda: {})", each) for each in ("SIGINT", "SIGTERM"))]
+)
+def test_a_fork_that_is_interrupted_prints_nothing(server: ForkServer, tmp_path: Path, when: str, sign: str) -> None:
+    program = INTERRUPTED + when.format(f"os.kill(os.getpid(), signal.{sign})")
     assert asked(server.python, program, tmp_path).stderr == ""
 
 
@@ -96,6 +99,22 @@ def test_a_client_that_is_interrupted_prints_nothing(tmp_path: Path, answers: bo
             client.send_signal(signal.SIGINT)
             assert client.communicate(timeout=60)[1] == b""
     assert client.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_client_without_an_answer_does_the_work_itself_while_the_run_goes_on(tmp_path: Path, ended: bool) -> None:
+    path = tmp_path / "server"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        command = [sys.executable, "-I", "-S", fork_client.__file__, str(path), "-c", "print('done')"]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        connection.recv(1 << 16)
+        if ended:
+            path.unlink()
+        connection.close()
+        assert client.communicate(timeout=60)[0] == ("" if ended else "done\n")
 
 
 def test_a_fork_whose_client_is_gone_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -15,17 +15,21 @@ from contextlib import suppress
 
 
 def handed_over(path: str, arguments: list[str]) -> bool:
-    """Whether a fork of the server took the work over; it has ended by then."""
+    """Whether a fork of the server took the work over, which has ended by then, or nobody asks for it any more."""
     request = json.dumps([arguments, os.getcwd(), dict(os.environ)]).encode()
     with socket.socket(socket.AF_UNIX) as server:
         try:
             server.connect(path)
-            socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
-            server.sendall(request)
-            if not server.recv(1):
-                return False
         except OSError:
             return False
+        try:
+            socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
+            server.sendall(request)
+            answered = server.recv(1)
+        except OSError:
+            answered = b""
+        if not answered:
+            return not os.path.exists(path)  # a run that has ended removes it: nobody waits for the work
         # Whoever reads what the fork writes waits until nobody can write there any more.
         os.close(0)
         os.close(1)

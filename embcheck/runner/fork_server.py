@@ -80,9 +80,9 @@ class ForkServer:
 
     def __exit__(self, *exception: object) -> None:
         """Ends it, and the forks that are left."""
+        self._folder.remove()  # first, so that clients see why the server ends
         self._process.terminate()
         self._process.wait()
-        self._folder.remove()
 
 
 def python_of(config: Any) -> Sequence[str]:
@@ -189,7 +189,8 @@ def _run(arguments: list[str]) -> int:
 
 def _end(status: int) -> NoReturn:
     """Ends the process as Python does, but for taking all apart that was imported."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.SIG_IGN)  # it ends already
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()
