@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -33,6 +34,19 @@ def test_an_error_of_its_own_is_3_and_never_1(
     monkeypatch.setattr("embcheck.cli.diff.record_at", Mock(side_effect=error))
     monkeypatch.setattr("os.dup2", lambda *descriptors: None)
     assert said in command("diff", "a", "b", ends=code).err.splitlines()[-1]
+
+
+def test_to_be_terminated_is_to_be_interrupted_once(monkeypatch: Patch, command: Command) -> None:
+    def terminated(path: Path) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # while the end is written
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("embcheck.cli.diff.record_at", terminated)
+    assert "interrupted" in command("diff", "a", "b", ends=2).err
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_output_without_mathematical_signs(monkeypatch: Patch, command: Command) -> None:

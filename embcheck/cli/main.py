@@ -23,7 +23,7 @@ import embcheck
 from embcheck.cli.usage import INTERNAL, USAGE, refuse
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.options import TABLE, options_of
-from embcheck.core.processes import wait_at_rest
+from embcheck.core.processes import termination_interrupts, wait_at_rest
 
 #: Each is a function in the module of `embcheck.cli` that has its name; the order is that of ``embcheck --help``.
 COMMANDS = (
@@ -101,7 +101,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     wait_at_rest()
     try:
-        code = _code_of_app()
+        with termination_interrupts():
+            code = _code_of_app()
         sys.stdout.flush()
     except Exception as error:
         code = INTERNAL

@@ -30,6 +30,26 @@ def end_with_parent(sign: int = signal.SIGKILL) -> None:
         _C.prctl(_SET_PARENT_DEATH_SIGNAL, sign)
 
 
+@contextlib.contextmanager
+def termination_interrupts() -> Iterator[None]:
+    """A SIGTERM, by which a CI ends what takes too long, is an interruption: what is left can be written then.
+
+    A second one, which `timeout` sends to the whole group, must not interrupt that.
+    """
+
+    def interrupt(*_: object) -> None:
+        signal.signal(
+            signal.SIGTERM, lambda *_: None
+        )  # and not SIG_IGN, which processes that are started would inherit
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
 def keep_few_kernels() -> None:
     """Has torch and oneDNN keep few of the kernels that they made for shapes that were seen.
 
