@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from command import Patch
-from records import EXAMPLE
+from records import EXAMPLE, VIOLATED, written
 
-from embcheck.core.files import Busy, opened_alone, write_whole
-from embcheck.record.record import PAGE, Writer
+from embcheck.core.files import Busy, emptied, opened_alone, write_whole
+from embcheck.record.record import FORMAT, PAGE, Record, Writer, read
 from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
 
 
@@ -47,10 +47,17 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_former_page_does_not_stay_beside_a_new_record(tmp_path: Path) -> None:
+def test_a_former_record_and_its_page_stay_until_the_new_header(tmp_path: Path) -> None:
+    path = written(tmp_path, VIOLATED)
     (tmp_path / PAGE).write_text("of a former run")
-    Writer(tmp_path / "record.ndjson").close()
+    former = path.read_text()
+    writer = Writer(path)
+    assert (tmp_path / PAGE).exists()
+    assert path.read_text() == former, "a run that is killed before its header leaves it"
+    writer.header()
+    assert read(path) == Record({"format": FORMAT})
     assert not (tmp_path / PAGE).exists()
+    writer.close()
 
 
 def test_a_file_is_written_by_one_process_at_a_time_and_free_when_it_ends(tmp_path: Path) -> None:
@@ -67,7 +74,8 @@ def test_a_file_is_written_by_one_process_at_a_time_and_free_when_it_ends(tmp_pa
     assert path.read_text() == "first"
     other.kill()
     other.wait()
-    opened_alone(path).close()
+    with opened_alone(path) as file:
+        emptied(file)
     assert path.read_text() == ""
 
 

@@ -36,7 +36,7 @@ def unwritable(error: OSError) -> str:
 
 
 def opened_alone(path: Path) -> IO[str]:
-    """A file opened anew for writing, which no other process can open so until this one closes it, or ends.
+    """A file opened for writing, which no other process can open so until this one closes it, or ends; `emptied` drops what it has.
 
     Raises:
         Busy: if another process has it open so.
@@ -44,15 +44,25 @@ def opened_alone(path: Path) -> IO[str]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "w", encoding="utf-8")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file  # a pipe or a device has no content to protect
+    if not _has_content(file):
+        return file
     try:
         lock(file.fileno())
-        file.truncate(0)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def emptied(file: IO[str]) -> None:
+    """Drops what an open file has, if nothing was written to it so far."""
+    if _has_content(file):
+        file.truncate(0)
+
+
+def _has_content(file: IO[str]) -> bool:
+    """Whether what was written to a file stays there: not in a pipe or a device."""
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
 
 
 def lock(descriptor: int) -> None:

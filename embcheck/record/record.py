@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 
 from embcheck.core import aliases
 from embcheck.core.accounting import told_by_reason
-from embcheck.core.files import opened_alone
+from embcheck.core.files import emptied, opened_alone
 from embcheck.core.machine import Machine
 from embcheck.core.plot_data import Figure
 from embcheck.core.typed import Malformed, built
@@ -87,7 +87,7 @@ class Writer:
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens ``path`` anew.
+        """Opens ``path``, where the record that was here before stays until the header of this one is written.
 
         Raises:
             OSError: if it can't be created, or another process writes it.
@@ -96,8 +96,6 @@ class Writer:
         self.broken: str | None = None
         self._ended = False
         self._file = opened_alone(path)
-        with contextlib.suppress(OSError):
-            path.with_name(PAGE).unlink()  # of the record that was here before
 
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """One line; never raises."""
@@ -106,10 +104,19 @@ class Writer:
         try:
             if self._ended:
                 raise ValueError(f"a {kind} after the footer")
-            self._file.write(json.dumps({"kind": kind, **data}, sort_keys=True) + "\n")
+            line = json.dumps({"kind": kind, **data}, sort_keys=True) + "\n"
+            if kind == "header":
+                self._begin()
+            self._file.write(line)
             self._file.flush()
         except (OSError, TypeError, ValueError) as error:
             self.broken = str(error)
+
+    def _begin(self) -> None:
+        """Drops the record that was here before, and its page."""
+        emptied(self._file)
+        with contextlib.suppress(OSError):
+            self.path.with_name(PAGE).unlink()
 
     def header(self, **facts: Any) -> None:
         self.write("header", {"format": FORMAT, **facts})
