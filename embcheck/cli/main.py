@@ -1,7 +1,7 @@
 """The command line: its commands are in the other modules of `embcheck.cli`.
 
 Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown, a stale ledger entry, or what was selected
-gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected.
+gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected; 141 the output was closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 import embcheck
-from embcheck.cli.usage import INTERNAL, USAGE, refuse
+from embcheck.cli.usage import CLOSED, INTERNAL, USAGE, refuse
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.options import TABLE, options_of
 from embcheck.core.processes import termination_interrupts, wait_at_rest
@@ -105,11 +105,9 @@ def main() -> None:
             code = _code_of_app()
         sys.stdout.flush()
     except Exception as error:
-        code = INTERNAL
+        code = CLOSED if isinstance(error, BrokenPipeError) else INTERNAL
         with contextlib.suppress(OSError):
-            if isinstance(error, BrokenPipeError):
-                typer.echo("embcheck: nobody reads the output", err=True)
-            else:
+            if code == INTERNAL:
                 traceback.print_exc()
                 typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
         # What is left in a stream that can't be written would be the last word, and another exit code, at the end.

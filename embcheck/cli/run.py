@@ -87,4 +87,7 @@ def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugin
 
     verbosity = -1 if given["quiet"] else given["verbose"]
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
-    return int(pytest.main(arguments, plugins=[follower, *plugins]))
+    code = int(pytest.main(arguments, plugins=[follower, *plugins]))
+    if follower.closed:
+        raise BrokenPipeError  # the command line has a code for it
+    return code

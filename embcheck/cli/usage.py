@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 #: Where a command looks for a failure.
 Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
 
-#: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected.
-USAGE, INTERNAL, NOTHING = 4, 3, 5
+#: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected; whoever read the output closed it,
+#: which is what a shell says of a program that dies of SIGPIPE.
+USAGE, INTERNAL, NOTHING, CLOSED = 4, 3, 5, 141
 
 
 def refuse(message: str) -> NoReturn:

@@ -42,7 +42,7 @@ class Progress:
         self.total = 0
         self.finished = 0
         self.failed = 0
-        self.headed = False
+        self.headed = self.closed = False
         self.run: Any = None
         self.errors: list[str] = []
         #: The exit code of a run that judged nothing.
@@ -70,12 +70,12 @@ class Progress:
             run.tell = self._say
             if self.form != "text":
                 run.annotates = self.form == "github"
-        if run is not None and self.verbosity >= 0:
-            self.out.print(Text(opening_line(run)))
+        if run is not None:
+            self._say(opening_line(run))
             for line in self.origins if self.verbosity else ():
-                self.out.print(Text(line))
+                self._say(line)
             if elsewhere := promised():
-                self.out.print(Text(elsewhere))
+                self._say(elsewhere)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -99,9 +99,18 @@ class Progress:
         self._tell()
 
     def _say(self, line: str) -> None:
-        """A line of the run's own, but with -q and beside a document."""
-        if self.verbosity >= 0:
+        """A line of the run's own, but with -q and beside a document.
+
+        Raises:
+            KeyboardInterrupt: if nobody reads the output any more; pytest would call what rich raises an internal error.
+        """
+        if self.verbosity < 0:
+            return
+        try:
             self.out.print(Text(line))
+        except (SystemExit, BrokenPipeError):  # the latter before rich 13.8
+            self.closed = True
+            raise KeyboardInterrupt from None
 
     def _show_violations(self) -> None:
         """A line for each law when it is first violated; the summary says more."""
@@ -118,7 +127,7 @@ class Progress:
         if self.headed or self.verbosity < 0 or self.run is None or self.run.machine is None:
             return
         self.headed = True
-        self.out.print(Text(machine_lines(self.run)[0]))
+        self._say(machine_lines(self.run)[0])
 
     def _tell(self) -> None:
         """A line for a tenth of the run where there is no bar, and never two within ten seconds."""
@@ -127,7 +136,7 @@ class Progress:
             return
         self._told, self._said = tenth, now
         told = f"{self.finished}/{self.total} items, {self.failed} failed, {now - self.started:.0f} s"
-        self.out.print(Text(told))
+        self._say(told)
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.errors.append(f"internal error: {str(excrepr).strip().splitlines()[-1]}")
