@@ -276,6 +276,18 @@ def test_a_session_says_why_it_ends_as_it_does() -> None:
     assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
 
 
+def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> None:
+    """Their rows don't tell that others of their items did not run."""
+    stopped = run_of()
+    labels = ["lookup/0", "padding/0", "padding/1", "gradient/0", "ledger: an-entry"]
+    stopped.account.selection = replace(stopped.account.selection, items=dict(zip("abcde", labels, strict=True)))
+    stopped.account.done |= {"c", "d"}
+    told = (
+        "the run did not finish: interrupted; not judged whole: padding (1 of 2 items ran), lookup (0 of 1 items ran)"
+    )
+    assert told in printed(ended(stopped, 2))
+
+
 # -- as it is called -------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,20 @@ class Account:
         # A file that can't be collected has no items that could be missed.
         files = {nodeid: reason for nodeid, reason in self.reasons.items() if "::" not in nodeid}
         return found | {nodeid.rpartition("/")[2]: reason for nodeid, reason in files.items()}
+
+    def cut_short(self) -> dict[str, tuple[int, int]]:
+        """The families of which a selected item gave no verdict: how many of the items did, and how many there are.  Those of which
+        some did come first: reports have a row for them."""
+        labels = [label for label in self.selection.items.values() if "/" in label]  # of witnesses there is no family
+        missed = Counter(map(_family, self.unaccounted().keys() & labels))
+        every = Counter(map(_family, labels))
+        found = {name: (count - missed[name], count) for name, count in every.items() if missed[name]}
+        return dict(sorted(found.items(), key=lambda each: not each[1][0]))
+
+
+def _family(label: str) -> str:
+    """The family of an item's label."""
+    return label.partition("/")[0]
 
 
 def reason_of(longrepr: Any) -> str:

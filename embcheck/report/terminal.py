@@ -25,8 +25,8 @@ from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines,
 from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
 from embcheck.report.style import STYLE, console, plain_table
 
-#: Entries of the ledger that one line names.
-_ENTRIES = 6
+#: Entries of the ledger that one line names, and families that were not judged whole.
+_ENTRIES, _CUT = 6, 6
 
 
 def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, headed: bool = False) -> None:
@@ -155,7 +155,10 @@ def closing_lines(session: Any) -> list[str]:
         f"cases {session.results.digest}"
     ]
     if session.stopped != "finished":
-        lines.append(f"the run did not finish: {session.stopped}")
+        cut = [f"{family} ({ran:,} of {of:,} items ran)" for family, (ran, of) in session.account.cut_short().items()]
+        more = f" and {len(cut) - _CUT} more" if len(cut) > _CUT else ""
+        partly = f"; not judged whole: {', '.join(cut[:_CUT])}{more}" if cut else ""
+        lines.append(f"the run did not finish: {session.stopped}{partly}")
     lines += [f"no verdict from {line}" for line in told_by_reason(session.unaccounted)]
     if session.baseline is not None:
         failing = {v.key[:2] for v in session.settled if v.status >= Status.UNKNOWN and v.key not in session.excused}
