@@ -139,12 +139,14 @@ def test_the_watch_kills_a_worker_that_hangs_in_one_case_and_no_other(tmp_path: 
         name: subprocess.Popen([sys.executable, "-c", textwrap.dedent(program), str(tmp_path), name])
         for name in ("hung", "busy", "idle")
     }
-    watch = Watch(tmp_path, limit=1.0, idle=2.0)
+    looks: list[int] = []
+    watch = Watch(tmp_path, limit=1.0, idle=2.0, meanwhile=lambda: looks.append(len(looks)))
     watch.start()
     try:
         assert workers["hung"].wait(timeout=3600) == -9
         time.sleep(4.0)
         assert (workers["busy"].poll(), workers["idle"].poll()) == (None, None)
+        assert len(looks) > 2
     finally:
         watch.stop()
         for worker in workers.values():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 from xml.etree import ElementTree
 
 import pytest
@@ -15,29 +16,74 @@ from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import Status
+from embcheck.engine.crashes.slot import Watch
 from embcheck.record.record import read
-from embcheck.report import document, progress
+from embcheck.report import document, style
 from embcheck.report.progress import Progress
 from embcheck.runner import session
 
 # -- on the way ------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_a_line_for_a_tenth_at_most_and_none_within_ten_seconds(monkeypatch: Patch) -> None:
-    for seconds_each, most in ((0.5, 10), (0.05, 2), (5.0, 10)):
-        clock = [0.0]
-        monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda clock=clock: clock[0]))
-        followed = Progress()
-        said: list[float] = []
-        monkeypatch.setattr(followed.out, "print", lambda *words, said=said, clock=clock: said.append(clock[0]))
-        followed.total = 540
-        for _ in range(followed.total):
-            clock[0] += seconds_each
-            followed.pytest_runtest_logreport(
-                SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")  # type: ignore[arg-type]
-            )
-        assert 1 < len(said) <= most
-        assert all(later - earlier >= 10 for earlier, later in zip([0.0, *said], said, strict=False))
+ITEM: Any = SimpleNamespace(user_properties=[], when="call", failed=False, nodeid="a/test_b.py::test_c")
+
+
+@pytest.fixture
+def clock(monkeypatch: Patch) -> list[float]:
+    """What the time is."""
+    now = [0.0]
+    monkeypatch.setattr(style, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.mark.parametrize(("seconds_each", "most"), [(0.5, 10), (0.05, 2), (5.0, 90)])
+def test_progress_is_a_line_for_a_tenth_or_half_a_minute_and_none_within_ten_seconds(
+    seconds_each: float, most: int, clock: list[float], monkeypatch: Patch
+) -> None:
+    followed = Progress()
+    said: list[float] = []
+    monkeypatch.setattr(followed.out, "print", lambda *words: said.append(clock[0]))
+    followed.total = 540
+    for _ in range(followed.total):
+        clock[0] += seconds_each
+        followed.pytest_runtest_logreport(ITEM)
+    assert 1 < len(said) <= most
+    gaps = [later - earlier for earlier, later in zip([0.0, *said], said, strict=False)]
+    assert min(gaps) >= 10
+    assert max(gaps) <= 30
+
+
+def test_a_line_is_due_while_no_item_ends_and_names_what_runs(
+    clock: list[float], monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Watch, "start", lambda watch: None)
+    followed, run = Progress(), session_of()
+    run.pytest_configure_node(SimpleNamespace(workerinput={}))
+    assert run.watch is not None
+    assert run.watch.meanwhile is not None
+    manager = SimpleNamespace(get_plugin=lambda name: run)
+    followed.pytest_sessionstart(SimpleNamespace(config=SimpleNamespace(pluginmanager=manager)))  # type: ignore[arg-type]
+    capsys.readouterr()
+    for when, total in ((29.0, 0), (31.0, 0), (62.0, 540)):
+        clock[0], followed.total = when, total
+        run.watch.meanwhile()
+        for name in "cdefg":
+            followed.pytest_runtest_logstart(f"a/test_b.py::test_{name}[eager-0]")
+        followed.pytest_runtest_logfinish("a/test_b.py::test_c[eager-0]")
+    told = ["workers collect the items, 31 s", "0/540 items, 0 failed, 62 s"]
+    running = "; running: b d[eager-0], b e[eager-0], b f[eager-0] and 1 more"
+    assert capsys.readouterr().out.splitlines() == [line + running for line in told]
+
+
+def test_a_closed_output_interrupts_the_main_thread_alone(monkeypatch: Patch, clock: list[float]) -> None:
+    followed = Progress()
+    monkeypatch.setattr(followed.out, "print", Mock(side_effect=[SystemExit(1)]))
+    clock[0] = 31.0
+    followed._tell_meanwhile()
+    clock[0] = 62.0
+    with pytest.raises(KeyboardInterrupt):
+        followed.pytest_runtest_logreport(ITEM)
+    assert followed.closed
 
 
 # -- as one document -------------------------------------------------------------------------------------------

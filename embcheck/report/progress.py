@@ -6,8 +6,8 @@ A pytest plug-in that stands in for pytest's own reporter.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,13 +19,13 @@ from embcheck.core.typed import visible
 from embcheck.core.verdict import Status
 from embcheck.record.totals import because, verdict_line
 from embcheck.report.screen import opening_line
-from embcheck.report.style import bar, console
+from embcheck.report.style import Pace, bar, console
 from embcheck.report.terminal import machine_lines, summary
 
 #: The exit codes of a run that selects nothing, and of one that is interrupted.
 NOTHING, INTERRUPTED = int(pytest.ExitCode.NO_TESTS_COLLECTED), int(pytest.ExitCode.INTERRUPTED)
-#: Seconds between two lines where there is no bar.
-_BETWEEN = 10.0
+#: Of what runs so many are named.
+_NAMED = 3
 
 
 class Progress:
@@ -47,8 +47,10 @@ class Progress:
         self.errors: list[str] = []
         #: The exit code of a run that judged nothing.
         self.nothing = NOTHING
-        self.started = self._said = time.monotonic()
-        self._told = self._looked_at = 0
+        self.pace = Pace()
+        #: The items that run, the oldest first.
+        self._running: dict[str, None] = {}
+        self._looked_at = 0
         self._violated: set[str] = set()
         self.bar = bar(self.out, shown=verbosity >= 0)
         self.task = self.bar.add_task("checking", total=None)
@@ -67,7 +69,7 @@ class Progress:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.run = run = session.config.pluginmanager.get_plugin("embcheck-session")
         if run is not None:
-            run.tell = self._say
+            run.tell, run.meanwhile = self._say, self._tell_meanwhile
             if self.form != "text":
                 run.annotates = self.form == "github"
         if run is not None:
@@ -84,17 +86,23 @@ class Progress:
             self.bar.update(self.task, total=len(ids))
         self.total = len(ids)
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._running[nodeid] = None
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._running.pop(nodeid, None)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if any(name == "embcheck crash" for name, _ in report.user_properties):
+            self.pytest_runtest_logfinish(report.nodeid)
             return  # a verdict by now, and the item is taken up again
         if report.when != "call" and not report.failed:
             return
         self.finished += report.when == "call"
         self.failed += report.failed
         self._head()
-        name = report.nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
         mark = f" [bold red]{self.failed} violated[/bold red]" if self.failed else ""
-        self.bar.update(self.task, completed=self.finished, description=f"{name}{mark}")
+        self.bar.update(self.task, completed=self.finished, description=f"{_named(report.nodeid)}{mark}")
         self._show_violations()
         self._tell()
 
@@ -107,6 +115,8 @@ class Progress:
         if self.verbosity < 0:
             return
         try:
+            if self.closed:
+                raise BrokenPipeError
             self.out.print(Text(line))
         except (SystemExit, BrokenPipeError):  # the latter before rich 13.8
             self.closed = True
@@ -130,13 +140,21 @@ class Progress:
         self._say(machine_lines(self.run)[0])
 
     def _tell(self) -> None:
-        """A line for a tenth of the run where there is no bar, and never two within ten seconds."""
-        now, tenth = time.monotonic(), self.finished * 10 // self.total if self.total else 0
-        if self.verbosity < 0 or not self.bar.disable or tenth <= self._told or now - self._said < _BETWEEN:
+        """A line where there is no bar, when it is due: how far the run is, and what has run longest of what runs."""
+        if self.verbosity < 0 or not self.bar.disable or not self.pace.due(self.finished, self.total):
             return
-        self._told, self._said = tenth, now
-        told = f"{self.finished}/{self.total} items, {self.failed} failed, {now - self.started:.0f} s"
-        self._say(told)
+        running = list(self._running)
+        more = f" and {len(running) - _NAMED} more" if len(running) > _NAMED else ""
+        names = f"; running: {', '.join(map(_named, running[:_NAMED]))}{more}" if running else ""
+        so_far = (
+            f"{self.finished}/{self.total} items, {self.failed} failed" if self.total else "workers collect the items"
+        )
+        self._say(f"{so_far}, {self.pace.seconds:.0f} s{names}")
+
+    def _tell_meanwhile(self) -> None:
+        """The same between the ends of two items, beside the main thread, which the next line interrupts if nobody reads."""
+        with suppress(KeyboardInterrupt):
+            self._tell()
 
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.errors.append(f"internal error: {str(excrepr).strip().splitlines()[-1]}")
@@ -183,6 +201,11 @@ class Progress:
             made = sarif if self.form == "sarif" else document
             told = made.of_session(run) if run is not None else made.of_nothing(self.nothing, because(self.nothing))
             print(document.text(told))
+
+
+def _named(nodeid: str) -> str:
+    """A test as people read it."""
+    return nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
 
 
 def _near(config: pytest.Config) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -63,3 +64,29 @@ def bar(out: Console, *, shown: bool = True) -> Progress:
     """A progress bar, which shows nothing where there is no terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=out, disable=not (shown and sys.stdout.isatty()))
+
+
+#: Seconds between two lines where there is no bar: at least, and at most while something is looked at.
+_BETWEEN, _SILENT = 10.0, 30.0
+
+
+class Pace:
+    """When a line is due where there is no bar: for each tenth of the whole, but not within ten seconds of the last one, and in
+    any case half a minute after it."""
+
+    def __init__(self) -> None:
+        self.started = self._said = time.monotonic()
+        self._told = 0
+
+    def due(self, done: int, total: int) -> bool:
+        """Whether it is now, which is taken as said then."""
+        now, tenth = time.monotonic(), done * 10 // total if total else 0
+        if now - self._said < (_BETWEEN if tenth > self._told else _SILENT):
+            return False
+        self._told, self._said = tenth, now
+        return True
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.started

@@ -71,6 +71,8 @@ class Session:
         #: Kept failures that were tried again and are not fixed, with what was said of them, and who is told of each.
         self.kept: dict[str, str] = {}
         self.tell: Callable[[str], None] = self._say
+        #: What is called once a second while there are workers.
+        self.meanwhile: Callable[[], None] = lambda: None
         #: What each further CPU level proved, once the run is over.
         self.levels: dict[str, str] = {}
         self.level_machine: dict[str, Any] = {}
@@ -99,7 +101,8 @@ class Session:
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput["embcheck_run"] = str(self.folder)
         if self.watch is None:
-            self.watch = Watch(self.folder, PROFILES[self.settings.profile].limit)
+            limit = PROFILES[self.settings.profile].limit
+            self.watch = Watch(self.folder, limit, meanwhile=lambda: self.meanwhile())
             self.watch.start()
 
     @pytest.hookimpl(tryfirst=True)

@@ -14,6 +14,7 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,8 +112,12 @@ class Watch(threading.Thread):
     What became of the case is then seen alone: here it may be the oracle that hangs, or embcheck.
     """
 
-    def __init__(self, folder: Path, limit: float, idle: float | None = None) -> None:
+    def __init__(
+        self, folder: Path, limit: float, idle: float | None = None, meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        """``meanwhile`` is called after each look."""
         super().__init__(daemon=True)
+        self.meanwhile = meanwhile
         self.folder, self.limit, self.idle = folder, limit, 2 * IDLE if idle is None else idle
         self._ended = threading.Event()
         #: what each worker runs; the patience with a case begins where two looks in turn find it
@@ -121,6 +126,8 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self._ended.wait(LOOK):
             self.look()
+            if self.meanwhile is not None:
+                self.meanwhile()
 
     def look(self) -> None:
         """Looks at every worker once."""
