@@ -1,7 +1,4 @@
-"""Programs about an embedding's weight in a linear layer, about what operators make, and about lookups.
-
-They import nothing but torch.
-"""
+"""Programs about an embedding's weight in a linear layer, about what operators make, and about lookups."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs about padding, with the tutorial's TokenEmbedding, and about a table that is tied to an output layer.
-
-They import nothing but torch.
-"""
+"""Programs about padding, with the tutorial's TokenEmbedding, and about a table that is tied to an output layer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs about first values, about training and prediction, and about one-hot vectors.
-
-They import nothing but torch.
-"""
+"""Programs about first values, about training and prediction, and about one-hot vectors."""
 
 from __future__ import annotations
 

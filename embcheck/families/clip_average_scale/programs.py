@@ -1,7 +1,4 @@
-"""Programs: gradients are clipped, weights are averaged, parameters are flattened.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: gradients are clipped, weights are averaged, parameters are flattened."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: losses that are scaled, lest small gradients vanish in half precision.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: losses that are scaled, lest small gradients vanish in half precision."""
 
 from __future__ import annotations
 

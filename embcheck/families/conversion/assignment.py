@@ -1,7 +1,4 @@
-"""Programs: how a table is cut and transposed, how a tensor becomes a module's weight, and what must be refused.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: how a table is cut and transposed, how a tensor becomes a module's weight, and what must be refused."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Programs: an embedding's table becomes a linear layer's weight, and back.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  A conversion is
-``assign(target, spelling(cut(source.weight)))`` under a grad mode; `embcheck.families.conversion.assignment`
-holds the first three.
+A conversion is ``assign(target, spelling(cut(source.weight)))`` under a grad mode; `embcheck.families.conversion.assignment` holds
+the first three.
 """
 
 from __future__ import annotations

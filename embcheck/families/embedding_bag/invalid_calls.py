@@ -1,7 +1,4 @@
-"""Calls of an embedding bag that must be refused, by the error that says so.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Calls of an embedding bag that must be refused, by the error that says so."""
 
 from __future__ import annotations
 

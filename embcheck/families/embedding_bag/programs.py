@@ -1,7 +1,4 @@
-"""The program of an embedding bag, its spellings, and what happens before the call that is judged, mostly as for a lookup.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""The program of an embedding bag, its spellings, and what happens before the call that is judged, mostly as for a lookup."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""How the derivative of a bag is taken: the routes.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""How the derivative of a bag is taken: the routes."""
 
 from __future__ import annotations
 

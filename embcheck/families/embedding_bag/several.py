@@ -1,7 +1,7 @@
 """A route of several calls of a bag, each of which is judged; see `embcheck.families.lookup.several`.
 
 Tables are halved and whole in turn, which every mode passes on exactly, the bags come again, and empty ones stand before or behind
-them.  It imports nothing but torch, as the programs do.
+them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from embcheck.core.law import Plan
 from embcheck.core.registry import named
 from embcheck.core.space import Space
 
-# The programs use torch alone, for their source is what a counterexample's script shows.
 Tensor = torch.Tensor
 
 

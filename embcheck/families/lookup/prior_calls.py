@@ -1,8 +1,7 @@
 """Histories: what happened before the call that is judged, most often an earlier call on the same table.
 
 The later ones differ from the judged call in a single way: what an implementation keeps between calls (a plan, a
-workspace, a cached output) is keyed on something, and each history changes one thing that such a key may lack.  They
-import nothing but torch, as the programs do.
+workspace, a cached output) is keyed on something, and each history changes one thing that such a key may lack.
 """
 
 from __future__ import annotations

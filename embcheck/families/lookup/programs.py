@@ -1,5 +1,4 @@
-"""Programs: what is executed for a lookup.  They import nothing but torch, for their source is what a
-counterexample's script shows.
+"""Programs: what is executed for a lookup.
 
 A *history* is what happened before the call that is judged; a *route* is how the derivative is taken.  Each route
 returns the observations that the laws of the gradient speak of.

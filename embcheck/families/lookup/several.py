@@ -3,7 +3,7 @@
 The calls differ in what their result does not hang on, or hangs on in a way that is undone exactly: rank, order, dtypes and
 strides of what they are given, how many calls came before, rows and columns that repeat those of the table, and tokens that come
 again, in these rows or in their own.  Tables change their sign from call to call and upstream gradients are multiplied with
-`FACTORS`, so that no call gives what the one before it gave.  It imports nothing but torch, as the programs do.
+`FACTORS`, so that no call gives what the one before it gave.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Programs: the learning rates of an optimizer's groups under a scheduler that is made, stepped and resumed, or under several.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: the learning rates of an optimizer's groups under a scheduler that is made, stepped and resumed, or under several."""
 
 from __future__ import annotations
 

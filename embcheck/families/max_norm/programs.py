@@ -1,7 +1,4 @@
-"""Programs: lookups with max_norm, which write to their table.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: lookups with max_norm, which write to their table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds a model from a *tree*: ``(kind, children or contents)``, whose nodes may be shared."""
+"""Builds a model from a *tree* of nodes, which may be shared."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from embcheck.families.module_traversal.uses import Module, Tensor
 #: A node of a model: a name of its own, its kind, its parameters and buffers, and its children by name.
 Node = tuple[str, str, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
 
+#: The shapes of Parameters that are larger than a table.
 SHAPES = {
     "p_many": (40, 30),
     "p_long": (17,),

@@ -202,7 +202,6 @@ def traced(model: Module) -> tuple[list[str], bool]:
     return sorted(module.state_dict()), same
 
 
-#: Of Parameters that are larger than a table, their shapes.
 CONVERSIONS: dict[str, Callable[[Module], Module]] = named(
     {
         "nothing": lambda model: model,

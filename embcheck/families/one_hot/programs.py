@@ -1,7 +1,4 @@
-"""Programs: one_hot, called once or in several ways of which each is judged; see `embcheck.families.lookup.several`.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: one_hot, called once or in several ways of which each is judged; see `embcheck.families.lookup.several`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Programs: what an optimizer does with a state that it loads, in whatever case.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: what an optimizer does with a state that it loads, in whatever case."""
 
 from __future__ import annotations
 

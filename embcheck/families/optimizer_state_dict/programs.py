@@ -1,7 +1,6 @@
 """Programs: an optimizer's state is read, carried and loaded by another, and both go on.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  `torch.distributed.checkpoint`,
-which takes long to import, is imported where a case uses it.
+`torch.distributed.checkpoint`, which takes long to import, is imported where a case uses it.
 """
 
 from __future__ import annotations

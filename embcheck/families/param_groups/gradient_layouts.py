@@ -1,7 +1,4 @@
-"""Programs: how gradients lie in memory, and memory that lies as another tensor's.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: how gradients lie in memory, and memory that lies as another tensor's."""
 
 from __future__ import annotations
 

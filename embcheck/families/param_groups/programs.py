@@ -1,7 +1,4 @@
-"""Programs: several parameters with one optimizer, whose state may be saved and loaded, and each with one of its own.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: several parameters with one optimizer, whose state may be saved and loaded, and each with one of its own."""
 
 from __future__ import annotations
 

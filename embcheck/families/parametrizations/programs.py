@@ -1,7 +1,7 @@
 """Programs: a tied weight is made to depend on other tensors: normed, bounded, orthogonal or mapped.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  Each acts on one side of a
-tied pair, ``(layer, other)``, and tells the weight that the layer then uses, how it is kept, and what is left of it.
+Each acts on one side of a tied pair, ``(layer, other)``, and tells the weight that the layer then uses, how it is kept, and what is
+left of it.
 """
 
 from __future__ import annotations

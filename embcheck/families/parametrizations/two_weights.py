@@ -1,7 +1,4 @@
-"""Programs: a weight is normed by its name; a module has two, each of which is parametrized or normed by its own.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: a weight is normed by its name; a module has two, each of which is parametrized or normed by its own."""
 
 from __future__ import annotations
 

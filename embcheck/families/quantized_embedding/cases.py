@@ -146,7 +146,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
         }
 
 
-# The programs use torch alone, for their source is what a counterexample's script shows.
 Tensor = torch.Tensor
 #: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
 Module = Any

@@ -1,7 +1,7 @@
 """Routes of a tied model: what loads, copies, traces, exports and compiles it, and is documented to preserve it.
 
-They import nothing but torch, for their source is what a counterexample's script shows.  A route is a function
-``(model, tokens) -> model``; ``PASSAGES`` has those that take a moment, ``SLOW`` those that take a hundred times as long.
+A route is a function ``(model, tokens) -> model``; ``PASSAGES`` has those that take a moment, ``SLOW`` those that take a hundred
+times as long.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Programs: tokens are looked up, scored by a head with the same table, and judged by a loss.
-
-They import nothing but torch, for their source is what a counterexample's script shows.
-"""
+"""Programs: tokens are looked up, scored by a head with the same table, and judged by a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that train a tied pair.  They import nothing but torch, for their source is what a counterexample shows.
+"""Programs that train a tied pair.
 
 `train` builds a model whose embedding and head share one parameter and takes some steps; `follow` gives an untied
 parameter the gradients that are due and takes the same steps.  What differs is the fault of the tie.  What happens
