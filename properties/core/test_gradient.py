@@ -13,7 +13,7 @@ from embcheck.core.comparison import described, every, is_true, refuses, same, u
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import HOLDS, UNASKED, Finding, Holds
+from embcheck.core.result import HOLDS, UNASKED, Finding
 from embcheck.core.term_counts import as_if, often
 from embcheck.families.gradient.routes import SPACE, plan, refused
 from embcheck.families.lookup.programs import TIMES
@@ -250,10 +250,8 @@ def autograd_grad_does_not_set_weight_grad(case: LookupCase, out: Outcome) -> Fi
     when=on("hooked", "value_hooked"),
 )
 def tensor_hooks_fire_once(case: LookupCase, out: Outcome) -> Finding:
-    finding = same(out.hook_calls, 1)
-    if isinstance(finding, Holds) and "hook_grad" in out:
-        return same(out.hook_grad, case.upstream_values.reshape(*case.shape, case.embedding_dim))
-    return finding
+    sent = case.upstream_values.reshape(*case.shape, case.embedding_dim)
+    return every(same(out.hook_calls, 1), same(out.hook_grad, sent) if "hook_grad" in out else UNASKED)
 
 
 @gradient.law(
