@@ -192,7 +192,7 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Calla
     module = tmp_path / "shared_model.py"
     module.write_text(SHARED.format(weight="torch.nn.Parameter(self.table.weight.data)"))
     assert embcheck("audit", "shared_model:Nothing") == (
-        4, "embcheck: shared_model has no 'Nothing'; it has Shared\n",
+        4, "embcheck: audits shared_model:Nothing\nembcheck: shared_model has no 'Nothing'; it has Shared\n",
     )  # fmt: skip
     code, told = embcheck("audit", "shared_model:Shared", "--report", "out")
     assert code == 1

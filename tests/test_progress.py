@@ -1,6 +1,7 @@
 """What a run prints on the way, and the documents that it prints instead of a summary."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from command import Patch
 from records import ended, session_of
 from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
 
+from embcheck.audit.session import Audit
+from embcheck.cli.audit import followed
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import Status
@@ -40,13 +43,13 @@ def clock(monkeypatch: Patch) -> list[float]:
 def test_progress_is_a_line_for_a_tenth_or_half_a_minute_and_none_within_ten_seconds(
     seconds_each: float, most: int, clock: list[float], monkeypatch: Patch
 ) -> None:
-    followed = Progress()
+    follower = Progress()
     said: list[float] = []
-    monkeypatch.setattr(followed.out, "print", lambda *words: said.append(clock[0]))
-    followed.total = 540
-    for _ in range(followed.total):
+    monkeypatch.setattr(follower.out, "print", lambda *words: said.append(clock[0]))
+    follower.total = 540
+    for _ in range(follower.total):
         clock[0] += seconds_each
-        followed.pytest_runtest_logreport(ITEM)
+        follower.pytest_runtest_logreport(ITEM)
     assert 1 < len(said) <= most
     gaps = [later - earlier for earlier, later in zip([0.0, *said], said, strict=False)]
     assert min(gaps) >= 10
@@ -57,33 +60,44 @@ def test_a_line_is_due_while_no_item_ends_and_names_what_runs(
     clock: list[float], monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Watch, "start", lambda watch: None)
-    followed, run = Progress(), session_of()
+    follower, run = Progress(), session_of()
     run.pytest_configure_node(SimpleNamespace(workerinput={}))
     assert run.watch is not None
     assert run.watch.meanwhile is not None
     manager = SimpleNamespace(get_plugin=lambda name: run)
-    followed.pytest_sessionstart(SimpleNamespace(config=SimpleNamespace(pluginmanager=manager)))  # type: ignore[arg-type]
+    follower.pytest_sessionstart(SimpleNamespace(config=SimpleNamespace(pluginmanager=manager)))  # type: ignore[arg-type]
     capsys.readouterr()
     for when, total in ((29.0, 0), (31.0, 0), (62.0, 540)):
-        clock[0], followed.total = when, total
+        clock[0], follower.total = when, total
         run.watch.meanwhile()
         for name in "cdefg":
-            followed.pytest_runtest_logstart(f"a/test_b.py::test_{name}[eager-0]")
-        followed.pytest_runtest_logfinish("a/test_b.py::test_c[eager-0]")
+            follower.pytest_runtest_logstart(f"a/test_b.py::test_{name}[eager-0]")
+        follower.pytest_runtest_logfinish("a/test_b.py::test_c[eager-0]")
     told = ["workers collect the items, 31 s", "0/540 items, 0 failed, 62 s"]
     running = "; running: b d[eager-0], b e[eager-0], b f[eager-0] and 1 more"
     assert capsys.readouterr().out.splitlines() == [line + running for line in told]
 
 
 def test_a_closed_output_interrupts_the_main_thread_alone(monkeypatch: Patch, clock: list[float]) -> None:
-    followed = Progress()
-    monkeypatch.setattr(followed.out, "print", Mock(side_effect=[SystemExit(1)]))
+    follower = Progress()
+    monkeypatch.setattr(follower.out, "print", Mock(side_effect=[SystemExit(1)]))
     clock[0] = 31.0
-    followed._tell_meanwhile()
+    follower._tell_meanwhile()
     clock[0] = 62.0
     with pytest.raises(KeyboardInterrupt):
-        followed.pytest_runtest_logreport(ITEM)
-    assert followed.closed
+        follower.pytest_runtest_logreport(ITEM)
+    assert follower.closed
+
+
+def test_an_audit_of_many_models_has_the_same_lines(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    def audits() -> Iterator[Audit]:
+        for _ in range(100):
+            clock[0] += 8.0
+            yield Audit("a:model", [])
+
+    assert len(list(followed(audits(), 100, style.console(), shown=True))) == 100
+    told = capsys.readouterr().out.splitlines()
+    assert told[:2] == ["4/100 models, 0 findings", "8/100 models, 0 findings"]
 
 
 # -- as one document -------------------------------------------------------------------------------------------
@@ -119,10 +133,10 @@ def test_a_document_is_all_that_is_printed(form: str, monkeypatch: Patch, capsys
     config: Any = SimpleNamespace(
         pluginmanager=SimpleNamespace(get_plugin=lambda name: made), option=SimpleNamespace(collectonly=False)
     )
-    followed = Progress(form=form, verbosity=2)
-    followed.pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    follower = Progress(form=form, verbosity=2)
+    follower.pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]
     ended(made)
-    followed.pytest_unconfigure(config)
+    follower.pytest_unconfigure(config)
     made.pytest_unconfigure()
     told = capsys.readouterr().out
     assert json.loads(told) if form != "junit" else ElementTree.fromstring(told).tag == "testsuites"
@@ -152,9 +166,9 @@ def test_interrupted_before_a_session_is_no_empty_selection(
         pluginmanager=SimpleNamespace(get_plugin=lambda name: found),
         option=SimpleNamespace(collectonly=False, keyword="padding"),
     )
-    followed = Progress(form=form)
-    followed.pytest_keyboard_interrupt()
-    followed.pytest_unconfigure(config)
+    follower = Progress(form=form)
+    follower.pytest_keyboard_interrupt()
+    follower.pytest_unconfigure(config)
     told = capsys.readouterr().out
     if form == "text":
         assert told == "exit code 2: interrupted\n"

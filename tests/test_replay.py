@@ -52,6 +52,7 @@ def test_the_exit_code_of_a_replay(state: str, code: int, tmp_path: Path, monkey
     monkeypatch.setattr("embcheck.runner.replay.replay", lambda record: Replayed(state, "in words"))
     done = command("replay", "c7f3a1", "--store", tmp_path, ends=code)
     assert done.out == f"{state}  {RECORD['law']} · eager  {CASE!r}\n  in words\n"
+    assert done.err == f"embcheck: judges {RECORD['law']} on {CASE!r}\n", "said first: it may take a minute"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from embcheck.core.verdict import Status, Verdict
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE, RecordError, Writer, read
 from embcheck.record.store import STORE, store_of
-from embcheck.report.style import bar, console
+from embcheck.report.style import Pace, bar, console
 from embcheck.runner.run import environment
 
 _EXPECTED = ("auto", "tied", "untied", "any")
@@ -53,6 +53,7 @@ def audit(
     if selfcheck:
         raise typer.Exit(_selfcheck(count, limit))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
+    typer.echo(f"embcheck: audits {factory or f'hf:{hf}'}", err=True)
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
     with own_temporary_files():
         code = _audit(source, expect, limit, count, report)
@@ -166,15 +167,15 @@ def told_of(writer: Writer, out: Any) -> None:
 
 
 def followed(audits: Iterator[Audit], total: int, out: Any, *, shown: bool) -> Iterator[Audit]:
-    """The audits, if ``shown`` with a progress bar, or a line for each tenth where there is no terminal."""
-    found = 0
+    """The audits, if ``shown`` with a progress bar, or lines where there is no terminal."""
+    found, pace = 0, Pace()
     with bar(out) as progress:
         task = progress.add_task("auditing", total=total, visible=shown)
         for count, done in enumerate(audits, 1):
             found += len(done.model.findings)
             mark = f"  [bold red]{found} findings[/bold red]" if found else ""
             progress.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
-            if shown and progress.disable and count * 10 // total > (count - 1) * 10 // total:
+            if shown and progress.disable and pace.due(count, total):
                 out.print(f"{count}/{total} models, {found} findings")
             yield done
 

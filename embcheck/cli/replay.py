@@ -40,6 +40,7 @@ def replay(
         raise typer.Exit(INTERNAL if code < 0 else code)  # below 0 it was killed
     if imported := imports_of(record):
         typer.echo(f"embcheck: imports {imported}, as the record says", err=True)
+    typer.echo(f"embcheck: judges {record['law']} on {record['case']}", err=True)
     device = without_level(record["device"])
     outcome, words = (replayed_audit if record["family"] == FAMILY else _replayed)({**record, "device": device})
     typer.echo(f"{outcome}  {record['law']} · {record['mode']}  {record['case']}" + (f"\n  {words}" if words else ""))
