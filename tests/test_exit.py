@@ -15,7 +15,6 @@ from warm import embcheck, python
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
-from embcheck.runner.interruption import Interruption
 from embcheck.runner.run import Batch
 
 
@@ -113,18 +112,13 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Pa
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
 
 
-@pytest.mark.parametrize(("when", "raised"), [("start", KeyboardInterrupt), ("finish", StopIteration)])
-def test_interrupting_the_workers_start_or_end_loses_no_footer(
-    tmp_path: Path, when: str, raised: type[BaseException]
-) -> None:
-    """After the start pytest ends as it does when it is interrupted; after the end there is nothing to interrupt."""
-    made, status = session_of(report=tmp_path), SimpleNamespace(exitstatus=0)
-    around = getattr(Interruption(made), f"pytest_session{when}")(status)
-    next(around)
-    with pytest.raises(raised):
-        around.throw(KeyboardInterrupt())
+@pytest.mark.parametrize("when", ["start", "finish"])
+def test_interrupting_the_start_or_the_end_of_a_session_loses_no_footer(tmp_path: Path, when: str) -> None:
+    (tmp_path / "interrupts.py").write_text(f"def pytest_session{when}(): raise KeyboardInterrupt")
+    words = ("run", "--profile", "quick", "-k", "no_such", "--report", tmp_path, "--", "-n", "0", "-p", "interrupts")
+    done = embcheck(*words, ends=2, plant=tmp_path)
+    assert (done.out.splitlines()[-1], done.err) == ("exit code 2: interrupted", "")
     assert (read(tmp_path).footer or {})["stopped"] == "interrupted"
-    assert (status.exitstatus, made.stopped, made.because) == (2, "interrupted", "interrupted")
 
 
 def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: Patch) -> None:
