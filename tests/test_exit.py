@@ -12,6 +12,7 @@ from command import Command, Patch
 from records import EXAMPLE, VIOLATED, ended, session_of, written
 from warm import embcheck, python
 
+from embcheck.core.processes import termination_interrupts
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
@@ -45,6 +46,17 @@ def test_to_be_terminated_is_to_be_interrupted_once(monkeypatch: Patch, command:
     monkeypatch.setattr("embcheck.cli.diff.record_at", terminated)
     assert "interrupted" in command("diff", "a", "b", ends=2).err
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_fork_dies_of_what_interrupts_the_process_that_made_it() -> None:
+    with termination_interrupts():
+        fork = os.fork()
+        if fork == 0:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == -signal.SIGTERM
 
 
 def test_an_output_without_mathematical_signs(monkeypatch: Patch, command: Command) -> None:

@@ -34,13 +34,17 @@ def end_with_parent(sign: int = signal.SIGKILL) -> None:
 def termination_interrupts() -> Iterator[None]:
     """A SIGTERM, by which a CI ends what takes too long, is an interruption: what is left can be written then.
 
-    A second one, which `timeout` sends to the whole group, must not interrupt that.
+    A second one, which `timeout` sends to the whole group, must not interrupt that.  A fork dies of it: what is raised while it is
+    made is ignored, and who ends it would wait for ever.
     """
+    here = os.getpid()
 
     def interrupt(*_: object) -> None:
-        signal.signal(
-            signal.SIGTERM, lambda *_: None
-        )  # and not SIG_IGN, which processes that are started would inherit
+        if os.getpid() != here:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
+        # Not SIG_IGN, which processes that are started would inherit.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         raise KeyboardInterrupt
 
     former = signal.signal(signal.SIGTERM, interrupt)
