@@ -185,7 +185,12 @@ class _ForkServer:
 
     def __init__(self, command: Sequence[str], *, pass_fds: Sequence[int], **more: object) -> None:
         modules = command[command.index(str(pass_fds[0])) + 1 :]
+        # Python forgets a signal in a fork that comes before it knows of the fork.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._pid = os.fork()
+        if self._pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         if self._pid == 0:
             with contextlib.suppress(BaseException):
                 for number in (0, 1):
