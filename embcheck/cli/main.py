@@ -122,9 +122,8 @@ def _code_of_app() -> int:
         # What the shell completes typer would call "python -m embcheck" where it is started so.
         code = app(prog_name="embcheck", standalone_mode=False)
     except _UsageError as error:
-        if words := _NO_INTEGER.sub("expected a whole number", error.format_message()).rstrip(
-            "."
-        ):  # without any argument the help has been printed
+        words = _NO_INTEGER.sub("expected a whole number", error.format_message()).rstrip(".")
+        if words:  # without any argument the help has been printed
             command = error.ctx.command_path if error.ctx is not None else "embcheck"
             typer.echo(f"embcheck: {words}; see `{command} --help`", err=True)
         return USAGE

@@ -242,10 +242,12 @@ def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Le
                 shipped = " (to replace the shipped ledger: --only-ledger)" if other == SHIPPED else ""
                 raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
         entries += own
-    in_force = [entry for entry in entries if entry.torch.contains(release, prereleases=True)]
+    in_force, elsewhere = list[Entry](), list[Entry]()
+    for entry in entries:
+        (in_force if entry.torch.contains(release, prereleases=True) else elsewhere).append(entry)
     return Ledger(
         entries=tuple(entry for entry in in_force if not entry.machine),
-        elsewhere=tuple(entry for entry in entries if not entry.torch.contains(release, prereleases=True)),
+        elsewhere=tuple(elsewhere),
         some_machines=tuple(entry for entry in in_force if entry.machine),
     )
 
