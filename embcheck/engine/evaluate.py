@@ -5,19 +5,14 @@ The run, the reducer, ``check``, replay, the ledger's witnesses and the fault ru
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import torch
-from packaging.version import Version
 
 from embcheck.core.comparison import missing
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Missing, Outcome, Refused, Unobserved
 from embcheck.core.result import (
     UNASKED,
-    Absent,
     Difference,
     Holds,
     NotApplicable,
@@ -27,6 +22,7 @@ from embcheck.core.result import (
     Unreachable,
     Violated,
 )
+from embcheck.engine.absent import absent
 from embcheck.modes.mode import Mode
 
 #: Executes a case of a family in a mode.
@@ -34,20 +30,6 @@ Execute = Callable[[Family, Mode, Any], Outcome | NotApplicable | Unreachable]
 
 _REFUSAL = NotApplicable("the case must be refused, and the law speaks of cases that are accepted", counted=False)
 _ACCEPTED = NotApplicable("the case must be accepted, and the law speaks of refusals", counted=False)
-
-#: The releases with which names came that programs use.  One that lacks what it should have is judged as for any other error.
-ADDED = {
-    "torch.__future__.set_swap_module_params_on_conversion": "2.3",
-    "torch.amp.GradScaler": "2.3",
-    "torch.nested.nested_tensor_from_jagged": "2.4",
-    "torch.nn.LinearCrossEntropyOptions": "2.13",
-    "torch.nn.functional.linear_cross_entropy": "2.13",
-    "torch.nn.utils.get_total_norm": "2.6",
-    "torch.optim.Adafactor": "2.5",
-    "torch.optim.Muon": "2.9",
-    "torch.utils.swap_tensors": "2.3",
-}
-_LACKS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 
 
 def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute: Execute) -> list[Result]:
@@ -88,15 +70,6 @@ def evaluate(family: Family, mode: Mode, case: Any, laws: Sequence[Law], execute
             exact.add(law.name)
         results.append(result)
     return results
-
-
-def absent(out: Outcome) -> Absent | None:
-    """Why a program could not be executed in an older release: a name came with a later one.  That is no violation."""
-    found = _LACKS.match(str(out.error)) if isinstance(out.error, AttributeError) else None
-    name = ".".join(found.groups()) if found else ""
-    if name not in ADDED or Version(torch.__version__) >= Version(ADDED[name]):
-        return None
-    return Absent(f"this release has no {name}, which came with {ADDED[name]}")
 
 
 def _asked(law: Law, case: Any, out: Outcome, exact: set[str]) -> Result:
