@@ -12,8 +12,8 @@ import typer
 
 from embcheck.cli.audit import replayed as replayed_audit
 from embcheck.cli.usage import INTERNAL, Store, refuse
-from embcheck.core.declaration import VARIABLE, SubjectError
-from embcheck.core.replay_state import ERROR, EXIT_CODES
+from embcheck.core.declaration import VARIABLE
+from embcheck.core.replay_state import EXIT_CODES
 from embcheck.engine.levels.level import without_level
 from embcheck.record.audited import FAMILY
 from embcheck.record.store import STORE, StoreError, imports_of, recorded, script_of
@@ -55,7 +55,4 @@ def _replayed(record: dict[str, Any]) -> tuple[str, str]:
         os.environ[VARIABLE] = record["subject"]
         if os.path.isdir(folder := record.get("folder", "")):
             os.chdir(folder)
-    try:
-        return replay(record)
-    except SubjectError as error:
-        return ERROR, str(error)
+    return replay(record)

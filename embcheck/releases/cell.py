@@ -136,7 +136,7 @@ def read_folder(folder: Path) -> Record | None:
     """The record in a folder; None if there is none that can be read."""
     try:
         return read(folder / "record.ndjson")
-    except (RecordError, OSError, UnicodeDecodeError):
+    except (RecordError, OSError):
         return None
 
 

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.case import with_padding_first
-from embcheck.core.comparison import both_shown, described, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import (
+    both_shown,
+    described,
+    every,
+    identical,
+    is_true,
+    refuses,
+    same,
+    same_strides,
+    unwritten,
+    within,
+)
 from embcheck.core.law import Family
 from embcheck.core.oracle import Expected
 from embcheck.core.outcome import Field, Outcome
@@ -80,13 +91,7 @@ def converted_weight_has_transposed_shape(case: ConversionCase, out: Outcome) ->
     source="torch.transpose; torch.clone: memory_format=torch.preserve_format",
 )
 def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) -> Finding:
-    return strides(out.leaf, case.memory_shape[::-1], case.strides)
-
-
-def strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Finding:
-    """Strides of the axes longer than one; those of other axes mean nothing."""
-    kept = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
-    return same(got.derived(f"[{{}}.stride()[axis] for axis in {kept}]"), [expected[axis] for axis in kept])
+    return same_strides(out.leaf.meta("stride"), case.memory_shape[::-1], case.strides)
 
 
 @law(
@@ -169,7 +174,7 @@ def converted_gradient_has_weight_layout(case: ConversionCase, out: Outcome) -> 
         same(out.weight_grad.meta("dtype"), case.dtype),
         same(out.weight_grad.meta("is_sparse"), sparse),
         same(out.weight_grad.meta("requires_grad"), False),
-        UNASKED if sparse else strides(out.weight_grad, shape, own),
+        UNASKED if sparse else same_strides(out.weight_grad.meta("stride"), shape, own),
         same(out.weight_grad, out.grad_kept),
     )
 

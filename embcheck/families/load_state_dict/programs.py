@@ -85,8 +85,7 @@ def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:
     model.deep[0].bias = nn.Parameter(bias)
     model.words.register_parameter("bias", None)
     model.deep[0].register_buffer("mask", None)
-    if tied:
-        model.deep[0].weight = model.words.weight
+    model.deep[0].weight = model.words.weight if tied else nn.Parameter(weight.detach().clone())
     model.register_buffer("mean", torch.zeros(2, dtype=weight.dtype))
     model.register_buffer("count", torch.tensor(3))
     model.register_buffer("scratch", torch.full((1,), 5.0), persistent=False)
