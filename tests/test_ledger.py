@@ -15,6 +15,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, load, load_all
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.machine import Machine, here
+from embcheck.core.result import Absent, NotApplicable, Raised, Result
 from embcheck.core.verdict import Status
 from embcheck.engine.witness import look, statement
 from embcheck.modes.mode import running
@@ -193,11 +194,36 @@ def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
 def test_a_witness_that_passes_where_it_was_never_measured_seems_fixed(
     measured: dict[str, Any] | None, strict: bool, status: Status, words: str
 ) -> None:
-    held = entry(where={"sparse": True}, witness=PASSES, measured=measured)
+    held = entry(law="lookup_copies_rows", where={"sparse": True}, witness=PASSES, measured=measured)
     verdict = look(held, machine=Machine(cpu_capability="AVX512"), strict=strict)
     assert verdict.status == status
     assert words in verdict.reasons[0]
     assert ("seems fixed here" in verdict.reasons[0]) is (status == Status.HOLDS)
+
+
+@pytest.mark.parametrize(
+    ("law", "result", "status", "words"),
+    [
+        (
+            "lookup_copies_rows",
+            NotApplicable(Absent("Muon came with 2.9")),
+            Status.NOT_APPLICABLE,
+            "Muon came with 2.9",
+        ),
+        ("lookup_copies_rows", Raised("ValueError: no"), Status.UNKNOWN, "the program raised ValueError: no"),
+        ("lookup_out_of_range_indices_raise", None, Status.UNKNOWN, "the law speaks of refusals"),
+        ("one_hot_is_one_at_the_index", None, Status.UNKNOWN, "no law that the entry concerns"),
+    ],
+)
+def test_a_witness_that_was_not_judged_does_not_pass(
+    law: str, result: Result | None, status: Status, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if result is not None:
+        monkeypatch.setattr("embcheck.engine.witness.evaluate", lambda *given: [result] * len(given[3]))
+    for strict in (False, True):
+        verdict = look(entry(law=law, where={"sparse": True}, witness=PASSES), strict=strict)
+        assert verdict.status == status
+        assert words in verdict.reasons[0]
 
 
 def test_where_entries_were_measured_is_said_once_for_all_or_by_one(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from embcheck.core.law import Family, Law, ended
 from embcheck.core.ledger import SEEMS_FIXED, Entry, Ledger, LedgerError
 from embcheck.core.machine import Machine, conditions, here
-from embcheck.core.result import Difference, Violated
+from embcheck.core.result import Absent, Difference, Holds, NotApplicable, Result, Violated, told
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.evaluate import evaluate
@@ -47,7 +47,8 @@ def look(
     unless ``strict`` also where the entry was never measured: it seems fixed on this torch or this machine.
 
     An entry that the ``ledger`` has for other releases is *violated* if it fails here too, unless one that is in force says so.
-    One that speaks of other machines than this one is not applicable.
+    One that speaks of other machines than this one is not applicable, nor is one whose witness needs what came with a later
+    release.  It is *unknown* where no law that it concerns judged the witness.
     """
     machine = machine or here(device)
     unmet = machine.unmet(entry.machine)
@@ -58,7 +59,7 @@ def look(
     if reason is not None:
         return _verdict(entry, device, Status.NOT_APPLICABLE, reason)
     try:
-        found = _shown(entry, device, ledger, scripted=surveyed)
+        found, results = _shown(entry, device, ledger, scripted=surveyed)
     except LedgerError as error:
         return _verdict(entry, device, Status.VIOLATED, str(error))
     in_force = entry not in ledger.elsewhere
@@ -69,6 +70,12 @@ def look(
         return _verdict(entry, device, Status.VIOLATED, words, found=found)
     if not in_force:
         return _verdict(entry, device, Status.HOLDS)
+    if not any(isinstance(result, (Holds, Violated)) for result in results):
+        missing = [each.why for each in results if isinstance(each, NotApplicable) and isinstance(each.why, Absent)]
+        if missing:
+            return _verdict(entry, device, Status.NOT_APPLICABLE, f"not applicable here: {missing[0]}")
+        words = next(map(told, results), "no law that the entry concerns judges such a case")
+        return _verdict(entry, device, Status.UNKNOWN, f"{entry.case!r} was not judged: {words}")
     if surveyed:
         return _verdict(entry, device, Status.HOLDS, "right in this release, which the entry's condition does not say")
     elsewhere = "" if strict else entry.unmeasured(version("torch"), machine.gpu_capability or machine.cpu_capability)
@@ -98,13 +105,14 @@ def _verdict(entry: Entry, device: str, status: Status, *reasons: str, found: Co
     return replace(made, reasons=reasons, counterexamples=shown)
 
 
-def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Counterexample | None:
-    """The witness as a counterexample, or None if it no longer fails as the entry says; ``scripted`` if its script is read.
+def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> tuple[Counterexample | None, list[Result]]:
+    """The witness as a counterexample, or None if it does not fail as the entry says, and what came of the laws that the entry
+    concerns; ``scripted`` if the counterexample's script is read.
 
     Of an entry for other releases it is none if another, which is in force, says that it fails so.
     """
     families = load_families().values()  # first of all: they bring the case types
-    case = entry.case
+    case, results = entry.case, list[Result]()
     for family in families:
         names = modes_of(family, "all")
         modes = [name for name in names if entry.runs_in((name,)) and entry.runs_on(device)]
@@ -123,19 +131,21 @@ def _shown(entry: Entry, device: str, ledger: Ledger, *, scripted: bool) -> Coun
             # Of a witness, which is small, a few seconds say as much as a profile's limit.
             answer = examine(family.name, mode, repr(case), device=device, limit=5.0, seconds=0)
             if answer["symptom"]:
-                return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted)
+                return _counterexample(family, laws[0], mode, device, case, ended(answer["symptom"]), scripted), results
         # What a process has compiled before may hide what it compiles now: a fresh one has the last word, and the only one
         # of what may end a process later, as anything may on a device of which the entry says nothing.
         ends = entry.excluded or (device != "cpu" and entry.device == "*")
         here_too = () if ends else (Execution(device),)
         for execute in (*here_too, Execution(device, apart=True)):
-            for law, result in zip(laws, evaluate(family, MODES[mode], case, laws, execute), strict=True):
+            evaluated = evaluate(family, MODES[mode], case, laws, execute)
+            results += evaluated
+            for law, result in zip(laws, evaluated, strict=True):
                 for found in result.difference.apart() if isinstance(result, Violated) else ():
                     if entry in ledger.elsewhere and ledger.find(law.name, mode, device, found, case) is not None:
                         continue
                     if entry.excuses(found, case):
-                        return _counterexample(family, law, mode, device, case, found, scripted)
-    return None
+                        return _counterexample(family, law, mode, device, case, found, scripted), results
+    return None, results
 
 
 def _counterexample(
@@ -147,5 +157,5 @@ def _counterexample(
 
 def script_of(entry: Entry) -> str:
     """The script of an entry: of its witness as the installed torch fails now, else of its cause, else empty."""
-    shown = _shown(entry, "cpu", _EMPTY, scripted=True)
+    shown, _ = _shown(entry, "cpu", _EMPTY, scripted=True)
     return shown.script if shown is not None else scripts().get(entry.cause, "")
