@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from command import Command, Patch
@@ -23,6 +23,7 @@ from embcheck.core.machine import Machine
 from embcheck.core.result import Difference
 from embcheck.core.verdict import Status
 from embcheck.engine.levels import level as beside_module
+from embcheck.engine.levels import process
 from embcheck.engine.levels.level import (
     LOWEST,
     NAMES,
@@ -176,6 +177,23 @@ def test_no_import_of_laws_chooses_a_kernel() -> None:
     told = "import torch; print(torch.backends.cpu.get_cpu_capability())"
     done = python("-c", f"{asked}\n{told}")
     assert done.stdout == "DEFAULT\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("capability", "asked", "started", "anew"),
+    [("AVX512", "default", "fork_server", True), ("DEFAULT", "default", "fork_server", False),
+     ("AVX512", "default", process.MODULE, False), ("AVX512", "", "fork_server", False)],
+)  # fmt: skip
+def test_a_fork_that_comes_too_late_for_its_level_begins_anew(
+    capability: str, asked: str, started: str, anew: bool, monkeypatch: Patch
+) -> None:
+    """In torch ≤ 2.8 importing torch._dynamo chooses the level."""
+    monkeypatch.setattr(process, "here", lambda: Machine(cpu_capability=capability))
+    monkeypatch.setattr("sys.orig_argv", ["python", "-m", started])
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)
+    monkeypatch.setattr("os.execv", begun := Mock())
+    process.begin_anew()
+    assert begun.mock_calls == [call(sys.executable, [sys.executable, "-m", process.MODULE])] * anew
 
 
 def test_a_process_without_an_answer_is_unknown(monkeypatch: Patch) -> None:

@@ -19,8 +19,11 @@ import torch
 from embcheck.core.item import PROFILES, Item
 from embcheck.core.ledger import load_all
 from embcheck.core.machine import here, kernel
+from embcheck.engine.levels.level import ATEN
 from embcheck.engine.run_item import run_item
 from embcheck.subject.collect import load_families, load_modes, statements
+
+MODULE = "embcheck.engine.levels.process"
 
 
 def judge(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,8 +49,20 @@ def judge(request: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def begin_anew() -> None:
+    """Where ATen's level was chosen before this fork asked for one, becomes a process of its own, in which nothing was.
+
+    Up to torch 2.8 importing torch._dynamo chooses it.
+    """
+    asked = os.environ.get(ATEN)
+    forked = sys.orig_argv[-1] != MODULE
+    if forked and asked and here().cpu_capability.lower() != asked:
+        os.execv(sys.executable, [sys.executable, "-m", MODULE])
+
+
 def main() -> None:
     """Reads a request and prints the answer; what is printed meanwhile is not part of it."""
+    begin_anew()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print(json.dumps(judge(json.loads(sys.stdin.readline()))), file=answer, flush=True)
