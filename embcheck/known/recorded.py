@@ -82,6 +82,9 @@ def _told(held: Recorded, release: str, verdict: Verdict, some_machines: bool) -
     shown = verdict.counterexamples[:1]
     if verdict.status == Status.NOT_APPLICABLE and some_machines:
         return held  # a machine of another kind tells nothing of these
+    if verdict.status in (Status.NOT_APPLICABLE, Status.UNKNOWN):  # a witness that was not judged was not right
+        unjudged = (release, "right")
+        return replace(held, releases=dict(told for told in held.releases.items() if told != unjudged))
     if verdict.status == Status.VIOLATED and not shown:
         return held  # stale here: the run that said so has failed already
     word = "wrong" if shown else "right"
