@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -13,6 +14,7 @@ from records import EXAMPLE, VIOLATED, ended, session_of, written
 from warm import embcheck, python
 
 from embcheck.core.processes import termination_interrupts
+from embcheck.core.verdict import Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
@@ -101,6 +103,17 @@ def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, command: 
     whole = written(tmp_path, cases=0, digest="")
     (tmp_path / "merged").symlink_to("/dev/full")
     command("merge", whole, "-o", tmp_path / "merged", ends=3)
+
+
+def test_a_run_in_which_no_law_was_judged_is_no_success() -> None:
+    """Whoever selects an engine that a mode has no case of would be told that all is well."""
+    made = session_of()
+    unasked = Verdict("lookup_copies_rows", "lookup", "torch", "export", "scope", Status.NOT_APPLICABLE)
+    made.take(Batch("lookup/torch/export/scope/0", 1, [unasked]))
+    why = "no law was judged; not applicable: no case that was run is one that it speaks of"
+    assert (ended(made).code, made.because) == (5, why)
+    made.take(Batch("lookup/torch/export/product/0", 1, [replace(unasked, status=Status.HOLDS, cases=1)]))
+    assert ended(made).code == 0
 
 
 INTERRUPTED = Mock(side_effect=KeyboardInterrupt)

@@ -23,7 +23,7 @@ from embcheck.record.totals import Totals, because, cases_by_family, shares
 from embcheck.report.failure import further, lines
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console, plain_table
-from embcheck.report.terminal import summary
+from embcheck.report.terminal import law_table, summary
 from embcheck.runner import session
 from embcheck.runner.run import Batch
 from embcheck.subject.collect import load_families, statements
@@ -260,6 +260,7 @@ EXCUSED = "what is violated or unknown was so in the baseline, on the very same 
         (3, [], {}, "internal error"),
         (3, [], {"broken": "No space left on device"}, "the record is cut off: No space left on device"),
         (5, [], {}, "nothing was selected"),
+        (5, [replace(DARK, status=Status.NOT_APPLICABLE, reasons=("no C++",))], {}, "no law was judged; no C++"),
     ],
 )  # fmt: skip
 def test_the_reason_of_each_exit_code(code: int, settled: list[Verdict], more: dict[str, Any], said: str) -> None:
@@ -274,6 +275,11 @@ def test_a_session_says_why_it_ends_as_it_does() -> None:
     stopped.account.selection = replace(stopped.account.selection, items={"a::b": "x", "a::c": "y"})
     stopped.account.done.add("a::b")
     assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
+
+
+def test_a_law_names_the_modes_that_judged_it() -> None:
+    judged = replace(violated(), mode="export", cases=3), replace(violated(), mode="vmap", cases=0)
+    assert list(law_table(judged).columns[2].cells) == ["export"]
 
 
 def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> None:

@@ -21,7 +21,8 @@ from embcheck.runner.preflight import rehearse_apart
 from embcheck.subject.examples import EXAMPLES, to_linear
 
 SUBJECTS = """
-import functools, os, time, torch
+import embcheck, functools, os, time, torch
+from embcheck.core.weight_map import Mathematics
 
 def raises(count, width): raise RuntimeError("no table today")
 def hangs(count, width): time.sleep(1000)
@@ -53,6 +54,16 @@ class Wrong(torch.nn.Embedding):
         table = self.weight if self.training else self.weight.detach()
         return torch.nn.functional.embedding(indices % self.num_embeddings, table)
 
+class Divided(torch.nn.Embedding):
+    pass
+
+embcheck.declare(scale=lambda width: 1 / 0)(Divided)
+
+class Misshapen(torch.nn.Embedding):
+    pass
+
+embcheck.declare(mathematics=Mathematics(lambda w: w[0], lambda w, g: g, 1, abs))(Misshapen)
+
 partial = functools.partial(torch.nn.Embedding, padding_idx=1)
 not_callable = 3
 """
@@ -82,6 +93,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("hangs", "there is no end within 0.5 s of CPU time"),
         ("Mutates", "changes its indices"),
         ("Noisy", "two equal calls differ; declare random=True"),
+        ("Divided", "the declared scale, offset or mathematics raises ZeroDivisionError"),
+        ("Misshapen", "the declared mathematics gives shape (3,)"),
         ("partial", "is partial; expected a class or a function"),
         ("not_callable", "is int; expected a class or a function"),
         ("missing", "has no 'missing'"),
@@ -170,6 +183,8 @@ def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -
         ("table", {"lacks": {"spares": ""}}, "a table has no flag 'spares'; there are padding_idx, max_norm"),
         ("bag", {"fixed": {"max_norm": 1.0}}, "a bag has no flag 'max_norm'; there are mode"),
         ("conversion", {"lacks": {"padding_idx": "why"}}, "there are none"),
+        ("table", {"scale": "2"}, "scale='2': expected a number or a function of embedding_dim"),
+        ("table", {"offset": None}, "offset=None: expected a number or a function of embedding_dim"),
     ],
 )
 def test_a_declaration_that_is_none_is_told(kind: str, given: dict[str, Any], said: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from numbers import Real
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
@@ -106,8 +107,8 @@ def declare(
     ``modes={"eval"}``, ``finite=True`` (neither NaN nor infinity) and ``random=True`` (equal calls may differ).
 
     Raises:
-        SubjectError: for an unknown kind or keyword, a flag or a part of the domain that this kind has not, or a scale
-            beside ``mathematics``.
+        SubjectError: for an unknown kind or keyword, a flag or a part of the domain that this kind has not, a scale or an
+            offset that is no number, or one beside ``mathematics``.
     """
     if kind not in KINDS:
         raise SubjectError(f"no kind of subject {kind!r}; there are {', '.join(KINDS)}")
@@ -123,6 +124,9 @@ def declare(
     if strange:
         close = get_close_matches(strange[0], [*PARTS, *_OF_KINDS, *inspect.signature(declare).parameters], 1)
         raise SubjectError(f"no {strange[0]}= to declare" + (f"; did you mean {close[0]}=?" if close else ""))
+    for name, number in (("scale", scale), ("offset", offset)):
+        if not (callable(number) or isinstance(number, Real)):
+            raise SubjectError(f"{name}={number!r}: expected a number or a function of embedding_dim")
     plain = not callable(scale) and scale == 1.0 and not callable(offset) and offset == 0.0
     if not plain and mathematics is not None:
         raise SubjectError("give either scale and offset, or mathematics, which says all")

@@ -173,6 +173,8 @@ def because(
         return "what is violated or unknown was so in the baseline, on the very same cases"
     if code == 0 and settled and all(verdict.family == LEDGER for verdict in settled):
         return "no law was judged; the witnesses of the ledger are as their entries say"
+    if code == 5 and settled:
+        return "; ".join(["no law was judged", *[verdict.reasons[0] for verdict in settled if verdict.reasons][:1]])
     if code == 2 and selected:
         return f"interrupted, after {selected - unaccounted:,} of {counted(selected, 'item')}"
     if code == 3 and broken:

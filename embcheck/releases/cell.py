@@ -142,9 +142,9 @@ def read_folder(folder: Path) -> Record | None:
 
 def _problem(code: int, record: Record | None, told: list[str]) -> str:
     """Why a run gave no cell, from how it ended and what it said; empty if it gave one."""
-    if code == 5:
+    if code == 5 and (record is None or not record.verdicts):
         return "nothing was selected"
-    if code in (0, 1) and record is not None and not record.cut:
+    if code in (0, 1, 5) and record is not None and not record.cut:
         return record.shortfall
     said = [line.removeprefix("embcheck: ") for line in told if line.startswith("embcheck: ")]
     words = "; ".join(line for line in said[:3] if "nothing was selected" not in line) or " ".join(told[-3:])

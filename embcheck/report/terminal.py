@@ -91,7 +91,8 @@ def law_table(verdicts: Iterable[Verdict]) -> Table:
     for law, group in grouped(verdicts, lambda verdict: verdict.law).items():
         status = max(verdict.status for verdict in group)
         ratios = [verdict.worst for verdict in group if verdict.worst is not None]
-        named = list(dict.fromkeys(verdict.mode for verdict in group))
+        judged = [verdict for verdict in group if verdict.cases]
+        named = list(dict.fromkeys(verdict.mode for verdict in judged or group))
         modes = ", ".join(named) if len(named) <= _NAMED else f"{len(named)} modes"
         known, cases = sum(verdict.known for verdict in group), sum(verdict.cases for verdict in group)
         table.add_row(

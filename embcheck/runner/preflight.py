@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import embcheck
@@ -108,7 +109,21 @@ def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     builder = builder_of(factory, declared, *_OF_TABLES[declared.kind])
     layer, given = small_layer(builder)
     shape = (2,) if declared.kind == "bag" else given[0].shape
-    return _called(layer, given, (*shape, builder.limits.size[1]), random=declared.domain.random)
+    problem = _called(layer, given, (*shape, builder.limits.size[1]), random=declared.domain.random)
+    return problem or _declared(declared, builder.limits.size)
+
+
+def _declared(declared: Declaration, size: Size) -> str | None:
+    """What is wrong with the mathematics that is declared: without a value no case would be asked, and nothing said."""
+    if declared.mathematics is None:
+        return None
+    try:
+        table = declared.mathematics.value(np.ones(size))
+        gradient = declared.mathematics.pullback(np.ones(size), np.ones(size))
+    except Exception as error:
+        return f"for a table of shape {size} the declared scale, offset or mathematics raises {_told(error)}"
+    wrong = next((np.shape(made) for made in (table, gradient) if np.shape(made) != size), None)
+    return None if wrong is None else f"for a table of shape {size} the declared mathematics gives shape {wrong}"
 
 
 def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:

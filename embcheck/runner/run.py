@@ -18,7 +18,7 @@ from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
 from embcheck.core.options import COMMAND, PYTEST, options_of
-from embcheck.core.verdict import APPLIES, Counterexample, Statement, Status, Verdict, merge_all
+from embcheck.core.verdict import APPLIES, LEDGER, Counterexample, Statement, Status, Verdict, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
 from embcheck.record.totals import cases_by_family, grouped
@@ -260,7 +260,11 @@ def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
             status = max(verdict.status, Status.UNKNOWN)
             verdict = replace(verdict, status=status, reasons=(*verdict.reasons, reason))
         settled.append(verdict)
-    return unjudged(settled, whole)
+    without = ("not applicable: no case that was run is one that it speaks of",)
+    return [
+        replace(each, reasons=without) if each.status == Status.NOT_APPLICABLE and not each.reasons else each
+        for each in unjudged(settled, whole)
+    ]
 
 
 #: The fingerprint of no case at all.
@@ -302,6 +306,12 @@ def examples_of(verdicts: Iterable[Verdict]) -> list[Counterexample]:
         others = tuple(mode for mode in dict.fromkeys(example.mode for example in alike) if mode != shown.mode)
         found.append(replace(shown, other_modes=others, in_baseline=all(example.in_baseline for example in alike)))
     return found
+
+
+def nothing_judged(settled: Sequence[Verdict]) -> bool:
+    """Whether there are laws, all of them not applicable: then nothing was found right."""
+    laws = [verdict for verdict in settled if verdict.family != LEDGER]
+    return bool(laws) and all(verdict.status == Status.NOT_APPLICABLE for verdict in laws)
 
 
 def exit_code(verdicts: Iterable[Verdict], unaccounted: Collection[str] = ()) -> int:

@@ -34,7 +34,7 @@ from embcheck.record.totals import Totals, because, by_word, verdict_line
 from embcheck.report.failure import notes_on
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
-from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
+from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
 
 #: How often an item is taken up again after it crashed a worker.
 _RESTARTS = 3
@@ -209,6 +209,8 @@ class Session:
             session.exitstatus = exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.TESTS_FAILED and self.excused and not (failing or self.account.others()):
             session.exitstatus = exitstatus = pytest.ExitCode.OK
+        if exitstatus == pytest.ExitCode.OK and nothing_judged(self.settled):
+            session.exitstatus = exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         self._keep_failures()
         if self.settings.update_ledger is not None and self.examples:
             from embcheck.runner.update_ledger import updated
