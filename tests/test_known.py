@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from command import Command, Patch
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 from records import EXAMPLE, verdict
 from warm import statuses
 
@@ -31,6 +32,8 @@ ENTRY = Entry(
 )  # fmt: skip
 CAUSE = Cause("f-odd", "f is odd.", "torch.f", "silent-wrong", umbrella="pytorch#3: All are odd")
 SHOWN = replace(EXAMPLE, law="law_a", words="1, expected 2", script="import torch\n")
+#: The first release of which entries are to be right: in older ones much is not there.
+FIRST = Version("2.4")
 SNIPPETS = [cause.name for cause in shipped()[1].values() if cause.snippet]
 
 
@@ -54,6 +57,28 @@ def test_a_device_tells_of_its_own_entries_alone() -> None:
     there = {"2.11.0": [replace(verdict(Status.KNOWN, SHOWN, law="ledger: odd"), device="cuda")]}
     assert not updated([ENTRY], {}, there)["odd"].releases
     assert updated([replace(ENTRY, device="cuda*")], {}, there)["odd"].releases == {"2.11.0": "wrong"}
+
+
+@pytest.mark.parametrize("status", [Status.NOT_APPLICABLE, Status.UNKNOWN])
+def test_a_witness_that_was_not_judged_was_not_right(status: Status) -> None:
+    old = {"odd": Recorded("LookupCase()", "law_a", "words", {"2.4.1": "right", "2.9.1": "wrong"})}
+    told = {release: [verdict(status, law="ledger: odd")] for release in ("2.4.1", "2.8.0", "2.9.1")}
+    assert updated([ENTRY], old, told)["odd"].releases == {"2.9.1": "wrong"}
+
+
+def test_entries_are_in_force_where_their_witnesses_and_scripts_fail() -> None:
+    known, tries = shipped_known(), tried.kept()
+    doubted = []
+    everywhere = [each for each in known.entries if not each.machine]
+    for entry in everywhere:
+        for release, what in known.recorded[entry.name].releases.items():
+            doubted += [(entry.name, release)] * ((what == "wrong") != entry.torch.contains(release))
+    for cause in known.causes:
+        entries = [entry for entry in everywhere if entry.cause == cause.name]
+        for release, status in tries[cause.name].releases.items() if entries else ():
+            in_force = [entry.torch.contains(release) for entry in entries]
+            doubted += [(cause.name, release)] * (all(in_force) if status == 0 else status == 1 and not any(in_force))
+    assert [each for each in doubted if Version(each[1]) >= FIRST] == []
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
