@@ -198,8 +198,9 @@ def test_a_right_layer_is_accepted(layer: Any, cases: int, said: tuple[str, ...]
     if isinstance(layer, type) and declaration_of(layer).kind == "table":
         # One that has parameters beside its table is evaluated, copied, pickled and loaded, too.
         lives = {verdict.mode for verdict in verdicts if verdict.status >= Status.HOLDS}
-        few = {"to_dtype"} if layer is Frozen else set()  # of whose cases one in forty may be special, or in float64
-        assert lives | few == {"eager", "eval", "serving", "deepcopy", "pickle", "state_dict", "to_dtype"}
+        # Of a frozen one one case in forty may be special, or in float64; another is not to be trained.
+        few = {Frozen: {"to_dtype"}, DropsInTraining: {"train"}}.get(layer, set())
+        assert lives | few == {"eager", "eval", "serving", "train", "deepcopy", "pickle", "state_dict", "to_dtype"}
 
 
 class TwoSizes(Table):

@@ -114,7 +114,12 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
 
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
-    """The cases of a mode beyond the family's own: one of so many of the first mode's."""
+    """The cases of a mode beyond the family's own: one of so many of the first mode's; of a user's subject before them those by
+    which laws about refusals are obliged, of which there would be none."""
+    if family.of is not None and item.engine == "product":
+        for case in obliging_cases(family).values():
+            if family.refused(case):
+                yield type(case)(*case)
     mean = profile.further * family.stride * FURTHER * MODES[item.mode].cost
     for case in thinned(
         _all_cases(family.space, item.engine, family.name, seed), mean, stream.derive(seed, item.label)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn.utils import parametrize
 
-from embcheck.modes.layer import BOTH, MODULE, Tensor, inside, through
+from embcheck.modes.layer import BOTH, IN_PLACE, MODULE, Tensor, inside, through
 from embcheck.modes.mode import Program, add_mode, build_mode, mode
 
 Module = torch.nn.Module
@@ -22,9 +22,18 @@ _ELSEWHERE = {
 _LAYER: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
 
 
-@build_mode("train", through, **_LAYER)
+@build_mode("train", through, cost=0.25, **{**_LAYER, "cannot": MODULE | {"limited": IN_PLACE}})
 def training(layer: Module) -> Module:
-    """layer.train()."""
+    """layer.train() after a call in layer.eval()."""
+
+    def evaluated(module: Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        handle.remove()
+        with torch.no_grad():
+            module.eval()(*given, **named)
+        module.train()
+
+    # Before hooks of the layer, which make for the call that follows what it needs.
+    handle = layer.register_forward_pre_hook(evaluated, prepend=True, with_kwargs=True)
     return layer.train()
 
 

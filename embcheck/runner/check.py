@@ -53,9 +53,9 @@ def check(
     its signature takes, and laws about the others are not applicable.  `embcheck.declare` says anything else.
 
     The items are those of `embcheck run --subject` in this profile: engines one after the other, and then some of the laws
-    again of a layer that is evaluated, served without a graph, copied, pickled, loaded and converted.  The first round that
-    refutes a law ends it, so that a wrong subject is told soon.  With ``laws`` only these are asked, and with ``first`` the first
-    item that refutes a law ends it.
+    again of a layer that is evaluated, trained after that, served without a graph, copied, pickled, loaded and converted.  The
+    first round that refutes a law ends it, so that a wrong subject is told soon.  With ``laws`` only these are asked, and with
+    ``first`` the first item that refutes a law ends it.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.

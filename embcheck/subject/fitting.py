@@ -34,8 +34,8 @@ def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -
 
 
 #: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
-#: layer has.  A declaration of evaluation alone adds the one that it excludes, which says so.
-LIVES = ("eval", "serving", "deepcopy", "pickle", "state_dict", "to_dtype")
+#: layer has.
+LIVES = ("eval", "serving", "train", "deepcopy", "pickle", "state_dict", "to_dtype")
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
     if domain.random:
         changed = of_random(changed)
     has = modes_of(changed, "all")
-    changed.lives = tuple(
-        mode for mode in (*LIVES, "train") if mode in has and (mode in LIVES or "train" not in domain.states)
-    )
+    changed.lives = tuple(mode for mode in LIVES if mode in has)
     return changed
 
 

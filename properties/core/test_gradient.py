@@ -57,6 +57,7 @@ def who_arrived(case: LookupCase, actual: Any) -> str:
     "dW = one_hot(i)ᵀ dY: each row's gradient is the sum of its tokens' upstream gradients.",
     source="nn.Embedding; scale_grad_by_freq; sparse",
     must_cover={"empty", "last_row", "unequal_counts", "untouched_row", "num_embeddings>2000", "max_count>2048",
+             "num_embeddings>65536 & last_row",
              "numel>32768 & index_dtype=int32", "numel>32768 & sparse", "numel>32768 & scale_grad_by_freq",
              "numel>32768 & padding_hit", "embedding_dim>128", "dtype=bfloat16", "dtype=float16",
              "dtype=float64", "rank>=4", "negative_padding", "all_padding",

@@ -45,7 +45,8 @@ lookup = Family(
     "The lookup returns the rows W[i], bit for bit.",
     source="nn.Embedding: a simple lookup table",
     must_cover={"empty", "zero_width", "last_row", "numel>32768 & index_dtype=int32", "values=special", "repeated", "rank>=4",
-             "dtype=float16", "dtype=bfloat16", "dtype=float64", "padding_hit", "num_embeddings>2000"},
+             "dtype=float16", "dtype=bfloat16", "dtype=float64", "padding_hit", "num_embeddings>2000",
+             "num_embeddings>65536 & last_row"},
     when=lambda case: not is_product(case),
 )  # fmt: skip
 def lookup_copies_rows(case: LookupCase, out: Outcome) -> Finding:
@@ -163,7 +164,8 @@ def lookup_output_shares_no_memory(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "An index outside [0, num_embeddings) raises an error, and nothing is modified.",
     source="nn.Embedding: num_embeddings; indices are in [0, num_embeddings - 1]",
-    must_cover={"refused", "out_of_range=-1", "out_of_range=V", "rank>=3", "index_dtype=int32"},
+    must_cover={"refused", "out_of_range=-1", "out_of_range=V", "rank>=3", "index_dtype=int32"}
+    | {f"out_of_range={place} & num_embeddings>1000" for place in ("-1", "V")},
     refusal=True,
     metadata=True,
 )

@@ -70,7 +70,8 @@ def scope() -> Iterator[LookupCase]:
         LookupCase(2, 2, "cycle", (3,), out_of_range=place, index_dtype="int32") for place in table.STRAY_AXIS[1:]
     )
     sized = chain(table.coincident_cases(), table.size_cases())
-    found = chain(table.small_cases(), every_entry, strays, narrow, past_cases(), sized)
+    tall = (LookupCase(1001, 1, "cycle", (3,), out_of_range=place) for place in table.STRAY_AXIS[1:])
+    found = chain(table.small_cases(), every_entry, strays, narrow, past_cases(), sized, tall)
     return (case for case in map(repair, found) if case)
 
 
