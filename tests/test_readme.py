@@ -31,10 +31,12 @@ def test_run_and_test_are_one_line_each() -> None:
         assert "-c ci/constraints.txt" in first
 
 
-def test_the_sample_screen_is_of_the_versions_that_are_installed() -> None:
+def test_readme_tells_the_versions_that_are_installed() -> None:
     constraints = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8")
     (shown,) = set(re.findall(r"· hypothesis (\S+)", README))
     assert f"hypothesis=={shown}\n" in constraints
+    (installed,) = re.findall(r"This installs torch (\S+) into the active Python environment", README)
+    assert f"torch=={installed}\n" in constraints
 
 
 def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
