@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,13 @@ def test_an_output_that_is_closed_ends_a_command_in_silence(words: tuple[str, ..
     closed = python("-m", "embcheck", *words, stdout=writing)
     os.close(writing)
     assert (closed.returncode, closed.stderr) == (141, "")
+
+
+def test_the_documented_example_of_a_closed_output_prints_more_than_a_pipe_holds(command: Command) -> None:
+    """Else it has ended before anybody closes the pipe, with 0."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^\| 141 \| .*`embcheck (\w+) \\\| head -1`", readme, re.MULTILINE)
+    assert len(command(example).out.encode()) > 2**16
 
 
 def test_an_output_that_is_full() -> None:

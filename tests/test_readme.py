@@ -41,7 +41,7 @@ def test_readme_tells_the_versions_that_are_installed() -> None:
 
 def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    table, other = (re.findall(r"^\| \d \| .*", text, re.MULTILINE) for text in (README, index))
+    table, other = (re.findall(r"^\| \d+ \| .*", text, re.MULTILINE) for text in (README, index))
     assert table == other != []
 
 

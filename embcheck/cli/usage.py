@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 #: Where a command looks for a failure.
 Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
 
-#: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected; whoever read the output closed it,
-#: which is what a shell says of a program that dies of SIGPIPE.
+#: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected; the reader of the output closed the
+#: pipe, which is what a shell says of a program that dies of SIGPIPE.
 USAGE, INTERNAL, NOTHING, CLOSED = 4, 3, 5, 141
 
 
