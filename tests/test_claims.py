@@ -145,6 +145,13 @@ def test_command(tmp_path: Path, command: Command) -> None:
     assert any("shares True" in reason for reason in law.reasons)
 
 
+def test_the_documentation_shows_what_is_printed(command: Command) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
+    ((words, shown),) = re.findall(r"Part of `embcheck (.*?)`:\n\n```text\n(.*?)```", page, re.DOTALL)
+    printed = re.sub(r"torch [\d.]+\S*", re.search(r"torch [\d.]+\S*", shown)[0], command(*words.split()).out)  # type: ignore[index]
+    assert [line for line in shown.splitlines() if line not in printed.splitlines()] == []
+
+
 def test_violation_exits_with_one_and_is_kept(tmp_path: Path, command: Command, monkeypatch: Patch) -> None:
     def uniform(layer: torch.nn.Embedding) -> None:
         torch.nn.init.uniform_(layer.weight, -0.01, 0.01)
