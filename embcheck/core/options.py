@@ -74,8 +74,9 @@ OPTIONS = (
     ),
     Option("seed", int, 0, "The same seed gives the same cases everywhere.", _EVERYWHERE, metavar="N", field="seed"),
     Option(
-        "select", str, "", "Only what this pytest expression selects, such as 'padding and scope'.", (COMMAND, TABLE, ACTION),
-        ("-k",), metavar="EXPRESSION",
+        "select", str, "",
+        "Only what this pytest expression selects, such as 'padding and scope'; a law's whole name selects its family.",
+        (COMMAND, TABLE, ACTION), ("-k",), metavar="EXPRESSION",
     ),
     Option("law", str, "", "Only the family of this law.", (COMMAND,), metavar="NAME"),
     Option("mode", str, "", "Modes: all, or names with commas between.", _EVERYWHERE, metavar="NAMES", field="modes"),
