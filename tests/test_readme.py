@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from records import VIOLATED, verdict
 
 import embcheck
 from embcheck.audit.faults import PLANTED
@@ -14,6 +15,8 @@ from embcheck.claims.appraisal import every_claim
 from embcheck.cli.main import app
 from embcheck.core.item import PROFILES
 from embcheck.core.options import TIMES
+from embcheck.core.verdict import LEDGER, Status
+from embcheck.record.totals import because
 from embcheck.subject.collect import load_families
 
 ROOT = Path(__file__).parent.parent
@@ -43,6 +46,13 @@ def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table, other = (re.findall(r"^\| \d+ \| .*", text, re.MULTILINE) for text in (README, index))
     assert table == other != []
+
+
+def test_each_reason_of_exit_code_0_is_in_the_table() -> None:
+    witness = verdict(Status.KNOWN, family=LEDGER)
+    reasons = [because(0), because(0, [witness]), because(0, [VIOLATED], [VIOLATED.key])]
+    assert len(set(reasons)) == 3
+    assert f"| 0 | {'; or '.join(reasons).replace('judged; ', 'judged, and ')} |" in README
 
 
 def test_profiles_exist() -> None:
