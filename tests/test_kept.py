@@ -1,8 +1,10 @@
-"""--last-failed: kept failures are tried first; a failure is forgotten when replay says FIXED, and for nothing else."""
+"""Kept failures are named on the screen.  --last-failed tries them first, and forgets one only when replay says FIXED."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,14 +13,14 @@ from typing import Any
 import pytest
 import warm
 from records import ended
-from test_screen import run_of
+from test_screen import EXAMPLE, printed, run_of, violated
 
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here
 from embcheck.record.store import STORE, kept_in
 from embcheck.record.totals import because
 from embcheck.report import document, junit, sarif
-from embcheck.runner import last_failed
+from embcheck.runner import last_failed, session
 from embcheck.runner.run import Settings
 
 WORKFLOW = (Path(__file__).parents[1] / "ci" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
@@ -108,3 +110,14 @@ def test_the_nightly_workflow_asks_for_it_and_keeps_the_store() -> None:
     assert 'last-failed: "true"' in WORKFLOW
     assert WORKFLOW.count("path: embcheck-report/.embcheck") == 2
     assert "--embcheck-last-failed" in Settings(last_failed=True).as_arguments()
+
+
+def test_every_kept_failure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A law's further differences have a line each, and those beyond the second one line, which counts what it can't name."""
+    monkeypatch.setattr(session, "confirmed", list)
+    for many, told in ((4, "in 2 more ways: c in vmap (id2), d in vmap (id3)"), (10, "h in vmap (id7) and 2 more")):
+        examples = tuple(replace(EXAMPLE, kind="abcdefghij"[n], id=f"id{n}") for n in range(many))
+        made = ended(run_of(tmp_path / str(many), replace(violated(), counterexamples=examples)), 1)
+        text = "\n".join(printed(made, -1))
+        assert told in text
+        assert set(re.findall(r"\bid\d", text)) == {f"id{n}" for n in range(min(many, 8))}

@@ -9,34 +9,38 @@ from textwrap import shorten
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
-from embcheck.record.totals import grouped
+from embcheck.record.totals import counted, grouped
 
 #: How a law stands on a counterexample in another mode.
 HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word
 
 #: What is said of laws whose statements are not at hand.
 NO_LAWS: Mapping[str, Statement] = {}
-#: Kinds of difference, or reasons, of one law that are shown; the record and the store have all.
+#: Kinds of difference, or reasons, of one law that have lines of their own; the record and the store have all.
 SHOWN = 2
+#: Further differences of one law that its last line names.
+_COUNTED = 6
 #: Letters of a violation that is not shown whole.
 _LETTERS = 100
 #: Said of what fails in the baseline as well.
 OLD = "   (in the baseline too)"
 
 
-def chosen(examples: Iterable[Counterexample]) -> tuple[list[Counterexample], list[Counterexample]]:
-    """The examples to show whole, and those to name in a line.
+def chosen(
+    examples: Iterable[Counterexample],
+) -> tuple[list[Counterexample], list[Counterexample], list[Counterexample]]:
+    """The examples to show whole, those to name in a line each, and those that a line for their law counts.
 
     Of each law the one with the shortest case is shown, unless that case violates a law as well that is shown: most likely by
     the same cause.
     """
-    ranked = [sorted(group, key=lambda e: len(e.case))[:SHOWN] for group in grouped(examples, lambda e: e.law).values()]
+    ranked = [sorted(group, key=lambda e: len(e.case)) for group in grouped(examples, lambda e: e.law).values()]
     whole: list[Counterexample] = []
     for first in sorted((first for first, *_ in ranked), key=lambda first: len(first.also)):
         if {example.law for example in whole}.isdisjoint(first.also):
             whole.append(first)
-    kept = [example for group in ranked for example in group]
-    return [e for e in kept if e in whole], [e for e in kept if e not in whole]
+    named = [example for group in ranked for example in group[:SHOWN] if example not in whole]
+    return [group[0] for group in ranked if group[0] in whole], named, [e for group in ranked for e in group[SHOWN:]]
 
 
 def further(example: Counterexample, store: Path | None = None) -> str:
@@ -44,6 +48,16 @@ def further(example: Counterexample, store: Path | None = None) -> str:
     again = f"   {replay_command(example.id, store)}" if store else ""
     words = shorten(example.words, _LETTERS, placeholder=" …")
     return f"violated, too: {example.law} in {example.mode}: {words}{again}"
+
+
+def more_of(examples: Iterable[Counterexample]) -> list[str]:
+    """What has no line of its own: of each law how many they are, with their kinds, modes and ids."""
+    told = []
+    for law, group in grouped(examples, lambda e: e.law).items():
+        names = [f"{example.kind} in {example.mode} ({example.id})" for example in group]
+        behind = f" and {len(names) - _COUNTED} more" if len(names) > _COUNTED else ""
+        told.append(f"violated, too: {law} in {counted(len(names), 'more way')}: {', '.join(names[:_COUNTED])}{behind}")
+    return told
 
 
 def notes_on(examples: Iterable[Counterexample]) -> list[str]:

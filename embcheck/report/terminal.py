@@ -21,7 +21,7 @@ from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Ver
 from embcheck.record.compare import across
 from embcheck.record.record import PAGE
 from embcheck.record.totals import Totals, counted, grouped, verdict_line
-from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_reasons
+from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_of, more_reasons
 from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
 from embcheck.report.style import STYLE, console, plain_table
 
@@ -38,11 +38,13 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
         for line in machine_lines(session)[headed:]:
             out.print(Text(line))
         _tables(session, out, verbosity)
-    shown, others = chosen(session.examples)
+    shown, others, rest = chosen(session.examples)
     for example in shown:
         out.print(failure(example, session.store, session.record.laws))
     for example in others:
         out.print(Text(further(example, session.store)))
+    for line in more_of(rest):
+        out.print(Text(line))
     for text in undecided(session.settled, session.excused):
         out.print(text)
     for text in seem_fixed(session.settled, every=verbosity > 0):

@@ -26,7 +26,7 @@ from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item
 from embcheck.record.totals import Totals, grouped
-from embcheck.report.failure import SHOWN, chosen, further, lines, more_reasons, notes_on
+from embcheck.report.failure import SHOWN, chosen, further, lines, more_of, more_reasons, notes_on
 from embcheck.runner.preflight import rehearse
 from embcheck.runner.run import examples_of, unjudged
 from embcheck.subject.activation import adapted
@@ -164,9 +164,10 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
     if not bad:
         return
     laws = {law.law: law for family in load_families().values() for law in statements(family)}
-    whole, others = chosen(examples_of(bad))
-    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in whole] + [further(e) for e in others]
-    shown += [f"note: {note}" for note in notes_on([*whole, *others])]
+    examples = examples_of(bad)
+    whole, others, rest = chosen(examples)
+    shown = ["\n".join(["", *lines(example, laws=laws), ""]) for example in whole]
+    shown += [*map(further, others), *more_of(rest), *(f"note: {note}" for note in notes_on(examples))]
     for verdict in bad:
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
