@@ -300,6 +300,7 @@ def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> N
 def test_short_options(command: Command) -> None:
     assert command("-V").out == command("--version").out != ""
     assert command("run", "-h").out == command("run", "--help").out != ""
+    assert "400, and those by hand" in " ".join(command("selfcheck", "--help").out.replace("│", "").split())
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])

@@ -41,29 +41,40 @@ def selfcheck(
             autocompletion=completion_of(options_of(COMMAND)["profile"]),
         ),
     ] = "",
-    seed: Annotated[int, typer.Option("--seed", help="Decides the cases.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Chooses the cases and the drawn faults.")] = 0,
     keyword: Annotated[
-        str, typer.Option("-k", help="Only faults whose name or family matches this pytest expression.")
+        str, typer.Option("-k", help="Plant only faults by hand whose name or family matches this pytest expression.")
     ] = "",
     workers: Annotated[int, typer.Option("-n", "--workers", "--jobs", help="Worker processes.")] = os.cpu_count() or 1,
-    drawn: Annotated[int, typer.Option("--drawn", help="Only so many drawn faults, by --seed.")] = 0,
+    drawn: Annotated[
+        int,
+        typer.Option(
+            "--drawn",
+            help="Plant only this number of drawn faults; --seed chooses them.",
+            show_default=f"{DRAWN}, and those by hand",
+        ),
+    ] = 0,
     of: Annotated[
         str,
         typer.Option(
             "--set",
-            help="Of --drawn: at the kernels of core, at all sites of core, at those of extended in Python, or at those "
-            "of graphs: decompositions and inductor's lowerings.",
+            help="Where --drawn plants: kernels (of the core families), core (also their entries in Python), extended "
+            "(Python code of the extended families) or graphs (decompositions and inductor's lowerings).",
         ),
     ] = "kernels",
-    site: Annotated[str, typer.Option("--site", help="Of --drawn: only faults of this kernel or function.")] = "",
-    line: Annotated[list[str] | None, typer.Option("--fault", help="Only 'SITE  fact & fact  ->  damage'.")] = None,
-    to: Annotated[Path | None, typer.Option("--json", help="Of --drawn and --fault: a file for the results.")] = None,
+    site: Annotated[str, typer.Option("--site", help="With --drawn: only faults of this kernel or function.")] = "",
+    line: Annotated[
+        list[str] | None, typer.Option("--fault", help="Plant only this: 'SITE  fact & fact  ->  damage'.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--json", help="With --drawn or --fault: also write the results to this file.")
+    ] = None,
 ) -> None:
     """Plants 400 drawn faults, then every fault by hand, and tells which law killed each.
 
-    Exit code 0: the clean run passes, and the share of drawn faults that are killed is not surely below what the profile is
-    to kill; every fault by hand is killed, every control survives, and every law kills one.  -k takes some of those by hand
-    alone, --drawn so many drawn ones alone; with --fault each is killed.
+    Exit code 0: the laws hold without faults; the share of drawn faults that are killed is not significantly below the
+    profile's minimum; every fault by hand is killed, and no control is; every law kills a fault.  With --fault each fault
+    that is given must be killed.
     """
     from selfcheck.by_hand import selected
     from selfcheck.fault import load_faults
