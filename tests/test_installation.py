@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import venv
@@ -42,6 +43,16 @@ def test_list_without_torch_is_the_package_s_own() -> None:
     assert "torch" in declared
     del declared["torch"]
     assert listed("without-torch.txt") == declared
+
+
+def test_contributors_who_keep_their_torch_install_the_extra_dev() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (block,) = (
+        block for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) if "ci/without-torch.txt" in block
+    )
+    words = [word for line in block.splitlines() for word in shlex.split(line)[4:]]
+    named = [word for word in words if not word.startswith(("-", ".", "ci/"))]
+    assert requirements(named) == requirements(PROJECT["project"]["optional-dependencies"]["dev"])
 
 
 def test_a_lower_bound_is_what_the_lowest_environment_had() -> None:
