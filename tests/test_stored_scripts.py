@@ -19,7 +19,7 @@ from embcheck.core.machine import here
 from embcheck.core.shipped_ledger import shipped
 from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
-from embcheck.known.models import model_causes
+from embcheck.known.models import index, model_causes
 from embcheck.known.recorded import kept, public, scripts
 
 #: Lines of code in the median, of the longest, which needs several processes, and of the longest about a model.
@@ -177,6 +177,14 @@ reason = "`decoder_bias` is odd."
 fix = "Make it even."
 seen = "5.23.0"
 """
+
+
+def test_a_class_with_two_causes_is_one_class_and_two_pairs(tmp_path: Path) -> None:
+    second = DATA.replace("bert-odd", "bert-even").replace('"ErnieForMaskedLM", "MraForMaskedLM"', '"EsmForMaskedLM"')
+    (tmp_path / "models.toml").write_text(DATA + second, encoding="utf-8")
+    page = index(model_causes(tmp_path / "models.toml"))
+    assert "name 4 classes, and 5 pairs of a cause and a class" in page
+    assert "| raises | 2 | 4 | 0 |" in page
 
 
 @pytest.mark.parametrize(

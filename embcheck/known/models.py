@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from embcheck.core.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
@@ -22,8 +22,9 @@ _FOUND = (
     "Found by `embcheck audit --hf all` with transformers 5.23.0 and torch 2.13.0 (CPU), on tiny models that are built from a "
     "configuration: 270 of 272 architectures are built (Gemma3n needs timm, Gemma4Assistant is "
     "[one of these causes](gemma4assistant-no-configuration.md)), with 1.7 s of CPU each in the median, and 78 of them have 82 "
-    "findings. Each class that a page names was seen again by a program without embcheck's laws. None was false. With 5.24.0 "
-    "277 of 280 are built, and 79 of them have 83 findings, of which only the scripts below were run."
+    "findings. An architecture is a model type with one class, and a finding is one violation that the audit prints. Each "
+    "class that a page names was seen again by a program without embcheck's laws. No finding was a false positive. With 5.24.0 277 "
+    "of 280 are built, and 79 of them have 83 findings, of which only the scripts below were run."
 )
 
 
@@ -50,8 +51,18 @@ def index(causes: Mapping[str, ModelCause]) -> str:
         "Each has a script, which exits with 1 if the bug shows, with 0 if it is gone, and with 2 for anything else. A test runs "
         'each where transformers is installed. "Untied" means `tie_word_embeddings=False` in a class whose default is tied; '
         "a resize is a call of `resize_token_embeddings`.",
+        _classes(causes.values()),
         counts(causes.values(), "classes", lambda found: len({name for cause in found for name in cause.where})),
         "\n".join(_table(causes)),
+    )
+
+
+def _classes(causes: Iterable[ModelCause]) -> str:
+    """How the numbers of classes add up."""
+    named = [name for cause in causes for name in cause.where]
+    return (
+        f"A class may have several causes: the pages name {len(set(named))} classes, and {len(named)} pairs of a cause and a class."
+        " This table counts a class once for each severity."
     )
 
 
