@@ -2,13 +2,18 @@
 
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from records import verdict
 from warm import python
 
 from embcheck.cli import main
+from embcheck.core.verdict import Status, Verdict
+from embcheck.report.style import console
+from embcheck.report.terminal import law_table
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -64,6 +69,28 @@ def test_the_table_of_replay_names_a_test_for_each_state() -> None:
         assert code == codes.get(answer.partition(",")[0], code) or code == "1, 0, 3", answer
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), name
+
+
+def test_the_sample_of_v_is_what_is_printed() -> None:
+    def verdicts(law: str, modes: int, cases: int, worst: float | None, **entries: int) -> list[Verdict]:
+        named = {name.replace("_", "-"): count for name, count in entries.items()}
+        first = verdict(
+            Status.KNOWN if named else Status.HOLDS, law=law, mode="0", cases=cases, known=sum(named.values()),
+            entries=named, worst=worst, seconds=1.5,
+        )  # fmt: skip
+        return [first, *(replace(first, mode=str(n), cases=0, known=0, entries={}, seconds=0) for n in range(1, modes))]
+
+    table = law_table([
+        *verdicts("embedding_bag_is_accepted", 7, 4908, None, bag_empty_columns=21, bag_zero_width_threads=2),
+        *verdicts("bag_output_has_documented_shape", 7, 4883, None),
+        *verdicts("bag_weight_gradient_sums_upstream_per_row", 5, 2623, 0.67, bag_frequency_count=453),
+    ])  # fmt: skip
+    out = console(width=200, colour=False)
+    with out.capture() as captured:
+        out.print(table)
+    page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^## A row for a law.*?```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert captured.get() == shown
 
 
 def test_the_repository_is_linked_where_its_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
