@@ -41,7 +41,7 @@ def page() -> str:
     parts = [
         f"# The laws\n\n{count} laws in {len(families)} families. A family's laws are judged on the same execution.\n\n"
         "A family's cover is made in the gate and in *deep*, in its first mode; *quick* and its further modes have combinations of "
-        "two axes at most. A combination that makes no sense is turned into a neighbour that does, which loses some.\n"
+        "two axes at most. An invalid combination is replaced by a nearby valid one, so some are not tested.\n"
     ]
     for family in families:
         t = family.space.strength
