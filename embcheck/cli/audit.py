@@ -34,16 +34,21 @@ _EXPECTED = ("auto", "tied", "untied", "any")
 
 def audit(
     factory: Annotated[str, typer.Argument(help="module:factory, a callable that returns a model.")] = "",
-    hf: Annotated[str, typer.Option("--hf", help="A tiny model of this architecture of transformers, or all.")] = "",
-    expect: Annotated[str, typer.Option("--expect", help="tied, untied, any, or auto: what the model says.")] = "auto",
+    hf: Annotated[
+        str, typer.Option("--hf", help="Audit a tiny model of this architecture of transformers, or all.")
+    ] = "",
+    expect: Annotated[
+        str, typer.Option("--expect", help="tied, untied, any, or auto (as the model declares).")
+    ] = "auto",
     report: Annotated[Path | None, typer.Option("--report", help="Folder for the record and the scripts.")] = None,
     limit: Annotated[float, typer.Option("--limit", help="Seconds of CPU time that one law may take.")] = 60.0,
-    count: Annotated[int, typer.Option("-n", "--workers", help="Models at a time.")] = os.cpu_count() or 1,
+    count: Annotated[int, typer.Option("-n", "--workers", help="Models that are audited at a time.")] = os.cpu_count()
+    or 1,
     selfcheck: Annotated[
-        bool, typer.Option("--selfcheck", help="Plants faults into models and looks for them.")
+        bool, typer.Option("--selfcheck", help="Plant faults into models and check that they are found.")
     ] = False,
 ) -> None:
-    """Audits a model: its ties, its padding, its embeddings, through copies, steps, saves and resizes."""
+    """Audits a model: its ties, its padding and its embeddings, also after copies, steps, saves and resizes."""
     if expect not in _EXPECTED:
         refuse(f"--expect {expect!r}: expected {', '.join(_EXPECTED)}")
     if count < 1 or limit <= 0:

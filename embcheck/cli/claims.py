@@ -30,9 +30,9 @@ from embcheck.subject.collect import load_families, statements
 if TYPE_CHECKING:
     from embcheck.claims.appraisal import Appraised
 Keyword = Annotated[
-    str, typer.Option("-k", help="Only claims that contain this in id, words, title, source or verdict.")
+    str, typer.Option("-k", help="Print only claims that contain this in id, words, title, source or verdict.")
 ]
-_STORY = "One claim's story, its check and a torch-only program."
+_STORY = "Print one claim with its measurements, its check and a program that needs only torch."
 Show = Annotated[str, typer.Option("--show", metavar="ID", help=_STORY)]
 
 

@@ -18,7 +18,7 @@ def diff(
     after: Annotated[Path, typer.Argument(help="The record to compare with it.")],
     ratios: Annotated[bool, typer.Option("--ratios/--no-ratios", help="Also show changed error/bound ratios.")] = True,
 ) -> None:
-    """Compares two records law by law: exit 1 if something broke or is no longer decided, or a record lacks something."""
+    """Compares two records law by law: exit 1 if something broke or is no longer decided, or a record is incomplete."""
     old, new = record_at(before), record_at(after)
     changes = compare(old, new)
     shown = [change for change in changes if ratios or change.move is not Move.RATIO]

@@ -15,7 +15,7 @@ from embcheck.runner.run import environment
 
 
 def env() -> None:
-    """Prints versions, the machine, and the CPU levels that a sweep can judge here: what a bug report needs."""
+    """Prints versions, the machine, and the CPU levels that can be judged here: what a bug report needs."""
     import torch
 
     machine = here()

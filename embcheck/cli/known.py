@@ -28,22 +28,22 @@ def known(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="A cause, also one in models, or an entry. With --write the folder, for docs."
+            metavar="NAME", help="A cause of torch or of models, or an entry. With --write: a folder instead of docs."
         ),
     ] = "",
-    write: Annotated[bool, typer.Option("--write", help="Write the pages, into docs or a folder.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the pages into docs, or into a folder.")] = False,
     records: Annotated[
         list[Path] | None,
-        typer.Option("--record", metavar="RECORD", help="Learn from a record, of any release, first."),
+        typer.Option("--record", metavar="RECORD", help="First read the results of this record, of any release."),
     ] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Look at every entry first.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="First run the witness of every entry again.")] = False,
 ) -> None:
-    """Prints the causes of the ledger's entries, the most severe first, or one of them with its entries and its script, or
-    one of those that the audit found in models.
+    """Prints the causes of the ledger's entries, the most severe first; with NAME one cause with its entries and its script,
+    also of those that the audit found in models.
 
-    With --write, entries that no record speaks of are looked at with the installed torch, or all of them, anew.  A cause
-    that has no script gets a first one, of its first entry's witness, which a person then makes short.  The pages about torch
-    go into known, those about what the audit found in models into audit-findings.
+    With --write, entries that no record has results of are run with the installed torch; with --anew all of them.  A cause
+    without a script gets a first one, made from its first entry's witness, which a person then shortens.  The pages about
+    torch are written into known, those about models into audit-findings.
     """
     if (records or anew) and not write:
         refuse("--record and --anew go with --write")

@@ -13,9 +13,9 @@ from embcheck.subject.collect import load_families
 
 
 def laws(
-    keyword: Annotated[str, typer.Option("-k", help="Only laws whose name or sentence contains this.")] = "",
+    keyword: Annotated[str, typer.Option("-k", help="Print only laws whose name or sentence contains this.")] = "",
 ) -> None:
-    """Lists the laws: each a sentence, its source and what it obliges the cases to meet."""
+    """Lists the laws, each with its sentence, its source and what its cases must meet."""
     out = console()
     shown = 0
     for family in load_families().values():

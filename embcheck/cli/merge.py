@@ -16,7 +16,7 @@ def merge(
     records: Annotated[list[Path], typer.Argument(metavar="RECORD", help="The shards' records, in any order.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The record to write.")] = Path("record.ndjson"),
 ) -> None:
-    """Makes the shards of a run one record, and exits as the whole run would have."""
+    """Merges the records of a run's shards into one, and exits as the whole run would have."""
     try:
         whole = merged([record_at(path) for path in records])
         broken = write(whole, output).broken

@@ -12,7 +12,7 @@ from embcheck.subject.collect import load_families
 
 
 def modes(
-    keyword: Annotated[str, typer.Option("-k", help="Only modes whose name or sentence contains this.")] = "",
+    keyword: Annotated[str, typer.Option("-k", help="Print only modes whose name or sentence contains this.")] = "",
 ) -> None:
     """Lists the modes: what each does, which families have it, what it can't do and why."""
     from embcheck.modes.mode import MODES, absent

@@ -31,7 +31,7 @@ _TRIED = 12
 
 CacheFolder = Annotated[
     Path | None,
-    typer.Option("--cache", envvar="EMBCHECK_CACHE", help="Where environments and finished cells are kept."),
+    typer.Option("--cache", envvar="EMBCHECK_CACHE", help="Where environments and finished results are kept."),
 ]
 Index = Annotated[str, typer.Option("--index", help="A package index to install torch from; nightly needs one.")]
 Python = Annotated[str, typer.Option("--python", help="The Python of new environments: a version or a path.")]
@@ -40,12 +40,14 @@ Python = Annotated[str, typer.Option("--python", help="The Python of new environ
 Asked = Annotated[
     list[str] | None, typer.Argument(metavar="RELEASE", help="Versions of torch, nightly, or paths of interpreters.")
 ]
-On = Annotated[str, typer.Option("--on", help="local, one release at a time, or ray: as tasks of a cluster.")]
-Address = Annotated[str, typer.Option("--address", help="The ray cluster; else one that runs here, or its own.")]
-Shards = Annotated[int, typer.Option("--shards", help="On ray: the tasks that each release is split into.")]
+On = Annotated[str, typer.Option("--on", help="local (one release at a time) or ray (as tasks of a cluster).")]
+Address = Annotated[
+    str, typer.Option("--address", help="The ray cluster; by default one that runs here, or else a new one.")
+]
+Shards = Annotated[int, typer.Option("--shards", help="With --on ray: into how many tasks each release is split.")]
 Every = Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")]
 Prune = Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")]
-Clean = Annotated[bool, typer.Option("--clean", help="Delete all environments, and the kept cells.")]
+Clean = Annotated[bool, typer.Option("--clean", help="Delete all environments and all kept results.")]
 
 
 @with_options("profile", "seed", "select", "mode", "ledger", "workers", "report")
@@ -64,8 +66,8 @@ def releases(
 ) -> None:
     """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
 
-    Finished cells are kept, so an interrupted command goes on where it was.  Exit 1 if a law broke on the way, the
-    last release violates one or could not be run, or a record lacks something.
+    Finished results are kept, so after an interruption the same command continues.  Exit 1 if a law broke between two
+    releases, the last release violates one or could not be run, or a record is incomplete.
     """
     profile, seed, mode, workers = (given[name] for name in ("profile", "seed", "mode", "workers"))
     try:

@@ -20,8 +20,10 @@ from embcheck.record.store import STORE, StoreError, imports_of, recorded, scrip
 
 
 def replay(
-    failure: Annotated[str, typer.Argument(help="The id that a violation was reported with, or its beginning.")],
-    script: Annotated[bool, typer.Option("--script", help="Print the program that needs torch only.")] = False,
+    failure: Annotated[str, typer.Argument(help="The id that a violation was printed with, or its beginning.")],
+    script: Annotated[
+        bool, typer.Option("--script", help="Print the program, which needs only torch, and don't run it.")
+    ] = False,
     store: Store = Path(STORE),
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""

@@ -30,13 +30,14 @@ def since(
         typer.Argument(metavar="FAILURE", help="The id of a failure, the name of a known bug, or a script's path."),
     ] = "",
     asked: Annotated[
-        list[str] | None, typer.Argument(metavar="RELEASE", help="From old to new; by default every minor release.")
+        list[str] | None,
+        typer.Argument(metavar="RELEASE", help="Releases from old to new; by default every minor release."),
     ] = None,
     every: Annotated[bool, typer.Option("--every", help="Try every release instead of bisecting.")] = False,
     known: Annotated[
         bool,
         typer.Option(
-            "--known", help="Instead of one failure every known bug, in every release; keeps it for their pages."
+            "--known", help="Run the scripts of all known bugs in every release, and keep the results for their pages."
         ),
     ] = False,
     store: Store = Path(STORE),

@@ -75,49 +75,53 @@ OPTIONS = (
     Option("seed", int, 0, "The same seed gives the same cases everywhere.", _EVERYWHERE, metavar="N", field="seed"),
     Option(
         "select", str, "",
-        "Only what this pytest expression selects, such as 'padding and scope'; a law's whole name selects its family.",
+        "Run only what this pytest expression selects, such as 'padding and scope'; a law's whole name selects its family.",
         (COMMAND, TABLE, ACTION), ("-k",), metavar="EXPRESSION",
     ),
-    Option("law", str, "", "Only the family of this law.", (COMMAND,), metavar="NAME"),
-    Option("mode", str, "", "Modes: all, or names with commas between.", _EVERYWHERE, metavar="NAMES", field="modes"),
+    Option("law", str, "", "Run only the family of this law.", (COMMAND,), metavar="NAME"),
+    Option("mode", str, "", "Modes to run: all, or names with commas between.", _EVERYWHERE, metavar="NAMES", field="modes"),
     Option("subject", str, "", "A layer of yours: module:factory, or its name.", _EVERYWHERE, metavar="NAME", field="subject"),
     Option("device", str, "cpu", "The device to check.", (COMMAND, PYTEST, TABLE), metavar="NAME", field="device"),
-    Option("report", Path, None, "Folder for the record and the failures.", _EVERYWHERE, metavar="DIR", field="report"),
-    Option("ledger", Path, None, "Known violations, beside those shipped.", _EVERYWHERE, metavar="FILE", field="ledger"),
+    Option("report", Path, None, "Folder for the record and the kept failures.", _EVERYWHERE, metavar="DIR", field="report"),
     Option(
-        "only-ledger", Path, None, "Known violations, instead of those shipped.", _EVERYWHERE, metavar="FILE",
+        "ledger", Path, None, "A ledger of known violations, in addition to the shipped one.", _EVERYWHERE, metavar="FILE",
+        field="ledger",
+    ),
+    Option(
+        "only-ledger", Path, None, "A ledger of known violations, instead of the shipped one.", _EVERYWHERE, metavar="FILE",
         field="only_ledger",
     ),
     Option(
-        "update-ledger", Path, None, "Adds what fails to this ledger, which adds to those above; the next run knows it.",
+        "update-ledger", Path, None,
+        "Write what fails into this ledger, which the run also reads: the next run counts it as known.",
         (COMMAND, PYTEST), metavar="FILE", field="update_ledger",
     ),
-    Option("baseline", Path, None, "A record: fail only on what is new.", _EVERYWHERE, metavar="FILE", field="baseline"),
+    Option("baseline", Path, None, "A record; the run fails only on what is new.", _EVERYWHERE, metavar="FILE", field="baseline"),
     Option(
-        "shard", str, "", "k/N: every N-th item, from the k-th on; see merge.", (COMMAND, PYTEST), metavar="k/N",
+        "shard", str, "", "k/N: run every N-th item, starting at the k-th; see merge.", (COMMAND, PYTEST), metavar="k/N",
         field="shard",
     ),
-    Option("cpu", str, "", "At each of some CPU levels: all, or names such as avx2,AVX512_CORE.", (COMMAND,), metavar="LEVELS"),
+    Option("cpu", str, "", "Run at several CPU levels: all, or names such as avx2,AVX512_CORE.", (COMMAND,), metavar="LEVELS"),
     Option(
-        "strict", bool, False, "A known violation that is gone fails the run, wherever it was measured.", _EVERYWHERE,
+        "strict", bool, False, "Fail if a known violation is gone, even where it was never measured.", _EVERYWHERE,
         field="strict",
     ),
     Option(
-        "last-failed", bool, False, "Try kept failures first: one that is fixed is forgotten, any other fails the run.",
+        "last-failed", bool, False, "Replay kept failures first: one that is fixed is forgotten, any other fails the run.",
         _EVERYWHERE, field="last_failed",
     ),
     Option(
-        "witnesses", str, "in force", "all: also the witnesses of ledger entries that speak of other torch releases.",
+        "witnesses", str, "in force", "all: also run the witnesses of ledger entries for other torch releases.",
         (PYTEST,), choices=("in force", "all"), field="witnesses",
     ),
     Option("workers", str, "auto", "Worker processes: a number or auto.", short=("-n",), metavar="N"),
     Option("verbose", int, 0, "A row for each law and each family's cost; -vv: witnesses too.", short=("-v",), counted=True),
-    Option("quiet", bool, False, "Print failures and the last line alone.", short=("-q",)),
+    Option("quiet", bool, False, "Print only failures and the last line.", short=("-q",)),
     Option(
         "format", str, "text", "text, github (text with annotations), or one document: json, junit, sarif.", choices=FORMS,
         metavar="FORM",
     ),
-    Option("color", str, "auto", "auto (heeds NO_COLOR), always or never.", choices=tuple(COLOURS), metavar="WHEN"),
+    Option("color", str, "auto", "auto (follows NO_COLOR), always or never.", choices=tuple(COLOURS), metavar="WHEN"),
 )  # fmt: skip
 
 
