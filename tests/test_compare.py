@@ -100,6 +100,27 @@ def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path
     command("diff", written(tmp_path / "three", scope), two, ends=1)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "moves"),
+    [
+        ("product", "scope", [Move.NEW, Move.GONE]),
+        ("random 0/2", "random 1/2", [Move.NEW, Move.GONE]),
+        ("random 0/2", "random 0/2", [Move.BROKEN]),
+        ("random 0/2", "random 0/1", [Move.BROKEN]),
+    ],
+)
+def test_what_no_item_of_both_judged_is_not_compared(one: str, other: str, moves: list[Move]) -> None:
+    (engine, _, part), (engine_too, _, part_too) = one.partition(" "), other.partition(" ")
+    right = replace(verdict(HOLDS), engine=engine, part=part)
+    wrong = replace(verdict(VIOLATED, "value"), engine=engine_too, part=part_too)
+    assert [change.move for change in changes([right], [wrong])] == moves
+
+
+def test_of_several_items_those_that_ran_in_both_are_compared() -> None:
+    right, wrong = replace(verdict(HOLDS), part="0/2"), replace(verdict(VIOLATED, "value"), part="1/2")
+    assert changes([right], [right, wrong]) == []
+
+
 def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once() -> None:
     modes = ("eager", "vmap", "export", "meta", "fake")
     found = changes([verdict(HOLDS, mode=mode) for mode in modes], [verdict(VIOLATED, mode=mode) for mode in modes])

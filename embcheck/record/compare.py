@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from embcheck.core.machine import PROVED
 from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
@@ -95,33 +95,67 @@ def compare(before: Record, after: Record) -> list[Change]:
     old, new = _comparable(before, after), _comparable(after, before)
     further = _further(Baseline(before), after)
     drawn = any(before.setting(name) != after.setting(name) for name in ("profile", "seed"))
+    pairs = [
+        (key, *pair)
+        for key in dict.fromkeys([*new.all, *old.all])
+        for pair in (
+            # Neither judged a case of the other's: nothing changed from one to the other.
+            [(old.all[key], None), (None, new.all[key])]
+            if key in old.apart | new.apart
+            else [(old.all.get(key), new.all.get(key))]
+        )
+    ]
     changes = [
         _of_cases(change) if drawn else change
-        for key in dict.fromkeys([*new, *old])
-        if (change := _change(key, old.get(key), new.get(key), further)) is not None
+        for key, was, now in pairs
+        if (change := _change(key, was, now, further)) is not None
     ]
     order = list(Move)
     return sorted(changes, key=lambda change: order.index(change.move))
 
 
-def _comparable(record: Record, other: Record) -> dict[Key, Verdict]:
-    """A record's verdicts by what they are about.
+class _Side(NamedTuple):
+    """A record's verdicts by what they are about; ``apart`` are those of which the other record judged, but nothing that
+    this one did."""
 
-    Where only some of the engines that judged a law did so in the other record as well, the verdict is that of these:
-    the cases of the others were not selected there.
+    all: dict[Key, Verdict]
+    apart: set[Key]
+
+
+def _comparable(record: Record, other: Record) -> _Side:
+    """What one side of a comparison says.
+
+    Where only some of the items in which a law was judged ran in the other record as well, the verdict is that of these: the
+    cases of the others were not selected there.
     """
     found = {verdict.key: verdict for verdict in record.settled()}
-    mine, theirs = _engines(record), _engines(other)
-    for key, engines in mine.items():
-        both = engines & theirs.get(key, set())
-        if both and both != engines:
-            found |= merge_all([v for v in record.verdicts if v.key == key and v.engine in both])
-    return found
+    mine, theirs = (grouped(each.verdicts, lambda verdict: verdict.key) for each in (record, other))
+    apart = set()
+    for key in mine.keys() & theirs.keys():
+        both = _shared(mine[key], theirs[key])
+        if not both:
+            apart.add(key)
+        elif len(both) < len(mine[key]):
+            found |= merge_all(both)
+    return _Side(found, apart)
 
 
-def _engines(record: Record) -> dict[Key, set[str]]:
-    judged = grouped(record.verdicts, lambda verdict: verdict.key)
-    return {key: {verdict.engine for verdict in verdicts} for key, verdicts in judged.items()}
+def _shared(verdicts: list[Verdict], others: list[Verdict]) -> list[Verdict]:
+    """The verdicts of items that ran among the others: of the same part, or of an engine whose cases have other parts there."""
+    splits = {(verdict.engine, _parts(verdict)) for verdict in others}
+    items = {(verdict.engine, verdict.part) for verdict in others}
+    engines = {verdict.engine for verdict in others}
+    return [
+        verdict
+        for verdict in verdicts
+        if (verdict.engine, verdict.part) in items
+        or (verdict.engine in engines and (verdict.engine, _parts(verdict)) not in splits)
+    ]
+
+
+def _parts(verdict: Verdict) -> str:
+    """Into how many items an engine's cases were split."""
+    return verdict.part.partition("/")[2]
 
 
 def _further(before: Baseline, after: Record) -> dict[Key, bool]:
