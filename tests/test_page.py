@@ -1,10 +1,12 @@
 """The HTML page: one file, nothing from elsewhere, and whatever a record says is text."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pytest
 from records import verdict, written
 
 from embcheck.core.claim_record import HOLDS, ONLY_IF, REFUTED, Claimed, Tutorial
@@ -97,6 +99,25 @@ def test_a_page_of_two_runs_tells_what_changed() -> None:
     text = read_safely(page).words()
     for words in ("2.13.0 → 2.15.0", "violated → holds", "2.13.0 fails, 2.15.0 right", "One is one.", "c7", "Findings"):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "words"),
+    [
+        ({}, "torch in vmap; no other mode was asked on this case"),
+        ({"eager": "holds"}, "torch in vmap; eager obeys the law on this case"),
+        ({"eager": "not applicable"}, "torch in vmap; eager not applicable"),
+    ],
+)
+def test_a_page_says_of_the_case_alone_which_modes_obey_the_law(elsewhere: dict[str, str], words: str) -> None:
+    shown = record("2.13.0", Status.VIOLATED)
+    shown.verdicts = [
+        replace(each, counterexamples=tuple(replace(e, elsewhere=elsewhere) for e in each.counterexamples))
+        for each in shown.verdicts
+    ]
+    text = Reader(render([Run("a", shown)])).words()
+    assert f"wrong{words}, on cpu (a)" in text
+    assert "holds in" not in text, "the law holds in eager, but nothing says so of this case"
 
 
 def test_what_is_incomplete_says_so(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def parts(
         ("source", " ".join(text for text in (law.source, law.link) if text) if law else ""),
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
-        ("wrong", _wrong_side(example)),
+        ("wrong", wrong_side(example)),
         ("also", ", ".join(example.also)),
         ("known?", _known(example)),
         ("replay", replay_command(example.id, store) if store else ""),
@@ -94,7 +94,7 @@ def _modes(example: Counterexample, further: Iterable[str] = ()) -> str:
     return ", ".join(sorted((example.mode, *example.other_modes, *further), key=lambda mode: mode != "eager"))
 
 
-def _wrong_side(example: Counterexample) -> str:
+def wrong_side(example: Counterexample) -> str:
     """Which side is wrong: the modes that show the difference, and how the law stands in others on the same case."""
     asked = {mode: word for mode, word in example.elsewhere.items() if mode not in example.other_modes}
     wrong = [mode for mode, word in asked.items() if word == VIOLATED]

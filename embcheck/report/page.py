@@ -31,6 +31,7 @@ from embcheck.record.grid import Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
 from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
+from embcheck.report.failure import wrong_side
 from embcheck.report.models import Mark, parted, replayed
 from embcheck.report.plot import ENGINES, cases_by_family, ratios, svg
 
@@ -56,8 +57,12 @@ class Shown(NamedTuple):
 
     run: str
     example: Counterexample
-    agree: tuple[str, ...]
     replay: str = ""
+
+    @property
+    def wrong(self) -> str:
+        """Which side is wrong, as the terminal says it."""
+        return wrong_side(self.example)
 
 
 #: What came of a script that was run alone.
@@ -133,10 +138,9 @@ class Section:
         """The counterexamples, the same case of several modes or runs once."""
         found: dict[tuple[str, str, str], Shown] = {}
         for line in self.lines:
-            agree = tuple(o.mode for o in self.lines if o.run == line.run and o.verdict.status <= Status.HOLDS)
             for example in line.verdict.counterexamples:
                 key = (example.law, example.case, example.kind)
-                found.setdefault(key, Shown(line.run, example, agree, replayed(example, line.store)))
+                found.setdefault(key, Shown(line.run, example, replayed(example, line.store)))
         return sorted(found.values(), key=lambda shown: len(shown.example.case))
 
     @cached_property
