@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from command import Command, Said
+from command import Command, Patch, Said
 from warm import embcheck, eventually, python
 
 from embcheck.core.verdict import Status
@@ -83,6 +83,14 @@ def test_bad_input_gets_one_clear_line(words: str, said: str, command: Command) 
     done = command(*words.split(" "), ends=5 if " -k nosuch" in words or " -k state" in words else 4)
     assert said in done.told
     assert len(done.told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", ["known --write", "since --known", "selfcheck -k padding", "selfcheck --drawn 3"])
+def test_what_a_wheel_lacks_is_refused(words: str, command: Command, monkeypatch: Patch) -> None:
+    monkeypatch.setattr("embcheck.subject.collect.in_checkout", lambda: False)
+    (line,) = command(*words.split(), ends=4).told.splitlines()
+    asked = words.partition(" -k")[0].partition(" --drawn")[0]
+    assert line.startswith(f"embcheck: {asked} works only in a checkout of embcheck: ")
 
 
 ENTRY = (

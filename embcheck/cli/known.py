@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from embcheck.cli.usage import record_at, refuse
+from embcheck.cli.usage import only_in_checkout, record_at, refuse
 from embcheck.core.cause import SEVERITIES, Cause, ModelCause, summed_up
 from embcheck.core.facts import closest
 from embcheck.core.files import write_whole
@@ -48,6 +48,7 @@ def known(
     if (records or anew) and not write:
         refuse("--record and --anew go with --write")
     if write:
+        only_in_checkout("known --write", "the pages and the scripts are not in the wheel")
         _write(Path(name) if name else DOCS, records or [], anew)
         return
     found = shipped_known()

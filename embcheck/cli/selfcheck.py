@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcheck.cli.parameters import completion_of
-from embcheck.cli.usage import NOTHING, refuse
+from embcheck.cli.usage import NOTHING, only_in_checkout, refuse
 from embcheck.core.files import write_whole
 from embcheck.core.options import COMMAND, TIMES, options_of
 from embcheck.report.style import bar, console, plain_table
@@ -76,6 +76,7 @@ def selfcheck(
     profile's minimum; every fault by hand is killed, and no control is; every law kills a fault.  With --fault each fault
     that is given must be killed.
     """
+    only_in_checkout("selfcheck", "its faults are not in the wheel")
     from selfcheck.by_hand import selected
     from selfcheck.fault import load_faults
 
@@ -103,12 +104,9 @@ def _scored(
     profile: str, seed: int, jobs: int, what: tuple[int, str, str, list[str]], to: Path | None
 ) -> tuple[int, set[str]]:
     """Plants drawn faults, reports them, and returns the exit code with the laws that killed one."""
-    load_families()  # which finds the checkout
-    try:
-        from selfcheck import report
-        from selfcheck.runner import score
-    except ModuleNotFoundError:
-        refuse("--drawn and --fault need a checkout of embcheck: their faults are not in the wheel")
+    from selfcheck import report
+    from selfcheck.runner import score
+
     profile = profile or ("full" if what[1] in ("extended", "graphs") else "gate")
     try:
         Settings(seed, profile).checked()

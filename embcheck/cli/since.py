@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.releases import CacheFolder, Index, Python, resources
-from embcheck.cli.usage import INTERNAL, Store, refuse
+from embcheck.cli.usage import INTERNAL, Store, only_in_checkout, refuse
 from embcheck.core.ledger import SHIPPED, read
 from embcheck.core.verdict import entry_name
 from embcheck.engine.crashes.crash import exit_statuses
@@ -47,6 +47,7 @@ def since(
 ) -> None:
     """Bisects the releases with the failure's script: exit 0 if a first one was found, 1 if nothing changes."""
     if known:
+        only_in_checkout("since --known", "it keeps what it finds for the pages")
         _try_known(*resources(_named([failure, *(asked or ())], index), index, python, cache, needed=True))
         return
     if not failure:

@@ -39,6 +39,14 @@ def record_at(path: Path) -> Record:
         refuse(f"can't read the record {error.filename or path}: {error.strerror}")
 
 
+def only_in_checkout(command: str, why: str) -> None:
+    """Refuses what an installed wheel can't do, for it lacks what a checkout has."""
+    from embcheck.subject.collect import in_checkout
+
+    if not in_checkout():
+        refuse(f"{command} works only in a checkout of embcheck: {why}")
+
+
 def lacks(extra: str, error: ImportError) -> NoReturn:
     """Says which extra of embcheck has what is missing, and exit code 4."""
     refuse(f"this needs {error.name}: python -m pip install 'embcheck[{extra}]'")

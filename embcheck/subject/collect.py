@@ -22,6 +22,11 @@ def properties_folder() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "properties"
 
 
+def in_checkout() -> bool:
+    """Whether this embcheck is a checkout, with documents and faults beside it, and not an installed wheel."""
+    return properties_folder().parent != _PACKAGE
+
+
 @cache
 def files_of_laws() -> tuple[Path, ...]:
     return tuple(sorted(properties_folder().rglob("test_*.py")))
