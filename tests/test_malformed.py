@@ -17,6 +17,7 @@ from embcheck.core.typed import visible
 from embcheck.core.verdict import Statement
 from embcheck.record.record import FORMAT, RecordError, read
 from embcheck.record.store import keep
+from embcheck.runner.opening import baseline_of
 from embcheck.runner.run import Settings
 from embcheck.runner.session import Session
 
@@ -165,6 +166,9 @@ def test_whatever_is_well_formed_is_read(tmp_path: Path, command: Command) -> No
         assert read(tmp_path / name).settled() == [VERDICT]
         said = command("report", tmp_path / name, "-o", tmp_path / "page.html", ends=code).err
         assert "incomplete" in said if code else said == ""
+        notes: list[str] = []
+        assert baseline_of(Settings(baseline=tmp_path / name), notes) is not None
+        assert [note.partition(":")[0] for note in notes][:1] == ["the baseline is incomplete"] * code
     command("diff", tmp_path / "whole", tmp_path / "whole")
 
 
