@@ -76,7 +76,11 @@ EACH = [(number, place) for number, line in enumerate(FULL) for place in places(
 #: Lines that are wrong in another way, in the place of the header or after it.
 HEADERS: list[tuple[Any, str]] = [
     *(([], "expected an object"), (None, "expected an object"), (FOOTER, "expected a header of format")),
-    *(({**HEADER, "format": wrong}, "expected a header of format") for wrong in (None, True, FORMAT + 1)),
+    *(({**HEADER, "format": wrong}, "expected a header of format") for wrong in (None, True, 0)),
+    (
+        {**HEADER, "format": FORMAT + 1},
+        f"has format {FORMAT + 1}; this embcheck reads 1 to {FORMAT}: a newer one wrote it",
+    ),
 ]
 LINES: list[tuple[Any, str]] = [
     *((None, "expected an object"), ("text", "expected an object"), ({"kind": ["verdict"]}, "unknown kind")),

@@ -238,8 +238,8 @@ def _with(record: Record | None, data: Any) -> Record:
     if not isinstance(data, dict):
         raise Malformed("expected an object with a kind")
     kind = data.pop("kind", None)
-    if record is None and (kind != "header" or type(data.get("format")) is not int or data["format"] not in READABLE):
-        raise Malformed(f"expected a header of format {' or '.join(map(str, READABLE))}")
+    if record is None:
+        _readable(kind, data.get("format"))
     if record is not None and record.footer is not None:
         raise Malformed(f"a {kind} after the footer")
     if record is not None and kind not in ("verdict", "law", "figure", "footer"):
@@ -252,6 +252,15 @@ def _with(record: Record | None, data: Any) -> Record:
         return Record(built(dict[str, Any], data))
     except Malformed as error:
         raise Malformed(f"not a {kind}: {error}") from None
+
+
+def _readable(kind: Any, form: Any) -> None:
+    """Sees to it that a first line is a header of a format that is read here."""
+    oldest, newest = READABLE[0], READABLE[-1]
+    if kind == "header" and type(form) is int and form > newest:
+        raise Malformed(f"has format {form}; this embcheck reads {oldest} to {newest}: a newer one wrote it")
+    if kind != "header" or type(form) is not int or form not in READABLE:
+        raise Malformed(f"expected a header of format {oldest} to {newest}")
 
 
 def _added(record: Record, kind: str, data: dict[str, Any]) -> Record:
