@@ -124,6 +124,24 @@ def test_a_run_in_which_no_law_was_judged_is_no_success() -> None:
     assert ended(made).code == 0
 
 
+@pytest.mark.parametrize(
+    ("shard", "verdicts", "why"),
+    [
+        ("1/1", (VIOLATED,), "1 law violated (law)"),
+        ("1/2", (VIOLATED,), "1 law violated (law), the run did not finish (no shard 2/2)"),
+        ("1/2", (), "the run did not finish (no shard 2/2)"),
+        ("1/1", (), "every law holds, is known or not applicable"),
+    ],
+)
+def test_a_merge_says_why_it_ends_so(
+    shard: str, verdicts: tuple[Verdict, ...], why: str, tmp_path: Path, command: Command
+) -> None:
+    part = written(tmp_path, *verdicts, header={"settings": {"shard": shard}})
+    code = int("every" not in why)
+    done = command("merge", part, "-o", tmp_path / "merged", ends=code)
+    assert done.out.splitlines()[-1] == f"exit code {code}: {why}"
+
+
 INTERRUPTED = Mock(side_effect=KeyboardInterrupt)
 
 

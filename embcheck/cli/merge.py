@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.usage import INTERNAL, record_at, refuse
+from embcheck.record.totals import because, verdict_line
 from embcheck.runner.merge import ShardError, merged, write
 from embcheck.runner.run import UsageError
 
@@ -30,4 +31,7 @@ def merge(
     if broken:
         typer.echo(f"{output} is cut off: {broken}", err=True)
         raise typer.Exit(INTERNAL)
-    raise typer.Exit(footer["exit_code"])
+    code, items = footer["exit_code"], footer["unaccounted"]
+    why = because(code, whole.settled(), unaccounted=len(items), kept=footer.get("kept", {}), cut=whole.cut)
+    typer.echo(verdict_line(code, why))
+    raise typer.Exit(code)

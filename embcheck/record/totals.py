@@ -153,12 +153,13 @@ def because(
     others: int = 0,
     broken: str = "",
     kept: Collection[str] = (),
+    cut: str = "",
 ) -> str:
     """The reason of an exit code.
 
     ``excused`` are the verdicts that the baseline excuses; of the ``selected`` items some are ``unaccounted``;
     ``others`` are failed tests that are no laws; ``broken`` says why the record is cut off; ``kept`` are failures of earlier runs
-    that are not fixed.
+    that are not fixed; ``cut`` is why shards that were merged are not the whole run.
     """
     settled = list(settled)
     failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
@@ -168,6 +169,7 @@ def because(
         if kept:
             more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
             told.append(f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(sorted(kept)[:_NAMED])}{more})")
+        told += [cut] if cut else []
         return ", ".join(told) or "a test failed that is no law"
     if code == 0 and failing:
         return "what is violated or unknown was so in the baseline, on the very same cases"
