@@ -12,8 +12,10 @@ import pytest
 from command import Command, Patch, Said
 from warm import embcheck, eventually, python
 
+import properties
 from embcheck.core.verdict import Status
 from embcheck.record.record import read
+from embcheck.subject import collect
 
 #: A selection that takes a second.
 SMALL = ("--profile", "quick", "-k", "lookup and scope and eager")
@@ -91,6 +93,32 @@ def test_what_a_wheel_lacks_is_refused(words: str, command: Command, monkeypatch
     (line,) = command(*words.split(), ends=4).told.splitlines()
     asked = words.partition(" -k")[0].partition(" --drawn")[0]
     assert line.startswith(f"embcheck: {asked} works only in a checkout of embcheck: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "from properties.core.test_padding import padding\n"
+            "@padding.law('It is.', must_cover={'embeding_dim=3'})\ndef misspelt(case, out): ...\n",
+            "line 2: law misspelt: no fact 'embeding_dim'; did you mean embedding_dim",
+        ),
+        ("import no_such\n", "line 1: ModuleNotFoundError: No module named 'no_such'"),
+        ("\ndef law(:\n", "line 2: SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_file_of_laws_that_is_wrong_is_named(
+    text: str, said: str, tmp_path: Path, command: Command, monkeypatch: Patch
+) -> None:
+    (tmp_path / "properties").mkdir()
+    path = tmp_path / "properties" / "test_wrong.py"
+    path.write_text(text)
+    monkeypatch.setattr(collect, "_PACKAGE", tmp_path / "embcheck")
+    monkeypatch.setattr(collect, "files_of_laws", lambda: (path,))
+    monkeypatch.setattr(properties, "__path__", [*properties.__path__, str(path.parent)])
+    monkeypatch.syspath_prepend(tmp_path)
+    (line,) = command("explain", "lookup_copies_rows", ends=4).told.splitlines()
+    assert line.startswith(f"embcheck: properties/test_wrong.py, {said}")
 
 
 ENTRY = (

@@ -127,6 +127,13 @@ def _code_of_app() -> int:
             command = error.ctx.command_path if error.ctx is not None else "embcheck"
             typer.echo(f"embcheck: {words}; see `{command} --help`", err=True)
         return USAGE
+    except ValueError as error:
+        from embcheck.subject.collect import LawsError
+
+        if not isinstance(error, LawsError):
+            raise
+        typer.echo(f"embcheck: {' '.join(str(error).split())}", err=True)
+        return USAGE
     except (typer.Abort, KeyboardInterrupt):
         code = _INTERRUPTED
     except SystemExit as error:

@@ -100,9 +100,12 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     importlib.import_module("numpy")
     os.environ.pop(_THREADS, None)  # numpy has read it, and torch may have a BLAS of its own
     gc.disable()  # what is imported stays: to look there for garbage takes a quarter of the time
-    from embcheck.subject.collect import load_families
+    from embcheck.subject.collect import LawsError, load_families
 
-    load_families()
+    try:
+        load_families()
+    except LawsError:
+        return  # whoever asked for the laws is told; workers are then not forks
     for name in modules:
         importlib.import_module(name)
     gc.freeze()  # a collection in a fork would touch, and so copy, all that was imported
