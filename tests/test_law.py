@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, same_strides, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.outcome import AROUND, Field, Missing, Outcome, Refused
 from embcheck.core.result import HOLDS, Difference, Finding, Holds, NotApplicable
@@ -86,6 +86,14 @@ def test_same_wants_an_observation_and_does_not_broadcast_shapes() -> None:
     found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
     assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
     assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
+
+
+@pytest.mark.parametrize("raw", [TABLE, TABLE.stride()])
+def test_strides_are_those_of_a_tensor_or_observed_ones(raw: Any) -> None:
+    assert same_strides(field(raw), (2, 3), (3, 1)) == HOLDS
+    assert same_strides(field(raw), (2, 1), (3, 7)) == HOLDS, "an axis of one element has any"
+    found = same_strides(field(raw), (2, 3), (1, 2))
+    assert (different(found).got, at(found, raw)) == ([3, 1], [3, 1])
 
 
 def test_identical_accepts_only_the_same_bits() -> None:

@@ -67,7 +67,12 @@ def same(
 
 
 def same_strides(got: Field, shape: tuple[int, ...], expected: tuple[int, ...]) -> Finding:
-    """Strides of the axes longer than one, where there are elements: others mean nothing."""
+    """Strides of the axes longer than one, where there are elements: others mean nothing.
+
+    ``got`` is the tensor, or strides that a program observed.
+    """
+    if got.is_tensor:
+        got = got.meta("stride")
     wide = [axis for axis, length in enumerate(shape) if length > 1 and 0 not in shape]
     return same(got.derived(f"[{{}}[axis] for axis in {wide}]"), [expected[axis] for axis in wide])
 

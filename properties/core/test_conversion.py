@@ -91,7 +91,7 @@ def converted_weight_has_transposed_shape(case: ConversionCase, out: Outcome) ->
     source="torch.transpose; torch.clone: memory_format=torch.preserve_format",
 )
 def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) -> Finding:
-    return same_strides(out.leaf.meta("stride"), case.memory_shape[::-1], case.strides)
+    return same_strides(out.leaf, case.memory_shape[::-1], case.strides)
 
 
 @law(
@@ -174,7 +174,7 @@ def converted_gradient_has_weight_layout(case: ConversionCase, out: Outcome) -> 
         same(out.weight_grad.meta("dtype"), case.dtype),
         same(out.weight_grad.meta("is_sparse"), sparse),
         same(out.weight_grad.meta("requires_grad"), False),
-        UNASKED if sparse else same_strides(out.weight_grad.meta("stride"), shape, own),
+        UNASKED if sparse else same_strides(out.weight_grad, shape, own),
         same(out.weight_grad, out.grad_kept),
     )
 
