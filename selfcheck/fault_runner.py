@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from embcheck.engine.crashes.patience import processor_time
 from embcheck.engine.execution import Execution
 from embcheck.engine.tally import named
 from embcheck.modes.mode import MODES, Mode
-from selfcheck.candidates import Candidate, Candidates, every_case, killers
+from selfcheck.candidates import Candidate, Candidates, Found, every_case, killers
 from selfcheck.fault import Fault
 from selfcheck.traced_sites import forget_graphs
 
@@ -121,18 +120,18 @@ class Planted:
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
-        self._stack, self._planted = ExitStack(), False
+        self._stack, self.planted = ExitStack(), False
 
     def __enter__(self) -> Planted:
         if self.fault.modes:  # graphs that are kept were made without it
             forget_graphs()
             self._stack.callback(forget_graphs)
         self._stack.enter_context(self.fault.plant())
-        self._planted = True
+        self.planted = True
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._planted = False
+        self.planted = False
         self._stack.close()
 
     @contextmanager
@@ -146,7 +145,7 @@ class Planted:
 
     def execute(self, family: Family, mode: Mode, case: Any) -> Outcome | NotApplicable | Unreachable:
         """Executes a case with the fault, in whichever process, while it is planted."""
-        setup = (("selfcheck.fault:planting", self.fault.name),) if self._planted else ()
+        setup = (("selfcheck.fault:planting", self.fault.name),) if self.planted else ()
         return Execution(setup=setup)(family, mode, case)
 
 
@@ -159,6 +158,8 @@ class FaultRunner:
     seed: int
     known: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
     _kept: dict[tuple[str, tuple[str, ...], str], list[tuple[Item, Any]]] = field(default_factory=dict)
+    #: Laws that break on a case with the fault and without it, each with an example.
+    _wrong_anyway: dict[str, str] = field(default_factory=dict)
 
     def candidates(self, family: Family, modes: tuple[str, ...] = ()) -> Iterator[tuple[Item, Any]]:
         """Every case of the family's items: first those that *quick* runs, for they were chosen for what they tell, and only
@@ -185,6 +186,7 @@ class FaultRunner:
             return FaultResult(fault.name, fault.family, "not applicable", fault.control)
         result = FaultResult(fault.name, fault.family, "survived", fault.control)
         for name in (fault.family, *fault.also):
+            self._wrong_anyway.clear()
             with Planted(fault) as planted:
                 hits, words, judged = self._seen(name, planted)
                 if not hits:
@@ -193,7 +195,7 @@ class FaultRunner:
                     hits, words, judged = self._meet(name, cases, planted, end)
             result = replace(result, cases=result.cases + judged, hits=(*result.hits, *hits), example=words)
             if not hits:
-                words = "" if fault.control else f"no law of {name} sees it"
+                words = "" if fault.control else self._survival(name)
                 result = replace(result, status="survived", example=words)
                 break
             result = replace(result, status="killed")
@@ -228,8 +230,27 @@ class FaultRunner:
         return hits, example, killed_after or count
 
     def _killers(self, candidate: Candidate, planted: Planted, known: Iterable[str] = ()) -> dict[str, str]:
-        judge = partial(self.made.judged, candidate, planted.execute)
+        broken = dict[str, str]()
+
+        def judge() -> Found:
+            found = self.made.judged(candidate, planted.execute)
+            if planted.planted:
+                broken.update(found[0])
+            else:
+                self._wrong_anyway.update((law, words) for law, words in found[0].items() if law in broken)
+            return found
+
         return killers(judge, planted.lifted, set(known))[0]
+
+    def _survival(self, name: str) -> str:
+        """Why a fault that no law of a family killed was not: first the laws that can't, for they are violated anyway."""
+        if not self._wrong_anyway:
+            return f"no law of {name} sees it"
+        told = [
+            f"{law} is violated without the fault, so it can't kill ({words})"
+            for law, words in self._wrong_anyway.items()
+        ]
+        return "; ".join([*told, f"no other law of {name} sees it"])
 
     def violates(self, faults: Sequence[Fault], law: str, end: float) -> tuple[str, Hit] | None:
         """One of some faults that is seen to violate a law of their family, and where, before `used` tells ``end``.

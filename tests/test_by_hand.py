@@ -1,5 +1,6 @@
 """Faults by hand are seen first where a run saw them, and that is looked at again each time."""
 
+import contextlib
 import importlib
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from embcheck.core.axes import parse
 from embcheck.core.case import LookupCase
+from embcheck.core.comparison import same
 from embcheck.core.item import PROFILES
 from embcheck.subject.collect import load_families
 from selfcheck.candidates import Candidates, shipped
@@ -35,6 +37,22 @@ def test_a_fault_that_is_not_seen_there_any_more_is_looked_for() -> None:
     assert found[0] == "killed"
     assert run(UNSEEN) == found
     assert run(UNSEEN._replace(case="NoSuchCase()"), UNSEEN._replace(mode="no_such_mode")) == found
+
+
+def test_a_law_that_is_violated_without_the_fault_is_told_to_kill_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = "padding_row_gets_no_gradient"
+    family = load_families()["padding"]
+    laws = [replace(each, judge=lambda case, out: same(out.weight_grad, -1)) if each.name == law else each
+            for each in family.laws]  # fmt: skip
+    monkeypatch.setattr(family, "laws", laws)
+    harmless = Fault("harmless", "padding", "Nothing is wrong.", contextlib.nullcontext)
+    case = "LookupCase(num_embeddings=1, embedding_dim=1, shape=(1,), padding_idx=0)"
+    runner = FaultRunner(Candidates(shipped()), PROFILES["quick"], 0, {})
+    monkeypatch.setattr(runner, "candidates", lambda *_: [Hit("padding", "eager", "scope", case).candidate(family)])
+    result = runner.run(harmless, 60.0)
+    assert result.status == "survived"
+    assert result.example.startswith(f"{law} is violated without the fault, so it can't kill (LookupCase(")
+    assert result.example.endswith("; no other law of padding sees it")
 
 
 def test_what_is_kept_are_faults_and_cases() -> None:
