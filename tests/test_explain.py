@@ -1,5 +1,7 @@
 """``embcheck explain`` and ``embcheck env``: what they say of a law and of the machine is so."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from command import Command
@@ -29,7 +31,20 @@ def test_a_law_is_explained_with_a_case_that_it_judges(family: str, law: str, co
     assert FAMILIES[family].refused(case) == found.refusal
     assert set(told["covers"].split(", ")) == found.must_cover
     assert told["source"] == found.source
+    assert "unmet" not in told
     assert f"def {law}(" in "\n".join(lines)
+
+
+def test_an_obligation_that_no_case_meets_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    law, family = "lookup_returns_padding_row_unmasked", FAMILIES["padding"]
+    wanted = frozenset({"padding_hit", "embedding_dim=1009"})
+    laws = [replace(each, must_cover=wanted) if each.name == law else each for each in family.laws]
+    monkeypatch.setattr(family, "laws", laws)
+    told = command("explain", law).out
+    assert (
+        "  unmet    embedding_dim=1009: no enumerated case of padding; add a value of an axis, or a fixed case\n"
+        in told
+    )
 
 
 @pytest.mark.parametrize(

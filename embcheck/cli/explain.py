@@ -13,7 +13,7 @@ from embcheck.cli.usage import law_named
 from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law
 from embcheck.core.ledger import SHIPPED, read
-from embcheck.engine.obligations import enumerated
+from embcheck.engine.obligations import enumerated, unmet
 from embcheck.report.style import console
 
 
@@ -32,6 +32,7 @@ def explain(
         "applies": f"to {judged} cases that {'must be refused' if found.refusal else 'are accepted'}",
         "implied": f"by {found.implied_by}, where that holds exactly" if found.implied_by else "",
         "covers": ", ".join(sorted(found.must_cover)) or "nothing but a judged case",
+        "unmet": _never_met(family, found),
         "example": repr(_example(family, found)),
         "run": f"embcheck run --law {found.name}",
     }
@@ -48,6 +49,12 @@ def explain(
         what = "every difference" if entry.kind == "*" else f"a difference of kind {entry.kind}"
         out.print(f"             excuses {what}; cases: {entry.region}", style="dim", markup=False, highlight=False)
     out.print(f"\n{inspect.getsource(inspect.unwrap(found.judge)).rstrip()}", markup=False)
+
+
+def _never_met(family: Family, law: Law) -> str:
+    """What the law obliges that no case of the family meets, with what to do; empty if there is nothing."""
+    lacking = ", ".join(unmet(family, law))
+    return f"{lacking}: no enumerated case of {family.name}; add a value of an axis, or a fixed case" if lacking else ""
 
 
 def _example(family: Family, law: Law) -> Any:

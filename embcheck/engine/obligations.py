@@ -56,6 +56,13 @@ def obliging_cases(family: Family) -> dict[int, Any]:
     return {int(position): parse(case) for position, case in kept["cases"].items()}
 
 
+def unmet(family: Family, law: Law) -> list[str]:
+    """What a law obliges that no case meets which the family enumerates and the law judges."""
+    judged = [c for c in obliging_cases(family).values() if law.refusal == family.refused(c) and law.when(c)]
+    facts = [case.facts() for case in judged]
+    return [each for each in sorted(law.must_cover) if not any(holds(each, of) for of in facts)]
+
+
 @lru_cache(maxsize=1)
 def _kept() -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
