@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
     program: Callable[..., Mapping[str, Any]]
     inputs: Mapping[str, Input]
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = {}
     threads: int = 1
 
 
