@@ -13,22 +13,24 @@ in loaded modules are mixed into integers and floats: a seed gives the same case
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import assume
 from hypothesis import strategies as st
 
+from embcheck.core import stream
 from embcheck.core.axes import Axes
 from embcheck.core.facts import closest
 from embcheck.core.law import Family
-from embcheck.families.lookup.cases import LARGEST, ROWS, TOKENS, WIDTHS
+from embcheck.core.space import Space
+from embcheck.families.lookup.cases import LARGEST, ROWS, TOKENS, WIDTHS, padding_of
 from embcheck.subject.collect import load_families
 
 if TYPE_CHECKING:
     import torch
 
 Values = Mapping[str, tuple[Any, ...]]
+Choose = Callable[[Sequence[Any]], Any]
 
 #: Shapes of indices; None stands for what is left of the size that is drawn.
 _FORMS = ((None,), (), (None, 1), (1, None), (2, None), (None, 3), (1, None, 1), (2, 1, 2, None))
@@ -44,6 +46,9 @@ _BAG = (
 )
 #: Drawn only if asked for: NaN, infinity and numbers at the ends of the range, for which most equalities do not hold.
 _UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})
+
+#: So many cases are tried before it is said that none has the values that are given.
+_TRIES = 1000
 
 
 class Drawn:
@@ -75,12 +80,13 @@ class Drawn:
 def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     """A table, the tokens that are looked up in it, and the gradient of the result.
 
-    Each keyword gives an axis its values instead: ``dtype=["float32"]``, ``num_embeddings=range(1, 9)``, ``shape=[(3,)]``.
+    Each keyword gives an axis its values, and no others are drawn: ``dtype=["float32"]``, ``num_embeddings=range(1, 9)``,
+    ``shape=[(3,)]``.  What does not fit them is left out.
     Tensors: weight, indices, upstream.
 
     Raises:
         TypeError: for a keyword that is no axis.
-        ValueError: for an axis without a value, or a name that the axis does not know.
+        ValueError: for an axis without a value, a name that the axis does not know, or values that exclude each other.
     """
     return _strategy("gradient", _LOOKUP, values)
 
@@ -131,12 +137,15 @@ def _strategy(
     name: str, names: tuple[str, ...], given: Mapping[str, Iterable[Any]], tensors: frozenset[str] | None = None
 ) -> st.SearchStrategy[Drawn]:
     family = load_families()[name]
-    axes = _axes(family, names, {axis: tuple(each) for axis, each in given.items()})
-    return _drawn(family, axes, tensors)
+    values = {axis: tuple(each) for axis, each in given.items()}
+    usual = _axes(family, names, values)
+    _refuse_what_never_fits(family.space, usual, values)
+    found: st.SearchStrategy[Any] = _drawn(family, {**usual, **values}, values, tensors)
+    return found.filter(_is_one)
 
 
 def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis that is drawn: those that are given, else the family's, and of sizes every threshold."""
+    """The values of each axis where none are given: the family's, and of sizes every threshold."""
     sizes = {"num_embeddings": ROWS, "embedding_dim": WIDTHS, "numel": TOKENS}
     known = {**family.space.axes, **sizes, "seed": tuple(range(256))} if names else dict(family.space.axes)
     axes: dict[str, tuple[Any, ...]] = {}
@@ -149,31 +158,88 @@ def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tu
         strange = [value for value in values if isinstance(value, str) and value not in known.get(axis, ())]
         if strange or not values:
             raise ValueError(f"{axis}: {strange[0]!r} is none of {known[axis]}" if strange else f"{axis} has no value")
-        axes[axis] = values
     return axes
 
 
+def _refuse_what_never_fits(space: Space, usual: Values, given: Values) -> None:
+    """Names the fewest keywords whose values no case has together: Hypothesis would say only that it found none.
+
+    Raises:
+        ValueError: if there are such keywords.
+    """
+    if _is_met(space, usual, given):
+        return
+    least = given
+    for axis in given:
+        fewer = {name: values for name, values in least.items() if name != axis}
+        least = least if _is_met(space, usual, fewer) else fewer
+    raise ValueError(f"no case has {' and '.join(f'{axis}={list(values)}' for axis, values in least.items())}")
+
+
+def _is_met(space: Space, usual: Values, given: Values) -> bool:
+    """Whether one of many cases has the values that are given."""
+    draws = stream.Stream(0)
+    return any(_case(draws.choice, space, {**usual, **given}, given) is not None for _ in range(_TRIES))
+
+
 @st.composite
-def _drawn(draw: st.DrawFn, family: Family, axes: Values, names: frozenset[str] | None) -> Drawn:
-    """A row of axes, made to fit each other; the width is one with which the tensors are not too large."""
-    space = family.space
+def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: frozenset[str] | None) -> Drawn | None:
+    case = _case(lambda values: draw(st.sampled_from(values)), family.space, axes, given)
+    return None if case is None else Drawn(case, family, names)
+
+
+def _is_one(drawn: Drawn | None) -> bool:
+    return drawn is not None
+
+
+def _case(choose: Choose, space: Space, axes: Values, given: Values) -> Axes | None:
+    """A row of axes, made to fit each other; the width is one with which the tensors are not too large.
+
+    None if what fits has other values than are given.
+    """
     row: dict[str, Any] = {}
     for axis, values in axes.items():
         if axis == "numel" and "shape" in space.axes:
-            row["shape"] = draw(st.sampled_from(axes["shape"])) if "shape" in axes else _shape(draw, values)
+            row["shape"] = choose(axes["shape"]) if "shape" in axes else _shape(choose, values, "numel" in given)
         elif axis == "embedding_dim":
             longest = max(row["num_embeddings"], *row.get("shape", ()), row.get("numel", 1))
             fits = [value for value in values if value * longest <= LARGEST >> 4]
-            row[axis] = draw(st.sampled_from(fits or [min(values)]))
-        else:
-            row.setdefault(axis, draw(st.sampled_from(values)))
-    case = space.repair(space.case_type(**{**space.first, **row}))
-    assume(case is not None)
-    return Drawn(case, family, names)
+            row[axis] = choose(fits or [min(values)])
+        elif axis not in row:
+            row[axis] = choose(values)
+    size = _size_of(row)
+    if size is not None and not {"numel", "shape", "bags"} & given.keys():
+        row |= {"shape": (size,)} if "shape" in space.axes else {"numel": size}
+    case: Axes | None = space.repair(space.case_type(**{**space.first, **row}))
+    return case if case is not None and _is_as_given(case, given) else None
 
 
-def _shape(draw: st.DrawFn, sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """A shape of at least as many tokens as are drawn: whatever the form, the flat one of the same size shrinks further."""
-    size, form = draw(st.sampled_from(sizes)), draw(st.sampled_from(_FORMS))
-    others = math.prod(each for each in form if each)
-    return tuple(-(-size // others) if each is None else each for each in form)
+def _shape(choose: Choose, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, ...]:
+    """A shape of at least as many tokens as are drawn, or of exactly one of the sizes: whatever the form, the flat one of
+    the same size shrinks further."""
+    size = choose(sizes)
+    shapes = [tuple(-(-size // _others(form)) if each is None else each for each in form) for form in _FORMS]
+    shape: tuple[int, ...] = choose([shape for shape in shapes if math.prod(shape) in sizes] if exactly else shapes)
+    return shape
+
+
+def _others(form: tuple[int | None, ...]) -> int:
+    return math.prod(each for each in form if each)
+
+
+def _size_of(row: Mapping[str, Any]) -> int | None:
+    """How many tokens there must be: as many as are written out, and none for a table without rows."""
+    if isinstance(row.get("indices"), tuple):
+        return len(row["indices"])
+    return 0 if row.get("num_embeddings") == 0 else None
+
+
+def _is_as_given(case: Any, given: Values) -> bool:
+    """Whether a case has the values that were given, once they were made to fit each other."""
+    for axis, values in given.items():
+        if axis == "padding_idx":  # which may be a name of a row
+            values = tuple(padding_of(each, case.num_embeddings) if isinstance(each, str) else each for each in values)
+        if getattr(case, axis) not in values:
+            return False
+    tokens = case.axes.get("indices")
+    return not isinstance(tokens, tuple) or max(tokens, default=-1) < case.num_embeddings

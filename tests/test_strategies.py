@@ -88,11 +88,44 @@ def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
         assert any(holds(condition, each) for each in facts), condition
 
 
-def test_axes_take_the_values_that_are_given() -> None:
-    given_values = strategies.lookups(dtype=["float64"], shape=[(2, 3)], padding_idx=[None], num_embeddings=range(4, 6))
-    for each in drawn(given_values):
-        assert (each.dtype, each.shape, each.padding_idx) == ("float64", (2, 3), None)
-        assert each.num_embeddings in (4, 5)
+@pytest.mark.parametrize(
+    ("strategy", "values"),
+    [
+        ("lookups", {"dtype": ["float64"], "shape": [(2, 3)], "padding_idx": [None], "num_embeddings": range(4, 6)}),
+        ("lookups", {"numel": [5]}),
+        ("lookups", {"numel": range(9)}),
+        ("lookups", {"padding_idx": [3]}),
+        ("lookups", {"indices": ["padding"], "index_layout": ["contiguous", "expanded"]}),
+        ("lookups", {"num_embeddings": [0]}),
+        ("lookups", {"indices": [(0, 1, 0, 4)]}),
+        ("tables", {"num_embeddings": [0]}),
+        ("bags", {"weights": ["ones"], "sparse": [True]}),
+        ("bags", {"numel": [5]}),
+        ("conversions", {"direction": ["to_embedding"]}),
+        ("tied_models", {"steps": [3]}),
+        ("tied_models", {"momentum": [0.5]}),
+    ],
+)
+def test_axes_take_the_values_that_are_given(strategy: str, values: dict[str, Any]) -> None:
+    """And those alone, without a complaint of Hypothesis about what is left out."""
+    found: list[Any] = []
+
+    @seed(3)
+    @settings(max_examples=20, database=None, deadline=None)
+    @given(getattr(strategies, strategy)(**values))
+    def collect(each: Any) -> None:
+        found.append(each)
+
+    collect()
+    assert len(found) == 20
+    for axis, given_values in values.items():
+        assert {getattr(each, axis) for each in found} <= set(given_values), axis
+    assert not any(getattr(each, "refused", False) for each in found if "indices" in values)
+
+
+def test_a_padding_idx_may_be_a_row_by_name() -> None:
+    for each in drawn(strategies.lookups(padding_idx=["last"]), 20):
+        assert each.padding_idx == each.num_embeddings - 1
 
 
 @pytest.mark.parametrize(
@@ -101,6 +134,8 @@ def test_axes_take_the_values_that_are_given() -> None:
         ({"dtypes": ["float32"]}, TypeError, "no axis 'dtypes'; did you mean dtype"),
         ({"dtype": ["float23"]}, ValueError, "dtype: 'float23' is none of"),
         ({"padding_idx": []}, ValueError, "padding_idx has no value"),
+        ({"shape": [(3,)], "numel": [5], "seed": [1]}, ValueError, r"no case has shape=\[\(3,\)\] and numel=\[5\]$"),
+        ({"layout": ["expanded"]}, ValueError, r"no case has layout=\['expanded'\]$"),
     ],
 )
 def test_what_is_no_axis_or_value_is_refused(values: dict[str, Any], error: type[Exception], words: str) -> None:
