@@ -47,6 +47,8 @@ _BAG = (
 #: Drawn only if asked for: NaN, infinity and numbers at the ends of the range, for which most equalities do not hold.
 _UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})
 
+#: What a program calls otherwise than PyTorch does.
+_PYTORCHS_NAMES = {"sample_weights": "per_sample_weights"}
 #: So many cases are tried before it is said that none has the values that are given.
 _TRIES = 1000
 
@@ -74,7 +76,8 @@ class Drawn:
         from embcheck.engine.execute import feed
 
         inputs = self._family.plan(self.case).inputs.items()
-        return {name: feed(given).tensor for name, given in inputs if self._names is None or name in self._names}
+        fed = {name: feed(given).tensor for name, given in inputs if self._names is None or name in self._names}
+        return {_PYTORCHS_NAMES.get(name, name): tensor for name, tensor in fed.items()}
 
 
 def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:

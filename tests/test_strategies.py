@@ -123,6 +123,13 @@ def test_axes_take_the_values_that_are_given(strategy: str, values: dict[str, An
     assert not any(getattr(each, "refused", False) for each in found if "indices" in values)
 
 
+def test_the_weights_of_samples_are_called_as_pytorch_calls_them() -> None:
+    for each in drawn(strategies.bags(weights=["real"]), 5):
+        fed = each.tensors()
+        assert fed.keys() - {"offsets"} == {"weight", "indices", "upstream", "per_sample_weights"}
+        assert fed["per_sample_weights"].shape == fed["indices"].shape
+
+
 def test_a_padding_idx_may_be_a_row_by_name() -> None:
     for each in drawn(strategies.lookups(padding_idx=["last"]), 20):
         assert each.padding_idx == each.num_embeddings - 1
