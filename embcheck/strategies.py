@@ -54,15 +54,19 @@ _TRIES = 1000
 
 
 class Drawn:
-    """A case, its axes and facts as attributes (``num_embeddings``, ``padding_idx``, ``numel`` …)."""
+    """A case, its axes and facts as attributes (``num_embeddings``, ``padding_idx``, ``numel``, ``padding_hit`` …)."""
 
     def __init__(self, case: Axes, family: Family, names: frozenset[str] | None) -> None:
         self.case, self._family, self._names = case, family, names
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # asked of a copy that has no case yet
+        if name.startswith("__") or "case" not in vars(self):  # asked of a copy that has no case yet
             raise AttributeError(name)
-        return getattr(self.case, name)
+        facts = {} if hasattr(self.case, name) else self.case.facts()
+        return facts[name] if name in facts else getattr(self.case, name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.case.facts()]
 
     def __repr__(self) -> str:
         return repr(self.case)

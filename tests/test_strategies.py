@@ -69,9 +69,12 @@ def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
     found = drawn(EVERY[name])
     assert len(set(map(repr, found))) > 20
     for each in found:
-        assert each.facts()
+        facts = each.case.facts()
+        assert facts.keys() >= each.case.axes.keys()
+        assert {fact: getattr(each, fact) for fact in facts} == facts
+        assert facts.keys() <= set(dir(each))
+        assert not hasattr(each, "no_such_fact")
         tensors = each.tensors()
-        assert all(axis in dir(each.case) for axis in each.axes)
         if "weight" in tensors and name in ("lookups", "tables", "bags"):
             assert tuple(tensors["weight"].shape) == (each.num_embeddings, each.embedding_dim)
         if name in ("lookups", "indices"):
