@@ -60,8 +60,6 @@ class Drawn:
         self.case, self._family, self._names = case, family, names
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "case" not in vars(self):  # asked of a copy that has no case yet
-            raise AttributeError(name)
         facts = {} if hasattr(self.case, name) else self.case.facts()
         return facts[name] if name in facts else getattr(self.case, name)
 
@@ -70,6 +68,10 @@ class Drawn:
 
     def __repr__(self) -> str:
         return repr(self.case)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is pickled: a family has functions that can't be, so its name stands for it."""
+        return _restored, (self.case, self._family.name, self._names)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The tensors by name, new ones at each call; those of a table require a gradient where the case says so.
@@ -82,6 +84,10 @@ class Drawn:
         inputs = self._family.plan(self.case).inputs.items()
         fed = {name: feed(given).tensor for name, given in inputs if self._names is None or name in self._names}
         return {_PYTORCHS_NAMES.get(name, name): tensor for name, tensor in fed.items()}
+
+
+def _restored(case: Axes, family: str, names: frozenset[str] | None) -> Drawn:
+    return Drawn(case, load_families()[family], names)
 
 
 def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:

@@ -1,5 +1,6 @@
 """The strategies draw what they say, the same whatever is imported, and shrink by Hypothesis' own means."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
         assert facts.keys() <= set(dir(each))
         assert not hasattr(each, "no_such_fact")
         tensors = each.tensors()
+        again = pickle.loads(pickle.dumps(each))
+        assert again.case == each.case
+        assert again.tensors().keys() == tensors.keys()
         if "weight" in tensors and name in ("lookups", "tables", "bags"):
             assert tuple(tensors["weight"].shape) == (each.num_embeddings, each.embedding_dim)
         if name in ("lookups", "indices"):
