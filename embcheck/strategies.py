@@ -101,20 +101,20 @@ def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
         TypeError: for a keyword that is no axis.
         ValueError: for an axis without a value, a name that the axis does not know, or values that exclude each other.
     """
-    return _strategy("gradient", _LOOKUP, values)
+    return _strategy("lookups", "gradient", _LOOKUP, values)
 
 
 def tables(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     """A table alone; its one tensor is weight.  Keywords and errors as of `lookups`."""
     names = ("num_embeddings", "embedding_dim", "dtype", "layout", "values", "seed")
-    return _strategy("gradient", names, values, frozenset({"weight"}))
+    return _strategy("tables", "gradient", names, values, frozenset({"weight"}))
 
 
 def indices(num_embeddings: int, **values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     """Tokens for a table of so many rows; their one tensor is indices.  Keywords and errors as of `lookups`."""
     names = ("numel", "indices", "index_dtype", "index_layout", "seed")
-    given = {**values, "num_embeddings": (num_embeddings,), "embedding_dim": (1,)}
-    return _strategy("gradient", ("num_embeddings", "embedding_dim", *names), given, frozenset({"indices"}))
+    table = {"num_embeddings": (num_embeddings,), "embedding_dim": (1,)}
+    return _strategy("indices", "gradient", names, values, frozenset({"indices"}), table)
 
 
 def paddings(num_embeddings: int) -> st.SearchStrategy[int | None]:
@@ -127,7 +127,7 @@ def bags(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Tensors: weight, indices, upstream, and where the case has them offsets and per_sample_weights.
     """
-    return _strategy("embedding_bag", _BAG, values)
+    return _strategy("bags", "embedding_bag", _BAG, values)
 
 
 def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -135,7 +135,7 @@ def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Tensors: weight, upstream, other (tokens), x (what the new layer is called with).
     """
-    return _strategy("conversion", (), values)
+    return _strategy("conversions", "conversion", (), values)
 
 
 def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -143,18 +143,43 @@ def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Keywords and errors as of `lookups`.  Tensors: weight, indices, hidden (what the head is called with) and others.
     """
-    return _strategy("tied_training", (), values)
+    return _strategy("tied_models", "tied_training", (), values)
+
+
+class _Cases(st.SearchStrategy[Any]):
+    """What draws cases, printed as the call that made it: one of `composite` prints all that it was made with, and only
+    where it lies in memory once it is filtered."""
+
+    def __init__(self, call: str, strategy: st.SearchStrategy[Any]) -> None:
+        super().__init__()
+        self._call, self._strategy = call, strategy
+
+    def __repr__(self) -> str:
+        return self._call
+
+    def do_draw(self, data: Any) -> Any:
+        return data.draw(self._strategy)
 
 
 def _strategy(
-    name: str, names: tuple[str, ...], given: Mapping[str, Iterable[Any]], tensors: frozenset[str] | None = None
+    call: str,
+    name: str,
+    names: tuple[str, ...],
+    given: Mapping[str, Iterable[Any]],
+    tensors: frozenset[str] | None = None,
+    table: Values | None = None,
 ) -> st.SearchStrategy[Drawn]:
-    family = load_families()[name]
+    """Draws cases of a family: of its axes the ``names``, or all, and those of a ``table``, which have one value each."""
+    family, table = load_families()[name], table or {}
     values = {axis: tuple(each) for axis, each in given.items()}
-    usual = _axes(family, names, values)
+    words = [repr(each[0]) for each in table.values()][:1]
+    for axis, each in given.items():
+        words.append(f"{axis}={each if isinstance(each, range) else list(values[axis])}")
+    usual = {**table, **_axes(family, names, values)}
+    values = {**values, **table}
     _refuse_what_never_fits(family.space, usual, values)
-    found: st.SearchStrategy[Any] = _drawn(family, {**usual, **values}, values, tensors)
-    return found.filter(_is_one)
+    shown = f"{call}({', '.join(words)})"
+    return _Cases(shown, _Cases(shown, _drawn(family, {**usual, **values}, values, tensors)).filter(_fits))
 
 
 def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tuple[Any, ...]]:
@@ -201,7 +226,7 @@ def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: 
     return None if case is None else Drawn(case, family, names)
 
 
-def _is_one(drawn: Drawn | None) -> bool:
+def _fits(drawn: Drawn | None) -> bool:
     return drawn is not None
 
 

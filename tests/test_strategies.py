@@ -137,6 +137,15 @@ def test_the_weights_of_samples_are_called_as_pytorch_calls_them() -> None:
         assert fed["per_sample_weights"].shape == fed["indices"].shape
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_strategy_prints_as_the_call_that_made_it() -> None:
+    assert repr(EVERY["bags"]) == "bags()"
+    assert repr(EVERY["indices"]) == "indices(5)"
+    sized = strategies.lookups(dtype=("float32",), numel=range(9))
+    assert repr(sized) == "lookups(dtype=['float32'], numel=range(0, 9))"
+    assert repr(sized.filter(bool)) == f"{sized!r}.filter(bool)"
+
+
 def test_a_padding_idx_may_be_a_row_by_name() -> None:
     for each in drawn(strategies.lookups(padding_idx=["last"]), 20):
         assert each.padding_idx == each.num_embeddings - 1
