@@ -12,28 +12,28 @@ in loaded modules are mixed into integers and floats: a seed gives the same case
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from embcheck.core import stream
 from embcheck.core.axes import Axes
-from embcheck.core.facts import closest
 from embcheck.core.law import Family
-from embcheck.core.space import Space
-from embcheck.families.lookup.cases import LARGEST, ROWS, TOKENS, WIDTHS, padding_of
+from embcheck.families.lookup.cases import ROWS
+from embcheck.strategy_axes import (
+    Values,
+    case_of,
+    given_values,
+    known_values,
+    refuse_unless_known,
+    refuse_what_never_fits,
+    usual_values,
+)
 from embcheck.subject.collect import load_families
 
 if TYPE_CHECKING:
     import torch
 
-Values = Mapping[str, tuple[Any, ...]]
-Choose = Callable[[Sequence[Any]], Any]
-
-#: Shapes of indices; None stands for what is left of the size that is drawn.
-_FORMS = ((None,), (), (None, 1), (1, None), (2, None), (None, 3), (1, None, 1), (2, 1, 2, None))
 #: What is fed to a lookup, and to a bag; which of torch's spellings is called is left out.
 _LOOKUP = (
     *("num_embeddings", "numel", "embedding_dim", "indices", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
@@ -44,13 +44,8 @@ _BAG = (
     *("padding_idx", "scale_grad_by_freq", "sparse", "weights", "dtype", "index_dtype", "offset_dtype", "layout"),
     *("index_layout", "offset_layout", "weights_layout", "values", "upstream", "seed"),
 )
-#: Drawn only if asked for: NaN, infinity and numbers at the ends of the range, for which most equalities do not hold.
-_UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})
-
 #: What a program calls otherwise than PyTorch does.
 _PYTORCHS_NAMES = {"sample_weights": "per_sample_weights"}
-#: So many cases are tried before it is said that none has the values that are given.
-_TRIES = 1000
 
 
 class Drawn:
@@ -60,6 +55,8 @@ class Drawn:
         self.case, self._family, self._names = case, family, names
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked of a copy that has no case yet
+            raise AttributeError(name)
         facts = {} if hasattr(self.case, name) else self.case.facts()
         return facts[name] if name in facts else getattr(self.case, name)
 
@@ -98,8 +95,8 @@ def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     Tensors: weight, indices, upstream.
 
     Raises:
-        TypeError: for a keyword that is no axis.
-        ValueError: for an axis without a value, a name that the axis does not know, or values that exclude each other.
+        TypeError: for a keyword that is no axis, or what is no list of values.
+        ValueError: for an axis without a value, a value that the axis does not have, or values that exclude each other.
     """
     return _strategy("lookups", "gradient", _LOOKUP, values)
 
@@ -118,7 +115,12 @@ def indices(num_embeddings: int, **values: Iterable[Any]) -> st.SearchStrategy[D
 
 
 def paddings(num_embeddings: int) -> st.SearchStrategy[int | None]:
-    """Every padding_idx that a table of so many rows takes, negative ones and None among them."""
+    """Every padding_idx that a table of so many rows takes, negative ones and None among them.
+
+    Raises:
+        ValueError: for a number of rows that there can't be.
+    """
+    refuse_unless_known("num_embeddings", num_embeddings, ROWS)
     return st.sampled_from((None, *range(num_embeddings), *range(-num_embeddings, 0)))
 
 
@@ -171,113 +173,23 @@ def _strategy(
 ) -> st.SearchStrategy[Drawn]:
     """Draws cases of a family: of its axes the ``names``, or all, and those of a ``table``, which have one value each."""
     family, table = load_families()[name], table or {}
-    values = {axis: tuple(each) for axis, each in given.items()}
+    known = known_values(family.space, sized=bool(names))
+    usual = usual_values(names or tuple(known), known, sized=bool(names))
+    values = {axis: given_values(axis, each, usual, known) for axis, each in given.items()}
+    values |= {axis: given_values(axis, each, table, known) for axis, each in table.items()}
     words = [repr(each[0]) for each in table.values()][:1]
     for axis, each in given.items():
         words.append(f"{axis}={each if isinstance(each, range) else list(values[axis])}")
-    usual = {**table, **_axes(family, names, values)}
-    values = {**values, **table}
-    _refuse_what_never_fits(family.space, usual, values)
+    refuse_what_never_fits(family.space, {**table, **usual}, values)
     shown = f"{call}({', '.join(words)})"
-    return _Cases(shown, _Cases(shown, _drawn(family, {**usual, **values}, values, tensors)).filter(_fits))
-
-
-def _axes(family: Family, names: tuple[str, ...], given: Values) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis where none are given: the family's, and of sizes every threshold."""
-    sizes = {"num_embeddings": ROWS, "embedding_dim": WIDTHS, "numel": TOKENS}
-    known = {**family.space.axes, **sizes, "seed": tuple(range(256))} if names else dict(family.space.axes)
-    axes: dict[str, tuple[Any, ...]] = {}
-    for axis in names or known:
-        usual = tuple(value for value in known[axis] if value not in _UNUSUAL)
-        axes[axis] = tuple(sorted(usual, key=lambda size: (not size, size))) if axis in sizes and names else usual
-    for axis, values in given.items():
-        if axis not in axes and not (axis == "shape" and "numel" in axes):
-            raise TypeError(f"no axis {axis!r}; {closest(axis, axes) or 'there are ' + ', '.join(axes)}")
-        strange = [value for value in values if isinstance(value, str) and value not in known.get(axis, ())]
-        if strange or not values:
-            raise ValueError(f"{axis}: {strange[0]!r} is none of {known[axis]}" if strange else f"{axis} has no value")
-    return axes
-
-
-def _refuse_what_never_fits(space: Space, usual: Values, given: Values) -> None:
-    """Names the fewest keywords whose values no case has together: Hypothesis would say only that it found none.
-
-    Raises:
-        ValueError: if there are such keywords.
-    """
-    if _is_met(space, usual, given):
-        return
-    least = given
-    for axis in given:
-        fewer = {name: values for name, values in least.items() if name != axis}
-        least = least if _is_met(space, usual, fewer) else fewer
-    raise ValueError(f"no case has {' and '.join(f'{axis}={list(values)}' for axis, values in least.items())}")
-
-
-def _is_met(space: Space, usual: Values, given: Values) -> bool:
-    """Whether one of many cases has the values that are given."""
-    draws = stream.Stream(0)
-    return any(_case(draws.choice, space, {**usual, **given}, given) is not None for _ in range(_TRIES))
+    return _Cases(shown, _Cases(shown, _drawn(family, {**table, **usual, **values}, values, tensors)).filter(_fits))
 
 
 @st.composite
 def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: frozenset[str] | None) -> Drawn | None:
-    case = _case(lambda values: draw(st.sampled_from(values)), family.space, axes, given)
+    case = case_of(lambda values: draw(st.sampled_from(values)), family.space, axes, given)
     return None if case is None else Drawn(case, family, names)
 
 
 def _fits(drawn: Drawn | None) -> bool:
     return drawn is not None
-
-
-def _case(choose: Choose, space: Space, axes: Values, given: Values) -> Axes | None:
-    """A row of axes, made to fit each other; the width is one with which the tensors are not too large.
-
-    None if what fits has other values than are given.
-    """
-    row: dict[str, Any] = {}
-    for axis, values in axes.items():
-        if axis == "numel" and "shape" in space.axes:
-            row["shape"] = choose(axes["shape"]) if "shape" in axes else _shape(choose, values, "numel" in given)
-        elif axis == "embedding_dim":
-            longest = max(row["num_embeddings"], *row.get("shape", ()), row.get("numel", 1))
-            fits = [value for value in values if value * longest <= LARGEST >> 4]
-            row[axis] = choose(fits or [min(values)])
-        elif axis not in row:
-            row[axis] = choose(values)
-    size = _size_of(row)
-    if size is not None and not {"numel", "shape", "bags"} & given.keys():
-        row |= {"shape": (size,)} if "shape" in space.axes else {"numel": size}
-    case: Axes | None = space.repair(space.case_type(**{**space.first, **row}))
-    return case if case is not None and _is_as_given(case, given) else None
-
-
-def _shape(choose: Choose, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, ...]:
-    """A shape of at least as many tokens as are drawn, or of exactly one of the sizes: whatever the form, the flat one of
-    the same size shrinks further."""
-    size = choose(sizes)
-    shapes = [tuple(-(-size // _others(form)) if each is None else each for each in form) for form in _FORMS]
-    shape: tuple[int, ...] = choose([shape for shape in shapes if math.prod(shape) in sizes] if exactly else shapes)
-    return shape
-
-
-def _others(form: tuple[int | None, ...]) -> int:
-    return math.prod(each for each in form if each)
-
-
-def _size_of(row: Mapping[str, Any]) -> int | None:
-    """How many tokens there must be: as many as are written out, and none for a table without rows."""
-    if isinstance(row.get("indices"), tuple):
-        return len(row["indices"])
-    return 0 if row.get("num_embeddings") == 0 else None
-
-
-def _is_as_given(case: Any, given: Values) -> bool:
-    """Whether a case has the values that were given, once they were made to fit each other."""
-    for axis, values in given.items():
-        if axis == "padding_idx":  # which may be a name of a row
-            values = tuple(padding_of(each, case.num_embeddings) if isinstance(each, str) else each for each in values)
-        if getattr(case, axis) not in values:
-            return False
-    tokens = case.axes.get("indices")
-    return not isinstance(tokens, tuple) or max(tokens, default=-1) < case.num_embeddings

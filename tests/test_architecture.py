@@ -36,6 +36,7 @@ LAYERS = (
     "runner",  # a run from start to exit
     "releases",  # many releases of torch
     "audit",  # whole models
+    "strategy_axes",  # of what strategies draw
     "strategies",
     "cli",
     "__main__",

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.strategies import just
 from warm import python
 
 from embcheck import strategies
@@ -155,7 +157,16 @@ def test_a_padding_idx_may_be_a_row_by_name() -> None:
     ("values", "error", "words"),
     [
         ({"dtypes": ["float32"]}, TypeError, "no axis 'dtypes'; did you mean dtype"),
-        ({"dtype": ["float23"]}, ValueError, "dtype: 'float23' is none of"),
+        ({"dtype": "float32"}, TypeError, r"^dtype: expected a list of values, such as \['float32'\], got 'float32'$"),
+        ({"num_embeddings": 5}, TypeError, r"^num_embeddings: expected a list of values, such as \[1\], got 5$"),
+        ({"numel": just(5)}, TypeError, r"^numel: expected a list of values, such as \[0\], got just\(5\)$"),
+        ({"dtype": ["float23"]}, ValueError, "^dtype: no 'float23'; did you mean float"),
+        ({"dtype": [torch.float32]}, ValueError, "^dtype: no torch.float32; there are 'float32', 'float64', "),
+        ({"numel": [-1]}, ValueError, "^numel: no -1; expected a whole number from 0 on$"),
+        ({"num_embeddings": [2.5]}, ValueError, "^num_embeddings: no 2.5; expected a whole number from 0 on$"),
+        ({"num_embeddings": [True]}, ValueError, "^num_embeddings: no True; "),
+        ({"shape": [3]}, ValueError, r"^shape: no 3; expected a shape such as \(3,\)$"),
+        ({"padding_idx": ["first"]}, ValueError, "^padding_idx: no 'first'; expected the number of a row, "),
         ({"padding_idx": []}, ValueError, "padding_idx has no value"),
         ({"shape": [(3,)], "numel": [5], "seed": [1]}, ValueError, r"no case has shape=\[\(3,\)\] and numel=\[5\]$"),
         ({"layout": ["expanded"]}, ValueError, r"no case has layout=\['expanded'\]$"),
@@ -164,6 +175,19 @@ def test_a_padding_idx_may_be_a_row_by_name() -> None:
 def test_what_is_no_axis_or_value_is_refused(values: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         strategies.lookups(**values)
+
+
+def test_other_arguments_are_refused_likewise() -> None:
+    for wrong in (lambda: strategies.indices(-1), lambda: strategies.paddings(-2)):
+        with pytest.raises(ValueError, match=r"^num_embeddings: no -\d; expected a whole number from 0 on$"):
+            wrong()
+    with pytest.raises(TypeError, match="no axis 'embedding_dim'"):
+        strategies.indices(5, embedding_dim=[2])
+    with pytest.raises(ValueError, match=r"^shape: no "):
+        strategies.tied_models(shape=[(3,)])
+    with pytest.raises(ValueError, match=r"^lr: no 'fast'; expected one such as 0\.5, 1, 0\.125$"):
+        strategies.tied_models(lr=["fast"])
+    assert repr(strategies.tied_models(lr=[0.01])) == "tied_models(lr=[0.01])"
 
 
 def test_a_padding_idx_is_any_that_a_table_takes() -> None:
