@@ -13,6 +13,7 @@ in loaded modules are mixed into integers and floats: a seed gives the same case
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
@@ -22,8 +23,10 @@ from embcheck.core.law import Family
 from embcheck.families.lookup.cases import ROWS
 from embcheck.strategy_axes import (
     Values,
+    as_words,
     case_of,
     given_values,
+    is_met,
     known_values,
     refuse_unless_known,
     refuse_what_never_fits,
@@ -34,16 +37,46 @@ from embcheck.subject.collect import load_families
 if TYPE_CHECKING:
     import torch
 
-#: What is fed to a lookup, and to a bag; which of torch's spellings is called is left out.
-_LOOKUP = (
-    *("num_embeddings", "numel", "embedding_dim", "indices", "padding_idx", "scale_grad_by_freq", "sparse", "dtype"),
-    *("index_dtype", "layout", "index_layout", "upstream_layout", "values", "upstream", "seed"),
-)
-_BAG = (
-    *("num_embeddings", "numel", "embedding_dim", "mode", "bags", "batch", "include_last_offset", "indices"),
-    *("padding_idx", "scale_grad_by_freq", "sparse", "weights", "dtype", "index_dtype", "offset_dtype", "layout"),
-    *("index_layout", "offset_layout", "weights_layout", "values", "upstream", "seed"),
-)
+#: The family of each strategy, and the axes that it draws, or all.  Which of torch's spellings is called is left out.
+_DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
+    "lookups": (
+        "gradient",
+        (
+            *(
+                "num_embeddings",
+                "numel",
+                "embedding_dim",
+                "indices",
+                "padding_idx",
+                "scale_grad_by_freq",
+                "sparse",
+                "dtype",
+            ),
+            *("index_dtype", "layout", "index_layout", "upstream_layout", "values", "upstream", "seed"),
+        ),
+    ),
+    "tables": ("gradient", ("num_embeddings", "embedding_dim", "dtype", "layout", "values", "seed")),
+    "indices": ("gradient", ("numel", "indices", "index_dtype", "index_layout", "seed")),
+    "bags": (
+        "embedding_bag",
+        (
+            *("num_embeddings", "numel", "embedding_dim", "mode", "bags", "batch", "include_last_offset", "indices"),
+            *(
+                "padding_idx",
+                "scale_grad_by_freq",
+                "sparse",
+                "weights",
+                "dtype",
+                "index_dtype",
+                "offset_dtype",
+                "layout",
+            ),
+            *("index_layout", "offset_layout", "weights_layout", "values", "upstream", "seed"),
+        ),
+    ),
+    "conversions": ("conversion", ()),
+    "tied_models": ("tied_training", ()),
+}
 #: What a program calls otherwise than PyTorch does.
 _PYTORCHS_NAMES = {"sample_weights": "per_sample_weights"}
 
@@ -71,10 +104,10 @@ class Drawn:
         return _restored, (self.case, self._family.name, self._names)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The tensors by name, new ones at each call; those of a table require a gradient where the case says so.
+        """The tensors by name, new ones at each call; docs/strategies.md has their shapes, and which require a gradient.
 
-        ``weight`` has the shape (num_embeddings, embedding_dim), ``indices`` that of the case, and ``upstream`` that of
-        the result.  A tensor whose layout is not contiguous lies in a larger storage, which is poisoned with NaN.
+        ``drawn.indices`` is the axis, a word for how tokens were chosen; the tokens are ``drawn.tensors()["indices"]``.
+        A tensor whose layout is not contiguous lies in a larger storage, which is poisoned with NaN.
         """
         from embcheck.engine.execute import feed
 
@@ -98,20 +131,18 @@ def lookups(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
         TypeError: for a keyword that is no axis, or what is no list of values.
         ValueError: for an axis without a value, a value that the axis does not have, or values that exclude each other.
     """
-    return _strategy("lookups", "gradient", _LOOKUP, values)
+    return _strategy("lookups", values)
 
 
 def tables(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     """A table alone; its one tensor is weight.  Keywords and errors as of `lookups`."""
-    names = ("num_embeddings", "embedding_dim", "dtype", "layout", "values", "seed")
-    return _strategy("tables", "gradient", names, values, frozenset({"weight"}))
+    return _strategy("tables", values, frozenset({"weight"}))
 
 
 def indices(num_embeddings: int, **values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
     """Tokens for a table of so many rows; their one tensor is indices.  Keywords and errors as of `lookups`."""
-    names = ("numel", "indices", "index_dtype", "index_layout", "seed")
     table = {"num_embeddings": (num_embeddings,), "embedding_dim": (1,)}
-    return _strategy("indices", "gradient", names, values, frozenset({"indices"}), table)
+    return _strategy("indices", values, frozenset({"indices"}), table)
 
 
 def paddings(num_embeddings: int) -> st.SearchStrategy[int | None]:
@@ -129,7 +160,7 @@ def bags(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Tensors: weight, indices, upstream, and where the case has them offsets and per_sample_weights.
     """
-    return _strategy("bags", "embedding_bag", _BAG, values)
+    return _strategy("bags", values)
 
 
 def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -137,7 +168,7 @@ def conversions(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Tensors: weight, upstream, other (tokens), x (what the new layer is called with).
     """
-    return _strategy("conversions", "conversion", (), values)
+    return _strategy("conversions", values)
 
 
 def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -145,7 +176,7 @@ def tied_models(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
 
     Keywords and errors as of `lookups`.  Tensors: weight, indices, hidden (what the head is called with) and others.
     """
-    return _strategy("tied_models", "tied_training", (), values)
+    return _strategy("tied_models", values)
 
 
 class _Cases(st.SearchStrategy[Any]):
@@ -165,16 +196,13 @@ class _Cases(st.SearchStrategy[Any]):
 
 def _strategy(
     call: str,
-    name: str,
-    names: tuple[str, ...],
     given: Mapping[str, Iterable[Any]],
     tensors: frozenset[str] | None = None,
     table: Values | None = None,
 ) -> st.SearchStrategy[Drawn]:
-    """Draws cases of a family: of its axes the ``names``, or all, and those of a ``table``, which have one value each."""
-    family, table = load_families()[name], table or {}
-    known = known_values(family.space, sized=bool(names))
-    usual = usual_values(names or tuple(known), known, sized=bool(names))
+    """What a call draws: its family's cases, on its axes and on those of a ``table``, which have one value each."""
+    family, known, names = _drawn_by(call)
+    table, usual = table or {}, usual_values(names, known)
     values = {axis: given_values(axis, each, usual, known) for axis, each in given.items()}
     values |= {axis: given_values(axis, each, table, known) for axis, each in table.items()}
     words = [repr(each[0]) for each in table.values()][:1]
@@ -185,6 +213,14 @@ def _strategy(
     return _Cases(shown, _Cases(shown, _drawn(family, {**table, **usual, **values}, values, tensors)).filter(_fits))
 
 
+def _drawn_by(call: str) -> tuple[Family, Values, tuple[str, ...]]:
+    """The family of a strategy, the values that its axes have, and the names of these axes."""
+    name, names = _DRAWN[call]
+    family = load_families()[name]
+    known = known_values(family.space, sized=bool(names))
+    return family, known, names or tuple(known)
+
+
 @st.composite
 def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: frozenset[str] | None) -> Drawn | None:
     case = case_of(lambda values: draw(st.sampled_from(values)), family.space, axes, given)
@@ -193,3 +229,41 @@ def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: 
 
 def _fits(drawn: Drawn | None) -> bool:
     return drawn is not None
+
+
+# -- the axes as the documentation has them ---------------------------------------------------------------------------------
+
+
+def as_markdown() -> str:
+    """A table of the axes of each strategy with their values, and the facts of a whole case beside them."""
+    lines: list[str] = []
+    for call in _DRAWN:
+        family, known, names = _drawn_by(call)
+        usual = usual_values(names, known)
+        table = {"num_embeddings": (3,), "embedding_dim": (1,)} if call == "indices" else {}
+        lines += [f"### {call}", "", "| axis | values |", "| --- | --- |"]
+        for axis in names:
+            had = [value for value in known[axis] if is_met(family.space, {**table, **usual}, {axis: (value,)})]
+            lines.append(f"| `{axis}` | {as_words(axis, had, usual[axis])} |")
+        if call not in ("tables", "indices"):
+            facts = sorted(family.space.facts - set(names))
+            lines += ["", f"Further facts: {', '.join(f'`{fact}`' for fact in facts)}."]
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"
+
+
+#: What stands above the tables in a page of the documentation.
+_MARK = "<!-- the tables of embcheck/strategies.py"
+
+
+def page(text: str) -> str:
+    """A page of the documentation with the tables as they are now."""
+    before, mark, after = text.partition(_MARK)
+    return f"{before}{mark}{after.partition(chr(10))[0]}\n\n{as_markdown()}"
+
+
+if __name__ == "__main__":
+    import sys
+
+    written = Path(sys.argv[1])
+    written.write_text(page(written.read_text(encoding="utf-8")), encoding="utf-8")

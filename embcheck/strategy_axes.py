@@ -33,13 +33,27 @@ def known_values(space: Space, *, sized: bool) -> Values:
     return {**space.axes, **_SIZES, "seed": tuple(range(256))} if sized else space.axes
 
 
-def usual_values(names: Iterable[str], known: Values, *, sized: bool) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis where none are given."""
+def usual_values(names: Iterable[str], known: Values) -> dict[str, tuple[Any, ...]]:
+    """The values of each axis where none are given; of sizes with every threshold, the least first."""
     axes: dict[str, tuple[Any, ...]] = {}
     for axis in names:
         usual = tuple(value for value in known[axis] if value not in _UNUSUAL)
-        axes[axis] = tuple(sorted(usual, key=lambda size: (not size, size))) if axis in _SIZES and sized else usual
+        sized = known[axis] is _SIZES.get(axis)
+        axes[axis] = tuple(sorted(usual, key=lambda size: (not size, size))) if sized else usual
     return axes
+
+
+def as_words(axis: str, values: Sequence[Any], usual: Sequence[Any]) -> str:
+    """The values of an axis as a table of the documentation has them."""
+    told = [f"`{value!r}`" for value in values if value in usual]
+    told = [*told[:6], f"… {told[-1]}"] if len(told) > 20 else told
+    words = ", ".join(told).replace(", …", " …")
+    asked = [f"`{value!r}`" for value in values if value not in usual]
+    if asked:
+        words += f"; only where a keyword asks for it: {', '.join(asked)}"
+    if axis in _LEAST:
+        words += f"; or any whole number from {_LEAST[axis]} on"
+    return words
 
 
 def given_values(axis: str, given: Iterable[Any], axes: Values, known: Values) -> tuple[Any, ...]:
@@ -48,7 +62,7 @@ def given_values(axis: str, given: Iterable[Any], axes: Values, known: Values) -
     Raises:
         TypeError, ValueError: as `lookups` says.
     """
-    if axis not in axes and not (axis == "shape" and "numel" in axes):
+    if axis not in axes and not (axis == "shape" in known and "numel" in axes):
         raise TypeError(f"no axis {axis!r}; {closest(axis, axes) or 'there are ' + ', '.join(axes)}")
     if isinstance(given, str) or not isinstance(given, Iterable):
         example = next(value for value in known[axis] if value is not None)

@@ -1,6 +1,7 @@
 """The strategies draw what they say, the same whatever is imported, and shrink by Hypothesis' own means."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from warm import python
 from embcheck import strategies
 from embcheck.core.facts import holds
 
+PAGE = (Path(__file__).parents[1] / "docs" / "strategies.md").read_text(encoding="utf-8")
 EVERY = {
     "lookups": strategies.lookups(),
     "tables": strategies.tables(),
@@ -53,6 +55,28 @@ def test_layer(drawn):
 """
 
 
+class Attributes(dict[str, Any]):
+    """The attributes of what is drawn, as names of an expression."""
+
+    def __init__(self, of: Any) -> None:
+        super().__init__()
+        self.of = of
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(self.of, name)
+
+
+def tensors_on_the_page() -> dict[str, dict[str, tuple[list[str], str]]]:
+    """The shapes that each tensor of each strategy may have, and when it requires a gradient."""
+    found: dict[str, dict[str, tuple[list[str], str]]] = {name: {} for name in EVERY}
+    for strategy, tensors, shapes, requires_grad in re.findall(
+        r"^\| `(\w+)` \| (`[^|]+`) \| ([^|]+) \| ([^|]+) \| [^|]*\|$", PAGE, re.MULTILINE
+    ):
+        alternatives = [part.split("`")[1] for part in shapes.split(";")]
+        found[strategy] |= dict.fromkeys(re.findall(r"`(\w+)`", tensors), (alternatives, requires_grad))
+    return found
+
+
 def drawn(strategy: Any, count: int = 60) -> list[Any]:
     """What a strategy draws with a seed."""
     found: list[Any] = []
@@ -69,7 +93,7 @@ def drawn(strategy: Any, count: int = 60) -> list[Any]:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
-    found = drawn(EVERY[name])
+    found, told = drawn(EVERY[name]), tensors_on_the_page()
     assert len(set(map(repr, found))) > 20
     for each in found:
         facts = each.case.facts()
@@ -81,13 +105,19 @@ def test_what_is_drawn_has_axes_facts_and_tensors(name: str) -> None:
         again = pickle.loads(pickle.dumps(each))
         assert again.case == each.case
         assert again.tensors().keys() == tensors.keys()
-        if "weight" in tensors and name in ("lookups", "tables", "bags"):
-            assert tuple(tensors["weight"].shape) == (each.num_embeddings, each.embedding_dim)
+        assert tensors.keys() <= told[name].keys()
+        for tensor, fed in tensors.items():
+            shapes, requires_grad = told[name][tensor]
+            assert any(tuple(fed.shape) == eval(shape, {}, Attributes(each)) for shape in shapes), (each, tensor)
+            assert fed.requires_grad == (requires_grad == "yes" or ("input_grad" in requires_grad and each.input_grad))
         if name in ("lookups", "indices"):
             tokens = tensors["indices"]
-            assert tuple(tokens.shape) == each.shape
             assert tokens.numel() == each.numel
             assert not tokens.numel() or 0 <= int(tokens.min()) <= int(tokens.max()) < each.num_embeddings
+
+
+def test_the_page_has_the_axes_of_each_strategy() -> None:
+    assert strategies.page(PAGE) == PAGE, "run: python -m embcheck.strategies docs/strategies.md"
 
 
 def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
@@ -183,6 +213,8 @@ def test_other_arguments_are_refused_likewise() -> None:
             wrong()
     with pytest.raises(TypeError, match="no axis 'embedding_dim'"):
         strategies.indices(5, embedding_dim=[2])
+    with pytest.raises(TypeError, match="no axis 'shape'"):
+        strategies.bags(shape=[(3,)])
     with pytest.raises(ValueError, match=r"^shape: no "):
         strategies.tied_models(shape=[(3,)])
     with pytest.raises(ValueError, match=r"^lr: no 'fast'; expected one such as 0\.5, 1, 0\.125$"):
