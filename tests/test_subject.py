@@ -213,6 +213,26 @@ def test_some_laws_are_asked_and_the_first_that_is_refuted_ends_it(monkeypatch: 
         embcheck.check(LearnsPadding, laws=["padding_row_gets_no_grad"])
 
 
+@pytest.mark.parametrize(
+    ("place", "others", "printed"),
+    [
+        ("tests", "", ""),
+        (".", "", "PYTHONPATH=tests "),
+        (".", "lib", "PYTHONPATH=tests:$PYTHONPATH "),
+        (".", "tests", ""),
+    ],
+)
+def test_the_command_for_scripts_can_be_typed_as_it_is_printed(
+    place: str, others: str, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1] / place)
+    monkeypatch.setenv("PYTHONPATH", others)
+    with pytest.raises(LawViolated) as raised:
+        embcheck.check(LearnsPadding, laws=["padding_row_gets_no_gradient"], first=True)
+    command = f"{printed}embcheck run --subject test_subject_layers:LearnsPadding --profile quick --seed 0"
+    assert f"scripts and replays: {command}" in str(raised.value).splitlines()
+
+
 @embcheck.parametrize(to_linear)  # type: ignore[untyped-decorator]
 def test_one_test_for_each_law(law: Any, profile: str) -> None:
     law()

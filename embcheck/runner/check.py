@@ -8,16 +8,20 @@ def test_my_embedding():
 
 from __future__ import annotations
 
+import os
+import shlex
+import site
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from embcheck.core.declaration import declaration_of, name_of
+from embcheck.core.declaration import declaration_of, folder_of, name_of
 from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES, Item, Profile, all_items
 from embcheck.core.law import Family
@@ -173,8 +177,22 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
     name = name_of(subject)
     if "<" not in name and not name.startswith("__main__:"):  # it can be imported
-        shown.append(f"scripts and replays: embcheck run --subject {name} --profile {profile} --seed {seed}")
+        shown.append(f"scripts and replays: {_whole_run(name, profile, seed)}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     head = f"{', '.join(names[:SHOWN])}{more}: {name} · {Totals.of(bad)}"  # what pytest's short summary shows
     raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
+
+
+def _whole_run(name: str, profile: str, seed: int) -> str:
+    """The command that runs all laws on a subject, as it can be typed here.
+
+    pytest puts the folder of a test file on ``sys.path``, and a process of its own does not have it there.
+    """
+    command = f"embcheck run --subject {name} --profile {profile} --seed {seed}"
+    folder, named = Path(folder_of(name.partition(":")[0])).absolute(), os.environ.get("PYTHONPATH", "")
+    found = (*filter(None, named.split(os.pathsep)), *site.getsitepackages(), site.getusersitepackages())
+    if folder == Path.cwd() or any(folder == Path(each).absolute() for each in found):
+        return command
+    place = str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+    return f"PYTHONPATH={shlex.quote(place)}{os.pathsep + '$PYTHONPATH' if named else ''} {command}"
