@@ -233,6 +233,21 @@ def test_the_command_for_scripts_can_be_typed_as_it_is_printed(
     assert f"scripts and replays: {command}" in str(raised.value).splitlines()
 
 
+def test_a_layer_that_nothing_can_import_has_no_script_and_no_command() -> None:
+    class Local(LearnsPadding):
+        pass
+
+    for layer, why in (
+        (Local, "`Local` is defined in a function and can't be imported"),
+        (lambda rows, width, padding_idx=None: Local(rows, width, padding_idx), "a lambda can't be imported"),
+    ):
+        with pytest.raises(LawViolated) as raised:
+            embcheck.check(layer, laws=["padding_row_gets_no_gradient"], first=True)
+        told = str(raised.value).splitlines()
+        assert f"  script  none: {why}" in told
+        assert not [line for line in told if "SyntaxError" in line or line.startswith("scripts and replays")]
+
+
 @embcheck.parametrize(to_linear)  # type: ignore[untyped-decorator]
 def test_one_test_for_each_law(law: Any, profile: str) -> None:
     law()

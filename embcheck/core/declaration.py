@@ -156,6 +156,13 @@ def name_of(factory: Any) -> str:
     return f"{getattr(factory, '__module__', '?')}:{getattr(factory, '__qualname__', type(factory).__name__)}"
 
 
+def unimportable(subject: str) -> str:
+    """Why no other program can import a subject of that name; empty if it may."""
+    if subject.endswith("<lambda>"):
+        return "a lambda can't be imported"
+    return f"`{subject.rpartition('.')[2]}` is defined in a function and can't be imported" if "<" in subject else ""
+
+
 def folder_of(module: str) -> str:
     """The folder from which a module is imported; "." of one that has no file."""
     file = getattr(sys.modules.get(module), "__file__", None)

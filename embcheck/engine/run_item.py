@@ -11,6 +11,7 @@ from typing import Any
 
 from embcheck.core import stream
 from embcheck.core.axes import parse
+from embcheck.core.declaration import unimportable
 from embcheck.core.item import DECK, Item, Profile
 from embcheck.core.law import Family, Law
 from embcheck.core.ledger import Ledger
@@ -194,7 +195,9 @@ def counterexample(
         except Exception as error:
             words += f"; not reduced, for embcheck raised {named(error)}"
     try:
-        program = script(tallies.family, tallies.mode, law, case, found, tallies.device)
+        program = (
+            "" if unimportable(item.subject) else script(tallies.family, tallies.mode, law, case, found, tallies.device)
+        )
     except Exception as error:
         words += f"; no script, for embcheck raised {named(error)}"
     where = law.name, item.family, item.subject, item.mode, tallies.device

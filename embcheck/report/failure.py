@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import shorten
 
+from embcheck.core.declaration import unimportable
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
@@ -84,7 +85,7 @@ def parts(
         ("also", ", ".join(example.also)),
         ("known?", _known(example)),
         ("replay", replay_command(example.id, store) if store else ""),
-        ("script", _script_line(example, store) if store and tried else ""),
+        ("script", _script_line(example, store) if store and tried else _no_script(example)),
     ]
     return [(label, body) for label, body in lines if body]
 
@@ -112,6 +113,11 @@ def _known(example: Counterexample) -> str:
     none = ", and none speaks of this law" if example.subject == "torch" else ""
     nearest = f"; the nearest is {example.resembles}" if example.resembles else none
     return f"no entry of the ledger covers it{nearest}"
+
+
+def _no_script(example: Counterexample) -> str:
+    why = unimportable(example.subject)
+    return f"none: {why}" if why else ""
 
 
 def _script_line(example: Counterexample, store: Path) -> str:

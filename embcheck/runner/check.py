@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.declaration import declaration_of, folder_of, name_of
+from embcheck.core.declaration import declaration_of, folder_of, name_of, unimportable
 from embcheck.core.facts import closest
 from embcheck.core.item import PROFILES, Item, Profile, all_items
 from embcheck.core.law import Family
@@ -176,7 +176,7 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
     name = name_of(subject)
-    if "<" not in name and not name.startswith("__main__:"):  # it can be imported
+    if not unimportable(name) and not name.startswith("__main__:"):
         shown.append(f"scripts and replays: {_whole_run(name, profile, seed)}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
