@@ -171,6 +171,7 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
     [
         ("2 times row 0 (if that is meant, declare scale=math.sqrt); expected", ["@embcheck.declare(scale=math.sqrt)"]),
         ("2 times row 0 (if that is meant, declare scale=2); 3 times row 1 (if that is meant, declare scale=3)", []),
+        ("row 0 plus 1 (if that is meant, declare offset=1); expected", ["@embcheck.declare(offset=1)"]),
         ("1, expected 2", []),
     ],
 )
@@ -182,7 +183,7 @@ def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(
     examples = tuple(replace(EXAMPLE, subject="layers:Scaled", kind=kind, words=words) for kind in ("value", "bits"))
     scaled = replace(violated(), subject="layers:Scaled", counterexamples=examples)
     notes = [line for line in printed(ended(run_of(None, scaled), 1)) if line.startswith("note: ")]
-    assert notes == [f"note: layers:Scaled: if its scale is meant, put this line above it: {line}" for line in said]
+    assert notes == [f"note: layers:Scaled: if that is meant, put this line above it: {line}" for line in said]
 
 
 def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:

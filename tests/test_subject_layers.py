@@ -67,6 +67,8 @@ def rows(layer: Table, indices: Tensor) -> Tensor:
 #: What layers return that have no padding, and one mistake.
 LOOKUPS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "Scaled": lambda self, indices: rows(self, indices) * math.sqrt(self.weight.shape[1]),
+    "Triples": lambda self, indices: rows(self, indices) * 3,
+    "AddsOne": lambda self, indices: rows(self, indices) + 1,
     "TimesTheWidth": lambda self, indices: rows(self, indices) * self.weight.shape[1],
     "Clamps": lambda self, indices: rows(self, indices.clamp(0, self.weight.shape[0] - 1)),
     "LosesTheLastRow": lambda self, indices: rows(
@@ -195,6 +197,8 @@ WRONG: list[tuple[Any, str, str]] = [
     (MasksPadding, "lookup_copies_rows", "token 0 received [0], which is no row of the table; expected row 0, [1]"),
     (MADE["TimesTheWidth"], "lookup_copies_rows", "received [2 -4], 2 times row 0; 1.41421 times is declared"),
     (MADE["Scaled"], "lookup_copies_rows", "which is 1.41421 times row 0 (if that is meant, declare scale=math.sqrt)"),
+    (MADE["Triples"], "lookup_copies_rows", "; expected row 0, [1] (if that is meant, declare scale=3)"),
+    (MADE["AddsOne"], "lookup_copies_rows", "; expected row 0, [1] (if that is meant, declare offset=1)"),
     (MADE["Clamps"], "lookup_out_of_range_indices_raise", "of a table with 1 rows was accepted, expected IndexError"),
     (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),
     (MADE["Detached"], "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table"),

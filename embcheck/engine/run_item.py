@@ -23,6 +23,7 @@ from embcheck.engine.reduce import reduce_case, size
 from embcheck.engine.script import script
 from embcheck.engine.tally import Probe, Tallies, Tally
 from embcheck.engine.violation_context import elsewhere, nearest
+from embcheck.families.lookup.received import meant, to_tell_apart
 from embcheck.modes.mode import MODES
 from embcheck.record.store import example_of
 from embcheck.record.totals import counted
@@ -226,6 +227,10 @@ def _reduced(
     case = next((held for held in near if size(held) < size(case) and alike(held)), case)
     case, _ = reduce_case(case, tallies.family.space, alike)
     found = tallies.fails(law, case, kind) or found
+    larger = to_tell_apart(case, found.words)
+    told = tallies.fails(law, larger, kind) if larger is not None else None
+    if told is not None:
+        found = replace(found, words=found.words + meant(told.words))
     others = [other for other in tallies.family.laws if other.name != law.name]
     results = tallies.evaluate(others, case)
     if case not in near:

@@ -64,7 +64,7 @@ def more_of(examples: Iterable[Counterexample]) -> list[str]:
 def notes_on(examples: Iterable[Counterexample]) -> list[str]:
     """What a user may add to a layer that only does what it does not say: of each layer a line."""
     told = {name: to_declare(e.words for e in group) for name, group in grouped(examples, lambda e: e.subject).items()}
-    return [f"{name}: if its scale is meant, put this line above it: {line}" for name, line in told.items() if line]
+    return [f"{name}: if that is meant, put this line above it: {line}" for name, line in told.items() if line]
 
 
 def parts(

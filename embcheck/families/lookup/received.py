@@ -16,11 +16,13 @@ from embcheck.core.declaration import is_subject
 from embcheck.core.format import Floats, Format
 from embcheck.core.weight_map import MATHEMATICS
 
-#: What a subject may declare whose rows come out as a multiple.
-_MEANT = "if that is meant, declare scale="
+#: What a subject may declare whose rows come out as a multiple, or with something added.
+_MEANT = "if that is meant, declare "
+#: Between two ways in which a number may have been made.
+_OR = ", or "
 #: How many elements of a row are shown.
 _SHOWN = 6
-#: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most.
+#: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most; and likewise a term that is as small.
 _ROUNDING = 2.0**-7
 
 
@@ -39,13 +41,36 @@ def _own(case: LookupCase, actual: Any) -> str:
         expected = f"expected row {token}, {_shown(weight[token])}"
         if found:
             return f"token {token} received row {found[0]}; {expected}"
-        factor = factor_of(rows, weight[case.tokens], case.format)
-        if factor is None or abs(factor - 1) < _ROUNDING:
-            return f"token {token} received {_shown(row)}, which is no row of the table; {expected}"
-        meant = f" ({_MEANT}{scale_of(factor, case.embedding_dim)})"
-        hint = meant if is_subject(case.entry) else ""
-        return f"token {token} received {_shown(row)}, which is {factor:g} times row {token}{hint}; {expected}"
+        changes = _changes(rows, weight[case.tokens], case.format, token)
+        made = _OR.join(changes) or "no row of the table"
+        known = is_subject(case.entry) and len(changes) == 1
+        hint = f" ({_MEANT}{next(iter(changes.values()))})" if known else ""
+        return f"token {token} received {_shown(row)}, which is {made}{hint}; {expected}"
     return "a sign of zero or a NaN's payload changed"
+
+
+def _changes(rows: Floats, weight: Floats, fmt: Format, token: int) -> dict[str, str]:
+    """How every row may have been made of the table's, each with what declares it: of one number both fit."""
+    found, factor, term = {}, factor_of(rows, weight, fmt), term_of(rows, weight, fmt)
+    if factor is not None and abs(factor - 1) >= _ROUNDING:
+        found[f"{factor:g} times row {token}"] = f"scale={scale_of(factor, weight.shape[1])}"
+    if term is not None:
+        found[f"row {token} {'plus' if term > 0 else 'minus'} {abs(term):g}"] = f"offset={term:g}"
+    return found
+
+
+def to_tell_apart(case: Any, words: str) -> LookupCase | None:
+    """A case of more numbers, where words of one leave open how it was made; of small ones, one may be another's multiple."""
+    if not isinstance(case, LookupCase) or not is_subject(case.entry) or _OR not in words:
+        return None
+    shape = (*case.shape[:-1], 3)  # of the same rank, since a layer may take no other
+    return case.but(num_embeddings=3, indices="cycle", shape=shape, values="real")
+
+
+def meant(words: str) -> str:
+    """What words say of a declaration, as they say it; empty if they say nothing."""
+    found = re.search(rf" \({_MEANT}[^)]*\)", words)
+    return found[0] if found else ""
 
 
 def _declared(case: LookupCase, actual: Any) -> str:
@@ -82,10 +107,23 @@ def factor_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
     return middle if middle != 0 and alike.all() else None
 
 
+def term_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
+    """What all of ``rows`` are more than ``weight``, but for rounding; None if they are not, or if nothing tells."""
+    finite = np.isfinite(rows) & np.isfinite(weight)
+    if not rows[finite].any():
+        return None
+    larger = np.maximum(np.abs(rows[finite]), np.abs(weight[finite]))
+    with np.errstate(over="ignore"):
+        terms = rows[finite] - weight[finite]
+    middle = float(np.median(terms))
+    alike = np.abs(terms - middle) <= 8 * fmt.unit_roundoff * larger
+    return middle if alike.all() and abs(middle) >= _ROUNDING * larger.max() else None
+
+
 def to_declare(found: Iterable[str]) -> str:
-    """The line that declares the scale of which all words speak that speak of one; empty if none do, or not of the same."""
-    scales = {scale for words in found for scale in re.findall(rf"\({_MEANT}([^)]*)\)", words)}
-    return f"@embcheck.declare(scale={scales.pop()})" if len(scales) == 1 else ""
+    """The line that declares that of which all words speak that speak of one; empty if none do, or not of the same."""
+    declared = {each for words in found for each in re.findall(rf"\({_MEANT}([^)]*)\)", words)}
+    return f"@embcheck.declare({declared.pop()})" if len(declared) == 1 else ""
 
 
 def scale_of(factor: float, width: int) -> str:
