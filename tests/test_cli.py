@@ -56,6 +56,11 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
     [
         ("run --profile fast", "no profile 'fast'; there are quick, gate, full, deep"),
         ("run --device gpu", "no device 'gpu' to check; there are cpu"),
+        (
+            "run --mode compile",
+            "no mode 'compile'; torch.compile as it is by default is inductor; "
+            "did you mean compile_eager or compile_no_grad?\n",
+        ),
         ("run --cpu doesnotexist", "no CPU level 'doesnotexist'"),
         ("run --law lookup_copies_row", "no law 'lookup_copies_row'; did you mean lookup_copies_rows"),
         ("run --workers many", "expected auto or a number"),

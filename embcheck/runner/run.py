@@ -46,6 +46,10 @@ def usable(device: str) -> bool:
     return torch.cuda.is_available()
 
 
+#: What is said first of a mode that people call otherwise.
+_BY_OTHER_NAMES = {"compile": "torch.compile as it is by default is inductor; "}
+
+
 @dataclass(frozen=True)
 class Settings:
     seed: int = 0
@@ -86,8 +90,9 @@ class Settings:
             load_modes()
             for name in self.modes.split(","):
                 if name not in MODES:
-                    all_of_them = f"there are all, {', '.join(MODES)}"
-                    raise UsageError(f"no mode {name!r}; {closest(name, MODES) or all_of_them}")
+                    begun = [mode for mode in MODES if mode.startswith(name)]
+                    hint = closest(name, begun or MODES) or f"there are all, {', '.join(MODES)}"
+                    raise UsageError(f"no mode {name!r}; {_BY_OTHER_NAMES.get(name, '')}{hint}")
         if self.shard:
             shard_of(self.shard)
         return self
