@@ -55,7 +55,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
     ("words", "said"),
     [
         ("run --profile fast", "no profile 'fast'; there are quick, gate, full, deep"),
-        ("run --device gpu", "no device 'gpu' to check; there are cpu"),
+        ("run --device gpu", "no device 'gpu' to check; only cpu is here"),
         (
             "run --mode compile",
             "no mode 'compile'; torch.compile as it is by default is inductor; "

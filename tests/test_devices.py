@@ -25,7 +25,8 @@ from embcheck.engine.script import script
 from embcheck.engine.tally import Tallies
 from embcheck.engine.witness import look
 from embcheck.modes.mode import MODES
-from embcheck.runner.run import usable
+from embcheck.runner import run
+from embcheck.runner.run import Settings, UsageError, usable
 from embcheck.subject.collect import load_families
 
 load_families()
@@ -65,6 +66,12 @@ def test_an_outcome_names_the_device_as_its_tensors_do(apart: bool) -> None:
     found = Execution(DEVICE, apart=apart)(LOOKUP, EAGER, PLAIN)
     assert isinstance(found, Outcome)
     assert found.device == found.leaf.plain("device") == "cpu"
+
+
+def test_the_devices_that_are_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "usable", lambda device: device == "cuda")
+    with pytest.raises(UsageError, match=r"^no device 'meta' to check; there are cpu and cuda$"):
+        Settings(device="meta").checked()
 
 
 def test_a_device_that_refuses_everything_is_lost() -> None:

@@ -82,7 +82,9 @@ class Settings:
         if self.profile not in PROFILES:
             raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
         if self.device not in DEVICES and not usable(self.device):
-            raise UsageError(f"no device {self.device!r} to check; there are {', '.join(DEVICES)}")
+            here = [*DEVICES, *(each for each in ("cuda",) if usable(each))]
+            told = f"only {here[0]} is here" if len(here) == 1 else f"there are {' and '.join(here)}"
+            raise UsageError(f"no device {self.device!r} to check; {told}")
         if self.modes not in ("", "all"):
             from embcheck.modes.mode import MODES
             from embcheck.subject.collect import load_modes
