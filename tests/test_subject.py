@@ -1,5 +1,7 @@
 """Subjects by name: what is none gets one line, and a run on one reports, replays and asks what ``check`` does."""
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -95,8 +97,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Noisy", "two equal calls differ; declare random=True"),
         ("Divided", "the declared scale, offset or mathematics raises ZeroDivisionError"),
         ("Misshapen", "the declared mathematics gives shape (3,)"),
-        ("partial", "is partial; expected a class or a function"),
-        ("not_callable", "is int; expected a class or a function"),
+        (
+            "partial",
+            "subject 'subjects:partial': expected a class or a function, got a partial (wrap it in a function)",
+        ),
+        ("not_callable", "subject 'subjects:not_callable': expected a class or a function, got an instance of int"),
         ("missing", "has no 'missing'"),
     ],
 )
@@ -246,6 +251,28 @@ def test_a_layer_that_nothing_can_import_has_no_script_and_no_command() -> None:
         told = str(raised.value).splitlines()
         assert f"  script  none: {why}" in told
         assert not [line for line in told if "SyntaxError" in line or line.startswith("scripts and replays")]
+
+
+@pytest.mark.parametrize(
+    ("layer", "given", "error", "said"),
+    [
+        (LearnsPadding, {"laws": "lookup_copies_rows"}, TypeError, "laws: expected a list of names, such as ['lookup_"),
+        (LearnsPadding, {"profile": "gate2"}, ValueError, "no profile 'gate2'; there are quick, gate, full, deep"),
+        (
+            partial(LearnsPadding, padding_idx=0),
+            {},
+            TypeError,
+            "expected a class or a function, got a partial (wrap it",
+        ),
+        (LearnsPadding(3, 2), {}, TypeError, "expected a class or a function, got an instance of LearnsPadding"),
+        ("layers:Mine", {}, TypeError, "expected a class or a function, got the text 'layers:Mine'"),
+    ],
+)
+def test_arguments_that_check_does_not_take_are_named(
+    layer: Any, given: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=f"^{re.escape(said)}"):
+        embcheck.check(layer, **given)
 
 
 @embcheck.parametrize(to_linear)  # type: ignore[untyped-decorator]

@@ -9,6 +9,7 @@ rows of its one table up: the flags that it takes are read off its signature.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
@@ -151,6 +152,17 @@ def declaration_of(factory: Any) -> Declaration:
     return found if isinstance(found, Declaration) else Declaration()
 
 
+def no_factory(found: Any) -> str:
+    """What is wrong with what is neither a class nor a function; empty for these."""
+    if callable(found) and hasattr(found, "__qualname__"):
+        return ""
+    if isinstance(found, functools.partial):
+        got = "a partial (wrap it in a function)"
+    else:
+        got = f"the text {found!r}" if isinstance(found, str) else f"an instance of {type(found).__name__}"
+    return f"expected a class or a function, got {got}"
+
+
 def name_of(factory: Any) -> str:
     """``module:qualified name``, which finds the subject again."""
     return f"{getattr(factory, '__module__', '?')}:{getattr(factory, '__qualname__', type(factory).__name__)}"
@@ -230,8 +242,8 @@ def resolve(name: str, folder: Path | None = None) -> Any:
         first = str(error).strip().splitlines()
         reason = f"{type(error).__name__}: {first[0][:200] if first else ''}"
         raise SubjectError(f"subject {place!r}: importing it raised {reason}") from None
-    if not callable(found):
-        raise SubjectError(f"subject {place!r} is {type(found).__name__}; expected a class or a function")
+    if wrong := no_factory(found):
+        raise SubjectError(f"subject {place!r}: {wrong}")
     return found
 
 

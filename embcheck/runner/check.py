@@ -63,11 +63,12 @@ def check(
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
-        TypeError: if the subject can't be built and called so; the message is one line.
-        KeyError: for an unknown profile.
-        ValueError: for a law that there is not; the message names what is close to it.
+        TypeError: if the subject can't be built and called so, or ``laws`` is no list of names; the message is one line.
+        ValueError: for an unknown profile, or a law that there is not; the message names what there is, or is close to it.
     """
     __tracebackhide__ = True
+    if isinstance(laws, str):
+        raise TypeError(f"laws: expected a list of names, such as [{laws!r}], got {laws!r}")
     verdicts: list[Verdict] = []
     for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
         verdicts += found
@@ -84,6 +85,8 @@ def _rounds(
 
     What torch, numpy and the subject warn of is not shown: most cases are nothing that anybody would compute.
     """
+    if profile not in PROFILES:
+        raise ValueError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
     problem = rehearse(subject, declaration_of(subject))
     if problem is not None:
         raise TypeError(problem)

@@ -21,7 +21,16 @@ import numpy as np
 import torch
 
 import embcheck
-from embcheck.core.declaration import FLAGS, KINDS, Declaration, SubjectError, declaration_of, name_of, resolve
+from embcheck.core.declaration import (
+    FLAGS,
+    KINDS,
+    Declaration,
+    SubjectError,
+    declaration_of,
+    name_of,
+    no_factory,
+    resolve,
+)
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.subject.building import Size, builder_of, sizes_of, small_layer
@@ -44,9 +53,9 @@ LIMIT = 60.0
 
 def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     """What is wrong with a subject, in one line; None if it can be built and called as its kind says."""
+    if wrong := no_factory(factory):
+        return wrong
     name, kind = name_of(factory), declared.kind
-    if not callable(factory) or not hasattr(factory, "__qualname__"):
-        return f"{name} is {type(factory).__name__}; expected a class or a function"
     unread = io.StringIO()
     try:
         with contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread):
