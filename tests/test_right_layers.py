@@ -8,9 +8,11 @@ import torch
 from test_subject_layers import Padded, Table, Tensor, copied
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 import embcheck
 from embcheck.core.declaration import declaration_of
+from embcheck.core.domain import Unsuited
 from embcheck.core.verdict import Status
 from embcheck.runner.check import LawViolated
 from embcheck.subject.building import builder_of
@@ -311,3 +313,42 @@ def test_the_table_is_the_one_that_is_declared() -> None:
         table = builder.table(layer, (2, 2))
         assert table is layer.get_parameter(name.removesuffix(".weight") + ".weight")
         assert [p.requires_grad for p in layer.parameters()] == [p is table for p in layer.parameters()]
+
+
+class Renames(nn.Module):
+    """Its table has another name where a row is padding, and so has one more parameter."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        super().__init__()
+        if padding_idx is None:
+            self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
+        else:
+            self.padded = nn.Embedding(num_embeddings, embedding_dim, padding_idx)
+            self.square = nn.Parameter(torch.zeros(2, 2))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.padded(indices) if hasattr(self, "padded") else functional.embedding(indices, self.weight)
+
+
+def masked(num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> nn.Module:
+    """Its weight is parametrized where a row is padding."""
+    layer = nn.Embedding(num_embeddings, embedding_dim)
+    if padding_idx is not None:
+        parametrize.register_parametrization(layer, "weight", nn.Identity())
+    return layer
+
+
+@pytest.mark.parametrize(("layer", "name"), [(Renames, "padded.weight"), (masked, "parametrizations.weight.original")])
+def test_the_table_is_found_where_a_flag_gives_it_another_name(layer: Any, name: str) -> None:
+    builder = builder_of(layer, declaration_of(layer), ("padding_idx",), nn.Embedding)
+    built = builder.layer(3, 1, {"padding_idx": 0})
+    assert builder.table(built, (3, 1)) is built.get_parameter(name)
+    assert builder.table(builder.layer(3, 1, {}), (3, 1)).shape == (3, 1)
+
+
+def test_where_the_table_is_not_found_the_case_is_not_applicable() -> None:
+    builder = builder_of(Renames, declaration_of(Renames), ("padding_idx",), nn.Embedding)
+    with pytest.raises(
+        Unsuited, match="with some flags it has no parameter weight, and none or several of the table's"
+    ):
+        builder.table(builder.layer(2, 2, {"padding_idx": 0}), (2, 2))

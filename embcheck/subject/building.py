@@ -22,8 +22,8 @@ _TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
 
 @dataclass(frozen=True)
 class Builder:
-    """How a subject is built: ``limits`` are what its constructor takes, ``path`` is the name of the parameter that is the
-    table, and ``lacks`` gives the reason for each flag that it has not.
+    """How a subject is built: ``limits`` are what its constructor takes, ``path`` is the usual name of the parameter that
+    is the table, and ``lacks`` gives the reason for each flag that it has not.
     """
 
     declared: Declaration
@@ -58,9 +58,11 @@ class Builder:
         """The layer's table; its other parameters are frozen, for of them no law speaks.
 
         Raises:
-            Unsuited: if it has another shape.
+            Unsuited: if it is not found, or has another shape.
         """
-        table = layer.get_parameter(self.path)
+        table = table_in(layer, self.path, shape)
+        if table is None:
+            raise Unsuited(f"with some flags it has no parameter {self.path}, and none or several of the table's shape")
         if tuple(table.shape) != shape:
             raise Unsuited(f"its parameter {self.path} has the shape {tuple(table.shape)} where {shape} was asked for")
         for parameter in layer.parameters():
@@ -79,11 +81,20 @@ class Builder:
             f"    given = {dict(limits.said)} | "
             f"{{flag: value for flag, value in flags.items() if flag in {sorted(limits.taken)}}}\n"
             f"    layer = {factory.__qualname__}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
-            f'    table = layer.get_parameter("{self.path}")\n'
+            f'    table = table_in(layer, "{self.path}", tuple(weight.shape))\n'
             "    for parameter in layer.parameters():\n"
             "        parameter.requires_grad_(parameter is table and table.requires_grad)\n"
             f"{ending}"
         )
+
+
+def table_in(layer: torch.nn.Module, path: str, shape: tuple[int, ...]) -> torch.nn.Parameter | None:
+    """The parameter of that name, or the only one of that shape: with some flags a table may have another name."""
+    named = dict(layer.named_parameters(remove_duplicate=False))
+    if path in named:
+        return named[path]
+    alike = [parameter for parameter in layer.parameters() if tuple(parameter.shape) == shape]
+    return alike[0] if len(alike) == 1 else None
 
 
 def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, Size]:
@@ -178,7 +189,10 @@ def learns(builder: Builder) -> bool:
     drawn = torch.get_rng_state()
     try:
         layer, given = small_layer(builder)
-        table = builder.table(layer, builder.limits.size)
+        try:
+            table = builder.table(layer, builder.limits.size)
+        except Unsuited:  # each case says so
+            return True
         if table.requires_grad:
             return True
         table.requires_grad_()

@@ -19,7 +19,7 @@ from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.embedding_bag.programs import BAG_ENTRIES
 from embcheck.families.lookup.spelling import ENTRIES, FLAGS, Entry, Lookup, converted
 from embcheck.families.max_norm.programs import SPELLINGS
-from embcheck.subject.building import Builder, builder_of, learns
+from embcheck.subject.building import Builder, builder_of, learns, table_in
 from embcheck.subject.fitting import Fit, absent, fixed, sent, then, unbatched
 
 #: The families that speak of any table.
@@ -63,7 +63,7 @@ def _entry(builder: Builder, name: str) -> Entry:
         return table, layer
 
     ending = "    with torch.no_grad():\n        table.copy_(weight)\n    return table, layer\n"
-    build.script = builder.script(ending)  # type: ignore[attr-defined]
+    build.script, build.uses = builder.script(ending), [table_in]  # type: ignore[attr-defined]
     flags = builder.limits.taken | builder.declared.fixed.keys()
     return Entry(name, build, flags, builder.declared.product, module=True, aliases=False, own=False)
 
@@ -137,6 +137,7 @@ def bags(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
 
     ending = "    table.data = weight.detach()\n    return table, Bagging(layer)\n\n\n"
     build.script = builder.script(ending) + inspect.getsource(Bagging)  # type: ignore[attr-defined]
+    build.uses = [table_in]  # type: ignore[attr-defined]
     BAG_ENTRIES[name] = build
     defaults = {flag: BagCase._field_defaults[flag] for flag in BAG_FLAGS if flag not in builder.limits.taken}
     if "per_sample_weights" in declared.lacks or not takes_samples(builder.layer(*builder.limits.size, {})):
