@@ -13,8 +13,15 @@ from torch import nn
 from torch.nn import functional
 
 import embcheck
+from embcheck.core.case import LookupCase
+from embcheck.core.declaration import name_of
+from embcheck.core.result import Holds, Result, Violated
 from embcheck.core.verdict import Status
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
+from embcheck.modes.mode import MODES
 from embcheck.runner.check import LawViolated
+from embcheck.subject.activation import adapted
 
 Tensor = torch.Tensor
 
@@ -229,6 +236,34 @@ def test_what_is_known_of_torch_excuses_nothing_that_a_layer_raises_itself() -> 
         embcheck.check(ReshapesNothing, laws=laws)
     told = [(verdict.entries, example.kind) for verdict in caught.value.verdicts for example in verdict.counterexamples]
     assert told == [({}, "raised RuntimeError in the subject")]
+
+
+class HooksPadding(Table):
+    """Masks the gradient of padding by a hook of its parameter, which a deep copy has not."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+        if padding_idx is not None:
+            kept = (torch.arange(num_embeddings) != padding_idx % num_embeddings)[:, None]
+            self.weight.register_hook(lambda gradient: torch.where(kept, gradient, torch.zeros_like(gradient)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "result"),
+    [
+        ("deepcopy", Violated),
+        ("pickle", Violated),
+        ("state_dict", Holds),
+        ("state_dict_assign", Violated),
+        ("mapped", Violated),
+    ],
+)
+def test_a_hook_that_a_copy_loses_is_there_where_a_state_is_loaded(mode: str, result: type[Result]) -> None:
+    with adapted(HooksPadding) as families:
+        padding = families["padding"]
+        laws = [law for law in padding.laws if law.name == "padding_row_gets_no_gradient"]
+        case = LookupCase(2, 1, (0, 1), (2,), padding_idx=0, entry=name_of(HooksPadding))
+        assert [type(each) for each in evaluate(padding, MODES[mode], case, laws, Execution())] == [result]
 
 
 #: What was said falsely, or in words of embcheck's own.

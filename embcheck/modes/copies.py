@@ -6,24 +6,16 @@ import copy
 import io
 import pickle
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from embcheck.modes.layer import BOTH, MODULE, Build, through
-from embcheck.modes.mode import add_mode, build_mode
+from embcheck.modes.layer import BOTH, MODULE, Build, Call, as_module, through
+from embcheck.modes.mode import build_mode
 
 Module = torch.nn.Module
 _COPY: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE, "aliases": False}
-
-
-def emptied(layer: Module) -> Module:
-    """A layer alike whose table holds NaN."""
-    other = copy.deepcopy(layer)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.fill_(float("nan"))
-    return other
 
 
 @build_mode("deepcopy", through, **_COPY)
@@ -47,29 +39,44 @@ def saved(layer: Module) -> Module:
     return torch.load(file, weights_only=False)  # type: ignore[no-any-return]
 
 
-@build_mode("mapped", through, cost=8, **_COPY | {"cannot": MODULE | {"elements=0": "there is nothing to map"}})
-def mapped(layer: Module) -> Module:
-    """torch.load with mmap=True, assigned: the table lies in a file that is mapped."""
-    other = emptied(layer)
+def reloaded(build: Build, load: Callable[[Module, dict[str, Any]], object]) -> Build:
+    """What is called is built as the first was, of NaN, and loads its state: a deep copy would have lost the hooks of a
+    parameter, which those who load a state don't lose."""
+
+    def built(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Call]:
+        def trip(layer: Module) -> Module:
+            empty = torch.full_like(weight, float("nan")).requires_grad_(weight.requires_grad)
+            other = as_module(build, empty, flags)[1]
+            with torch.no_grad():
+                for parameter in other.parameters():
+                    parameter.fill_(float("nan"))
+            load(other, layer.state_dict())
+            return other
+
+        return through(build, trip)(weight, **flags)
+
+    return built
+
+
+@build_mode("state_dict", reloaded, **_COPY)
+def loaded_into(other: Module, state: dict[str, Any]) -> None:
+    """state_dict loaded into another layer, built with the same arguments, whose table is NaN: a copy."""
+    other.load_state_dict(state)
+
+
+@build_mode("state_dict_assign", reloaded, **_COPY | {"aliases": True})
+def assigned_to(other: Module, state: dict[str, Any]) -> None:
+    """state_dict loaded with assign=True into another layer, built with the same arguments: the memory is shared."""
+    other.load_state_dict(state, assign=True)
+
+
+@build_mode("mapped", reloaded, cost=8, **_COPY | {"cannot": MODULE | {"elements=0": "there is nothing to map"}})
+def mapped(other: Module, state: dict[str, Any]) -> None:
+    """torch.load of a state_dict with mmap=True, assigned to another layer, built alike: the table lies in a mapped file."""
     with tempfile.NamedTemporaryFile() as file:
-        torch.save(layer.state_dict(), file.name)
+        torch.save(state, file.name)
         other.load_state_dict(torch.load(file.name, weights_only=True, mmap=True), assign=True)
-    return other
 
-
-def reloaded(build: Build, assign: bool) -> Build:
-    def trip(layer: Module) -> Module:
-        other = emptied(layer)
-        other.load_state_dict(layer.state_dict(), assign=assign)
-        return other
-
-    return through(build, trip)
-
-
-_LOADED = "into a layer whose table is NaN"
-add_mode("state_dict", f"state_dict loaded {_LOADED}: a copy.", reloaded, False, **_COPY)
-_ASSIGNED = f"state_dict loaded with assign=True {_LOADED}: the memory is shared."
-add_mode("state_dict_assign", _ASSIGNED, reloaded, True, **_COPY | {"aliases": True})
 
 _WIDENED = {"values=special": "a conversion may change the payload of a NaN", "dtype=float64": "no dtype is wider"}
 
