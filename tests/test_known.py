@@ -11,7 +11,7 @@ from packaging.version import Version
 from records import EXAMPLE, verdict
 from warm import statuses
 
-from embcheck.cli.known import shipped_known
+from embcheck.cli.known import _advice, shipped_known
 from embcheck.core.cause import SEVERITIES, Cause
 from embcheck.core.ledger import Entry
 from embcheck.core.shipped_ledger import shipped
@@ -23,7 +23,7 @@ from embcheck.known.models import PAGES as MODEL_PAGES
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
 from embcheck.known.page import TWENTY, Known, one, pages
-from embcheck.known.recorded import PAGES, Recorded, keep, kept, outdated, scripts, unseen, updated
+from embcheck.known.recorded import PAGES, SCRIPTS, Recorded, keep, kept, outdated, scripts, unseen, updated
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
 ENTRY = Entry(
@@ -155,10 +155,22 @@ def test_a_cause_without_a_script_gets_a_first_one(monkeypatch: Patch, tmp_path:
     del there["cpu-meta-mix"]
     monkeypatch.setattr("embcheck.cli.known.scripts", lambda: there)
     monkeypatch.setattr("embcheck.cli.known.SCRIPTS", tmp_path / "scripts")
-    assert "make it short" in command("known", "--write", tmp_path / "pages").told
+    *others, last = command("known", "--write", tmp_path / "pages").err.splitlines()
+    assert last.startswith("make it short, with literal tensors, and delete its first line: ")
+    assert [line for line in others if line.startswith("no release")] == [], "no entry is new"
     (made,) = (tmp_path / "scripts").glob("*.py")
+    assert made.read_text(encoding="utf-8").startswith("# ruff: noqa\n# law: ")
     assert made.stem == "cpu-meta-mix"
     assert alone.status(str(made), 60.0) == 1
+
+
+def test_what_no_release_shows_is_named_if_it_is_new() -> None:
+    assert _advice(["a", "b", "c"], {"c"}, ["d"]) == [
+        "as before, no release that was tried shows 2 of the entries",
+        "no release that was tried shows c: give a record of one that does",
+        f"make it short, with literal tensors, and delete its first line: {SCRIPTS / 'd'}.py",
+    ]
+    assert _advice([], {"c"}, []) == []
 
 
 def test_the_pages_can_be_written_elsewhere(tmp_path: Path, command: Command) -> None:

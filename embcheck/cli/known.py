@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,9 @@ from embcheck.known.models import model_causes, model_pages
 from embcheck.known.page import Known, pages
 from embcheck.known.recorded import DOCS, PAGES, SCRIPTS, keep, kept, of_records, outdated, scripts, unseen, updated
 from embcheck.runner.run import environment
+
+#: The first line of a first script, which a program wrote: the linter has nothing to say of it until it is short.
+_FIRST = "# ruff: noqa\n"
 
 
 def known(
@@ -124,7 +127,7 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     # Of a cause without a script that of its first entry's witness, where the installed torch shows it.
     missing = [cause.name for cause in causes if cause.name not in before.scripts]
     made = {name: script_of(next(entry for entry in entries if entry.cause == name)) for name in missing}
-    first = {name: text for name, text in made.items() if text}
+    first = {name: _FIRST + text for name, text in made.items() if text}
     known = replace(before, recorded=found, scripts={**before.scripts, **first})
     models = model_causes()
     try:
@@ -137,10 +140,20 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
     except OSError as error:
         refuse(f"can't write {error.filename}: {error.strerror}")
     typer.echo(f"{folder}: {len(causes)} causes, {len(entries)} entries; {len(models)} causes in models")
-    for name in first:
-        typer.echo(f"make it short, with literal tensors: {SCRIPTS / name}.py", err=True)
-    for name in unseen(entries, found):
-        typer.echo(f"no release that was tried shows {name}: give a record of one that does", err=True)
+    for line in _advice(unseen(entries, found), outdated(entries, before.recorded), first):
+        typer.echo(line, err=True)
+
+
+def _advice(dark: Iterable[str], new: Collection[str], first: Iterable[str]) -> list[str]:
+    """What is left to do: of entries that no release shows the number, but for the new ones, and what is new last, by name."""
+    old, late = [], []
+    for name in dark:
+        (late if name in new else old).append(name)
+    return [
+        *([f"as before, no release that was tried shows {len(old)} of the entries"] if old else []),
+        *(f"no release that was tried shows {name}: give a record of one that does" for name in late),
+        *(f"make it short, with literal tensors, and delete its first line: {SCRIPTS / name}.py" for name in first),
+    ]
 
 
 def _replace(folder: Path, made: Mapping[str, str]) -> None:
