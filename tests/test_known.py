@@ -281,6 +281,7 @@ def test_the_command_tries_each_script_in_each_release(monkeypatch: Patch, tmp_p
     monkeypatch.setattr(tried, "KEPT", tmp_path / "tried.json")
     monkeypatch.setattr(tried.kept, "__defaults__", (tmp_path / "tried.json",))
     monkeypatch.setattr(tried.keep, "__defaults__", (tmp_path / "tried.json",))
+    monkeypatch.setattr("embcheck.cli.releases.uv_program", lambda: "uv")
     done = command("since", "--known", "2.9.1", "2.13.0", "--cache", tmp_path / "cache")
     assert tried.kept(tmp_path / "tried.json") == {
         "a": tried.Tried(tried.digest(texts["a"]), {"2.13.0": 1}),

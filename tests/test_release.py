@@ -36,6 +36,23 @@ def test_releases_by_name() -> None:
     assert last_patches(listed) == ["2.4.1", "2.9.1.post1", "2.10.0"]
 
 
+def test_a_missing_uv_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for words in (
+        ("releases", "2.13.0", "2.12.0"),
+        ("since", __file__, "2.12.0", "2.13.0"),
+        ("since", "--known", "2.13.0"),
+    ):
+        (line,) = command(*words, "--cache", tmp_path, ends=4).told.splitlines()
+        assert line == "embcheck: there is no uv: python -m pip install 'embcheck[releases]'"
+    cache, there = Cache(tmp_path), Release("2.13.0")
+    folder = cache._folder(there)
+    folder.mkdir(parents=True)
+    (folder / "finished").write_text("{}")
+    assert [cache.makes(each) for each in (there, Release(sys.executable), Release("2.12.0"))] == [False, False, True]
+
+
 def test_a_copy_of_the_code_runs_by_itself(tmp_path: Path) -> None:
     folder = copy(tmp_path)
     assert folder.name == digest()

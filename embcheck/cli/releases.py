@@ -21,7 +21,7 @@ from embcheck.record.grid import Grid, Run, Step
 from embcheck.record.store import STORE
 from embcheck.releases.bisect import try_script
 from embcheck.releases.cell import Cell, Selection, run_cell, write_line
-from embcheck.releases.environment import Cache, Release, ReleaseError, UnknownRelease
+from embcheck.releases.environment import NO_UV, Cache, Release, ReleaseError, UnknownRelease, uv_program
 from embcheck.report.changes import show_grid
 from embcheck.report.style import console
 from embcheck.runner.run import Settings, UsageError
@@ -80,7 +80,7 @@ def releases(
         refuse("--shards and --address are for --on ray")
     if shards < 1 or not (workers == "auto" or (workers.isdecimal() and int(workers) >= 1)):
         refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
-    held, wanted = resources(asked, index, python, cache, needed=not clean)
+    held, wanted = resources(asked, index, python, cache, needed=not clean, here=on == "local")
     if clean or prune:
         for name in held.remove(frozenset() if clean else frozenset(release.asked for release in wanted)):
             typer.echo(f"deleted the environment {name}", err=True)
@@ -100,9 +100,10 @@ def releases(
 
 
 def resources(
-    asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool
+    asked: list[str] | None, index: str, python: str, cache: Path | None, *, needed: bool, here: bool = True
 ) -> tuple[Cache, list[Release]]:
-    """The cache and the releases that the command line names; bad ones are refused."""
+    """The cache and the releases that the command line names; bad ones are refused, and so are those whose environments are
+    to be made ``here`` if that can't be."""
     try:
         held = Cache(cache, python)
         wanted = [Release(name, index) for name in asked or ()]
@@ -112,6 +113,8 @@ def resources(
         lacks("releases", error)
     if needed and not wanted:
         refuse("name at least one release, such as 2.9.1 2.13.0, or the path of an interpreter that has a torch")
+    if here and any(map(held.makes, wanted)) and uv_program() is None:
+        refuse(NO_UV)
     return held, wanted
 
 

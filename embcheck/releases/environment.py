@@ -151,10 +151,9 @@ class Cache:
         """
         if release.interpreter is not None:
             return self._adopted(release.interpreter)
-        name = f"{release.asked}-{_short(release.index, self.python, platform.machine())}"
-        folder = self.environments / name
+        folder = self._folder(release)
         self.environments.mkdir(parents=True, exist_ok=True)
-        with self._lock(self.environments / f"{name}.lock"):
+        with self._lock(folder.with_name(f"{folder.name}.lock")):
             python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
             # Nobody changes it, so torch need not be imported again to know what is there.
             found = remembered(folder / "finished")
@@ -163,6 +162,13 @@ class Cache:
                 found = _probe(python)
                 write_whole(folder / "finished", json.dumps(found))
         return Environment(python, str(found["torch"]), str(found["build"]))
+
+    def makes(self, release: Release) -> bool:
+        """Whether the release's environment is not there yet, and is not somebody's own."""
+        return release.interpreter is None and remembered(self._folder(release) / "finished") is None
+
+    def _folder(self, release: Release) -> Path:
+        return self.environments / f"{release.asked}-{_short(release.index, self.python, platform.machine())}"
 
     def _make(self, release: Release, folder: Path, python: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -222,16 +228,25 @@ def needs() -> list[str]:
         raise ReleaseError(f"{error} is not installed here; install embcheck, with --no-deps if you like") from error
 
 
-def _uv(*arguments: str) -> None:
-    """Runs uv."""
+#: What is said where uv is missing.
+NO_UV = "there is no uv: python -m pip install 'embcheck[releases]'"
+
+
+def uv_program() -> str | None:
+    """Where uv is; None if it is missing."""
     try:
         from uv import find_uv_bin
 
-        program: str | None = find_uv_bin()
+        return str(find_uv_bin())
     except (ImportError, FileNotFoundError):
-        program = shutil.which("uv")
+        return shutil.which("uv")
+
+
+def _uv(*arguments: str) -> None:
+    """Runs uv."""
+    program = uv_program()
     if program is None:
-        raise ReleaseError("there is no uv: python -m pip install 'embcheck[releases]'")
+        raise ReleaseError(NO_UV)
     command = [program, *arguments]
     try:
         done = subprocess.run(
