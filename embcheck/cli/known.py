@@ -146,7 +146,7 @@ def _write(folder: Path, records: list[Path], anew: bool) -> None:
 
 def _advice(dark: Iterable[str], new: Collection[str], first: Iterable[str]) -> list[str]:
     """What is left to do: of entries that no release shows the number, but for the new ones, and what is new last, by name."""
-    old, late = [], []
+    old, late = list[str](), list[str]()
     for name in dark:
         (late if name in new else old).append(name)
     return [
