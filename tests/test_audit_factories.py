@@ -63,12 +63,59 @@ class Shared(torch.nn.Module):
     def forward(self, ids): return self.head(self.table(ids))
 """
 APART = SHARED.format(weight="torch.nn.Parameter(self.table.weight.detach().clone())")
+LARGER = """
+class Larger(torch.nn.Module):
+    name, cut = "emb", None
+    def __init__(self):
+        super().__init__()
+        self.pos = torch.nn.Embedding(64, 4)
+        setattr(self, self.name, torch.nn.Embedding(50, 4))
+    def forward(self, ids):
+        ids = ids[:, : self.cut]
+        return self.out(self.emb(ids) + self.pos(torch.arange(ids.shape[1])))
+    def out(self, rows): return rows
+class ByIds(Larger):
+    def out(self, rows): return rows @ self.pos.weight.T
+class ByProduct(Larger):
+    cut = -1
+    def out(self, rows): return (rows @ self.emb.weight.T)[..., :2]
+class ByWidth(Larger):
+    cut = -1
+    def out(self, rows): return rows @ torch.linspace(0, 1, 200).reshape(4, 50)
+class ByHead(Larger):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Module()
+        self.head.weight = self.emb.weight
+    def forward(self): pass
+class ByShape(Larger):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(4, 50)
+    def forward(self): pass
+class ByName(Larger):
+    name = "word"
+    def forward(self): pass
+class ByNothing(Larger):
+    def forward(self): pass
+class HeadDetached(Larger):
+    def out(self, rows): return torch.nn.functional.linear(rows, self.emb.weight.detach())
+class TwoSided(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = torch.nn.Embedding(20, 4), torch.nn.Embedding(20, 4)
+        self.head = torch.nn.Linear(4, 20, bias=False)
+        self.head.weight.data.copy_(self.two.weight.data)
+    def forward(self, a, b):
+        return self.head(self.one(a) + torch.nn.functional.embedding(b, self.two.weight.detach()))
+def two_sided(): return TwoSided(), (torch.tensor([[1, 2, 3]]), torch.tensor([[3, 1, 4]]))
+"""
 
 
 @pytest.fixture
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A source of these factories, to be imported in this process, without its target."""
-    (tmp_path / "odd_models.py").write_text(FACTORIES + APART)
+    (tmp_path / "odd_models.py").write_text(FACTORIES + APART + LARGER)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield {"kind": "factory", "folder": str(tmp_path)}
     sys.modules.pop("odd_models", None)
@@ -224,3 +271,36 @@ def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_m
     assert [finding.kind for finding in every["tied"].findings] == ["tie is missing"]
     assert (every["untied"].findings, every["untied"].notes) == ([], [])
     assert every["any"].notes == [f"design choice: {words}"]
+
+
+@pytest.mark.parametrize(
+    ("target", "likely"),
+    [
+        *((name, ["emb.weight"]) for name in ("ByIds", "ByProduct", "ByWidth", "ByHead", "ByShape")),
+        ("ByName", ["word.weight"]),
+        ("ByNothing", ["pos.weight", "emb.weight"]),
+        ("two_sided", ["one.weight", "two.weight"]),
+        ("Shared", ["table.weight"]),
+    ],
+)
+def test_the_table_of_the_tokens_is_told_by_what_is_done_with_it(
+    target: str, likely: list[str], odd: dict[str, Any]
+) -> None:
+    """A table of positions has more rows in all of these but the last two."""
+    assert list(explored(odd | {"target": f"odd_models:{target}"}, "auto", AS_BUILT).likely) == likely
+
+
+def test_ties_and_gradients_of_a_table_with_fewer_rows_than_another_are_judged(odd: dict[str, Any]) -> None:
+    gradient, tie = "the_gradient_is_the_sum_of_all_paths", "the_tie_is_as_declared"
+    detached = said(odd | {"target": "odd_models:HeadDetached"}, gradient)
+    assert [found.kind for found in detached.findings] == ["gradient is not the sum"]
+    both = odd | {"target": "odd_models:two_sided"}
+    words = "which of its tables holds the tokens is not clear: one.weight, two.weight; "
+    assert said(both, "the_model_runs").notes[0].startswith(words)
+    assert said(both, gradient).notes[0].startswith("design choice: two.weight requires a gradient, and none of its")
+    assert said(both, tie).failure.startswith("head.weight only starts as a copy of two.weight: ")
+
+
+def test_a_tie_that_is_expected_of_a_model_without_a_head_is_unknown(odd: dict[str, Any]) -> None:
+    one = said(odd | {"target": "odd_models:ByIds"}, "the_tie_is_as_declared", "tied")
+    assert one.failure == "--expect tied, but no head with a row for each token was found"

@@ -5,6 +5,7 @@ Found by itself: from getters, from names and types, and from what the forward p
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
-from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, named, same, weighted_loss
+from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, named, same, weighted_loss
+from embcheck.audit.program_value import Uses
 
 #: The modules that look up rows of a table of theirs.
 LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
@@ -26,7 +28,8 @@ _LENGTH = 8
 class Facts:
     """What a law needs to know.
 
-    ``table`` and ``head`` are the names of the weights, ``path`` the module of the table.  ``pairs`` are names that
+    ``table`` and ``head`` are the names of the weights, ``path`` the module of the table.  ``others`` are the tables, each with
+    its padding_idx, that may hold the tokens as well, for nothing but their sizes tells.  ``pairs`` are names that
     ``expected`` ("tied", "untied" or "any") speaks of, and ``said`` tells from what that was inferred.
     """
 
@@ -37,6 +40,7 @@ class Facts:
     rows: int = 0
     width: int = 0
     padding: int | None = None
+    others: dict[str, int | None] = field(default_factory=dict)
     head: str = ""
     getter: bool = False
     expected: str = "any"
@@ -63,6 +67,11 @@ class Facts:
         """Whether the answers of two models with the same table can be compared."""
         return self.exact and not self.forward and bool(self.table)
 
+    @property
+    def likely(self) -> dict[str, int | None]:
+        """The table and the others that may hold the tokens, each with its padding_idx."""
+        return {self.table: self.padding, **self.others} if self.table else {}
+
 
 def explored(source: Source, expect: str, variant: str) -> Facts:
     was_compiled = compiled(source)
@@ -72,6 +81,8 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     facts.meta = any(p.device.type == "meta" for p in model.parameters())
     facts.compiled, facts.given = was_compiled, given is not None
     _tables(model, facts)
+    if not facts.getter and facts.tables:
+        _take(model, facts, _likeliest(made(source, variant)[0].eval(), facts.tables, given))
     inputs = inputs_of(given, facts)
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
@@ -90,36 +101,90 @@ def inputs_of(given: Inputs | None, facts: Facts) -> Inputs:
     """The inputs that came with the model, or two rows of ids."""
     if given is not None:
         return given
-    rows = facts.rows or 8
+    return _two_rows(facts.rows or 8, facts.padding)
+
+
+def _two_rows(rows: int, padding: int | None) -> Inputs:
+    """Two rows of ids of a table of so many rows, none of them the padding token."""
     ids = (torch.arange(2 * _LENGTH) * 3 + 1) % max(rows - 1, 1)
-    if facts.padding is not None:
-        ids[ids == facts.padding] = (facts.padding + 1) % max(rows, 1)
+    if padding is not None:
+        ids[ids == padding] = (padding + 1) % max(rows, 1)
     return {"0": ids.reshape(2, _LENGTH)}
 
 
 def _tables(model: Model, facts: Facts) -> None:
-    """Every nn.Embedding and nn.EmbeddingBag, and which of them holds the tokens."""
+    """Every nn.Embedding and nn.EmbeddingBag, and the table of the tokens if the model's getter returns it."""
     paths = {id(module): path for path, module in reversed(list(model.named_modules(remove_duplicate=False)))}
     tables = [m for m in model.modules() if isinstance(m, LOOKUPS)]
     facts.tables = [paths[id(module)] for module in tables]
     facts.padded = [paths[id(m)] for m in tables if isinstance(m.padding_idx, int) and m.weight.device.type != "meta"]
-    table: Any = None
     getter = getattr(model, "get_input_embeddings", None)
-    if callable(getter):
-        try:
-            table = getter()
-        except NotImplementedError:
-            table = None
-        facts.getter = _is_table(table)
-    if not _is_table(table) and tables:
-        likely = [m for m in tables if any(word in paths[id(m)].lower() for word in ("tok", "word", "wte", "shared"))]
-        table = max(likely or tables, key=lambda m: m.weight.shape[0])
-    if not _is_table(table):
-        return
-    facts.path, facts.table = paths.get(id(table), ""), _weight_of(model, table)
+    with contextlib.suppress(NotImplementedError):
+        table = getter() if callable(getter) else None
+        if _is_table(table):
+            facts.getter = True
+            _describe(model, facts, table, paths.get(id(table), ""))
+
+
+def _describe(model: Model, facts: Facts, table: Any, path: str) -> None:
+    facts.path, facts.table, facts.padding = path, _weight_of(model, table), _padding_of(table)
     facts.rows, facts.width = table.weight.shape
-    padding = getattr(table, "padding_idx", None)
-    facts.padding = padding if isinstance(padding, int) else None
+
+
+def _padding_of(module: Any) -> int | None:
+    padding = getattr(module, "padding_idx", None)
+    return padding if isinstance(padding, int) else None
+
+
+def _take(model: Model, facts: Facts, likely: list[str]) -> None:
+    """The first of some modules as that of the tokens, the rest as its others."""
+    first, *rest = [model.get_submodule(path) for path in likely]
+    _describe(model, facts, first, likely[0])
+    facts.others = {name: _padding_of(module) for module in rest if (name := _weight_of(model, module))}
+
+
+def _likeliest(model: Model, paths: list[str], given: Inputs | None) -> list[str]:
+    """The tables that are likeliest to hold the tokens: several if nothing but their sizes tells, that of most rows first.
+
+    A table of positions may have more rows than that of the tokens.
+    """
+    held = [(model.get_submodule(path).weight, path) for path in paths]
+    different: dict[int, tuple[Any, str]] = {}  # modules that share a weight are one table
+    for weight, path in held:
+        different.setdefault(id(weight), (weight, path))
+    if len(different) == 1:
+        return paths[:1]
+    signs = {path: _signs(model, path, given) for _, path in different.values()}
+    likely = [(weight, path) for weight, path in different.values() if signs[path] == max(signs.values())]
+    return [path for _, path in sorted(likely, key=lambda each: -each[0].shape[0])]
+
+
+def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:
+    """What speaks for a table as that of the tokens, the strongest sign first.
+
+    Its rows are looked up by the very ids that the model is given; it is multiplied by, as a head's weight is; the answer
+    has an entry for each of its rows; a Linear has its shape; it is called so.
+    """
+    module = model.get_submodule(path)
+    weight, width = module.weight, 0
+    inputs = _two_rows(len(weight), _padding_of(module)) if given is None else given
+    uses = Uses(weight)
+    with contextlib.suppress(Exception), uses:
+        width = call(model, inputs).shape[-1]
+    numbers = [v for v in inputs.values() if isinstance(v, torch.Tensor) and not v.is_floating_point()]
+    ids = [v.reshape(-1).long().sort().values for v in numbers]  # sorted, for a model may turn its inputs round
+    asked = [use["ids"].sort().values for use in uses.lookups]
+    return (
+        any(torch.equal(one, other) for one in asked for other in ids if len(one.unique()) > 1),
+        bool(uses.products) or any(getattr(m, "weight", None) is weight for m in _no_lookups(model)),
+        width == len(weight),
+        any(isinstance(m, torch.nn.Linear) and m.weight.shape == weight.shape for m in model.modules()),
+        any(word in path.lower() for word in ("tok", "word", "wte", "shared")),
+    )
+
+
+def _no_lookups(model: Model) -> list[Any]:
+    return [module for module in model.modules() if not isinstance(module, LOOKUPS)]
 
 
 def _weight_of(model: Model, module: Any) -> str:

@@ -61,13 +61,13 @@ class Subject:
     def fresh(self, seed: int = 0, *, varied: bool = True) -> Model:
         return fresh(self.source, self.variant, varied=varied, seed=seed)
 
-    def learning(self, model: Model) -> Any:
-        """The weight of the model's table.
+    def learning(self, model: Model, table: str) -> Any:
+        """The weight of a table of the model's.
 
         Raises:
             NotApplicable: if it is frozen.
         """
-        weight = named(model).get(self.facts.table)
+        weight = named(model).get(table)
         if weight is None or not weight.requires_grad:
             raise NotApplicable("the table is frozen")
         return weight

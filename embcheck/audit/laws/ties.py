@@ -26,6 +26,10 @@ def the_model_runs(subject: Subject) -> Result:
         hint = "; a factory may return the model and its inputs" if raises and not facts.given else ""
         raise Undecided(("the model could not be run: " if raises else "") + facts.forward + hint)
     notes: Result = []
+    if facts.others:
+        words = "which of its tables holds the tokens is not clear"
+        judged = "ties, gradients and steps of each are judged, copies and casts by the first"
+        notes.append(f"{words}: {', '.join(facts.likely)}; {judged} (get_input_embeddings() would say it)")
     if facts.compiled:
         notes.append("it is compiled; the audit judges the module that torch.compile was given")
     if facts.random or not facts.exact:
@@ -43,6 +47,8 @@ def the_tie_is_as_declared(subject: Subject) -> Result:
             raise NotApplicable("it has no head that was found")
         return _undeclared(subject)
     if not facts.pairs:
+        if facts.said == "--expect tied":
+            raise Undecided(f"{facts.said}, but no head with a row for each token was found")
         tied = f"{facts.said}, but it has no head with a row for each token"
         raise NotApplicable(tied if facts.expected == "tied" else "it has no head of the table's shape")
     options: dict[str, Any] = {"pairs": facts.pairs, "expected": facts.expected, "said": facts.said}
@@ -57,12 +63,15 @@ def _undeclared(subject: Subject) -> Result:
     """Where nothing says what table and head ought to be, a head that starts as a copy may be a forgotten tie."""
     facts = subject.facts
     parameters = named(subject.fresh(varied=False))
-    table, head = parameters.get(facts.table), parameters.get(facts.head)
-    if table is None or head is None or head.dim() != 2 or memory(table) == memory(head):
+    head = parameters.get(facts.head)
+    tables = {name: parameters[name] for name in facts.likely if name in parameters}
+    if head is None or head.dim() != 2 or memory(head) in map(memory, tables.values()):
         return []
-    if not any(same(table.detach(), copy) for copy in (head.detach(), head.detach().T)):
+    copies = [head.detach(), head.detach().T]
+    started = [name for name, table in tables.items() if any(same(table.detach(), copy) for copy in copies)]
+    if not started:
         return []
-    words = f"{facts.head} only starts as a copy of {facts.table}: the two are trained apart"
+    words = f"{facts.head} only starts as a copy of {started[0]}: the two are trained apart"
     if facts.said == "--expect any":
         return [f"design choice: {words}"]
     raise Undecided(f"{words}, and nothing declares whether that is meant; say --expect tied or --expect untied")

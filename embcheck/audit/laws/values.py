@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -98,9 +100,30 @@ _FOLLOWED = {
 @audit_law("A step of the table shows wherever the forward pass computes with the table.")
 def a_step_shows_everywhere(subject: Subject) -> Result:
     facts = subject.need(forward="", table=NO_TABLE, untrained="")
-    subject.learning(subject.fresh())
-    found = subject.findings(program_value.a_step_shows, varied=False, table=facts.table)
-    if found and facts.said in ("--expect untied", "--expect any"):
+    return _of_each(facts.likely, functools.partial(_steps, subject))
+
+
+def _of_each(tables: Collection[str], judge: Callable[[str], Result]) -> Result:
+    """What is said of some tables.
+
+    Raises:
+        NotApplicable: if none can be judged, with the reasons.
+    """
+    results, reasons = [], []
+    for name in tables:
+        try:
+            results += judge(name)
+        except NotApplicable as known:
+            reasons.append(f"{name}: {known}" if len(tables) > 1 else str(known))
+    if len(reasons) == len(tables):
+        raise NotApplicable("; ".join(reasons))
+    return results
+
+
+def _steps(subject: Subject, table: str) -> Result:
+    subject.learning(subject.fresh(), table)
+    found = subject.findings(program_value.a_step_shows, varied=False, table=table)
+    if found and subject.facts.said in ("--expect untied", "--expect any"):
         return [f"design choice: {found[0].words}"]
     return found
 
@@ -109,15 +132,19 @@ def a_step_shows_everywhere(subject: Subject) -> Result:
            "lookups.")  # fmt: skip
 def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
     facts = subject.need(forward="", table=NO_TABLE, untrained="")
-    model = subject.fresh()
-    weight = subject.learning(model)
+    return _of_each(facts.likely, functools.partial(_sums, subject))
+
+
+def _sums(subject: Subject, table: str) -> Result:
+    facts, model = subject.facts, subject.fresh()
+    weight = subject.learning(model, table)
     unknown = sorted(_readers(call(model, subject.inputs).grad_fn, weight) - _FOLLOWED)
     if unknown:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
-    found = subject.findings(program_value.gradient_is_the_sum, table=facts.table, padding=facts.padding)
-    if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, facts.table):
+    found = subject.findings(program_value.gradient_is_the_sum, table=table, padding=facts.likely[table])
+    if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
-        return [f"design choice: {facts.table} {words}"]
+        return [f"design choice: {table} {words}"]
     return found
 
 
@@ -181,21 +208,17 @@ def lookups_leave_the_padding_row(subject: Subject) -> Result:
     facts = subject.need(forward="", untrained="")
     tables = _other_tables(subject)
     if facts.table and facts.padding is not None:
-        tables = {"": facts.padding, **tables}
+        tables = {facts.table: facts.padding, **tables}
     if not tables:
         raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
-    results, reasons = [], []
-    for name, row in tables.items():
-        try:
-            results += _of_another(subject, name, row) if name else _of_the_table(subject, row)
-        except NotApplicable as known:
-            reasons.append(f"{name}: {known}" if name else str(known))
-    if len(reasons) == len(tables):
-        raise NotApplicable("; ".join(reasons))
-    return results
+
+    def judge(name: str) -> Result:
+        return (_of_the_table if name == facts.table else _of_another)(subject, name, tables[name])
+
+    return _of_each(tables, judge)
 
 
-def _of_the_table(subject: Subject, row: int) -> Result:
+def _of_the_table(subject: Subject, name: str, row: int) -> Result:
     facts = subject.facts
     names = _holding_ids(subject.inputs)
     if not names:
@@ -206,11 +229,11 @@ def _of_the_table(subject: Subject, row: int) -> Result:
         answer(model, subject.inputs)
     except Exception as error:
         raise NotApplicable(f"its forward pass refuses padding ids: {told(error)}") from error
-    subject.learning(model)
-    found = subject.findings(gradient_is_the_sum, table=facts.table, padding=row)
-    if movers := moved_row(subject.fresh, subject.inputs, facts.table, row):
+    subject.learning(model, name)
+    found = subject.findings(gradient_is_the_sum, table=name, padding=row)
+    if movers := moved_row(subject.fresh, subject.inputs, name, row):
         tied = " (design choice: the row is tied to the head)" if facts.tied else ""
-        found.append(f"row {row} of {facts.table} is moved by {' and '.join(movers)}{tied}")
+        found.append(f"row {row} of {name} is moved by {' and '.join(movers)}{tied}")
     return found
 
 
