@@ -1,5 +1,6 @@
 """The audit finds planted faults, says nothing of a model without one, and one root cause is one finding."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,18 @@ from embcheck.record.audited import models
 laws.load()
 #: A fault for each law, and those of which only one way of looking tells.
 SHOWN = {
-    "the_tie_is_as_declared": ("HeadIsACopy",),
+    "the_tie_is_as_declared": ("HeadIsACopy", "HeadIsACopyBesidePositions"),
     "one_memory_is_one_parameter": ("HeadSharesData",),
     "what_is_read_is_listed": ("TableInAList",),
     "the_gradient_is_the_sum_of_all_paths": (
         *("GradientCountedTwice", "HeadDetached", "LookupDetached", "RowsDetached", "HeadCopiesEachTime"),
         "PartOfTheHeadDoubled",
+        "HeadDetachedBesidePositions",
     ),
     "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst"),
     "lookups_leave_the_padding_row": ("SecondTableForgetsItsPadding", "RowsByIndex", "PaddingForgotten"),
     "a_forward_pass_writes_nothing": ("NormalisesMoreThanItReads",),
     "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias"),
-    "the_padding_row_starts_at_zero": ("PaddingInitialised",),
     "inputs_embeds_equal_input_ids": ("ScaleOnIdsOnly",),
     "a_deep_copy_is_a_model_of_its_own": ("HeadHoldsTheTable",),
     "a_checkpoint_restores_the_model": ("RenamedWithoutAWord",),
@@ -80,6 +81,27 @@ def test_a_copy_that_stays_behind_is_a_note_where_it_is_meant() -> None:
     (one,) = said(source, "a_step_shows_everywhere", expect="untied")
     assert one.findings == []
     assert one.notes[0].startswith("design choice: after a step of table.weight, matmul computes")
+
+
+def with_row_of_ones() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Embedding(10, 4, 0, _weight=torch.ones(10, 4)))
+
+
+@pytest.mark.parametrize("kind", ["hf", "factory"])
+def test_a_padding_row_that_is_not_zero_is_a_note_where_its_value_may_be_meant(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of transformers a model is built from a configuration, and its row is zeroed there; here stands another in its place."""
+    source = {"kind": kind, "target": f"{__name__}:with_row_of_ones", "folder": "", "cls": "", "config": {}}
+    prelude = ["import torch", *inspect.getsource(with_row_of_ones).splitlines(), "factory = with_row_of_ones"]
+    monkeypatch.setattr(hf, "build", lambda *_: (with_row_of_ones(), None))
+    monkeypatch.setattr(hf, "prelude", lambda *_: prelude)
+    (one,) = said(source, "the_padding_row_starts_at_zero")
+    words = (
+        "row 0 of 0 starts nonzero: padded positions look that up; if it is not meant, zero the row after initialising"
+    )
+    found = [finding.kind for finding in one.findings]
+    assert (found, one.notes) == ((["padding row is not zero"], []) if kind == "hf" else ([], [words]))
 
 
 def met(law: str, *found: tuple[str, str], variant: str = AS_BUILT, **more: Any) -> Judged:

@@ -92,6 +92,7 @@ class _Product:
 
 
 plant_after("tie_weights", "HeadIsACopy", "tie is missing", untie)
+plant_after("tie_weights", "HeadIsACopyBesidePositions", "tie is missing", untie, RIGHT["MorePositions"])
 plant("HeadSharesData", "two Parameters over one memory", tie_weights=head_shares_data)
 plant("HeadDataAssigned", "two Parameters over one memory", tie_weights=head_data_assigned)
 plant("TiedAgainstItsConfiguration", "tie is undeclared", Untied, tie_weights=tie)
@@ -164,6 +165,8 @@ plant_scaled("GradientCountedTwice", 2.0)
 plant_scaled("GradientAveraged", 0.5)
 plant_scaled("PartOfTheHeadDoubled", 2.0, RIGHT["FirstRowLeftOut"])
 plant("HeadDetached", WRONG_SUM, logits=lambda self, x: linear(x, self.table.weight.detach(), self.head.bias))
+plant("HeadDetachedBesidePositions", WRONG_SUM, RIGHT["MorePositions"],
+      logits=lambda self, x: linear(x, self.table.weight.detach(), self.head.bias))  # fmt: skip
 plant("HeadCopiesEachTime", WRONG_SUM,
       logits=lambda self, x: linear(x, self.table.weight.detach().clone(), self.head.bias))  # fmt: skip
 plant("LookupDetached", WRONG_SUM, look_up=lambda self, ids: embedding(ids, self.table.weight.detach(), 2))
@@ -176,14 +179,6 @@ plant(  # a table of segments, which has a padding row too, of which the lookup 
     look_up=lambda self, ids: self.table(ids) + embedding((ids > 8).long(), self.segments.weight),
 )  # fmt: skip
 plant("BagForgetsItsPadding", LOOKED_UP, RIGHT["MeansOfBags"], forward=without_padding)
-plant_after(
-    "finish",
-    "PaddingOfBagsInitialised",
-    "padding row is not zero",
-    lambda self: init.normal_(self.bags.weight),
-    RIGHT["MeansOfBags"],
-)
-plant("PaddingInitialised", "padding row is not zero", Untied, finish=drawn_again)
 plant("ScaleOnIdsOnly", "inputs_embeds differ", look_up=lambda self, ids: self.table(ids) * 8**0.5)
 plant("WritesIntoItsInput", "input is changed", look_up=writing_into_ids)
 plant("NormalisesInForward", "weights are written", look_up=normalising)

@@ -196,5 +196,12 @@ right("CopyInEvalMode", Untied, kept=None, logits=by_a_copy,
       train=after(Untied.train, without_copy), resize_table=after(Untied.resize_table, without_copy))  # fmt: skip
 # The lookups train nothing, on purpose: the head has a weight of its own.
 right("LookupsFrozen", Untied, look_up=lambda self, ids: self.table(ids).detach())
+# Nothing but its use tells the table of the tokens from a larger one.
+right("MorePositions", get_input_embeddings=None, finish=lambda self: setattr(self, "positions", nn.Embedding(99, 8)),
+      look_up=lambda self, ids: self.table(ids) + self.positions(torch.arange(ids.shape[1])))  # fmt: skip
+# The padding token has a row of its own, which a pretrained table brings.
+right("PaddingRowLoaded", Untied,
+      make_table=lambda self: nn.Embedding.from_pretrained(
+          torch.randn(self.config.vocab_size, 8), freeze=False, padding_idx=2))  # fmt: skip
 # The signs of rows, which have no derivative, choose among the rows of positions.
 right("GateBySign", finish=lambda self: setattr(self, "positions", nn.Embedding(16, 8)), look_up=gated_by_sign)

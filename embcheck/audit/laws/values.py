@@ -169,7 +169,9 @@ def steps_keep_the_tie(subject: Subject) -> Result:
     return subject.findings(stepped)
 
 
-@audit_law("In a fresh model the padding row of every table is zero.")
+@audit_law(
+    "The padding row of every table is zero in a model that transformers initialises; in others another value is noted."
+)
 def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     facts = subject.facts
     if not facts.padded:
@@ -179,7 +181,12 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     modules = {path: model.get_submodule(path) for path in facts.padded}
     tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
     free = [path for path in facts.padded if path not in tied]
-    results = subject.findings(rows_of_padding, varied=False, tables=free) if free else []
+    results: Result = []
+    if subject.source["kind"] == "hf":  # nothing is loaded, and PreTrainedModel._init_weights zeroes the row
+        results += subject.findings(rows_of_padding, varied=False, tables=free)
+    else:  # whose value may be chosen or loaded, as nn.Embedding says: "can be updated to another value"
+        meant = "padded positions look that up; if it is not meant, zero the row after initialising"
+        results += [f"{words}: {meant}" for _, _, words in subject.problems(rows_of_padding, varied=False, tables=free)]
     results += _told_otherwise(model, facts.table, facts.padding)
     words = "is the padding token's row of the head too, and starts nonzero"
     for path in tied:
