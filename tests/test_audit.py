@@ -71,6 +71,12 @@ def test_a_planted_fault_is_found(law: str, name: str) -> None:
     assert kinds(source_of(cls), law) & set(PLANTED[cls])
 
 
+def test_the_page_lists_every_law() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "audit.md").read_text(encoding="utf-8")
+    listed = [line for line in page.splitlines() if line.startswith("| `")]
+    assert listed == [f"| `{law.name}` | {law.sentence} |" for law in LAWS.values()]
+
+
 def test_each_fault_is_of_a_kind_that_has_advice() -> None:
     assert len(PLANTED) >= 50
     assert {kind for found in PLANTED.values() for kind in found} <= set(ADVICE)

@@ -11,6 +11,7 @@ import pytest
 from command import Command, Patch
 
 from embcheck.cli import parameters as completion
+from embcheck.cli.usage import audit_laws
 from embcheck.core.options import COMMAND, FORMS, options_of
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
@@ -54,6 +55,7 @@ def test_every_name_is_offered() -> None:
     """They are read as text: a law or mode that is written otherwise would be missing."""
     laws = {law.name for name, family in load_families().items() if name != "tutorial_claims" for law in family.laws}
     assert completion.law_names() == sorted(laws | {"tutorial_claims_is_accepted"})
+    assert completion.explained_names() == sorted([*completion.law_names(), *audit_laws()])
     assert completion.mode_names("") == ["all", *sorted(MODES)]
 
 
@@ -61,6 +63,7 @@ def test_every_name_is_offered() -> None:
     ("words", "offered"),
     [
         ("run --law padding_row_g", ["padding_row_gets_no_gradient"]),
+        ("explain the_padding_row_s", ["the_padding_row_starts_at_zero"]),
         ("explain padding_row_g", ["padding_row_gets_no_gradient"]),
         ("run --profile ", [*options_of(COMMAND)["profile"].choices]),
         ("selfcheck --profile q", ["quick"]),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from command import Command
 
+from embcheck.cli.usage import audit_laws
 from embcheck.core.axes import parse
 from embcheck.core.machine import here
 from embcheck.subject.collect import load_families
@@ -54,10 +55,24 @@ def test_an_obligation_that_no_case_meets_is_told(command: Command, monkeypatch:
         ("padding_row_gets_no_gradient", 0, "vmap-tables-padding (in vmap"),
         ("tied_weight_is_listed_once", 0, "nothing in the ledger"),
         ("padding_row_gets_no_gradien", 4, "did you mean padding_row_gets_no_gradient"),
+        ("the_padding_row_starts_at_zer", 4, "did you mean the_padding_row_starts_at_zero"),
     ],
 )
 def test_what_is_known_of_a_law_is_named(law: str, code: int, said: str, command: Command) -> None:
     assert said in command("explain", law, ends=code).told
+
+
+def test_the_laws_of_an_audit_are_listed_and_explained(command: Command) -> None:
+    listed = command("laws", "-k", "the_padding_row_starts_at_zero").out.splitlines()
+    law = audit_laws()["the_padding_row_starts_at_zero"]
+    assert [line.split("  ")[0] for line in listed[:1]] == ["audit"]
+    assert " ".join(" ".join(listed[1:]).split()) == f"{law.name} {law.sentence}"
+    explained = command("explain", law.name).out
+    assert explained.startswith(f"{law.name}\n")
+    for words in (law.sentence, "run      embcheck audit MODULE:FACTORY", f"def {law.name}("):
+        assert words in explained
+    told = command("run", "--law", law.name, ends=4).err
+    assert told == f"embcheck: {law.name} is a law of `embcheck audit`, which judges models; no run has it\n"
 
 
 def test_env_has_what_a_bug_report_needs(command: Command) -> None:

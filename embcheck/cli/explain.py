@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from embcheck.cli.parameters import law_names
-from embcheck.cli.usage import law_named
+from embcheck.cli.parameters import explained_names
+from embcheck.cli.usage import audit_laws, law_named
 from embcheck.core.facts import holds
 from embcheck.core.law import Family, Law
 from embcheck.core.ledger import SHIPPED, read
@@ -18,10 +18,16 @@ from embcheck.report.style import console
 
 
 def explain(
-    law: Annotated[str, typer.Argument(help="The name of a law, as a verdict shows it.", autocompletion=law_names)],
+    law: Annotated[
+        str, typer.Argument(help="The name of a law, as a verdict shows it.", autocompletion=explained_names)
+    ],
 ) -> None:
     """Explains a law: its sentence and source, what its cases must meet, an example case, and what is known of it."""
-    family, found = law_named(law)
+    audits = audit_laws()
+    if law in audits:
+        _audits(audits[law])
+        return
+    family, found = law_named(law, audits)
     out = console()
     out.print(f"[bold]{found.name}[/bold]", highlight=False)
     out.print(found.sentence, markup=False)
@@ -55,6 +61,19 @@ def _never_met(family: Family, law: Law) -> str:
     """What the law obliges that no case of the family meets, with what to do; empty if there is nothing."""
     lacking = ", ".join(unmet(family, law))
     return f"{lacking}: no enumerated case of {family.name}; add a value of an axis, or a fixed case" if lacking else ""
+
+
+def _audits(law: Any) -> None:
+    """The same of a law of ``embcheck audit``, which judges models and has no cases."""
+    out = console()
+    out.print(f"[bold]{law.name}[/bold]", highlight=False)
+    out.print(law.sentence, markup=False)
+    turned = ", and with tie_word_embeddings turned round" * (len(law.variants) > 1)
+    out.print(
+        f"  family   audit\n  applies  to a model as built{turned}\n  run      embcheck audit MODULE:FACTORY",
+        markup=False,
+    )
+    out.print(f"\n{inspect.getsource(law.judge).rstrip()}", markup=False)
 
 
 def _example(family: Family, law: Law) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from embcheck.cli.usage import NOTHING
+from embcheck.cli.usage import NOTHING, audit_laws
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 
@@ -15,7 +15,7 @@ from embcheck.subject.collect import load_families
 def laws(
     keyword: Annotated[str, typer.Option("-k", help="Print only laws whose name or sentence contains this.")] = "",
 ) -> None:
-    """Lists the laws, each with its sentence, its source and what its cases must meet."""
+    """Lists the laws, each with its sentence, its source and what its cases must meet; last the laws of an audit."""
     out = console()
     shown = 0
     for family in load_families().values():
@@ -28,6 +28,12 @@ def laws(
             out.print(f"  [cyan]{law.name}[/cyan]  {escape(law.sentence)}", highlight=False)
             if law.source:
                 out.print(f"      source: {law.source}", style="dim", markup=False, highlight=False)
+    audits = [law for law in audit_laws().values() if keyword.lower() in f"{law.name} {law.sentence}".lower()]
+    if audits:
+        out.print("[bold]audit[/bold]  (of models: embcheck audit MODULE:FACTORY)", highlight=False)
+    for each in audits:
+        shown += 1
+        out.print(f"  [cyan]{each.name}[/cyan]  {escape(each.sentence)}", highlight=False)
     if not shown:
         typer.echo(f"embcheck: no law contains {keyword!r}", err=True)
         raise typer.Exit(NOTHING)

@@ -60,6 +60,7 @@ def origins(context: typer.Context, path: Path | None) -> list[str]:
 _PACKAGE = Path(__file__).parents[1]
 _LAW = re.compile(r"^@(?:\w+\.)?law\(.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
 _FAMILY = re.compile(r"^\w+ = Family\(\s*\"(\w+)\"", re.MULTILINE)
+_AUDIT_LAW = re.compile(r"^@audit_law\(.*?^def (\w+)\(", re.MULTILINE | re.DOTALL)
 _MODE = re.compile(r"^(?:@mode|@build_mode|add_mode|compile_mode)\(\s*\"(\w+)\"", re.MULTILINE)
 
 
@@ -69,6 +70,11 @@ def law_names() -> list[str]:
 
     files = files_of_laws()
     return sorted([*_found(_LAW, files), *(f"{family}_is_accepted" for family in _found(_FAMILY, files))])
+
+
+def explained_names() -> list[str]:
+    """The laws, and those of an audit."""
+    return sorted([*law_names(), *_found(_AUDIT_LAW, (_PACKAGE / "audit" / "laws").glob("*.py"))])
 
 
 def mode_names(incomplete: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -10,6 +11,7 @@ import typer
 from embcheck.core.typed import visible
 
 if TYPE_CHECKING:
+    from embcheck.audit.finding import AuditLaw
     from embcheck.core.law import Family, Law
     from embcheck.record.record import Record
 
@@ -52,8 +54,17 @@ def lacks(extra: str, error: ImportError) -> NoReturn:
     refuse(f"this needs {error.name}: python -m pip install 'embcheck[{extra}]'")
 
 
-def law_named(name: str) -> tuple[Family, Law]:
-    """The law of a name, and its family; a name that no law has is refused, with close ones."""
+def audit_laws() -> dict[str, AuditLaw]:
+    """The laws of ``embcheck audit`` by name, in the order in which they are judged."""
+    from embcheck.audit import laws
+    from embcheck.audit.finding import LAWS
+
+    laws.load()
+    return LAWS
+
+
+def law_named(name: str, others: Collection[str] = ()) -> tuple[Family, Law]:
+    """The law of a name, and its family; a name that no law has is refused, with close ones, also of ``others``."""
     from embcheck.core import aliases
     from embcheck.core.facts import closest
     from embcheck.subject.collect import load_families
@@ -61,5 +72,7 @@ def law_named(name: str) -> tuple[Family, Law]:
     known = {law.name: (family, law) for family in load_families().values() for law in family.laws}
     name = aliases.law(name)
     if name not in known:
-        refuse(f"no law {name!r}; {closest(name, known) or 'see `embcheck laws`'}")
+        if name in audit_laws():
+            refuse(f"{name} is a law of `embcheck audit`, which judges models; no run has it")
+        refuse(f"no law {name!r}; {closest(name, [*known, *others]) or 'see `embcheck laws`'}")
     return known[name]
