@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from embcheck.core.case import LookupCase
+from embcheck.core.comparison import rows_shown
 from embcheck.core.result import Holds, Violated
 from embcheck.core.term_counts import as_if
 from embcheck.engine.evaluate import evaluate
@@ -112,6 +113,50 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 
     said = told("weight_gradient_sums_upstream_per_row", SCATTERED, patched(functional, embedding=detached))
     assert said == "the weight got no gradient: None after the backward pass"
+
+
+# -- rows that differ where they are not shown -----------------------------------------------------------------------
+
+
+def off_by_one(out: Tensor, weight: Tensor) -> Tensor:
+    """The last element of the first row is one too many."""
+    return out + torch.nn.functional.one_hot(torch.tensor(out.numel()) - 1, out.numel()).view_as(out).to(out.dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "planted", "words"),
+    [
+        (
+            "lookup_copies_rows",
+            LookupCase(1, 8, (0,), (1,)),
+            altered("embedding", off_by_one),
+            "received [1 -2 3 -4 5 -6 …], which is no row of the table; expected row 0, [1 -2 3 -4 5 -6 …]; "
+            "column 7 is -7, expected -8",
+        ),
+        (
+            "weight_gradient_sums_upstream_per_row",
+            LookupCase(1, 8, (0,), (1,), upstream="ones"),
+            damaged(lambda call, gradient: off_by_one(gradient, gradient)),
+            "dW[0] = [1. 1. 1. 1. 1. 1. …], expected [1. 1. 1. 1. 1. 1. …]; column 7 is 2, expected 1 (1 of 8 elements differ)",
+        ),
+        (
+            "bag_sum_and_mean_reduce_weighted_rows",
+            BagCase(4, 8, bags=(3, 1), indices=(0, 1, 1, 2)),
+            altered("embedding_bag", off_by_one),
+            " …]; column 7 is ",
+        ),
+    ],
+)
+def test_what_differs_behind_what_is_shown_is_told_with_its_column(
+    name: str, case: Any, planted: Planted, words: str
+) -> None:
+    assert words in told(name, case, planted)
+
+
+def test_rows_that_are_written_alike_are_told_apart() -> None:
+    got, wanted = np.array([1.0, 1.0 + 2**-40]), np.ones(2)
+    assert rows_shown(got, wanted, got == wanted)[2] == "; column 1 is 1.0000000000009095, expected 1"
+    assert rows_shown(got, got, got == got) == ("[1. 1.]", "[1. 1.]", "")
 
 
 # -- bags: which row was added -----------------------------------------------------------------------------------

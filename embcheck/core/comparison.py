@@ -286,3 +286,25 @@ def shown(array: npt.NDArray[Any], most: int = SHOWN, digits: int = 6) -> str:
     flat = array.reshape(-1)
     text = " ".join(f"{x:.{digits}g}" if isinstance(x, float) else str(x) for x in flat[:most].tolist())
     return text + (" …" if flat.size > most else "")
+
+
+#: How many elements of a row are shown.
+ROW = 6
+
+
+def rows_shown(got: npt.NDArray[Any], wanted: npt.NDArray[Any], agree: npt.NDArray[np.bool_]) -> tuple[str, str, str]:
+    """A row that came out, one that was expected, and the first element that differs if it is none of those that are shown, or
+    if these are written alike."""
+    texts = [f"{row[:ROW]}"[:-1] + (" …]" if len(row) > ROW else "]") for row in (got, wanted)]
+    told = texts[0] != texts[1] and not agree[:ROW].all()
+    return texts[0], texts[1], "" if told else first_apart(got, wanted, agree)
+
+
+def first_apart(got: npt.NDArray[Any], wanted: npt.NDArray[Any], agree: npt.NDArray[np.bool_]) -> str:
+    """The first element of a row that differs, in as many digits as that takes; empty if none does."""
+    if agree.all():
+        return ""
+    column = int(np.argmin(agree))
+    pair = got[column].item(), wanted[column].item()
+    digits = next((digits for digits in (9, 17) if f"{pair[0]:.{digits}g}" != f"{pair[1]:.{digits}g}"), 9)
+    return f"; column {column} is {pair[0]:.{digits}g}, expected {pair[1]:.{digits}g}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.case import with_padding_first
-from embcheck.core.comparison import described, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import described, every, identical, is_true, refuses, rows_shown, same, unwritten, within
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
@@ -76,7 +76,8 @@ def which_bag(case: BagCase, expected: Any, limit: Any, actual: Any) -> str:
     bags = np.flatnonzero(~good.all(axis=1))
     wrong = int(bags[0]) if len(bags) else 0
     held = case.tokens[: case.numel][case.bag_of == wrong]
-    text = f"bag {wrong} of rows {held[:8].tolist()} is {actual[wrong][:6]}, expected {expected[wrong][:6]}"
+    came_out, wanted, apart = rows_shown(actual[wrong], expected[wrong], good[wrong])
+    text = f"bag {wrong} of rows {held[:8].tolist()} is {came_out}, expected {wanted}{apart}"
     if case.mode != "sum" or case.weights not in (None, "ones"):
         return text
     due = np.bincount(held[held != case.lookup.padding_row], minlength=case.num_embeddings).tolist()

@@ -9,7 +9,7 @@ import numpy as np
 
 from embcheck.core import bound, oracle
 from embcheck.core.case import TYPICAL, LookupCase
-from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import described, every, is_true, refuses, rows_shown, same, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -36,11 +36,13 @@ def who_arrived(case: LookupCase, actual: Any) -> str:
     times = TIMES.get(case.route, 1)
     expected, limit = oracle.weight_gradient(case, times)
     with np.errstate(invalid="ignore"):
-        wrong = np.flatnonzero(~((np.abs(actual - expected) <= limit) | (actual == expected)).all(axis=1))
+        agree = (np.abs(actual - expected) <= limit) | (actual == expected)
+        wrong = np.flatnonzero(~agree.all(axis=1))
         row = int(wrong[0]) if len(wrong) else 0
         departure = actual[row] - expected[row]
     whose = ", the padding row," if row == case.padding_row else ""
-    text = f"dW[{row}]{whose} = {actual[row][:6]}, expected {expected[row][:6]}"
+    came_out, wanted, apart = rows_shown(actual[row], expected[row], agree[row])
+    text = f"dW[{row}]{whose} = {came_out}, expected {wanted}{apart}"
     if expected[row].any() and not actual[row].any():
         return f"{text}: nothing arrived"
     due = np.where((case.tokens == row) & case.counted, times, 0).tolist()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embcheck.core import bound, oracle
-from embcheck.core.comparison import described, every, identical, is_true, refuses, same, unwritten, within
+from embcheck.core.comparison import described, every, identical, is_true, refuses, rows_shown, same, unwritten, within
 from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
@@ -72,7 +72,9 @@ def obeys(case: MaxNormCase, fate: Renormed, before: Field, after: Field) -> Fin
             why = "it was not looked up"
         elif case.max_norm is not None:
             why = f"it was looked up, and its norm {fate.norm[row]:g} does not exceed max_norm {case.max_norm:g}"
-        words = f"row {row} became {after.values[row][:6]} from {before.values[row][:6]}: {why}"
+        same_bits = before.bits[row] == after.bits[row]
+        became, was, apart = rows_shown(after.values[row], before.values[row], same_bits)
+        words = f"row {row} became {became} from {was}{apart}: {why}"
         return identical(after[row], before[row], lambda actual: words)
     moved = fate.judged & ~fate.kept & (fate.scaled | ~unmoved)
     return within(after[moved], fate.value[moved], fate.bound[moved])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from embcheck.core import oracle
 from embcheck.core.case import LookupCase
+from embcheck.core.comparison import ROW, first_apart
 from embcheck.core.declaration import is_subject
 from embcheck.core.format import Floats, Format
 from embcheck.core.weight_map import MATHEMATICS
@@ -20,8 +21,6 @@ from embcheck.core.weight_map import MATHEMATICS
 _MEANT = "if that is meant, declare "
 #: Between two ways in which a number may have been made.
 _OR = ", or "
-#: How many elements of a row are shown.
-_SHOWN = 6
 #: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most; and likewise a term that is as small.
 _ROUNDING = 2.0**-7
 
@@ -39,13 +38,14 @@ def _own(case: LookupCase, actual: Any) -> str:
             continue
         found = [r for r in range(len(weight)) if np.array_equal(row, weight[r], equal_nan=True)]
         expected = f"expected row {token}, {_shown(weight[token])}"
+        apart = _apart(row, weight[token], (row == weight[token]) | (np.isnan(row) & np.isnan(weight[token])))
         if found:
             return f"token {token} received row {found[0]}; {expected}"
         changes = _changes(rows, weight[case.tokens], case.format, token)
         made = _OR.join(changes) or "no row of the table"
         known = is_subject(case.entry) and len(changes) == 1
         hint = f" ({_MEANT}{next(iter(changes.values()))})" if known else ""
-        return f"token {token} received {_shown(row)}, which is {made}{hint}; {expected}"
+        return f"token {token} received {_shown(row)}, which is {made}{hint}; {expected}{apart}"
     return "a sign of zero or a NaN's payload changed"
 
 
@@ -82,14 +82,20 @@ def _declared(case: LookupCase, actual: Any) -> str:
     place = int(wrong[0]) if len(wrong) else 0
     token, weight = int(case.tokens[place]), case.weight_values[case.tokens]
     factor, said = (factor_of(each, weight, case.format) for each in (rows, wanted))
-    received, expected = f"token {token} received {_shown(rows[place])}", f"expected {_shown(wanted[place])}"
+    received = f"token {token} received {_shown(rows[place])}"
+    expected = f"expected {_shown(wanted[place])}{_apart(rows[place], wanted[place], right[place])}"
     if factor is None or said is None:
         return f"{received}; {expected}, what is declared of row {token}"
     return f"{received}, {factor:g} times row {token}; {said:g} times is declared, {expected}"
 
 
 def _shown(row: Floats) -> str:
-    return f"[{' '.join(f'{value:.9g}' for value in row[:_SHOWN].tolist())}]"
+    return f"[{' '.join(f'{value:.9g}' for value in row[:ROW].tolist())}{' …' * (len(row) > ROW)}]"
+
+
+def _apart(row: Floats, wanted: Floats, right: npt.NDArray[np.bool_]) -> str:
+    """The first element that differs, if those that are shown don't tell."""
+    return first_apart(row, wanted, right) if right[:ROW].all() or _shown(row) == _shown(wanted) else ""
 
 
 def factor_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
