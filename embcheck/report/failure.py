@@ -45,10 +45,10 @@ def chosen(
 
 
 def further(example: Counterexample, store: Path | None = None) -> str:
-    """A violation that is not shown whole, in a line."""
+    """A violation that is not shown whole, in a line: with its case, without which the words may not be understood."""
     again = f"   {replay_command(example.id, store)}" if store else ""
     words = shorten(example.words, _LETTERS, placeholder=" …")
-    return f"violated, too: {example.law} in {example.mode}: {words}{again}"
+    return f"violated, too: {example.law} in {example.mode}, {example.case}: {words}{again}"
 
 
 def more_of(examples: Iterable[Counterexample]) -> list[str]:
