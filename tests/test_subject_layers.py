@@ -266,6 +266,53 @@ def test_a_hook_that_a_copy_loses_is_there_where_a_state_is_loaded(mode: str, re
         assert [type(each) for each in evaluate(padding, MODES[mode], case, laws, Execution())] == [result]
 
 
+class Reshapes(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor) -> Tensor:
+        return rows.view_as(rows)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class ReturnsAView(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        rows: Tensor = Reshapes.apply(super().forward(indices))  # type: ignore[no-untyped-call]
+        return rows
+
+
+class ReturnsTheTable(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.weight[0:1]
+
+
+class ChangesAView(ReturnsAView):
+    def forward(self, indices: Tensor) -> Tensor:
+        return super().forward(indices).mul_(1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (
+            ReturnsAView,
+            "can't be changed in place, which this case does (raised RuntimeError: Output 0 of Reshapes is a view",
+        ),
+        (ReturnsTheTable, "can't be changed in place, which this case does (raised RuntimeError: a view of a leaf"),
+        (ChangesAView, "raised RuntimeError: Output 0 of Reshapes is a view"),
+    ],
+)
+def test_what_embcheck_does_in_place_is_told(layer: Any, said: str) -> None:
+    own = layer is not ChangesAView
+    with adapted(layer) as families:
+        laws = [law for law in families["gradient"].laws if law.name == "gradient_is_accepted"]
+        case = LookupCase(1, 1, (0,), (1,), route="doubled", entry=name_of(layer))
+        (result,) = evaluate(families["gradient"], MODES["eager"], case, laws, Execution())
+    assert isinstance(result, Violated)
+    assert result.difference.words.startswith(f"what your layer returned {said}" if own else said)
+
+
 #: What was said falsely, or in words of embcheck's own.
 NEVER = ("a sign of zero", "twice", "no observation", "oracle", "seen[", "AttributeError", "UNKNOWN")
 

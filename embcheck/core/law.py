@@ -195,11 +195,21 @@ def accepts(case: Axes, out: Outcome) -> Finding:
         return Difference("does not compile", "error", text[:240], None, text[:240])
     text = str(out.error).strip().splitlines()[0] if text else ""
     words = raised = f"raised {type(out.error).__name__}: {text[:160]}"
-    if subject_of(case) and "does not require grad and does not have a grad_fn" in text:
-        words = f"your layer's table got no gradient: what the layer returned does not require grad ({raised})"
+    if subject_of(case) and (meaning := _of_what_was_returned(out.error, text)):
+        words = f"{meaning} ({raised})"
     # What the ledger knows of torch excuses nothing that a subject raises itself.
     own = OF_SUBJECT if subject_of(case) and _raised_by_subject(out.error) else ""
     return Difference(f"raised {type(out.error).__name__}{own}", "error", raised, None, words)
+
+
+def _of_what_was_returned(error: BaseException, text: str) -> str:
+    """What an error says of what a layer returned, if it came from what embcheck did with that; empty if it says nothing."""
+    if "does not require grad and does not have a grad_fn" in text:
+        return "your layer's table got no gradient: what the layer returned does not require grad"
+    in_place = "modified inplace" in text or "in-place operation" in text
+    if in_place and str(vars(error).get("raised_in", "")).startswith("embcheck."):
+        return "what your layer returned can't be changed in place, which this case does"
+    return ""
 
 
 def _raised_by_subject(error: BaseException) -> bool:
