@@ -1,5 +1,6 @@
 """Layers as people write them: right ones are accepted, and what embcheck can't take gets one line."""
 
+import sys
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,11 +12,15 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 import embcheck
-from embcheck.core.declaration import declaration_of
+from embcheck.core.declaration import declaration_of, name_of
 from embcheck.core.domain import Unsuited
 from embcheck.core.verdict import Status
+from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.tied_training.training_steps import TIES
 from embcheck.runner.check import LawViolated
-from embcheck.subject.building import builder_of
+from embcheck.runner.preflight import rehearse, unasked
+from embcheck.subject.activation import adapted
+from embcheck.subject.building import builder_of, table_in
 from embcheck.subject.examples import Bag, ScaledEmbedding, TiedModel, TokenEmbedding, bounded, gemma, pruned, to_linear
 
 # -- right ones ------------------------------------------------------------------------------------------------------
@@ -352,3 +357,51 @@ def test_where_the_table_is_not_found_the_case_is_not_applicable() -> None:
         Unsuited, match="with some flags it has no parameter weight, and none or several of the table's"
     ):
         builder.table(builder.layer(2, 2, {"padding_idx": 0}), (2, 2))
+
+
+class ByName(nn.Embedding):
+    def __init__(self, *, bias: bool = False, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
+        super().__init__(num_embeddings, embedding_dim, sparse=sparse)
+
+
+class WidthByName(nn.Embedding):
+    def __init__(self, rows: int, *, embedding_dim: int, bias: bool = False, sparse: bool = False) -> None:
+        super().__init__(rows, embedding_dim, sparse=sparse)
+
+
+@pytest.mark.parametrize("layer", [ByName, WidthByName])
+def test_sizes_that_are_taken_by_name_only_are_passed_so(layer: Any) -> None:
+    declared = declaration_of(layer)
+    assert rehearse(layer, declared) is None
+    assert unasked(layer, declared).endswith("does not know its parameter bias")
+    with adapted(layer):
+        entry = ENTRIES[name_of(layer)]
+        scope: dict[str, Any] = {"sys": sys, "table_in": table_in, "torch": torch}
+        exec(entry.build.script, scope)  # type: ignore[attr-defined]
+        for build in (entry.build, scope["build"]):
+            table, built = build(torch.arange(6.0).view(3, 2), sparse=True)
+            assert isinstance(built, layer)
+            assert built.sparse
+            assert table.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@embcheck.declare("tied")
+class TiedByName(nn.Module):
+    def __init__(self, *, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding, self.head = (make(num_embeddings, embedding_dim) for make in (nn.Embedding, linear_of))
+        self.head.weight = self.embedding.weight
+
+
+def linear_of(num_embeddings: int, embedding_dim: int) -> nn.Linear:
+    return nn.Linear(embedding_dim, num_embeddings, bias=False)
+
+
+def test_a_model_that_takes_its_sizes_by_name_is_tied_in_scripts_too() -> None:
+    assert rehearse(TiedByName, declaration_of(TiedByName)) is None
+    with adapted(TiedByName):
+        tie: Any = TIES[name_of(TiedByName)]
+        scope: dict[str, Any] = {"sys": sys}
+        exec(f"from __future__ import annotations\n{tie.script}", scope)
+        for one in (tie, scope["tie"]):
+            assert one(torch.arange(6.0).view(3, 2), None, False)[0].head.weight.tolist() == [[0, 1], [2, 3], [4, 5]]

@@ -33,7 +33,7 @@ from embcheck.core.declaration import (
 )
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
-from embcheck.subject.building import Size, builder_of, sizes_of, small_layer
+from embcheck.subject.building import Size, builder_of, by_position, sizes_by_name, sizes_of, small_layer
 from embcheck.subject.limits import SWITCHES, one_line
 from embcheck.subject.table import BAG_FLAGS
 
@@ -59,7 +59,7 @@ def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     unread = io.StringIO()
     try:
         with contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread):
-            problem = _STEPS[kind](factory, declared)
+            problem = _STEPS[kind](by_position(factory), declared)
     except SubjectError as error:
         return str(error)
     except Exception as error:
@@ -176,9 +176,11 @@ def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
     if declared.kind not in _OF_TABLES:
         return ""
     flags, model = _OF_TABLES[declared.kind]
-    limits = builder_of(factory, declared, flags, model).limits
-    own = [each for each in inspect.signature(factory).parameters.values() if each.kind not in _OPEN_ENDED][2:]
-    unknown = [each.name for each in own if each.name not in {*flags, *_UNASKED}]
+    limits = builder_of(by_position(factory), declared, flags, model).limits
+    named = sizes_by_name(factory)
+    own = [each for each in inspect.signature(factory).parameters.values() if each.kind not in _OPEN_ENDED]
+    further = [each.name for each in own if each.name not in named][2 - len(named) :]
+    unknown = [name for name in further if name not in {*flags, *_UNASKED}]
     missing = [flag for flag in flags if flag not in limits.taken | declared.fixed.keys() | declared.lacks.keys()]
     refused = filter(None, (limits.refuses(flag, True) for flag in sorted(limits.taken & SWITCHES)))
     parts = [f"it has no {', '.join(missing)}"] * bool(missing) + [*refused]

@@ -16,6 +16,7 @@ from embcheck.families.max_norm.programs import SPELLINGS
 from embcheck.families.tie_preservation.programs import STRUCTURES
 from embcheck.families.tied_training.training_steps import TIES
 from embcheck.modes.global_state import Undisturbed
+from embcheck.subject.building import by_position
 from embcheck.subject.conversion import conversions
 from embcheck.subject.table import bags, tables
 from embcheck.subject.tied import ties
@@ -36,7 +37,9 @@ def adapted(factory: Callable[..., Any]) -> Iterator[dict[str, Family]]:
     declared, name = declaration_of(factory), name_of(factory)
     try:
         with Undisturbed():
-            families = {family.name: family for family in _ADAPTERS[declared.kind](factory, declared, name)}
+            families = {
+                family.name: family for family in _ADAPTERS[declared.kind](by_position(factory), declared, name)
+            }
         yield families
     finally:
         for registry in _REGISTRIES or ():  # None where the interpreter ends first

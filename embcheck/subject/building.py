@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +18,8 @@ Size = tuple[int, int]
 #: Rows and columns of the two tables that tell which parameter is the table; the later ones for constructors that refuse
 #: odd widths, or small ones.
 _SIZES: tuple[tuple[Size, Size], ...] = (((5, 3), (7, 4)), ((5, 4), (7, 8)), ((64, 64), (128, 128)))
+#: The sizes of a table, in the order in which a factory is given them.
+_NAMES = ("num_embeddings", "embedding_dim")
 #: Tokens that are looked up to see how a layer is called, by their rank.
 _TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
 
@@ -80,7 +84,7 @@ class Builder:
             "def build(weight, **flags):\n"
             f"    given = {dict(limits.said)} | "
             f"{{flag: value for flag, value in flags.items() if flag in {sorted(limits.taken)}}}\n"
-            f"    layer = {factory.__qualname__}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
+            f"    layer = {spelled(factory)}(weight.shape[0], weight.shape[1], **given){state}.to(weight.dtype)\n"
             f'    table = table_in(layer, "{self.path}", tuple(weight.shape))\n'
             "    for parameter in layer.parameters():\n"
             "        parameter.requires_grad_(parameter is table and table.requires_grad)\n"
@@ -95,6 +99,35 @@ def table_in(layer: torch.nn.Module, path: str, shape: tuple[int, ...]) -> torch
         return named[path]
     alike = [parameter for parameter in layer.parameters() if tuple(parameter.shape) == shape]
     return alike[0] if len(alike) == 1 else None
+
+
+def sizes_by_name(factory: Callable[..., Any]) -> list[str]:
+    """The sizes of a table that the factory's signature takes by name only."""
+    parameters = inspect.signature(factory).parameters
+    return [name for name in _NAMES if name in parameters and parameters[name].kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def by_position(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The factory as one that is given the sizes of a table by position, whose signature and names are the same."""
+    named = sizes_by_name(factory)
+    if not named:
+        return factory
+
+    @functools.wraps(factory, updated=())
+    def build(*sizes: int, **flags: Any) -> Any:
+        given = dict(zip(_NAMES, sizes, strict=True))
+        by_name = {name: given.pop(name) for name in named}
+        return factory(*given.values(), **by_name, **flags)
+
+    passed = [name if name not in named else f"{name}={name}" for name in sorted(_NAMES, key=named.__contains__)]
+    call = f"(lambda {', '.join(_NAMES)}, **flags: {factory.__qualname__}({', '.join(passed)}, **flags))"
+    build.__embcheck_call__ = call  # type: ignore[attr-defined]
+    return build
+
+
+def spelled(factory: Callable[..., Any]) -> str:
+    """What a script calls, with the sizes by position."""
+    return getattr(factory, "__embcheck_call__", factory.__qualname__)
 
 
 def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, Size]:

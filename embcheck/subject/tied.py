@@ -12,7 +12,7 @@ from embcheck.core.declaration import FLAGS, Declaration
 from embcheck.core.law import FAMILIES, Family
 from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
 from embcheck.families.tied_training.training_steps import TIES
-from embcheck.subject.building import sizes_of
+from embcheck.subject.building import sizes_of, spelled
 from embcheck.subject.fitting import absent, fixed, quiet, scripted, sent, then
 from embcheck.subject.limits import limits_of
 
@@ -55,7 +55,7 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> Any:
         return made(factory, *facts, weight, bias, flags)
 
-    call = f"made({factory.__qualname__}, {', '.join(map(repr, facts))}, weight, bias"
+    call = f"made({spelled(factory)}, {', '.join(map(repr, facts))}, weight, bias"
     sparse = f'{call}, {{"sparse": True}} if sparse else {{}}), {declared.table!r}, {declared.head!r}'
     scripted(tie, factory, made, f"def tie(weight, bias, sparse):\n    return {sparse}\n")
     scripted(structure, factory, made, f"def structure(weight, bias, flags, from_head):\n    return {call}, flags)\n")
