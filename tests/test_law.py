@@ -9,6 +9,7 @@ import torch
 
 from embcheck.core.comparison import every, identical, is_false, is_true, refuses, same, same_strides, unwritten, within
 from embcheck.core.format import FORMATS
+from embcheck.core.law import accepts
 from embcheck.core.outcome import AROUND, Field, Missing, Outcome, Refused
 from embcheck.core.result import HOLDS, Difference, Finding, Holds, NotApplicable
 from embcheck.engine.execute import packed, read, unpacked
@@ -192,6 +193,20 @@ def test_refuses() -> None:
     assert different(refuses(out, RuntimeError)).kind == "raised IndexError"
     accepted = different(refuses(Outcome({}, read), IndexError, RuntimeError))
     assert (accepted.kind, accepted.expected) == ("accepted", "IndexError or RuntimeError")
+
+
+@pytest.mark.parametrize("kind", ["does not compile: ", ""])
+def test_a_long_error_ends_with_a_mark(kind: str) -> None:
+    """In words alone: a script looks for what was got in what is raised."""
+    error = RuntimeError(
+        f"{kind}Output 0 of Fn is a view and is being modified inplace. " + "This view is of Fn. " * 20
+    )
+    found = different(accepts(None, Outcome({}, read, error=error)))  # type: ignore[arg-type]
+    assert found.words.endswith(" …")
+    assert found.got.startswith(found.words.removesuffix(" …"))
+    assert found.got.removeprefix("raised RuntimeError: ") in str(error)
+    short = different(accepts(None, Outcome({}, read, error=RuntimeError("no"))))  # type: ignore[arg-type]
+    assert short.words == "raised RuntimeError: no"
 
 
 def test_unwritten() -> None:

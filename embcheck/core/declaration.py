@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from embcheck.core.configuration import SUBJECTS, ConfigurationError, table
 from embcheck.core.domain import PARTS, USUAL, Domain
+from embcheck.core.result import cut
 from embcheck.core.weight_map import Mathematics, affine
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -240,7 +241,7 @@ def resolve(name: str, folder: Path | None = None) -> Any:
         raise SubjectError(f"subject {place!r}: module {module!r} has no {attribute!r}") from None
     except Exception as error:
         first = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {first[0][:200] if first else ''}"
+        reason = f"{type(error).__name__}: {cut(first[0], 200) if first else ''}"
         raise SubjectError(f"subject {place!r}: importing it raised {reason}") from None
     if wrong := no_factory(found):
         raise SubjectError(f"subject {place!r}: {wrong}")

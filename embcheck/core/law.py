@@ -21,7 +21,7 @@ from embcheck.core.claim_record import Claimed
 from embcheck.core.declaration import subject_of
 from embcheck.core.facts import named, require
 from embcheck.core.outcome import Outcome, ProcessDied
-from embcheck.core.result import HOLDS, Difference, Finding
+from embcheck.core.result import HOLDS, Difference, Finding, cut
 from embcheck.core.space import Space
 
 Judgement = Callable[[Any, Outcome], Finding]
@@ -192,11 +192,13 @@ def accepts(case: Axes, out: Outcome) -> Finding:
         return ended(str(out.error))
     text = " ".join(str(out.error).split())
     if text.startswith("does not compile: "):  # as the modes that compile tell it
-        return Difference("does not compile", "error", text[:240], None, text[:240])
+        return Difference("does not compile", "error", text[:240], None, cut(text, 240))
     text = str(out.error).strip().splitlines()[0] if text else ""
-    words = raised = f"raised {type(out.error).__name__}: {text[:160]}"
+    # A script looks for the first letters in what is raised, where no mark stands behind them.
+    raised = f"raised {type(out.error).__name__}: {text[:160]}"
+    words = f"raised {type(out.error).__name__}: {cut(text, 160)}"
     if subject_of(case) and (meaning := _of_what_was_returned(out.error, text)):
-        words = f"{meaning} ({raised})"
+        words = f"{meaning} ({words})"
     # What the ledger knows of torch excuses nothing that a subject raises itself.
     own = OF_SUBJECT if subject_of(case) and _raised_by_subject(out.error) else ""
     return Difference(f"raised {type(out.error).__name__}{own}", "error", raised, None, words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,3 +183,8 @@ def told(result: Result) -> str:
             return why
         case _:
             return ""
+
+
+def cut(text: str, letters: int) -> str:
+    """A text of at most so many letters: a longer one ends behind a word, and with a mark."""
+    return text if len(text) <= letters else shorten(text, letters, placeholder=" …")

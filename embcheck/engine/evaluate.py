@@ -21,6 +21,7 @@ from embcheck.core.result import (
     Result,
     Unreachable,
     Violated,
+    cut,
 )
 from embcheck.engine.absent import absent
 from embcheck.modes.mode import Mode
@@ -128,4 +129,4 @@ def _failed(law: Law, case: Any, error: Exception) -> str:
 def named(error: BaseException) -> str:
     """An error's type and the first line of its message."""
     first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0][:200]}" if first else type(error).__name__
+    return f"{type(error).__name__}: {cut(first[0], 200)}" if first else type(error).__name__

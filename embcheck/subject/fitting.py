@@ -18,7 +18,7 @@ from embcheck.core.declaration import Declaration, folder_of
 from embcheck.core.domain import USUAL, Domain, Unsuited
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Finding, NotApplicable
+from embcheck.core.result import Finding, NotApplicable, cut
 from embcheck.core.space import Space
 from embcheck.modes.mode import modes_of
 
@@ -143,7 +143,7 @@ def restricted(out: Outcome) -> str | None:
     text = " ".join(str(out.error).split())
     for mode, pattern, reason in _RESTRICTED:
         if mode in ("", out.mode) and re.search(pattern, text):
-            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {text[:100]})"
+            return f"in mode {out.mode}: {reason} ({type(out.error).__name__}: {cut(text, 100)})"
     return None
 
 

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from embcheck.core.declaration import Declaration, SubjectError, name_of, passed, unlike
+from embcheck.core.result import cut
 
 #: By these errors, and a ``raise`` or an ``assert`` that is written out, a constructor states a limit.  Another error, or
 #: one that an operation stumbled into, may be a mistake: embcheck can't tell.
@@ -170,4 +171,4 @@ def _kind(padding: Any) -> str:
 def one_line(error: BaseException) -> str:
     """An error as a part of a line."""
     first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0][:160]}" if first else type(error).__name__
+    return f"{type(error).__name__}: {cut(first[0], 160)}" if first else type(error).__name__
