@@ -208,7 +208,7 @@ def _strategy(
     words = [repr(each[0]) for each in table.values()][:1]
     for axis, each in given.items():
         words.append(f"{axis}={each if isinstance(each, range) else list(values[axis])}")
-    refuse_what_never_fits(family.space, {**table, **usual}, values)
+    refuse_what_never_fits(family.space, {**usual_values(table, known), **usual}, values)
     shown = f"{call}({', '.join(words)})"
     return _Cases(shown, _Cases(shown, _drawn(family, {**table, **usual, **values}, values, tensors)).filter(_fits))
 

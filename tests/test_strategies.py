@@ -211,6 +211,8 @@ def test_other_arguments_are_refused_likewise() -> None:
     for wrong in (lambda: strategies.indices(-1), lambda: strategies.paddings(-2)):
         with pytest.raises(ValueError, match=r"^num_embeddings: no -\d; expected a whole number from 0 on$"):
             wrong()
+    with pytest.raises(ValueError, match=r"^no case has numel=\[3\] and num_embeddings=\[0\]$"):
+        strategies.indices(0, numel=[3])
     with pytest.raises(TypeError, match="no axis 'embedding_dim'"):
         strategies.indices(5, embedding_dim=[2])
     with pytest.raises(TypeError, match="no axis 'shape'"):
