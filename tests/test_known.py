@@ -22,7 +22,7 @@ from embcheck.known.issue import elsewhere, heading, stored, text
 from embcheck.known.models import PAGES as MODEL_PAGES
 from embcheck.known.models import SCRIPTS as MODEL_SCRIPTS
 from embcheck.known.models import model_causes, model_pages
-from embcheck.known.page import TWENTY, Known, one, pages
+from embcheck.known.page import TWENTY, WRONG, Column, Known, by_release, one, pages, short
 from embcheck.known.recorded import PAGES, SCRIPTS, Recorded, keep, kept, outdated, scripts, unseen, updated
 from embcheck.releases.environment import Cache, Environment, Release, ReleaseError
 
@@ -51,6 +51,13 @@ def test_another_witness_starts_anew() -> None:
     assert updated([ENTRY], old, {}) == {"odd": Recorded("LookupCase()")}
     assert outdated([ENTRY], {"odd": Recorded("LookupCase()")}) == []
     assert unseen([ENTRY], {"odd": Recorded("LookupCase()")}) == ["odd"]
+
+
+def test_each_entry_was_seen_to_fail_where_the_cpu_shows_it() -> None:
+    known = shipped_known()
+    everywhere = [entry for entry in known.entries if entry.runs_on("cpu") and not entry.machine]
+    assert unseen(everywhere, known.recorded) == []
+    assert [entry.name for entry in everywhere if not known.recorded[entry.name].words] == []
 
 
 def test_a_device_tells_of_its_own_entries_alone() -> None:
@@ -101,7 +108,7 @@ def test_the_pages_are_what_the_command_makes() -> None:
 
 def test_the_first_page_can_be_read() -> None:
     first = pages(shipped_known())["index.md"]
-    assert len(first.splitlines()) <= 300
+    assert len(first.splitlines()) <= 310
     assert len(first.encode()) <= 60_000
     assert first.count("```python\n") == len(SNIPPETS) == TWENTY
 
@@ -110,9 +117,77 @@ def test_a_page_says_what_there_is_and_escapes_it() -> None:
     page = one(told(), CAUSE)
     for words in ("# f-odd\n", "f is odd.", "`rank = 1`", "2.13.0 wrong, 2.15.0 right", "[f-odd.py](scripts/f-odd.py)"):
         assert words in page
-    assert "2.13.0 DEFAULT ✗; 2.13.0 AVX2 ✗; 2.15.0 ✓" in page
+    assert "2.13.0 ✗ (CPU capability DEFAULT, AVX2); 2.15.0 ✓ (✗ wrong, ✓ right)\n" in page
+    levels = [Column("2.9.1"), *(Column("2.13.0", level) for level in ("DEFAULT", "AVX2", "AVX512"))]
+    assert by_release(levels, "·✗✓✗") == [
+        "2.9.1 ·",
+        "2.13.0 ✗ (CPU capability DEFAULT, AVX512), ✓ (CPU capability AVX2)",
+    ]
+    assert by_release(levels, "····") == ["2.9.1 ·", "2.13.0 ·"]
     assert "It is &lt;b&gt;wrong&lt;/b&gt;, a\\_b." in page
     assert "```python\nimport torch\n```" in page
+
+
+NEW = replace(ENTRY, name="new", torch=SpecifierSet())
+AMX = replace(NEW, machine={"onednn_kernel": "*amx*"})
+RELEASES = ("2.12.1", "2.13.0", "2.15.0")
+
+
+@pytest.mark.parametrize(
+    ("entries", "shown", "ended", "row"),
+    [
+        ([NEW], {"new": {"2.13.0": "wrong"}}, {"2.13.0": 0, "2.15.0": 0}, ("·", "✗", "✓")),
+        ([NEW, replace(ENTRY, torch=SpecifierSet("<2.13"))], {"new": {"2.13.0": "wrong"}, "odd": {"2.13.0": "right"}},
+         {}, ("·", "✗", "·")),
+        ([NEW, ENTRY], {"new": {"2.13.0": "wrong"}, "odd": {"2.13.0": "right"}}, {}, ("·", "✗✓", "·")),
+        ([ENTRY], {"odd": {"2.15.0": "right"}}, {"2.13.0": 1}, ("·", "✗", "✓")),
+        ([AMX], {}, {"2.13.0": 0, "2.15.0": 2}, ("·", "·", "·")),
+        ([AMX], {}, {"2.12.1": 1, "2.13.0": 0}, ("✗ᵐ", "✓", "·")),
+        ([AMX], {"new": {"2.13.0": "wrong"}}, {}, ("·", "✗ᵐ", "·")),
+    ],
+    ids=["script", "not its release", "some", "mended", "no such machine", "such a machine", "machine"],
+)  # fmt: skip
+def test_a_row_has_what_the_entries_for_a_release_show_or_else_the_script(
+    entries: list[Entry], shown: dict[str, dict[str, str]], ended: dict[str, int | None], row: tuple[str, ...]
+) -> None:
+    recorded = {name: Recorded("LookupCase()", releases=releases) for name, releases in shown.items()}
+    known = Known(entries, [CAUSE], recorded, tried={"f-odd": tried.Tried("", ended)})
+    assert tuple(known.row(CAUSE, map(Column, RELEASES))) == row
+
+
+def test_no_row_says_wrong_where_the_script_is_right() -> None:
+    known = shipped_known()
+    rows = (
+        (cause, zip(known.heads(cause), known.row(cause, known.heads(cause)), strict=True)) for cause in known.causes
+    )
+    told = (
+        (cause.name, known.tried[cause.name].releases.get(head.release), word)
+        for cause, row in rows
+        for head, word in row
+    )
+    assert [name for name, ended, word in told if word == WRONG and ended == 0] == []
+
+
+def test_what_cuda_alone_shows_has_its_own_columns() -> None:
+    """They were run with other releases, on GPUs; where the script decides nothing they tell since when."""
+    gpu = replace(ENTRY, name="gpu", device="cuda*", cause="g-odd", torch=SpecifierSet(), measured={"2.11.0": ["9.0"]})
+    cause = replace(CAUSE, name="g-odd", api="torch.g (CUDA)")
+    seen = {"gpu": Recorded("LookupCase()", releases={"2.11.0": "wrong"})}
+    known = replace(told(), entries=[ENTRY, gpu], causes=[CAUSE, cause], recorded={**told().recorded, **seen})
+    assert known.since(cause) == "2.11.0 or before"
+    assert "- **releases** 2.11.0 ✗ (compute capability 9.0) (✗ wrong)\n" in one(known, cause)
+    assert "ATEN_CPU_CAPABILITY" not in one(known, cause)
+    first = pages(known)["index.md"]
+    assert "| cause | what | 2.11.0, compute capability 9.0 | upstream |" in first
+    assert "| cause | what | 2.13.0 DEFAULT | 2.13.0 AVX2 | 2.15.0 | upstream |" in first
+    assert pages(told())["index.md"].count("On CUDA alone: ") == 0
+
+
+def test_long_results_are_cut_on_both_sides() -> None:
+    told = short(f"{'got ' * 200}, expected {'due ' * 200}")
+    assert len(told) < 700
+    assert "… , expected due" in told.replace("…, ", "… , ")
+    assert short("1, expected 2") == "1, expected 2"
 
 
 # -- the commands ------------------------------------------------------------------------------------------------
@@ -203,10 +278,18 @@ def test_an_issue_has_what_the_form_asks_for() -> None:
     assert heading(CAUSE) == "torch.f on the CPU: f is odd"
     assert heading(replace(CAUSE, api="torch.f (CPU)", title="f is odd: it adds.")) == "torch.f (CPU): f is odd"
     made = text(told(), CAUSE, "PyTorch version: 2.13.0")
-    for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2", "- torch 2.13.0 AVX2: ✗",
+    for words in ("### 🐛 Describe the bug", "```python\nimport torch\n```", "1, expected 2",
+                  "- torch 2.13.0 ✗ (CPU capability DEFAULT, AVX2)\n- torch 2.15.0 ✓\n", "(✗ wrong, ✓ right):",
                   "PyTorch version: 2.13.0", "exits with 1 where torch is wrong",
                   "(embcheck, law `law_a`) found it. Its own case was `LookupCase()`, which gave: 1, expected 2."):  # fmt: skip
         assert words in made
+    beside = replace(ENTRY, name="beside", reason="It shows in h, too.")
+    more = replace(told(), entries=[ENTRY, beside, replace(ENTRY, name="like", reason="As odd.")])
+    assert "\n\nThe same cause elsewhere, which the script does not show:\n- It shows in h, too.\n\n" in text(
+        more, CAUSE, ""
+    )
+    amx = replace(told(), recorded={})
+    assert "(embcheck) found it. Its own case was `LookupCase()`.\n" in text(amx, CAUSE, "")
     assert "The assertion fails." in text(told(), replace(CAUSE, snippet="assert f(1) == 1"), "")
     assert elsewhere(told(), CAUSE) == [
         "An umbrella issue collects these, comment there instead of filing another: pytorch#3: All are odd"
@@ -228,12 +311,12 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: 
     ("ends", "since", "fixed"),
     [
         ({"2.9.1": 1, "2.13.0": 1}, "2.9.1 or before", ""),
-        ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (the script is right with 2.9.1)", ""),
-        ({"2.9.1": 1, "2.13.0": 0}, "2.9.1 or before", "2.13.0 (the script fails with 2.9.1)"),
+        ({"2.9.1": 0, "2.13.0": 1}, "2.13.0 (right with 2.9.1)", ""),
+        ({"2.9.1": 1, "2.13.0": 0}, "2.9.1 or before", "2.13.0 (wrong with 2.9.1)"),
         (
             {"2.4.1": 0, "2.9.1": 1, "2.13.0": 0, "2.15.0": 0},
-            "2.9.1 (the script is right with 2.4.1)",
-            "2.13.0 (the script fails with 2.9.1)",
+            "2.9.1 (right with 2.4.1)",
+            "2.13.0 (wrong with 2.9.1)",
         ),
         ({"2.4.1": 1, "2.9.1": 0, "2.13.0": 1}, "2.4.1 or before", ""),
         ({"2.4.1": 2, "2.9.1": None, "2.13.0": 1, "2.15.0": 2}, "2.13.0 or before", ""),

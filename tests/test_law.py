@@ -81,6 +81,14 @@ def test_same_refuses(raw: Any, expected: Any, kind: str) -> None:
     assert "\n" not in found.words
 
 
+def test_same_tells_of_a_long_list_what_the_other_has_not() -> None:
+    one, other = list(range(20)), [*range(18), 19, 20]
+    assert different(same(field(one), other)).words == "[18], expected [20] (19 others agree)"
+    assert different(same(field(one[:12]), [*one[:12], 3.5])).words == "[], expected [3.5] (12 others agree)"
+    assert different(same(field(one[::-1]), one)).words == f"{one[::-1]}, expected {one}", "only the order differs"
+    assert different(same(field([1, 2]), [1, 3])).words == "[1, 2], expected [1, 3]"
+
+
 def test_same_wants_an_observation_and_does_not_broadcast_shapes() -> None:
     with pytest.raises(TypeError, match="observation"):
         same(np.zeros(2), 0)

@@ -1,6 +1,7 @@
 """An entry excuses exactly its region: its law, mode, device and kinds; its witness lies in it, and it has a cause."""
 
 import itertools
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -153,13 +154,30 @@ def test_an_entry_has_the_reports_of_its_cause(tmp_path: Path) -> None:
 def test_the_shipped_entries_have_causes_and_the_worst_come_first() -> None:
     entries, causes = shipped()
     assert {entry.cause for entry in entries} == set(causes)
+    homes = {report.partition("#")[0] for cause in causes.values() for report in cause.upstream}
+    assert homes == {"pytorch", "uxlfoundation/oneDNN"}, "another project's issue is no report of this bug"
     names = ["zero-width-refusal-type", "ranks-without-rows", "half-eps-vanishes", "no-such-entry"]
     assert [cause.severity for cause in causes_of(names)] == ["silent-wrong", "raises", "message", ""]
     places = [place_of(name) for name in names]
     assert sorted(places) == [places[2], places[1], places[0], places[3]]
     assert place_of(f"ledger: {names[0]}") == places[0]
+    fatal = {e.cause for e in entries if not e.of_other_releases and e.kind.startswith(("crash", "hang"))}
+    assert {name for name, cause in causes.items() if cause.severity == "crash"} <= fatal, (
+        "they end it in releases of today"
+    )
     silent = [cause for cause in causes.values() if cause.severity in ("silent-wrong", "memory", "crash")]
     assert by_severity(causes.values())[: len(silent)] == by_severity(silent)
+
+
+def test_each_text_of_the_ledger_stands_by_itself_in_plain_words() -> None:
+    """A reason that leans on another's names that entry; what stands *behind* may be before or after."""
+    entries, causes = shipped()
+    texts = {entry.name: entry.reason for entry in entries} | {name: cause.title for name, cause in causes.items()}
+    vague = re.compile(r"\bAs above|\bThey |\bbehind\b(?!-)|(?<!-)\banew\b|without a word")
+    plain = {name: re.sub(r"\b\w+(-[\w^]+)+", "", text) for name, text in texts.items()}
+    assert [name for name, text in plain.items() if vague.search(text)] == []
+    likened = [re.match(r"As ([\w^-]+)", entry.reason) for entry in entries]
+    assert {found[1] for found in likened if found} <= {entry.name for entry in entries}
 
 
 def test_causes_are_counted_once() -> None:

@@ -139,6 +139,8 @@ def test_a_script_needs_little_and_tells_its_difference_from_any_other(name: str
     if name in TEXTS:
         assert {"torch"} <= imported(found) <= {"torch", *STANDARD}
         assert "sys.exit(0 if" in lines[-1]
+        early = [node.module for node in ast.walk(found) if isinstance(node, ast.ImportFrom)]
+        assert not {"torch.distributed.fsdp", "torch.distributed.tensor"} & {*early}, "torch 2.4 lacks names of these"
         return
     assert {"transformers"} <= imported(found) <= MAY_IMPORT
     assert "from transformers" not in text, "a class that a release lacks must be missed after that hook is set"

@@ -47,7 +47,7 @@ def same(
         if (type(got.raw) is bool or not isinstance(expected, bool)) and bool(got.raw == expected):
             return HOLDS
         kind, other = "value" if got.raw is not None else "missing", beside.path if beside is not None else ""
-        return Difference(kind, got.path, got.raw, expected, f"{got.raw!r}, expected {expected!r}", beside=other)
+        return Difference(kind, got.path, got.raw, expected, both_told(got.raw, expected), beside=other)
     if beside is not None:
         beside.require()
     actual = got.values
@@ -277,8 +277,17 @@ def both_shown(actual: npt.NDArray[Any], expected: npt.NDArray[Any], differ: npt
     return f"{got}, expected {wanted}"
 
 
-#: How many elements of an array are shown.
+#: How many elements of an array are shown, and of a list beside those that differ.
 SHOWN = 8
+
+
+def both_told(got: Any, expected: Any) -> str:
+    """What came out and what was expected, as Python writes it; of a long list only the elements that the other has not."""
+    if isinstance(got, list) and isinstance(expected, list) and max(len(got), len(expected)) > SHOWN:
+        alone, missed = ([each for each in a if each not in b] for a, b in ((got, expected), (expected, got)))
+        if alone or missed:  # a list in another order is told whole
+            return f"{alone!r}, expected {missed!r} ({len(got) - len(alone)} others agree)"
+    return f"{got!r}, expected {expected!r}"
 
 
 def shown(array: npt.NDArray[Any], most: int = SHOWN, digits: int = 6) -> str:

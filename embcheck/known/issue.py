@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from embcheck.core.cause import Cause
-from embcheck.known.page import Known, cell, columns, inline, twenty
+from embcheck.known.page import Known, by_release, inline, legend, short, twenty
 from embcheck.known.recorded import Recorded
 
 #: What stands in a stored text where whoever files it puts the versions of a machine that shows it.
@@ -37,28 +37,35 @@ def elsewhere(known: Known, cause: Cause) -> list[str]:
 
 
 def text(known: Known, cause: Cause, collected: str) -> str:
-    """The form: what is wrong, a script, what embcheck's own case gave, where it shows, and ``collected`` versions."""
+    """The form: what is wrong, a script, what else the cause does, what embcheck's own case gave, where it shows, and
+    ``collected`` versions."""
     entries = known.of(cause)
     main = entries[0]
     found = known.recorded.get(main.name, Recorded(main.witness))
     script = cause.snippet or known.scripts.get(cause.name, "").rstrip()
     modes = sorted({name.strip() for entry in entries for name in entry.mode.split(",")} - {"*"})
-    heads = columns(known.entries, known.recorded)
-    shown = "\n".join(f"- torch {head}: {cell(head, entries, known.recorded)}" for head in heads)
+    further = "\n".join(
+        f"- {each}" for each in dict.fromkeys(entry.reason for entry in entries[1:]) if each[:3] != "As "
+    )
+    heads = known.heads(cause)
+    words = known.row(cause, heads)
+    shown = "\n".join(f"- torch {release}" for release in by_release(heads, words))
+    law = f", law `{found.law}`" if found.law else ""
     parts = [
         f"Title: {heading(cause)}",
         "### 🐛 Describe the bug",
         cause.title,
-        *dict.fromkeys(entry.reason for entry in entries if not entry.reason.startswith("As ")),
+        main.reason,
         f"```python\n{script}\n```",
         "The assertion fails."
         if cause.snippet
         else "The script exits with 1 where torch is wrong, and with 0 where it is right.",
-        f"A property-based test (embcheck, law `{found.law or main.law}`) found it. "
-        f"Its own case was `{main.witness}`{f', which gave: {found.words}' if found.words else ''}.",
+        f"The same cause elsewhere, which the script does not show:\n{further}" if further else "",
+        f"A property-based test (embcheck{law}) found it. "
+        f"Its own case was `{main.witness}`{f', which gave: {short(found.words)}' if found.words else ''}.",
         "What is expected was computed from the definition, in exact integers or in float64, and not by torch.",
         f"Modes that show it: {', '.join(modes) if modes else 'eager, and what runs the same kernels'}.",
-        f"Releases and CPU levels (✗ wrong, ✓ right, · not run):\n{shown}",
+        f"Releases ({legend(words)}):\n{shown}",
         "; ".join(
             f"{word}: {told}" for word, told in (("Since", known.since(cause)), ("Fixed", known.fixed(cause))) if told
         ),

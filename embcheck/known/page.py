@@ -6,8 +6,10 @@ The scripts are files beside the pages, which are written by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from textwrap import shorten
 from typing import NamedTuple
 
 from packaging.version import Version
@@ -28,23 +30,44 @@ _MADE = "<!-- Made by `embcheck known --write` from embcheck/core/ledger.toml an
 
 #: What a cell says: all witnesses of the cause fail, all pass, some fail, none was run, or all fail on some machines only.
 WRONG, RIGHT, MIXED, UNKNOWN, SOME_MACHINES = "✗", "✓", "✗✓", "·", "✗ᵐ"
-LEGEND = (
-    f"{WRONG} wrong, {RIGHT} right, {MIXED} some of its entries are right, {UNKNOWN} not run, {SOME_MACHINES} wrong on some "
-    "machines only (see its page)"
-)
+_MEANINGS = {
+    WRONG: "wrong",
+    RIGHT: "right",
+    MIXED: "some of its entries are right",
+    UNKNOWN: "not run",
+    SOME_MACHINES: "wrong on some machines only",
+}
+_CAPABILITIES = "DEFAULT, AVX2, AVX512: with kernels for CPUs of this capability (`ATEN_CPU_CAPABILITY`)."
+#: How much is shown of what came out, and as much of what was expected.
+_SHOWN = 300
 
 
 class Column(NamedTuple):
-    """A release, and a level of CPUs on which all witnesses were run with it, if that is known."""
+    """A release, and a capability of CPUs, or of GPUs, with which all witnesses were run with it, if that is known."""
 
     release: str
     level: str = ""
 
     def __str__(self) -> str:
-        return f"{self.release} {self.level}".strip()
+        return f"{self.release} {self.level}".strip() if self.of_cpus else f"{self.release}, {self.capability}"
+
+    @property
+    def of_cpus(self) -> bool:
+        return not self.level[:1].isdigit()
+
+    @property
+    def capability(self) -> str:
+        """Its level in words; empty if none is known."""
+        kind = "CPU" if self.of_cpus else "compute"
+        return f"{kind} capability {self.level}" if self.level else ""
 
 
-def columns(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[Column]:
+def legend(words: Iterable[str]) -> str:
+    """What the signs mean that are used."""
+    return ", ".join(f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in {*words})
+
+
+def columns(entries: Sequence[Entry], recorded: Mapping[str, Recorded]) -> list[Column]:
     """The releases with which most witnesses were run, in order; one with the levels on which they were has one for each."""
     run = [recorded[entry.name].releases for entry in entries if entry.name in recorded]
     counts = {release: sum(release in each for each in run) for release in {r for each in run for r in each}}
@@ -57,9 +80,9 @@ def columns(entries: Iterable[Entry], recorded: Mapping[str, Recorded]) -> list[
 
 
 def cell(column: Column, entries: Sequence[Entry], recorded: Mapping[str, Recorded]) -> str:
-    """What the witnesses of a cause's entries showed there."""
+    """What the witnesses of a cause's entries showed there: of those for such releases, and if there is none of all."""
     words = set()
-    for entry in entries:
+    for entry in [each for each in entries if each.torch.contains(column.release)] or entries:
         if column.level and column.level not in (entry.measured or {}).get(column.release, ()):
             continue
         word = recorded.get(entry.name, Recorded(entry.witness)).releases.get(column.release)
@@ -81,10 +104,22 @@ class Known:
     def of(self, cause: Cause) -> list[Entry]:
         return [entry for entry in self.entries if entry.cause == cause.name]
 
+    def heads(self, cause: Cause) -> list[Column]:
+        """The columns of the matrix in which a cause stands: what another device alone shows was run with other releases."""
+        on_cpu = self.on_cpu(cause)
+        return columns([entry for entry in self.entries if entry.runs_on("cpu") is on_cpu], self.recorded)
+
+    def on_cpu(self, cause: Cause) -> bool:
+        """Whether an entry of a cause speaks of the CPU."""
+        return any(entry.runs_on("cpu") for entry in self.of(cause))
+
     def row(self, cause: Cause, heads: Iterable[Column]) -> list[str]:
         """What each column of the matrix says of a cause: what its witnesses showed there, or else its script."""
+        ended = self.tried.get(cause.name, Tried("")).releases
         words: dict[int | None, str] = {1: WRONG, 0: RIGHT}
-        said = {release: words.get(status, UNKNOWN) for release, status in self._tried(cause).releases.items()}
+        if all(entry.machine for entry in self.of(cause)):  # such a machine ran the script only if it failed somewhere
+            words = {1: SOME_MACHINES, 0: RIGHT} if 1 in ended.values() else {}
+        said = {release: words.get(status, UNKNOWN) for release, status in ended.items()}
         told = ((head, cell(head, self.of(cause), self.recorded)) for head in heads)
         return [said.get(head.release, UNKNOWN) if word == UNKNOWN else word for head, word in told]
 
@@ -102,7 +137,13 @@ class Known:
         return cause.fixed or self._tried(cause).fixed
 
     def _tried(self, cause: Cause) -> Tried:
-        return self.tried.get(cause.name, Tried(""))
+        """How the script of a cause ended in each release; if none decides it, what the witnesses showed."""
+        found = self.tried.get(cause.name, Tried(""))
+        if found.decided:
+            return found
+        shown = [self.recorded.get(entry.name, Recorded(entry.witness)).releases for entry in self.of(cause)]
+        wrong = {release for each in shown for release, word in each.items() if word == "wrong"}
+        return Tried("", {release: int(release in wrong) for each in shown for release in each})
 
     @property
     def worst(self) -> list[Cause]:
@@ -116,7 +157,7 @@ class Known:
     @property
     def elsewhere(self) -> int:
         """The number of causes of which no entry speaks of the CPU."""
-        return sum(not any(entry.runs_on("cpu") for entry in self.of(cause)) for cause in self.causes)
+        return sum(not self.on_cpu(cause) for cause in self.causes)
 
     @property
     def ordered(self) -> list[Cause]:
@@ -154,9 +195,9 @@ def index(known: Known) -> str:
             for number, cause in enumerate(most, 1)
         ),
         "## Silently wrong, memory and crashes, by release and machine",
-        f"{LEGEND}. The columns with a CPU level: run with `ATEN_CPU_CAPABILITY` at it. "
-        "What raises, messages, and what only older releases get wrong have [a page like this](others.md).",
-        "\n".join(_matrix(known, known.worst)),
+        "What raises, messages, and what only older releases get wrong have [a page like this](others.md). "
+        f"{_CAPABILITIES}",
+        *_matrices(known, known.worst),
     )
 
 
@@ -166,16 +207,15 @@ def others(known: Known) -> str:
     return paragraphs(
         "# What torch gets wrong: errors and messages, and older releases",
         _MADE,
-        "What is silently wrong in recent releases is on [the first page](index.md).",
-        f"{LEGEND}.",
-        "\n".join(_matrix(known, rest)),
+        f"What is silently wrong in recent releases is on [the first page](index.md). {_CAPABILITIES}",
+        *_matrices(known, rest),
     )
 
 
 def one(known: Known, cause: Cause) -> str:
     """The page of a cause: what is wrong, a script that shows it, then the entries of the ledger that excuse it."""
-    heads = columns(known.entries, known.recorded)
-    cells = "; ".join(f"{head} {word}" for head, word in zip(heads, known.row(cause, heads), strict=True))
+    heads = known.heads(cause)
+    words = known.row(cause, heads)
     script = known.scripts.get(cause.name, cause.snippet).rstrip()
     facts = [
         f"- **API** {inline(cause.api)}",
@@ -185,7 +225,7 @@ def one(known: Known, cause: Cause) -> str:
         f"- **text for the tracker** [{cause.name}](issues/{cause.name}.md)" if cause in twenty(known) else "",
         f"- **since** {known.since(cause)}" if known.since(cause) else "",
         f"- **fixed** {known.fixed(cause)}" if known.fixed(cause) else "",
-        f"- **releases** {cells}",
+        f"- **releases** {'; '.join(by_release(heads, words))} ({legend(words)})",
         f"- **script** [{cause.name}.py](scripts/{cause.name}.py)" if cause.name in known.scripts else "",
     ]
     return paragraphs(
@@ -195,9 +235,29 @@ def one(known: Known, cause: Cause) -> str:
         "\n".join(filter(None, facts)),
         f"```python\n{script}\n```" if script else "",
         *(_entry(entry, known.recorded.get(entry.name, Recorded(entry.witness))) for entry in known.of(cause)),
-        f"[All known bugs](index.md). {LEGEND}. A release with DEFAULT, AVX2 or AVX512: with kernels for such CPUs "
-        "(`ATEN_CPU_CAPABILITY`).",
+        f"[All known bugs](index.md). {_CAPABILITIES if known.on_cpu(cause) else ''}".rstrip(),
     )
+
+
+def by_release(heads: Iterable[Column], words: Iterable[str]) -> list[str]:
+    """What a row says of each release; where it was run with several capabilities, with which."""
+    told = []
+    for release, there in groupby(zip(heads, words, strict=True), lambda pair: pair[0].release):
+        by_word: dict[str, list[Column]] = {}
+        for head, word in there:
+            by_word.setdefault(word, []).append(head)
+        told.append(f"{release} {', '.join(map(_with_capabilities, by_word.values(), by_word))}")
+    return told
+
+
+def _with_capabilities(heads: Sequence[Column], word: str) -> str:
+    names = ", ".join([heads[0].capability, *(head.level for head in heads[1:])])
+    return f"{word} ({names})" if names and word != UNKNOWN else word
+
+
+def short(words: str) -> str:
+    """What came out, and what was expected, each as far as one reads it."""
+    return ", expected ".join(shorten(side, _SHOWN, placeholder=" …") for side in words.split(", expected ", 1))
 
 
 def inline(text: str) -> str:
@@ -231,8 +291,17 @@ def counts(causes: Iterable[AnyCause], noun: str, number: Callable[[list[AnyCaus
     return "\n".join(lines)
 
 
+def _matrices(known: Known, causes: Sequence[Cause]) -> Iterator[str]:
+    """A table of the causes that the CPU shows, and one of those that CUDA alone does, each with the signs that it has."""
+    for on_cpu in (True, False):
+        if found := [cause for cause in causes if known.on_cpu(cause) is on_cpu]:
+            signs = legend(word for cause in found for word in known.row(cause, known.heads(cause)))
+            yield f"{'' if on_cpu else 'On CUDA alone: '}{signs}."
+            yield "\n".join(_matrix(known, found))
+
+
 def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
-    heads = columns(known.entries, known.recorded)
+    heads = known.heads(causes[0])
     lines = [
         f"| cause | what | {' | '.join(map(str, heads))} | upstream |",
         f"| --- | --- |{' --- |' * len(heads)} --- |",
@@ -246,18 +315,19 @@ def _matrix(known: Known, causes: Sequence[Cause]) -> list[str]:
 
 
 def _entry(entry: Entry, found: Recorded) -> str:
-    seen = ", ".join(f"{release} {word}" for release, word in found.releases.items()) or "none yet"
-    law = f"`{entry.law}`" + (f", seen through `{found.law}`" if found.law and found.law != entry.law else "")
+    seen = ", ".join(f"{release} {word}" for release, word in found.releases.items()) or "no release yet"
+    law = f"`{entry.law}`" + (f", measured by law `{found.law}`" if found.law and found.law != entry.law else "")
     shown = [
-        f"- **tried in** {seen}" + (f"; the entry is for {inline(str(entry.torch))}" if str(entry.torch) else ""),
+        f"- **tested with** {seen}"
+        + (f"; the entry is for torch {inline(str(entry.torch))}" if str(entry.torch) else ""),
         f"- **machines** with {inline(conditions(entry.machine))}" if entry.machine else "",
         f"- **device** `{entry.device}`" if entry.device != "*" else "",
     ]
     internal = [
         f"- **law** {law}" + (f", in the modes `{entry.mode}`" if entry.mode != "*" else ""),
-        f"- **where** `{entry.region}`",
+        f"- **condition** `{entry.region}`",
         f"- **case** `{entry.witness}`",
-        f"- **comes out** {inline(found.words)}" if found.words else "",
+        f"- **result** {inline(short(found.words))}" if found.words else "",
     ]
     folded = "\n".join(
         ["<details><summary>What embcheck excuses</summary>", "", *filter(None, internal), "", "</details>"]

@@ -28,25 +28,21 @@ class Tried:
     @property
     def since(self) -> str:
         """The first release that fails, in words; empty if none does."""
-        decided = self._decided
+        decided = self.decided
         first = next((k for k, (_, fails) in enumerate(decided) if fails), None)
         if first is None:
             return ""
-        return (
-            f"{decided[first][0]} (the script is right with {decided[first - 1][0]})"
-            if first
-            else f"{decided[0][0]} or before"
-        )
+        return f"{decided[first][0]} (right with {decided[first - 1][0]})" if first else f"{decided[0][0]} or before"
 
     @property
     def fixed(self) -> str:
         """The first release that is right again after the last that fails, in words; empty if there is none."""
-        decided = self._decided
+        decided = self.decided
         last = max((k for k, (_, fails) in enumerate(decided) if fails), default=len(decided))
-        return f"{decided[last + 1][0]} (the script fails with {decided[last][0]})" if last + 1 < len(decided) else ""
+        return f"{decided[last + 1][0]} (wrong with {decided[last][0]})" if last + 1 < len(decided) else ""
 
     @property
-    def _decided(self) -> list[tuple[str, bool]]:
+    def decided(self) -> list[tuple[str, bool]]:
         """The releases that can decide it, from old to new, each with whether it fails."""
         names = sorted(self.releases, key=Version)
         return [(name, bool(self.releases[name])) for name in names if self.releases[name] in (0, 1)]

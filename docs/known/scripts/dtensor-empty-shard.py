@@ -3,17 +3,17 @@
 import sys
 
 import torch
-from torch.distributed.tensor import Shard, distribute_tensor
+import torch.distributed.tensor as dtensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("fake", store=FakeStore(), rank=2, world_size=3)  # this is the last rank
 mesh = torch.distributed.init_device_mesh("cpu", (3,))
-table = distribute_tensor(torch.ones(4, 2), mesh, [Shard(0)])
+table = dtensor.distribute_tensor(torch.ones(4, 2), mesh, [dtensor.Shard(0)])
 expected, wrong = (1, 2), "index_select(): self indexing axis dim should be positive"
 try:
-    got = tuple(torch.nn.functional.embedding(distribute_tensor(torch.tensor([0]), mesh), table).shape)
+    got = tuple(torch.nn.functional.embedding(dtensor.distribute_tensor(torch.tensor([0]), mesh), table).shape)
 except RuntimeError as error:
     got = str(error)
 print("got", got, "expected", expected)

@@ -3,14 +3,16 @@
 import sys
 
 import torch
-from torch.distributed.tensor import distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 mesh = torch.distributed.init_device_mesh("cpu", (1,))
 try:
-    got = (distribute_tensor(torch.ones(2, 0, 3), mesh) @ distribute_tensor(torch.ones(3, 1), mesh)).shape
+    got = (
+        dtensor.distribute_tensor(torch.ones(2, 0, 3), mesh) @ dtensor.distribute_tensor(torch.ones(3, 1), mesh)
+    ).shape
 except (RuntimeError, ZeroDivisionError) as error:
     got = str(error).splitlines()[0]
 expected = (2, 0, 1)

@@ -5,7 +5,7 @@ import tempfile
 
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
@@ -13,8 +13,8 @@ sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exi
 def work(rank, folder, got):
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     mesh = dist.init_device_mesh("cpu", (2,))
-    table = distribute_tensor(torch.ones(1, 1), mesh, [Replicate()]).requires_grad_()
-    tokens = distribute_tensor(torch.tensor([0, 0]), mesh, [Shard(0)])  # one token on each rank
+    table = dtensor.distribute_tensor(torch.ones(1, 1), mesh, [dtensor.Replicate()]).requires_grad_()
+    tokens = dtensor.distribute_tensor(torch.tensor([0, 0]), mesh, [dtensor.Shard(0)])  # one token on each rank
     rows = torch.nn.functional.embedding(tokens, table, scale_grad_by_freq=True)
     rows.full_tensor().sum().backward()
     got[rank] = table.grad.full_tensor().item()

@@ -2,16 +2,16 @@
 import sys
 
 import torch
-from torch.distributed.tensor import distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 mesh = torch.distributed.init_device_mesh("cpu", (1,))
-tokens = distribute_tensor(torch.tensor([0]), mesh)
+tokens = dtensor.distribute_tensor(torch.tensor([0]), mesh)
 try:
     for rows in (6, 3):
-        table = distribute_tensor(torch.ones(rows, 2), mesh).requires_grad_()
+        table = dtensor.distribute_tensor(torch.ones(rows, 2), mesh).requires_grad_()
         torch.nn.functional.embedding(tokens, table).sum().backward()
     got = str(tuple(table.grad.shape))
 except RuntimeError as error:

@@ -2,13 +2,13 @@
 import sys
 
 import torch
-from torch.distributed.tensor import distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=torch.distributed.HashStore())
 mesh = torch.distributed.init_device_mesh("cpu", (1,))
-rows, table = (distribute_tensor(torch.ones(size, 2), mesh) for size in (1, 3))
+rows, table = (dtensor.distribute_tensor(torch.ones(size, 2), mesh) for size in (1, 3))
 try:
     got = torch.nn.functional.linear(rows, table).full_tensor().tolist()
 except IndexError as error:

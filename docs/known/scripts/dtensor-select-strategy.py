@@ -2,12 +2,14 @@
 import sys
 
 import torch
-from torch.distributed.tensor import distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-rows = distribute_tensor(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.distributed.init_device_mesh("cpu", (1,)))
+rows = dtensor.distribute_tensor(
+    torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.distributed.init_device_mesh("cpu", (1,))
+)
 try:
     got = rows[0].full_tensor().tolist()
 except NotImplementedError as error:

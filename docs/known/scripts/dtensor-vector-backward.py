@@ -3,14 +3,14 @@
 import sys
 
 import torch
-from torch.distributed.tensor import distribute_tensor
+import torch.distributed.tensor as dtensor
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
 mesh = torch.distributed.init_device_mesh("cpu", (1,))
-hidden = distribute_tensor(torch.ones(2), mesh).requires_grad_()
-output = torch.nn.functional.linear(hidden, distribute_tensor(torch.ones(3, 2), mesh))
+hidden = dtensor.distribute_tensor(torch.ones(2), mesh).requires_grad_()
+output = torch.nn.functional.linear(hidden, dtensor.distribute_tensor(torch.ones(3, 2), mesh))
 expected, wrong = [3.0, 3.0], "dimensionality of sizes (2) must match dimensionality of strides (1)"
 try:
     output.full_tensor().sum().backward()

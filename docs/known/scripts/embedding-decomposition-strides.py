@@ -3,7 +3,6 @@
 import sys
 
 import torch
-import torch._decomp
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 

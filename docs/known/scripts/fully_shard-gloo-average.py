@@ -4,7 +4,7 @@ import sys
 import tempfile
 
 import torch
-from torch.distributed.fsdp import fully_shard
+import torch.distributed.fsdp as fsdp
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
@@ -12,7 +12,7 @@ folder = tempfile.TemporaryDirectory()
 rank = int(os.fork() == 0)  # the parent is rank 0, the child rank 1
 torch.distributed.init_process_group("gloo", init_method=f"file://{folder.name}/store", rank=rank, world_size=2)
 table = torch.nn.Embedding.from_pretrained(torch.tensor([[1.0], [2.0]]), freeze=False)
-fully_shard(table, mesh=torch.distributed.init_device_mesh("cpu", (2,)))
+fsdp.fully_shard(table, mesh=torch.distributed.init_device_mesh("cpu", (2,)))
 table(torch.tensor([0])).sum().backward()  # on each rank the gradient is 1
 got = table.weight.grad.full_tensor().flatten().tolist()
 expected = [1.0, 0.0]

@@ -3,13 +3,13 @@ import sys
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import fully_shard
+import torch.distributed.fsdp as fsdp
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
 table = torch.nn.Embedding.from_pretrained(torch.tensor([[4.0]]), freeze=False, max_norm=2.0)
-fully_shard(table, mesh=dist.init_device_mesh("cpu", (1,)))
+fsdp.fully_shard(table, mesh=dist.init_device_mesh("cpu", (1,)))
 table(torch.tensor([0])).sum().backward()
 got = table.weight.full_tensor().item()
 expected = 2.0

@@ -4,17 +4,17 @@ import sys
 
 import torch
 import torch.distributed as dist
-from torch.distributed.tensor import Shard, distribute_tensor
-from torch.distributed.tensor.parallel import loss_parallel
+import torch.distributed.tensor as dtensor
+import torch.distributed.tensor.parallel
 
 sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exit 0: right, 1: this bug, 2: other
 
 dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
 mesh = dist.init_device_mesh("cpu", (1,))
-logits = distribute_tensor(torch.zeros(2, 4), mesh, [Shard(1)])
+logits = dtensor.distribute_tensor(torch.zeros(2, 4), mesh, [dtensor.Shard(1)])
 targets = torch.tensor([0, 4])  # there is no class 4
 try:
-    with loss_parallel():
+    with dtensor.parallel.loss_parallel():
         got = round(torch.nn.functional.cross_entropy(logits, targets).full_tensor().item(), 4)
 except (AssertionError, IndexError, RuntimeError, ValueError):
     got = "an error"

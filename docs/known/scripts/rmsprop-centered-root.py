@@ -8,8 +8,8 @@ sys.excepthook = lambda *error: (sys.__excepthook__(*error), sys.exit(2))  # exi
 
 weight = torch.nn.Parameter(torch.zeros(1))
 weight.grad = torch.tensor([0.9])
-optimizer = torch.optim.RMSprop([weight], alpha=0.9, centered=True)
-for _ in range(200):
+optimizer = torch.optim.RMSprop([weight], alpha=0.5, centered=True)
+for _ in range(30):
     optimizer.step()
 got = weight.isnan().item()
 expected = False

@@ -1,4 +1,5 @@
-# With rates in tensors SequentialLR's second scheduler begins at the rate that the first one left, not at the first rate.
+# A tensor lr, its initial_lr and the result of get_last_lr() are the same tensor: SequentialLR's second scheduler starts at the
+# lr at which the first one ended, not at initial_lr, and the result changes with each later step.
 import sys
 
 import torch
@@ -9,10 +10,12 @@ optimizer = torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=torch.tensor(
 warmup = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
 decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
 scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, decay], milestones=[1])
-optimizer.step()
-scheduler.step()
-got = optimizer.param_groups[0]["lr"].item()
-expected = 1.0  # ExponentialLR begins at the rate of the optimizer
-wrong = 0.5
+told = scheduler.get_last_lr()  # 0.5
+for _ in range(2):
+    optimizer.step()
+    scheduler.step()
+got = [float(told[0]), optimizer.param_groups[0]["lr"].item()]
+expected = [0.5, 0.5]  # then ExponentialLR starts at 1, and halves it
+wrong = [0.25, 0.25]
 print("got", got, "expected", expected)
 sys.exit(0 if got == expected else 1 if got == wrong else 2)
