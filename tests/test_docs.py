@@ -80,10 +80,10 @@ def test_the_sample_of_v_is_what_is_printed() -> None:
     def verdicts(law: str, modes: int, cases: int, worst: float | None, **entries: int) -> list[Verdict]:
         named = {name.replace("_", "-"): count for name, count in entries.items()}
         first = verdict(
-            Status.KNOWN if named else Status.HOLDS, law=law, mode="0", cases=cases, known=sum(named.values()),
+            Status.KNOWN if named else Status.HOLDS, law=law, mode="0", cases=cases - modes + 1, known=sum(named.values()),
             entries=named, worst=worst, seconds=1.5,
         )  # fmt: skip
-        return [first, *(replace(first, mode=str(n), cases=0, known=0, entries={}, seconds=0) for n in range(1, modes))]
+        return [first, *(replace(first, mode=str(n), cases=1, known=0, entries={}, seconds=0) for n in range(1, modes))]
 
     table = law_table([
         *verdicts("embedding_bag_is_accepted", 7, 4908, None, bag_empty_columns=21, bag_zero_width_threads=2),
