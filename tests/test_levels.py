@@ -187,7 +187,7 @@ def test_no_import_of_laws_chooses_a_kernel() -> None:
 def test_a_fork_that_comes_too_late_for_its_level_begins_anew(
     capability: str, asked: str, started: str, anew: bool, monkeypatch: Patch
 ) -> None:
-    """In torch ≤ 2.8 importing torch._dynamo chooses the level."""
+    """In torch 2.6 to 2.8 importing torch._dynamo chooses the level."""
     monkeypatch.setattr(process, "here", lambda: Machine(cpu_capability=capability))
     monkeypatch.setattr("sys.orig_argv", ["python", "-m", started])
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", asked)

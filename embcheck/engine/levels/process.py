@@ -52,7 +52,7 @@ def judge(request: Mapping[str, Any]) -> dict[str, Any]:
 def begin_anew() -> None:
     """Where ATen's level was chosen before this fork asked for one, becomes a process of its own, in which nothing was.
 
-    Up to torch 2.8 importing torch._dynamo chooses it.
+    In torch 2.6 to 2.8 importing torch._dynamo chooses it.
     """
     asked = os.environ.get(ATEN)
     forked = sys.orig_argv[-1] != MODULE
