@@ -28,8 +28,6 @@ MODULE = "embcheck.engine.levels.process"
 
 def judge(request: Mapping[str, Any]) -> dict[str, Any]:
     """Judges the deck: what the process answers."""
-    torch.set_num_threads(1)
-    torch.set_float32_matmul_precision("highest")
     machine = here()
     kernels = {dtype: kernel(dtype) for dtype in ("bfloat16", "float16", "float32")}
     families = load_families()
@@ -62,6 +60,8 @@ def begin_anew() -> None:
 
 def main() -> None:
     """Reads a request and prints the answer; what is printed meanwhile is not part of it."""
+    torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
     begin_anew()
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
