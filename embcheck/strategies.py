@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from embcheck.core.axes import Axes
+from embcheck.core.files import with_table, write_whole
 from embcheck.core.law import Family
 from embcheck.families.lookup.cases import ROWS
 from embcheck.strategy_axes import (
@@ -38,44 +39,21 @@ if TYPE_CHECKING:
     import torch
 
 #: The family of each strategy, and the axes that it draws, or all.  Which of torch's spellings is called is left out.
-_DRAWN: dict[str, tuple[str, tuple[str, ...]]] = {
+_DRAWN: dict[str, tuple[str, str]] = {
     "lookups": (
         "gradient",
-        (
-            *(
-                "num_embeddings",
-                "numel",
-                "embedding_dim",
-                "indices",
-                "padding_idx",
-                "scale_grad_by_freq",
-                "sparse",
-                "dtype",
-            ),
-            *("index_dtype", "layout", "index_layout", "upstream_layout", "values", "upstream", "seed"),
-        ),
+        "num_embeddings numel embedding_dim indices padding_idx scale_grad_by_freq sparse dtype index_dtype layout index_layout "
+        "upstream_layout values upstream seed",
     ),
-    "tables": ("gradient", ("num_embeddings", "embedding_dim", "dtype", "layout", "values", "seed")),
-    "indices": ("gradient", ("numel", "indices", "index_dtype", "index_layout", "seed")),
+    "tables": ("gradient", "num_embeddings embedding_dim dtype layout values seed"),
+    "indices": ("gradient", "numel indices index_dtype index_layout seed"),
     "bags": (
         "embedding_bag",
-        (
-            *("num_embeddings", "numel", "embedding_dim", "mode", "bags", "batch", "include_last_offset", "indices"),
-            *(
-                "padding_idx",
-                "scale_grad_by_freq",
-                "sparse",
-                "weights",
-                "dtype",
-                "index_dtype",
-                "offset_dtype",
-                "layout",
-            ),
-            *("index_layout", "offset_layout", "weights_layout", "values", "upstream", "seed"),
-        ),
+        "num_embeddings numel embedding_dim mode bags batch include_last_offset indices padding_idx scale_grad_by_freq sparse "
+        "weights dtype index_dtype offset_dtype layout index_layout offset_layout weights_layout values upstream seed",
     ),
-    "conversions": ("conversion", ()),
-    "tied_models": ("tied_training", ()),
+    "conversions": ("conversion", ""),
+    "tied_models": ("tied_training", ""),
 }
 #: What a program calls otherwise than PyTorch does.
 _PYTORCHS_NAMES = {"sample_weights": "per_sample_weights"}
@@ -215,10 +193,10 @@ def _strategy(
 
 def _drawn_by(call: str) -> tuple[Family, Values, tuple[str, ...]]:
     """The family of a strategy, the values that its axes have, and the names of these axes."""
-    name, names = _DRAWN[call]
+    name, axes = _DRAWN[call]
     family = load_families()[name]
-    known = known_values(family.space, sized=bool(names))
-    return family, known, names or tuple(known)
+    known = known_values(family.space, sized=bool(axes))
+    return family, known, tuple(axes.split()) or tuple(known)
 
 
 @st.composite
@@ -258,12 +236,10 @@ _MARK = "<!-- the tables of embcheck/strategies.py"
 
 def page(text: str) -> str:
     """A page of the documentation with the tables as they are now."""
-    before, mark, after = text.partition(_MARK)
-    return f"{before}{mark}{after.partition(chr(10))[0]}\n\n{as_markdown()}"
+    return with_table(text, _MARK, as_markdown())
 
 
 if __name__ == "__main__":
     import sys
 
-    written = Path(sys.argv[1])
-    written.write_text(page(written.read_text(encoding="utf-8")), encoding="utf-8")
+    write_whole(Path(sys.argv[1]), page(Path(sys.argv[1]).read_text(encoding="utf-8")))

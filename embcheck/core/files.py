@@ -26,6 +26,12 @@ def write_whole(path: Path, text: str) -> None:
         beside.unlink(missing_ok=True)
 
 
+def with_table(page: str, mark: str, table: str) -> str:
+    """A page of the documentation with its last table anew: what stands below the line that begins with ``mark``."""
+    before, _, after = page.partition(mark)
+    return f"{before}{mark}{after.partition(chr(10))[0]}\n\n{table}"
+
+
 class Busy(OSError):
     """Another process writes there."""
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from embcheck.core.files import with_table, write_whole
+
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
     "quick": "less than twenty seconds",
@@ -157,12 +159,10 @@ _MARK = "<!-- the table of embcheck/core/options.py"
 
 def page(text: str) -> str:
     """A page of the documentation with the table as it is now."""
-    before, mark, after = text.partition(_MARK)
-    return f"{before}{mark}{after.partition(chr(10))[0]}\n\n{as_markdown()}"
+    return with_table(text, _MARK, as_markdown())
 
 
 if __name__ == "__main__":
     import sys
 
-    written = Path(sys.argv[1])
-    written.write_text(page(written.read_text(encoding="utf-8")), encoding="utf-8")
+    write_whole(Path(sys.argv[1]), page(Path(sys.argv[1]).read_text(encoding="utf-8")))
