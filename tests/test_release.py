@@ -217,6 +217,7 @@ def test_what_is_said_of_a_line_of_releases(
 ) -> None:  # fmt: skip
     by_name = {f"2.{n}.0": outcome for n, outcome in enumerate(line)}
     try_script = Mock(side_effect=lambda script, environment, folder: by_name[environment.torch])
+    monkeypatch.setattr(Cache, "makes", lambda cache, release: False)
     monkeypatch.setattr(Cache, "environment", lambda cache, release: Environment(Path(), release.asked, ""))
     monkeypatch.setattr("embcheck.cli.since.try_script", try_script)
     (tmp_path / "failure.py").write_text("")
