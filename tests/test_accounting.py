@@ -61,8 +61,10 @@ def test_an_item_without_a_verdict_is_named_with_its_reason() -> None:
     account.failed("test_a.py::test_random[eager-0]", "E  ValueError: no\nworker 'gw0' crashed while running 'x'")
     account.failed("laws/test_b.py", "trace\nE   ModuleNotFoundError: no b")
     account.failed("test_mine.py::test_of_somebody_else", "AssertionError")
+    account.failed("", "E   ModuleNotFoundError: no c")
     died = "its worker died before its first case"
-    assert account.unaccounted() == {"a/random": died, "test_b.py": "ModuleNotFoundError: no b"}
+    outside = {"a file outside of the root directory": "ModuleNotFoundError: no c"}
+    assert account.unaccounted() == {"a/random": died, "test_b.py": "ModuleNotFoundError: no b"} | outside
     account.done |= set(LABELS)
     account.failed("test_a.py::test_scope[eager-0]", ("test_a.py", 1, "Skipped: no"))
     assert account.unaccounted()["a/torch/eager/scope/0"] == "Skipped: no", "a failed end spoils what came before it"

@@ -258,6 +258,7 @@ EXCUSED = "what is violated or unknown was so in the baseline, on the very same 
         (1, [], {"unaccounted": 2}, "no verdict from 2 selected items"),
         (1, [], {"others": 1}, "1 failed test beside the laws"),
         (2, [], {"unaccounted": 5, "selected": 12}, "interrupted, after 7 of 12 items"),
+        (2, [], {"unaccounted": 9, "selected": 8}, "interrupted, after 0 of 8 items"),
         (3, [], {}, "internal error"),
         (3, [], {"broken": "No space left on device"}, "the record is cut off: No space left on device"),
         (5, [], {}, "nothing was selected"),

@@ -19,6 +19,8 @@ from embcheck.core.typed import visible
 
 #: The file in a run's folder in which a worker notes what it collected: every worker collects the same.
 _FILE = "selection.json"
+#: What pytest gives no node id: a file of laws outside of its root directory.
+_OUTSIDE = "a file outside of the root directory"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Account:
 
     def failed(self, nodeid: str, longrepr: Any) -> None:
         """A test, or a file's collection, that ended without a verdict; its first reason is kept."""
-        self.reasons.setdefault(nodeid, reason_of(longrepr))
+        self.reasons.setdefault(nodeid or _OUTSIDE, reason_of(longrepr))
 
     def others(self) -> int:
         """How many tests failed that are no items of embcheck's."""

@@ -178,7 +178,8 @@ def because(
     if code == 5 and settled:
         return "; ".join(["no law was judged", *[verdict.reasons[0] for verdict in settled if verdict.reasons][:1]])
     if code == 2 and selected:
-        return f"interrupted, after {selected - unaccounted:,} of {counted(selected, 'item')}"
+        # A file of laws that can't be imported is unaccounted for, too, and no item.
+        return f"interrupted, after {max(0, selected - unaccounted):,} of {counted(selected, 'item')}"
     if code == 3 and broken:
         return f"the record is cut off: {broken}"
     return _MEANINGS.get(code, "pytest ended so")
