@@ -39,7 +39,7 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
     weight = case.normed(case.gains, case.directions)
     return every(
         within(out.at_first, first, 2 * bound),
-        UNASKED if case.old else within(out.assigned, -2 * first, 4 * bound),
+        UNASKED if case.old else within(out.assigned, -first / 2, bound),
         within(out.set, *weight),
         UNASKED if case.old else within(out.loaded, *weight),
         # Of another layer to which it is transferred, and which doubles it.
