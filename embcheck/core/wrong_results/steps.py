@@ -121,7 +121,7 @@ def of_another_dtype_than_the_first(case: Any, seen: Elements) -> Any:
     """
     group = next(members for members, _ in case.groups if _member(seen) in members)
     given = [[m for m in group if has[m]] for has in case.given]
-    foreach = case.path == "foreach" or dict(case.flags).get("foreach")
+    foreach = case.path == "foreach" or case.interrupt == "path" or dict(case.flags).get("foreach")
     first = group if foreach else {members[0] for members in given if members}
     return any(case.members[_member(seen)].dtype != case.members[each].dtype for each in first)
 
