@@ -8,8 +8,10 @@ from typing import Any
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer
+from embcheck.runner import session
 from embcheck.runner.run import Settings
 from embcheck.runner.session import Session
+from selfcheck.fault import patched
 
 EXAMPLE = Counterexample(
     "law", "family", "torch", "eager", "cpu", "LookupCase()", "value", "wrong", script="print(1)\n", id="c7f3a1"
@@ -51,7 +53,12 @@ def session_of(**settings: Any) -> Session:
     return Session(config, Settings(**settings))
 
 
-def ended(made: Session, code: int = 0) -> Session:
-    """The session after its end, which pytest came to with an exit code."""
-    made.pytest_sessionfinish(SimpleNamespace(exitstatus=code), code)  # type: ignore[arg-type]
+def ended(made: Session, code: int = 0, confirmed: Any = list) -> Session:
+    """The session after its end, which pytest came to with an exit code.
+
+    What tries the scripts of violations is ``confirmed``, by default nothing; without a report's folder no failure is kept.
+    """
+    unkept = {} if made.settings.report else {"keep": lambda *given, **more: None}
+    with patched(session, confirmed=confirmed, **unkept):
+        made.pytest_sessionfinish(SimpleNamespace(exitstatus=code), code)  # type: ignore[arg-type]
     return made

@@ -172,9 +172,8 @@ def test_interrupting_the_start_or_the_end_of_a_session_loses_no_footer(tmp_path
     assert (read(tmp_path).footer or {})["stopped"] == "interrupted"
 
 
-def test_an_interrupted_run_tries_no_script(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(session, "confirmed", lambda examples: pytest.fail("it would take minutes"))
-    ended(judging(tmp_path), 2)
+def test_an_interrupted_run_tries_no_script(tmp_path: Path) -> None:
+    ended(judging(tmp_path), 2, confirmed=lambda examples: pytest.fail("it would take minutes"))
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
 
 
@@ -189,7 +188,6 @@ def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkey
 def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: Patch) -> None:
     page = tmp_path / "report.html"
     monkeypatch.setattr(opening, "write_whole", Mock(side_effect=OSError(28, "No space left on device", str(page))))
-    monkeypatch.setattr(session, "confirmed", list)
     made = ended(judging(tmp_path), 1)
     assert made.results.notes == [f"a report can't be written to {page}: No space left on device"]
     assert not page.exists()

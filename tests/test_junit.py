@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-import pytest
 import warm
 from records import ended, verdict
 from test_screen import EXAMPLE, FAMILIES, run_of, verdicts_of, violated
@@ -100,8 +99,7 @@ def test_known_is_skipped_with_its_entries_and_never_passes() -> None:
     assert str(facts["machine"])
 
 
-def test_what_fails_is_told_with_its_counterexample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
+def test_what_fails_is_told_with_its_counterexample(tmp_path: Path) -> None:
     undecided = {"law": EXAMPLE.law, "family": "padding", "reasons": ("no case met: a",)}
     unknown = verdict(Status.UNKNOWN, mode="inference", **undecided)
     suite = suite_of(run_of(tmp_path, violated(), unknown, families=("padding",)), 1)

@@ -20,7 +20,7 @@ from embcheck.core.machine import here
 from embcheck.record.store import STORE, kept_in
 from embcheck.record.totals import because
 from embcheck.report import document, junit, sarif
-from embcheck.runner import last_failed, session
+from embcheck.runner import last_failed
 from embcheck.runner.run import Settings
 
 WORKFLOW = (Path(__file__).parents[1] / "ci" / "workflows" / "nightly.yml").read_text(encoding="utf-8")
@@ -112,9 +112,8 @@ def test_the_nightly_workflow_asks_for_it_and_keeps_the_store() -> None:
     assert "--embcheck-last-failed" in Settings(last_failed=True).as_arguments()
 
 
-def test_every_kept_failure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kept_failure_is_named(tmp_path: Path) -> None:
     """A law's further differences have a line each, and those beyond the second one line, which counts what it can't name."""
-    monkeypatch.setattr(session, "confirmed", list)
     for many, told in ((4, "in 2 more ways: c in vmap (id2), d in vmap (id3)"), (10, "h in vmap (id7) and 2 more")):
         examples = tuple(replace(EXAMPLE, kind="abcdefghij"[n], id=f"id{n}") for n in range(many))
         made = ended(run_of(tmp_path / str(many), replace(violated(), counterexamples=examples)), 1)

@@ -23,7 +23,6 @@ from embcheck.engine.crashes.slot import Watch
 from embcheck.record.record import read
 from embcheck.report import document, style
 from embcheck.report.progress import Progress
-from embcheck.runner import session
 
 # -- on the way ------------------------------------------------------------------------------------------------
 
@@ -103,8 +102,7 @@ def test_an_audit_of_many_models_has_the_same_lines(clock: list[float], capsys: 
 # -- as one document -------------------------------------------------------------------------------------------
 
 
-def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
+def test_the_json_document_has_the_footer_s_numbers_and_the_failures(tmp_path: Path) -> None:
     dark = replace(verdicts_of("padding")[0], status=Status.UNKNOWN, reasons=("no case met: a",))
     made = ended(run_of(tmp_path, violated(), dark), 1)
     told = json.loads(document.text(document.of_session(made)))
@@ -143,11 +141,7 @@ def test_a_document_is_all_that_is_printed(form: str, monkeypatch: Patch, capsys
 
 
 @pytest.mark.parametrize(("form", "annotations"), [("text", False), ("github", True)])
-def test_github_annotations_can_be_asked_for(
-    form: str, annotations: bool, monkeypatch: Patch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+def test_github_annotations_can_be_asked_for(form: str, annotations: bool, capsys: pytest.CaptureFixture[str]) -> None:
     made = run_of(None, violated())
     config: Any = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: made))
     Progress(form=form).pytest_sessionstart(SimpleNamespace(config=config))  # type: ignore[arg-type]

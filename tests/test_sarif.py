@@ -32,9 +32,8 @@ def validator() -> Any:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: Patch) -> session.Session:
+def run(tmp_path: Path) -> session.Session:
     """A run with two violations of one law and one of another, something unknown and something without a verdict."""
-    monkeypatch.setattr(session, "confirmed", list)
     other = replace(
         EXAMPLE, kind="raised IndexError", words="raised [IndexError](1)\x1b", id="0f0f0f", case="LookupCase()"
     )

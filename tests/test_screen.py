@@ -145,8 +145,7 @@ def violated(family: str = "padding") -> Verdict:
 
 
 @pytest.mark.parametrize("verbosity", [-1, 0, 1])
-def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
+def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path) -> None:
     told = printed(ended(run_of(tmp_path, violated()), 1), verbosity)
     at = told.index("VIOLATED  padding_row_gets_no_gradient   torch · vmap · cpu")
     law = next(law for law in FAMILIES["padding"].laws if law.name == EXAMPLE.law)
@@ -175,11 +174,7 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path, monkeypatc
         ("1, expected 2", []),
     ],
 )
-def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(
-    words: str, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(words: str, said: list[str]) -> None:
     examples = tuple(replace(EXAMPLE, subject="layers:Scaled", kind=kind, words=words) for kind in ("value", "bits"))
     scaled = replace(violated(), subject="layers:Scaled", counterexamples=examples)
     notes = [line for line in printed(ended(run_of(None, scaled), 1)) if line.startswith("note: ")]
@@ -202,9 +197,7 @@ def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     assert out.file.getvalue().splitlines() == ["all", "law  remark", "a    a long remark", "b"]
 
 
-def test_a_violation_in_an_extended_family_is_named_in_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
-    monkeypatch.setattr(session, "keep", lambda *arguments, **more: None)
+def test_a_violation_in_an_extended_family_is_named_in_its_line() -> None:
     told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
     (line,) = (line for line in told if line.startswith("extended ("))
     assert "1 violated" in line

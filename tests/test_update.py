@@ -18,7 +18,6 @@ from embcheck.core.result import Difference, Elements
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.engine.common_facts import both, in_words, seen
 from embcheck.engine.run_item import run_item
-from embcheck.runner import session
 from embcheck.runner.run import Results, Settings, examples_of
 from embcheck.runner.update_ledger import entries, update
 from embcheck.subject.collect import load_families
@@ -121,8 +120,7 @@ def test_what_takes_the_process_down_is_excluded_and_every_text_is_toml(tmp_path
 
 
 @pytest.mark.parametrize("folder", ["", "no/such/file/"])
-def test_a_session_says_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
-    monkeypatch.setattr(session, "confirmed", list)
+def test_a_session_says_what_it_wrote(tmp_path: Path, folder: str) -> None:
     (tmp_path / "no").write_text("")
     made = run_of(tmp_path, replace(violated(), counterexamples=(EXAMPLE,)), families=("padding",))
     path = tmp_path / folder / "known.toml"
