@@ -1,9 +1,13 @@
-"""What tests make of a run: a verdict, a record in a folder, and a session; and machines."""
+"""What tests make of a run: a verdict, a record in a folder, a session, and what is printed; and machines."""
 
+import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from rich.console import Console
 
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import Counterexample, Status, Verdict
@@ -62,3 +66,10 @@ def ended(made: Session, code: int = 0, confirmed: Any = list) -> Session:
     with patched(session, confirmed=confirmed, **unkept):
         made.pytest_sessionfinish(SimpleNamespace(exitstatus=code), code)  # type: ignore[arg-type]
     return made
+
+
+def printed_by(show: Callable[[Console], object], width: int = 140) -> str:
+    """What is shown in a console that is no terminal."""
+    out = io.StringIO()
+    show(Console(file=out, width=width, soft_wrap=True, highlight=False))
+    return out.getvalue()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from command import Command, Patch
+from records import printed_by
 from test_script import status
 
 from embcheck.claims.appraisal import appraise, every_claim, story
@@ -21,7 +22,6 @@ from embcheck.core.verdict import Status
 from embcheck.engine.execute import run
 from embcheck.modes.mode import MODES
 from embcheck.record.record import read
-from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 from selfcheck.fault import load_faults
 
@@ -79,12 +79,10 @@ def test_each_verdict_is_stated_with_its_source() -> None:
 
 
 def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
-    made, out = CLAIMS["token.default_uniform"], console(width=200, colour=False)
+    made = CLAIMS["token.default_uniform"]
     with FAULTS["a_new_table_is_drawn_from_u_1_d_1_d"].plant():
         ((one,),) = [group for group, _ in appraise([made], 0, Ledger())]
-    with out.capture() as captured:
-        claims_report(out, [one])
-    title, _, _, line, *_ = captured.get().splitlines()
+    title, _, _, line, *_ = printed_by(lambda out: claims_report(out, [one])).splitlines()
     assert one.verdict.status == Status.VIOLATED
     assert one.shown.verdict == "holds"
     assert not one.as_stated

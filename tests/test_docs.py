@@ -7,12 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from records import verdict
+from records import printed_by, verdict
 from warm import python
 
 from embcheck.cli import main
 from embcheck.core.verdict import Status, Verdict
-from embcheck.report.style import console
 from embcheck.report.terminal import law_table
 
 ROOT = Path(__file__).parent.parent
@@ -90,12 +89,9 @@ def test_the_sample_of_v_is_what_is_printed() -> None:
         *verdicts("bag_output_has_documented_shape", 7, 4883, None),
         *verdicts("bag_weight_gradient_sums_upstream_per_row", 5, 2623, 0.67, bag_frequency_count=453),
     ])  # fmt: skip
-    out = console(width=200, colour=False)
-    with out.capture() as captured:
-        out.print(table)
     page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^## A row for a law.*?```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert captured.get() == shown
+    assert printed_by(lambda out: out.print(table)) == shown
 
 
 def test_the_repository_is_linked_where_its_address_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,10 @@
 """What GitHub Actions is told: annotations that can't be forged, and a summary in which nothing is markup."""
 
-import io
 import re
 from dataclasses import replace
 from types import SimpleNamespace
 
-from records import EXAMPLE, verdict
-from rich.console import Console
+from records import EXAMPLE, printed_by, verdict
 
 from embcheck.core.verdict import Status
 from embcheck.record.compare import Baseline
@@ -54,10 +52,8 @@ def test_a_summary_tells_what_fails_and_escapes_it() -> None:
 def test_what_gave_no_verdict_is_in_summary_page_and_grid() -> None:
     reasons = {"a/torch/eager/scope/0": "SystemExit: 7", "test_b.py": "ModuleNotFoundError: no b"}
     record = Record({}, [FINE], {"stopped": "finished", "exit_code": 1, "unaccounted": reasons})
-    out = Console(file=io.StringIO(), width=400)
-    show_grid(Grid([Run("a", record)]), out, trials={})
-    assert isinstance(out.file, io.StringIO)
-    for told in (summary(record), render([of_record(record)]), out.file.getvalue()):
+    grid = printed_by(lambda out: show_grid(Grid([Run("a", record)]), out, trials={}), 400)
+    for told in (summary(record), render([of_record(record)]), grid):
         for item, reason in reasons.items():
             assert f"{item}: {reason}" in told.replace("&#95;", "_")
 

@@ -1,6 +1,5 @@
 """What a run prints: one screen when all is right, every part of a violation, and why the exit code is what it is."""
 
-import io
 import os
 import subprocess
 import sys
@@ -10,8 +9,7 @@ from typing import Any
 
 import pytest
 from command import Command
-from records import ended, session_of
-from rich.console import Console
+from records import ended, printed_by, session_of
 from warm import python
 
 from embcheck.core.ledger import SEEMS_FIXED
@@ -70,10 +68,7 @@ def run_of(folder: Path | None = None, *more: Verdict, families: tuple[str, ...]
 
 def printed(made: session.Session, verbosity: int = 0) -> list[str]:
     """The lines of a run's summary."""
-    out = Console(file=io.StringIO(), width=140, soft_wrap=True, highlight=False)
-    summary(made, out, verbosity=verbosity)
-    assert isinstance(out.file, io.StringIO)
-    return out.file.getvalue().splitlines()
+    return printed_by(lambda out: summary(made, out, verbosity=verbosity)).splitlines()
 
 
 # -- when all is right -----------------------------------------------------------------------------------------
@@ -191,10 +186,12 @@ def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     table = plain_table("law", "remark", title="all")
     table.add_row("a", "a long remark")
     table.add_row("b", "")
-    out = Console(file=io.StringIO(), width=80)
-    out.print(table)
-    assert isinstance(out.file, io.StringIO)
-    assert out.file.getvalue().splitlines() == ["all", "law  remark", "a    a long remark", "b"]
+    assert printed_by(lambda out: out.print(table), 80).splitlines() == [
+        "all",
+        "law  remark",
+        "a    a long remark",
+        "b",
+    ]
 
 
 def test_a_violation_in_an_extended_family_is_named_in_its_line() -> None:

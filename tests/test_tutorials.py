@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from records import printed_by
 
 from embcheck.claims import distributions, paddings
 from embcheck.claims.appraisal import Appraised, Observations, appraise, chosen, every_claim
@@ -20,7 +21,6 @@ from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.execute import run
 from embcheck.families.initializers.oracle import DELTA, Spread, allowed_distance, distance
 from embcheck.modes.mode import MODES
-from embcheck.report.style import console
 
 CLAIMS = every_claim()
 PAGE = (Path(__file__).parent.parent / "docs" / "claims.md").read_text(encoding="utf-8")
@@ -53,18 +53,11 @@ def appraised(made: Claim) -> Appraised:
     return Appraised(made, held, seen)
 
 
-def printed(*found: Appraised) -> str:
-    out = console()
-    with out.capture() as captured:
-        claims_report(out, found)
-    return captured.get()
-
-
 @pytest.mark.parametrize("name", ["token.default_uniform", "full.padding_not_updated", "linear.layers_are_separate"])
 def test_a_claim_is_told_with_all_that_decides_it(name: str) -> None:
     made = CLAIMS[name]
     told = made.told
-    text, tutorial = printed(appraised(made)), told.tutorial
+    text, tutorial = printed_by(lambda out: claims_report(out, [appraised(made)])), told.tutorial
     for words in (tutorial.title, tutorial.gloss, told.source, told.quote, told.gloss, told.sentence, told.decided):
         assert words in text
     assert ("chance of judging a right torch wrong" in text) == (told.chance is not None)
@@ -75,7 +68,7 @@ def test_a_claim_is_told_with_all_that_decides_it(name: str) -> None:
 def test_the_page_shows_what_is_printed() -> None:
     shown = PAGE.partition("```text\n")[2].partition("```")[0].splitlines()
     found = [one for group, _ in appraise(chosen("xavier"), 0, Ledger()) for one in group]
-    text = printed(*found).splitlines()
+    text = printed_by(lambda out: claims_report(out, found)).splitlines()
     *lines, last = shown
     assert len(lines) > 6
     assert [line for line in lines if line not in text] == []
