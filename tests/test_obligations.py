@@ -5,19 +5,16 @@ import json
 import marshal
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import pytest
-import torch
 from packaging.specifiers import SpecifierSet
 from records import verdict
 
 from embcheck.core.facts import holds
 from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, Entry, load, read
-from embcheck.core.machine import here
+from embcheck.core.ledger import SHIPPED, Entry, read
 from embcheck.core.result import Absent
 from embcheck.core.verdict import APPLIES, Status, Verdict
 from embcheck.engine import obligations, selection
@@ -27,10 +24,11 @@ from embcheck.engine.tally import Tallies
 from embcheck.modes.mode import MODES
 from embcheck.runner.run import Batch, Results, Settings, settle
 from embcheck.subject.collect import load_families, statements
+from selfcheck.candidates import shipped
 
 FAMILIES = load_families()
 ENTRIES = read(SHIPPED)
-LEDGER = load(SHIPPED, torch.__version__, date.today()).on(here())
+LEDGER = shipped()
 #: Quick, with nothing of what it samples.
 LIST_ONLY = replace(PROFILES["quick"], deck="", stride=1 << 40)
 #: The families that speak of layers: where layers are checked in a sample, these still execute all that programs do.

@@ -4,7 +4,6 @@ import itertools
 import sys
 import textwrap
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from command import Patch
 
 from embcheck.core.item import PROFILES, items_of
 from embcheck.core.law import Plan, accepts
-from embcheck.core.ledger import SHIPPED, load
-from embcheck.core.machine import here
 from embcheck.engine import selection
 from embcheck.engine.execute import run
 from embcheck.engine.run_item import feed
@@ -24,6 +21,7 @@ from embcheck.modes.global_state import COMMON_HOOKS, SETTINGS
 from embcheck.modes.mode import MODES
 from embcheck.subject import activation
 from embcheck.subject.collect import load_families
+from selfcheck.candidates import shipped
 from selfcheck.fault import patched
 
 modules = torch.nn.modules.module
@@ -160,10 +158,9 @@ WATCHED = (
 def violated(*names: str) -> dict[str, Any]:
     """The laws of families that some cases violate, and how; what would take the process down is not executed."""
     found: dict[str, Any] = {}
-    ledger = load(SHIPPED, torch.__version__, date.today()).on(here())
     for name in names:
         family = load_families()[name]
-        tallies = Tallies(family, MODES[family.modes[0]], ledger)
+        tallies = Tallies(family, MODES[family.modes[0]], shipped())
         for engine in ("scope", "product"):
             item = items_of(family, engine, PROFILES["quick"], family.modes[:1], "torch")[0]
             drawn = list(itertools.islice(selection.cases(family, item, PROFILES["quick"], 0), 128))
