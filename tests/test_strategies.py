@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,12 @@ def tensors_on_the_page() -> dict[str, dict[str, tuple[list[str], str]]]:
     return found
 
 
-def drawn(strategy: Any, count: int = 60) -> list[Any]:
+def drawn(strategy: Any, count: int = 60, suppressed: Collection[HealthCheck] = tuple(HealthCheck)) -> list[Any]:
     """What a strategy draws with a seed."""
     found: list[Any] = []
 
     @seed(3)
-    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=suppressed)
     @given(strategy)
     def collect(each: Any) -> None:
         found.append(each)
@@ -147,15 +148,7 @@ def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
 )
 def test_axes_take_the_values_that_are_given(strategy: str, values: dict[str, Any]) -> None:
     """And those alone, without a complaint of Hypothesis about what is left out."""
-    found: list[Any] = []
-
-    @seed(3)
-    @settings(max_examples=20, database=None, deadline=None)
-    @given(getattr(strategies, strategy)(**values))
-    def collect(each: Any) -> None:
-        found.append(each)
-
-    collect()
+    found = drawn(getattr(strategies, strategy)(**values), 20, suppressed=())
     assert len(found) == 20
     for axis, given_values in values.items():
         assert {getattr(each, axis) for each in found} <= set(given_values), axis
