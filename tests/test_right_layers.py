@@ -291,7 +291,7 @@ class PadsAlways(nn.Embedding):
             r"it was built, but its call with indices of shape \(2, 2\) raises KeyError: 'boom' \(.*test_right_layers",
         ),
         (RefusesAll, r"ValueError: never \(.*test_right_layers\.py:\d+\)"),
-        (lambda count, width: 3, "expected a torch.nn.Module"),
+        (lambda count, width: 3, "returned int; expected a torch.nn.Module"),
         (lambda count, width: nn.Linear(2, 2), "expected one parameter of shape"),
         (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),
     ],

@@ -28,7 +28,6 @@ from embcheck.core.weight_map import Mathematics
 
 def raises(count, width): raise RuntimeError("no table today")
 def hangs(count, width): time.sleep(1000)
-def wrong_type(count, width): return 3
 def ends(count, width): os._exit(7)
 
 class Prints(torch.nn.Embedding):
@@ -44,10 +43,6 @@ class OtherNames(torch.nn.Embedding):
 class Mutates(torch.nn.Embedding):
     def forward(self, indices):
         return super().forward(indices.add_(1))
-
-class Noisy(torch.nn.Embedding):
-    def forward(self, indices):
-        return super().forward(indices) + torch.rand(1)
 
 class Wrong(torch.nn.Embedding):
     def __init__(self, count, width):
@@ -90,11 +85,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("name", "said"),
     [
         ("raises", "no table today"),
-        ("wrong_type", "returned int; expected a torch.nn.Module"),
         ("ends", "status 7"),
         ("hangs", "there is no end within 0.5 s of CPU time"),
         ("Mutates", "changes its indices"),
-        ("Noisy", "two equal calls differ; declare random=True"),
         ("Divided", "the declared scale, offset or mathematics raises ZeroDivisionError"),
         ("Misshapen", "the declared mathematics gives shape (3,)"),
         (
