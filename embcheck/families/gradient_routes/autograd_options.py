@@ -14,7 +14,7 @@ from embcheck.families.gradient_routes.autocast import casts_as_documented, left
 from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import through_own_product
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor, with_gradient
 
 
 @further
@@ -26,11 +26,10 @@ def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream
         return call(tokens).flip(-1)
 
     value = torch.utils.checkpoint.checkpoint(reversed_rows, indices, use_reentrant=False, context_fn=keeping_rows())
-    value = value.flip(-1)
-    value.backward(upstream)
+    seen = with_gradient(leaf, value.flip(-1), upstream)
     kept, few = select is None or refuses_what_was_written(call, indices, select), torch.ones(2, requires_grad=True)
     kept = kept and (select is None or not refuses_what_was_written(torch.exp, few, select, allowed=True))
-    return {"value": value, "weight_grad": leaf.grad, "kept": kept}
+    return {**seen, "kept": kept}
 
 
 def refuses_what_was_written(call: Call, indices: Tensor, select: Any, allowed: bool = False) -> bool:
@@ -157,10 +156,9 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     decoding = frozen(heard)
     modes = [(decoding.send(each).requires_grad, torch.is_grad_enabled()) for each in (None, "token")]
     modes.append((calling_itself(True).requires_grad, torch.is_grad_enabled()))
-    value = call(indices)
-    value.backward(upstream)
+    seen = with_gradient(leaf, call(indices), upstream)
     kept = modes == [(False, True)] * 3 and heard == ["token"] and grad_modes_end() and grad_modes_begin()
-    return {"value": value, "weight_grad": leaf.grad, "kept": kept}
+    return {**seen, "kept": kept}
 
 
 @further
@@ -239,8 +237,8 @@ def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
         with torch.autograd.graph.save_on_cpu(pinned):
             value, product = call(indices), other * factor
         product.sum().backward()
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": all(alike(other.grad, factor) for other in others)}
+    seen = with_gradient(leaf, value, upstream)
+    return {**seen, "kept": all(alike(other.grad, factor) for other in others)}
 
 
 @further

@@ -17,7 +17,7 @@ import torch.utils.checkpoint
 from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints, reentrant_segments_go_back
 from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import asked_for_inputs, written_in_place
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator
+from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator, with_gradient
 from embcheck.families.tie_preservation.operations import stored
 
 
@@ -50,8 +50,7 @@ def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstr
     back = Reversed()
     chain = torch.nn.Sequential(layer_of(call), back, back, torch.nn.Identity())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, value, upstream)
 
 
 @further
@@ -113,10 +112,10 @@ def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     value, kept = call(indices), leaf.detach().clone()
     with torch.no_grad():
         leaf.fill_(float("nan"))
-    value.backward(upstream)
+    seen = with_gradient(leaf, value, upstream)
     with torch.no_grad():
         leaf.copy_(kept)
-    return {"value": value, "weight_grad": leaf.grad, "small_grads": written_in_place()}
+    return {**seen, "small_grads": written_in_place()}
 
 
 @further
@@ -141,9 +140,8 @@ def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstre
 def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     with torch.inference_mode():
         inferred = call(indices)
-    value = torch.inference_mode(False)(call)(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": inferred.is_inference() and not inferred.requires_grad}
+    seen = with_gradient(leaf, torch.inference_mode(False)(call)(indices), upstream)
+    return {**seen, "kept": inferred.is_inference() and not inferred.requires_grad}
 
 
 @further
@@ -203,18 +201,15 @@ def lazily_negated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
 def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     torch.use_deterministic_algorithms(True)
     try:
-        value = call(indices)
-        value.backward(upstream)
+        return with_gradient(leaf, call(indices), upstream)
     finally:
         torch.use_deterministic_algorithms(False)
-    return {"value": value, "weight_grad": leaf.grad}
 
 
 @further
 def symbolically_traced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
-    value = torch.fx.symbolic_trace(call if isinstance(call, torch.nn.Module) else lambda tokens: call(tokens))(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    traced = torch.fx.symbolic_trace(call if isinstance(call, torch.nn.Module) else lambda tokens: call(tokens))
+    return with_gradient(leaf, traced(indices), upstream)
 
 
 @further
@@ -319,8 +314,7 @@ def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream
     between = [torch.nn.Identity() for _ in range(3)]
     chain = torch.nn.Sequential(layer_of(call), *between, Reversed())
     value = torch.utils.checkpoint.checkpoint_sequential(chain, 2, indices, use_reentrant=False).flip(-1)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "kept": reentrant_segments_go_back()}
+    return {**with_gradient(leaf, value, upstream), "kept": reentrant_segments_go_back()}
 
 
 @further

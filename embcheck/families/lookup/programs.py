@@ -119,6 +119,12 @@ def seeded(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
+def with_gradient(leaf: Tensor, value: Tensor, upstream: Tensor) -> dict[str, Any]:
+    """What was looked up, and the gradient that is there after its backward pass."""
+    value.backward(upstream)
+    return {"value": value, "weight_grad": leaf.grad}
+
+
 _route = into(ROUTES)
 
 
@@ -127,9 +133,7 @@ _route = into(ROUTES)
 
 @_route
 def backward_call(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, call(indices), upstream)
 
 
 @_route
@@ -144,16 +148,13 @@ def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
 def retained(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     value.backward(upstream, retain_graph=True)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, value, upstream)
 
 
 @_route
 def two_passes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).backward(upstream)
-    value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, call(indices), upstream)
 
 
 @_route
@@ -177,8 +178,7 @@ def lookup_between(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     for flags in ({"padding_idx": 0}, {"scale_grad_by_freq": True}, {"sparse": True}, {"padding_idx": -1}):
         torch.nn.functional.embedding(indices, leaf, **flags)
     torch.nn.functional.embedding(indices.reshape(-1)[:1], leaf)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, value, upstream)
 
 
 @_route
@@ -216,17 +216,13 @@ def value_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
 def hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     seen: list[Tensor] = []
     leaf.register_hook(lambda grad: seen.append(grad))
-    value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen)}
+    return {**with_gradient(leaf, call(indices), upstream), "hook_calls": len(seen)}
 
 
 @_route
 def hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     leaf.register_hook(lambda grad: grad * 2)
-    value = call(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, call(indices), upstream)
 
 
 @_route
@@ -251,17 +247,13 @@ def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
 
 @_route
 def checkpointed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value = torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False), upstream)
 
 
 @_route
 def anomaly(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     with torch.autograd.set_detect_anomaly(True, check_nan=False):
-        value = call(indices)
-        value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+        return with_gradient(leaf, call(indices), upstream)
 
 
 @_route
@@ -285,6 +277,4 @@ def vjp(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Re
 
 @_route
 def batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
-    value = torch.vmap(call)(indices)
-    value.backward(upstream)
-    return {"value": value, "weight_grad": leaf.grad}
+    return with_gradient(leaf, torch.vmap(call)(indices), upstream)
