@@ -10,7 +10,6 @@ import numpy as np
 
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import Drawing
-from embcheck.core.format import Floats
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.plot_data import Curve, Figure, Histogram, rounded
 from embcheck.core.result import Difference, Finding, Holds
@@ -55,17 +54,12 @@ def is_normal(case: ClaimCase, out: Outcome) -> Finding:
 def distributed(got: Field, spread: Spread, case: ClaimCase) -> Finding:
     """The elements are drawn from a distribution: Kolmogorov and Smirnov's distance is within the bound of Dvoretzky,
     Kiefer and Wolfowitz, which a correct generator exceeds with a probability below 1e-13."""
-    values = numbers(got)
+    values = got.values
     far, most = distance(values, spread), allowed_distance(values.size, case.format)
     if far <= most:
         return Holds(float(far / most))
     words = f"distance {far:.3g} from {named(spread)}, at most {most:.3g} by chance (error {DELTA:g})"
     return Difference("distribution", distance_in_torch(got.path, values.size, spread), far, 0.0, words, most)
-
-
-def numbers(got: Field) -> Floats:
-    """An observation's elements in float64."""
-    return np.asarray(got.values, np.float64)
 
 
 def named(spread: Spread) -> str:
@@ -80,14 +74,14 @@ def drawn_from(*spreads: Callable[[ClaimCase], Spread]) -> dict[str, Any]:
     histogram with these densities."""
 
     def tell(case: ClaimCase, out: Outcome) -> str:
-        values, most = numbers(out.values), allowed_distance(out.values.values.size, case.format)
+        values, most = out.values.values, allowed_distance(out.values.values.size, case.format)
         distances = [f"distance {distance(values, spread(case)):.3f} from {named(spread(case))}" for spread in spreads]
         size = f"{case.num_embeddings}×{case.embedding_dim}"
         measured = f"{size}: std {values.std():.3f}, max {abs(values).max():.2f}"
         return f"{measured}; {', '.join(distances)}; {most:.3f} may be chance"
 
     def draw(case: ClaimCase, out: Outcome) -> Figure:
-        values, found = numbers(out.values).reshape(-1), [spread(case) for spread in spreads]
+        values, found = out.values.values.reshape(-1), [spread(case) for spread in spreads]
         reach = max(float(np.abs(values).max()), *(abs(one.mean) + one.scale for one in found)) * 1.05
         heights, edges = np.histogram(values, _BINS, (-reach, reach), density=True)
         points = np.linspace(-reach, reach, _POINTS)
@@ -107,7 +101,7 @@ def losses(title: str, names: Sequence[str], seen: str, every: str) -> Drawing:
     """Draws loss curves, shape ``(names, low-middle-high, points)``, one point for each entry of ``every``."""
 
     def draw(case: ClaimCase, out: Outcome) -> Figure:
-        quantiles, steps = numbers(getattr(out, seen)), rounded(numbers(getattr(out, every)))
+        quantiles, steps = getattr(out, seen).values, rounded(getattr(out, every).values)
         curves = tuple(
             Curve(name, steps, rounded(middle), rounded(low), rounded(high))
             for name, (low, middle, high) in zip(names, quantiles, strict=True)

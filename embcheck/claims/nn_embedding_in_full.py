@@ -7,7 +7,7 @@ import numpy as np
 from embcheck.claims import lookups, paddings
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import BY_DISTANCE, NONE, Page, only_if, refuted, told
-from embcheck.claims.distributions import drawn_from, is_normal, losses, normal, numbers
+from embcheck.claims.distributions import drawn_from, is_normal, losses, normal
 from embcheck.claims.lookups import index_kinds, layer_shapes, sentence_lengths, two_sentences
 from embcheck.claims.token_embedding import as_moved
 from embcheck.claims.trainings import drawn, einsummed, predicted, simple_train, stepped
@@ -77,7 +77,7 @@ def integer_indices(case: ClaimCase, out: Outcome) -> Finding:
 
 
 def training_changes(case: ClaimCase, out: Outcome) -> Finding:
-    moved = (numbers(out.trained) != numbers(out.before)).any(1).tolist()
+    moved = (out.trained.values != out.before.values).any(1).tolist()
     path = f"({out.trained.path} != {out.before.path}).any(1).all().item()"
     return told(all(moved), path, f"rows moved: {moved}")
 
@@ -100,8 +100,8 @@ def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
     if not 0 < final < first:
         path = f"0 < {out.final_loss.path} < {out.first_loss.path}"
         return Difference("loss", path, False, True, f"the loss went from {first:g} to {final:g}")
-    change, vec = numbers(out.trained) - numbers(out.before), numbers(out.vec)[:, 0]
-    most = max(np.abs(numbers(out.trained)).max(), np.abs(numbers(out.before)).max())
+    change, vec = out.trained.values - out.before.values, out.vec.values[:, 0]
+    most = max(np.abs(out.trained.values).max(), np.abs(out.before.values).max())
     cross = change[:, :, None] * vec - change[:, None, :] * vec[:, None]
     bound = 110 * case.format.unit_roundoff * most * (np.abs(vec)[:, None] + np.abs(vec))
     ratio = float(np.max(np.abs(cross) / np.maximum(bound, np.finfo(float).tiny)))
@@ -114,8 +114,8 @@ def part_of_the_way(case: ClaimCase, out: Outcome) -> Finding:
 
 def how_far(case: ClaimCase, out: Outcome) -> str:
     """How far the training came, and what each step can do."""
-    vec = numbers(out.vec)[:, 0]
-    ranks = np.linalg.svd(numbers(out.trained) - numbers(out.before), compute_uv=False)
+    vec = out.vec.values[:, 0]
+    ranks = np.linalg.svd(out.trained.values - out.before.values, compute_uv=False)
     first, final = float(out.first_loss.values), float(out.final_loss.values)
     return (
         f"loss {first:.3g} → {final:.3g}, residual ×{1 - 0.006 * vec @ vec:.3f} a step; "

@@ -8,7 +8,7 @@ import numpy as np
 
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import BETWEEN_TWO, Page, only_if
-from embcheck.claims.distributions import by_width, distributed, drawn_from, losses, normal, numbers
+from embcheck.claims.distributions import by_width, distributed, drawn_from, losses, normal
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.lookups import multiplied, untransposed
 from embcheck.claims.paddings import counted, first_values_of_pair, race, trained_pair, unified
@@ -38,7 +38,7 @@ def by_chance(wins: int, losses: int) -> float:
 
 def raced(first: Field, second: Field) -> tuple[int, int]:
     """How often the first and the second of two pairs came first to half of the smaller first loss."""
-    one, other = numbers(first), numbers(second)
+    one, other = first.values, second.values
     return int((one < other).sum()), int((other < one).sum())
 
 
@@ -65,9 +65,9 @@ def converges_faster(case: ClaimCase, out: Outcome) -> Finding:
 def told(case: ClaimCase, out: Outcome) -> str:
     """The race in words."""
     wins, lost = raced(out.tied, out.untied)
-    tied, untied = np.median(numbers(out.tied)), np.median(numbers(out.untied))
+    tied, untied = np.median(out.tied.values), np.median(out.untied.values)
     chance = by_chance(max(wins, lost), min(wins, lost))
-    lower = int((numbers(out.tied_left) < numbers(out.untied_left)).sum())
+    lower = int((out.tied_left.values < out.untied_left.values).sum())
     return (
         f"tied first in {wins} of {out.tied.values.size} runs, untied in {lost} (if both were as fast, with probability "
         f"{chance:.1g}; at most {CHANCE:g} is asked); to half the loss in {tied:g} and {untied:g} steps (median); after 480 "

@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from embcheck.core.format import FORMATS, Array, Format
 
@@ -149,7 +150,7 @@ class Field:
         return self._stored
 
     @property
-    def values(self) -> Array:
+    def values(self) -> npt.NDArray[Any]:
         """The elements as float64, or as they are for integers and booleans."""
         fmt = self.format
         return self.stored if fmt is None else fmt.decode(self.stored)

@@ -32,7 +32,7 @@ default_init = Family("default_init", INITIAL_SPACE, initial_plan, cost=12.0)
     must_cover={f"name={name}" for name in INITIALISERS} | {"padded", "dtype=float64", "elements>200000"},
 )
 def embedding_init_follows_documented_distribution(case: InitialCase, out: Outcome) -> Finding:
-    drawn = np.asarray(out.values.values, np.float64)[case.drawn]
+    drawn = out.values.values[case.drawn]
     return drawn_from(case.spread, out.values, FORMATS[case.dtype], rows_drawn(case), drawn)
 
 
@@ -49,7 +49,7 @@ def rows_drawn(case: InitialCase) -> str:
     must_cover={"elements>700000"},
 )
 def embedding_init_tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
-    drawn, spread = np.asarray(out.values.values, np.float64)[case.drawn], case.spread
+    drawn, spread = out.values.values[case.drawn], case.spread
     least, most = extremes(drawn.size)
     far = float(np.abs(drawn - spread.mean).max()) / spread.scale
     if least <= far <= most:
@@ -67,7 +67,7 @@ def embedding_init_tails_are_normal(case: InitialCase, out: Outcome) -> Finding:
     when=lambda case: case.name == "default",
 )
 def embedding_init_values_are_uncorrelated(case: InitialCase, out: Outcome) -> Finding:
-    rows = np.asarray(out.values.values, np.float64)[case.drawn]
+    rows = out.values.values[case.drawn]
     half, side = len(rows) // 2, rows.shape[1] // 2
     pairs = {"rows apart": (f"[:{half}]", f"[{half}:{2 * half}]"), "neighbours": (f"[0::2][:{half}]", f"[1::2][:{half}]"),
              "columns": (f"[:, :{side}]", f"[:, {side}:{2 * side}]"), "next": ("[:, 0:-1:2]", "[:, 1::2]")}  # fmt: skip

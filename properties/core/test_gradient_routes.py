@@ -68,7 +68,7 @@ def gradient_routes_give_same_weight_gradient(case: LookupCase, out: Outcome) ->
     must_cover={"repeated", "padding_hit", "sparse"},
 )
 def checkpoint_recomputes_same_dropout_mask(case: LookupCase, out: Outcome) -> Finding:
-    mask = np.asarray(out.mask.values, np.float64).reshape(case.numel, case.embedding_dim)
+    mask = out.mask.values.reshape(case.numel, case.embedding_dim)
     kept = case.counted
     due = oracle.accumulate(case.tokens[kept], case.num_embeddings, (case.upstream_values * mask)[kept])
     return same(out.weight_grad, due)

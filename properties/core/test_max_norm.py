@@ -8,7 +8,6 @@ import numpy as np
 
 from embcheck.core import bound, oracle
 from embcheck.core.comparison import described, every, identical, is_true, refuses, rows_shown, same, unwritten, within
-from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import HOLDS, UNASKED, Difference, Finding
@@ -53,13 +52,9 @@ max_norm = Family(
 )
 
 
-def floats(observed: Field) -> Floats:
-    return np.asarray(observed.values, np.float64)
-
-
 def fate_of(case: MaxNormCase, before: Field) -> Renormed:
     """What the lookup must make of the table that it found."""
-    return case.fate if case.history == "fresh" else case.after(floats(before))
+    return case.fate if case.history == "fresh" else case.after(before.values)
 
 
 def obeys(case: MaxNormCase, fate: Renormed, before: Field, after: Field) -> Finding:
@@ -132,7 +127,7 @@ def max_norm_rescaling_keeps_signs(case: MaxNormCase, out: Outcome) -> Finding:
 def row_norms_do_not_exceed_max_norm(case: MaxNormCase, out: Outcome) -> Finding:
     fate, limit = fate_of(case, out.before), float(case.max_norm or 0.0)
     rows = case.looked_up & np.isfinite(out.before.values).all(1)
-    values = floats(out.after)[rows]
+    values = out.after.values[rows]
     norms = p_norm(values, float(case.norm_type))
     slack = p_norm(np.where(fate.kept[rows, None], 0.0, fate.bound[rows]), float(case.norm_type))
     if float(case.norm_type) < 1:
@@ -183,7 +178,7 @@ def max_norm_rescaling_is_not_differentiated(case: MaxNormCase, out: Outcome) ->
     must_cover={"over", "repeated", "requires_grad", "requires_grad=False", "dtype=float16"},
 )
 def per_sample_weights_gradient_uses_rescaled_rows(case: MaxNormCase, out: Outcome) -> Finding:
-    rows, width = floats(out.after)[case.tokens], case.embedding_dim
+    rows, width = out.after.values[case.tokens], case.embedding_dim
     terms = np.where(np.isfinite(rows) & case.counted[:, None], rows, 0.0) * case.upstream_values
     judged = np.isfinite(rows).all(1) & (np.abs(terms).sum(1) < 2.0**case.format.emax)  # the others may overflow
     terms = terms[judged]
@@ -202,7 +197,7 @@ def per_sample_weights_gradient_uses_rescaled_rows(case: MaxNormCase, out: Outco
 )
 def max_norm_allows_clones_and_later_uses(case: MaxNormCase, out: Outcome) -> Finding:
     looked_up, limit = oracle.weight_gradient(case)
-    used = 2 * floats(out.before if case.route == "cloned_before" else out.after)
+    used = 2 * (out.before if case.route == "cloned_before" else out.after).values
     total = looked_up + used
     u = case.format.unit_roundoff + 2.0**-53
     # w·g + g·w: two products and their sum, then the sum of both paths.
@@ -254,7 +249,7 @@ def max_norm_modifies_only_the_weight(case: MaxNormCase, out: Outcome) -> Findin
 )
 def max_norm_rescaling_is_idempotent(case: MaxNormCase, out: Outcome) -> Finding:
     moved = bool((out.before.bits != out.after.bits).any())
-    fate = case.after(floats(out.after)) if moved else fate_of(case, out.before)
+    fate = case.after(out.after.values) if moved else fate_of(case, out.before)
     return obeys(case, fate, out.after, out.twice)
 
 

@@ -86,7 +86,7 @@ def each_element_follows_documented_distribution(case: InitializerCase, out: Out
 def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) -> Finding:
     # It tells the bounds and the generator; whether the tensor's method draws well is told by the distributions of the values.
     assert case.sampler is not None
-    values = np.asarray(out.drawn.values, np.float64)
+    values = out.drawn.values
     # A bound or a deviation, a product and a sum are rounded once on either side.
     limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
     if case.fill in SPARSITY:  # of which some are set to zero
@@ -103,7 +103,7 @@ def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) ->
 def initializer_mean_and_variance_match_distribution(case: InitializerCase, out: Outcome) -> Finding:
     spread = case.distribution
     assert isinstance(spread, Spread)
-    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0] if case.shape else 1, -1)
+    values = out.values.values.reshape(case.shape[0] if case.shape else 1, -1)
     square = spread.scale**2 / (3 if spread.uniform else 1)
     # One rounding of each number moves its mean by u|x|, and its square by 3u x².
     u, size = case.format.unit_roundoff, abs(spread.mean) + spread.scale
@@ -151,7 +151,7 @@ def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Ou
     must_cover={"fill=orthogonal_wide & wide", "fill=orthogonal_wide & wide=False", "rank=3"},
 )
 def orthogonal_init_is_orthogonal_with_norm_gain(case: InitializerCase, out: Outcome) -> Finding:
-    values = np.asarray(out.values.values, np.float64).reshape(case.shape[0], -1)
+    values = out.values.values.reshape(case.shape[0], -1)
     gain, path = ORTHOGONAL[case.fill], f"{out.values.path}.double().reshape({values.shape})"
     return orthogonal(values, path, 8 * values.size * case.format.unit_roundoff * gain**2, gain)
 
@@ -204,7 +204,7 @@ def initializer_draws_from_given_generator(case: InitializerCase, out: Outcome) 
         return Difference("repeated", path, True, False, "the same numbers were drawn twice")
     # Eight numbers of at least 128 that are drawn alike often: a row comes twice less than once in 10^16.
     if random and len(case.shape) > 1 and case.shape[-1] >= 8 and case.size > case.shape[-1]:
-        rows = np.asarray(out.values.values).reshape(-1, case.shape[-1])
+        rows = out.values.values.reshape(-1, case.shape[-1])
         if np.array_equal(rows[0], rows[-1]):
             path = f"torch.equal(*{out.values.path}.reshape{rows.shape}[[0, -1]])"
             return Difference("repeated", path, True, False, "the last row is the first one")

@@ -290,7 +290,7 @@ def drawn_from(
 def elements_drawn_from(spread: Spread | Truncated, found: Field, fmt: Format) -> Finding:
     """Whether the values that each element was filled with one after another, of shape (n, elements), are near a distribution's
     cumulative function, whichever element it is."""
-    values = np.asarray(found.values, np.float64)
+    values = found.values
     n, elements = values.shape
     far, most = distances(values, spread), allowed_distance(n, fmt, elements)
     worst = int(far.argmax())
