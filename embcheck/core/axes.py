@@ -93,6 +93,10 @@ class Axes(tuple[Any, ...]):
     def axes(self) -> dict[str, Any]:
         return dict(zip(self._fields, self, strict=True))
 
+    def keywords(self, *names: str) -> dict[str, Any]:
+        """Those of these axes that are not at their defaults, as keywords of what is called."""
+        return {name: value for name in names if (value := getattr(self, name)) != self._field_defaults[name]}
+
     @property
     def finite(self: C) -> C:
         """The case with finite numbers alone: itself, unless it has others."""

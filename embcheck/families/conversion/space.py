@@ -44,7 +44,6 @@ _SOURCES = {
     "to_linear": SOURCES | {"plain": SOURCES["embedding"]},
     "to_embedding": {"plain": SOURCES["linear"], "embedding_frozen": SOURCES["linear_frozen"]},
 }
-_FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
 
 
 def plan(case: ConversionCase) -> Plan:
@@ -53,7 +52,6 @@ def plan(case: ConversionCase) -> Plan:
         rows = case.lookup.format.encode(np.ones((2, case.num_embeddings)))
         options = {"make": MISTAKES[case.mistake], "replaces": case.mistake in REPLACING}
         return Plan(mistake, {"weight": fed["weight"], "x": Input(rows, case.dtype)}, options)
-    given = {name: getattr(case, name) for name in _FLAGS if getattr(case, name) is not case._field_defaults[name]}
     options = {
         "make_source": _SOURCES[case.direction][case.source],
         "make_target": new_linear if case.to_linear else new_embedding,
@@ -62,7 +60,7 @@ def plan(case: ConversionCase) -> Plan:
         "cut": CUTS[case.cut],
         "assign": ASSIGNMENTS[case.assign],
         "later": LATER[case.later],
-        "flags": given,
+        "flags": case.keywords("padding_idx", "scale_grad_by_freq", "sparse"),
         "company": "alone" if case.company == "several" else case.company,
         "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,

@@ -194,14 +194,13 @@ class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
 
 
 def plan(case: DTensorCase) -> Plan:
-    flags = {name: getattr(case, name) for name in ("padding_idx", "scale_grad_by_freq", "max_norm")}
     options = {
         "make": tied_model if case.made == "tied_model" else MADE[case.made],
         "use": USES[case.use],
         "ranks": case.ranks,
         "place": _PLACES[case.table],
         "tokens_place": case.axis,
-        "flags": {name: value for name, value in flags.items() if value is not None and value is not False},
+        "flags": case.keywords("padding_idx", "scale_grad_by_freq", "max_norm"),
     }
     return Plan(sharded, case.inputs(), options)
 

@@ -41,9 +41,7 @@ def plan(case: BagCase) -> Plan:
         return Plan(program, {"weight": fed["weight"]}, {"call": BAG_MISTAKES[case.mistake]}, case.threads)
     # The default mode is mean: half of the cases leave it to be that.
     flags: dict[str, Any] = {} if case.mode == "mean" and case.seed % 2 else {"mode": case.mode}
-    for name in ("padding_idx", "scale_grad_by_freq", "sparse", "include_last_offset"):
-        if getattr(case, name) != case._field_defaults[name]:
-            flags[name] = getattr(case, name)
+    flags |= case.keywords("padding_idx", "scale_grad_by_freq", "sparse", "include_last_offset")
     routes = {**BAG_ROUTES, "several": several_counted if case.scale_grad_by_freq else several}
     options = {
         "build": {**BAG_ENTRIES, "nested": nested}[case.entry],

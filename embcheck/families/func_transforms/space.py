@@ -36,11 +36,7 @@ SHAPES = ((3,), (), (1,), (4,), (0,), (2, 3), (3, 1), (2, 2, 2), (2, 0))
 
 
 def plan(case: TransformCase) -> Plan:
-    flags = {
-        name: getattr(case, name)
-        for name in ("padding_idx", "scale_grad_by_freq", "sparse")
-        if getattr(case, name) != case._field_defaults[name]
-    }
+    flags = case.keywords("padding_idx", "scale_grad_by_freq", "sparse")
     options = {
         "make": LOOKS[case.look],
         "transform": TRANSFORMS[case.transform],

@@ -78,10 +78,7 @@ def _entry(flags: tuple[str, ...] = FLAGS, **fields: bool) -> Callable[[Build], 
 def flags_of(case: LookupCase, entry: Entry) -> dict[str, Any]:
     """The keywords of a case that differ from their defaults, among those that the entry takes; from_pretrained is always
     told whether to freeze."""
-    defaults = case._field_defaults
-    given = {
-        name: getattr(case, name) for name in FLAGS if name in entry.flags and getattr(case, name) != defaults[name]
-    }
+    given = case.keywords(*(name for name in FLAGS if name in entry.flags))
     return given if entry.name != "from_pretrained" else {**given, "freeze": not case.requires_grad}
 
 
