@@ -27,3 +27,8 @@ def named(functions: Mapping[str, F], prefix: str = "") -> dict[str, F]:
         if function.__name__ == "<lambda>":
             function.__name__ = function.__qualname__ = prefix + name
     return dict(functions)
+
+
+def by_name(*functions: Callable[..., Any]) -> dict[str, Any]:
+    """A registry of functions by their own names."""
+    return {function.__name__: function for function in functions}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.conversion.assignment import Assign, Call, Module, Tensor, View
 from embcheck.families.lookup.several import (
     FACTORS,
@@ -330,9 +330,6 @@ def reloaded(source: Module, target: Module, leaf: Tensor) -> tuple[Module, Modu
 LATER: dict[str, Later] = named(
     {
         "nothing": lambda source, target, leaf: (source, target, leaf),
-        "there_and_back": there_and_back,
-        "deepcopied": deepcopied,
-        "zeroed": zeroed,
-        "reloaded": reloaded,
+        **by_name(there_and_back, deepcopied, zeroed, reloaded),
     },
 )

@@ -18,7 +18,7 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 
 Tensor = torch.Tensor
 #: Of a mesh, the table, its placement and the layer's flags: the parameter, the lookup of tokens that are placed, and the
@@ -198,9 +198,7 @@ def after_taller(mesh: Any, table: Tensor, place: Any, flags: dict[str, Any]) ->
     return leaf, looked_up
 
 
-MADE: dict[str, Make] = {
-    made.__name__: made for made in (distributed, layer, parallelized, fully_sharded, after_taller)
-}
+MADE: dict[str, Make] = by_name(distributed, layer, parallelized, fully_sharded, after_taller)
 USES: dict[str, Use] = named(
     {
         "alone": lambda rows, other, table: rows,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 
 Tensor = torch.Tensor
 Mistake = Callable[[Tensor], object]
@@ -115,9 +115,7 @@ _REFUSED: dict[type[Exception], dict[str, Mistake]] = {
         "no_last_offset": lambda w: bag(tokens(0), w, tokens(0), include_last_offset=True),
         "padding_behind_the_table": lambda w: bag(tokens(1, 2), w, padding_idx=len(w)),
         "padding_before_the_table": lambda w: bag(tokens(1, 2), w, padding_idx=-len(w) - 1),
-        "sparse_and_scaled": sparse_and_scaled,
-        "backward_of_a_far_token": backward_of_a_far_token,
-        "weights_backward_of_a_far_token": weights_backward_of_a_far_token,
+        **by_name(sparse_and_scaled, backward_of_a_far_token, weights_backward_of_a_far_token),
         "limited_offsets_from_one": lambda w: bag(tokens(2), w.detach(), tokens(1) + 1, max_norm=1e-3),
         "limited_padding_behind_the_table": lambda w: bag(tokens(1, 2), w.detach(), max_norm=1e-3, padding_idx=len(w)),
     },

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import by_name, into, named
 from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
 from embcheck.families.lookup.prior_calls import COUNTED, PASTS, learn, unchanged
 from embcheck.families.lookup.programs import rebuilding, surroundings
@@ -215,9 +215,7 @@ _OWN: dict[str, Callable[..., Any]] = named(
         "weighted_before": lambda leaf, call, indices, offsets, *rest: pooled(
             leaf, indices, offsets, mode="sum", per_sample_weights=torch.full(indices.shape, 2.0, dtype=leaf.dtype)
         ),
-        "table_alike": table_alike,
-        "offsets_changed": offsets_changed,
-        "weights_changed": weights_changed,
+        **by_name(table_alike, offsets_changed, weights_changed),
     }
 )
 _NAMES = (

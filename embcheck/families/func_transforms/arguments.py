@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.func_transforms import programs
 from embcheck.families.func_transforms.programs import At, Look, Seen, Tensor, in_table, linear_form
 from embcheck.families.func_transforms.several import (
@@ -329,19 +329,13 @@ def vmap_with_randomness(look: Look, at: At) -> Seen:
 
 TRANSFORMS = programs.TRANSFORMS | named(
     {
-        "grad_by_arguments": grad_by_arguments,
-        "jacrev_by_arguments": jacrev_by_arguments,
-        "jacfwd_by_arguments": jacfwd_by_arguments,
+        **by_name(grad_by_arguments, jacrev_by_arguments, jacfwd_by_arguments),
         "jacfwd_from_the_end": lambda look, at: torch.func.jacfwd(looked_beside(look, at), argnums=-1)(
             at.upstream, at.weight
         ),
-        "hessian_by_arguments": hessian_by_arguments,
-        "vjp_by_arguments": vjp_by_arguments,
-        "jvp_by_arguments": jvp_by_arguments,
-        "stacked_layers": stacked_layers,
+        **by_name(hessian_by_arguments, vjp_by_arguments, jvp_by_arguments, stacked_layers),
         "linearize": linearized,
         "functionalize": functionalized,
-        "without_grad_mode": without_grad_mode,
-        "vmap_with_randomness": vmap_with_randomness,
+        **by_name(without_grad_mode, vmap_with_randomness),
     }
 )

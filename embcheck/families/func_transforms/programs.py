@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.lookup.programs import surroundings
 
 Tensor = torch.Tensor
@@ -204,19 +204,14 @@ TRANSFORMS: dict[str, Transform] = named(
     {
         # One derivative.
         "grad": lambda look, at: torch.func.grad(linear_form(look, at))(at.weight),
-        "grad_and_value": grad_and_value,
-        "vjp": vjp,
-        "jvp": jvp,
+        **by_name(grad_and_value, vjp, jvp),
         "jacrev": lambda look, at: torch.func.jacrev(in_table(look, at))(at.weight),
         "jacfwd": lambda look, at: torch.func.jacfwd(in_table(look, at))(at.weight),
         # vmap.
         "vmap_value": lambda look, at: mapped(look, at, at.look_dims)(at.weight, at.indices),
         "vmap_by_one_axis": lambda look, at: mapped(look, at, at.look_dims[0])(at.weight, at.indices),
         "vmap_of_tables": lambda look, at: mapped(in_table(look, at), at, at.look_dims[0])(at.weight),
-        "vmap_of_signs": vmap_of_signs,
-        "vmap_in_chunks": vmap_in_chunks,
-        "vmap_by_names": vmap_by_names,
-        "vmap_backward": vmap_backward,
+        **by_name(vmap_of_signs, vmap_in_chunks, vmap_by_names, vmap_backward),
         "vmap_of_grad": lambda look, at: mapped(torch.func.grad(weighted(look)), at, at.all_dims)(
             at.weight, at.indices, at.upstream
         ),
@@ -273,6 +268,4 @@ def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict
     return look
 
 
-LOOKS: dict[str, Callable[..., Look]] = {
-    made.__name__: made for made in (functional, functional_call, functional_call_parts)
-}
+LOOKS: dict[str, Callable[..., Look]] = by_name(functional, functional_call, functional_call_parts)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.case import LookupCase
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.lookup.programs import Call, History, Tensor
 from embcheck.families.lookup.spelling import spelled
 
@@ -148,18 +148,8 @@ def called(leaf: Tensor, call: Call, times: int, indices: Tensor, *rest: Any, tw
         leaf.copy_(kept)
 
 
-HISTORIES: dict[str, History] = named(
-    {
-        "fresh": lambda leaf, call, *given: None,
-        "repeated": repeated,
-        "weight_changed": weight_changed,
-        "indices_changed": indices_changed,
-        "other_shape": other_shape,
-        "other_table": other_table,
-        "after_backward": after_backward,
-        "after_error": after_error,
-        "output_overwritten": output_overwritten,
-    }
+HISTORIES: dict[str, History] = named({"fresh": lambda leaf, call, *given: None}) | by_name(
+    repeated, weight_changed, indices_changed, other_shape, other_table, after_backward, after_error, output_overwritten
 )
 LATER: dict[str, History] = named(
     {
@@ -173,12 +163,7 @@ LATER: dict[str, History] = named(
             leaf, indices, padding_idx=int(indices.reshape(-1)[0]) if indices.numel() else 0
         ),
         "scaled_before": lambda leaf, call, indices: flagged(leaf, indices, scale_grad_by_freq=True),
-        "bag_before": bag_before,
-        "data_exchanged": data_exchanged,
-        "indices_refilled": indices_refilled,
-        "table_alike": table_alike,
-        "longer_between": longer_between,
-        "third_alike": third_alike,
+        **by_name(bag_before, data_exchanged, indices_refilled, table_alike, longer_between, third_alike),
         "output_held": lambda leaf, call, indices, *rest: unchanged(
             call((indices + 1) % leaf.shape[0], *rest).detach()
         ),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.lookup.programs import freezes, surroundings
 from embcheck.families.lookup.several import (
     COLUMNS,
@@ -147,8 +147,7 @@ def cloned_before(leaf: Tensor, call: Call, indices: Tensor) -> tuple[Tensor, Te
 TAKES: dict[str, Take] = named(
     {
         "plain": lambda leaf, call, indices: (call(indices), None),
-        "used_before": used_before,
-        "cloned_before": cloned_before,
+        **by_name(used_before, cloned_before),
         "used_after": lambda leaf, call, indices: (call(indices), (leaf * leaf).sum()),
         "checkpointed": lambda leaf, call, indices: (
             torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False),

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from embcheck.core.registry import by_name
 from embcheck.families.lookup.programs import surroundings
 from embcheck.families.lookup.several import (
     LARGEST,
@@ -163,16 +164,11 @@ def tokens_changed(call: Call, tokens: Tensor) -> None:
         tokens.sub_(1)
 
 
-ENCODERS: dict[str, Encode] = {
-    function.__name__: function for function in (functional, keyword, aten, vmapped, vmapped_last, recorded, compiled)
-}
+ENCODERS: dict[str, Encode] = by_name(functional, keyword, aten, vmapped, vmapped_last, recorded, compiled)
 #: Those that make a graph, and take a number of classes only that is given.
 GRAPHS = ("recorded", "compiled")
-HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = {
-    function.__name__: function
-    for function in (fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike, tokens_changed)
-}
+HISTORIES: dict[str, Callable[[Call, Tensor], Any]] = by_name(
+    fresh, output_overwritten, other_tokens, after_refusal, output_held, third_alike, tokens_changed
+)
 #: Histories of so many earlier calls and nothing else, beside `third_alike`: what is aimed takes these.
-COUNTED: dict[str, Callable[[Call, Tensor], Any]] = {
-    function.__name__: function for function in (once_alike, thrice_alike)
-}
+COUNTED: dict[str, Callable[[Call, Tensor], Any]] = by_name(once_alike, thrice_alike)
