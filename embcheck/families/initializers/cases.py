@@ -31,7 +31,6 @@ from embcheck.families.initializers.oracle import (
     SPARSITY,
     WITHOUT_GENERATOR,
     Spread,
-    Truncated,
 )
 
 SHAPES: tuple[tuple[int, ...], ...] = (
@@ -80,7 +79,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         return found
 
     @cached_property
-    def distribution(self) -> Spread | Truncated | None:
+    def distribution(self) -> Spread | None:
         """Of each number, or None where they are no independent draws."""
         found = DISTRIBUTIONS.get(self.fill)
         field = math.prod(self.shape[2:])
@@ -88,7 +87,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         if found is None or not self.size:
             return None
         spread, nonlinearity = found(*fans), self.chosen.get("nonlinearity")
-        if isinstance(spread, Spread) and nonlinearity:
+        if nonlinearity:
             spread = spread._replace(scale=spread.scale * GAINS[nonlinearity] / GAINS["leaky_relu"])
         return spread
 
@@ -98,7 +97,7 @@ class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
         found = self.distribution
         if self.fill in SPARSITY:
             return "normal_", 0.0, self.chosen.get("std", 0.01)
-        if not isinstance(found, Spread) or self.fill in LAYERS:
+        if found is None or found.within or self.fill in LAYERS:
             return None
         if found.uniform:
             return "uniform_", found.mean - found.scale, found.mean + found.scale

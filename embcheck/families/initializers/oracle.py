@@ -20,23 +20,44 @@ DELTA = 1e-13
 
 
 class Spread(NamedTuple):
-    """A distribution: the mean, and either a half width (uniform) or a standard deviation (normal)."""
+    """A distribution: the mean, and either a half width (uniform) or a standard deviation (normal), which may be cut off
+    outside of ``within``."""
 
     mean: float
     scale: float
     uniform: bool
+    within: tuple[float, float] | None = None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        reach = self.scale if self.uniform else math.inf
+        return self.within or (self.mean - reach, self.mean + reach)
+
+    @property
+    def _ends(self) -> list[float]:
+        """How much of the whole normal distribution lies below each end of ``within``."""
+        ends: list[float] = normal_cumulative((np.array(self.within) - self.mean) / self.scale).tolist()
+        return ends
 
     def cumulative(self, values: Floats) -> Floats:
         z = (values - self.mean) / self.scale
         if self.uniform:
             return np.clip((z + 1) / 2, 0.0, 1.0)
-        return normal_cumulative(z)
+        if self.within is None:
+            return normal_cumulative(z)
+        low, high = self._ends
+        return (normal_cumulative((values.clip(*self.within) - self.mean) / self.scale) - low) / (high - low)
 
     def cumulative_in_torch(self, values: str) -> str:
-        z = f"({values} - {self.mean!r}) / {self.scale!r}"
-        return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
+        if self.within is None:
+            z = f"({values} - {self.mean!r}) / {self.scale!r}"
+            return f"(({z} + 1) / 2).clamp(0, 1)" if self.uniform else f"torch.special.ndtr({z})"
+        low, high = self._ends
+        inside = f"torch.special.ndtr(({values}.clamp{self.within!r} - {self.mean!r}) / {self.scale!r})"
+        return f"({inside} - {low!r}) / {high - low!r}"
 
     def density(self, values: Floats) -> Floats:
+        """Of one that is not cut off."""
         z = (values - self.mean) / self.scale
         if self.uniform:
             return np.where(np.abs(z) <= 1, 1 / (2 * self.scale), 0.0)
@@ -55,19 +76,19 @@ def _normal_table() -> tuple[Floats, Floats]:
     return grid, np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in grid])
 
 
-def distances(values: Floats, spread: Spread | Truncated) -> Floats:
+def distances(values: Floats, spread: Spread) -> Floats:
     """sup |F_n − F| of each column: how far the empirical distribution of its n values is from the claimed one."""
     claimed, n = spread.cumulative(np.sort(values, 0)), len(values)
     above, below = np.arange(1, n + 1)[:, None] / n - claimed, claimed - np.arange(n)[:, None] / n
     return np.maximum(above, below).max(0)  # type: ignore[no-any-return]
 
 
-def distance(values: Floats, spread: Spread | Truncated) -> float:
+def distance(values: Floats, spread: Spread) -> float:
     """The same of all values together."""
     return float(distances(values.reshape(-1, 1), spread)[0])
 
 
-def distance_in_torch(path: str, n: int, spread: Spread | Truncated) -> str:
+def distance_in_torch(path: str, n: int, spread: Spread) -> str:
     """The same distance of the ``n`` values of a tensor, as an expression of torch."""
     cumulative = spread.cumulative_in_torch(f"{path}.double().flatten().sort().values")
     middles = f"(torch.arange({n}, dtype=torch.float64) + 0.5) / {n}"
@@ -99,28 +120,8 @@ def allowed_correlation(n: int) -> float:
 _MANY, _MANY_TRUNCATED = 64, 128
 
 
-class Truncated(NamedTuple):
-    """A normal distribution within [low, high]."""
-
-    mean: float
-    scale: float
-    low: float
-    high: float
-
-    def cumulative(self, values: Floats) -> Floats:
-        ends = normal_cumulative(np.array([(self.low - self.mean) / self.scale, (self.high - self.mean) / self.scale]))
-        inside = normal_cumulative((np.clip(values, self.low, self.high) - self.mean) / self.scale)
-        share: Floats = (inside - ends[0]) / (ends[1] - ends[0])
-        return share
-
-    def cumulative_in_torch(self, values: str) -> str:
-        low, high = normal_cumulative(np.array([self.low - self.mean, self.high - self.mean]) / self.scale).tolist()
-        inside = f"torch.special.ndtr(({values}.clamp({self.low!r}, {self.high!r}) - {self.mean!r}) / {self.scale!r})"
-        return f"({inside} - {low!r}) / {high - low!r}"
-
-
 #: The distribution by fan_in and fan_out.
-Fans = Callable[[float, float], Spread | Truncated]
+Fans = Callable[[float, float], Spread]
 
 
 class Initializer(NamedTuple):
@@ -134,13 +135,13 @@ class Initializer(NamedTuple):
     constant: float | None = None
 
 
-def _of(function: str, due: Fans | Spread | Truncated | float | None, *arguments: Any, **named: Any) -> Initializer:
+def _of(function: str, due: Fans | Spread | float | None, *arguments: Any, **named: Any) -> Initializer:
     """One that draws is given the generator by name, if its arguments don't have it."""
     if isinstance(due, float):
         return Initializer(function, arguments, named, constant=due)
     if "generator" not in arguments:
         named["generator"] = "generator"
-    return Initializer(function, arguments, named, (lambda i, o: due) if isinstance(due, (Spread, Truncated)) else due)
+    return Initializer(function, arguments, named, (lambda i, o: due) if isinstance(due, Spread) else due)
 
 
 def _alone(function: str, due: Fans | Spread | float | None = None, *arguments: Any, **named: Any) -> Initializer:
@@ -182,10 +183,11 @@ INITIALIZERS: dict[str, Initializer] = {
     "kaiming_normal_selu": _of("kaiming_normal_", _kaiming(3 / 4, uniform=False, out=True), mode="fan_out",
                                 nonlinearity="selu"),
     "kaiming_normal_steep": _of("kaiming_normal_", _kaiming(_STEEP, uniform=False), a=3.0),
-    "truncated": _of("trunc_normal_", Truncated(0.0, 1.0, -2.0, 2.0)),
+    "truncated": _of("trunc_normal_", Spread(0.0, 1.0, False, (-2.0, 2.0))),
     "linear_weight": _alone("linear_weight", _LINEAR),
     "linear_bias": _alone("linear_bias", Spread(0.0, 0.5, True)),
-    "truncated_fine": _of("trunc_normal_", Truncated(0.125, 0.0625, 0.0625, 0.1875), 0.125, 0.0625, 0.0625, 0.1875, "generator"),
+    "truncated_fine": _of("trunc_normal_", Spread(0.125, 0.0625, False, (0.0625, 0.1875)),
+                          0.125, 0.0625, 0.0625, 0.1875, "generator"),
     # Nothing is drawn.
     "normal_fixed": _of("normal_", 0.75, 0.75, 0.0, generator="generator"),
     "constant_zero": _alone("constant_", 0.0, 0),
@@ -202,7 +204,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "sparse_half": _of("sparse_", None, sparsity=0.5),
     "linear_without_bias": _alone("linear_without_bias", _LINEAR),
     "normal_narrow": _of("normal_", Spread(0.0, 0.5, False), std=0.5),
-    "truncated_tail": _of("trunc_normal_", Truncated(0.0, 1.0, 1.0, 3.0), a=1.0, b=3.0),
+    "truncated_tail": _of("trunc_normal_", Spread(0.0, 1.0, False, (1.0, 3.0)), a=1.0, b=3.0),
 }  # fmt: skip
 DISTRIBUTIONS = {name: made.fans for name, made in INITIALIZERS.items() if made.fans}
 SPARSITY = {"sparse_half": 0.5}
@@ -249,16 +251,7 @@ def orthogonal(values: Floats, path: str, limit: float, gain: float = 1.0) -> Fi
     return Difference("orthogonal", told, off, 0.0, f"W Wᵀ is off by {off:.3g} > {limit:.3g}", limit)
 
 
-def _range(spread: Spread | Truncated) -> tuple[float, float]:
-    if isinstance(spread, Truncated):
-        return spread.low, spread.high
-    reach = spread.scale if spread.uniform else math.inf
-    return spread.mean - reach, spread.mean + reach
-
-
-def drawn_from(
-    spread: Spread | Truncated, found: Field, fmt: Format, part: str = "", drawn: Floats | None = None
-) -> Finding:
+def drawn_from(spread: Spread, found: Field, fmt: Format, part: str = "", drawn: Floats | None = None) -> Finding:
     """Whether numbers are within a distribution's range and near its cumulative function (Dvoretzky-Kiefer-Wolfowitz), and
     use every digit of their dtype.
 
@@ -267,7 +260,7 @@ def drawn_from(
     the numbers above the mean, which are no finer than the mean is: a quarter of all, which gives (3/4)ⁿ.  In a tail it is more.
     """
     values = np.asarray(found.values if drawn is None else drawn, np.float64)
-    low, high = _range(spread)
+    low, high = spread.limits
     slack = 2 * fmt.unit_roundoff * max(abs(low), abs(high)) if math.isfinite(high) else 0.0
     if values.min() < low - slack or values.max() > high + slack:
         words = f"[{values.min():g}, {values.max():g}] lies outside [{low:g}, {high:g}]"
@@ -275,7 +268,7 @@ def drawn_from(
         return Difference("range", beyond.path, beyond.raw, 0.0, words)
     far, most = distance(values, spread), allowed_distance(values.size, fmt)
     if far <= most:
-        many = _MANY_TRUNCATED if isinstance(spread, Truncated) else math.inf if spread.uniform else _MANY
+        many = _MANY_TRUNCATED if spread.within else math.inf if spread.uniform else _MANY
         if values.size >= many:
             last = found.derived(f"({{}}.double().frexp().mantissa * {2.0**fmt.precision} % 2).any().item()")
             if not last.raw:
@@ -287,7 +280,7 @@ def drawn_from(
     return Difference("distribution", path, far, 0.0, words, most)
 
 
-def elements_drawn_from(spread: Spread | Truncated, found: Field, fmt: Format) -> Finding:
+def elements_drawn_from(spread: Spread, found: Field, fmt: Format) -> Finding:
     """Whether the values that each element was filled with one after another, of shape (n, elements), are near a distribution's
     cumulative function, whichever element it is."""
     values = found.values
