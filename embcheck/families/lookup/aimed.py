@@ -83,15 +83,15 @@ def lookup_case(
     thin = wish.choice("sparse", (False, False, True)) if sparse is None else sparse
     if scale and thin and not (wish.asks("sparse") and wish.asks("scale_grad_by_freq")):
         scale, thin = (scale, False) if wish.asks("scale_grad_by_freq") or sparse is False else (False, thin)
-    case = LookupCase(
-        rows, width, given.indices, shape, given.padding_idx, scale, thin, dtype=dtype, index_dtype=given.index_dtype,
-        layout=layout, index_layout=given.index_layout, upstream_layout=upstream_layout,
+    case = given.but(
+        embedding_dim=width, shape=shape, scale_grad_by_freq=scale, sparse=thin, dtype=dtype,
+        layout=layout, upstream_layout=upstream_layout,
         values="special" if unusual(of_table, 16, "nan", "infinite") else draws.choice(("real", "real", "fingerprint")),
         # What is exact tells more.
         upstream="special" if unusual(of_upstream, 16, "nan", "infinite") else draws.choice(("code",) * 5 + ("real",)),
         entry=draws.choice(("functional", "functional", "torch_embedding", "module")),
         route=draws.choice(("backward_call", "backward_call", "autograd_grad")),
-        threads=wish.number("threads", (*(1,) * 7, 2), 1, 2), seed=given.seed,
+        threads=wish.number("threads", (*(1,) * 7, 2), 1, 2),
     )  # fmt: skip
     earlier = wish.number("earlier", (0, 0, 1, 2, 3), 0, 3)
     ordinary = case.values != "special" and max(rows, numel) * width <= SEVERAL

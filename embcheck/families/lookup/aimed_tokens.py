@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
+from embcheck.core.case import LookupCase
 from embcheck.core.counts import Counts, told
 from embcheck.core.targets import Unmet, Wish
 
@@ -22,22 +22,6 @@ ALL_PADDING = ("all_padding", "padding_hit", "unequal_counts", "last_row", "firs
 TRIES = 80
 
 
-class Tokens(NamedTuple):
-    """Tokens of a table: the axes of a case that say them."""
-
-    num_embeddings: int
-    shape: tuple[int, ...]
-    indices: str
-    padding_idx: int | None
-    index_dtype: str
-    index_layout: str
-    seed: int
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
-
-
 def attempts(wish: Wish, build: Callable[[Wish], T]) -> T | None:
     """What ``build`` makes of a wish, drawn anew until it is met; None if it never is."""
     for _ in range(TRIES):
@@ -50,8 +34,8 @@ def attempts(wish: Wish, build: Callable[[Wish], T]) -> T | None:
 
 def tokens(
     wish: Wish, ranks: tuple[int, ...] = (1, 1, 2, 3, 0), numels: tuple[int, ...] = NUMELS, paddings: bool = True
-) -> Tokens:
-    """Tokens as wished.
+) -> LookupCase:
+    """Tokens as wished, as a lookup in a table that has no columns yet.
 
     Raises:
         Unmet: if this draw comes to none.
@@ -95,7 +79,7 @@ def tokens(
         pair = (copies, numel // copies)
         layout, pair = ("equal_columns", pair[::-1]) if in_turn else ("equal_rows", pair)
         shape = (*(1,) * (rank - 2), *pair)
-    return Tokens(rows, shape, counts.name, padding, dtype, layout, seed)
+    return LookupCase(rows, 0, counts.name, shape, padding, index_dtype=dtype, index_layout=layout, seed=seed)
 
 
 def _copies(numel: int) -> int:

@@ -154,14 +154,12 @@ def renorm_case(wish: Wish) -> MaxNormCase:
     given = tokens(wish, (1, 1, 2, 3, 0), _NUMELS, paddings=False)
     width = width_of(wish, given.num_embeddings, given.numel, (1 << 13, 1 << 15, 1 << 17))
     earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)
-    case = MaxNormCase(
-        given.num_embeddings, width, given.indices, given.shape,
+    case = MaxNormCase(*given).but(
+        embedding_dim=width,
         max_norm=wish.choice("max_norm", _AIMED_MAX_NORMS), norm_type=wish.choice("norm_type", _AIMED_NORM_TYPES),
-        dtype=wish.choice("dtype", tuple(FORMATS)), index_dtype=given.index_dtype, layout=layout_of(wish, "layout"),
-        index_layout=given.index_layout, values="mixed",
+        dtype=wish.choice("dtype", tuple(FORMATS)), layout=layout_of(wish, "layout"), values="mixed",
         entry=draws.choice(("functional", "functional", "module", "renorm_")), route="plain",
         history=EARLIER[earlier][0], threads=wish.number("threads", (1, 1, 1, 2), 1, 2),
-        seed=given.seed,
     )  # fmt: skip
     if wish.asks("rescaled") and not wish.asks("max_norm") and draws.chance(2):
         case = _limited(wish, case.but(values="real"))
