@@ -1,16 +1,17 @@
-"""Which conditions contradict each other: what follows from each, what is so of every call of a site, and what is never greater
-than what.  A condition that none can meet is no fault, and is not drawn."""
+"""Which conditions contradict each other: what follows from each, and what is so of every call, or of every call of a site.  A
+condition that none can meet is no fault, and is not drawn.
+
+What follows is a condition, or compares two facts: ``one <= other`` or ``one == other``, with spaces around the sign.
+"""
 
 import math
 import operator
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from embcheck.core.facts import Condition, conditions
 from selfcheck import python_contradictions as python
 from selfcheck import traced_sites as traced
-
-T = TypeVar("T")
 
 #: What follows from conditions: they can't be drawn with what contradicts it.
 IMPLIED: tuple[tuple[str, str], ...] = (
@@ -49,6 +50,11 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("left_layout=transposed", "inner>=2"),
     ("right_layout=rows_strided", "inner>=2"),
     ("right_layout=transposed", "columns>=2"),
+    ("all_padding", "numel == padding_count"),
+    ("num_embeddings<=1", "numel == max_count"),
+    ("index_layout=expanded & rank<=1", "numel == max_count"),
+    ("square", "rows == inner"),
+    ("square", "inner == columns"),
     *python.PYTHON_IMPLIED,
     *traced.TRACED_IMPLIED,
     # Which row is padding, and whether it occurs.
@@ -71,13 +77,26 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("bags<=1 & empty_last", "empty_first"),
 )
 
+#: What is so of every call.
+ALWAYS: tuple[str, ...] = (
+    "max_count <= numel",
+    "padding_count <= max_count",
+    "largest_bag <= numel",
+    "empty_bags <= bags",
+    "rescaled <= num_embeddings",
+    "rescaled <= numel",
+    "embedding_dim <= elements",
+    "num_embeddings <= elements",
+    *python.PYTHON_ALWAYS,
+)
+
 #: What is so of every call of a site, for the reason that stands beside it.
 GIVEN: Mapping[str, tuple[str, ...]] = {
     # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
     **{f"_embedding_bag{end}": ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous")
        for end in ("", "_forward_only", "_dense_backward", "_per_sample_weights_backward")},
-    # It takes nothing else.
-    "one_hot": ("index_dtype=int64",),
+    # It takes nothing else, and its classes are the rows of its table, which is as wide as it is high.
+    "one_hot": ("index_dtype=int64", "num_classes == num_embeddings", "num_classes == embedding_dim"),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
     **python.PYTHON_GIVEN,
@@ -92,44 +111,13 @@ _ROWS: Mapping[str, str] = {
     "_embedding_bag_dense_backward": "bags",
 }
 
-#: Facts that are equal where a condition holds, and at a site.
-EQUAL: tuple[tuple[str, str, str], ...] = (
-    ("all_padding", "numel", "padding_count"),
-    ("num_embeddings<=1", "numel", "max_count"),
-    ("index_layout=expanded & rank<=1", "numel", "max_count"),
-    ("square", "rows", "inner"),
-    ("square", "inner", "columns"),
-    *python.PYTHON_EQUAL,
-    *traced.TRACED_EQUAL,
-)
-EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
-    # Its classes are the rows of its table, which is as wide as it is high.
-    "one_hot": (("num_classes", "num_embeddings"), ("num_classes", "embedding_dim")),
-    # A row of what goes in is as long as one of the table.
-    "F.linear": (("input_columns", "weight_columns"),),
-    **traced.TRACED_EQUAL_AT,
-}
-
 #: What follows once a fact is as great as another, which is not zero.
-FULL: tuple[tuple[str, str, str], ...] = (("padding_count", "numel", "all_padding"),)
+FULL = ("padding_count", "numel", "all_padding")
 
 #: A fact that is never greater than the product of two others.
 PRODUCTS: tuple[tuple[str, str, str], ...] = (
     ("numel", "num_embeddings", "max_count"),
     ("elements", "num_embeddings", "embedding_dim"),
-)
-
-#: A fact that is never greater than another.
-AT_MOST: tuple[tuple[str, str], ...] = (
-    ("max_count", "numel"),
-    ("padding_count", "max_count"),
-    ("largest_bag", "numel"),
-    ("empty_bags", "bags"),
-    ("rescaled", "num_embeddings"),
-    ("rescaled", "numel"),
-    ("embedding_dim", "elements"),
-    ("num_embeddings", "elements"),
-    *python.PYTHON_AT_MOST,
 )
 
 
@@ -176,18 +164,24 @@ def _text(condition: Condition) -> str:
     return condition.value if condition.compare is not None else "True"
 
 
-def _of_facts(rules: Iterable[tuple[str, T]]) -> tuple[tuple[frozenset[str], str, T], ...]:
+def compared(text: str) -> tuple[tuple[str, str], ...]:
+    """The smaller and the larger fact of a text that compares two, both ways where they are equal; nothing of a condition."""
+    one, sign, other = [*text.split(" "), "", ""][:3]
+    return {"<=": ((one, other),), "==": ((one, other), (other, one))}.get(sign, ())
+
+
+def _of_facts(rules: Iterable[tuple[str, str]]) -> tuple[tuple[frozenset[str], str, str], ...]:
     """What follows from conditions, with their facts: most speak of others than those that are asked about."""
     return tuple((frozenset(each.fact for each in conditions(given)), given, then) for given, then in rules)
 
 
-_RULES = _of_facts(IMPLIED)
+_RULES = _of_facts(rule for rule in IMPLIED if not compared(rule[1]))
+_COMPARISONS = _of_facts(rule for rule in IMPLIED if compared(rule[1]))
 #: Of one row what has its columns side by side is contiguous.
 _SITE_RULES = {
     site: _of_facts((f"layout={lie}", f"{rows}>=2") for lie in ("rows_strided", "transposed"))
     for site, rows in _ROWS.items()
 }
-_EQUAL, _LESS = (_of_facts((text, (a, b)) for text, a, b in table) for table in (EQUAL, python.PYTHON_AT_MOST_WHERE))
 
 
 def contradictory(texts: Iterable[str], site: str = "") -> bool:
@@ -198,16 +192,18 @@ def contradictory(texts: Iterable[str], site: str = "") -> bool:
 def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     """The conditions and all that follow from them, at any site or at one; None if they contradict each other."""
     rules = (*_RULES, *_SITE_RULES.get(site, ()))
-    held = [*texts, *GIVEN.get(site, ())]
+    so = [*texts, *ALWAYS, *GIVEN.get(site, ())]
+    comparisons = [text for text in so if compared(text)]
+    held = added = [text for text in so if not compared(text)]
     ranges: dict[str, _Range] = {}
-    added = held
     while added:
         for condition in (condition for text in added for condition in conditions(text)):
             ranges.setdefault(condition.fact, _Range()).add(condition)
-        _compare(ranges, site)
+        _compare(ranges, [*comparisons, *_following(_COMPARISONS, ranges)])
         if any(each.empty for each in ranges.values()):
             return None
-        full = [then for fact, other, then in FULL if 0 < ranges[other].most <= math.ceil(ranges[fact].least)]
+        fact, other, then = FULL
+        full = [then] if 0 < ranges[other].most <= math.ceil(ranges[fact].least) else []
         added = [then for then in (*_following(rules, ranges), *full) if then not in held]
         held = [*held, *dict.fromkeys(added)]
     found = [condition for text in held for condition in conditions(text)]
@@ -217,9 +213,9 @@ def implied(texts: Iterable[str], site: str = "") -> list[Condition] | None:
     return [*dict.fromkeys(found)]
 
 
-def _compare(ranges: dict[str, _Range], site: str) -> None:
-    alike = [*EQUAL_AT.get(site, ()), *_following(_EQUAL, ranges)]
-    ordered = (*AT_MOST, *_following(_LESS, ranges), *((a, b) for a, b in alike), *((b, a) for a, b in alike))
+def _compare(ranges: dict[str, _Range], comparisons: Iterable[str]) -> None:
+    """Narrows facts of which one is never greater than another, or than the product of two others."""
+    ordered = [pair for text in comparisons for pair in compared(text)]
     before: list[tuple[float, float]] = []
     for _ in ordered:  # until nothing changes, which takes no more turns than there are
         now = [(each.least, each.most) for each in ranges.values()]
@@ -242,7 +238,7 @@ def _multiply(product: _Range, one: _Range, other: _Range) -> None:
             mine.least = max(mine.least, math.ceil(product.least / others.most))
 
 
-def _following(rules: Iterable[tuple[frozenset[str], str, T]], ranges: Mapping[str, _Range]) -> list[T]:
+def _following(rules: Iterable[tuple[frozenset[str], str, str]], ranges: Mapping[str, _Range]) -> list[str]:
     """What follows from what is known of the facts."""
     known = ranges.keys()
     return [

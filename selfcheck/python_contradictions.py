@@ -30,16 +30,19 @@ LAID = (
     ("{0}_layout=rows_strided & {0}_rank<=2", "{0}_rows>=2"),
     ("{0}_layout=rows_strided", "{0}_rank>=2 & {0}_rows>=1"),
 )
+#: Of a tensor, whose row is as long as it has columns, and which has an element in each row and column if it has any.
+_SIDES = ("{0}_rows", "{0}_columns")
+ROWS = tuple(("{0}_rank=1", f"{side} == {{0}}_numel") for side in _SIDES)
+_NUMEL = tuple(("{0}_numel>=1", f"{side} <= {{0}}_numel") for side in _SIDES)
 #: What follows for several tensors: of one alone as for a tensor; their layout is that of the first that is not contiguous, and
-#: their number of elements that of the largest.
+#: their number of elements that of the largest, which has no less than the first of which rows and columns are told.
 _OF_LISTS = (
     *_SEVERAL,
     ("{0}_numel=1 & {0}<=1", "{0}_rows=1 & {0}_columns=1"),
     *((f"{{0}}_layout={lie} & {{0}}<=1", "{0}_rank>=2") for lie in LAYOUTS[:2]),
+    ("{0}_rank=1", "{0}_rows == {0}_columns"),
+    *((given, f"{side} <= {{0}}_numel") for given in ("{0}<=1 & {0}_numel>=1", "{0}_rank=1") for side in _SIDES),
 )
-#: Facts of a tensor that are equal where a condition holds: a row is as long as it has columns.
-_SIDES = ("{0}_rows", "{0}_columns")
-ROWS = tuple(("{0}_rank=1", side, "{0}_numel") for side in _SIDES)
 
 
 def of_each(names: Iterable[str], rules: Iterable[tuple[str, ...]]) -> Iterator[Any]:
@@ -55,7 +58,7 @@ WITHOUT = {
 }
 #: What follows from a condition.
 PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
-    *of_each(_TENSORS, (*SINGLE, *LAID, ("{0}_layout=transposed", "{0}_columns>=2"))),
+    *of_each(_TENSORS, (*SINGLE, *LAID, ("{0}_layout=transposed", "{0}_columns>=2"), *ROWS, *_NUMEL)),
     *of_each(_LISTS, _OF_LISTS),
     # What argnums names is there.
     ("argnums>=2", "args>=2"),
@@ -98,30 +101,15 @@ PYTHON_IMPLIED: tuple[tuple[str, str], ...] = (
     ),
 )
 
-#: Facts that are equal where a condition holds.
-PYTHON_EQUAL: tuple[tuple[str, str, str], ...] = (
-    *of_each(_TENSORS, ROWS),
-    *of_each(_LISTS, [("{0}_rank=1", "{0}_rows", "{0}_columns")]),
-)
-#: A fact that is never greater than another, of modules and of optimizers.
-PYTHON_AT_MOST: tuple[tuple[str, str], ...] = (
-    ("frozen", "parameters"),
-    ("grads", "parameters"),
-    ("stepped", "params"),
-)
-#: A fact that is never greater than another where a condition holds: a tensor that has elements has one in each row and column, and
-#: the largest of several has no less than the first of which these are told.
-PYTHON_AT_MOST_WHERE: tuple[tuple[str, str, str], ...] = (
-    *of_each(_TENSORS, [("{0}_numel>=1", side, "{0}_numel") for side in _SIDES]),
-    *of_each(_LISTS, [("{0}<=1 & {0}_numel>=1", side, "{0}_numel") for side in _SIDES]),
-    *of_each(_LISTS, [("{0}_rank=1", side, "{0}_numel") for side in _SIDES]),
-)
+#: What is so of every call, of modules and of optimizers.
+PYTHON_ALWAYS: tuple[str, ...] = ("frozen <= parameters", "grads <= parameters", "stepped <= params")
 
 
 def _given() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "F.embedding", ("weight_rank=2", "looks_up")
     yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
-    yield "F.linear", ("weight_rank<=2",)
+    # A row of what goes in is as long as one of the table.
+    yield "F.linear", ("weight_rank<=2", "input_columns == weight_columns")
     for name in ("Embedding", "EmbeddingBag"):
         yield f"{name}.from_pretrained", ("embeddings_rank=2",)
     for name in ("eye_", "sparse_"):

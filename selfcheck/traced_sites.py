@@ -148,7 +148,7 @@ TRACED_SITES: Mapping[str, Site] = {name: _site(name) for name in TEXTS}
 
 _LAID = ("indices", "grad_output", "self", "weight")
 _TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output", "offsets")
-#: What follows from a condition, what is equal where one holds, and what is never greater than another fact.
+#: What follows from a condition.
 TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *of_each(_TENSORS, SINGLE),
     *of_each(_TENSORS, [(f"{{0}}_numel={numel}", f"{{0}}_rows<={numel}") for numel in (1, 2)]),
@@ -168,35 +168,26 @@ TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
     *((f"self_dtype={dtype} & indices_rank={rank}", f"values_rank={rank + 1}")
       for dtype in ("float32", "float64") for rank in range(3)),
     *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
-)  # fmt: skip
-TRACED_EQUAL: tuple[tuple[str, str, str], ...] = (
     *of_each(_TENSORS, ROWS),
-    *((f"indices_{several}", "grad_output_rows", "indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
-    *((f"values_rank={rank} & indices_rank={rank}", "self_rows", "self_columns") for rank in (1, 2)),
-    ("mask_rank=1 & indices_rank=0", "values_rows", "self_columns"),
-)
-#: The same of each call of a site: a mask has as many axes as what it masks.
-TRACED_EQUAL_AT: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "decomposition.masked_fill": (("self_rank", "mask_rank"),),
-    **dict.fromkeys(
-        ("decomposition._unsafe_masked_index_put_accumulate", "lowering._unsafe_masked_index_put_accumulate"),
-        (("values_rank", "mask_rank"),),
-    ),
-}
+    *((f"indices_{several}", "grad_output_rows == indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
+    *((f"values_rank={rank} & indices_rank={rank}", "self_rows == self_columns") for rank in (1, 2)),
+    ("mask_rank=1 & indices_rank=0", "values_rows == self_columns"),
+)  # fmt: skip
+_MASKED = ("self_layout=contiguous", "keeps_half=False", "values_rank == mask_rank")
 _BAG = ("indices_rank=1", "offsets_rank=1", "weight_rank=2")
 #: What is so of every call of a site.  A gradient in half precision is summed in single precision, into zeros that the
-#: decomposition makes; inductor's boxes do not say how they lie in memory.
+#: decomposition makes; a mask has as many axes as what it masks; inductor's boxes do not say how they lie in memory.
 TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
     "decomposition.embedding": ("weight_rank=2",),
     # All that puts rows of lookups adds them.
     "decomposition._unsafe_index_put": ("self_layout=contiguous", "keeps_half=False", "accumulate"),
-    "decomposition._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
-    "decomposition.masked_fill": ("keeps_half=False",),
+    "decomposition._unsafe_masked_index_put_accumulate": _MASKED,
+    "decomposition.masked_fill": ("keeps_half=False", "self_rank == mask_rank"),
     "decomposition.index_select": ("self_rank=2", "index_rank<=1"),
     "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
     "lowering.index": ("self_layout=contiguous",),
     "lowering.div": ("keeps_half=False",),
-    "lowering._unsafe_masked_index_put_accumulate": ("self_layout=contiguous", "keeps_half=False"),
+    "lowering._unsafe_masked_index_put_accumulate": _MASKED,
     **{f"lowering._embedding_bag{end}": (*_BAG, "weight_layout=contiguous")
        for end in ("", "_forward_only", "_per_sample_weights_backward")},
 }  # fmt: skip

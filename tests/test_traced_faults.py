@@ -14,18 +14,11 @@ from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_modes
 from selfcheck import reach_graphs
 from selfcheck.candidates import Candidates, every_case, shipped
+from selfcheck.contradictions import compared
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damages
 from selfcheck.tensor_plans import differs
-from selfcheck.traced_sites import (
-    TRACED_EQUAL,
-    TRACED_EQUAL_AT,
-    TRACED_GIVEN,
-    TRACED_IMPLIED,
-    TRACED_SITES,
-    facts,
-    tables,
-)
+from selfcheck.traced_sites import TRACED_GIVEN, TRACED_IMPLIED, TRACED_SITES, facts, tables
 from selfcheck.tracing import TracedJudging, TracedSites
 
 Tensor = torch.Tensor
@@ -186,20 +179,20 @@ HALF = "keeps_half=False"
 def wrong(site: str, facts: dict[str, Any]) -> list[str]:
     """What is said of a call that is not so; of counts, which are no numbers of a table's dtype, less is said."""
     half = facts["self_dtype"] in ("float16", "bfloat16")
-    given = [text for text in TRACED_GIVEN.get(site, ()) if not (not half if text == HALF else holds(text, facts))]
+    given = [
+        text
+        for text in TRACED_GIVEN.get(site, ())
+        if not (not half if text == HALF else compares(text, facts) if compared(text) else holds(text, facts))
+    ]
     implied = (pair for pair in TRACED_IMPLIED if pair[1] != "keeps_half" and holds(pair[0], facts))
-    then = [
-        f"{one}: {other}"
-        for one, other in implied
-        if not all(facts[each.fact] is None or each.holds(facts) for each in conditions(other))
-    ]
-    alike = [("earlier>=0", *pair) for pair in TRACED_EQUAL_AT.get(site, ())]
-    equal = [
-        f"{text}: {one}={other}"
-        for text, one, other in (*TRACED_EQUAL, *alike)
-        if holds(text, facts) and None not in (facts[one], facts[other]) and facts[one] != facts[other]
-    ]
-    return [*given, *then, *equal]
+    return given + [f"{one}: {other}" for one, other in implied if not compares(other, facts)]
+
+
+def compares(text: str, facts: dict[str, Any]) -> bool:
+    """Whether the facts that there are meet a condition, or compare as a text says."""
+    if pairs := compared(text):
+        return all(None in (facts[one], facts[other]) or facts[one] <= facts[other] for one, other in pairs)
+    return all(facts[each.fact] is None or each.holds(facts) for each in conditions(text))
 
 
 @pytest.mark.parametrize(
