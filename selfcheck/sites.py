@@ -50,50 +50,47 @@ def _table(table: Tensor, rows: int) -> Facts:
     }
 
 
+def _lookup(given: Arguments, table: Tensor, rows: int, *more: str, indices: str = "indices") -> Facts | None:
+    """The facts of tokens, of the table of so many rows, and of more arguments."""
+    tokens = _tokens(given[indices], rows, given.get("padding_idx", -1))
+    return None if tokens is None else tokens | _table(table, rows) | {name: given[name] for name in more}
+
+
 def _embedding(given: Arguments) -> Facts | None:
     weight = given["weight"]
-    if weight.dim() != 2:
-        return None
-    tokens = _tokens(given["indices"], weight.shape[0], given["padding_idx"])
-    flags = {name: given[name] for name in ("scale_grad_by_freq", "sparse")}
-    return None if tokens is None else tokens | _table(weight, weight.shape[0]) | flags
+    return _lookup(given, weight, len(weight), "scale_grad_by_freq", "sparse") if weight.dim() == 2 else None
 
 
 def _backward(given: Arguments) -> Facts | None:
     upstream = given["grad_output"] if "grad_output" in given else given["grad"]
-    tokens = _tokens(given["indices"], given["num_weights"], given["padding_idx"])
-    if tokens is None or upstream.dim() == 0:
-        return None
-    return tokens | _table(upstream, given["num_weights"]) | {"scale_grad_by_freq": given["scale_grad_by_freq"]}
+    return _lookup(given, upstream, given["num_weights"], "scale_grad_by_freq") if upstream.dim() else None
 
 
 def _renorm(given: Arguments) -> Facts | None:
     table = given["self"]
-    tokens = _tokens(given["indices"], table.shape[0]) if table.dim() == 2 else None
-    if tokens is None:
+    found = _lookup(given, table, len(table), "max_norm", "norm_type") if table.dim() == 2 else None
+    if found is None:
         return None
     looked_up = table.detach()[given["indices"].reshape(-1).unique().long()]
     over = int((looked_up.norm(given["norm_type"], dim=1) > given["max_norm"]).sum()) if looked_up.numel() else 0
-    norms = {"max_norm": given["max_norm"], "norm_type": given["norm_type"]}
-    return tokens | _table(table, table.shape[0]) | norms | {"rescaled": over, "kept": len(looked_up) - over}
+    return found | {"rescaled": over, "kept": len(looked_up) - over}
 
 
 def _bag(given: Arguments) -> Facts | None:
     weight, indices, offsets = given["weight"], given["indices"], given["offsets"]
     if weight.dim() != 2 or indices.dim() != 1 or offsets.dim() != 1 or offsets.dtype not in _INTEGERS:
         return None
-    tokens = _tokens(indices, weight.shape[0], given["padding_idx"])
-    last, starts = given["include_last_offset"], offsets.detach().numpy()
-    ends = starts if last else np.append(starts, indices.numel())
-    if tokens is None or not len(ends) or (np.diff(ends) < 0).any() or ends[-1] > indices.numel():
+    found = _lookup(given, weight, len(weight), "scale_grad_by_freq", "sparse", "include_last_offset")
+    starts = offsets.detach().numpy()
+    ends = starts if given["include_last_offset"] else np.append(starts, indices.numel())
+    if found is None or not len(ends) or (np.diff(ends) < 0).any() or ends[-1] > indices.numel():
         return None
-    flags = {name: given[name] for name in ("scale_grad_by_freq", "sparse", "include_last_offset")}
     more = {
         "trailing": int(ends[-1]) < indices.numel(),
         "offsets_dtype": dtype_name(offsets.dtype),
         "offsets_layout": layout(offsets),
     }
-    return tokens | _table(weight, weight.shape[0]) | flags | more | _bags(np.diff(ends), given)
+    return found | more | _bags(np.diff(ends), given)
 
 
 def _bags(sizes: Any, given: Arguments) -> Facts:
@@ -122,9 +119,8 @@ def _bag_backward(given: Arguments) -> Facts | None:
 
 
 def _samples_backward(given: Arguments) -> Facts | None:
-    weight, upstream = given["weight"], given["grad"]
-    tokens = _tokens(given["indices"], weight.shape[0], given["padding_idx"])
-    return None if tokens is None else tokens | _table(weight, weight.shape[0]) | {"bags": len(upstream)}
+    found = _lookup(given, given["weight"], len(given["weight"]))
+    return None if found is None else found | {"bags": len(given["grad"])}
 
 
 def _one_hot(given: Arguments) -> Facts | None:
@@ -141,8 +137,7 @@ def _index_select(given: Arguments) -> Facts | None:
     table, index = given["self"], given["index"]
     if table.dim() != 2 or given["dim"] != 0 or index.dim() > 1 or not table.is_floating_point():
         return None
-    tokens = _tokens(index, table.shape[0])
-    return None if tokens is None else tokens | _table(table, table.shape[0])
+    return _lookup(given, table, len(table), indices="index")
 
 
 def _product(given: Arguments) -> Facts | None:
