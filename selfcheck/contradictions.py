@@ -1,8 +1,4 @@
-"""Which conditions contradict each other: what follows from each, and what is so of every call, or of every call of a site.  A
-condition that none can meet is no fault, and is not drawn.
-
-What follows is a condition, or compares two facts: ``one <= other`` or ``one == other``, with spaces around the sign.
-"""
+"""Which conditions contradict each other, by the tables of `rules`: what no call can meet is no fault, and is not drawn."""
 
 import math
 import operator
@@ -10,115 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from embcheck.core.facts import Condition, conditions
-from selfcheck import python_contradictions as python
-from selfcheck import traced_sites as traced
-
-#: What follows from conditions: they can't be drawn with what contradicts it.
-IMPLIED: tuple[tuple[str, str], ...] = (
-    ("rank=0", "numel=1"),
-    ("padding_hit", "padding_count>=1"),
-    ("padding_hit=False", "padding_count=0"),
-    ("padding=none", "padding_count=0 & padding_hit=False"),
-    ("padding_count>=1", "padding_hit"),
-    ("padding=middle", "num_embeddings>=3"),
-    ("padding=last", "num_embeddings>=2"),
-    ("all_padding", "padding_count>=1 & interleaved=False & unequal_counts=False"),
-    ("unequal_counts", "numel>=3 & num_embeddings>=2 & max_count>=2"),
-    ("interleaved", "numel>=3 & max_count>=2 & num_embeddings>=2"),
-    ("descending", "numel>=2 & num_embeddings>=2 & max_count<=1 & interleaved=False & all_padding=False"),
-    *((f"index_layout={lie}", "numel>=4 & rank>=2") for lie in python.LAYOUTS[:2]),
-    ("index_layout=strided", "numel>=2"),
-    # So many tokens have no two axes that are longer than one.
-    *(
-        (f"index_layout={lie} & numel={prime}", f"numel>{prime}")
-        for lie in python.LAYOUTS[:2]
-        for prime in (17, 31, 769)
-    ),
-    ("index_layout=expanded", "max_count>=2"),
-    # A row of tokens is expanded from one.
-    ("index_layout=expanded & rank<=1", "unequal_counts=False & interleaved=False"),
-    ("inferred", "last_row"),
-    ("layout=transposed", "embedding_dim>=2"),
-    ("layout=rows_strided", "embedding_dim>=1"),
-    ("per_sample_weights", "mode=sum"),
-    ("samples_layout=strided", "per_sample_weights & numel>=2"),
-    ("empty_first", "empty_bags>=1"),
-    ("empty_last", "empty_bags>=1"),
-    ("trailing", "include_last_offset"),
-    # Of one row what has its columns side by side is contiguous, and so is a column whose rows are.
-    ("left_layout=rows_strided", "rows>=2"),
-    ("left_layout=transposed", "inner>=2"),
-    ("right_layout=rows_strided", "inner>=2"),
-    ("right_layout=transposed", "columns>=2"),
-    ("all_padding", "numel == padding_count"),
-    ("num_embeddings<=1", "numel == max_count"),
-    ("index_layout=expanded & rank<=1", "numel == max_count"),
-    ("square", "rows == inner"),
-    ("square", "inner == columns"),
-    *python.PYTHON_IMPLIED,
-    *traced.TRACED_IMPLIED,
-    # Which row is padding, and whether it occurs.
-    ("padding=first & padding_hit", "first_row"),
-    ("padding=first & padding_hit=False", "first_row=False"),
-    ("padding=first & first_row", "padding_hit"),
-    ("padding=last & padding_hit", "last_row"),
-    ("padding=last & padding_hit=False", "last_row=False"),
-    ("padding=last & last_row", "padding_hit"),
-    ("padding=last & last_row=False", "padding_hit=False"),
-    ("padding=first & all_padding & num_embeddings>=2", "last_row=False"),
-    ("padding=middle & all_padding", "first_row=False & last_row=False"),
-    ("padding=last & all_padding", "first_row=False"),
-    ("num_embeddings<=1 & numel>=1", "first_row & last_row"),
-    ("num_embeddings<=1 & numel>=1 & padding_hit", "all_padding"),
-    ("bags<=1 & largest_bag<=1", "several_in_bags=False"),
-    ("bags<=1 & empty_bags>=1", "largest_bag=0"),
-    ("bags<=2 & empty_bags>=2", "largest_bag=0"),
-    ("bags<=1 & empty_first", "empty_last"),
-    ("bags<=1 & empty_last", "empty_first"),
-)
-
-#: What is so of every call.
-ALWAYS: tuple[str, ...] = (
-    "max_count <= numel",
-    "padding_count <= max_count",
-    "largest_bag <= numel",
-    "empty_bags <= bags",
-    "rescaled <= num_embeddings",
-    "rescaled <= numel",
-    "embedding_dim <= elements",
-    "num_embeddings <= elements",
-    *python.PYTHON_ALWAYS,
-)
-
-#: What is so of every call of a site, for the reason that stands beside it.
-GIVEN: Mapping[str, tuple[str, ...]] = {
-    # at::embedding_bag hands on its indices and offsets contiguous; the kernels read any others as if they were.
-    **{f"_embedding_bag{end}": ("rank<=1", "index_layout=contiguous", "offsets_layout=contiguous")
-       for end in ("", "_forward_only", "_dense_backward", "_per_sample_weights_backward")},
-    # It takes nothing else, and its classes are the rows of its table, which is as wide as it is high.
-    "one_hot": ("index_dtype=int64", "num_classes == num_embeddings", "num_classes == embedding_dim"),
-    # It takes a row of tokens.
-    "index_select": ("rank<=1",),
-    **python.PYTHON_GIVEN,
-    **traced.TRACED_GIVEN,
-}  # fmt: skip
-
-#: What the rows of the tensor are that is told of: of a table its own, of an upstream gradient tokens or bags.
-_ROWS: Mapping[str, str] = {
-    **dict.fromkeys(("embedding", "embedding_renorm_", "index_select"), "num_embeddings"),
-    **{f"_embedding_bag{end}": "num_embeddings" for end in ("", "_forward_only", "_per_sample_weights_backward")},
-    **dict.fromkeys(("embedding_dense_backward", "embedding_sparse_backward"), "numel"),
-    "_embedding_bag_dense_backward": "bags",
-}
-
-#: What follows once a fact is as great as another, which is not zero.
-FULL = ("padding_count", "numel", "all_padding")
-
-#: A fact that is never greater than the product of two others.
-PRODUCTS: tuple[tuple[str, str, str], ...] = (
-    ("numel", "num_embeddings", "max_count"),
-    ("elements", "num_embeddings", "embedding_dim"),
-)
+from selfcheck.rules import ALWAYS, FULL, GIVEN, IMPLIED, PRODUCTS, ROWS
 
 
 def _bounds(compare: Any, number: float) -> tuple[float, float]:
@@ -180,12 +68,12 @@ _COMPARISONS = _of_facts(rule for rule in IMPLIED if compared(rule[1]))
 #: Of one row what has its columns side by side is contiguous.
 _SITE_RULES = {
     site: _of_facts((f"layout={lie}", f"{rows}>=2") for lie in ("rows_strided", "transposed"))
-    for site, rows in _ROWS.items()
+    for site, rows in ROWS.items()
 }
 
 
 def contradictory(texts: Iterable[str], site: str = "") -> bool:
-    """Whether no call, or none of a site, can meet all conditions, as far as `IMPLIED` and the tables beside it tell."""
+    """Whether no call, or none of a site, can meet all conditions, as far as the tables tell."""
     return implied(texts, site) is None
 
 

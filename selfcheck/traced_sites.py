@@ -11,7 +11,6 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from embcheck.modes import decompositions, exports
-from selfcheck.python_contradictions import LAID, LAYOUTS, ROWS, SINGLE, of_each
 from selfcheck.python_sites import Told, told
 from selfcheck.site import Arguments, Site, Tensor
 
@@ -145,49 +144,3 @@ def _site(name: str) -> Site:
 
 
 TRACED_SITES: Mapping[str, Site] = {name: _site(name) for name in TEXTS}
-
-_LAID = ("indices", "grad_output", "self", "weight")
-_TENSORS = ("weight", "indices", "index", "self", "mask", "values", "grad_output", "offsets")
-#: What follows from a condition.
-TRACED_IMPLIED: tuple[tuple[str, str], ...] = (
-    *of_each(_TENSORS, SINGLE),
-    *of_each(_TENSORS, [(f"{{0}}_numel={numel}", f"{{0}}_rows<={numel}") for numel in (1, 2)]),
-    *of_each(_LAID, LAID),
-    *of_each(_LAID, [("{0}_layout=transposed", "{0}_numel>=4")]),
-    *of_each(_LAID, [("{0}_rank=2 & {0}_rows=1 & {0}_columns=1", "{0}_layout=contiguous")]),
-    *((f"{text}_layout={lie}", f"{name}_rows>=2")  # one row is contiguous
-      for lie in LAYOUTS[:2] for name, text in (("weight", "weight"), ("self", "self_rank=2 & self"))),
-    ("indices_layout=expanded & indices_rank=1", "tokens_differ=False"),  # which are one in memory
-    ("mode>0", "per_sample_weights=None"),  # which kernels call mean and max
-    *((f"padding_idx{row}", f"weight_rows>={rows} & num_weights>={rows}") for row, rows in (("=1", 2), (">1", 3))),
-    *((f"indices_rank={rank}", f"grad_output_rank={rank + 1}") for rank in range(4)),
-    # The gradient of a table is summed from that of the rows, which has an axis more than the tokens, and what it is divided by
-    # from as many ones as there are tokens.
-    *((f"indices_rank={rank}", f"values_rank>={rank} & values_rank<={rank + 1}") for rank in range(4)),
-    *((f"values_rank={rank}", f"indices_rank>={rank - 1} & indices_rank<={rank}") for rank in range(1, 4)),
-    *((f"self_dtype={dtype} & indices_rank={rank}", f"values_rank={rank + 1}")
-      for dtype in ("float32", "float64") for rank in range(3)),
-    *((f"self_dtype={half}", "keeps_half") for half in ("float16", "bfloat16")),
-    *of_each(_TENSORS, ROWS),
-    *((f"indices_{several}", "grad_output_rows == indices_rows") for several in ("rank>=1", "rows>=2", "numel>=2")),
-    *((f"values_rank={rank} & indices_rank={rank}", "self_rows == self_columns") for rank in (1, 2)),
-    ("mask_rank=1 & indices_rank=0", "values_rows == self_columns"),
-)  # fmt: skip
-_MASKED = ("self_layout=contiguous", "keeps_half=False", "values_rank == mask_rank")
-_BAG = ("indices_rank=1", "offsets_rank=1", "weight_rank=2")
-#: What is so of every call of a site.  A gradient in half precision is summed in single precision, into zeros that the
-#: decomposition makes; a mask has as many axes as what it masks; inductor's boxes do not say how they lie in memory.
-TRACED_GIVEN: Mapping[str, tuple[str, ...]] = {
-    "decomposition.embedding": ("weight_rank=2",),
-    # All that puts rows of lookups adds them.
-    "decomposition._unsafe_index_put": ("self_layout=contiguous", "keeps_half=False", "accumulate"),
-    "decomposition._unsafe_masked_index_put_accumulate": _MASKED,
-    "decomposition.masked_fill": ("keeps_half=False", "self_rank == mask_rank"),
-    "decomposition.index_select": ("self_rank=2", "index_rank<=1"),
-    "lowering.embedding": ("weight_rank=2", "weight_layout=contiguous", "indices_layout=contiguous"),
-    "lowering.index": ("self_layout=contiguous",),
-    "lowering.div": ("keeps_half=False",),
-    "lowering._unsafe_masked_index_put_accumulate": _MASKED,
-    **{f"lowering._embedding_bag{end}": (*_BAG, "weight_layout=contiguous")
-       for end in ("", "_forward_only", "_per_sample_weights_backward")},
-}  # fmt: skip

@@ -15,9 +15,9 @@ from torch.utils._pytree import tree_leaves
 
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import damages
-from selfcheck.python_contradictions import COUNTING, WITHOUT
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
+from selfcheck.rules import COUNTING, WITHOUT
 from selfcheck.site import Call, layout
 
 _OPTIMIZERS = {name.lower(): name for name in dir(torch.optim)}

@@ -17,8 +17,9 @@ from selfcheck.candidates import Candidates, every_case, shipped
 from selfcheck.contradictions import compared
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damages
+from selfcheck.rules import GIVEN, OF_GRAPHS
 from selfcheck.tensor_plans import differs
-from selfcheck.traced_sites import TRACED_GIVEN, TRACED_IMPLIED, TRACED_SITES, facts, tables
+from selfcheck.traced_sites import TRACED_SITES, facts, tables
 from selfcheck.tracing import TracedJudging, TracedSites
 
 Tensor = torch.Tensor
@@ -181,10 +182,10 @@ def wrong(site: str, facts: dict[str, Any]) -> list[str]:
     half = facts["self_dtype"] in ("float16", "bfloat16")
     given = [
         text
-        for text in TRACED_GIVEN.get(site, ())
+        for text in GIVEN.get(site, ())
         if not (not half if text == HALF else compares(text, facts) if compared(text) else holds(text, facts))
     ]
-    implied = (pair for pair in TRACED_IMPLIED if pair[1] != "keeps_half" and holds(pair[0], facts))
+    implied = (pair for pair in OF_GRAPHS if pair[1] != "keeps_half" and holds(pair[0], facts))
     return given + [f"{one}: {other}" for one, other in implied if not compares(other, facts)]
 
 
