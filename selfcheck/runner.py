@@ -3,8 +3,9 @@
 import multiprocessing
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -21,8 +22,8 @@ from selfcheck.planting import Sites
 from selfcheck.sites import SITES
 from selfcheck.traced_sites import TRACED_SITES
 
-#: Parts of the deck, and faults that a worker takes at a time; about how many calls of a site are to raise.
-_PARTS, _FAULTS, _SEEN = 16, 8, 40
+#: Parts of the deck; about how many calls of a site are to raise.
+_PARTS, _SEEN = 16, 40
 #: The cases that are judged, with the ledger; and who is told what is done, how much of it and of how much.
 Deck = tuple[list[Candidate], Ledger]
 Progress = Callable[[str, int, int], None]
@@ -59,10 +60,6 @@ def _worker() -> Judging:
 
 def _record(faults: Sequence[Fault], chosen: range) -> Record:
     return _worker().record(faults, chosen)
-
-
-def _run(tasks: Sequence[Task]) -> list[DrawnResult]:
-    return [_one(*task) for task in tasks]
 
 
 def _one(fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
@@ -151,17 +148,14 @@ def clean_run(faults: Sequence[Fault], judged: Deck, jobs: int, progress: Progre
 
 def _run_all(tasks: Sequence[Task], jobs: int, progress: Progress) -> list[DrawnResult]:
     """The result of each fault; one that ends its process is planted once more alone, and is then *unknown*."""
-    chunks = [tasks[start : start + _FAULTS] for start in range(0, len(tasks), _FAULTS)]
-    found: dict[int, list[DrawnResult]] = {}
+    found: dict[int, DrawnResult] = {}
     with forks(jobs) as pool:
-        waiting: dict[Future[list[DrawnResult]], int] = {pool.submit(_run, chunk): k for k, chunk in enumerate(chunks)}
+        waiting = {pool.submit(_one, *task): k for k, task in enumerate(tasks)}
         for done, future in enumerate(as_completed(waiting), 1):
-            try:
+            with suppress(BrokenProcessPool):
                 found[waiting[future]] = future.result()
-            except BrokenProcessPool:
-                continue
-            progress("faults", done * _FAULTS, len(tasks))
-    return [each for k, chunk in enumerate(chunks) for each in found.get(k) or [_alone(*task) for task in chunk]]
+                progress("faults", done, len(tasks))
+    return [found.get(k) or _alone(*task) for k, task in enumerate(tasks)]
 
 
 def _alone(fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:

@@ -277,8 +277,7 @@ def test_what_embcheck_itself_raises_costs_one_fault(monkeypatch: pytest.MonkeyP
     judging.result.side_effect = (ZeroDivisionError("division by zero"), DrawnResult("a line", "killed"))
     monkeypatch.setattr(runner, "_worker", lambda: judging)
     faults = [Fault.of(f"embedding  rank=1  ->  {damage}") for damage in ("swap", "shift")]
-    tasks: list[runner.Task] = [(fault, (1, 2), (1,)) for fault in faults]
-    first, second = runner._run(tasks)
+    first, second = (runner._one(fault, (1, 2), (1,)) for fault in faults)
     assert (first.status, first.met, second.status) == ("unknown", 2, "killed")
     assert first.told == "embcheck raised ZeroDivisionError: division by zero"
 
