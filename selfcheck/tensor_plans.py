@@ -127,7 +127,7 @@ def tensor_of(site: Site, call: Call, result: Any) -> Tensor | None:
         numbers = [result] if isinstance(result, (int, float)) else list(result)
         plain = all(type(each) in {int, float} for each in numbers)
         return torch.tensor(numbers, dtype=torch.float64) if plain else None
-    place, leaves, _ = _last([value for _, value in pairs_of(result)] if site.kind == "mapping" else result)
+    place, leaves, _ = _last(pairs_of(result) if site.kind == "mapping" else result)
     return None if place < 0 else leaves[place]
 
 
@@ -145,9 +145,7 @@ def put(site: Site, result: Any, tensor: Tensor, values: Tensor) -> Any:
     changed = tensor.clone()
     changed.data.copy_(values)
     if site.kind == "mapping":
-        pairs = pairs_of(result)
-        spoiled = _with_last([value for _, value in pairs], changed)
-        return as_returned(result, [(name, value) for (name, _), value in zip(pairs, spoiled, strict=True)])
+        return as_returned(result, _with_last(pairs_of(result), changed))
     return _with_last(result, changed)
 
 
