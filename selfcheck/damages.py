@@ -123,6 +123,8 @@ _NEEDED: _Table = (
     ("nn.utils.parametrizations._SpectralNorm.forward ", _GRADIENTS, ("weight_numel>=2",)),
     # All rows of a state are alike before the first step.
     ("Optimizer.state_dict ", _ROWS, ("stepped>=1",)),
+    # A count of steps is a single number.
+    ("Optimizer.load_state_dict ", _ROWS, ("counts_first=False",)),
     ("func.jacrev ", (*_GRADIENTS, "restride"), ("args_numel>=1",)),
     *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),
     *((name, _ROWS, ("reduction=none", "input_rank>=2", "input_numel>=1")) for name in _LOSSES),
@@ -198,13 +200,8 @@ class Damage(NamedTuple):
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
         if site.kind != "kernel":
-            several = {
-                "numbers": ["groups>=2"],
-                "traced": [f"{site.rows}>=2"],
-                "written": [f"{site.writes}_numel>=2"] * (site.writes == "params"),
-                "optimizer": ["counts_first=False"],
-            }.get(site.kind, [])
-            return [*self.needs, *(several if self.rows > 1 else []), *self._of_python(site)]
+            several = [f"{site.rows}>=2"] if site.rows and self.rows > 1 else []
+            return [*self.needs, *several, *self._of_python(site)]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []

@@ -166,8 +166,10 @@ def _steps() -> Iterable[Site]:
             short = name.lstrip("_")
             if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
                 continue
-            yield Site(f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", "params", told)
-    yield Site("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", "params", told)
+            yield Site(
+                f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", "params", told, "params_numel"
+            )
+    yield Site("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", "params", told, "params_numel")
 
 
 STEPS = tuple(_steps())
@@ -223,7 +225,7 @@ def _sites(of: str) -> Iterable[Site]:
         short = module.removeprefix("torch.").replace("nn.functional", "F")
         for name in names:
             label = name if name[0].isupper() else f"{short}.{name}"
-            yield Site(label, f"{module}:{name}", kind, writes, told)
+            yield Site(label, f"{module}:{name}", kind, writes, told, "groups" if kind == "numbers" else "")
     yield from STEPS
 
 

@@ -33,8 +33,9 @@ class Site(NamedTuple):
     ``kind`` says what a call leaves: a *kernel* what it returns, or what it ``writes``; *value* returns tensors, *leaf* a
     Parameter, *numbers* or *mapping* what they are called; *written* changes tensors among its arguments, those of
     ``writes``, *optimizer* its states, *module* its module or the one that it returns; what a *transform* returns is a
-    function, whose calls are spoiled.  Of a kernel ``rows`` and ``columns`` name the facts that say how large the matrix
-    is that comes out; one that ``masks`` gives zeros where all is padding, or ``leaves_out`` those rows and gives none.
+    function, whose calls are spoiled.  ``rows`` and ``columns`` name the facts that say how large the matrix is that comes
+    out, where there are such; a kernel that ``masks`` gives zeros where all is padding, or ``leaves_out`` those rows and
+    gives none.
     """
 
     name: str
