@@ -14,43 +14,8 @@ from selfcheck.tensor_plans import Plan, Planner, Spoil, of_rows
 #: The arguments that a call is given instead; none where nothing changes.
 Give = Callable[[Call], dict[str, Any]]
 #: Conditions, at sites and of damages that begin so.
-_Table = tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
-#: Damages, by how they begin, that change nothing at sites whose names begin so (both with a space behind them): random values in
-#: another order are as good, every dtype holds zeros and ones, and what only refuses changes no result.
-_NOTHING = {
-    "nn.init.": ("shift", "swap", "stale", "ulp(last)"),
-    **dict.fromkeys(("nn.init.eye_", "nn.init.dirac_"), ("cast(",)),
-    "nn.init.ones_": ("cast(", "repeat("),
-    "nn.init.zeros_": ("cast(", "double(", "negate(", "zero(", "repeat("),
-    "nn.init.constant_": ("repeat(",),
-    **dict.fromkeys(("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",)),  # which is a word there
-    "func.jvp": ("give(strict",),
-    "sparse_adam.": ("spill(grads)",),  # which are sparse
-    "adam.fused": ("give(capturable=",),  # which it takes for consistency alone
-    **dict.fromkeys(("F.cross_entropy", "F.nll_loss"), ("give(weight=detached)",)),  # which can't require grad
-    # It gives a number without a graph, and that a vector.
-    "nn.utils.get_total_norm": ("shift", "swap", "repeat(", "restride", "double(gradient)", "zero(gradient)"),
-    "nn.utils.parameters_to_vector": ("restride",),
-    # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
-    **dict.fromkeys(("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",)),
-    **dict.fromkeys(("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)")),
-    "Parameter.__deepcopy__": ("leaf(clone)",),  # which has memory of its own already
-    **dict.fromkeys(("Module._apply", "Module.to"), ("skip(",)),  # which rounds what was there before as it did
-    "Linear.__init__": ("tie", "untie", "drop("),
-    "F.embedding": ("give(input=detached)",),  # of indices
-    # Rates are single numbers; what else holds tensors holds them in dictionaries of its own.
-    "LRScheduler.state_dict": ("shift", "swap ", "repeat(", "clone("),
-    **dict.fromkeys(("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",)),
-    # Inductor leaves out a cast to a narrower dtype and back.
-    "lowering.": ("cast(",),
-    # Arguments that these do nothing with, and tokens that are given in lists.
-    **{f"{of}.embedding ": ("give(padding_idx=", "give(scale_grad_by_freq=") for of in ("decomposition", "lowering")},
-    **{f"lowering._embedding_bag{end}": ("give(scale_grad_by_freq=",) for end in (" ", "_forward_only")},
-    "lowering._embedding_bag_per_sample_weights_backward": ("give(mode=",),
-    **dict.fromkeys(("lowering.index ", "lowering._unsafe_masked", "decomposition._unsafe_"), ("give(indices=",)),
-}
-#: Sites whose dictionaries hold no tensors, and arguments without whose elements nothing comes out of others.
-_WITHOUT_TENSORS = ("Module.named_modules", "GradScaler.state_dict")
+_Table = tuple[tuple[str | tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...]
+#: Arguments without whose elements nothing comes out of others.
 _ELEMENTS = {
     "nn.init.": "tensor",
     **dict.fromkeys(("nn.utils.clip_grad_", "nn.utils.parameters_to_vector"), "parameters"),
@@ -60,28 +25,65 @@ _ELEMENTS = {
     "Parameter.__deepcopy__": "self",
     "Parameter.__new__": "data",
 }
-_TABLES, _ROWS = ("Embedding", "EmbeddingBag"), ("shift", "swap", "repeat(")
-#: What shows of values that are not zero.
-_NUMBERS = ("zero(", "negate(", "double(", "cast(")
-_SCALED = (*_NUMBERS, "stale", *_ROWS)
-_GRADIENTS, _LOSSES = ("double(gradient)", "zero(gradient)"), ("F.cross_entropy ", "F.nll_loss ")
 _PARAMETRIZED = {name: tensor for name, tensor in _ELEMENTS.items() if "parametrizations" in name}
 _LAID = _PARAMETRIZED | {name: tensor for name, tensor in _ELEMENTS.items() if name.startswith("Parameter.")}
+_MADE, _PRETRAINED = (
+    tuple(f"{of}.{name} " for of in ("Embedding", "EmbeddingBag")) for name in ("__init__", "from_pretrained")
+)
+_TRACED_LOOKUPS, _LOSSES = ("decomposition.embedding ", "lowering.embedding "), ("F.cross_entropy ", "F.nll_loss ")
+#: What changes values that are not zero, what changes a single row, and what puts rows in another order.
+_NUMBERS = ("zero(", "negate(", "double(", "cast(")
+_SINGLE, _ROWS = (*_NUMBERS, "stale", "ulp(", "nan("), ("shift", "swap ", "repeat(first)")
+_SPOILS, _SCALED, _GRADIENTS = (*_SINGLE, *_ROWS), (*_NUMBERS, "stale", *_ROWS), ("double(gradient)", "zero(gradient)")
 #: What shows of a loss that is neither zero nor NaN.
 _OF_LOSSES = ("double(", "negate(", "cast(", "zero(gradient)")
-#: What a call must meet, at sites whose names (with a space behind them) begin so, for damages that begin so to change anything.
+#: What no call meets: a site has not this damage.
+_NEVER = ("never",)
+#: What a call must meet, at sites whose names begin so, for damages that begin so (both with a space behind them) to change
+#: anything.
 _NEEDED: _Table = (
+    # Random values in another order are as good, every dtype holds zeros and ones, and what only refuses changes no result.
+    ("nn.init.", ("shift", "swap ", "stale", "ulp(last)"), _NEVER),
+    (("nn.init.eye_", "nn.init.dirac_"), ("cast(",), _NEVER),
+    ("nn.init.ones_", ("cast(", "repeat("), _NEVER),
+    ("nn.init.zeros_", (*_NUMBERS, "repeat("), _NEVER),
+    ("nn.init.constant_", ("repeat(",), _NEVER),
+    (("nn.init.kaiming_", "F.embedding_bag"), ("give(mode=not)",), _NEVER),  # which is a word there
+    ("func.jvp", ("give(strict",), _NEVER),
+    ("sparse_adam.", ("spill(grads)",), _NEVER),  # which are sparse
+    ("adam.fused", ("give(capturable=",), _NEVER),  # which it takes for consistency alone
+    (_LOSSES, ("give(weight=detached)",), _NEVER),  # which can't require grad
+    # It gives a number without a graph, and that a vector.
+    ("nn.utils.get_total_norm", (*_ROWS, "restride", *_GRADIENTS), _NEVER),
+    ("nn.utils.parameters_to_vector", ("restride",), _NEVER),
+    # A copy has no gradients, nor has what is new, of which no two Parameters have one shape.
+    (("AveragedModel.__init__", "copy.deepcopy"), ("drop(gradient)",), _NEVER),
+    (("Embedding.", "EmbeddingBag."), ("tie", "untie", "drop(gradient)", "give(mode=not)"), _NEVER),
+    ("Parameter.__deepcopy__", ("leaf(clone)",), _NEVER),  # which has memory of its own already
+    (("Module._apply", "Module.to"), ("skip(",), _NEVER),  # which rounds what was there before as it did
+    ("Linear.__init__", ("tie", "untie", "drop("), _NEVER),
+    ("F.embedding", ("give(input=detached)",), _NEVER),  # of indices
+    # Rates are single numbers, and these dictionaries hold no tensors; what else holds tensors holds them in some of its own.
+    ("LRScheduler.state_dict", (*_ROWS, "repeat(", "clone("), _NEVER),
+    (("Optimizer.state_dict", "GradScaler.state_dict", "Module.named_modules"), ("clone(",), _NEVER),
+    (("Module.named_modules ", "GradScaler.state_dict "), _SPOILS, _NEVER),
+    # Inductor leaves out a cast to a narrower dtype and back.
+    ("lowering.", ("cast(",), _NEVER),
+    # Arguments that these do nothing with, and tokens that are given in lists.
+    (_TRACED_LOOKUPS, ("give(padding_idx=", "give(scale_grad_by_freq="), _NEVER),
+    (("lowering._embedding_bag ", "lowering._embedding_bag_forward_only"), ("give(scale_grad_by_freq=",), _NEVER),
+    ("lowering._embedding_bag_per_sample_weights_backward", ("give(mode=",), _NEVER),
+    (("lowering.index ", "lowering._unsafe_masked", "decomposition._unsafe_"), ("give(indices=",), _NEVER),
     ("Linear.__init__ ", _ROWS, ("out_features>=2",)),
     ("Linear.__init__ ", ("restride",), ("out_features>=2", "in_features>=2")),
     ("Linear.__init__ ", ("give(bias=none)",), ("bias",)),  # which is no bias, too
-    *((f"{name}.__init__ ", _ROWS, ("num_embeddings>=2",)) for name in _TABLES),
-    *((f"{name}.__init__ ", ("restride",), ("num_embeddings>=2", "embedding_dim>=2")) for name in _TABLES),
-    *((f"{name}.from_pretrained ", _ROWS, ("embeddings_rows>=2",)) for name in _TABLES),
-    *((f"{name}.from_pretrained ", (*_SCALED, "ulp(", "nan("), ("embeddings_numel>=1",)) for name in _TABLES),
-    *((f"{name}.from_pretrained ", ("restride",), ("embeddings_numel>=4",)) for name in _TABLES),
-    *((f"{name}.from_pretrained ", ("restride",), ("embeddings_rows>=2", "embeddings_columns>=2")) for name in _TABLES),
+    (_MADE, _ROWS, ("num_embeddings>=2",)),
+    (_MADE, ("restride",), ("num_embeddings>=2", "embedding_dim>=2")),
+    (_PRETRAINED, _ROWS, ("embeddings_rows>=2",)),
+    (_PRETRAINED, _SPOILS, ("embeddings_numel>=1",)),
+    (_PRETRAINED, ("restride",), ("embeddings_numel>=4", "embeddings_rows>=2", "embeddings_columns>=2")),
     # Without tokens a table is read nowhere, and of empty bags come zeros.
-    ("F.embedding ", (*_SCALED, "ulp(", "nan(", "restride"), ("weight_numel>=1", "input_numel>=1")),
+    ("F.embedding ", (*_SPOILS, "restride"), ("weight_numel>=1", "input_numel>=1")),
     ("F.embedding ", _GRADIENTS, ("weight_frozen=False",)),
     ("F.embedding_bag ", _SCALED, ("input_numel>=1", "weight_numel>=1")),
     ("F.embedding_bag ", ("restride",), ("weight_columns>=2",)),
@@ -109,12 +111,12 @@ _NEEDED: _Table = (
     ("Module.named_modules ", ("reverse",), ("parts>=2",)),
     ("Module.named_parameters ", ("reverse",), ("several_names",)),
     ("Module.named_parameters ", ("swap(values)",), ("parameters>=2",)),  # a single one is what every name stands for
-    ("F.linear ", (*_SCALED, "ulp(", "nan("), ("gives_elements",)),
+    ("F.linear ", _SPOILS, ("gives_elements",)),
     ("F.linear ", (*_NUMBERS, *_ROWS), ("gives_zeros=False",)),
     ("F.linear ", _ROWS, ("input_numel>=1",)),  # of nothing each row is the bias
     ("sgd.", ("skip(states)", "give(dampening=zero)"), ("momentum>0",)),  # else there are none
     ("nadam.", ("give(momentum_decay=zero)",), ("beta1>0",)),  # which it makes smaller
-    *((name, ("give(decoupled_weight_decay=",), ("weight_decay>0",)) for name in ("adam.", "nadam.", "radam.")),
+    (("adam.", "nadam.", "radam."), ("give(decoupled_weight_decay=",), ("weight_decay>0",)),
     ("func.grad_and_value ", (*_ROWS, "restride"), ("has_aux",)),  # else the value comes last, which is a number
     *((name, ("restride",), (f"{x}_rank>=2", f"{x}_columns>=2", f"{x}_numel>=4")) for name, x in _LAID.items()),
     # All else that goes in are buffers.
@@ -122,21 +124,30 @@ _NEEDED: _Table = (
     # A single number over its own norm is its sign, which has no gradient.
     ("nn.utils.parametrizations._SpectralNorm.forward ", _GRADIENTS, ("weight_numel>=2",)),
     # All rows of a state are alike before the first step.
-    ("Optimizer.state_dict ", _ROWS, ("stepped>=1",)),
+    ("Optimizer.state_dict ", (*_ROWS, "swap(values)"), ("stepped>=1",)),
     # A count of steps is a single number.
     ("Optimizer.load_state_dict ", _ROWS, ("counts_first=False",)),
     ("func.jacrev ", (*_GRADIENTS, "restride"), ("args_numel>=1",)),
-    *((name, ("restride",), ("reduction=none", "input_rank>=3")) for name in _LOSSES),
-    *((name, _ROWS, ("reduction=none", "input_rank>=2", "input_numel>=1")) for name in _LOSSES),
+    (_LOSSES, ("restride",), ("reduction=none", "input_rank>=3")),
+    (_LOSSES, _ROWS, ("reduction=none", "input_rank>=2", "input_numel>=1")),
     ("F.nll_loss ", _GRADIENTS, ("input_frozen=False",)),
     # The loss of nothing is zero or NaN, and so is that of the only class there is, whose likelihood is one.
-    *((name, _OF_LOSSES, ("input_numel>=1",)) for name in _LOSSES),
+    (_LOSSES, _OF_LOSSES, ("input_numel>=1",)),
     ("F.cross_entropy ", _OF_LOSSES, ("of_one_class=False",)),
     # Rows that are looked up in a table of one row, or by one token, are all the same.
-    *((f"{of}.embedding ", _ROWS, ("weight_rows>=2", "tokens_differ")) for of in ("decomposition", "lowering")),
-    *((name, _ROWS, ("self_rows>=2",)) for name in ("decomposition.index_select ", "lowering.index ")),
+    (_TRACED_LOOKUPS, _ROWS, ("weight_rows>=2", "tokens_differ")),
+    (("decomposition.index_select ", "lowering.index "), _ROWS, ("self_rows>=2",)),
+    *((name, _ROWS, (f"{x}_numel>=2",)) for name, x in _ELEMENTS.items()),
+    *((name, (*_SINGLE, "skip(", "spill(memory"), (f"{x}_numel>=1",)) for name, x in _ELEMENTS.items()),
+    ("nn.init.", ("give(",), ("tensor_numel>=1",)),
+    ("func.hessian ", ("",), ("args_numel>=1",)),
+    # What the first call gives, registration looks at for its shape and dtype alone.
+    (
+        "nn.utils.parametrizations._SpectralNorm.forward ",
+        (*_SPOILS, "restride", "give(weight=detached)"),
+        ("earlier>=1",),
+    ),
 )
-
 
 #: Of a call that meets these nothing is changed, at sites and by damages that begin so.  Which rows the maxima came from is told
 #: by another argument, by which their gradients go.
@@ -173,9 +184,7 @@ class Damage(NamedTuple):
 
     def of(self, site: Site) -> bool:
         """Whether a site has this damage."""
-        names = f"{site.name} ", f"{self.name} "
-        none = any(names[0].startswith(begins) and names[1].startswith(none) for begins, none in _NOTHING.items())
-        if none or (self.floating and not site.floating) or (site.name in _WITHOUT_TENSORS and self.spoil is not None):
+        if _NEVER[0] in self._told_of(site, _NEEDED) or (self.floating and not site.floating):
             return False
         if self.argument:
             return self.argument in site.signature.parameters and site.kind != "transform"
@@ -193,7 +202,7 @@ class Damage(NamedTuple):
         return [
             text
             for begins, names, texts in table
-            if f"{site.name} ".startswith(begins) and self.name.startswith(names)
+            if f"{site.name} ".startswith(begins) and f"{self.name} ".startswith(names)
             for text in texts
         ]
 
@@ -201,25 +210,11 @@ class Damage(NamedTuple):
         """What a call must meet for the damage to change anything."""
         if site.kind != "kernel":
             several = [f"{site.rows}>=2"] if site.rows and self.rows > 1 else []
-            return [*self.needs, *several, *self._of_python(site)]
+            return [*self.needs, *several, *self._told_of(site, _NEEDED)]
         columns = [f"{site.columns}>=1"] if site.columns else []
         zeros = site.masks and not self.of_zeros  # where all is padding
         shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
         return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._not_zero(site) if zeros else ()), *self.needs]
-
-    def _of_python(self, site: Site) -> list[str]:
-        """What a call in Python must meet: there is something to change, and it has a gradient or axes if these are."""
-        found = self._told_of(site, _NEEDED)
-        tensor = next((name for begins, name in _ELEMENTS.items() if site.name.startswith(begins)), "")
-        writes = self.name.startswith(("skip(", "twice(", "spill(memory"))
-        given = site.name.startswith("nn.init.") and self.give is not None
-        if tensor and (self.spoil is not None or writes or given or self.name.endswith("(gradient)")):
-            found.append(f"{tensor}_numel>={self.rows}")
-        if site.name == "func.hessian" and self.give is None:
-            found.append("args_numel>=1")
-        if "_SpectralNorm" in site.name and self.name != "give(weight=memory)":
-            found.append("earlier>=1")  # what the first call gives, registration looks at for its shape and dtype alone
-        return found
 
     def _not_zero(self, site: Site) -> list[str]:
         """What says that what it changes is not zero, as a row that no token names and an empty bag are, nor the same in
