@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from embcheck.core.facts import first_of
 from embcheck.core.files import write_whole
 from embcheck.core.typed import visible
 
@@ -113,8 +114,4 @@ def told_by_reason(unaccounted: Mapping[str, str], shown: int = 5) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for item, reason in unaccounted.items():
         by_reason.setdefault(reason, []).append(item)
-    told = []
-    for reason, items in by_reason.items():
-        more = f" and {len(items) - shown:,} more" if len(items) > shown else ""
-        told.append(f"{', '.join(items[:shown])}{more}: {reason}")
-    return told
+    return [f"{first_of(items, shown)}: {reason}" for reason, items in by_reason.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -125,3 +125,9 @@ def closest(name: str, known: Iterable[str]) -> str:
     begun = [each for each in names if name and each.startswith(name)]
     found = list(dict.fromkeys([*begun, *difflib.get_close_matches(name, names, _CLOSE)]))[:_CLOSE]
     return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

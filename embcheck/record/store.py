@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from embcheck.core import aliases
+from embcheck.core.facts import first_of
 from embcheck.core.files import write_whole
 from embcheck.core.machine import Machine
 from embcheck.core.result import Difference
@@ -163,6 +164,5 @@ def _file(failure: str, store: Path, ending: str) -> Path:
             return path
     if begun:
         raise StoreError(f"no failure {failure!r} in {store}: several begin so, {', '.join(begun[:_NAMED])}")
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    there = f"kept are {', '.join(known[:_NAMED])}{more}" if known else "none are kept here"
+    there = f"kept are {first_of(known, _NAMED)}" if known else "none are kept here"
     raise StoreError(f"no failure {failure!r} in {store}: {there}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from embcheck.core.declaration import unimportable
+from embcheck.core.facts import first_of
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
@@ -56,8 +57,7 @@ def more_of(examples: Iterable[Counterexample]) -> list[str]:
     told = []
     for law, group in grouped(examples, lambda e: e.law).items():
         names = [f"{example.kind} in {example.mode} ({example.id})" for example in group]
-        behind = f" and {len(names) - _COUNTED} more" if len(names) > _COUNTED else ""
-        told.append(f"violated, too: {law} in {counted(len(names), 'more way')}: {', '.join(names[:_COUNTED])}{behind}")
+        told.append(f"violated, too: {law} in {counted(len(names), 'more way')}: {first_of(names, _COUNTED)}")
     return told
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
+from embcheck.core.facts import first_of
 from embcheck.core.machine import promised
 from embcheck.core.options import DOCUMENTS
 from embcheck.core.typed import visible
@@ -143,9 +144,8 @@ class Progress:
         """A line where there is no bar, when it is due: how far the run is, and what has run longest of what runs."""
         if self.verbosity < 0 or not self.bar.disable or not self.pace.due(self.finished, self.total):
             return
-        running = list(self._running)
-        more = f" and {len(running) - _NAMED} more" if len(running) > _NAMED else ""
-        names = f"; running: {', '.join(map(_named, running[:_NAMED]))}{more}" if running else ""
+        running = list(map(_named, self._running))
+        names = f"; running: {first_of(running, _NAMED)}" if running else ""
         so_far = (
             f"{self.finished}/{self.total} items, {self.failed} failed" if self.total else "workers collect the items"
         )

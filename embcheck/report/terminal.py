@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from embcheck.core.accounting import told_by_reason
+from embcheck.core.facts import first_of
 from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
@@ -145,9 +146,8 @@ def seem_fixed(settled: Iterable[Verdict], *, every: bool) -> list[Text]:
     word = ("HOLDS    ", STYLE[Status.HOLDS])
     if every or len(found) == 1:
         return [Text.assemble(word, f" {law}: {reason}") for law, reason in found]
-    names = ", ".join(entry_name(law) for law, _ in found[:_ENTRIES])
-    more = f" and {len(found) - _ENTRIES:,} more" if len(found) > _ENTRIES else ""
-    return [Text.assemble(word, f" {len(found):,} ledger entries seem fixed here (-v): {names}{more}")] if found else []
+    names = first_of([entry_name(law) for law, _ in found], _ENTRIES)
+    return [Text.assemble(word, f" {len(found):,} ledger entries seem fixed here (-v): {names}")] if found else []
 
 
 def closing_lines(session: Any) -> list[str]:
@@ -159,8 +159,7 @@ def closing_lines(session: Any) -> list[str]:
     ]
     if session.stopped != "finished":
         cut = [f"{family} ({ran:,} of {of:,} items ran)" for family, (ran, of) in session.account.cut_short().items()]
-        more = f" and {len(cut) - _CUT} more" if len(cut) > _CUT else ""
-        partly = f"; not judged whole: {', '.join(cut[:_CUT])}{more}" if cut else ""
+        partly = f"; not judged whole: {first_of(cut, _CUT)}" if cut else ""
         lines.append(f"the run did not finish: {session.stopped}{partly}")
     lines += [f"no verdict from {line}" for line in told_by_reason(session.unaccounted)]
     if session.baseline is not None:

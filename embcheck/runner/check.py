@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from embcheck.core.declaration import declaration_of, folder_of, name_of, unimportable
-from embcheck.core.facts import closest
+from embcheck.core.facts import closest, first_of
 from embcheck.core.item import PROFILES, Item, Profile, all_items
 from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, Ledger, load
@@ -182,8 +182,7 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
     if not unimportable(name) and not name.startswith("__main__:"):
         shown.append(f"scripts and replays: {_whole_run(name, profile, seed)}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    head = f"{', '.join(names[:SHOWN])}{more}: {name} · {Totals.of(bad)}"  # what pytest's short summary shows
+    head = f"{first_of(names, SHOWN)}: {name} · {Totals.of(bad)}"  # what pytest's short summary shows
     raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
 
 
