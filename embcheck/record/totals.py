@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from embcheck.core.cause import Cause, summed_up
+from embcheck.core.facts import first_of
 from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
 
@@ -61,10 +62,10 @@ class Share:
     ledger entries that excused a case."""
 
     families: tuple[str, ...]
-    laws: Counter[Status] = field(default_factory=Counter)
-    cases: int = 0
-    seconds: float = 0.0
-    entries: frozenset[str] = frozenset()
+    laws: Counter[Status]
+    cases: int
+    seconds: float
+    entries: frozenset[str]
 
     def __add__(self, other: Share) -> Share:
         return Share(
@@ -79,16 +80,19 @@ class Share:
 def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, Share]:
     """What each family came to, from the ``settled`` verdicts, and from those of single items, ``judged``, whose cases and
     seconds add up."""
-    cases = cases_by_family(judged := list(judged))
-    found = {name: Share((name,), cases=count) for name, count in cases.items() if name != LEDGER}
-    for (_, _, family), status in _worst(settled).items():
-        if family != LEDGER:
-            found[family] = found.get(family, Share((family,))) + Share((), Counter((status,)))
-    for verdict in judged:
-        if verdict.family in found:
-            told = Share((), seconds=verdict.seconds, entries=frozenset(verdict.entries))
-            found[verdict.family] = found[verdict.family] + told
-    return found
+    own = grouped(judged, lambda verdict: verdict.family)
+    laws = grouped(_worst(settled).items(), lambda law: law[0][2])
+    return {
+        name: Share(
+            families=(name,),
+            laws=Counter(status for _, status in laws.get(name, ())),
+            cases=cases_by_family(own.get(name, ())).get(name, 0),
+            seconds=sum((verdict.seconds for verdict in own.get(name, ())), 0.0),
+            entries=frozenset(entry for verdict in own.get(name, ()) for entry in verdict.entries),
+        )
+        for name in dict.fromkeys([*own, *laws])
+        if name != LEDGER
+    }
 
 
 def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
@@ -167,8 +171,7 @@ def because(
         new = [verdict for verdict in failing if verdict.key not in excused]
         told = _faults(new, unaccounted, others)
         if kept:
-            more = f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else ""
-            told.append(f"{counted(len(kept), 'kept failure')} not fixed ({', '.join(sorted(kept)[:_NAMED])}{more})")
+            told.append(f"{counted(len(kept), 'kept failure')} not fixed ({first_of(sorted(kept), _NAMED)})")
         told += [cut] if cut else []
         return ", ".join(told) or "a test failed that is no law"
     if code == 0 and failing:
@@ -191,8 +194,7 @@ def _faults(failing: list[Verdict], unaccounted: int, others: int) -> list[str]:
     told = []
     for status in sorted(totals.laws, reverse=True):
         names = dict.fromkeys(each.law for each in failing if each.status == status and each.family != LEDGER)
-        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        told.append(f"{counted(totals.laws[status])} {status.word} ({', '.join(list(names)[:_NAMED])}{more})")
+        told.append(f"{counted(totals.laws[status])} {status.word} ({first_of(list(names), _NAMED)})")
     if totals.witnesses:
         entries = sum(totals.witnesses.values())
         told.append(f"{entries:,} ledger {'entry is' if entries == 1 else 'entries are'} stale or no longer right")
