@@ -20,7 +20,7 @@ from embcheck.audit.program_value import Uses
 
 #: The modules that look up rows of a table of theirs.
 LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
-#: The number of ids that are fed where a factory gives no inputs.
+#: The number of ids in each row that is fed where a factory gives no inputs, and of rows of a table that was not found.
 _LENGTH = 8
 
 
@@ -83,7 +83,7 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     _tables(model, facts)
     if not facts.getter and facts.tables:
         _take(model, facts, _likeliest(made(source, variant)[0].eval(), facts.tables, given))
-    inputs = inputs_of(given, facts)
+    inputs = inputs_of(given, facts.rows, facts.padding)
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
     _behaviour(source, variant, facts, inputs)
@@ -97,15 +97,11 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     return facts
 
 
-def inputs_of(given: Inputs | None, facts: Facts) -> Inputs:
-    """The inputs that came with the model, or two rows of ids."""
+def inputs_of(given: Inputs | None, rows: int, padding: int | None) -> Inputs:
+    """The inputs that came with the model, or two rows of ids of a table of so many rows, none of them the padding token."""
     if given is not None:
         return given
-    return _two_rows(facts.rows or 8, facts.padding)
-
-
-def _two_rows(rows: int, padding: int | None) -> Inputs:
-    """Two rows of ids of a table of so many rows, none of them the padding token."""
+    rows = rows or _LENGTH
     ids = (torch.arange(2 * _LENGTH) * 3 + 1) % max(rows - 1, 1)
     if padding is not None:
         ids[ids == padding] = (padding + 1) % max(rows, 1)
@@ -167,7 +163,7 @@ def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:
     """
     module = model.get_submodule(path)
     weight, width = module.weight, 0
-    inputs = _two_rows(len(weight), _padding_of(module)) if given is None else given
+    inputs = inputs_of(given, len(weight), _padding_of(module))
     uses = Uses(weight)
     with contextlib.suppress(Exception), uses:
         width = call(model, inputs).shape[-1]
@@ -176,15 +172,12 @@ def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:
     asked = [use["ids"].sort().values for use in uses.lookups]
     return (
         any(torch.equal(one, other) for one in asked for other in ids if len(one.unique()) > 1),
-        bool(uses.products) or any(getattr(m, "weight", None) is weight for m in _no_lookups(model)),
+        bool(uses.products)
+        or any(getattr(m, "weight", None) is weight for m in model.modules() if not isinstance(m, LOOKUPS)),
         width == len(weight),
         any(isinstance(m, torch.nn.Linear) and m.weight.shape == weight.shape for m in model.modules()),
         any(word in path.lower() for word in ("tok", "word", "wte", "shared")),
     )
-
-
-def _no_lookups(model: Model) -> list[Any]:
-    return [module for module in model.modules() if not isinstance(module, LOOKUPS)]
 
 
 def _weight_of(model: Model, module: Any) -> str:

@@ -37,7 +37,7 @@ class Subject:
 
     def __init__(self, source: Source, facts: Facts, variant: str) -> None:
         self.source, self.facts, self.variant = source, facts, variant
-        self.inputs: Inputs = inputs_of(made(source, variant)[1], facts)
+        self.inputs: Inputs = inputs_of(made(source, variant)[1], facts.rows, facts.padding)
 
     @property
     def unrun(self) -> bool:
