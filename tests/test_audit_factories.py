@@ -19,11 +19,11 @@ from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited, description
 from embcheck.audit.subject import judged, looked_at
-from embcheck.cli.audit import exit_code
 from embcheck.core.declaration import folder_of
 from embcheck.core.verdict import Status
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE
+from embcheck.runner.run import exit_code
 
 laws.load()
 

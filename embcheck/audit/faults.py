@@ -38,10 +38,6 @@ def tie(self: Any) -> None:
     self.head.weight = self.table.weight
 
 
-def drawn_again(self: Any) -> None:
-    init.normal_(self.table.weight)
-
-
 # -- ties, copies and casts ----------------------------------------------------------------------------------------
 
 
@@ -282,7 +278,7 @@ plant("ResizeKeepsTheCount", SIZE, **keeping(TABLE, "table", "num_embeddings"))
 plant("ShrinkingFails", "resize fails", resize_table=growing_only)
 plant_after(ALL, "ResizeUnties", "alias is lost", untie)
 plant("ResizeKeepsTheConfiguration", SIZE, **keeping(ALL, "config", "vocab_size"))
-plant_after(TABLE, "ResizeLosesTheRows", OLD_ROWS, drawn_again)
+plant_after(TABLE, "ResizeLosesTheRows", OLD_ROWS, lambda self: init.normal_(self.table.weight))
 plant_after(TABLE, "ResizeShiftsTheRows", OLD_ROWS, lambda self: self.table.weight.copy_(self.table.weight.roll(1, 0)))
 plant_after(TABLE, "ResizeLosesThePadding", PADDING, lambda self: setattr(self.table, "padding_idx", None))
 plant_after(ALL, "ResizeInitialises", "other values change", lambda self: self.mix.reset_parameters())

@@ -27,7 +27,7 @@ from embcheck.record.audited import models
 from embcheck.record.record import PAGE, RecordError, Writer, read
 from embcheck.record.store import STORE, store_of
 from embcheck.report.style import Pace, bar, console
-from embcheck.runner.run import environment
+from embcheck.runner.run import environment, exit_code
 
 _EXPECTED = ("auto", "tied", "untied", "any")
 
@@ -200,7 +200,3 @@ def replayed(failure: dict[str, Any], limit: float = 120.0) -> tuple[str, str]:
         return failed(failure, found.cause, found.words)
     why = one.failure or (one.reason and f"not applicable: {one.reason}")
     return (ERROR, why) if why else fixed(failure, seen())
-
-
-def exit_code(found: list[Verdict]) -> int:
-    return int(any(verdict.status >= Status.UNKNOWN for verdict in found))
