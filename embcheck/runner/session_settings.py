@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from embcheck.core.ledger import Ledger
     from embcheck.core.machine import Machine
 
-_LEDGER: pytest.StashKey[Any] = pytest.StashKey()
-_BASELINE: pytest.StashKey[Any] = pytest.StashKey()
 _TOLD: pytest.StashKey[bool] = pytest.StashKey()
 
 
@@ -46,6 +45,7 @@ def settings_of(config: pytest.Config) -> Any:
         return Settings.of(given).checked()
 
 
+@lru_cache(maxsize=1)
 def ledger_of(config: pytest.Config) -> Ledger:
     """The entries in force for the installed torch.
 
@@ -54,15 +54,11 @@ def ledger_of(config: pytest.Config) -> Ledger:
     """
     from embcheck.core.ledger import Ledger, load_all
 
-    held: Ledger | None = config.stash.get(_LEDGER, None)
-    if held is None:
-        try:
-            with refusing():
-                held = load_all(settings_of(config).ledgers, version("torch"), date.today())
-        except PackageNotFoundError:
-            held = Ledger()  # somebody else's session, in an environment without torch
-        config.stash[_LEDGER] = held
-    return held
+    try:
+        with refusing():
+            return load_all(settings_of(config).ledgers, version("torch"), date.today())
+    except PackageNotFoundError:
+        return Ledger()  # somebody else's session, in an environment without torch
 
 
 def proved(config: pytest.Config) -> Machine:
@@ -78,15 +74,15 @@ def proved(config: pytest.Config) -> Machine:
 def former_of(config: pytest.Config, label: str) -> Any:
     """Which of an item's cases failed in the baseline; nothing without one."""
     settings = settings_of(config)
-    if settings.baseline is None:
-        return None
+    return None if settings.baseline is None else _baseline(config).former(label, settings.device)
+
+
+@lru_cache(maxsize=1)
+def _baseline(config: pytest.Config) -> Any:
     from embcheck.record.compare import Baseline
     from embcheck.record.record import read
 
-    held: Baseline | None = config.stash.get(_BASELINE, None)
-    if held is None:
-        held = config.stash[_BASELINE] = Baseline(read(settings.baseline))
-    return held.former(label, settings.device)
+    return Baseline(read(settings_of(config).baseline))
 
 
 def news(config: pytest.Config) -> Machine | None:
