@@ -23,6 +23,7 @@ def merged(records: Sequence[Record]) -> Record:
     """
     first = records[0]
     told = [shard_of(record.setting("shard") or "1/1") for record in records]
+    footers = [record.footer or {} for record in records]
     count = told[0][1]
     numbers = [number for number, _ in told]
     if any(of != count for _, of in told) or len(set(numbers)) != len(numbers):
@@ -36,21 +37,19 @@ def merged(records: Sequence[Record]) -> Record:
     unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
     cut = next((record.cut for record in records if record.cut), "")
     stopped = f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else cut
-    kept = {failure: words for record in records for failure, words in (record.footer or {}).get("kept", {}).items()}
+    kept = {failure: words for footer in footers for failure, words in footer.get("kept", {}).items()}
     # What made a shard fail may stand in none of its verdicts: a kept failure, a failed test that is no law.  Of few items a
     # shard may have got none (5), which is no failure.
-    failed = [
-        record.setting("shard") for record in records if (record.footer or {}).get("exit_code") not in (None, 0, 5)
-    ]
+    failed = [footer for footer in footers if footer.get("exit_code") not in (None, 0, 5)]
     footer = {
         "stopped": stopped or "finished",
-        "exit_code": exit_code(settled, [*unaccounted, *kept, *failed, *([stopped] if stopped else [])]),
-        "seconds": round(sum((record.footer or {}).get("seconds", 0) for record in records), 1),
+        "exit_code": int(exit_code(settled) or bool(unaccounted or kept or failed or stopped)),
+        "seconds": round(sum(footer.get("seconds", 0) for footer in footers), 1),
         "cases": results.cases,
         "digest": results.digest,
         "unaccounted": unaccounted,
         **({"kept": kept} if kept else {}),
-        "selection": (first.footer or {}).get("selection", ""),
+        "selection": footers[0].get("selection", ""),
         "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
     }
     machine = _machine([record.header["machine"] for record in records if record.header.get("machine")])
