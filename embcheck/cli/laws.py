@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -16,24 +17,21 @@ def laws(
     keyword: Annotated[str, typer.Option("-k", help="Print only laws whose name or sentence contains this.")] = "",
 ) -> None:
     """Lists the laws, each with its sentence, its source and what its cases must meet; last the laws of an audit."""
-    out = console()
-    shown = 0
+    out, found = console(), False
+    sections: dict[str, Iterable[Any]] = {}
     for family in load_families().values():
-        chosen = [law for law in family.laws if keyword.lower() in f"{law.name} {law.sentence}".lower()]
+        cover = f"cover: every combination of the values of any {family.space.strength} axes"
+        sections[f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})"] = family.laws
+    sections["[bold]audit[/bold]  (of models: embcheck audit MODULE:FACTORY)"] = audit_laws().values()
+    for heading, every in sections.items():
+        chosen = [law for law in every if keyword.lower() in f"{law.name} {law.sentence}".lower()]
+        found |= bool(chosen)
         if chosen:
-            cover = f"cover: every combination of the values of any {family.space.strength} axes"
-            out.print(f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})")
+            out.print(heading)
         for law in chosen:
-            shown += 1
-            out.print(f"  [cyan]{law.name}[/cyan]  {escape(law.sentence)}", highlight=False)
-            if law.source:
-                out.print(f"      source: {law.source}", style="dim", markup=False, highlight=False)
-    audits = [law for law in audit_laws().values() if keyword.lower() in f"{law.name} {law.sentence}".lower()]
-    if audits:
-        out.print("[bold]audit[/bold]  (of models: embcheck audit MODULE:FACTORY)", highlight=False)
-    for each in audits:
-        shown += 1
-        out.print(f"  [cyan]{each.name}[/cyan]  {escape(each.sentence)}", highlight=False)
-    if not shown:
+            out.print(f"  [cyan]{law.name}[/cyan]  {escape(law.sentence)}")
+            if source := getattr(law, "source", ""):
+                out.print(f"      source: {source}", style="dim", markup=False)
+    if not found:
         typer.echo(f"embcheck: no law contains {keyword!r}", err=True)
         raise typer.Exit(NOTHING)
