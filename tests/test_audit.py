@@ -157,13 +157,11 @@ def test_a_record_that_was_cut_off_is_gone_on_with(tmp_path: Path) -> None:
     path, statements = tmp_path / "record.ndjson", [Statement("a_law", "audit", "A sentence."), BUILT]
     done = [told("m:one", "a_law"), told("m:one", BUILT.law), told("m:two", "a_law")]  # cut off within a model
     writer = _writer(tmp_path, facts, statements, done)
-    assert writer is not None
     writer.close()
     kept = _earlier(path, facts)
     assert [verdict.subject for verdict in kept] == ["m:one", "m:one"]
     assert _earlier(path, facts | {"settings": {"expect": "tied"}}) == []
     writer = _writer(tmp_path, facts, statements, kept)
-    assert writer is not None
     writer.footer("finished", 0)
     writer.close()
     assert _earlier(path, facts) == []

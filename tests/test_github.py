@@ -9,7 +9,7 @@ from records import EXAMPLE, printed_by, verdict
 from embcheck.core.verdict import Status
 from embcheck.record.compare import Baseline
 from embcheck.record.grid import Grid, Run
-from embcheck.record.record import Record
+from embcheck.record.record import Record, Writer
 from embcheck.record.totals import Totals, by_word
 from embcheck.report.changes import show_grid, table
 from embcheck.report.github import summary, workflow_commands
@@ -78,7 +78,7 @@ def test_terminal_summary_page_and_footer_count_the_same() -> None:
     assert [str(cell) for cell in cells[-3:]] == ["laws: holds", "laws: unknown", "witnesses: known"]
     session = SimpleNamespace(
         settled=verdicts, results=SimpleNamespace(cases=3, digest="0f"), settings=Settings(), stopped="finished",
-        unaccounted={}, baseline=None, writer=None,
+        unaccounted={}, baseline=None, writer=Writer(None),
     )  # fmt: skip
     assert closing_lines(session)[0].startswith(f"{told} · ")
     page = render([of_record(record)])

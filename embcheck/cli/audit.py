@@ -16,9 +16,9 @@ from embcheck.audit.finding import Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing, show
 from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
-from embcheck.cli.recording import keep_failures
+from embcheck.cli.recording import keep_failures, open_record
 from embcheck.cli.usage import refuse
-from embcheck.core.files import unwritable, write_whole
+from embcheck.core.files import write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
 from embcheck.core.replay_state import ERROR, failed, fixed
@@ -87,16 +87,16 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                 if not many and done.model.unbuilt:
                     refuse(done.model.unbuilt)
                 found += done.verdicts
-                if writer is not None:
-                    writer.verdict(*done.verdicts)
+                writer.verdict(*done.verdicts)
                 kept = [(example, machine) for example in done.model.findings]
                 keep_failures(kept, store_of(folder), source=done.source, expect=expect)
                 show(done.model, out, store_of(folder), whole=not many)
             stopped, code = "finished", exit_code(found)
         finally:
-            if writer is not None:
-                writer.footer(stopped, code)
-                told_of(writer, out)
+            writer.footer(stopped, code)
+            if folder is not None:
+                told_of(writer, folder, out)
+            writer.close()
     for model in models(found):
         if model.unbuilt:
             out.print(f"not built  {model.subject}: {model.unbuilt}")
@@ -140,15 +140,9 @@ def _earlier(path: Path, facts: dict[str, Any]) -> list[Verdict]:
     return [verdict for verdict in record.verdicts if verdict.subject in whole]
 
 
-def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: list[Verdict]) -> Writer | None:
-    """A record that begins with what was found before; None without a folder; one that can't be written is refused."""
-    if folder is None:
-        return None
-    try:
-        writer = Writer(folder / "record.ndjson")
-    except OSError as error:
-        refuse(f"can't write to {folder}: {unwritable(error)}")
-    writer.header(**facts)
+def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: list[Verdict]) -> Writer:
+    """A record that begins with what was found before."""
+    writer = open_record(folder, "to", **facts)
     writer.statement(*statements)
     writer.verdict(*found)
     if found:
@@ -156,19 +150,17 @@ def _writer(folder: Path | None, facts: dict[str, Any], statements: Any, found: 
     return writer
 
 
-def told_of(writer: Writer, out: Any) -> None:
+def told_of(writer: Writer, folder: Path, out: Any) -> None:
     """Says where the record is, and writes the page about it beside it, if the extra ``report`` is there."""
-    out.print(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
+    out.print(writer.place)
     if find_spec("jinja2") is not None:
         from embcheck.report.page import of_record, render
 
-        folder = writer.path.parent
         try:
             shown = render([of_record(read(folder), store=folder)], title="embcheck audit")
             write_whole(folder / PAGE, shown)
         except (OSError, RecordError) as error:
             out.print(f"the page can't be written: {error}")
-    writer.close()
 
 
 def followed(audits: Iterator[Audit], total: int, out: Any, *, shown: bool) -> Iterator[Audit]:

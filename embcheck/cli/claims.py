@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from datetime import date
@@ -72,7 +73,8 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
     found: list[Appraised] = []
     results, machine = Results(Settings(seed, report=report)), here()
     around = environment(machine)
-    writer = open_record(report, results.settings, around)
+    facts = {"settings": results.settings.as_texts(), "arguments": sys.argv[1:], **around}
+    writer = open_record(report, "the report to", **facts)
     started, stopped, code = time.monotonic(), "finished", 0
     try:
         _run(selected, seed, found, results, writer)
@@ -85,8 +87,7 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
     seconds = round(time.monotonic() - started, 1)
     examples = examples_of(results.settle())
     store = keep_failures([(example, machine) for example in examples], store_of(report))
-    if writer is not None:
-        writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
+    writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
     # What takes minutes, and may be interrupted, comes after all that is kept.
     _tell(found, confirmed(examples) if stopped == "finished" else examples, store)
     typer.echo(closing(found, around["versions"]["torch"], seed, results.digest))
@@ -95,7 +96,7 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
     return close_record(writer, code)
 
 
-def _run(selected: list[Any], seed: int, found: list[Appraised], results: Results, writer: Writer | None) -> None:
+def _run(selected: list[Any], seed: int, found: list[Appraised], results: Results, writer: Writer) -> None:
     """Adds what becomes of the claims, experiment by experiment, to what is ``found``, the results and the record."""
     import torch
 
@@ -107,8 +108,6 @@ def _run(selected: list[Any], seed: int, found: list[Appraised], results: Result
         found += group
         verdicts = [accepted, *(one.verdict for one in group)]
         results.add(Batch(f"claims/{group[0].claim.experiment}", experiments, verdicts))
-        if writer is None:
-            continue
         writer.statement(*(said[one.claim.law] for one in group))
         writer.verdict(*verdicts)
         for one in group:

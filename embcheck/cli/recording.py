@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -18,24 +17,20 @@ from embcheck.record.record import Writer
 from embcheck.record.store import keep
 
 
-def open_record(report: Path | None, settings: Any, around: dict[str, Any]) -> Writer | None:
-    """The record in a folder, its header written; None without a folder; one that can't be written is refused."""
-    if report is None:
-        return None
+def open_record(folder: Path | None, what: str, **facts: Any) -> Writer:
+    """The record in a folder, its header written; nothing is without one; one that can't be written is refused."""
     try:
-        writer = Writer(report / "record.ndjson")
+        writer = Writer(folder / "record.ndjson" if folder is not None else None)
     except OSError as error:
-        refuse(f"can't write the report to {report}: {unwritable(error)}")
-    texts = {name: str(value) for name, value in vars(settings).items() if value is not None}
-    writer.header(settings=texts, arguments=sys.argv[1:], **around)
+        refuse(f"can't write {what} {folder}: {unwritable(error)}")
+    writer.header(**facts)
     return writer
 
 
-def close_record(writer: Writer | None, code: int) -> int:
+def close_record(writer: Writer, code: int) -> int:
     """Says where the record is and closes it.  A record that is cut off makes an exit code of 0 an internal error."""
-    if writer is None:
-        return code
-    typer.echo(f"record: {writer.path}" + (f" is cut off: {writer.broken}" if writer.broken else ""))
+    if writer.writes:
+        typer.echo(writer.place)
     writer.close()
     return INTERNAL if writer.broken and not code else code
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -80,43 +81,46 @@ class RecordError(ValueError):
 
 
 class Writer:
-    """Appends to a record and flushes every line.
+    """Appends to a record and flushes every line; without a path it writes nothing.
 
     After a failed write (a full disk) it keeps the reason in ``broken`` and writes no more.  Until it is closed, or its
     process ends, no other can be opened for the same file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         """Opens ``path``, where the record that was here before stays until the header of this one is written.
 
         Raises:
             OSError: if it can't be created, or another process writes it.
         """
-        self.path = path
+        self.path = path if path is not None else Path(os.devnull)
+        #: Whether there is a file.
+        self.writes = path is not None
         self.broken: str | None = None
         self._ended = False
-        self._file = opened_alone(path)
+        self._file = opened_alone(path) if path is not None else None
 
     def write(self, kind: str, data: dict[str, Any]) -> None:
         """One line; never raises."""
-        if self.broken is not None:
+        if self._file is None or self.broken is not None:
             return
         try:
             if self._ended:
                 raise ValueError(f"a {kind} after the footer")
             line = json.dumps({"kind": kind, **data}, sort_keys=True) + "\n"
-            if kind == "header":
-                self._begin()
+            if kind == "header":  # which drops the record that was here before, and its page
+                emptied(self._file)
+                with contextlib.suppress(OSError):
+                    self.path.with_name(PAGE).unlink()
             self._file.write(line)
             self._file.flush()
         except (OSError, TypeError, ValueError) as error:
             self.broken = str(error)
 
-    def _begin(self) -> None:
-        """Drops the record that was here before, and its page."""
-        emptied(self._file)
-        with contextlib.suppress(OSError):
-            self.path.with_name(PAGE).unlink()
+    @property
+    def place(self) -> str:
+        """Where the record is, and why it is cut off if it is."""
+        return f"record: {self.path}" + (f" is cut off: {self.broken}" if self.broken else "")
 
     def header(self, **facts: Any) -> None:
         self.write("header", {"format": FORMAT, **facts})
@@ -126,7 +130,7 @@ class Writer:
             self.write("law", {"law": asdict(statement)})
 
     def verdict(self, *verdicts: Verdict) -> None:
-        for verdict in verdicts:
+        for verdict in verdicts if self.writes else ():
             self.write("verdict", {"verdict": verdict.to_dict()})
 
     def figure(self, law: str, figure: Figure) -> None:
@@ -140,7 +144,8 @@ class Writer:
     def close(self) -> None:
         """Lets another process write there: after the footer, and after what else belongs into the record's folder."""
         try:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         except OSError as error:  # of what could not be written before
             self.broken = self.broken or str(error)
 

@@ -48,7 +48,7 @@ def of_session(session: Any) -> dict[str, Any]:
         "unaccounted": session.unaccounted,
         "kept": session.kept,
         "notes": session.results.notes,
-        "record": str(session.writer.path) if session.writer is not None else None,
+        "record": str(session.writer.path) if session.writer.writes else None,
     }
 
 

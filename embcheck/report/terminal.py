@@ -169,9 +169,7 @@ def closing_lines(session: Any) -> list[str]:
             f"against the baseline: {counted(len(failing))} new or undecided, {counted(len(held))} violated on its very cases "
             f"only ({session.settings.baseline})"
         )
-    if session.writer is not None:
-        broken = session.writer.broken
+    if session.writer.writes:
         page = session.writer.path.with_name(PAGE)
-        lines.append(f"record: {session.writer.path}" + (f" is cut off: {broken}" if broken else ""))
-        lines += [f"page: {page}"] if page.is_file() else []
+        lines += [session.writer.place, *([f"page: {page}"] if page.is_file() else [])]
     return lines

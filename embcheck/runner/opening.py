@@ -38,15 +38,13 @@ def baseline_of(settings: Settings, notes: list[str]) -> Baseline | None:
     return Baseline(baseline)
 
 
-def writer_of(settings: Settings) -> Writer | None:
-    """What writes the record, if one is asked for.
+def writer_of(settings: Settings) -> Writer:
+    """What writes the record; nothing unless one is asked for.
 
     Raises:
         pytest.UsageError: if its folder can't be written.
     """
-    if settings.report is None:
-        return None
-    path = settings.report / "record.ndjson"
+    path = settings.report / "record.ndjson" if settings.report is not None else None
     try:
         return Writer(path)
     except OSError as error:
@@ -64,18 +62,17 @@ def beside_of(settings: Settings) -> Beside:
     )
 
 
-def publish(record: Record, baseline: Baseline | None, last: str, path: Path | None) -> list[str]:
-    """The page beside the record at ``path``, if its extra is there, and the summary; what can't be written, in words."""
+def publish(record: Record, baseline: Baseline | None, last: str, folder: Path | None) -> list[str]:
+    """The page in the record's folder, if its extra is there, and the summary; what can't be written, in words."""
     summary_file = os.environ.get("GITHUB_STEP_SUMMARY")
     try:
         if summary_file:
             with Path(summary_file).open("a", encoding="utf-8") as file:
                 file.write(summary(record, baseline, last))
-        if path is not None and find_spec("jinja2") is not None:
+        if folder is not None and find_spec("jinja2") is not None:
             from embcheck.report.page import of_record, render
 
-            shown = render([of_record(record, store=path.parent)])
-            write_whole(path.with_name(PAGE), shown)
+            write_whole(folder / PAGE, render([of_record(record, store=folder)]))
     except OSError as error:
         return [f"a report can't be written to {error.filename}: {error.strerror}"]
     return []

@@ -127,6 +127,10 @@ class Settings:
                 chosen[option.field] = (Path(value) if value else None) if option.kind is Path else value
         return cls(**chosen)
 
+    def as_texts(self) -> dict[str, str]:
+        """As the record's header has them."""
+        return {name: str(value) for name, value in vars(self).items() if value is not None}
+
     def as_arguments(self) -> list[str]:
         """The pytest options that give these settings."""
         given = {option: getattr(self, option.field) for option in _SETTINGS.values() if COMMAND in option.places}

@@ -76,10 +76,9 @@ class Session:
         #: What each further CPU level proved, once the run is over.
         self.levels: dict[str, str] = {}
         self.level_machine: dict[str, Any] = {}
-        told = {name: str(value) for name, value in vars(self.settings).items() if value is not None}
         #: what the first process that judged has proved of the machine
         self.machine: Machine | None = None
-        self.record = Record({"settings": told, "arguments": sys.argv[1:], **environment()})
+        self.record = Record({"settings": self.settings.as_texts(), "arguments": sys.argv[1:], **environment()})
         self.beside = beside_of(self.settings)
         if self.beside.due:
             self.record.header["levels"] = {self.beside.level.name: self.beside.words}
@@ -91,7 +90,7 @@ class Session:
 
     def _head(self) -> None:
         """Writes the record's header, once: it waits for the first process that tells what it proved of the machine."""
-        if self.writer is not None and not self.headed:
+        if not self.headed:
             self.writer.header(**self.record.header)
         self.headed = True
 
@@ -142,9 +141,8 @@ class Session:
         self.record.verdicts += batch.verdicts
         new = [statement for statement in batch.laws if statement.law not in self.record.laws]
         self.record.laws.update((statement.law, statement) for statement in new)
-        if self.writer is not None:
-            self.writer.statement(*new)
-            self.writer.verdict(*batch.verdicts)
+        self.writer.statement(*new)
+        self.writer.verdict(*batch.verdicts)
 
     def take_level(self) -> None:
         """What the lowest CPU level came to; its verdicts are the run's, and are about that level."""
@@ -241,14 +239,13 @@ class Session:
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
         self._head()
-        if self.writer is not None:
-            self.writer.footer(**self.record.footer)
-            if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
+        self.writer.footer(**self.record.footer)
+        if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
         if self.results.verdicts or self.unaccounted or self.kept:
             line = verdict_line(self.code, self.because)
-            self.results.notes += publish(self.record, self.baseline, line, self.writer.path if self.writer else None)
+            self.results.notes += publish(self.record, self.baseline, line, self.settings.report)
         self._folder.remove()
 
     def _say(self, line: str) -> None:
@@ -267,7 +264,7 @@ class Session:
             unaccounted=len(self.unaccounted),
             selected=len(self.account.selection.items),
             others=self.account.others(),
-            broken=(self.writer.broken or "") if self.writer is not None else "",
+            broken=self.writer.broken or "",
             kept=self.kept,
         )
 
@@ -316,8 +313,7 @@ class Session:
 
     def pytest_unconfigure(self) -> None:
         """Annotations go to the standard output, which nobody captures any more; another run may write there now."""
-        if self.writer is not None:
-            self.writer.close()
+        self.writer.close()
         if self.annotates:
             from embcheck.report.github import workflow_commands
 
