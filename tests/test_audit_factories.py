@@ -153,7 +153,7 @@ def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) 
     with workers(1) as pool:
         sources = [odd | {"target": f"odd_models:{name}"} for name in names]
         done = {one.subject: one for one in audited(pool, sources, "auto", 1.0)}
-    dies, raises, spins, compiled, fatal = (done[f"odd_models:{name}"].model for name in names)
+    dies, raises, spins, compiled, fatal = (done[f"odd_models:{name}"] for name in names)
     assert (dies.unbuilt, dies.status) == ("it can't be built: the process died: SIGKILL", Status.UNKNOWN)
     assert (raises.unbuilt, raises.status) == ("odd_models:raises raised ValueError: no luck", Status.NOT_APPLICABLE)
     assert spins.unbuilt == "it can't be built: no end within 1 s of CPU time, or it waits for ever"

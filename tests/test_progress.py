@@ -92,7 +92,7 @@ def test_an_audit_of_many_models_has_the_same_lines(clock: list[float], capsys: 
     def audits() -> Iterator[Audit]:
         for _ in range(100):
             clock[0] += 8.0
-            yield Audit("a:model", [])
+            yield Audit("a:model", ())
 
     assert len(list(followed(audits(), 100, style.console(), shown=True))) == 100
     told = capsys.readouterr().out.splitlines()

@@ -21,15 +21,11 @@ from embcheck.record.store import failure_id
 BUILT = Statement(BUILT_NAME, FAMILY, "The factory builds a model.")
 
 
-@dataclass
-class Audit:
-    subject: str
-    verdicts: list[Verdict]
-    source: dict[str, Any] = field(default_factory=dict)
+@dataclass(frozen=True)
+class Audit(Model):
+    """An audited model, and what builds it."""
 
-    @property
-    def model(self) -> Model:
-        return Model(self.subject, tuple(self.verdicts))
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 def name_of(source: dict[str, Any]) -> str:
@@ -63,7 +59,7 @@ def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
         source, facts, cpu = looked_at(source, expect, AS_BUILT, limit)
     except Unbuilt as reason:
         status = Status.UNKNOWN if isinstance(reason, Lost) else Status.NOT_APPLICABLE
-        return Audit(name, [_built(name, status, str(reason), 0.0)], source)
+        return Audit(name, (_built(name, status, str(reason), 0.0),), source)
     judged = judged_by(AS_BUILT, source, facts, limit)
     if facts.flippable:
         try:
@@ -72,7 +68,7 @@ def audit(source: dict[str, Any], expect: str, limit: float) -> Audit:
         except Unbuilt:
             pass
     cpu += sum(one.cpu for one in judged)
-    return Audit(name, [*verdicts(name, judged), _built(name, Status.HOLDS, description(facts), cpu)], source)
+    return Audit(name, (*verdicts(name, judged), _built(name, Status.HOLDS, description(facts), cpu)), source)
 
 
 def looked_at(source: dict[str, Any], expect: str, variant: str, limit: float) -> tuple[dict[str, Any], Any, float]:

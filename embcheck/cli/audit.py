@@ -84,13 +84,12 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
         try:
             left = [each for each in sources if name_of(each) not in {verdict.subject for verdict in found}]
             for done in followed(audited(pool, left, expect, limit), len(left), out, shown=many):
-                if not many and done.model.unbuilt:
-                    refuse(done.model.unbuilt)
+                if not many and done.unbuilt:
+                    refuse(done.unbuilt)
                 found += done.verdicts
                 writer.verdict(*done.verdicts)
-                kept = [(example, machine) for example in done.model.findings]
-                keep_failures(kept, store_of(folder), source=done.source, expect=expect)
-                show(done.model, out, store_of(folder), whole=not many)
+                keep_failures(done.findings, machine, store_of(folder), source=done.source, expect=expect)
+                show(done, out, store_of(folder), whole=not many)
             stopped, code = "finished", exit_code(found)
         finally:
             writer.footer(stopped, code)
@@ -114,9 +113,9 @@ def _selfcheck(count: int, limit: float) -> int:
     missed = 0
     with workers(count) as pool:
         for done in audited(pool, [{"kind": "factory", "target": each, "folder": ""} for each in every], "auto", limit):
-            kinds, found = planted.get(done.subject), done.model.findings
+            kinds, found = planted.get(done.subject), done.findings
             if kinds is None:
-                right = done.model.status < Status.UNKNOWN and not done.model.unbuilt
+                right = done.status < Status.UNKNOWN and not done.unbuilt
             else:
                 right = any(example.kind.partition(":")[0] in kinds for example in found)
             word = ("found" if right else "MISSED") if kinds else "clean" if right else "NOT CLEAN"
@@ -169,7 +168,7 @@ def followed(audits: Iterator[Audit], total: int, out: Any, *, shown: bool) -> I
     with bar(out) as progress:
         task = progress.add_task("auditing", total=total, visible=shown)
         for count, done in enumerate(audits, 1):
-            found += len(done.model.findings)
+            found += len(done.findings)
             mark = f"  [bold red]{found} findings[/bold red]" if found else ""
             progress.update(task, completed=count, description=f"{done.subject.rpartition(':')[2]}{mark}")
             if shown and progress.disable and pace.due(count, total):

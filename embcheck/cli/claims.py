@@ -86,7 +86,7 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
         typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
     seconds = round(time.monotonic() - started, 1)
     examples = examples_of(results.settle())
-    store = keep_failures([(example, machine) for example in examples], store_of(report))
+    store = keep_failures(examples, machine, store_of(report))
     writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
     # What takes minutes, and may be interrupted, comes after all that is kept.
     _tell(found, confirmed(examples) if stopped == "finished" else examples, store)

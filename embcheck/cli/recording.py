@@ -35,10 +35,10 @@ def close_record(writer: Writer, code: int) -> int:
     return INTERNAL if writer.broken and not code else code
 
 
-def keep_failures(found: Iterable[tuple[Counterexample, Machine]], store: Path, **more: Any) -> Path | None:
+def keep_failures(found: Iterable[Counterexample], machine: Machine, store: Path, **more: Any) -> Path | None:
     """Keeps counterexamples with their scripts for ``embcheck replay``; None if that can't be written."""
     try:
-        for example, machine in found:
+        for example in found:
             keep(example, store, torch=version("torch"), machine=machine.to_dict(), **more)
     except OSError as error:
         typer.echo(f"embcheck: failures can't be kept in {store}: {error.strerror}", err=True)
