@@ -95,21 +95,14 @@ def compare(before: Record, after: Record) -> list[Change]:
     old, new = _comparable(before, after), _comparable(after, before)
     further = _further(Baseline(before), after)
     drawn = any(before.setting(name) != after.setting(name) for name in ("profile", "seed"))
-    pairs = [
-        (key, *pair)
-        for key in dict.fromkeys([*new.all, *old.all])
-        for pair in (
-            # Neither judged a case of the other's: nothing changed from one to the other.
-            [(old.all[key], None), (None, new.all[key])]
-            if key in old.apart | new.apart
-            else [(old.all.get(key), new.all.get(key))]
-        )
-    ]
-    changes = [
-        _of_cases(change) if drawn else change
-        for key, was, now in pairs
-        if (change := _change(key, was, now, further)) is not None
-    ]
+    changes = []
+    for key in dict.fromkeys([*new.all, *old.all]):
+        was, now = old.all.get(key), new.all.get(key)
+        # Where neither judged a case of the other's nothing changed from one to the other.
+        apart = key in old.apart | new.apart
+        for pair in [(was, None), (None, now)] if apart else [(was, now)]:
+            if (change := _change(key, *pair, further)) is not None:
+                changes.append(_of_cases(change) if drawn else change)
     order = list(Move)
     return sorted(changes, key=lambda change: order.index(change.move))
 
