@@ -154,13 +154,12 @@ def _shape(choose: Choose, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, 
     """A shape of at least as many tokens as are drawn, or of exactly one of the sizes: whatever the form, the flat one of
     the same size shrinks further."""
     size = choose(sizes)
-    shapes = [tuple(-(-size // _others(form)) if each is None else each for each in form) for form in _FORMS]
+    shapes: list[tuple[int, ...]] = []
+    for form in _FORMS:
+        left = -(-size // math.prod(each for each in form if each))
+        shapes.append(tuple(left if each is None else each for each in form))
     shape: tuple[int, ...] = choose([shape for shape in shapes if math.prod(shape) in sizes] if exactly else shapes)
     return shape
-
-
-def _others(form: tuple[int | None, ...]) -> int:
-    return math.prod(each for each in form if each)
 
 
 def _size_of(row: Mapping[str, Any]) -> int | None:

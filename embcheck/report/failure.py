@@ -121,15 +121,13 @@ def _no_script(example: Counterexample) -> str:
 
 
 def _script_line(example: Counterexample, store: Path) -> str:
-    place = f"{store}/{example.id}.py"
-    match example.script_confirmed:
-        case True:
-            imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
-            return f"{place} (imports {imported}; run: it exits 1)"
-        case False:
-            return f"{place} (run alone it exits 0: the failure needs what ran before it)"
-        case _:
-            return f"{place} (not confirmed: not run, or its status is neither 0 nor 1)"
+    imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
+    ended = {
+        True: f"imports {imported}; run: it exits 1",
+        False: "run alone it exits 0: the failure needs what ran before it",
+        None: "not confirmed: not run, or its status is neither 0 nor 1",
+    }
+    return f"{store}/{example.id}.py ({ended[example.script_confirmed]})"
 
 
 def lines(
