@@ -32,7 +32,7 @@ from embcheck.core.processes import RunFolder, end_with_parent
 _IMPORTED = (
     *("torch._dynamo", "hypothesis", "xdist.plugin", "xdist.looponfail", "_hypothesis_pytestplugin"),
     *("embcheck.engine.crashes.forks", "embcheck.engine.witness", "embcheck.engine.run_item"),
-    *("embcheck.report.failure", "embcheck.runner.plugin", "embcheck.runner.run"),
+    *("embcheck.report.failure", "embcheck.runner.plugin", "embcheck.runner.judging"),
 )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +17,11 @@ import pytest
 
 from embcheck.core import aliases
 from embcheck.core.options import PYTEST, options_of
-from embcheck.runner.session_settings import (
-    check_regions,
-    former_of,
-    ledger_of,
-    news,
-    proved,
-    refusing,
-    settings_of,
-)
-from embcheck.runner.watched import is_worker, watched
+from embcheck.runner.session_settings import check_regions, is_worker, ledger_of, refusing, settings_of
 
 if TYPE_CHECKING:
     from embcheck.core.item import Item
+    from embcheck.core.ledger import Entry
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -82,36 +73,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         keep_few_kernels()  # before torch makes its first one
     family = getattr(metafunc.function, "family", None)
     if family is not None and "embcheck_item" in metafunc.fixturenames:
-        from embcheck.core.item import PROFILES, items_of
-        from embcheck.modes.mode import modes_of
-        from embcheck.subject.collect import load_families, load_modes
+        from embcheck.runner.judging import items
 
-        settings = settings_of(metafunc.config)
-        if settings.subject:
-            # Brought to the subject; families that do not speak of its kind are not among them.
-            family = load_families().get(family.name)
-        load_modes()
-        items = []
-        if family is not None:
-            modes = modes_of(family, settings.modes) if settings.modes else ()
-            if modes or not settings.modes:
-                profile, subject = PROFILES[settings.profile], settings.subject or "torch"
-                items = items_of(family, metafunc.function.engine, profile, modes, subject)
-        metafunc.parametrize("embcheck_item", items, ids=[f"{item.mode}-{item.part}" for item in items])
+        found = items(metafunc.config, family, metafunc.function.engine)
+        metafunc.parametrize("embcheck_item", found, ids=[f"{item.mode}-{item.part}" for item in found])
     elif "embcheck_entry" in metafunc.fixturenames:
-        from embcheck.core.declaration import configured
-        from embcheck.core.item import PROFILES
-        from embcheck.modes.mode import running
-        from embcheck.subject.collect import load_modes
+        from embcheck.runner.judging import entries
 
-        settings, ledger = settings_of(metafunc.config), ledger_of(metafunc.config)
-        subject = configured(Path.cwd()).get(settings.subject, settings.subject) if settings.subject else ""
-        surveyed = settings.witnesses == "all"
-        entries = ledger.entries + ledger.some_machines + (ledger.elsewhere if surveyed else ())
-        load_modes()
-        modes = running(settings.modes, PROFILES[settings.profile].sliced)
-        entries = tuple(entry for entry in entries if entry.subject == subject and entry.runs_in(modes))
-        metafunc.parametrize("embcheck_entry", entries, ids=[entry.name for entry in entries])
+        known = entries(metafunc.config)
+        metafunc.parametrize("embcheck_entry", known, ids=[entry.name for entry in known])
 
 
 def _turn(engines: tuple[str, ...], test: pytest.Item) -> int:
@@ -196,65 +166,14 @@ def _label(test: pytest.Item) -> str:
 @pytest.fixture
 def judged(request: pytest.FixtureRequest, embcheck_item: Item) -> Callable[[], None]:
     """Runs the test's item and fails with the violations, if there are any."""
+    from embcheck.runner.judging import judge
 
-    def judge() -> None:
-        from embcheck.core.item import PROFILES, all_items
-        from embcheck.core.law import FAMILIES
-        from embcheck.core.processes import give_back_memory
-        from embcheck.engine.run_item import run_item
-        from embcheck.modes.mode import modes_of
-        from embcheck.record.store import store_of
-        from embcheck.report.failure import violations
-        from embcheck.runner.run import Batch
-        from embcheck.subject.collect import statements
-
-        config = request.config
-        settings = settings_of(config)
-        profile = PROFILES[settings.profile]
-        family = FAMILIES[embcheck_item.family]
-        around = watched(config, request.node.nodeid, embcheck_item.label, settings.device, profile.limit)
-        with around as (before, probe):
-            verdicts = run_item(
-                family,
-                embcheck_item,
-                profile,
-                settings.seed,
-                ledger_of(config).on(proved(config)),
-                device=settings.device,
-                before=before,
-                probe=probe,
-                former=former_of(config, embcheck_item.label),
-                learns=settings.update_ledger is not None,
-            )
-        give_back_memory()
-        modes = modes_of(family, settings.modes)
-        if family.modes[0] not in modes or embcheck_item.mode not in family.modes:
-            # Cases are made to meet the obligations in a family's own modes.
-            verdicts = [replace(verdict, must_cover=()) for verdict in verdicts]
-        items = len(all_items(family, profile, modes if settings.modes else ()))
-        laws = statements(family)
-        Batch(embcheck_item.label, items, verdicts, laws, news(config)).attach(request.node)
-        text = violations(verdicts, store_of(settings.report), {law.law: law for law in laws})
-        if text:
-            pytest.fail(text, pytrace=False)
-
-    return judge
+    return partial(judge, request.config, request.node, embcheck_item)
 
 
 @pytest.fixture
-def witnessed(request: pytest.FixtureRequest, embcheck_entry: Any) -> Callable[[], None]:
+def witnessed(request: pytest.FixtureRequest, embcheck_entry: Entry) -> Callable[[], None]:
     """Runs a ledger entry's witness and fails if it no longer shows the violation."""
+    from embcheck.runner.judging import witness
 
-    def check() -> None:
-        from embcheck.core.verdict import Status
-        from embcheck.engine.witness import look, statement
-        from embcheck.runner.run import Batch
-
-        settings = settings_of(request.config)
-        how = {"surveyed": settings.witnesses == "all", "strict": settings.strict, "machine": proved(request.config)}
-        verdict = look(embcheck_entry, settings.device, ledger=ledger_of(request.config), **how)
-        Batch(verdict.law, 1, [verdict], [statement(embcheck_entry)], news(request.config)).attach(request.node)
-        if verdict.status == Status.VIOLATED:
-            pytest.fail("\n".join(verdict.reasons), pytrace=False)
-
-    return check
+    return partial(witness, request.config, request.node, embcheck_entry)

@@ -1,4 +1,4 @@
-"""What a pytest session is told, once for each process: its settings, ledger, baseline and machine."""
+"""What a pytest session is told, in each of its processes: its settings and its ledger."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from embcheck.core.options import PYTEST, options_of
 
 if TYPE_CHECKING:
     from embcheck.core.ledger import Ledger
-    from embcheck.core.machine import Machine
 
-_TOLD: pytest.StashKey[bool] = pytest.StashKey()
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is one of xdist's workers."""
+    return hasattr(config, "workerinput")
 
 
 @contextmanager
@@ -59,36 +61,6 @@ def ledger_of(config: pytest.Config) -> Ledger:
             return load_all(settings_of(config).ledgers, version("torch"), date.today())
     except PackageNotFoundError:
         return Ledger()  # somebody else's session, in an environment without torch
-
-
-def proved(config: pytest.Config) -> Machine:
-    """The machine as a process that judges uses it: with one thread, unless a case sets more and sets it back."""
-    import torch
-
-    from embcheck.core.machine import here
-
-    torch.set_num_threads(1)
-    return here(settings_of(config).device)
-
-
-def former_of(config: pytest.Config, label: str) -> Any:
-    """Which of an item's cases failed in the baseline; nothing without one."""
-    settings = settings_of(config)
-    return None if settings.baseline is None else _baseline(config).former(label, settings.device)
-
-
-@lru_cache(maxsize=1)
-def _baseline(config: pytest.Config) -> Any:
-    from embcheck.record.compare import Baseline
-    from embcheck.record.record import read
-
-    return Baseline(read(settings_of(config).baseline))
-
-
-def news(config: pytest.Config) -> Machine | None:
-    """What this process has proved of its machine, for the first batch that it hands over; None for the others."""
-    told, config.stash[_TOLD] = config.stash.get(_TOLD, False), True
-    return None if told else proved(config)
 
 
 def check_regions(ledger: Ledger, settings: Any) -> None:
