@@ -41,8 +41,7 @@ def prepared(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Stateme
     """
     from embcheck.audit import hf, laws
 
-    laws.load()
-    statements = [*(Statement(law.name, FAMILY, law.sentence) for law in LAWS.values()), BUILT]
+    statements = [*(Statement(law.name, FAMILY, law.sentence) for law in laws.load().values()), BUILT]
     return hf.chosen(source["name"]) if "name" in source else [source], statements
 
 
@@ -122,8 +121,7 @@ def again(failure: dict[str, Any], limit: float) -> Judged:
     from embcheck.audit import laws
 
     law, source, variant = failure["law"], failure["source"], failure["mode"]
-    laws.load()
-    if law not in LAWS:
+    if law not in laws.load():
         raise Unbuilt(f"this version of embcheck has no {law!r}")
     # As in the audit: a variant is looked at for itself, and nothing is expected of it beyond what it says.
     source, facts, _ = looked_at(source, failure["expect"] if variant == AS_BUILT else "auto", variant, limit)

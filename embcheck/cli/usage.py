@@ -57,10 +57,8 @@ def lacks(extra: str, error: ImportError) -> NoReturn:
 def audit_laws() -> dict[str, AuditLaw]:
     """The laws of ``embcheck audit`` by name, in the order in which they are judged."""
     from embcheck.audit import laws
-    from embcheck.audit.finding import LAWS
 
-    laws.load()
-    return LAWS
+    return laws.load()
 
 
 def law_named(name: str, others: Collection[str] = ()) -> tuple[Family, Law]:
