@@ -37,31 +37,27 @@ Index = Annotated[str, typer.Option("--index", help="A package index to install 
 Python = Annotated[str, typer.Option("--python", help="The Python of new environments: a version or a path.")]
 
 
-Asked = Annotated[
-    list[str] | None, typer.Argument(metavar="RELEASE", help="Versions of torch, nightly, or paths of interpreters.")
-]
-On = Annotated[str, typer.Option("--on", help="local (one release at a time) or ray (as tasks of a cluster).")]
-Address = Annotated[
-    str, typer.Option("--address", help="The ray cluster; by default one that runs here, or else a new one.")
-]
-Shards = Annotated[int, typer.Option("--shards", help="With --on ray: into how many tasks each release is split.")]
-Every = Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")]
-Prune = Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")]
-Clean = Annotated[bool, typer.Option("--clean", help="Delete all environments and all kept results.")]
-
-
 @with_options("profile", "seed", "select", "mode", "ledger", "workers", "report")
 def releases(
-    asked: Asked = None,
-    on: On = "local",
-    address: Address = "",
-    shards: Shards = 1,
+    asked: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RELEASE", help="Versions of torch, nightly, or paths of interpreters."),
+    ] = None,
+    on: Annotated[
+        str, typer.Option("--on", help="local (one release at a time) or ray (as tasks of a cluster).")
+    ] = "local",
+    address: Annotated[
+        str, typer.Option("--address", help="The ray cluster; by default one that runs here, or else a new one.")
+    ] = "",
+    shards: Annotated[
+        int, typer.Option("--shards", help="With --on ray: into how many tasks each release is split.")
+    ] = 1,
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
-    every: Every = False,
-    prune: Prune = False,
-    clean: Clean = False,
+    every: Annotated[bool, typer.Option("--all", help="Also show the laws that hold in every release.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Delete the environments of releases not named here.")] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="Delete all environments and all kept results.")] = False,
     **given: Any,
 ) -> None:
     """Runs the laws in each release with the same seed and shows what got fixed, what broke, what is new.
