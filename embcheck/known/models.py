@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from embcheck.core.cause import SEVERITIES, LedgerError, ModelCause, by_severity, causes_in, toml
@@ -44,6 +44,7 @@ def model_pages(causes: Mapping[str, ModelCause]) -> dict[str, str]:
 
 def index(causes: Mapping[str, ModelCause]) -> str:
     """The first page: counts, and a table of all causes, the most severe first."""
+    named = [name for cause in causes.values() for name in cause.where]
     return paragraphs(
         "# What transformers gets wrong",
         _MADE,
@@ -51,18 +52,10 @@ def index(causes: Mapping[str, ModelCause]) -> str:
         "Each has a script, which exits with 1 if the bug shows, with 0 if it is gone, and with 2 for anything else. A test runs "
         'each where transformers is installed. "Untied" means `tie_word_embeddings=False` in a class whose default is tied; '
         "a resize is a call of `resize_token_embeddings`.",
-        _classes(causes.values()),
+        f"A class may have several causes: the pages name {len(set(named))} classes, and {len(named)} pairs of a cause and a class."
+        " This table counts a class once for each severity.",
         counts(causes.values(), "classes", lambda found: len({name for cause in found for name in cause.where})),
         "\n".join(_table(causes)),
-    )
-
-
-def _classes(causes: Iterable[ModelCause]) -> str:
-    """How the numbers of classes add up."""
-    named = [name for cause in causes for name in cause.where]
-    return (
-        f"A class may have several causes: the pages name {len(set(named))} classes, and {len(named)} pairs of a cause and a class."
-        " This table counts a class once for each severity."
     )
 
 
