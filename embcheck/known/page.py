@@ -155,11 +155,6 @@ class Known:
         ]
 
     @property
-    def elsewhere(self) -> int:
-        """The number of causes of which no entry speaks of the CPU."""
-        return sum(not self.on_cpu(cause) for cause in self.causes)
-
-    @property
     def ordered(self) -> list[Cause]:
         return by_severity(self.causes)
 
@@ -177,12 +172,12 @@ def twenty(known: Known) -> list[Cause]:
 
 def index(known: Known) -> str:
     """The first page: counts, the twenty that matter, and a matrix of what is silently wrong, memory or a crash."""
-    most = twenty(known)
+    most, on_cuda_alone = twenty(known), sum(not known.on_cpu(cause) for cause in known.causes)
     return paragraphs(
         "# What torch gets wrong",
         _MADE,
         "embcheck tests embeddings, and what models with them rely on, against their mathematical definition. It found "
-        f"{len(known.causes)} bugs of torch, {known.elsewhere} of them on CUDA alone. Each has a page with a script of a dozen "
+        f"{len(known.causes)} bugs of torch, {on_cuda_alone} of them on CUDA alone. Each has a page with a script of a dozen "
         "lines, which a test runs, and stands in the list of known violations (the ledger) with one entry or more, each for "
         "the cases that it excuses: whatever lies outside of them fails a run. `embcheck known NAME` prints one, "
         "`embcheck issue NAME` a text for the tracker, `embcheck since NAME` finds the release in which it began. "
