@@ -75,7 +75,7 @@ def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild:
         tensor.register_hook(lambda grad: calls.append(1))
     out = call(*given)
     out.backward(upstream)
-    return {"value": out, "hook_calls": len(calls), "hooks": len(learners(leaf, given))}
+    return {"value": out, "hook_calls": len(calls)}
 
 
 @_route
@@ -91,7 +91,7 @@ def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, re
     out = call(*given)
     out.register_hook(lambda grad: seen.append(grad.clone()))
     out.backward(upstream)
-    return {"value": out, "hook_calls": len(seen), "hooks": 1, "hook_grad": seen[0]}
+    return {"value": out, "hook_calls": len(seen), "hook_grad": seen[0]}
 
 
 @_route
