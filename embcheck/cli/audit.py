@@ -85,6 +85,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
             left = [each for each in sources if name_of(each) not in {verdict.subject for verdict in found}]
             for done in followed(audited(pool, left, expect, limit), len(left), out, shown=many):
                 if not many and done.unbuilt:
+                    code = 4  # as the process then ends
                     refuse(done.unbuilt)
                 found += done.verdicts
                 writer.verdict(*done.verdicts)

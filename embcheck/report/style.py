@@ -32,7 +32,7 @@ def console(*, colour: bool | None = None, width: int | None = None, stderr: boo
         force_terminal=colour or None,
         no_color=None if colour is None else not colour,
         # A report in a file or a CI log is not cut to the 80 columns of a terminal that isn't there.
-        width=width if sys.stdout.isatty() else 140,
+        width=width if sys.stdout.isatty() else max(140, width or 0),
         highlight=False,
         soft_wrap=True,
     )

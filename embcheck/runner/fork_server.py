@@ -1,7 +1,8 @@
 """One start of torch for all processes of a run: a server imports torch and the laws, and forks for each process that is asked for.
 
 To import them takes a process five seconds of CPU time, of which a fork needs none.  `ForkServer` is what the controlling process
-holds; ``python -m embcheck.runner.fork_server DESCRIPTOR`` is the server, and `embcheck.runner.fork_client` is its client.
+holds; ``python -m embcheck.runner.fork_server DESCRIPTOR MODULE …`` is the server, which imports these modules, too, and
+`embcheck.runner.fork_client` is its client.
 """
 
 from __future__ import annotations
