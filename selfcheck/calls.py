@@ -1,13 +1,12 @@
 """Which drawn faults hit the calls of a case and change something there.
 
-A fault does so if a call meets each text of its condition and its damage would change something, so every call is written as one
-bit for each text of its site's table and for each damage of a kernel.  In Python only damages that depend on values or memory have
-a bit, for to plan them all takes longer than the call; of the others the texts that they need are asked.
+A fault does so if a call meets each text of its condition and its damage would change something, so every call is asked once for
+each text of its site's table and for each damage of a kernel.  In Python only damages that depend on values or memory are asked,
+for to plan them all takes longer than the call; of the others the texts that they need are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from itertools import repeat
 from random import Random
 from typing import Any, NamedTuple
 
@@ -26,13 +25,14 @@ from selfcheck.planting import Sites, changes
 from selfcheck.runner import forks
 from selfcheck.sites import SITES
 
-#: The texts of each site, in the order of their bits.
+#: The texts of each site, in the order of their places.
 TEXTS: Mapping[str, tuple[str, ...]] = {
     site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
 #: How the names of damages in Python begin, or end, that depend on values, shapes or memory.
 _OF_VALUES, _OF_MEMORY = ("cast(", "stale", "spill(memory)", "tie", "give(max_norm="), "=memory)"
+#: Damages have places behind the texts.
 _DAMAGES: Mapping[str, Sequence[Damage]] = {
     site: [
         each
@@ -41,38 +41,73 @@ _DAMAGES: Mapping[str, Sequence[Damage]] = {
     ]
     for site in TEXTS
 }
-#: For each site the bits of a call.
-Calls = tuple[tuple[str, bytes], ...]
 
 
 class Wanted(NamedTuple):
-    """A drawn fault: its site, the bits of the texts of its condition and of its damage, or of what that needs, and what a call
+    """A drawn fault: its site, the places of the texts of its condition and of its damage, or of what that needs, and what a call
     needs that it changes."""
 
     site: str
-    bits: tuple[int, ...]
+    places: tuple[int, ...]
     needs: tuple[str, ...] = ()
 
 
-class _Recorder(Sites):
-    """Kernels, or functions of Python's, that write down the calls of every site."""
+class Seen(NamedTuple):
+    """A case of a family in a mode, with the faults, by position, that hit one of its calls and change it."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        super().__init__(names)
-        self.calls: list[tuple[str, bytes]] = []
-        self._watched = {site: [(0, None)] for site in names or SITES}  # type: ignore[list-item]
+    family: str
+    mode: str
+    case: Any
+    hits: Hits
+
+
+class Recorder(Sites):
+    """Kernels, or functions of Python's, that tell which of some faults hit and change a case.
+
+    They are installed in the first process that asks, which should be a fork.
+    """
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        of_site: dict[str, list[int]] = {}
+        for position, each in enumerate(wanted):
+            of_site.setdefault(each.site, []).append(position)
+        super().__init__(of_site)
+        self.calls: dict[str, list[tuple[int, ...]]] = {}
+        self._watched = {site: [(0, None)] for site in of_site}  # type: ignore[list-item]
+        #: For each site the positions of its faults, and for each of these the places, the last again where it has fewer.
+        self._asked: dict[str, tuple[Hits, npt.NDArray[np.int32]]] = {}
+        for site in [site for site in TEXTS if site in of_site]:
+            places = [wanted[position].places for position in of_site[site]]
+            longest = max(map(len, places))
+            filled = [(*each, *each[-1:] * (longest - len(each))) for each in places]
+            self._asked[site] = np.array(of_site[site], np.int32), np.array(filled, np.int32)
 
     def _written_down(self, site: Any, told: Any, result: Any, again: Any) -> None:
-        found = 0
-        for fact in _facts(site.name):
-            found |= _bits(site.name, fact, told.facts[fact])
+        found = [place for fact in _facts(site.name) for place in _places(site.name, fact, told.facts[fact])]
         for place, damage in enumerate(_DAMAGES[site.name], len(TEXTS[site.name])):
-            found |= changes(damage, site, told, result, again) << place
-        self.calls.append((site.name, found.to_bytes(-(-_count(site.name) // 8), "little")))
+            if changes(damage, site, told, result, again):
+                found.append(place)
+        self.calls.setdefault(site.name, []).append(tuple(found))
 
-
-def _count(site: str) -> int:
-    return len(TEXTS[site]) + len(_DAMAGES[site])
+    def hits(self, candidate: Candidate) -> Hits:
+        """The faults, by position, that hit and change one of a case's calls that are judged: after a history, which is not, the
+        last call of each site."""
+        if self._library is None:
+            self.install()
+        self.forget()
+        self.calls = {}
+        Execution()(candidate.family, candidate.mode, candidate.fresh)
+        every = candidate.case.axes.get("history", "fresh") in ("fresh", "several")
+        found = [np.zeros(0, np.int32)]
+        for site, (positions, places) in self._asked.items():
+            calls = self.calls.get(site, [])
+            hit = np.zeros(len(positions), bool)
+            for met in dict.fromkeys(calls if every else calls[-1:]):
+                holds = np.zeros(len(TEXTS[site]) + len(_DAMAGES[site]), bool)
+                holds[list(met)] = True
+                hit |= holds[places].all(axis=1)
+            found.append(positions[hit])
+        return np.concatenate(found)
 
 
 @cache
@@ -81,46 +116,42 @@ def _facts(site: str) -> tuple[str, ...]:
 
 
 @cache
-def _bits(site: str, fact: str, value: Any) -> int:
-    """The bits of the texts that a fact's value meets."""
-    return sum(
-        1 << place
+def _places(site: str, fact: str, value: Any) -> tuple[int, ...]:
+    """The places of the texts that a fact's value meets."""
+    return tuple(
+        place
         for place, text in enumerate(TEXTS[site])
         if conditions(text)[0].fact == fact and all(each.holds({fact: value}) for each in conditions(text))
     )
 
 
-_recorders: list[_Recorder] = []
+# -- in forks -----------------------------------------------------------------------------------------------------------
+
+#: What makes a case of a task in forks of this process, which inherit it, and what tells the faults that change one.
+_looking: list[tuple[Callable[[Any], Candidate | None], Callable[[Candidate], Hits]]] = []
 
 
-def calls_of(candidate: Candidate, names: Sequence[str] = ()) -> Calls:
-    """The calls of a case that are judged, of kernels or of the sites of these names, which are the same in all calls of a process:
-    after a history, which is not judged, the last call of each."""
-    if not _recorders:
-        _recorders.append(_Recorder(names))
-        _recorders[0].install()
-    recorder = _recorders[0]
-    recorder.forget()
-    recorder.calls = []
-    Execution()(candidate.family, candidate.mode, candidate.fresh)
-    if candidate.case.axes.get("history", "fresh") in ("fresh", "several"):
-        return tuple(dict.fromkeys(recorder.calls))
-    return tuple(dict(recorder.calls).items())
+def _seen(task: Any) -> Seen | None:
+    make, hits = _looking[0]
+    made = make(task)
+    return None if made is None else Seen(made.family.name, made.mode.name, made.fresh, hits(made))
 
 
-#: The cases whose calls forks of this process record.
-_recorded: list[Candidate] = []
-
-
-def _calls_at(place: int, names: Sequence[str]) -> Calls:
-    return calls_of(_recorded[place], names)
-
-
-def recorded(found: Sequence[Candidate], jobs: int, names: Sequence[str] = ()) -> list[Calls]:
-    """The calls of each case, as `calls_of` tells them in forks of this process."""
-    _recorded[:] = found
+def seen(
+    tasks: Iterable[Any],
+    make: Callable[[Any], Candidate | None],
+    hits: Callable[[Candidate], Hits],
+    jobs: int,
+) -> list[Seen]:
+    """The cases that are made of some tasks, with the faults that change each, as forks of this process tell them."""
+    _looking[:] = [(make, hits)]
     with forks(jobs) as pool:
-        return list(pool.map(_calls_at, range(len(found)), repeat(names), chunksize=64))
+        return [each for each in pool.map(_seen, tasks, chunksize=64) if each is not None]
+
+
+def recorded(found: Sequence[Candidate], wanted: Sequence[Wanted], jobs: int) -> list[Hits]:
+    """The faults that change each of some cases."""
+    return [each.hits for each in seen(range(len(found)), found.__getitem__, Recorder(wanted).hits, jobs)]
 
 
 # -- conditions ---------------------------------------------------------------------------------------------------------
@@ -142,28 +173,5 @@ def _wanted(site: str, texts: Sequence[str], damage: Damage) -> Wanted:
     if damage in _DAMAGES[site]:
         changed = len(TEXTS[site]) + _DAMAGES[site].index(damage)
         return Wanted(site, (*map(TEXTS[site].index, texts), changed), needs)
-    bits = (TEXTS[site].index(text) for text in dict.fromkeys(needs) if text in TEXTS[site])
-    return Wanted(site, tuple(bits), needs)
-
-
-def met(found: Sequence[Calls], wanted: Sequence[Wanted]) -> Hits:
-    """For each case the faults, by position, that hit one of its calls and change it."""
-    pairs: list[npt.NDArray[np.int64]] = []
-    for site in TEXTS:
-        rows = [(case, bits) for case, made in enumerate(found) for name, bits in made if name == site]
-        if not rows:
-            continue
-        cases = np.array([case for case, _ in rows])
-        packed = np.frombuffer(b"".join(bits for _, bits in rows), dtype=np.uint8).reshape(len(rows), -1)
-        columns = np.packbits(np.unpackbits(packed, axis=1, bitorder="little")[:, : _count(site)], axis=0)
-        for position, each in enumerate(wanted):
-            if each.site == site:
-                every = np.bitwise_and.reduce(columns[:, list(each.bits)], axis=1)
-                hit = np.unique(cases[np.flatnonzero(np.unpackbits(every, count=len(cases)))])
-                pairs.append(np.stack([hit, np.full(len(hit), position)]))
-    if not pairs:
-        return [np.zeros(0, np.int32) for _ in found]
-    case, position = np.concatenate(pairs, axis=1)
-    order = np.argsort(case, kind="stable")
-    ends = np.searchsorted(case[order], np.arange(1, len(found)))
-    return np.split(position[order].astype(np.int32), ends)
+    places = (TEXTS[site].index(text) for text in dict.fromkeys(needs) if text in TEXTS[site])
+    return Wanted(site, tuple(places), needs)

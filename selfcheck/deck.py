@@ -48,9 +48,12 @@ _LEAST = 0.0003
 
 #: The kinds of aimed cases in the order in which they are chosen, each beside those before it, with what chooses them.
 AIMED: Mapping[str, Callable[..., reach.Aimed]] = {
-    "kernels": reach.aimed, "entries": reach_entries.more, "graphs": reach_graphs.more, "steps": reach_entries.steps,
-    "early": reach_entries.early,
-}  # fmt: skip
+    "kernels": reach.aimed,
+    "entries": partial(reach_entries.aimed, reach_entries.ENTERED),
+    "graphs": reach_graphs.aimed,
+    "steps": partial(reach_entries.aimed, reach_entries.STEPPED),
+    "early": partial(reach_entries.aimed, reach_entries.EARLY),
+}
 
 Feature = Hashable
 

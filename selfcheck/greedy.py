@@ -2,15 +2,17 @@
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 K = TypeVar("K", bound=Any)
-#: For each case the positions of what it meets.
-Hits = Sequence[npt.NDArray[np.int32]]
+#: The positions of what a case meets.
+Hits = npt.NDArray[np.int32]
+#: How many cases meet each.
+Counts = npt.NDArray[np.int64]
 
 
 def choose(
@@ -42,26 +44,28 @@ def choose(
 
 
 def add(
-    taken: list[int],
     costs: Sequence[float],
-    hits: Hits,
-    had: npt.NDArray[np.int64],
+    hits: Sequence[Hits],
+    had: Counts,
     budget: float,
     worths: Sequence[float],
-) -> None:
-    """Adds cases to those taken by what they meet, which is worth less each time that it is met again."""
-    worth = np.array([*worths, 0.0])
+    taken: Collection[int] = (),
+) -> list[int]:
+    """The cases, by position, that are added to those taken by what they meet, which is worth less each time that it is met again;
+    ``had`` is how often it was, and then is."""
+    worth, added = np.array([*worths, 0.0]), list[int]()
 
     def take(position: int) -> None:
-        taken.append(position)
+        added.append(position)
         had[hits[position]] += 1
 
     def gain(position: int) -> float:
         return float(worth[np.minimum(had[hits[position]], len(worths))].sum())
 
     choose(dict(enumerate(costs)), taken, gain, take, budget)
+    return added
 
 
-def counted(hits: Hits, size: int) -> npt.NDArray[np.int64]:
+def counted(hits: Iterable[Hits], size: int) -> Counts:
     """How many cases meet each of so many conditions."""
     return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

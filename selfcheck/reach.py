@@ -3,22 +3,21 @@
 Cases are built for faults that change too few others, several at a time where their conditions fit each other.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embcheck.core.ledger import Ledger
 from selfcheck.aiming import attempted
-from selfcheck.calls import Calls, Wanted, calls_of, drawn, met, recorded
+from selfcheck.calls import Recorder, Seen, Wanted, drawn, recorded, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
-from selfcheck.greedy import Hits, add, counted
+from selfcheck.greedy import Counts, add, counted
 from selfcheck.judging import deck
-from selfcheck.runner import forks
 
 #: Faults by which cases are chosen, a site's weight times so many, and the seed that draws them.
 _DRAWN, _SEED = 8000, 1
@@ -54,19 +53,8 @@ _CALLS = {"fresh": 0, "several": 0, "twice": 2, "thrice": 3, "third": 2}
 
 #: The cases that are chosen, by family, mode and tier.
 Aimed = dict[tuple[str, str, str], list[Any]]
-
-
-class Built(NamedTuple):
-    """A case of a family with the calls in which it can be judged."""
-
-    family: str
-    case: Any
-    calls: Calls
-
-    @property
-    def cost(self) -> float:
-        """About how many seconds of CPU time it takes."""
-        return seconds(self.family, self.case)
+#: Who is told in words what is done.
+Say = Callable[[str], None]
 
 
 def seconds(family: str, case: Any) -> float:
@@ -85,35 +73,39 @@ def seconds(family: str, case: Any) -> float:
     return each + earlier * calls + element * elements
 
 
-# -- in the forks -------------------------------------------------------------------------------------------------------
-
-#: What says in forks which cases a ledger lets be executed.
-_candidates: list[Candidates] = []
-
-
-def _built(task: tuple[str, Sequence[Sequence[str]], int]) -> Built | None:
-    made = _case(*task)
-    # Several conditions together can ask for a table that does not fit into memory.
-    if made is None or Built(made.family.name, made.case, ()).cost > _LARGEST:
-        return None
-    return Built(made.family.name, made.fresh, calls_of(made))
+def striped(tasks: Sequence[Any], stripes: int) -> list[Any]:
+    """Every so many tasks behind each other, for those of a site cost alike."""
+    return [task for first in range(stripes) for task in tasks[first::stripes]]
 
 
-def _case(site: str, wanted: Sequence[Sequence[str]], seed: int) -> Candidate | None:
-    """A case for the first of some faults and for as many others as fit, or else for that alone."""
+def best(
+    cases: Sequence[Seen], costs: Sequence[float], had: Counts, budget: float, worths: Sequence[float], say: Say
+) -> list[Seen]:
+    """Those of some cases that add most for their cost to faults of which each was had so often."""
+    say(f"{np.mean(had > 0):.1%} of {len(had)} are met; {len(cases)} more cases are looked at")
+    taken = [cases[each] for each in add(costs, [each.hits for each in cases], had, budget, worths)]
+    say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(each.family for each in taken)}")
+    return taken
+
+
+# -- what is built for kernels ------------------------------------------------------------------------------------------
+
+
+def built(made: Candidates, task: tuple[str, Sequence[Sequence[str]], int]) -> Candidate | None:
+    """A case for the first of some faults of a site and for as many others as fit, or else for that alone."""
+    site, wanted, seed = task
     texts, merged = list(wanted[0]), 1
     for others in wanted[1:]:
         if merged < _MERGED and implied([*texts, *others], site) is not None:
             texts, merged = [*texts, *others], merged + 1
     for some in [texts, list(wanted[0])][merged == 1 :]:
         wished = implied(some, site)
-        built = None if wished is None else attempted(site, wished, "reach", site, seed)
-        if built is not None:
-            return _candidates[0].fitted(*built)
+        found = None if wished is None else attempted(site, wished, "reach", site, seed)
+        if found is not None:
+            case = made.fitted(*found)
+            # Several conditions together can ask for a table that does not fit into memory.
+            return None if case is None or seconds(case.family.name, case.case) > _LARGEST else case
     return None
-
-
-# -- in the process that forks ------------------------------------------------------------------------------------------
 
 
 def _tasks(
@@ -129,58 +121,53 @@ def _tasks(
             yield site, some[place : place + _OTHERS], number * len(due) + place
 
 
-def striped(tasks: Sequence[Any], stripes: int) -> list[Any]:
-    """Every so many tasks behind each other, for those of a site cost alike."""
-    return [task for first in range(stripes) for task in tasks[first::stripes]]
+def _rounds(wanted: Sequence[Wanted], base: Counts, made: Candidates, jobs: int, say: Say) -> list[Seen]:
+    """The cases that are built in all rounds, beside a base that has each fault change so many."""
+    recorder, draws = Recorder(wanted), Random("the order in which conditions are due")
+    cases, had = list[Seen](), base
+    for number in range(2 * _ROUNDS):
+        due = [int(position) for position in np.flatnonzero(had < (_DUE if number < _ROUNDS else len(_WORTH)))]
+        draws.shuffle(due)
+        due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
+        tasks = striped(list(_tasks(wanted, due, number)), 24)
+        new = seen(tasks, partial(built, made), recorder.hits, jobs)
+        cases += new
+        if number < _ROUNDS - 1:
+            had = had + counted([each.hits for each in new], len(wanted))
+        else:
+            had = base.copy()
+            _add(cases, "gate", had)
+        say(f"round {number}: {len(new)} of {len(tasks)} built; {_said(had)}")
+    return cases
 
 
-def candidates(jobs: int, ledger: Ledger, say: Any) -> tuple[dict[str, Hits], list[Built], Hits, Sequence[Any]]:
-    """What the tiers run anyway and the cases that are built, with the faults that change each; and the faults.
-
-    To be called in a process that has computed nothing with torch by several threads.
-    """
-    wanted, draws = drawn(_SEED, _DRAWN), Random("the order in which conditions are due")
-    found = {tier: met(recorded(deck(tier, 0)[0][::share], jobs), wanted) for tier, share in _SHARE.items()}
-    say(f"{sum(map(len, found.values()))} cases of the decks are recorded")
-    _candidates[:] = [Candidates(ledger)]
-    cases: list[Built] = []
-    hits: list[Any] = []
-    base = _SHARE["gate"] * counted(found["gate"], len(wanted))
-    had = base
-    with forks(jobs) as pool:
-        for number in range(2 * _ROUNDS):
-            due = [int(position) for position in np.flatnonzero(had < (_DUE if number < _ROUNDS else len(_WORTH)))]
-            draws.shuffle(due)
-            due = sorted(due[: _BUILT * _MERGED], key=lambda position: int(had[position]))
-            tasks = striped(list(_tasks(wanted, due, number)), 24)
-            made = [each for each in pool.map(_built, tasks, chunksize=64) if each is not None]
-            cases += made
-            new = met([each.calls for each in made], wanted)
-            hits += new
-            if number < _ROUNDS - 1:
-                had = had + counted(new, len(wanted))
-            else:
-                had = base.copy()
-                add([], [each.cost for each in cases], hits, had, AIMED["gate"], WORTH["gate"])
-            say(f"round {number}: {len(made)} of {len(tasks)} built; {_said(had)}")
-    return found, cases, hits, wanted
+def _add(cases: Sequence[Seen], tier: str, had: Counts, taken: Collection[int] = ()) -> list[int]:
+    costs = [seconds(each.family, each.case) for each in cases]
+    return add(costs, [each.hits for each in cases], had, AIMED[tier], WORTH[tier], taken)
 
 
-def _said(had: npt.NDArray[np.int64]) -> str:
+def _said(had: Counts) -> str:
     return f"{100 * np.mean(had > 0):.2f} % of faults change a case, {100 * np.mean(had >= len(_WORTH)):.2f} % enough of them"
 
 
-def aimed(jobs: int, ledger: Ledger, say: Any) -> Aimed:
-    """For each tier the aimed cases that add most for their cost to what the tier runs anyway."""
-    bases, cases, hits, wanted = candidates(jobs, ledger, say)
-    taken: list[int] = []
-    found: Aimed = defaultdict(list)
-    for tier in AIMED:
-        had = _SHARE[tier] * counted(bases[tier], len(wanted)) + counted([hits[each] for each in taken], len(wanted))
-        before = len(taken)
-        add(taken, [each.cost for each in cases], hits, had, AIMED[tier], WORTH[tier])
-        for each in taken[before:]:
-            name = cases[each].family
-            found[name, _candidates[0].families[name].modes[0], tier].append(cases[each].case)
+def aimed(jobs: int, ledger: Ledger, say: Say) -> Aimed:
+    """For each tier the aimed cases that add most for their cost to what the tier runs anyway.
+
+    To be called in a process that has computed nothing with torch by several threads.
+    """
+    wanted = drawn(_SEED, _DRAWN)
+    bases = {
+        tier: share * counted(recorded(deck(tier, 0)[0][::share], wanted, jobs), len(wanted))
+        for tier, share in _SHARE.items()
+    }
+    say("the cases of the decks are recorded")
+    cases = _rounds(wanted, bases["gate"], Candidates(ledger), jobs, say)
+    taken, found = list[int](), defaultdict[tuple[str, str, str], list[Any]](list)
+    for tier, base in bases.items():
+        had = base + counted([cases[each].hits for each in taken], len(wanted))
+        added = _add(cases, tier, had, taken)
+        taken += added
+        for each in (cases[position] for position in added):
+            found[each.family, each.mode, tier].append(each.case)
         say(f"{tier}: {len(taken)} aimed cases; {_said(had)}")
     return found

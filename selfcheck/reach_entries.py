@@ -3,9 +3,8 @@
 the conditions of other faults of extended random ones.  Of *gate*'s, *quick* runs what adds most to its own."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,6 @@ import numpy as np
 from embcheck.core import stream
 from embcheck.core.deck import Choice, aimed_at, chosen
 from embcheck.core.facts import Condition, conditions
-from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
@@ -21,94 +19,116 @@ from embcheck.families.lookup.aimed_tokens import attempts
 from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.mixes import groups_of
 from embcheck.families.param_groups.space import OPTIMIZERS
+from embcheck.subject.collect import load_families
 from selfcheck import runner
-from selfcheck.calls import drawn, met, recorded
+from selfcheck.calls import Seen, drawn, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import Fault, damage_of, faults
-from selfcheck.greedy import Hits, add, counted
+from selfcheck.greedy import Hits, counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
-from selfcheck.reach import TIMED, WORTH, Aimed, seconds
+from selfcheck.reach import TIMED, WORTH, Aimed, Say, best, seconds
 
-
-class Part(NamedTuple):
-    """Faults of sets, of each so many, at some sites, and the families whose cases call many of these.
-
-    Of each family about so many of *full*'s cases are ``looked_at``; what is chosen may cost ``budget`` lookups together,
-    beside what *gate* runs.  Others are ``built`` for the faults of formulas.
-    """
-
-    drawn: Mapping[str, int]
-    sites: frozenset[str]
-    families: tuple[str, ...]
-    looked_at: int
-    budget: float
-    tier: str = "gate"
-    built: bool = False
-
-
-_FORMULAS = frozenset(site.name for site in STEPS)
-#: Of families that make layers and fill tables few judge what these hold.
-_FILLING = frozenset(("Linear.__init__", "nn.init.normal_"))
-#: So many other faults ask for the parameters of further groups of a case that is built for one.
-_OTHERS = 2
-
-PARTS = (
-    Part({"core": 3000}, frozenset(ENTRIES) - _FORMULAS, ("module_traversal", "construction", "parameter"), 300, 600.0),
-    Part({"core": 30000}, _FILLING, ("initializers",), 2000, 150.0),
-    Part({"core": 20000, "extended": 6000}, _FORMULAS, ("param_groups", "tied_training"), 0, 7000.0, built=True),
-    Part(
-        {"extended": 3000},
-        frozenset(EXTENDED) - _FORMULAS,
-        (
-            *("tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
-            *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
-        ),
-        1500,
-        2000.0,
-    ),
-    Part({"extended": 8000}, _FORMULAS, ("param_groups",), 0, 13500.0, "full", built=True),
-)
-
-
+Source = Callable[[Candidates, str, int], Iterable[Candidate]]
 #: For each site so many conditions by its weight.
 _TIMES = 600
 
 
-class Drawn(NamedTuple):
-    """Cases beside those of a tier, for conditions of faults of a set at some sites, of each as many as its weight says.
+class Part(NamedTuple):
+    """Cases beside those of a tier, for faults at some sites.
 
-    Of each family so many random cases are looked at, in which any values of their axes meet, or if none are, what is aimed in
-    *gate*, or so many that are ``built`` for faults of each site; and one of ``share`` that the tier runs.  They may cost
-    ``budget`` lookups together.
+    Of faults that are ``drawn``, of each set so many, a clean run tells which cases they change.  Else it is told by the calls of
+    cases which of the conditions of faults they meet, of each site of the set ``of`` its weight ``times`` so many.  Of each family
+    so many cases are looked at, from a ``source``; without one they are ``built``, for the faults that are drawn or for so many of
+    each site.  They may cost ``budget`` lookups together, beside one of ``share`` that the tier runs, or a tier ``below``.
     """
 
-    of: str
     tier: str
-    sites: Mapping[str, int]
+    sites: Collection[str]
     families: Mapping[str, int]
     budget: float
-    share: int = 1
+    source: Source | None = None
+    drawn: Mapping[str, int] = {}
+    of: str = "core"
     times: int = _TIMES
     built: int = 0
+    share: int = 1
+    below: str = ""
 
 
-def _apart_from_formulas(of: str) -> Mapping[str, int]:
-    """The sites of a set with their weights."""
-    return {site: PYTHON_WEIGHTS[of][site] for site in sorted(set(PYTHON_WEIGHTS[of]) - _FORMULAS)}
+# -- which cases are looked at ------------------------------------------------------------------------------------------
 
 
-def _of_core(sites: Collection[str]) -> Mapping[str, int]:
-    """Some sites of core with their weights."""
-    return {site: weight for site, weight in {**WEIGHTS, **PYTHON_WEIGHTS["core"]}.items() if site in sites}
+def _random(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
+    """Random cases of a family, in which any values of its axes meet; of one that can aim, every other one aimed at thresholds."""
+    space = made.families[name].space
+    for number in range(many):
+        if number % 2 and space.aim is not None:
+            case = aimed_at(space, name, number, _SEED)
+        else:
+            case = space.random(Stream(stream.derive("entries", name, number), 64))
+        each = None if case is None else made.fitted(name, case)
+        if each is not None:
+            yield each
 
 
-DRAWN = (
-    Drawn(
-        "core",
+def _of_gate(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
+    """What is aimed in *gate* of a family in its first mode, and not in *quick*."""
+    family = made.families[name]
+    of_quick, of_gate = (chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate"))
+    known = set(of_quick.aimed_cases(family.space))
+    found = (made.fitted(name, case) for case in of_gate.aimed_cases(family.space) if case not in known)
+    return (each for each in found if each is not None)
+
+
+def _of_full(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
+    """About so many of *full*'s cases, those in the family's first mode."""
+    every = deck("full", 0, (name,))[0]
+    return (each for each in every[:: 1 + len(every) // many] if each.mode.name == each.family.modes[0])
+
+
+# -- the parts ----------------------------------------------------------------------------------------------------------
+
+_FORMULAS = frozenset(site.name for site in STEPS)
+_CORE, _EXTENDED = (tuple(sorted(sites.keys() - _FORMULAS)) for sites in (ENTRIES, EXTENDED))
+_CORE_FORMULAS = tuple(site for site in ENTRIES if site in _FORMULAS)
+#: Of families that make layers and fill tables few judge what these hold.
+_FILLING = ("Linear.__init__", "nn.init.normal_")
+#: The families that step.
+_STEPPING = dict.fromkeys(("param_groups", "tied_training"), 0)
+#: So many other faults ask for the parameters of further groups of a case that is built for one.
+_OTHERS = 2
+
+ENTERED = (
+    Part(
         "gate",
-        _apart_from_formulas("core"),
+        _CORE,
+        dict.fromkeys(("module_traversal", "construction", "parameter"), 300),
+        600.0,
+        _of_full,
+        {"core": 3000},
+    ),
+    Part("gate", _FILLING, {"initializers": 2000}, 150.0, _of_full, {"core": 30000}),
+    Part("gate", _FORMULAS, _STEPPING, 7000.0, drawn={"core": 20000, "extended": 6000}),
+    Part(
+        "gate",
+        _EXTENDED,
+        dict.fromkeys(
+            (
+                *("tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
+                *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
+            ),
+            1500,
+        ),
+        2000.0,
+        _of_full,
+        {"extended": 3000},
+    ),
+    Part("full", _FORMULAS, {"param_groups": 0}, 13500.0, drawn={"extended": 8000}, below="gate"),
+    Part(
+        "gate",
+        _CORE,
         {
             **dict.fromkeys(("initializers", "conversion", "embedding_bag", "lookup"), 6000),
             **dict.fromkeys(("construction", "parameter", "max_norm"), 6000),
@@ -116,34 +136,33 @@ DRAWN = (
             **dict.fromkeys(("tied_training", "load_state_dict"), 800),
         },
         7000.0,
+        _random,
         share=4,
     ),
     # Of others that make tables few judge what they hold.
-    Drawn("core", "gate", _apart_from_formulas("core"), {"construction": 6000}, 200.0),
-    Drawn(
-        "extended",
+    Part("gate", _CORE, {"construction": 6000}, 200.0, _random),
+    Part(
         "full",
-        _apart_from_formulas("extended"),
+        _EXTENDED,
         {
             **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 4000),
             **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 2000),
             **dict.fromkeys(("lr_scheduler", "module_traversal"), 400),
         },
         20000.0,
+        _random,
+        of="extended",
         share=8,
     ),
 )
-_STEPPING, _CORE = ("param_groups", "tied_training"), frozenset(ENTRIES)
 #: Steps that *gate* runs beside those.
-STEPPED = (
-    Drawn("core", "gate", _of_core(_CORE & _FORMULAS), dict.fromkeys(_STEPPING, 0), 5500.0, times=1500, built=800),
-)
+STEPPED = (Part("gate", _CORE_FORMULAS, _STEPPING, 5500.0, times=1500, built=800),)
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = tuple(
-    Drawn("core", "quick", _of_core(sites), dict.fromkeys(families, 0), budget, times=times)
+    Part("quick", sites, dict.fromkeys(families, 0), budget, _of_gate, times=times)
     for sites, families, budget, times in (
         (
-            _CORE - _FORMULAS - _FILLING,
+            tuple(site for site in ENTRIES if site not in _FORMULAS.union(_FILLING)),
             (
                 *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
                 *("conversion", "lookup", "embedding_bag", "max_norm"),
@@ -152,7 +171,7 @@ EARLY = tuple(
             _TIMES,
         ),
         (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE & _FORMULAS, _STEPPING, 2400.0, _TIMES),
+        (_CORE_FORMULAS, _STEPPING, 2400.0, _TIMES),
         (WEIGHTS, TIMED, 1800.0, 4000),
     )
 )
@@ -176,9 +195,8 @@ _NAMED = {name.lower(): (name,) for name in OPTIMIZERS}
 _NEEDED = {"cast(float32)": ("params_dtype=float64",)}
 
 
-def _cost(candidate: Candidate) -> float:
+def _cost(name: str, case: Any) -> float:
     """In lookups; families tell too little of modules with parts, and too much of small tensors."""
-    name, case = candidate.family.name, candidate.case
     if name in TIMED:
         return seconds(name, case) / _LOOKUP
     if name == "param_groups":
@@ -187,104 +205,62 @@ def _cost(candidate: Candidate) -> float:
         steps = case.steps * (0.25 * len(groups) + 0.25 * len(members) + 0.0004 * sum(members))
         beside = _DEAR.get(case.optimizer, 0.0) + (case.path == "foreach") + 4.0 * case.sparse
         return float(1.0 + 0.7 * len(members) + steps + beside)
-    return float(_COSTS.get(name, candidate.family.cost))
+    return float(_COSTS.get(name, load_families()[name].cost))
 
 
-def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
-    """For *gate* and for *full* the cases that add most for their cost.
+def aimed(parts: Iterable[Part], jobs: int, ledger: Ledger, say: Say) -> Aimed:
+    """For each tier the cases that add most for their cost.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    taken: Aimed = defaultdict(list)
-    for part in PARTS:
-        _take(taken, part.tier, _of_part(part, jobs, ledger, say))
-    return _drawn(DRAWN, jobs, ledger, say, taken)
-
-
-def _take(taken: Aimed, tier: str, some: Iterable[Candidate]) -> None:
-    for each in some:
-        taken[each.family.name, each.mode.name, tier].append(each.case)
-
-
-def _drawn(every: Iterable[Drawn], jobs: int, ledger: Ledger, say: Any, taken: Aimed | None = None) -> Aimed:
-    """The cases whose calls meet conditions that too few of a tier's cases meet, beside those taken."""
-    taken, made = defaultdict(list) if taken is None else taken, Candidates(ledger)
-    for of in every:
-        wanted = drawn(_SEED, of.times, of.of, of.sites)
-        if of.built:
-            others = _built(made, (fault for site in of.sites for fault in faults(of.built, _SEED, site, of.of)))
-        else:
-            others = [each for name, many in of.families.items() for each in _looked_at(made, name, many)]
-        base = deck(of.tier, 0, of.families)[0][:: of.share]
-        hits = met(recorded([*base, *others], jobs, [*of.sites]), wanted)
-        had = of.share * counted(hits[: len(base)], len(wanted))
-        _take(taken, of.tier, _best(others, hits[len(base) :], had, of, say))
-    return taken
-
-
-#: For *gate* those of the cases built for other faults of formulas that add most for their cost; and for *quick*, of what is
-#: aimed in *gate*, what adds most to its own cases for its cost.
-steps, early = partial(_drawn, STEPPED), partial(_drawn, EARLY)
-
-
-def _looked_at(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
-    """So many random cases of a family, or what is aimed in *gate* of it in its first mode, and not in *quick*."""
-    family = made.families[name]
-    cases: Iterable[Any] = (_random_case(family, number) for number in range(many))
-    if not many:
-        of_quick, of_gate = (chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate"))
-        known = set(of_quick.aimed_cases(family.space))
-        cases = (case for case in of_gate.aimed_cases(family.space) if case not in known)
-    for case in cases:
-        each = None if case is None else made.fitted(name, case)
-        if each is not None:
-            yield each
-
-
-def _random_case(family: Family, number: int) -> Any:
-    """A random case of a family; of one that can aim, every other one aimed at thresholds."""
-    if number % 2 and family.space.aim is not None:
-        return aimed_at(family.space, family.name, number, _SEED)
-    return family.space.random(Stream(stream.derive("entries", family.name, number), 64))
-
-
-def _built(made: Candidates, wanted: Iterable[Fault]) -> list[Candidate]:
-    """Cases that are built for faults of formulas."""
-    fitted = (made.fitted("param_groups", case) for case in built(wanted, _OTHERS))
-    return [each for each in fitted if each is not None]
-
-
-def _of_part(part: Part, jobs: int, ledger: Ledger, say: Any) -> Sequence[Candidate]:
-    wanted = [
-        fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of) if fault.site in part.sites
-    ]
-    base, made = deck("gate", 0, part.families)[0], Candidates(ledger)
-    others = _built(made, wanted) if part.built else []
-    for name in part.families if part.looked_at else ():
-        every = deck("full", 0, (name,))[0]
-        others += [
-            each for each in every[:: 1 + len(every) // part.looked_at] if each.mode.name == each.family.modes[0]
+    made, found = Candidates(ledger), defaultdict[tuple[str, str, str], list[Any]](list)
+    for part in parts:
+        some = _faults(part)
+        others = list(_looked_at(part, made, some))
+        base = deck(part.below or part.tier, 0, part.families)[0][:: part.share]
+        hits, count = _hits(part, [*base, *others], some, ledger, jobs, say)
+        had = part.share * counted(hits[: len(base)], count)
+        cases = [
+            Seen(each.family.name, each.mode.name, each.case, met)
+            for each, met in zip(others, hits[len(base) :], strict=True)
         ]
-    found = runner.clean_run(
-        wanted, ([*base, *others], ledger), jobs, lambda doing, done, total: say(f"{done} of {total}")
-    )
-    had, hits = np.zeros(len(wanted), np.int64), [list[int]() for _ in others]
+        costs = [_cost(each.family, each.case) for each in cases]
+        for each in best(cases, costs, had, part.budget, WORTH[part.tier], say):
+            found[each.family, each.mode, part.tier].append(each.case)
+    return found
+
+
+def _faults(part: Part) -> list[Fault]:
+    """The faults that a clean run is to have, or that cases are built for."""
+    if part.built:
+        return [fault for site in part.sites for fault in faults(part.built, _SEED, site, part.of)]
+    every = (fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of))
+    return [fault for fault in every if fault.site in part.sites]
+
+
+def _looked_at(part: Part, made: Candidates, some: Iterable[Fault]) -> Iterator[Candidate]:
+    if part.source is None:
+        fitted = (made.fitted("param_groups", case) for case in built(some, _OTHERS))
+        yield from (each for each in fitted if each is not None)
+        return
+    for name, many in part.families.items():
+        yield from part.source(made, name, many)
+
+
+def _hits(
+    part: Part, cases: list[Candidate], some: Sequence[Fault], ledger: Ledger, jobs: int, say: Say
+) -> tuple[list[Hits], int]:
+    """What each case meets, and of how many."""
+    if not part.drawn:
+        weights = {**WEIGHTS, **PYTHON_WEIGHTS[part.of]}
+        wanted = drawn(_SEED, part.times, part.of, {site: weights[site] for site in part.sites})
+        return recorded(cases, wanted, jobs), len(wanted)
+    found = runner.clean_run(some, (cases, ledger), jobs, lambda doing, done, total: say(f"{done} of {total}"))
+    hits = [list[int]() for _ in cases]
     for fault, positions in found.changed.items():
         for position in positions:
-            if position < len(base):
-                had[fault] += 1
-            else:
-                hits[position - len(base)].append(fault)
-    return _best(others, [np.array(each, np.int32) for each in hits], had, part, say)
-
-
-def _best(others: Sequence[Candidate], hits: Hits, had: Any, of: Part | Drawn, say: Any) -> Sequence[Candidate]:
-    """What adds most for its cost to what was had."""
-    taken: list[int] = []
-    say(f"{np.mean(had > 0):.1%} of {len(had)} are met; {len(others)} more cases are looked at")
-    add(taken, [_cost(each) for each in others], hits, had, of.budget, WORTH[of.tier])
-    say(f"with {len(taken)} of them {np.mean(had > 0):.1%}: {Counter(others[each].family.name for each in taken)}")
-    return [others[each] for each in taken]
+            hits[position].append(fault)
+    return [np.array(each, np.int32) for each in hits], len(some)
 
 
 # -- cases whose steps meet the conditions of faults at the formulas of optimizers --------------------------------------

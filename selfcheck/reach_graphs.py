@@ -5,8 +5,7 @@ Where sizes are constants each case is a graph of its own, so that a call has th
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, partial
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,11 +22,11 @@ from embcheck.engine.execution import Execution
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS
+from selfcheck.calls import Seen, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, faults
-from selfcheck.greedy import add, counted
-from selfcheck.reach import Aimed, striped
-from selfcheck.runner import forks
+from selfcheck.greedy import Hits, counted
+from selfcheck.reach import Aimed, Say, best, striped
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
 from selfcheck.tracing import TracedSites, without_code
 
@@ -183,16 +182,19 @@ def _before(family: str, case: Any, kernel: str) -> dict[str, str]:
     return {"route": "two_shapes", "history": "fresh"} if kernel == "embedding" else {"history": "longer_between"}
 
 
-# -- in the forks -------------------------------------------------------------------------------------------------------
+# -- what is met --------------------------------------------------------------------------------------------------------
 
 
 class Recorder(TracedSites):
-    """Writes down the facts of each call that makes a graph."""
+    """Writes down the facts of each call that makes a graph, and tells which of some faults a case meets.
 
-    def __init__(self) -> None:
+    It is installed in the first process that asks which, which should be a fork.
+    """
+
+    def __init__(self, wanted: Sequence[Fault] = ()) -> None:
         super().__init__(TRACED_SITES)
         self.calls: dict[str, list[dict[str, Any]]] = {}
-        self.plant(None)
+        self._wanted = wanted
         self._watched = {site: [] for site in TRACED_SITES}
 
     def _met(self, site: Any, facts: dict[str, Any]) -> None:
@@ -208,41 +210,18 @@ class Recorder(TracedSites):
             Execution()(candidate.family, candidate.mode, candidate.fresh)
         return self.calls
 
-
-_wanted: list[Fault] = []
-_candidates: list[Candidates] = []
-
-
-@cache
-def _recorder() -> Recorder:
-    """What writes down the calls of this process."""
-    torch.set_num_threads(1)
-    recorder = Recorder()
-    recorder.install()
-    return recorder
-
-
-def _hits(part: Part, place: int) -> tuple[str, Any, list[int]] | None:
-    """A case for one of the faults that are wanted, with those whose conditions its calls meet."""
-    fault, turn = _wanted[place // part.turns], place % part.turns
-    made = built(fault, turn, part.mode)
-    candidate = None if made is None else _candidates[0].fitted(*made, part.mode)
-    return None if candidate is None else (candidate.family.name, candidate.fresh, _met(candidate))
-
-
-def _met(candidate: Candidate) -> list[int]:
-    """Which of the faults that are wanted a case's calls meet, so that it shows."""
-    calls, case = _recorder().of(candidate), candidate.case
-    if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
-        calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
-    return [k for k, each in enumerate(_wanted)
-            if _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ()))]  # fmt: skip
-
-
-def _met_by(part: Part, chosen: tuple[str, Any]) -> list[int]:
-    """The same of a case that was chosen, with its family."""
-    candidate = _candidates[0].fitted(*chosen, part.mode)
-    return [] if candidate is None else _met(candidate)
+    def hits(self, candidate: Candidate) -> Hits:
+        """The faults, by position, that a case's calls meet, so that it shows."""
+        if self._library is None:
+            torch.set_num_threads(1)
+            self.install()
+        calls, case = self.of(candidate), candidate.case
+        if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
+            calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
+        met = (
+            _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ())) for each in self._wanted
+        )
+        return np.flatnonzero([*met]).astype(np.int32)
 
 
 def _shows(fault: Fault, case: Any) -> bool:
@@ -295,28 +274,23 @@ def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
-def more(jobs: int, ledger: Ledger, say: Any) -> Aimed:
-    """For *full*, for each mode and family, the cases that add most conditions of drawn faults.
+def aimed(jobs: int, ledger: Ledger, say: Say) -> Aimed:
+    """For *full*, for each mode and family, the cases that add most conditions of drawn faults; then cases for those of other
+    faults that none of these meets: what is drawn later is mostly others, too.
 
     To be called in a process that has computed nothing with torch by several threads.
     """
-    found: Aimed = defaultdict(list)
-    _candidates[:] = [Candidates(ledger)]
+    made, found = Candidates(ledger), defaultdict[tuple[str, str, str], list[Any]](list)
     for part in PARTS:
-        chosen = list(_of_part(part, _faults(part, 2 * part.drawn, _SEED), part.budget, jobs, say))
-        for family, case in (*chosen, *missed(part, chosen, jobs, say)):
-            found[family, part.mode, "full"].append(case)
+        chosen = _chosen(part, _faults(part, 2 * part.drawn, _SEED), part.budget, made, jobs, say)
+        others = _faults(part, _OTHERS, _OTHER_SEED)
+        again = seen(chosen, lambda each: made.fitted(each.family, each.case, each.mode), Recorder(others).hits, jobs)
+        met = counted([each.hits for each in again], len(others)) > 0
+        say(f"{met.sum()} of {len(others)} other conditions are met by the cases that were chosen")
+        left = [each for each, known in zip(others, met, strict=True) if not known]
+        for each in (*chosen, *_chosen(part, left, part.missed, made, jobs, say)):
+            found[each.family, each.mode, "full"].append(each.case)
     return found
-
-
-def missed(part: Part, chosen: Iterable[tuple[str, Any]], jobs: int, say: Any) -> Iterator[tuple[str, Any]]:
-    """Cases for those of other faults that no chosen case meets: what is drawn later is mostly others, too."""
-    others = _faults(part, _OTHERS, _OTHER_SEED)
-    _wanted[:] = others
-    with forks(jobs) as pool:
-        met = {k for each in pool.map(partial(_met_by, part), chosen, chunksize=8) for k in each}
-    say(f"{len(met)} of {len(others)} other conditions are met by the cases that were chosen")
-    return _of_part(part, [each for k, each in enumerate(others) if k not in met], part.missed, jobs, say)
 
 
 def _faults(part: Part, count: int, seed: int) -> list[Fault]:
@@ -324,19 +298,15 @@ def _faults(part: Part, count: int, seed: int) -> list[Fault]:
     return [each for each in faults(count, seed, "", "graphs") if each.site.startswith(part.sites)]
 
 
-def _of_part(part: Part, wanted: list[Fault], budget: float, jobs: int, say: Any) -> Iterator[tuple[str, Any]]:
-    _wanted[:] = wanted
-    cases, hits = list[tuple[str, Any]](), list[Any]()
-    count = len(_wanted) * part.turns
-    with forks(jobs) as pool:
-        for each in pool.map(partial(_hits, part), striped(range(count), 64), chunksize=count // 64 + 1):
-            if each is not None:
-                family, case, met = each
-                cases.append((family, case))
-                hits.append(np.array(met, np.int32))
-    had, taken = np.zeros(len(_wanted), np.int64), list[int]()
-    say(f"{len(cases)} of {count} built; {np.mean(counted(hits, len(_wanted)) > 0):.1%} of conditions are met by some")
-    costs = [1.0 + (case.history != "fresh" or case.route == "two_shapes") for _, case in cases]
-    add(taken, costs, hits, had, budget, _WORTH)
-    say(f"{len(taken)} cases are chosen, which meet {np.mean(had > 0):.1%}")
-    return (cases[each] for each in taken)
+def _chosen(part: Part, wanted: list[Fault], budget: float, made: Candidates, jobs: int, say: Say) -> list[Seen]:
+    """Of the cases that are built for some faults those that add most conditions for their cost."""
+
+    def fitted(task: tuple[Fault, int]) -> Candidate | None:
+        found = built(*task, part.mode)
+        return None if found is None else made.fitted(*found, part.mode)
+
+    tasks = striped([(fault, turn) for fault in wanted for turn in range(part.turns)], 64)
+    cases = seen(tasks, fitted, Recorder(wanted).hits, jobs)
+    say(f"{len(cases)} of {len(tasks)} are built")
+    costs = [1.0 + (each.case.history != "fresh" or each.case.route == "two_shapes") for each in cases]
+    return best(cases, costs, np.zeros(len(wanted), np.int64), budget, _WORTH, say)
