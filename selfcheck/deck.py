@@ -19,19 +19,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from embcheck.core.deck import Choice, enumerated, forget, keep, keep_aimed
 from embcheck.core.facts import closest
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import greedy, reach, reach_entries, reach_graphs, runner
+from selfcheck import reach, reach_entries, reach_graphs, runner
 from selfcheck.by_hand import Worker, in_slots
 from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
+from selfcheck.greedy import add, counted
 from selfcheck.judging import CORE as DRAWN
-from selfcheck.pool import Measured, Place, candidates, killers, measure
+from selfcheck.pool import Measured, candidates, killers, measure
 
 #: Seconds of CPU time for what is enumerated of core and of extended families, what every profile obliges included.
 BUDGETS = {"quick": (5.5, 4.8), "gate": (20.0, 13.0)}
@@ -39,7 +41,7 @@ BUDGETS = {"quick": (5.5, 4.8), "gate": (20.0, 13.0)}
 _DRAWN, _SEED = 3000, 20261123
 #: What the first, second and third case that kills a fault are worth, by kind of fault, and all pairs of a family together;
 #: a second and a third case with a pair are worth a third and a ninth of the first.
-_KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5), "drawn": (0.5, 0.25, 0.12)}
+_KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5, 0.0), "drawn": (0.5, 0.25, 0.12)}
 _PAIRS = {True: 96.0, False: 24.0}
 #: Seconds of CPU time that the choice of one kind may take.
 _LONGEST = 7200.0
@@ -74,15 +76,6 @@ class Matrix:
         """That a case has a feature."""
         self.features[key].append(feature)
         self.worth[feature] = worth
-
-    def gain(self, key: tuple[str, int], had: Mapping[Feature, int]) -> float:
-        """What a case adds to a choice that has each feature so many times."""
-        total = 0.0
-        for feature in self.features.get(key, ()):
-            worth, times = self.worth[feature], had.get(feature, 0)
-            if times < len(worth):
-                total += worth[times]
-        return total
 
 
 def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
@@ -177,19 +170,15 @@ def choose(
     most: float = math.inf,
 ) -> float:
     """Adds cases of some families to those taken, until a budget is spent or so many are added; what is spent on these families."""
-    had: Counter[Feature] = Counter()
-    costs = {
-        (name, position): max(_LEAST, seconds) for name in names for position, seconds in measured[name].seconds.items()
-    }
-
-    def take(key: tuple[str, int]) -> None:
-        taken.add(key)
-        had.update(found.features.get(key, ()))
-
-    already = taken & costs.keys()
-    for key in already:
-        take(key)
-    return greedy.choose(costs, already, partial(found.gain, had=had), take, budget, most)
+    keys = sorted((name, position) for name in names for position in measured[name].seconds)
+    costs = [max(_LEAST, measured[name].seconds[position]) for name, position in keys]
+    places = {feature: place for place, feature in enumerate(found.worth)}
+    hits = [np.array([places[feature] for feature in found.features[key]], np.int32) for key in keys]
+    already = [position for position, key in enumerate(keys) if key in taken]
+    had = counted([hits[position] for position in already], len(places))
+    added = add(costs, hits, had, budget, list(found.worth.values()), already, most)
+    taken.update(keys[position] for position in added)
+    return sum(costs[position] for position in (*already, *added))
 
 
 def chosen(
@@ -202,7 +191,7 @@ def chosen(
     """
     places = {key: place for key, (place, _) in candidates(names, measured).items()}
     taken = {key for key, place in places.items() if place.part == "obliging"}
-    tiers: dict[tuple[str, int], str] = {}
+    made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
     every = {core: [name for name in load_families() if (name in CORE) == core] for core in (True, False)}
     for tier, budgets in BUDGETS.items():
         before = set(taken)
@@ -216,11 +205,9 @@ def chosen(
                 limits = (budget / len(families), taken) if had is None else (math.inf, taken, had)
                 spent = choose(found, measured, [name], *limits)
                 _say(f"{tier} {name}: {spent:.1f} s")
-        tiers.update(dict.fromkeys(taken - before, tier))
-    made: dict[tuple[str, str, str], dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-    for (name, position), tier in tiers.items():
-        place: Place = places[name, position]
-        made[name, place.mode, tier][place.part].append(place.where)
+        for key in taken - before:
+            place = places[key]
+            made[key[0], place.mode, tier][place.part].append(place.where)
 
     def choice(*key: str) -> Choice:
         return Choice(**{part: tuple(where) for part, where in made[key].items()})  # type: ignore[index]

@@ -2,45 +2,15 @@
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-K = TypeVar("K", bound=Any)
 #: The positions of what a case meets.
 Hits = npt.NDArray[np.int32]
 #: How many cases meet each.
 Counts = npt.NDArray[np.int64]
-
-
-def choose(
-    costs: Mapping[K, float],
-    taken: Collection[K],
-    gain: Callable[[K], float],
-    take: Callable[[K], None],
-    budget: float,
-    most: float = math.inf,
-) -> float:
-    """Takes what is not taken yet, always what adds most for its cost, until a budget is spent or so many are taken; what is spent,
-    with what was taken.
-
-    What each adds only falls as others are taken, so that it is looked at again only once it comes up.
-    """
-    spent = sum(costs[key] for key in taken)
-    heap = [(-gain(key) / costs[key], key) for key in costs.keys() - taken]
-    heapq.heapify(heap)
-    while heap and spent < budget and most > 0:
-        _, key = heapq.heappop(heap)
-        now = -gain(key) / costs[key]
-        if heap and now > heap[0][0]:
-            heapq.heappush(heap, (now, key))
-        elif now < 0:
-            take(key)
-            spent += costs[key]
-            most -= 1
-    return spent
 
 
 def add(
@@ -48,21 +18,37 @@ def add(
     hits: Sequence[Hits],
     had: Counts,
     budget: float,
-    worths: Sequence[float],
+    worths: npt.ArrayLike,
     taken: Collection[int] = (),
+    most: float = math.inf,
 ) -> list[int]:
-    """The cases, by position, that are added to those taken by what they meet, which is worth less each time that it is met again;
-    ``had`` is how often it was, and then is."""
-    worth, added = np.array([*worths, 0.0]), list[int]()
+    """The cases, by position, that are added to those taken: always what adds most for its cost, until a budget is spent, with
+    what was taken, or so many are added.
 
-    def take(position: int) -> None:
-        added.append(position)
-        had[hits[position]] += 1
+    What a case meets is worth less each time that it is met again: ``worths`` are those of the first, second … time, in a row for
+    each if they differ.  ``had`` is how often each was met, and then is.  What a case adds only falls as others are taken, so that
+    it is looked at again only once it comes up.
+    """
+    given = np.asarray(worths, np.float64)
+    worth = np.append(given, np.zeros((*given.shape[:-1], 1)), axis=-1)
+    worth = np.broadcast_to(worth, (len(had), worth.shape[-1]))
 
-    def gain(position: int) -> float:
-        return float(worth[np.minimum(had[hits[position]], len(worths))].sum())
+    def rank(position: int) -> float:
+        met = hits[position]
+        return -float(worth[met, np.minimum(had[met], worth.shape[-1] - 1)].sum()) / costs[position]
 
-    choose(dict(enumerate(costs)), taken, gain, take, budget)
+    spent, added = sum(costs[position] for position in taken), list[int]()
+    heap = [(rank(position), position) for position in set(range(len(costs))).difference(taken)]
+    heapq.heapify(heap)
+    while heap and spent < budget and len(added) < most:
+        _, position = heapq.heappop(heap)
+        now = rank(position)
+        if heap and now > heap[0][0]:
+            heapq.heappush(heap, (now, position))
+        elif now < 0:
+            added.append(position)
+            np.add.at(had, hits[position], 1)
+            spent += costs[position]
     return added
 
 
