@@ -19,15 +19,15 @@ from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
 from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
 from selfcheck.damages import Damage
-from selfcheck.drawn import damages, site_of
+from selfcheck.drawn import Fault, damage_of, damages
 from selfcheck.greedy import Hits
 from selfcheck.planting import Sites, changes
 from selfcheck.runner import forks
 from selfcheck.sites import SITES
 
-#: The texts of each site, in the order of their places.
+#: The conditions of each site, in the order of their places.
 TEXTS: Mapping[str, tuple[str, ...]] = {
-    site: tuple(dict.fromkeys(text for term in terms for text in term.texts))
+    site: tuple(dict.fromkeys(each for term in terms for text in term.texts for each in text.split(" & ")))
     for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
 }
 #: How the names of damages in Python begin, or end, that depend on values, shapes or memory.
@@ -41,15 +41,6 @@ _DAMAGES: Mapping[str, Sequence[Damage]] = {
     ]
     for site in TEXTS
 }
-
-
-class Wanted(NamedTuple):
-    """A drawn fault: its site, the places of the texts of its condition and of its damage, or of what that needs, and what a call
-    needs that it changes."""
-
-    site: str
-    places: tuple[int, ...]
-    needs: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):
@@ -67,7 +58,7 @@ class Recorder(Sites):
     They are installed in the first process that asks, which should be a fork.
     """
 
-    def __init__(self, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, wanted: Sequence[Fault]) -> None:
         of_site: dict[str, list[int]] = {}
         for position, each in enumerate(wanted):
             of_site.setdefault(each.site, []).append(position)
@@ -77,7 +68,7 @@ class Recorder(Sites):
         #: For each site the positions of its faults, and for each of these the places, the last again where it has fewer.
         self._asked: dict[str, tuple[Hits, npt.NDArray[np.int32]]] = {}
         for site in [site for site in TEXTS if site in of_site]:
-            places = [wanted[position].places for position in of_site[site]]
+            places = [_asked(wanted[position]) for position in of_site[site]]
             longest = max(map(len, places))
             filled = [(*each, *each[-1:] * (longest - len(each))) for each in places]
             self._asked[site] = np.array(of_site[site], np.int32), np.array(filled, np.int32)
@@ -110,6 +101,16 @@ class Recorder(Sites):
         return np.concatenate(found)
 
 
+def _asked(fault: Fault) -> tuple[int, ...]:
+    """The places of the texts of a fault's condition and of its damage, or of what that needs."""
+    texts, damage = TEXTS[fault.site], damage_of(fault.site, fault.damage)
+    if damage in _DAMAGES[fault.site]:
+        condition = map(texts.index, fault.condition.split(" & "))
+        return (*condition, len(texts) + _DAMAGES[fault.site].index(damage))
+    needs = dict.fromkeys(" & ".join(fault.needs).split(" & "))
+    return tuple(texts.index(text) for text in needs if text in texts)
+
+
 @cache
 def _facts(site: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(conditions(text)[0].fact for text in TEXTS[site]))
@@ -121,7 +122,8 @@ def _places(site: str, fact: str, value: Any) -> tuple[int, ...]:
     return tuple(
         place
         for place, text in enumerate(TEXTS[site])
-        if conditions(text)[0].fact == fact and all(each.holds({fact: value}) for each in conditions(text))
+        for condition in conditions(text)
+        if condition.fact == fact and condition.holds({fact: value})
     )
 
 
@@ -149,7 +151,7 @@ def seen(
         return [each for each in pool.map(_seen, tasks, chunksize=64) if each is not None]
 
 
-def recorded(found: Sequence[Candidate], wanted: Sequence[Wanted], jobs: int) -> list[Hits]:
+def recorded(found: Sequence[Candidate], wanted: Sequence[Fault], jobs: int) -> list[Hits]:
     """The faults that change each of some cases."""
     return [each.hits for each in seen(range(len(found)), found.__getitem__, Recorder(wanted).hits, jobs)]
 
@@ -157,21 +159,12 @@ def recorded(found: Sequence[Candidate], wanted: Sequence[Wanted], jobs: int) ->
 # -- conditions ---------------------------------------------------------------------------------------------------------
 
 
-def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS) -> list[Wanted]:
-    """Drawn faults of a set."""
+def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS) -> list[Fault]:
+    """Drawn faults of a set, of each site its weight times so many."""
     draws, found = Random(f"conditions of decks {seed}"), []
     for site, weight in weights.items():
         for turn in range(weight * times):
             drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
             if drawn_fault is not None:
-                found.append(_wanted(site, *drawn_fault))
+                found.append(Fault(site, " & ".join(drawn_fault[0]), drawn_fault[1].name))
     return found
-
-
-def _wanted(site: str, texts: Sequence[str], damage: Damage) -> Wanted:
-    needs = (*texts, *damage.conditions(site_of(site)))
-    if damage in _DAMAGES[site]:
-        changed = len(TEXTS[site]) + _DAMAGES[site].index(damage)
-        return Wanted(site, (*map(TEXTS[site].index, texts), changed), needs)
-    places = (TEXTS[site].index(text) for text in dict.fromkeys(needs) if text in TEXTS[site])
-    return Wanted(site, tuple(places), needs)

@@ -13,9 +13,10 @@ import numpy as np
 
 from embcheck.core.ledger import Ledger
 from selfcheck.aiming import attempted
-from selfcheck.calls import Recorder, Seen, Wanted, drawn, recorded, seen
+from selfcheck.calls import Recorder, Seen, drawn, recorded, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
+from selfcheck.drawn import Fault
 from selfcheck.greedy import Counts, add, counted
 from selfcheck.judging import deck
 
@@ -109,10 +110,10 @@ def built(made: Candidates, task: tuple[str, Sequence[Sequence[str]], int]) -> C
 
 
 def _tasks(
-    wanted: Sequence[Wanted], due: Sequence[int], number: int
+    wanted: Sequence[Fault], due: Sequence[int], number: int
 ) -> Iterator[tuple[str, Sequence[Sequence[str]], int]]:
     """What is to be built for faults that are due, those of a site together."""
-    by_site: dict[str, list[tuple[str, ...]]] = {}
+    by_site: dict[str, list[list[str]]] = {}
     for each in (wanted[position] for position in due):
         by_site.setdefault(each.site, []).append(each.needs)
     step = max(1, len(due) // _BUILT)
@@ -121,7 +122,7 @@ def _tasks(
             yield site, some[place : place + _OTHERS], number * len(due) + place
 
 
-def _rounds(wanted: Sequence[Wanted], base: Counts, made: Candidates, jobs: int, say: Say) -> list[Seen]:
+def _rounds(wanted: Sequence[Fault], base: Counts, made: Candidates, jobs: int, say: Say) -> list[Seen]:
     """The cases that are built in all rounds, beside a base that has each fault change so many."""
     recorder, draws = Recorder(wanted), Random("the order in which conditions are due")
     cases, had = list[Seen](), base

@@ -9,16 +9,16 @@ from embcheck.core.facts import conditions as parsed
 from embcheck.core.facts import holds
 from embcheck.core.ledger import Ledger
 from selfcheck import calls, reach
-from selfcheck.calls import TEXTS, Wanted, drawn
+from selfcheck.calls import TEXTS, drawn
 from selfcheck.candidates import Candidates
 from selfcheck.conditions import TABLE
-from selfcheck.drawn import damages
+from selfcheck.drawn import Fault, damages
 from selfcheck.greedy import add, counted
 
 CANDIDATES = Candidates(Ledger())
 
 
-def changing(wanted: Sequence[Wanted], *cases: LookupCase) -> list[list[int]]:
+def changing(wanted: Sequence[Fault], *cases: LookupCase) -> list[list[int]]:
     """The faults that change each of some cases of gradient."""
     recorder = calls.Recorder(wanted)
     found = [CANDIDATES.candidate("gradient", "eager", case) for case in cases]
@@ -29,8 +29,8 @@ def changing(wanted: Sequence[Wanted], *cases: LookupCase) -> list[list[int]]:
         recorder._stack.close()
 
 
-def wanted(site: str, *texts: str) -> Wanted:
-    return Wanted(site, tuple(TEXTS[site].index(text) for text in texts))
+def wanted(site: str, *texts: str, damage: str = "shift") -> Fault:
+    return Fault(site, " & ".join(texts), damage)
 
 
 def test_a_case_meets_what_one_of_its_judged_calls_meets() -> None:
@@ -59,28 +59,25 @@ def test_a_fact_has_the_places_of_the_texts_that_it_meets() -> None:
 
 def test_a_case_meets_a_fault_whose_damage_changes_one_of_its_calls() -> None:
     alike, differing = (LookupCase(5, 2, indices, (9,)) for indices in ("same", "uniform"))
-    having = [each.name for each in damages("embedding")]
     names = ("zero(first)", "give(indices=first)", "stale", "nan(last)", "shift")
-    fault, count = wanted("embedding", "earlier=0"), len(TEXTS["embedding"])
-    faults = [fault._replace(places=(*fault.places, count + having.index(name))) for name in names]
+    faults = [wanted("embedding", "earlier=0", damage=name) for name in names]
     assert changing(faults, alike, differing) == [[0, 3], [0, 1, 3, 4]]
 
 
 def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call() -> None:
     cases = [LookupCase(5, 2, shape=(3,)), LookupCase(5, 2, shape=(3,), values="real", layout="strided")]
     for name in ("cast(bfloat16)", "give(weight=memory)"):
-        damage = next(each for each in damages("F.embedding") if each.name == name)
-        asked = calls._wanted("F.embedding", ["earlier=0"], damage)
+        asked = wanted("F.embedding", "earlier=0", damage=name)
         assert changing([asked, wanted("F.embedding", "earlier=0")], *cases) == [[1], [0, 1]]
 
 
 def test_faults_that_take_part_are_of_the_table_with_what_damages_need() -> None:
     found = drawn(3, 4)
     assert {each.site for each in found} == set(TABLE)
-    assert all(0 <= max(each.places) - len(TEXTS[each.site]) < len(damages(each.site)) for each in found)
+    assert all(0 <= max(calls._asked(each)) - len(TEXTS[each.site]) < len(damages(each.site)) for each in found)
     assert found == drawn(3, 4)
     assert found != drawn(4, 4)
-    assert max(len(each.needs) for each in found) > 3  # three facts, and what a damage needs
+    assert max(len(" & ".join(each.needs).split(" & ")) for each in found) > 3  # three facts, and what a damage needs
 
 
 def test_what_is_built_meets_the_first_condition_and_others_that_fit() -> None:
