@@ -62,8 +62,9 @@ _PLACES = {
     "=-1": ("padding=none",), "=0": ("padding=first",), "=1": ("padding=last",),
     ">=0": ("padding=first", "padding=last"), ">1": ("padding=last & num_embeddings>=3",),
 }  # fmt: skip
-#: Other facts that have other names, or are told otherwise.
+#: Other facts by the names that they have there, and conditions that are told otherwise.
 _NAMES = {
+    **{fact: fact for fact in ("earlier", "scale_grad_by_freq", "include_last_offset", "per_sample_weights")},
     "num_weights": "num_embeddings", "offsets_rows": "bags", "mode=0": "mode=sum", "mode=1": "mode=mean", "mode=2": "mode=max",
     "per_sample_weights=None": "per_sample_weights=False",
 }  # fmt: skip
@@ -113,11 +114,6 @@ def wished(fault: Fault, turn: int) -> list[str]:
         if fact == "padding_idx":
             places = _PLACES[compared]
             made.append(places[turn % len(places)])
-        elif (
-            fact in {"earlier", "scale_grad_by_freq", "include_last_offset", "per_sample_weights"}
-            and text not in _NAMES
-        ):
-            made.append(text)
         elif text in _NAMES or fact in _NAMES:
             made.append(_NAMES.get(text) or _NAMES[fact] + compared)
         elif tensor in {"indices", "index"} and name != "index" and what in _TOKENS:
@@ -236,14 +232,14 @@ def _shows(fault: Fault, case: Any) -> bool:
         return False
     if name in (*_SUMS, *_OF_ROWS) and padding is not None and case.counts[padding] == case.numel:
         return "padding_idx=" in fault.damage or "mask=" in fault.damage
-    if name not in _SUMS:
-        return True
-    if "padding_idx=" in fault.damage:
-        return bool(case.counts[padding]) if padding is not None else True
-    if "scale_grad_by_freq=" in fault.damage:
-        return bool(case.max_count > 1)
-    row = 0 if "(first)" in fault.damage else case.num_embeddings - 1 if "(last)" in fault.damage else None
-    return row is None or bool(case.counts[row] and padding != row)
+    last = case.num_embeddings - 1
+    shown = {
+        "padding_idx=": padding is None or case.counts[padding],
+        "scale_grad_by_freq=": case.max_count > 1,
+        "(first)": case.counts[0] and padding != 0,
+        "(last)": case.counts[last] and padding != last,
+    }
+    return name not in _SUMS or all(shows for word, shows in shown.items() if word in fault.damage)
 
 
 def _shows_of_bags(fault: Fault, case: BagCase) -> bool:
