@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core.facts import conditions
+from embcheck.core.ledger import Ledger
 from embcheck.engine.execution import Execution
 from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
@@ -22,7 +23,7 @@ from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damage_of, damages
 from selfcheck.greedy import Hits
 from selfcheck.planting import Sites, changes
-from selfcheck.runner import forks
+from selfcheck.runner import Progress, clean_run, forks
 from selfcheck.sites import SITES
 
 #: The conditions of each site, in the order of their places.
@@ -154,6 +155,17 @@ def seen(
 def recorded(found: Sequence[Candidate], wanted: Sequence[Fault], jobs: int) -> list[Hits]:
     """The faults that change each of some cases."""
     return [each.hits for each in seen(range(len(found)), found.__getitem__, Recorder(wanted).hits, jobs)]
+
+
+def changed(
+    found: list[Candidate], wanted: Sequence[Fault], ledger: Ledger, jobs: int, progress: Progress = lambda *told: None
+) -> list[Hits]:
+    """The same by a clean run, which knows what any damage would change."""
+    hits = [list[int]() for _ in found]
+    for fault, positions in clean_run(wanted, (found, ledger), jobs, progress).changed.items():
+        for position in positions:
+            hits[position].append(fault)
+    return [np.array(each, np.int32) for each in hits]
 
 
 # -- conditions ---------------------------------------------------------------------------------------------------------

@@ -26,12 +26,13 @@ from embcheck.core.deck import Choice, enumerated, forget, keep, keep_aimed
 from embcheck.core.facts import closest
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
-from selfcheck import reach, reach_entries, reach_graphs, runner
+from selfcheck import reach, reach_entries, reach_graphs
 from selfcheck.by_hand import Worker, in_slots
+from selfcheck.calls import changed
 from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
-from selfcheck.greedy import add, counted
+from selfcheck.greedy import Hits, add, counted
 from selfcheck.judging import CORE as DRAWN
 from selfcheck.pool import Measured, candidates, killers, measure
 
@@ -108,9 +109,9 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
                 found.add(key, ("law", law), _KILLS["law"])
     core = [name for name in names if name in DRAWN]
     # Drawn faults of the kernels: a case that one changes nearly always kills it.
-    for fault, keys in (_apart(_changed, core, measured, jobs) if core else {}).items():
-        for case in keys:
-            found.add(case, ("drawn", fault), _KILLS["drawn"])
+    for key, hits in (_apart(_changed, core, measured, jobs) if core else {}).items():
+        for fault in hits.tolist():
+            found.add(key, ("drawn", fault), _KILLS["drawn"])
     _pairs(found, names, measured)
     return found, measured
 
@@ -130,12 +131,11 @@ def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
     return work(*given)
 
 
-def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[int, list[tuple[str, int]]]:
-    """Runs in a worker: the cases that each drawn fault changes."""
+def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[tuple[str, int], Hits]:
+    """Runs in a worker: the drawn faults that change each case."""
     judged = {key: each for key, (_, each) in candidates(names, measured).items() if each is not None}
-    keys = list(judged)
-    record = runner.clean_run(drawn_faults(_DRAWN, _SEED), ([*judged.values()], shipped()), jobs)
-    return {fault: [keys[position] for position in cases] for fault, cases in record.changed.items()}
+    hits = changed([*judged.values()], drawn_faults(_DRAWN, _SEED), shipped(), jobs)
+    return dict(zip(judged, hits, strict=True))
 
 
 def _built(name: str, jobs: int) -> reach.Aimed:

@@ -7,8 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from embcheck.core import stream
 from embcheck.core.deck import Choice, aimed_at, chosen
 from embcheck.core.facts import Condition, conditions
@@ -20,12 +18,11 @@ from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.mixes import groups_of
 from embcheck.families.param_groups.space import OPTIMIZERS
 from embcheck.subject.collect import load_families
-from selfcheck import runner
-from selfcheck.calls import Seen, drawn, recorded
+from selfcheck.calls import Seen, changed, drawn, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import Fault, damage_of, faults
-from selfcheck.greedy import Hits, counted
+from selfcheck.greedy import counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
 from selfcheck.reach import TIMED, WORTH, Aimed, Say, best, seconds
@@ -215,11 +212,14 @@ def aimed(parts: Iterable[Part], jobs: int, ledger: Ledger, say: Say) -> Aimed:
     """
     made, found = Candidates(ledger), defaultdict[tuple[str, str, str], list[Any]](list)
     for part in parts:
-        some = _faults(part)
-        others = list(_looked_at(part, made, some))
+        wanted = _wanted(part)
+        others = list(_looked_at(part, made, wanted))
         base = deck(part.below or part.tier, 0, part.families)[0][:: part.share]
-        hits, count = _hits(part, [*base, *others], some, ledger, jobs, say)
-        had = part.share * counted(hits[: len(base)], count)
+        if part.drawn:
+            hits = changed([*base, *others], wanted, ledger, jobs, lambda doing, done, total: say(f"{done} of {total}"))
+        else:
+            hits = recorded([*base, *others], wanted, jobs)
+        had = part.share * counted(hits[: len(base)], len(wanted))
         cases = [
             Seen(each.family.name, each.mode.name, each.case, met)
             for each, met in zip(others, hits[len(base) :], strict=True)
@@ -230,37 +230,26 @@ def aimed(parts: Iterable[Part], jobs: int, ledger: Ledger, say: Say) -> Aimed:
     return found
 
 
-def _faults(part: Part) -> list[Fault]:
-    """The faults that a clean run is to have, or that cases are built for."""
-    if part.built:
-        return [fault for site in part.sites for fault in faults(part.built, _SEED, site, part.of)]
-    every = (fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of))
-    return [fault for fault in every if fault.site in part.sites]
+def _wanted(part: Part) -> list[Fault]:
+    """The faults that cases are to change."""
+    if part.drawn:
+        every = (fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of))
+        return [fault for fault in every if fault.site in part.sites]
+    weights = {**WEIGHTS, **PYTHON_WEIGHTS[part.of]}
+    return drawn(_SEED, part.times, part.of, {site: weights[site] for site in part.sites})
 
 
-def _looked_at(part: Part, made: Candidates, some: Iterable[Fault]) -> Iterator[Candidate]:
-    if part.source is None:
-        fitted = (made.fitted("param_groups", case) for case in built(some, _OTHERS))
-        yield from (each for each in fitted if each is not None)
+def _looked_at(part: Part, made: Candidates, wanted: Iterable[Fault]) -> Iterator[Candidate]:
+    if part.source is not None:
+        for name, many in part.families.items():
+            yield from part.source(made, name, many)
         return
-    for name, many in part.families.items():
-        yield from part.source(made, name, many)
-
-
-def _hits(
-    part: Part, cases: list[Candidate], some: Sequence[Fault], ledger: Ledger, jobs: int, say: Say
-) -> tuple[list[Hits], int]:
-    """What each case meets, and of how many."""
-    if not part.drawn:
-        weights = {**WEIGHTS, **PYTHON_WEIGHTS[part.of]}
-        wanted = drawn(_SEED, part.times, part.of, {site: weights[site] for site in part.sites})
-        return recorded(cases, wanted, jobs), len(wanted)
-    found = runner.clean_run(some, (cases, ledger), jobs, lambda doing, done, total: say(f"{done} of {total}"))
-    hits = [list[int]() for _ in cases]
-    for fault, positions in found.changed.items():
-        for position in positions:
-            hits[position].append(fault)
-    return [np.array(each, np.int32) for each in hits], len(some)
+    if part.built:
+        wanted = (fault for site in part.sites for fault in faults(part.built, _SEED, site, part.of))
+    for case in built(wanted, _OTHERS):
+        each = made.fitted("param_groups", case)
+        if each is not None:
+            yield each
 
 
 # -- cases whose steps meet the conditions of faults at the formulas of optimizers --------------------------------------
