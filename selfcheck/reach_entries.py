@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from embcheck.core import stream
 from embcheck.core.deck import Choice, aimed_at, chosen
 from embcheck.core.facts import Condition, conditions
+from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
 from embcheck.core.targets import Wish
@@ -27,7 +28,8 @@ from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
 from selfcheck.reach import TIMED, WORTH, Aimed, Say, best, seconds
 
-Source = Callable[[Candidates, str, int], Iterable[Candidate]]
+#: About so many cases of a family.
+Source = Callable[[Family, int], Iterable[Any]]
 #: For each site so many conditions by its weight.
 _TIMES = 600
 
@@ -57,32 +59,26 @@ class Part(NamedTuple):
 # -- which cases are looked at ------------------------------------------------------------------------------------------
 
 
-def _random(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
-    """Random cases of a family, in which any values of its axes meet; of one that can aim, every other one aimed at thresholds."""
-    space = made.families[name].space
+def _random(family: Family, many: int) -> Iterator[Any]:
+    """Random cases, in which any values of the axes meet; of a family that can aim, every other one aimed at thresholds."""
     for number in range(many):
-        if number % 2 and space.aim is not None:
-            case = aimed_at(space, name, number, _SEED)
+        if number % 2 and family.space.aim is not None:
+            yield aimed_at(family.space, family.name, number, _SEED)
         else:
-            case = space.random(Stream(stream.derive("entries", name, number), 64))
-        each = None if case is None else made.fitted(name, case)
-        if each is not None:
-            yield each
+            yield family.space.random(Stream(stream.derive("entries", family.name, number), 64))
 
 
-def _of_gate(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
-    """What is aimed in *gate* of a family in its first mode, and not in *quick*."""
-    family = made.families[name]
+def _of_gate(family: Family, many: int) -> Iterator[Any]:
+    """What is aimed in *gate* in the family's first mode, and not in *quick*, however many."""
     of_quick, of_gate = (chosen(family, family.modes[0], tier) or Choice() for tier in ("quick", "gate"))
     known = set(of_quick.aimed_cases(family.space))
-    found = (made.fitted(name, case) for case in of_gate.aimed_cases(family.space) if case not in known)
-    return (each for each in found if each is not None)
+    return (case for case in of_gate.aimed_cases(family.space) if case not in known)
 
 
-def _of_full(made: Candidates, name: str, many: int) -> Iterator[Candidate]:
-    """About so many of *full*'s cases, those in the family's first mode."""
-    every = deck("full", 0, (name,))[0]
-    return (each for each in every[:: 1 + len(every) // many] if each.mode.name == each.family.modes[0])
+def _of_full(family: Family, many: int) -> Iterator[Any]:
+    """Some of *full*'s cases, those in the family's first mode."""
+    every = deck("full", 0, (family.name,))[0]
+    return (each.case for each in every[:: 1 + len(every) // many] if each.mode.name == family.modes[0])
 
 
 # -- the parts ----------------------------------------------------------------------------------------------------------
@@ -240,14 +236,16 @@ def _wanted(part: Part) -> list[Fault]:
 
 
 def _looked_at(part: Part, made: Candidates, wanted: Iterable[Fault]) -> Iterator[Candidate]:
-    if part.source is not None:
-        for name, many in part.families.items():
-            yield from part.source(made, name, many)
-        return
     if part.built:
         wanted = (fault for site in part.sites for fault in faults(part.built, _SEED, site, part.of))
-    for case in built(wanted, _OTHERS):
-        each = made.fitted("param_groups", case)
+    if part.source is None:
+        found = [("param_groups", case) for case in built(wanted, _OTHERS)]
+    else:
+        found = [
+            (name, case) for name, many in part.families.items() for case in part.source(made.families[name], many)
+        ]
+    for name, case in found:
+        each = None if case is None else made.fitted(name, case)
         if each is not None:
             yield each
 
