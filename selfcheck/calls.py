@@ -21,7 +21,7 @@ from selfcheck.candidates import Candidate
 from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damage_of, damages
-from selfcheck.greedy import Hits
+from selfcheck.greedy import Counts, Hits
 from selfcheck.planting import Sites, changes
 from selfcheck.runner import Progress, clean_run, forks
 from selfcheck.sites import SITES
@@ -152,20 +152,28 @@ def seen(
         return [each for each in pool.map(_seen, tasks, chunksize=64) if each is not None]
 
 
-def recorded(found: Sequence[Candidate], wanted: Sequence[Fault], jobs: int) -> list[Hits]:
-    """The faults that change each of some cases."""
-    return [each.hits for each in seen(range(len(found)), found.__getitem__, Recorder(wanted).hits, jobs)]
+def recorded(found: Sequence[Candidate], wanted: Sequence[Fault], jobs: int) -> list[Seen]:
+    """Some cases with the faults that change each."""
+    return seen(range(len(found)), found.__getitem__, Recorder(wanted).hits, jobs)
 
 
 def changed(
     found: list[Candidate], wanted: Sequence[Fault], ledger: Ledger, jobs: int, progress: Progress = lambda *told: None
-) -> list[Hits]:
+) -> list[Seen]:
     """The same by a clean run, which knows what any damage would change."""
     hits = [list[int]() for _ in found]
     for fault, positions in clean_run(wanted, (found, ledger), jobs, progress).changed.items():
         for position in positions:
             hits[position].append(fault)
-    return [np.array(each, np.int32) for each in hits]
+    return [
+        Seen(each.family.name, each.mode.name, each.case, np.array(some, np.int32))
+        for each, some in zip(found, hits, strict=True)
+    ]
+
+
+def counted(cases: Iterable[Seen], size: int) -> Counts:
+    """How many cases each of so many faults changes."""
+    return np.bincount(np.concatenate([np.zeros(0, np.int32), *(each.hits for each in cases)]), minlength=size)
 
 
 # -- conditions ---------------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ from selfcheck.calls import changed
 from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
-from selfcheck.greedy import Hits, add, counted
+from selfcheck.greedy import Hits, add
 from selfcheck.judging import CORE as DRAWN
 from selfcheck.pool import Measured, candidates, killers, measure
 
@@ -134,8 +134,8 @@ def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[tuple[str, int], Hits]:
     """Runs in a worker: the drawn faults that change each case."""
     judged = {key: each for key, (_, each) in candidates(names, measured).items() if each is not None}
-    hits = changed([*judged.values()], drawn_faults(_DRAWN, _SEED), shipped(), jobs)
-    return dict(zip(judged, hits, strict=True))
+    seen = changed([*judged.values()], drawn_faults(_DRAWN, _SEED), shipped(), jobs)
+    return {key: each.hits for key, each in zip(judged, seen, strict=True)}
 
 
 def _built(name: str, jobs: int) -> reach.Aimed:
@@ -175,7 +175,9 @@ def choose(
     places = {feature: place for place, feature in enumerate(found.worth)}
     hits = [np.array([places[feature] for feature in found.features[key]], np.int32) for key in keys]
     already = [position for position, key in enumerate(keys) if key in taken]
-    had = counted([hits[position] for position in already], len(places))
+    had = np.zeros(len(places), np.int64)
+    for position in already:
+        np.add.at(had, hits[position], 1)
     added = add(costs, hits, had, budget, list(found.worth.values()), already, most)
     taken.update(keys[position] for position in added)
     return sum(costs[position] for position in (*already, *added))

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +50,3 @@ def add(
             np.add.at(had, hits[position], 1)
             spent += costs[position]
     return added
-
-
-def counted(hits: Iterable[Hits], size: int) -> Counts:
-    """How many cases meet each of so many conditions."""
-    return np.bincount(np.concatenate([*hits, np.zeros(0, np.int32)]), minlength=size)

@@ -13,11 +13,11 @@ import numpy as np
 
 from embcheck.core.ledger import Ledger
 from selfcheck.aiming import attempted
-from selfcheck.calls import Recorder, Seen, drawn, recorded, seen
+from selfcheck.calls import Recorder, Seen, counted, drawn, recorded, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
-from selfcheck.greedy import Counts, add, counted
+from selfcheck.greedy import Counts, add
 from selfcheck.judging import deck
 
 #: Faults by which cases are chosen, a site's weight times so many, and the seed that draws them.
@@ -134,7 +134,7 @@ def _rounds(wanted: Sequence[Fault], base: Counts, made: Candidates, jobs: int, 
         new = seen(tasks, partial(built, made), recorder.hits, jobs)
         cases += new
         if number < _ROUNDS - 1:
-            had = had + counted([each.hits for each in new], len(wanted))
+            had = had + counted(new, len(wanted))
         else:
             had = base.copy()
             _add(cases, "gate", had)
@@ -165,7 +165,7 @@ def aimed(jobs: int, ledger: Ledger, say: Say) -> Aimed:
     cases = _rounds(wanted, bases["gate"], Candidates(ledger), jobs, say)
     taken, found = list[int](), defaultdict[tuple[str, str, str], list[Any]](list)
     for tier, base in bases.items():
-        had = base + counted([cases[each].hits for each in taken], len(wanted))
+        had = base + counted([cases[each] for each in taken], len(wanted))
         added = _add(cases, tier, had, taken)
         taken += added
         for each in (cases[position] for position in added):

@@ -19,19 +19,16 @@ from embcheck.families.param_groups.aimed import step_case
 from embcheck.families.param_groups.mixes import groups_of
 from embcheck.families.param_groups.space import OPTIMIZERS
 from embcheck.subject.collect import load_families
-from selfcheck.calls import Seen, changed, drawn, recorded
+from selfcheck.calls import changed, counted, drawn, recorded
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
 from selfcheck.drawn import Fault, damage_of, faults
-from selfcheck.greedy import counted
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
 from selfcheck.reach import TIMED, WORTH, Aimed, Say, best, seconds
 
 #: About so many cases of a family.
 Source = Callable[[Family, int], Iterable[Any]]
-#: For each site so many conditions by its weight.
-_TIMES = 600
 
 
 class Part(NamedTuple):
@@ -50,7 +47,7 @@ class Part(NamedTuple):
     source: Source | None = None
     drawn: Mapping[str, int] = {}
     of: str = "core"
-    times: int = _TIMES
+    times: int = 600
     built: int = 0
     share: int = 1
     below: str = ""
@@ -151,22 +148,20 @@ ENTERED = (
 #: Steps that *gate* runs beside those.
 STEPPED = (Part("gate", _CORE_FORMULAS, _STEPPING, 5500.0, times=1500, built=800),)
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
-EARLY = tuple(
-    Part("quick", sites, dict.fromkeys(families, 0), budget, _of_gate, times=times)
-    for sites, families, budget, times in (
-        (
-            tuple(site for site in ENTRIES if site not in _FORMULAS.union(_FILLING)),
-            (
-                *("module_traversal", "construction", "parameter", "tie_preservation", "load_state_dict"),
-                *("conversion", "lookup", "embedding_bag", "max_norm"),
-            ),
-            1100.0,
-            _TIMES,
-        ),
-        (_FILLING, ("initializers",), 150.0, _TIMES),
-        (_CORE_FORMULAS, _STEPPING, 2400.0, _TIMES),
-        (WEIGHTS, TIMED, 1800.0, 4000),
-    )
+EARLY = (
+    Part(
+        "quick",
+        tuple(site for site in ENTRIES if site not in _FORMULAS.union(_FILLING)),
+        {
+            **dict.fromkeys(("module_traversal", "construction", "parameter", "tie_preservation"), 0),
+            **dict.fromkeys(("load_state_dict", "conversion", "lookup", "embedding_bag", "max_norm"), 0),
+        },
+        1100.0,
+        _of_gate,
+    ),
+    Part("quick", _FILLING, {"initializers": 0}, 150.0, _of_gate),
+    Part("quick", _CORE_FORMULAS, _STEPPING, 2400.0, _of_gate),
+    Part("quick", tuple(WEIGHTS), dict.fromkeys(TIMED, 0), 1800.0, _of_gate, times=4000),
 )
 _COSTS = {
     **dict.fromkeys(("initializers", "construction", "load_state_dict"), 1.5),
@@ -212,14 +207,10 @@ def aimed(parts: Iterable[Part], jobs: int, ledger: Ledger, say: Say) -> Aimed:
         others = list(_looked_at(part, made, wanted))
         base = deck(part.below or part.tier, 0, part.families)[0][:: part.share]
         if part.drawn:
-            hits = changed([*base, *others], wanted, ledger, jobs, lambda doing, done, total: say(f"{done} of {total}"))
+            seen = changed([*base, *others], wanted, ledger, jobs, lambda doing, done, total: say(f"{done} of {total}"))
         else:
-            hits = recorded([*base, *others], wanted, jobs)
-        had = part.share * counted(hits[: len(base)], len(wanted))
-        cases = [
-            Seen(each.family.name, each.mode.name, each.case, met)
-            for each, met in zip(others, hits[len(base) :], strict=True)
-        ]
+            seen = recorded([*base, *others], wanted, jobs)
+        had, cases = part.share * counted(seen[: len(base)], len(wanted)), seen[len(base) :]
         costs = [_cost(each.family, each.case) for each in cases]
         for each in best(cases, costs, had, part.budget, WORTH[part.tier], say):
             found[each.family, each.mode, part.tier].append(each.case)

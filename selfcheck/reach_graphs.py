@@ -22,10 +22,10 @@ from embcheck.engine.execution import Execution
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS
-from selfcheck.calls import Seen, seen
+from selfcheck.calls import Seen, counted, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.drawn import Fault, faults
-from selfcheck.greedy import Hits, counted
+from selfcheck.greedy import Hits
 from selfcheck.reach import Aimed, Say, best, striped
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
 from selfcheck.tracing import TracedSites, without_code
@@ -190,7 +190,8 @@ class Recorder(TracedSites):
     def __init__(self, wanted: Sequence[Fault] = ()) -> None:
         super().__init__(TRACED_SITES)
         self.calls: dict[str, list[dict[str, Any]]] = {}
-        self._wanted = wanted
+        # Of whether tokens differ a graph knows nothing, and `_shows` does.
+        self._wanted = [(each, " & ".join(need for need in each.needs if need != "tokens_differ")) for each in wanted]
         self._watched = {site: [] for site in TRACED_SITES}
 
     def _met(self, site: Any, facts: dict[str, Any]) -> None:
@@ -215,7 +216,8 @@ class Recorder(TracedSites):
         if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
             calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
         met = (
-            _shows(each, case) and any(_hit(each, facts) for facts in calls.get(each.site, ())) for each in self._wanted
+            _shows(fault, case) and any(holds(needed, facts) for facts in calls.get(fault.site, ()))
+            for fault, needed in self._wanted
         )
         return np.flatnonzero([*met]).astype(np.int32)
 
@@ -261,12 +263,6 @@ def _shows_of_bags(fault: Fault, case: BagCase) -> bool:
     return bool(some) and all(np.any(where) for word, where in shown.items() if word in fault.damage)
 
 
-def _hit(fault: Fault, facts: dict[str, Any]) -> bool:
-    # Of whether tokens differ a graph knows nothing, and `_shows` does.
-    told = [each for each in fault.needs if each != "tokens_differ"]
-    return holds(" & ".join(told), facts)
-
-
 # -- in the process that forks ------------------------------------------------------------------------------------------
 
 
@@ -281,7 +277,7 @@ def aimed(jobs: int, ledger: Ledger, say: Say) -> Aimed:
         chosen = _chosen(part, _faults(part, 2 * part.drawn, _SEED), part.budget, made, jobs, say)
         others = _faults(part, _OTHERS, _OTHER_SEED)
         again = seen(chosen, lambda each: made.fitted(each.family, each.case, each.mode), Recorder(others).hits, jobs)
-        met = counted([each.hits for each in again], len(others)) > 0
+        met = counted(again, len(others)) > 0
         say(f"{met.sum()} of {len(others)} other conditions are met by the cases that were chosen")
         left = [each for each, known in zip(others, met, strict=True) if not known]
         for each in (*chosen, *_chosen(part, left, part.missed, made, jobs, say)):

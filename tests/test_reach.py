@@ -13,7 +13,7 @@ from selfcheck.calls import TEXTS, drawn
 from selfcheck.candidates import Candidates
 from selfcheck.conditions import TABLE
 from selfcheck.drawn import Fault, damages
-from selfcheck.greedy import add, counted
+from selfcheck.greedy import add
 
 CANDIDATES = Candidates(Ledger())
 
@@ -45,8 +45,8 @@ def test_a_case_meets_what_one_of_its_judged_calls_meets() -> None:
     ]
     hits = changing(conditions, several, once)
     assert [sorted(found) for found in hits] == [[0, 1, 2], [1]]  # the earlier call of a history is not judged
-    found = [np.array(each, np.int32) for each in hits]
-    assert counted(found, len(conditions)).tolist() == [1, 2, 1, 0, 0]
+    found = [calls.Seen("gradient", "eager", None, np.array(each, np.int32)) for each in hits]
+    assert calls.counted(found, len(conditions)).tolist() == [1, 2, 1, 0, 0]
 
 
 def test_a_fact_has_the_places_of_the_texts_that_it_meets() -> None:
@@ -98,4 +98,4 @@ def test_what_adds_most_for_its_cost_is_chosen() -> None:
     taken = add(costs, hits, had, 0.005, reach.WORTH["gate"])
     assert taken[0] == 2
     assert 3 not in taken
-    assert had.tolist() == counted([hits[each] for each in taken], 3).tolist()
+    assert had.tolist() == [sum(fault in hits[each] for each in taken) for fault in range(3)]
