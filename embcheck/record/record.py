@@ -55,12 +55,20 @@ class _End(TypedDict):
     exit_code: int
 
 
+class ModeCost(TypedDict, total=False):
+    """What a mode cost a family: how many cases, and seconds; or why it is ``absent``."""
+
+    cases: int
+    seconds: float
+    absent: str
+
+
 class Footer(_End, total=False):
     """The last line: why the run ended ("finished", if all was run), what its verdicts add up to, a fingerprint of
     its cases, the items that gave no verdict (each with the reason), the failures of earlier runs that are not fixed, a
     fingerprint of what was selected, of each family how many items ran and how many there are, how many laws and how many
     witnesses of the ledger stand how, and the laws that are unknown or violated once obligations are looked at and scripts
-    were run; of further CPU levels what was proved."""
+    were run; of further CPU levels what was proved; of each family what its modes cost."""
 
     seconds: float
     cases: int
@@ -73,6 +81,7 @@ class Footer(_End, total=False):
     laws: dict[str, int]
     witnesses: dict[str, int]
     levels: dict[str, str]
+    modes: dict[str, dict[str, ModeCost]]
     settled: list[Verdict]
 
 
