@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim import lr_scheduler as schedulers
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import named
 
 
 class Halving:
@@ -41,15 +42,15 @@ def make(
 ) -> Any:
     """A scheduler; one of others is given these in the same way, last the milestones of a sequence."""
     if kind == "ChainedScheduler":
-        return torch.optim.lr_scheduler.ChainedScheduler([make(optimizer, *part) for part in arguments])
+        return schedulers.ChainedScheduler([make(optimizer, *part) for part in arguments])
     if kind == "SequentialLR":
         parts = [make(optimizer, *part) for part in arguments[:-1]]
-        return torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=arguments[-1])
+        return schedulers.SequentialLR(optimizer, parts, milestones=arguments[-1])
     if kind == "ReduceLROnPlateau":
         more.clear()  # it begins where the optimizer is
     if function is not None:
         more["scale_fn" if kind == "CyclicLR" else "lr_lambda"] = function(len(optimizer.param_groups))
-    module = torch.optim.swa_utils if kind == "SWALR" else torch.optim.lr_scheduler
+    module = torch.optim.swa_utils if kind == "SWALR" else schedulers
     return getattr(module, kind)(optimizer, *arguments, **named, **more)
 
 
@@ -219,59 +220,45 @@ class Power:
         return float(self.base**number)
 
 
+def warmed_up(optimizer: Any) -> list[Any]:
+    return [schedulers.LinearLR(optimizer, 0.25, total_iters=4), schedulers.CosineAnnealingLR(optimizer, 16)]
+
+
 #: Makes schedulers of an optimizer, by the plan beside which they are; those that load a state are not ``first``.
-COMBINED: dict[str, Callable[[Any, bool], list[Any]]] = {}
-
-
-@into(COMBINED)
-def linear_(optimizer: Any, first: bool) -> list[Any]:
-    """A decay."""
-    return [torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.25, total_iters=4)]
-
-
-@into(COMBINED)
-def sequential_(optimizer: Any, first: bool) -> list[Any]:
-    """A warm-up that ends early, and a cosine."""
-    schedulers = torch.optim.lr_scheduler
-    parts = [schedulers.LinearLR(optimizer, 0.25, total_iters=4), schedulers.CosineAnnealingLR(optimizer, 16)]
-    return [schedulers.SequentialLR(optimizer, parts, [2])]
-
-
-@into(COMBINED)
-def chained_(optimizer: Any, first: bool) -> list[Any]:
-    """A warm-up and a cosine at once."""
-    schedulers = torch.optim.lr_scheduler
-    parts = [schedulers.LinearLR(optimizer, 0.25, total_iters=4), schedulers.CosineAnnealingLR(optimizer, 16)]
-    return [schedulers.ChainedScheduler(parts)]
-
-
-@into(COMBINED)
-def averaging_(optimizer: Any, first: bool) -> list[Any]:
-    """A decay, and then the rate of what is averaged."""
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-    return [decay, torch.optim.swa_utils.SWALR(optimizer, 0.5, 8, "linear" if first else "cos")]
-
-
-@into(COMBINED)
-def plateau_(optimizer: Any, first: bool) -> list[Any]:
-    """One least rate of all groups."""
-    return [torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=0.25)]
-
-
-@into(COMBINED)
-def cyclic_(optimizer: Any, first: bool) -> list[Any]:
-    """Cycles whose height is a function of their number."""
-    height = Power(0.5 if first else 0.25)
-    return [torch.optim.lr_scheduler.CyclicLR(optimizer, 0.5, 1.5, 1, 3, scale_fn=height, cycle_momentum=False)]
-
-
-@into(COMBINED)
-def restarts_longer_(optimizer: Any, first: bool) -> list[Any]:
-    """A function that is saved, and then restarts, each after twice as many epochs."""
-    schedulers = torch.optim.lr_scheduler
-    by_function = schedulers.LambdaLR(optimizer, Power(0.5 if first else 0.25))
-    restarts = schedulers.CosineAnnealingWarmRestarts(optimizer, 1, 2)
-    return [schedulers.SequentialLR(optimizer, [by_function, restarts], [4])]
+COMBINED: dict[str, Callable[[Any, bool], list[Any]]] = named(
+    {
+        # A decay.
+        "linear": lambda optimizer, first: [schedulers.LinearLR(optimizer, 1.0, 0.25, total_iters=4)],
+        # A warm-up that ends early, and a cosine; both at once.
+        "sequential": lambda optimizer, first: [schedulers.SequentialLR(optimizer, warmed_up(optimizer), [2])],
+        "chained": lambda optimizer, first: [schedulers.ChainedScheduler(warmed_up(optimizer))],
+        # A decay, and then the rate of what is averaged.
+        "averaging": lambda optimizer, first: [
+            schedulers.ExponentialLR(optimizer, 0.5),
+            torch.optim.swa_utils.SWALR(optimizer, 0.5, 8, "linear" if first else "cos"),
+        ],
+        # One least rate of all groups.
+        "plateau": lambda optimizer, first: [
+            schedulers.ReduceLROnPlateau(optimizer, factor=0.5, patience=1, min_lr=0.25)
+        ],
+        # Cycles whose height is a function of their number.
+        "cyclic": lambda optimizer, first: [
+            schedulers.CyclicLR(optimizer, 0.5, 1.5, 1, 3, scale_fn=Power(0.5 if first else 0.25), cycle_momentum=False)
+        ],
+        # A function that is saved, and then restarts, each after twice as many epochs.
+        "restarts_longer": lambda optimizer, first: [
+            schedulers.SequentialLR(
+                optimizer,
+                [
+                    schedulers.LambdaLR(optimizer, Power(0.5 if first else 0.25)),
+                    schedulers.CosineAnnealingWarmRestarts(optimizer, 1, 2),
+                ],
+                [4],
+            )
+        ],
+    },
+    prefix="combined_",
+)
 
 
 def beside(combined: Callable[[Any, bool], list[Any]], **options: Any) -> dict[str, Any]:
@@ -296,6 +283,6 @@ def beside(combined: Callable[[Any, bool], list[Any]], **options: Any) -> dict[s
         # A metric that is no number is no improvement.
         metric = (float("nan") if epoch else 1.0,)
         optimizer.step()
-        part.step(*(metric if isinstance(part, torch.optim.lr_scheduler.ReduceLROnPlateau) else ()))
+        part.step(*(metric if isinstance(part, schedulers.ReduceLROnPlateau) else ()))
         rates.append(rates_of(optimizer))
     return {**scheduled(**options), "combined": torch.cat(rates), "left": rates_of(left)}
