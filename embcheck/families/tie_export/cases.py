@@ -150,12 +150,12 @@ class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
 
 
 def plan(case: TieExportCase) -> Plan:
-    options = {"structure": STRUCTURES[case.structure], "padding": case.padding_idx, "frozen": case.frozen}
+    built = (STRUCTURES[case.structure], case.padding_idx, case.frozen)
     if case.what == "parametrized":
-        return Plan(parametrized, case.inputs(), options | {"parametrization": PARAMETRIZATIONS[case.route]})
+        return Plan(parametrized, case.inputs(), {"built": built, "parametrization": PARAMETRIZATIONS[case.route]})
     if case.what == "ensemble":
-        return Plan(stacked, case.inputs(), options | {"device": case.route})
-    return Plan(passed, case.inputs(), options | {"passage": ROUTES[case.route], "prefix": case.prefix})
+        return Plan(stacked, case.inputs(), {"built": built, "device": case.route})
+    return Plan(passed, case.inputs(), {"built": built, "passage": ROUTES[case.route], "prefix": case.prefix})
 
 
 def repair(case: TieExportCase) -> TieExportCase:

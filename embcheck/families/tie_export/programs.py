@@ -59,10 +59,13 @@ STRUCTURES: dict[str, Callable[..., Module]] = named(
 )
 
 
-def filled(
-    structure: Callable[..., Module], padding: int | None, frozen: bool, weight: Tensor, bias: Tensor | None
-) -> Module:
+#: What a tied model is made of beside its numbers: its structure, its padding row, and whether its weight is frozen.
+Built = tuple[Callable[..., Module], int | None, bool]
+
+
+def filled(built: Built, weight: Tensor, bias: Tensor | None) -> Module:
     """A tied model of these numbers."""
+    structure, padding, frozen = built
     model = structure(weight.shape[0], weight.shape[1], bias is not None, padding)
     with torch.no_grad():
         model.head.weight.data = weight.clone()  # which lies as that does
@@ -82,17 +85,15 @@ def blank(model: Module, device: str) -> Module:
 
 
 def passed(
-    structure: Callable[..., Module],
-    passage: Callable[[Module, Tensor], Module],
+    built: Built,
+    passage: Callable[..., Module],
     prefix: str,
-    padding: int | None,
-    frozen: bool,
     weight: Tensor,
     tokens: Tensor,
     upstream: Tensor,
     bias: Tensor | None = None,
 ) -> dict[str, Any]:
-    model = filled(structure, padding, frozen, weight, bias)
+    model = filled(built, weight, bias)
     checkpoint = {prefix + name: 2 * value for name, value in model.state_dict().items()}
     before = list(model.parameters())
     other = passage(model, tokens)
@@ -165,15 +166,9 @@ PARAMETRIZATIONS: dict[str, Callable[[Module], Any]] = named(
 
 
 def parametrized(
-    structure: Callable[..., Module],
-    parametrization: Callable[[Module], Any],
-    padding: int | None,
-    frozen: bool,
-    weight: Tensor,
-    tokens: Tensor,
-    bias: Tensor | None = None,
+    built: Built, parametrization: Callable[[Module], Any], weight: Tensor, tokens: Tensor, bias: Tensor | None = None
 ) -> dict[str, Any]:
-    model = filled(structure, padding, frozen, weight, bias)
+    model = filled(built, weight, bias)
     table = next(module for module in model.children() if isinstance(module, torch.nn.Embedding))
     parametrization(model.head)
     kept = getattr(model.head.parametrizations.weight, "original", None)
@@ -182,18 +177,10 @@ def parametrized(
     return {"rows": rows, "product": product, "original": kept is table.weight}
 
 
-def stacked(
-    structure: Callable[..., Module],
-    device: str,
-    padding: int | None,
-    frozen: bool,
-    weight: Tensor,
-    tokens: Tensor,
-    bias: Tensor | None = None,
-) -> dict[str, Any]:
+def stacked(built: Built, device: str, weight: Tensor, tokens: Tensor, bias: Tensor | None = None) -> dict[str, Any]:
     import copy
 
-    models = [filled(structure, padding, frozen, factor * weight, bias) for factor in (1, -2, 3)]
+    models = [filled(built, factor * weight, bias) for factor in (1, -2, 3)]
     params, buffers = torch.func.stack_module_state(models)
     base = copy.deepcopy(models[0]).to("meta" if device == "meta" else weight.device)
 
