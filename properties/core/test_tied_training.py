@@ -156,10 +156,10 @@ def tied_state_equals_untied_state(case: TiedTrainingCase, out: Outcome) -> Find
     source="torch.optim: the algorithm boxes",
     must_cover={"several_steps", "sparse_gradient", "optimizer=SGD & momentum=0.5 & weight_decay=unset & zero=to_zeros & steps>2"}
     | {f"optimizer=SGD & sparse_gradient & foreach=True & zero={zeroing}" for zeroing in ("to_zeros", "model_to_zeros")}
-    | {f"optimizer={name}&rows>1000&uses=lookup{path and f'&{path}=True'}" for name in oracle.FORMULAS for path in paths(name)},
+    | {f"optimizer={name}&rows>1000&uses=lookup{path and f'&{path}=True'}" for name in algorithms.FORMULAS for path in paths(name)},
     # Muon's iteration in half precision multiplies matrices in a format of its own: no bound of it is derived here.
     when=lambda case: (
-        case.optimizer in oracle.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
+        case.optimizer in algorithms.FORMULAS and not (case.optimizer == "Muon" and case.dtype in ("float16", "bfloat16"))
     ),
 )  # fmt: skip
 def step_follows_the_formula(case: TiedTrainingCase, out: Outcome) -> Finding:

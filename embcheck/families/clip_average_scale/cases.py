@@ -8,13 +8,13 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-import embcheck.families.tied_training.algorithms  # noqa: F401  (registers the formulas)
 from embcheck.core.axes import Axes
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats
 from embcheck.core.layout import MATRICES_TRANSPOSED
 from embcheck.families.clip_average_scale.scaling import BESIDE, EXCESSES
 from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.optimizers import KINDS
 
 #: The gradients of three parameters: a matrix, a vector, a number.
@@ -200,7 +200,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         rates = [float(flags["lr"])] * self.steps
         multiple = 0.0 if self.optimizer == "SGD" else oracle.MULTIPLE  # what is dyadic and small is not rounded at all
         start = np.full((2, 1), 8.0)
-        values, bounds = oracle.run(self.optimizer, flags, start, ones, rates, fmt, multiple=multiple)
+        values, bounds = oracle.run(FORMULAS[self.optimizer], flags, start, ones, rates, fmt, multiple=multiple)
         return values.reshape(-1, 2), bounds.reshape(-1, 2)
 
     def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:

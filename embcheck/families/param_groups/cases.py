@@ -16,6 +16,7 @@ from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.param_groups import flat_memory
 from embcheck.families.param_groups.mixes import MIXES, PARTS, Member, groups_of
 from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
@@ -262,7 +263,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         if exact is not None:
             return np.stack(exact), np.zeros_like(exact)
         with np.errstate(all="ignore"):
-            return oracle.run(self.optimizer, flags, weight, steps, rates, fmt)
+            return oracle.run(FORMULAS[self.optimizer], flags, weight, steps, rates, fmt)
 
     def facts(self) -> dict[str, Any]:
         """largest: how many elements the largest parameter has."""

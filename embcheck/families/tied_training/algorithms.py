@@ -15,10 +15,10 @@ import numpy as np
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training.oracle import (
+    Formula,
     Memory,
     average,
     decayed,
-    formula,
     moments,
     penalized,
     product,
@@ -30,7 +30,6 @@ from embcheck.families.tied_training.oracle import (
 )
 
 
-@formula("SGD")
 def sgd(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags = memory.flags
     g = decayed(memory, weight, gradient)
@@ -41,7 +40,6 @@ def sgd(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -
     return weight - memory.scalar(lr) * g
 
 
-@formula("Adam")
 def adam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
     weight, g = penalized(memory, weight, gradient, lr)
@@ -52,13 +50,11 @@ def adam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) 
     return weight - memory.scalar(lr / (1 - beta1**t), beta1**t) * m / (root + memory.number(flags["eps"]))
 
 
-@formula("AdamW")
 def adamw(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     memory.flags = {**memory.flags, "decoupled_weight_decay": True}
     return adam(memory, weight, gradient, lr, t)
 
 
-@formula("SparseAdam")
 def sparse_adam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     """Adam on the materialized rows; ``gradient`` is NaN in the others."""
     present = ~np.isnan(gradient.value)
@@ -77,7 +73,6 @@ def _masked(memory: Memory, name: str, beta: float, new: Rounded, present: Any) 
     return updated
 
 
-@formula("Adagrad")
 def adagrad(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags = memory.flags
     g = decayed(memory, weight, gradient)
@@ -87,7 +82,6 @@ def adagrad(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: in
     return weight - rate * g / (memory["sum"].sqrt() + memory.number(flags["eps"]))
 
 
-@formula("RMSprop")
 def rmsprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags = memory.flags
     g = decayed(memory, weight, gradient)
@@ -103,7 +97,6 @@ def rmsprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: in
     return weight - memory.scalar(lr) * step
 
 
-@formula("NAdam")
 def nadam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
     weight, g = penalized(memory, weight, gradient, lr)
@@ -119,7 +112,6 @@ def nadam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int)
     return weight - second * g / denominator - first * m / denominator
 
 
-@formula("RAdam")
 def radam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
     weight, g = penalized(memory, weight, gradient, lr)
@@ -136,7 +128,6 @@ def radam(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int)
     return weight - step
 
 
-@formula("Adamax")
 def adamax(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags, (beta1, beta2) = memory.flags, memory.flags["betas"]
     g = decayed(memory, weight, gradient)
@@ -145,7 +136,6 @@ def adamax(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int
     return weight - memory.scalar(lr / (1 - beta1**t), beta1**t) * m / u
 
 
-@formula("Adadelta")
 def adadelta(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     flags = memory.flags
     g = decayed(memory, weight, gradient)
@@ -156,7 +146,6 @@ def adadelta(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: i
     return weight - memory.scalar(lr) * step
 
 
-@formula("ASGD")
 def asgd(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     """Polyak and Juditsky 1992, with η_t = γ / (1 + λγ(t − 1))^α; the first step takes γ itself."""
     flags = memory.flags
@@ -169,7 +158,6 @@ def asgd(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) 
     return weight * (1 - memory.number(flags["lambd"]) * eta) - eta * g
 
 
-@formula("Rprop")
 def rprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     (minus, plus), (least, most) = memory.flags["etas"], memory.flags["step_sizes"]
     fmt = memory.fmt
@@ -188,7 +176,6 @@ def rprop(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int)
     return weight - size * Rounded(np.sign(kept), fmt)
 
 
-@formula("Adafactor")
 def adafactor(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     """With the factors as means of rows and columns, which differ from the box's sums by what cancels in V̂; a vector
     has none."""
@@ -216,7 +203,6 @@ def adafactor(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: 
     return weight - alpha / spread.maximum(1.0) * update
 
 
-@formula("Muon")
 def muon(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) -> Rounded:
     """Newton and Schulz's iteration runs in bfloat16 whatever the parameter's format."""
     flags, fmt, half = memory.flags, memory.fmt, FORMATS["bfloat16"]
@@ -241,6 +227,14 @@ def muon(memory: Memory, weight: Rounded, gradient: Rounded, lr: float, t: int) 
         case _:
             rate = lr * math.sqrt(max(1.0, rows / width)) if width else lr  # by which nothing is stepped
     return shrunk(memory, weight, lr) - memory.scalar(rate) * Rounded(x.value, fmt, x.error)
+
+
+#: The formula of each optimizer, but for L-BFGS.
+FORMULAS: dict[str, Formula] = {
+    "SGD": sgd, "Adam": adam, "AdamW": adamw, "SparseAdam": sparse_adam, "Adagrad": adagrad, "RMSprop": rmsprop,
+    "NAdam": nadam, "RAdam": radam, "Adamax": adamax, "Adadelta": adadelta, "ASGD": asgd, "Rprop": rprop,
+    "Adafactor": adafactor, "Muon": muon,
+}  # fmt: skip
 
 
 def lbfgs_first_step(

@@ -15,6 +15,7 @@ from embcheck.core.format import Floats
 from embcheck.core.layout import view_of
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.tied_training import optimizers, oracle, training_steps
+from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import UNSET
@@ -184,7 +185,8 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
 
     def _after(self, start: Floats, due: Sequence[Rounded | None], multiple: float) -> tuple[Floats, Floats]:
         single = bool(self.tensor_hyperparameters)
-        return oracle.run(self.optimizer, self.flags, start, due, self.rates, self.format, self.turns, single, multiple)
+        formula = FORMULAS[self.optimizer]
+        return oracle.run(formula, self.flags, start, due, self.rates, self.format, self.turns, single, multiple)
 
     def norm(self, step: int) -> Rounded:
         """The norm of all gradients of a step together before clipping, the tied one counted once."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from embcheck.families.tied_training import oracle
+from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.families.tied_training.optimizers import KINDS
 
 
 def bias_steps_alike(case: TiedTrainingCase) -> bool:
     """Whether the bias is stepped every time, with the flags, rates and algorithm of the weight."""
-    known = case.optimizer in oracle.FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
+    known = case.optimizer in FORMULAS and case.optimizer not in ("Muon", "SparseAdam")
     every_time = "lookup" not in case.routes and not any(case.missing)
     return case.bias and known and every_time and case.clip[:4] != "norm"
 

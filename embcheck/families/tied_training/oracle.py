@@ -17,8 +17,6 @@ from embcheck.core.format import Floats, Format
 
 Formula = Callable[["Memory", Rounded, Rounded, float, int], Rounded]
 
-FORMULAS: dict[str, Formula] = {}
-
 #: Another order of evaluation (foreach and fused kernels fold scalars, multiply by reciprocals, or keep products in
 #: one multiply-add) rounds at most twice as often as the box read from left to right.
 MULTIPLE = 2.0
@@ -60,16 +58,8 @@ def representation(value: float, fmt: Format) -> float:
     return float(np.abs(fmt.rounded([value]) - value)[0]) if np.isfinite(value) else 0.0
 
 
-def formula(name: str) -> Callable[[Formula], Formula]:
-    def register(function: Formula) -> Formula:
-        FORMULAS[name] = function
-        return function
-
-    return register
-
-
 def run(
-    name: str,
+    formula: Formula,
     flags: Mapping[str, Any],
     weight: Floats,
     gradients: Sequence[Rounded | None],
@@ -87,7 +77,7 @@ def run(
     """
     single = tensor_hyperparameters or bool(flags.get("differentiable"))
     memories = [Memory(flags, fmt, single=single) for _ in range(turns)]
-    after = stepped(FORMULAS[name], memories, Rounded(weight, fmt), gradients, rates)
+    after = stepped(formula, memories, Rounded(weight, fmt), gradients, rates)
     errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in after])
     with np.errstate(over="ignore"):  # 0·∞ is NaN: no bound
         return np.stack([each.value for each in after]), multiple * np.nan_to_num(errors, nan=np.inf)
