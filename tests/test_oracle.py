@@ -14,6 +14,7 @@ from embcheck.core.format import FORMATS, Floats
 from embcheck.core.pattern import PATTERNS
 from embcheck.core.stream import derive, words
 from embcheck.families.tied_training.exact import exact_sgd
+from embcheck.families.tied_training.oracle import Steps
 
 Table = list[list[Fraction]]
 
@@ -178,18 +179,18 @@ SGD: dict[str, Any] = {"momentum": 0.5, "dampening": 0.0, "weight_decay": 0.0, "
 def test_sgd_is_exact_only_where_no_product_rounds(name: str, rate: float, exact: bool) -> None:
     fmt, weight = FORMATS[name], np.array([[-1.0]])
     gradients: list[Rounded | None] = [Rounded(np.array([[each]]), fmt) for each in (1.0, 3.0)]
-    found = exact_sgd(SGD, weight, gradients, [2.0, rate], fmt, 1)
+    found = exact_sgd(Steps(SGD, weight, gradients, [2.0, rate], fmt))
     assert (found is not None) == exact
     if found is not None:
         buffer = Fraction(1, 2) + 3
         due = -1 - 2 * Fraction(3, 2) - Fraction(rate) * (3 + buffer / 2)
-        assert Fraction(float(found[1][0, 0])) == due
+        assert Fraction(float(found[0][1, 0, 0])) == due
 
 
 def test_sgd_is_exact_only_where_no_duplicate_rounds() -> None:
     fmt, plain = FORMATS["bfloat16"], SGD | {"momentum": 0.0, "nesterov": False}
-    weight, pair = np.array([[150.0]]), Rounded(np.array([[2.0]]), fmt)
+    steps = Steps(plain, np.array([[150.0]]), [Rounded(np.array([[2.0]]), fmt)], [0.5], fmt)
     magnitudes = np.array([[[2.0]]])
-    assert exact_sgd(plain, weight, [pair], [0.5], fmt, 1) is not None
-    assert exact_sgd(plain, weight, [pair], [0.5], fmt, 1, magnitudes) is None, "150 - 0.5 has nine bits"
-    assert exact_sgd(plain, weight, [pair], [0.5], fmt, 1, magnitudes, part=2.0) is not None
+    assert exact_sgd(steps) is not None
+    assert exact_sgd(steps, magnitudes) is None, "150 - 0.5 has nine bits"
+    assert exact_sgd(steps, magnitudes, part=2.0) is not None

@@ -197,10 +197,9 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         fmt = FORMATS[dtype]
         flags = {**KINDS[self.optimizer].defaults, **self.flags}
         ones = [None if step in bad else Rounded(np.array(grads)[:, None], fmt) for step in range(self.steps)]
-        rates = [float(flags["lr"])] * self.steps
         multiple = 0.0 if self.optimizer == "SGD" else oracle.MULTIPLE  # what is dyadic and small is not rounded at all
-        start = np.full((2, 1), 8.0)
-        values, bounds = oracle.run(FORMULAS[self.optimizer], flags, start, ones, rates, fmt, multiple=multiple)
+        steps = oracle.Steps(flags, np.full((2, 1), 8.0), ones, [float(flags["lr"])] * self.steps, fmt)
+        values, bounds = oracle.run(FORMULAS[self.optimizer], steps, multiple=multiple)
         return values.reshape(-1, 2), bounds.reshape(-1, 2)
 
     def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:

@@ -255,15 +255,13 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def _stepped(self, member: int, weight: Floats, gradients: Floats) -> tuple[Floats, Floats]:
         flags, fmt, joins = self.options(member), self.format(member), self.joins(member)
-        steps: list[Rounded | None] = [
+        due: list[Rounded | None] = [
             Rounded(gradients[k], fmt) if k >= joins and self.given[k][member] else None for k in range(self.steps)
         ]
-        rates = [float(flags["lr"])] * self.steps
-        exact = exact_sgd(flags, weight, steps, rates, fmt, 1) if self.optimizer == "SGD" else None
-        if exact is not None:
-            return np.stack(exact), np.zeros_like(exact)
+        steps = oracle.Steps(flags, weight, due, [float(flags["lr"])] * self.steps, fmt)
+        exact = exact_sgd(steps) if self.optimizer == "SGD" else None
         with np.errstate(all="ignore"):
-            return oracle.run(FORMULAS[self.optimizer], flags, weight, steps, rates, fmt)
+            return exact or oracle.run(FORMULAS[self.optimizer], steps)
 
     def facts(self) -> dict[str, Any]:
         """largest: how many elements the largest parameter has."""

@@ -160,10 +160,9 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
         multiple = oracle.MULTIPLE
         if self.optimizer == "SGD" and not self.clip.startswith("norm"):
             sent = sent_by(self) if self.is_sparse else None
-            part = FAINT if self.faint else 1.0
-            exact = exact_sgd(self.flags, self.data.weight, due, self.rates, self.format, self.turns, sent, part)
+            exact = exact_sgd(self._steps(self.data.weight, due), sent, FAINT if self.faint else 1.0)
             if exact is not None:
-                return np.stack(exact), np.zeros((self.steps, *self.shape))
+                return exact
         if self.is_sparse:
             # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.
             most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
@@ -185,8 +184,10 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
 
     def _after(self, start: Floats, due: Sequence[Rounded | None], multiple: float) -> tuple[Floats, Floats]:
         single = bool(self.tensor_hyperparameters)
-        formula = FORMULAS[self.optimizer]
-        return oracle.run(formula, self.flags, start, due, self.rates, self.format, self.turns, single, multiple)
+        return oracle.run(FORMULAS[self.optimizer], self._steps(start, due), single, multiple)
+
+    def _steps(self, start: Floats, due: Sequence[Rounded | None]) -> oracle.Steps:
+        return oracle.Steps(self.flags, start, due, self.rates, self.format, self.turns)
 
     def norm(self, step: int) -> Rounded:
         """The norm of all gradients of a step together before clipping, the tied one counted once."""

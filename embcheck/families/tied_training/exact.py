@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from embcheck.core.bound import Rounded
 from embcheck.core.format import FORMATS, Floats, Format
 from embcheck.families.tied_training.algorithms import sgd
-from embcheck.families.tied_training.oracle import Memory, representation, stepped
+from embcheck.families.tied_training.oracle import Memory, Steps, representation, stepped
 
 #: The format of factors whose products double precision holds.
 _FACTOR = FORMATS["float32"]
@@ -60,17 +60,9 @@ class _ExactMemory(Memory):
         return self.number(value)
 
 
-def exact_sgd(
-    flags: Mapping[str, Any],
-    weight: Floats,
-    gradients: Sequence[Rounded | None],
-    rates: Sequence[float],
-    fmt: Format,
-    turns: int,
-    sent: Floats | None = None,
-    part: float = 1.0,
-) -> list[Floats] | None:
-    """SGD in exact arithmetic, or None if some intermediate value may not fit the format.
+def exact_sgd(steps: Steps, sent: Floats | None = None, part: float = 1.0) -> tuple[Floats, Floats] | None:
+    """The weights after each step of SGD in exact arithmetic and their bounds, which are 0, or None if some intermediate value may
+    not fit the format.
 
     What is ``sent``, shape ``(steps, V, D)``, are the magnitudes of a sparse gradient's duplicates together, which are added one
     by one; each is a multiple of ``part``.
@@ -79,6 +71,7 @@ def exact_sgd(
     magnitudes exceeds 2^p, no operation rounds, in whatever order.  Double precision shows that only of products that it
     holds, which are those of at most 24 and 29 bits.
     """
+    flags, weight, gradients, rates, fmt, turns = steps
     factors, precision = (
         (fmt, fmt.precision) if fmt.precision <= _FACTOR.precision else (_FACTOR, 53 - _FACTOR.precision)
     )
@@ -102,7 +95,10 @@ def exact_sgd(
     largest = max(np.max(each.size, initial=0.0) for each in every)
     unit = 2.0 ** (math.ceil(math.log2(largest)) - precision) if largest else 1.0
     scaled = np.stack(finest) / unit
-    return [each.value for each in after] if bool((scaled == np.rint(scaled)).all()) else None
+    if not (scaled == np.rint(scaled)).all():
+        return None
+    values = np.stack([each.value for each in after])
+    return values, np.zeros_like(values)
 
 
 def _duplicate(flags: Mapping[str, Any], part: float, rate: float, step: int) -> tuple[float, float]:

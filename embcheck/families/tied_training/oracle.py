@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,26 +58,29 @@ def representation(value: float, fmt: Format) -> float:
     return float(np.abs(fmt.rounded([value]) - value)[0]) if np.isfinite(value) else 0.0
 
 
-def run(
-    formula: Formula,
-    flags: Mapping[str, Any],
-    weight: Floats,
-    gradients: Sequence[Rounded | None],
-    rates: Sequence[float],
-    fmt: Format,
-    turns: int = 1,
-    tensor_hyperparameters: bool = False,
-    multiple: float = MULTIPLE,
-) -> tuple[Floats, Floats]:
-    """The weights after each step and so many times their bounds, shape ``(steps, …)`` each.
+class Steps(NamedTuple):
+    """What is stepped: the flags of the optimizer, the weight at first, and of each step the gradient (None: there is none, so
+    nothing happens) and the learning rate.
 
-    ``gradients`` are those of the steps (None: no gradient, so nothing happens), ``rates`` the learning rates;
-    step k belongs to optimizer ``k % turns``, each with a memory of its own.  ``tensor_hyperparameters``: some flags are tensors of
-    float32.
+    Step k belongs to optimizer ``k % turns``, each with a memory of its own.
     """
-    single = tensor_hyperparameters or bool(flags.get("differentiable"))
-    memories = [Memory(flags, fmt, single=single) for _ in range(turns)]
-    after = stepped(formula, memories, Rounded(weight, fmt), gradients, rates)
+
+    flags: Mapping[str, Any]
+    weight: Floats
+    gradients: Sequence[Rounded | None]
+    rates: Sequence[float]
+    format: Format
+    turns: int = 1
+
+
+def run(
+    formula: Formula, steps: Steps, tensor_hyperparameters: bool = False, multiple: float = MULTIPLE
+) -> tuple[Floats, Floats]:
+    """The weights after each step and so many times their bounds, shape ``(steps, …)`` each; ``tensor_hyperparameters``: some
+    flags are tensors of float32."""
+    single = tensor_hyperparameters or bool(steps.flags.get("differentiable"))
+    memories = [Memory(steps.flags, steps.format, single=single) for _ in range(steps.turns)]
+    after = stepped(formula, memories, Rounded(steps.weight, steps.format), steps.gradients, steps.rates)
     errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in after])
     with np.errstate(over="ignore"):  # 0·∞ is NaN: no bound
         return np.stack([each.value for each in after]), multiple * np.nan_to_num(errors, nan=np.inf)
