@@ -204,11 +204,8 @@ def replaced_by_hooks() -> list[Any]:
         bag.register_forward_pre_hook(hook, **flags)
         found.append(bag(torch.tensor([2, 2]), torch.tensor([0])).tolist())
     registered: Any = torch.nn.modules.module.register_module_parameter_registration_hook
-    handle = registered(lambda module, name, parameter: torch.nn.Parameter(parameter.detach().double()))
-    try:
+    with registered(lambda module, name, parameter: torch.nn.Parameter(parameter.detach().double())):
         return [*found, dtype_of(torch.nn.Embedding(3, 2).weight)]
-    finally:
-        handle.remove()
 
 
 def replaces(model: Module, name: str) -> bool:

@@ -55,18 +55,12 @@ def replaced_by_hooks_of_all() -> list[Any]:
     """The gradient that a hook of every module multiplies by 3, and the class of the module that a hook puts around a part."""
     of_all: Any = torch.nn.modules.module
     rows, model = torch.ones(2, requires_grad=True), torch.nn.Module()
-    handles = [
-        of_all.register_module_full_backward_hook(lambda module, to_input, given: (3 * to_input[0],)),
-        of_all.register_module_module_registration_hook(
-            lambda module, name, part: torch.nn.Sequential(part) if name == "part" else None
-        ),
-    ]
-    try:
+    with of_all.register_module_full_backward_hook(lambda module, to_input, given: (3 * to_input[0],)):
         torch.nn.Identity()(rows).sum().backward()
+    with of_all.register_module_module_registration_hook(
+        lambda module, name, part: torch.nn.Sequential(part) if name == "part" else None
+    ):
         model.part = torch.nn.Embedding(3, 2)
-    finally:
-        for handle in handles:
-            handle.remove()
     return [[] if rows.grad is None else rows.grad.tolist(), type(model.part).__name__]
 
 

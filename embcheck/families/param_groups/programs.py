@@ -11,6 +11,7 @@ import torch
 from embcheck.core.registry import named
 from embcheck.families.param_groups.gradient_layouts import lying_as
 from embcheck.families.tie_preservation.operations import stored
+from embcheck.families.tied_training.programs import marks
 from embcheck.families.tied_training.training_steps import loaded, restored
 
 Tensor = torch.Tensor
@@ -119,7 +120,7 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
     """Takes a step and notes what it called, returned and changed beside the values."""
     before = [p.detach().clone() for p in members]
     grads = [(p.grad, None if p.grad is None else p.grad.clone()) for p in members]
-    marks = [(p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf) for p in members]
+    marked = marks(members)
     versions = [p._version for p in members]
     loss = torch.ones(()) if closure else None
 
@@ -128,35 +129,30 @@ def step(optimizer: Any, members: list[Any], closure: bool, notes: dict[str, Any
         notes["modes"] += [all(torch.equal(p, b) for p, b in zip(members, before, strict=True))]
         return loss
 
-    handles = hooked(optimizer, notes["hooks"])
-    try:
-        with torch.no_grad():
-            result = optimizer.step(compute) if closure else optimizer.step()
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(optimizer, notes["hooks"]), torch.no_grad():
+        result = optimizer.step(compute) if closure else optimizer.step()
     notes["returned"] &= result is loss
-    for p, (grad, copy), mark, version, old in zip(members, grads, marks, versions, before, strict=True):
+    notes["kept"] &= marks(members) == marked
+    for p, (grad, copy), version, old in zip(members, grads, versions, before, strict=True):
         stands = grad is None or copy is None or torch.equal(grad.to_dense(), copy.to_dense())
-        now = (p.data_ptr(), p.stride(), p.dtype, p.requires_grad, p.is_leaf)
-        notes["kept"] &= p.grad is grad and stands and mark == now
+        notes["kept"] &= p.grad is grad and stands
         notes["moved"] &= p._version > version or torch.equal(p.detach(), old)
 
 
-def hooked(optimizer: Any, order: list[str]) -> list[Any]:
-    """Registers hooks of a step, of this optimizer and of all, that note in which order they are called; their handles."""
+def hooked(optimizer: Any, order: list[str]) -> contextlib.ExitStack:
+    """Registers hooks of a step, of this optimizer and of all, that note in which order they are called, until the region ends."""
 
     def note(name: str) -> Function:
         return lambda stepped, args, kwargs: order.append(name) if stepped is optimizer else None
 
     import torch.optim.optimizer as of_all  # which torch.optim does not show as its attribute
 
-    return [
-        optimizer.register_step_post_hook(note("after")),
-        of_all.register_optimizer_step_post_hook(note("after all")),
-        optimizer.register_step_pre_hook(note("before")),
-        of_all.register_optimizer_step_pre_hook(note("before all")),
-    ]
+    region = contextlib.ExitStack()
+    region.enter_context(optimizer.register_step_post_hook(note("after")))
+    region.enter_context(of_all.register_optimizer_step_post_hook(note("after all")))
+    region.enter_context(optimizer.register_step_pre_hook(note("before")))
+    region.enter_context(of_all.register_optimizer_step_pre_hook(note("before all")))
+    return region
 
 
 def hooks_of_a_derived_optimizer() -> list[str]:
@@ -169,12 +165,10 @@ def hooks_of_a_derived_optimizer() -> list[str]:
             order.append("step")
 
     optimizer = Descent([torch.nn.Parameter(torch.ones(1))], {})
-    handles = hooked(optimizer, order)
-    handles.append(optimizer.register_step_pre_hook(lambda stepped, args, kwargs: (args, {"closure": None})))
-    handles.append(optimizer.register_step_post_hook(lambda stepped, args, kwargs: order.extend(kwargs)))
-    optimizer.step()
-    for handle in handles:
-        handle.remove()
+    with hooked(optimizer, order):
+        optimizer.register_step_pre_hook(lambda stepped, args, kwargs: (args, {"closure": None}))
+        optimizer.register_step_post_hook(lambda stepped, args, kwargs: order.extend(kwargs))
+        optimizer.step()
     return order
 
 

@@ -130,12 +130,9 @@ def advance(
 
 def step_hooked(optimizer: Any, closure: Function) -> Any:
     """What a step returns whose closure comes from the first of two hooks."""
-    first = optimizer.register_step_pre_hook(lambda _, args, kwargs: (args[:1], {"closure": closure}))
-    second = optimizer.register_step_pre_hook(lambda _, args, kwargs: None)
-    result = optimizer.step()
-    first.remove()
-    second.remove()
-    return result
+    gives = optimizer.register_step_pre_hook(lambda _, args, kwargs: (args[:1], {"closure": closure}))
+    with gives, optimizer.register_step_pre_hook(lambda _, args, kwargs: None):
+        return optimizer.step()
 
 
 def marks(parameters: list[Any]) -> list[Any]:
