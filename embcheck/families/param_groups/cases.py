@@ -21,8 +21,6 @@ from embcheck.families.tied_training.data import whole
 from embcheck.families.tied_training.exact import exact_sgd
 from embcheck.families.tied_training.optimizers import KINDS
 
-#: Of which optimizers a step of an element depends on others, or is exact if it is so of all elements.
-BY_MEMBER = ("Adafactor", "Muon", "SGD")
 #: A member's numbers are fed, and its steps computed of them.
 _kept_whole = lru_cache(maxsize=256)(whole)
 #: How gradients lie that lie otherwise than their parameters.
@@ -219,26 +217,7 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     def due(self, member: int) -> tuple[Floats, Floats]:
         """The values of a member after each step by the documented algorithm, and their bound; exact, of SGD, if no step rounds."""
-        return self._due[member]
-
-    @cached_property
-    def _due(self) -> dict[int, tuple[Floats, Floats]]:
-        """What is due of each member: of those that step alike, element by element, all elements are stepped at once."""
-        if self.optimizer in BY_MEMBER:
-            return {m: self._stepped(m, self.weight(m), self.gradient(m)) for m in range(len(self.members))}
-        found, alike = {}, dict[str, list[int]]()
-        for m in range(len(self.members)):
-            told = self.format(m).name, self.options(m), self.joins(m), [has[m] for has in self.given]
-            alike.setdefault(repr(told), []).append(m)
-        for names in alike.values():
-            weight = np.concatenate([self.weight(m).reshape(-1) for m in names])
-            gradients = np.concatenate([self.gradient(m).reshape(self.steps, -1) for m in names], 1)
-            values, bounds = self._stepped(names[0], weight, gradients)
-            ends = itertools.accumulate((self.weight(m).size for m in names), initial=0)
-            for m, (start, end) in zip(names, itertools.pairwise(ends), strict=True):
-                shape = (self.steps, *self.members[m].parts)
-                found[m] = values[:, start:end].reshape(shape), bounds[:, start:end].reshape(shape)
-        return found
+        return self._stepped(member, self.weight(member), self.gradient(member))
 
     def due_of_an_average(self, member: int) -> tuple[Floats, Floats]:
         """The same of gradients that are each 1 − momentum times as large, whose sum is an average."""
