@@ -37,11 +37,15 @@ def contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     return all(length == 1 or one == other for length, one, other in zip(shape, strides, row_major(shape), strict=True))
 
 
-def in_place(shape: tuple[int, ...], layout: str, laid: str) -> bool:
+def lies_flat(shape: tuple[int, ...], strides: tuple[int, ...], gradient: tuple[int, ...]) -> bool:
     """Whether each element lies where flat memory has it, and its gradient in the same place."""
-    here = places(shape, view_of(shape, layout).strides)
-    there = places(shape, gradient_strides(shape, layout, laid))
+    here, there = places(shape, strides), places(shape, gradient)
     return bool((here == there).all() and (here < math.prod(shape)).all())
+
+
+def in_place(shape: tuple[int, ...], layout: str, laid: str) -> bool:
+    """The same of a parameter of that layout whose gradient is laid out so."""
+    return lies_flat(shape, view_of(shape, layout).strides, gradient_strides(shape, layout, laid))
 
 
 def strides_differ(shape: tuple[int, ...], layout: str, laid: str) -> bool:

@@ -14,6 +14,7 @@ from embcheck.core.bound import Rounded
 from embcheck.core.format import Floats
 from embcheck.core.layout import view_of
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
+from embcheck.families.param_groups.flat_memory import lies_flat
 from embcheck.families.tied_training import optimizers, oracle, training_steps
 from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.data import LOOKUPS, Data, fed_data, gradients_of, present, sent_by
@@ -261,7 +262,8 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
             "absent_row": absent,
             "eps_vanishes": self.dtype == "float16" and isinstance(self.eps, float) and self.eps < 2.0**-25,
             "half": self.dtype in ("float16", "bfloat16"),
-            "fused_strides": self.flags.get("fused") is True and not self._one_order,
+            "fused_strides": self.flags.get("fused") is True
+            and not lies_flat(self.shape, self._strides, self._gradient_strides),
             "default_path": self.flags.get("foreach") is None and not self.flags.get("fused"),
             "flat_gradient": self._flat(self._gradient_strides),
             "no_gradient": any(self.missing),
@@ -290,15 +292,6 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
         if self.backward_pass == "apart" and self.sparse and "both" in self.routes:
             return self.shape[1], 1  # a dense gradient that is added to a sparse one lies row by row
         return self._strides if self.layout in ("contiguous", "offset", "transposed") else (self.shape[1], 1)
-
-    @property
-    def _one_order(self) -> bool:
-        """Whether table and gradient are dense and in one order, as fused kernels take for granted."""
-        dense = ((self.shape[1], 1), (1, self.shape[0]))
-        table, gradient, *orders = [
-            [strides[axis] for axis in self.wide] for strides in (self._strides, self._gradient_strides, *dense)
-        ]
-        return table == gradient and table in orders
 
     def _flat(self, strides: tuple[int, ...]) -> bool:
         """Whether the gradient can be viewed as a vector."""
