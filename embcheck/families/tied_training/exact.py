@@ -85,7 +85,7 @@ def exact_sgd(steps: Steps, sent: Floats | None = None, part: float = 1.0) -> tu
         None if each is None else Exact(each.value, fmt, np.abs(each.value) if sent is None else sent[k], made)
         for k, each in enumerate(gradients)
     ]
-    after = stepped(sgd, memories, start, given, rates)
+    after = stepped(sgd, memories, start, steps._replace(gradients=given))
     every = [start, *(each for each in given if each is not None), *made]
     finest = [each.value for each in every]
     for k, rate in enumerate(rates if sent is not None else ()):

@@ -80,22 +80,16 @@ def run(
     flags are tensors of float32."""
     single = tensor_hyperparameters or bool(steps.flags.get("differentiable"))
     memories = [Memory(steps.flags, steps.format, single=single) for _ in range(steps.turns)]
-    after = stepped(formula, memories, Rounded(steps.weight, steps.format), steps.gradients, steps.rates)
+    after = stepped(formula, memories, Rounded(steps.weight, steps.format), steps)
     errors = np.stack([np.broadcast_to(each.error, np.shape(each.value)) for each in after])
     with np.errstate(over="ignore"):  # 0·∞ is NaN: no bound
         return np.stack([each.value for each in after]), multiple * np.nan_to_num(errors, nan=np.inf)
 
 
-def stepped(
-    formula: Formula,
-    memories: Sequence[Memory],
-    current: Rounded,
-    gradients: Sequence[Rounded | None],
-    rates: Sequence[float],
-) -> list[Rounded]:
+def stepped(formula: Formula, memories: Sequence[Memory], current: Rounded, steps: Steps) -> list[Rounded]:
     """The weights after each step, by optimizers in turn."""
     counts, after = [0] * len(memories), []
-    for k, (gradient, rate) in enumerate(zip(gradients, rates, strict=True)):
+    for k, (gradient, rate) in enumerate(zip(steps.gradients, steps.rates, strict=True)):
         if gradient is not None:
             turn = k % len(memories)
             counts[turn] += 1
