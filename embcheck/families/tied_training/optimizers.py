@@ -173,22 +173,19 @@ def hyperparameters(case: Any) -> dict[str, Any]:
 
 def invalid(case: Any) -> bool:
     """Whether the constructor must refuse the flags, by the documentation's ranges."""
-    flags = hyperparameters(case)
-    for name in ("lr", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay"):
-        if flags.get(name, 0) < 0:
-            return True
+    flags, name = hyperparameters(case), case.optimizer
     eps = flags.get("eps", 0)
-    if any(e is not None and e < 0 for e in (eps if isinstance(eps, tuple) else (eps,))):
-        return True
-    if any(not 0 <= beta < 1 for beta in flags.get("betas", ())) or not 0 <= flags.get("rho", 0) <= 1:
-        return True
-    if case.optimizer == "SGD" and flags["nesterov"] and (flags["momentum"] <= 0 or flags["dampening"] != 0):
-        return True
-    if case.optimizer == "Rprop" and not 0 < flags["etas"][0] < 1 < flags["etas"][1]:
-        return True
-    if case.optimizer == "Adafactor" and (flags["d"] < 1 or flags["beta2_decay"] > 0):
-        return True
-    return bool(flags["fused"] and (flags["foreach"] or flags["differentiable"]))
+    of_none_below_zero = ("lr", "weight_decay", "momentum", "lr_decay", "initial_accumulator_value", "momentum_decay")
+    return bool(
+        any(flags.get(flag, 0) < 0 for flag in of_none_below_zero)
+        or any(each is not None and each < 0 for each in (eps if isinstance(eps, tuple) else (eps,)))
+        or any(not 0 <= share < 1 for share in flags.get("betas", ()))
+        or not 0 <= flags.get("rho", 0) <= 1
+        or (name == "SGD" and flags["nesterov"] and (flags["momentum"] <= 0 or flags["dampening"] != 0))
+        or (name == "Rprop" and not 0 < flags["etas"][0] < 1 < flags["etas"][1])
+        or (name == "Adafactor" and (flags["d"] < 1 or flags["beta2_decay"] > 0))
+        or (flags["fused"] and (flags["foreach"] or flags["differentiable"]))
+    )
 
 
 #: What a release may refuse though no range forbids it: (who, when, what it says).  Cases were run on 2.13.0 and 2.15.0
