@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-import functools
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_type_hints
+from functools import cached_property, wraps
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 from embcheck.core import aliases
 from embcheck.core.format import FORMATS, Array, Format
@@ -27,26 +27,6 @@ class Input(NamedTuple):
     dtype: str
     layout: str = "contiguous"
     requires_grad: bool = False
-
-
-if TYPE_CHECKING:
-    from functools import cached_property as cached_property
-else:
-
-    class cached_property:  # noqa: N801  (stands in for functools' own)
-        """functools.cached_property without the lock that it takes up to Python 3.11; a case is one thread's."""
-
-        def __init__(self, function):
-            self.function, self.__doc__ = function, function.__doc__
-
-        def __set_name__(self, owner, name):
-            self.name = name
-
-        def __get__(self, case, owner=None):
-            if case is None:
-                return self
-            value = case.__dict__[self.name] = self.function(case)
-            return value
 
 
 class Axes(tuple[Any, ...]):
@@ -118,7 +98,7 @@ class OfDtype(Axes):
 def _computed_once(facts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
     """A class's ``facts``, kept in the case: each entry of the ledger, each obligation and some laws ask for them."""
 
-    @functools.wraps(facts)
+    @wraps(facts)
     def kept(case: Any) -> dict[str, Any]:
         found: dict[str, Any] | None = case.__dict__.get(facts.__qualname__)
         if found is None:

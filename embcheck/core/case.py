@@ -8,14 +8,14 @@ most laws speak of; other families define their own case as a NamedTuple of axes
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype, cached_property
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.core.layout import EQUAL_IN_SEQUENCE, fitting, shared

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype, cached_property
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.case import LookupCase, coded
 from embcheck.core.format import FORMATS, Array, Floats
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, fitting, shared

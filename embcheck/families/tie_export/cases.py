@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from embcheck.core import oracle, stream
-from embcheck.core.axes import Axes, Input, cached_property, values_of
+from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.space import Space

@@ -7,12 +7,13 @@ which tells its value, and its gradients (`embcheck.families.tied_head_loss.orac
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype, cached_property
+from embcheck.core.axes import Input, OfDtype
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import Floats
