@@ -82,17 +82,18 @@ class Space:
     def cover(self, strength: int, seed: int, extra_rows: int = 4) -> Iterator[Any]:
         """Cases that contain every combination of values of any ``strength`` axes, before ``repair``; see
         `covering_rows` for ``extra_rows``."""
-        sizes = tuple(map(len, self.axes.values()))
-        for position, row in enumerate(covering_rows(sizes, strength, seed, extra_rows).tolist()):
-            case = self.at(row, position)
+        for position, chosen in enumerate(covering(self.axes, strength, seed, extra_rows)):
+            case = self._of(chosen, position)
             if case is not None:
                 yield case
 
     def at(self, row: Iterable[int], seed: int) -> Any:
         """The case with each axis at a position, after ``repair``; the seed of its values, if it has one that is no axis."""
-        chosen = {name: values[k] for (name, values), k in zip(self.axes.items(), row, strict=True)}
-        if "seed" in self.case_type._fields and "seed" not in chosen:
-            chosen["seed"] = seed
+        return self._of(_values(self.axes, row), seed)
+
+    def _of(self, chosen: dict[str, Any], seed: int) -> Any:
+        if "seed" in self.case_type._fields:
+            chosen.setdefault("seed", seed)
         return self.repair(self.case_type(**chosen))
 
     def random(self, draws: stream.Stream) -> Any:
@@ -148,7 +149,11 @@ def covering(
 ) -> Iterator[dict[str, Any]]:
     """The rows of `covering_rows` as values by the names of their axes."""
     for row in covering_rows(tuple(map(len, axes.values())), strength, seed, extra_rows).tolist():
-        yield {name: values[k] for (name, values), k in zip(axes.items(), row, strict=True)}
+        yield _values(axes, row)
+
+
+def _values(axes: Mapping[str, Sequence[Any]], row: Iterable[int]) -> dict[str, Any]:
+    return {name: values[k] for (name, values), k in zip(axes.items(), row, strict=True)}
 
 
 def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]) -> Rows:

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from embcheck.core import deck, stream
 from embcheck.core.item import Item, Profile
 from embcheck.core.law import Family
 from embcheck.core.pattern import STRAYS
-from embcheck.core.space import covering_rows
+from embcheck.core.space import covering
 from embcheck.families.lookup.prior_calls import LATER
 from embcheck.modes.layer import TRANSFORMING
 
@@ -89,9 +87,8 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
     found: list[dict[str, Any]] = []
     turn = 0
     while len(found) < count:
-        rows = covering_rows(tuple(map(len, axes.values())), 2, stream.derive(seed, turn))
-        rows = rows[np.argsort(stream.words(stream.derive(seed, "order", turn), len(rows)), kind="stable")]
-        found += [{name: v[k] for (name, v), k in zip(axes.items(), row, strict=True)} for row in rows.tolist()]
+        rows = list(covering(axes, 2, stream.derive(seed, turn)))
+        found += stream.shuffled(stream.derive(seed, "order", turn), rows)
         turn += 1
     for position, row in enumerate(found):
         # The first four have every rank and every dtype, the first sixteen each rank with each dtype.
