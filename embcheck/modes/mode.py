@@ -189,15 +189,13 @@ def add_mode(
 
 def modes_of(family: Family, chosen: str = "") -> tuple[str, ...]:
     """The names of the modes in which a family runs: its own by default, ``all``, or those in a list with commas."""
-    own = tuple(family.modes)
-    own_and_plain = own + tuple(name for name in family.further if name not in own)
-    whole = own_and_plain + tuple(
-        name
-        for name, found in MODES.items()
-        if name not in own_and_plain and family.call in found.calls and (found.grad or "no_grad" in own_and_plain)
-    )
     if not chosen:
-        return own
+        return tuple(family.modes)
+    plain = (*family.modes, *family.further)
+    changing = (
+        name for name, found in MODES.items() if family.call in found.calls and (found.grad or "no_grad" in plain)
+    )
+    whole = tuple(dict.fromkeys((*plain, *changing)))
     if chosen == "all":
         return whole
     return tuple(name for name in whole if name in chosen.split(","))
