@@ -204,16 +204,13 @@ def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:
     wanted = {**defaults, **declared.fixed}
     padding = wanted.get("padding_idx")
 
-    @functools.cache
-    def known(fields: tuple[str, ...]) -> list[tuple[int, str, Any]]:
-        return [(fields.index(name), name, value) for name, value in wanted.items() if name in fields]
-
     def fit(case: Any) -> Any:
         if padding is not None and "padding_idx" in case._fields:
             rows = case.num_embeddings
             if not -rows <= padding < rows:
                 return None
-        changes = {name: value for place, name, value in known(case._fields) if case[place] is not value}
+        known = (name for name in wanted if name in case._fields)
+        changes = {name: wanted[name] for name in known if getattr(case, name) is not wanted[name]}
         return case.but(**changes) if changes else case
 
     return fit
