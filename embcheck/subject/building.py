@@ -27,13 +27,11 @@ _TOKENS = {2: (2, 2), 1: (4,), 3: (2, 2, 1), 4: (1, 2, 2, 1), 0: ()}
 @dataclass(frozen=True)
 class Builder:
     """How a subject is built: ``limits`` are what its constructor takes, ``path`` is the usual name of the parameter that
-    is the table, and ``lacks`` gives the reason for each flag that it has not.
-    """
+    is the table."""
 
     declared: Declaration
     limits: Limits
     path: str
-    lacks: Mapping[str, str]
 
     @property
     def domain(self) -> Domain:
@@ -177,12 +175,7 @@ def builder_of(factory: Callable[..., Any], declared: Declaration, flags: tuple[
     """
     sizes = sizes_of(factory, declared)
     limits = limits_of(factory, declared, flags, model, sizes[0])
-    lacks = dict(limits.lacks)
-    for flag in flags:
-        if flag not in limits.taken | lacks.keys() and flag not in declared.fixed:
-            lacks[flag] = declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
-    path = table_path(factory, declared, limits.said, sizes)
-    return Builder(declared, limits, path, lacks)
+    return Builder(declared, limits, table_path(factory, declared, limits.said, sizes))
 
 
 def table_path(

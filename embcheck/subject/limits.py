@@ -132,6 +132,9 @@ def limits_of(
         elif len(refused) == len(tried) and flag not in SWITCHES:
             lacks[flag] = f"its constructor refuses {flag}={value!r}: {one_line(why)}"
     taken = asked - lacks.keys()
+    for flag in flags:
+        if flag not in asked and flag not in declared.fixed:
+            lacks[flag] = declared.lacks.get(flag, f"{factory.__qualname__} has no {flag}")
     return Limits(factory, size, taken, {flag: said[flag] for flag in said if flag in taken}, lacks)
 
 

@@ -32,7 +32,7 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
     ENTRIES[name] = SPELLINGS[name] = _entry(builder, name)
     if declared.mathematics is not None:
         MATHEMATICS[name] = declared.mathematics
-    lacking = {flag: LookupCase._field_defaults[flag] for flag in builder.lacks}
+    lacking = {flag: LookupCase._field_defaults[flag] for flag in builder.limits.lacks}
     frozen = "" if learns(builder) else f"its table is frozen: no gradient reaches {builder.path}"
     fit = fixed(declared, lacking | ({"requires_grad": False} if frozen else {}))
     fit = _of_mathematics(fit, declared.mathematics) if declared.mathematics else fit
@@ -44,8 +44,8 @@ def tables(factory: Callable[..., Any], declared: Declaration, name: str) -> Ite
         "gradient": frozen,
         "padding": frozen
         or random
-        or ("" if "padding_idx" in declared.fixed else builder.lacks.get("padding_idx", "")),
-        "max_norm": random or builder.lacks.get("max_norm", undeclared if declared.mathematics else ""),
+        or ("" if "padding_idx" in declared.fixed else builder.limits.lacks.get("padding_idx", "")),
+        "max_norm": random or builder.limits.lacks.get("max_norm", undeclared if declared.mathematics else ""),
     }
     for family in map(FAMILIES.__getitem__, TABLE_FAMILIES):
         why = reasons.get(family.name)
