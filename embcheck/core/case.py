@@ -259,13 +259,12 @@ def _code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
 
 def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span: int) -> tuple[Floats, Array]:
     fmt = FORMATS[dtype]
-    coding = _kept_code if numel * width <= _CACHED else _code
     if kind == "ones":
         values = np.ones((numel, width))
     elif kind == "real":
-        values = coded(coding(variant, numel, width), "real", fmt)
+        values = coded(_code(variant, numel, width), "real", fmt)
     else:
-        code = coding(variant, numel, width)
+        code = _code(variant, numel, width)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
         # Sums of code stay below 2^(p-2), so these stay multiples of η, and 8 times them (a route's passes) below 2^emax.
@@ -275,7 +274,6 @@ def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span:
 
 _kept_tokens = lru_cache(maxsize=_KEPT)(_tokens)
 _kept_table = lru_cache(maxsize=_KEPT)(_table)
-_kept_code = lru_cache(maxsize=_KEPT)(_code)
 _kept_upstream = lru_cache(maxsize=_KEPT)(_upstream)
 
 
