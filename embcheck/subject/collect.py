@@ -79,16 +79,12 @@ def _place(path: Path, error: Exception) -> str:
     return str(path.relative_to(_PACKAGE.parent))
 
 
+@cache
 def load_modes() -> None:
     """Registers the modes of `embcheck.modes`, in the order of its modules' names."""
-    for name in _modules_of_modes():
-        importlib.import_module(f"embcheck.modes.{name}")
-
-
-@cache
-def _modules_of_modes() -> tuple[str, ...]:
     package = importlib.import_module("embcheck.modes")
-    return tuple(sorted(info.name for info in pkgutil.iter_modules(package.__path__)))
+    for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
+        importlib.import_module(f"embcheck.modes.{name}")
 
 
 def statements(family: Family) -> list[Statement]:
