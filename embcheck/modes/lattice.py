@@ -54,7 +54,7 @@ _FREE_TABLES = ("functional", "torch_embedding", "torch_bag", "aten", "one_hot_p
 Cases = Callable[[Family, Item, Profile, int], Iterator[Any]]
 
 
-def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CALM, **fixed: tuple[Any, ...]) -> Cases:
+def lattice(quick: int, gate: int, each: int, **fixed: tuple[Any, ...]) -> Cases:
     """``quick`` or ``gate`` signatures (four times as many in *deep*) with ``each`` cases, half of that in quick; a
     run longer than *gate* has besides what is aimed at conditions that these don't meet."""
 
@@ -62,7 +62,7 @@ def lattice(quick: int, gate: int, each: int, *, histories: tuple[str, ...] = CA
         count = {"quick": quick, "gate": gate, "full": gate}.get(profile.name, 4 * gate)
         most = max(2, each // 2) if profile.name == "quick" else each
         for position, signature in enumerate(signatures(family, count, stream.derive(seed, item.label), fixed)):
-            yield from _cases_of(family, signature, position, most, histories)
+            yield from _cases_of(family, signature, position, most)
         if not profile.deck:
             yield from deck.aimed_cases(family, item.mode)
 
@@ -100,9 +100,7 @@ def signatures(family: Family, count: int, seed: int, fixed: dict[str, tuple[Any
     return found[:count]
 
 
-def _cases_of(
-    family: Family, signature: dict[str, Any], position: int, most: int, histories: tuple[str, ...]
-) -> Iterator[Any]:
+def _cases_of(family: Family, signature: dict[str, Any], position: int, most: int) -> Iterator[Any]:
     space = family.space
     draws = stream.Stream(stream.derive("lattice", family.name, position))
     graph = dict(signature)
@@ -116,7 +114,7 @@ def _cases_of(
     numels = [draws.choice(_TOKENS) for _ in range(most if plain else 2)]
     names = space.case_type._fields
     known = {*space.axes.get("history", ()), *(LATER if "other_table" in space.axes.get("history", ()) else ())}
-    histories = tuple(name for name in histories if name in known)
+    histories = tuple(name for name in CALM if name in known)
     strays = any("out_of_range=-1" in law.must_cover for law in family.laws)
     for turn in range(most):
         rows, width = tables[turn % len(tables)]
