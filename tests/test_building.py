@@ -18,7 +18,9 @@ from embcheck.families.tied_training.training_steps import TIES
 from embcheck.runner.preflight import rehearse, unasked
 from embcheck.subject.activation import adapted
 from embcheck.subject.building import builder_of, table_in
+from embcheck.subject.collect import load_families
 
+load_families()
 Tensor = torch.Tensor
 
 

@@ -240,8 +240,7 @@ def resolve(name: str, folder: Path | None = None) -> Any:
         module, _, attribute = place.partition(":")
         raise SubjectError(f"subject {place!r}: module {module!r} has no {attribute!r}") from None
     except Exception as error:
-        first = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {cut(first[0], 200) if first else ''}"
+        reason = ": ".join([type(error).__name__, *(cut(line, 200) for line in str(error).strip().splitlines()[:1])])
         raise SubjectError(f"subject {place!r}: importing it raised {reason}") from None
     if wrong := no_factory(found):
         raise SubjectError(f"subject {place!r}: {wrong}")
