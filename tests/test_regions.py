@@ -112,6 +112,9 @@ ANYTHING = {
 }
 #: Cases that show a wrong number, or one beside right ones, where the witness does not.
 SHOWING = {
+    "functional-call-of-a-shared-module": (
+        "TiePreservationCase(structure='shared_module', first='called_by_name', layout='column_slice')"
+    ),
     "renorm-limit-below-zero": "MaxNormCase(num_embeddings=14, embedding_dim=3, indices='permutation', shape=(2, 14), "
     "max_norm=-1.0, norm_type=0.5, dtype='float64', values='mixed', route='plain', seed=3)",
     "clip-norm-inf-of-nothing": "ClipAverageScaleCase(kind=1e999, foreach=True, strict=True, hollow=True, dtype='float16')",
