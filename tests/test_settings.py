@@ -118,9 +118,8 @@ def test_what_a_user_s_module_changes_when_it_is_imported_is_put_back(tmp_path: 
     monkeypatch.setattr(activation, "_ACTIVE", active)
     before, drawn = told(), torch.get_rng_state()
     activation.activate("changing_module:Table")
-    active["changing_module:Table"].__exit__(
-        None, None, None
-    )  # or its entry would be one of torch's own in later tests
+    # Or its entry would be one of torch's own in later tests.
+    active["changing_module:Table"].__exit__(None, None, None)
     assert told() == before
     assert torch.equal(torch.get_rng_state(), drawn)
 
