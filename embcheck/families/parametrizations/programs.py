@@ -93,7 +93,7 @@ def normed(
         "other_kept": other.weight is before and bool((other.weight == weight).all()),
     }
     if not old:
-        layer.weight = -weight / 2  # of twice the weight the norm may be more than float16 holds
+        layer.weight = -weight / 2  # the norm of a larger one may overflow in float16
         seen["assigned"] = now(layer)
     written(gain, gains)
     written(direction, directions)
