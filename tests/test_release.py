@@ -53,6 +53,14 @@ def test_a_missing_uv_is_refused_before_anything_is_run(tmp_path: Path, monkeypa
     assert [cache.makes(each) for each in (there, Release(sys.executable), Release("2.12.0"))] == [False, False, True]
 
 
+def test_environments_are_deleted_but_those_that_are_kept(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    for name in ("2.12.0-a1", "2.13.0-a1", "beside-b2"):
+        (cache.environments / name).mkdir(parents=True)
+    assert cache.remove(frozenset({"2.13.0", sys.executable})) == ["2.12.0-a1"]
+    assert cache.remove() == ["2.13.0-a1", "beside-b2"]
+
+
 def test_a_copy_of_the_code_runs_by_itself(tmp_path: Path) -> None:
     folder = copy(tmp_path)
     assert folder.name == digest()

@@ -37,6 +37,8 @@ _NUMPY_2 = Version("2.3")
 _PINNED = "hypothesis"
 #: Where a distribution's module has another name.
 _MODULES = {"pytest-xdist": "xdist"}
+#: What the folder's name begins with where packages lie that somebody's own interpreter lacks.
+_BESIDE = "beside"
 #: Variables that would bring this interpreter's packages, or its report, into another.
 _LEFT_OUT = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"}
 
@@ -187,16 +189,20 @@ class Cache:
         ours = {Requirement(line).name: line for line in self.needs or needs()}
         found = _probe(python, {name: _MODULES.get(name, name) for name in ours})
         lacking = [ours[name] for name in found["lacking"]]
-        folder = self.environments / f"beside-{_short(str(python), *lacking)}"
+        folder = self.environments / f"{_BESIDE}-{_short(str(python), *lacking)}"
         if lacking and not (folder / "finished").is_file():
             _uv("pip", "install", "--python", str(python), "--target", str(folder), *lacking)
             (folder / "finished").touch()
         return Environment(python, str(found["torch"]), str(found["build"]), (folder,) if lacking else ())
 
     def remove(self, keep: frozenset[str] = frozenset()) -> list[str]:
-        """Deletes environments, all but those of the releases to keep; the names of what was deleted."""
+        """Deletes environments, all but those of the releases to keep; the names of what was deleted.
+
+        What an interpreter of somebody's own lacks goes only if nothing is kept: it is small, and doesn't say whose it is.
+        """
         folders = sorted(path for path in self.environments.glob("*") if path.is_dir())
-        gone = [path for path in folders if path.name.rpartition("-")[0] not in keep]
+        kept = {*keep, _BESIDE} if keep else keep
+        gone = [path for path in folders if path.name.rpartition("-")[0] not in kept]
         for path in gone:
             shutil.rmtree(path, ignore_errors=True)
         return [path.name for path in gone]
