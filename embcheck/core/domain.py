@@ -162,12 +162,12 @@ class Domain:
 
     def narrowed(self, case: Any) -> Any:
         """The nearest case inside, but for what its family makes of it; None if there is none."""
-        rows, width = _size(case)
+        given = _size(case)
         changes: dict[str, Any] = {}
-        size = max(rows, self.min_rows), max(width, self.min_dim)
-        if size != (rows, width):
+        rows, width = size = max(given[0], self.min_rows), max(given[1], self.min_dim)
+        if size != given:
             of_table = hasattr(case, "num_embeddings")
-            case = case.but(num_embeddings=size[0], embedding_dim=size[1]) if of_table else case.but(shape=size)
+            case = case.but(num_embeddings=rows, embedding_dim=width) if of_table else case.but(shape=size)
         for axis, chosen in self._wrong_dtypes(case).items():
             there = [name for name in (FORMATS if axis == "dtype" else INDEX_DTYPES) if name in chosen]
             changes[axis] = there[case.seed % len(there)]  # one after the other: all are met
