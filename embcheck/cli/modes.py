@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from embcheck.cli.usage import NOTHING
 from embcheck.record.totals import grouped
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
@@ -21,7 +22,7 @@ def modes(
     chosen = [mode for mode in MODES.values() if keyword.lower() in f"{mode.name} {mode.sentence}".lower()]
     if not chosen:
         typer.echo(f"embcheck: no mode contains {keyword!r}", err=True)
-        raise typer.Exit(5)
+        raise typer.Exit(NOTHING)
     out = console()
     for mode in chosen:
         out.print(f"[cyan]{mode.name}[/cyan]  {mode.sentence}", highlight=False)
