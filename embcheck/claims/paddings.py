@@ -216,6 +216,7 @@ def unified(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     if situation == "tied":
         embedding.weight = head.weight
     with torch.no_grad():
+        head.weight.copy_(-weight)  # of a tied pair both are then as given
         embedding.weight.copy_(weight)
         head.bias.zero_()
     hidden = torch.ones(1, weight.shape[1], dtype=weight.dtype)
