@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from embcheck.core import stream
 
 Rows = npt.NDArray[np.int64]
+#: For each group of axes which combinations of their values there are; shape: the sizes of these axes.
+Combinations = dict[tuple[int, ...], npt.NDArray[np.bool_]]
 
 
 @lru_cache(maxsize=64)  # for every part of an item takes its cases from the same rows
@@ -22,28 +25,43 @@ def covering_rows(sizes: tuple[int, ...], strength: int, seed: int, extra_rows: 
     that are packed with what these lack, their free places seeded.
     """
     strength = min(strength, len(sizes))
-    groups = list(itertools.combinations(range(len(sizes)), strength))
-    seen = [np.zeros(math.prod(sizes[k] for k in group), np.bool_) for group in groups]
     spare = extra_rows * math.prod(sorted(sizes)[-strength:])
     rows = _seeded_rows(sizes, spare, stream.derive(seed, "cover", strength))
-    for group, hit in zip(groups, seen, strict=True):
-        code = np.zeros(len(rows), np.int64)
-        for axis in group:
-            code = code * sizes[axis] + rows[:, axis]
-        hit[code] = True
-    packed = _packed(groups, sizes, seen)
+    packed = _packed(_met(rows, sizes, strength), len(sizes))
     free = _seeded_rows(sizes, len(packed), stream.derive(seed, "complete"))
     return np.concatenate([rows, np.where(packed < 0, free, packed)])
 
 
-def _packed(groups: list[tuple[int, ...]], sizes: tuple[int, ...], seen: list[npt.NDArray[np.bool_]]) -> Rows:
-    """Rows that contain what was not seen, each combination in the first row that it fits; -1 where any value does."""
-    lacking = sum(int(np.count_nonzero(~hit)) for hit in seen)
-    rows, used = np.full((lacking, len(sizes)), -1), 0
+def lacking(rows: Rows, sizes: tuple[int, ...], strength: int) -> Iterator[tuple[list[int], list[int]]]:
+    """The axes and the places of each combination of ``strength`` values that no row has; not of one with two that none has
+    together, which is as good as impossible."""
+    parts = _met(rows, sizes, strength - 1)
+    for group, met in _met(rows, sizes, strength).items():
+        found = ~met
+        for left_out, part in enumerate(itertools.combinations(group, strength - 1) if strength > 2 else ()):
+            found &= np.expand_dims(parts[part], strength - 1 - left_out)
+        for values in np.argwhere(found).tolist():
+            yield list(group), values
+
+
+def _met(rows: Rows, sizes: tuple[int, ...], strength: int) -> Combinations:
+    """The combinations of ``strength`` values that some rows have, in which -1 is no value."""
+    found = {}
+    for group in itertools.combinations(range(len(sizes)), strength):
+        places = rows[:, list(group)]
+        found[group] = np.zeros([sizes[k] for k in group], np.bool_)
+        found[group][tuple(places[(places >= 0).all(1)].T)] = True
+    return found
+
+
+def _packed(met: Combinations, width: int) -> Rows:
+    """Rows that contain what is not met, each combination in the first row that it fits; -1 where any value does."""
+    unmet = sum(int(np.count_nonzero(~had)) for had in met.values())
+    rows, used = np.full((unmet, width), -1), 0
     # The largest groups decide how many rows there are; the others find room in them.
-    for group, hit in sorted(zip(groups, seen, strict=True), key=lambda pair: -len(pair[1])):
-        place, columns = [sizes[k] for k in group], list(group)
-        for values in np.stack(np.unravel_index(np.flatnonzero(~hit), place), axis=1):
+    for group, had in sorted(met.items(), key=lambda each: -each[1].size):
+        columns = list(group)
+        for values in np.argwhere(~had):
             open_rows = rows[:used, columns]
             fits = ((open_rows == values) | (open_rows < 0)).all(1)
             at = int(fits.argmax()) if fits.any() else used

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,49 +19,11 @@ import numpy as np
 
 from embcheck.core import stream
 from embcheck.core.axes import Axes
-from embcheck.core.covering import covering_rows
+from embcheck.core.covering import Rows, covering_rows, lacking
 from embcheck.core.targets import Wish
 
-Told = tuple[str, str]
-#: How often a case is sought for a pair of values before it counts as impossible: more find one in 150 more, of tied_training
-#: and param_groups alone.
+#: How often a case is sought for a combination that is lost before this counts as impossible.
 _TURNS = 6
-
-
-class Pairs:
-    """Which pairs of two axes' values cases have; a value is the name of its axis with its text, for 0 equals 0.0."""
-
-    def __init__(self, axes: Mapping[str, Sequence[Any]]) -> None:
-        self._axes = axes
-        self.met: set[tuple[Told, Told]] = set()
-        #: The cases that have a value.
-        self.having: dict[Told, list[Any]] = defaultdict(list)
-
-    def _told(self, case: Any) -> list[Told]:
-        return [(name, repr(getattr(case, name))) for name in self._axes]
-
-    def add(self, case: Axes) -> None:
-        """Takes notice of a case."""
-        told = self._told(case)
-        self.met.update(itertools.combinations(told, 2))
-        copy = type(case)(*case)  # since a case keeps what it once expanded to
-        for value in told:
-            self.having[value].append(copy)
-
-    def has(self, case: Any, pair: tuple[Told, Told]) -> bool:
-        """Whether a case has a pair."""
-        return {*pair} <= {*self._told(case)}
-
-    def value(self, told: Told) -> dict[str, Any]:
-        """A value by the name of its axis."""
-        name, text = told
-        return {name: next(value for value in self._axes[name] if repr(value) == text)}
-
-    def lacking(self) -> list[tuple[Told, Told]]:
-        """The pairs that no case has, in the order of the axes."""
-        named = [[(name, repr(value)) for value in values] for name, values in self._axes.items()]
-        every = (pair for axes in itertools.combinations(named, 2) for pair in itertools.product(*axes))
-        return [pair for pair in every if pair not in self.met]
 
 
 @dataclass(frozen=True, eq=False)  # each is itself: what is cached of one is no other's
@@ -121,28 +82,38 @@ class Space:
 
     def cover(self, strength: int, seed: int, extra_rows: int = 4, *, complete: bool = False) -> Iterator[Any]:
         """Cases that contain every combination of values of any ``strength`` axes, before ``repair``; see
-        `covering_rows` for ``extra_rows``.  A ``complete`` one goes on with the pairs of values that are lost by it."""
-        pairs = Pairs(self.axes)
+        `covering_rows` for ``extra_rows``.  A ``complete`` one goes on with combinations that this lost."""
+        made = []
         for position, chosen in enumerate(covering(self.axes, strength, seed, extra_rows)):
             case = self._of(chosen, position)
             if case is not None:
+                made.append(type(case)(*case))  # a copy, since a case keeps what it once expanded to
                 yield case
-                if complete:
-                    pairs.add(case)
         if complete:
-            yield from self._lost(pairs, stream.Stream(stream.derive(seed, "pairs")))
+            yield from self._lost(made, strength, stream.Stream(stream.derive(seed, "lost")))
 
-    def _lost(self, pairs: Pairs, draws: stream.Stream) -> Iterator[Any]:
-        """Cases with the pairs that others lack: a case that has one of the two values is given the other."""
-        for turn in range(_TURNS):
-            for pair in pairs.lacking():
-                kept, given = pair if turn % 2 == 0 else reversed(pair)
-                if pair in pairs.met or not pairs.having[kept]:
+    def _lost(self, cases: list[Any], strength: int, draws: stream.Stream) -> Iterator[Any]:
+        """Cases with combinations that others lack, those of fewer axes first: one that has all but one of the values is given
+        this."""
+        names, sizes, rows = list(self.axes), tuple(map(len, self.axes.values())), self._places(cases)
+        for many, turn in itertools.product(range(1, strength + 1), range(_TURNS)):
+            found, given = [], turn % many
+            for group, values in lacking(rows, sizes, many):
+                kept = (rows[:, np.delete(group, given)] == np.delete(values, given)).all(1)
+                if not kept.any():
                     continue
-                case = self.repair(draws.choice(pairs.having[kept]).but(**pairs.value(given)))
-                if case is not None and pairs.has(case, pair):
+                base, name = cases[draws.choice(np.flatnonzero(kept).tolist())], names[group[given]]
+                case = self.repair(base.but(**{name: self.axes[name][values[given]]}))
+                if case is not None and self._places([case])[0, group].tolist() == values:
+                    found.append(type(case)(*case))
                     yield case
-                    pairs.add(case)
+            rows, cases = np.concatenate([rows, self._places(found)]), cases + found
+
+    def _places(self, cases: Iterable[Any]) -> Rows:
+        """The places of cases' values in their axes, -1 for one that is not there.  Told by their texts, for 0 equals 0.0."""
+        told = {name: {repr(value): place for place, value in enumerate(values)} for name, values in self.axes.items()}
+        rows = [[places.get(repr(getattr(case, name)), -1) for name, places in told.items()] for case in cases]
+        return np.array(rows, np.int64).reshape(-1, len(told))
 
     def at(self, row: Iterable[int], seed: int) -> Any:
         """The case with each axis at a position, after ``repair``; the seed of its values, if it has one that is no axis."""

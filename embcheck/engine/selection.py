@@ -72,8 +72,7 @@ def cases(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[A
             strength = min(profile.strength, space.strength, 3 if first else 2)
             # A cover of strength 3 has many rows without any to spare; one of strength 1 is asked for where cases are dear.
             extra_rows = profile.extra_rows // (strength - 1) if first and strength > 1 else 0
-            # Of three axes each pair of values comes so often that none that is possible is lost.
-            complete = first and strength == 2 and not profile.sparing
+            complete = first and not profile.sparing
             covers = (
                 space.cover(strength, stream.derive(seed, family.name, item.mode, turn), extra_rows, complete=complete)
                 for turn in range(profile.covers)
