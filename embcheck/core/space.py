@@ -62,6 +62,10 @@ class Space:
         """The facts that its cases have, whatever their axes say: those of the first, of which nothing is executed."""
         return frozenset(self.case_type(**self.first).facts())
 
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(map(len, self.axes.values()))
+
     def small(self) -> Iterator[Any]:
         """The fixed cases and the small ones, in an order that never changes."""
         return itertools.chain(filter(None, map(self.repair, self.fixed_cases())), self.scope())
@@ -84,8 +88,8 @@ class Space:
         """Cases that contain every combination of values of any ``strength`` axes, before ``repair``; see
         `covering_rows` for ``extra_rows``.  A ``complete`` one goes on with combinations that this lost."""
         made = []
-        for position, chosen in enumerate(covering(self.axes, strength, seed, extra_rows)):
-            case = self._of(chosen, position)
+        for position, row in enumerate(covering_rows(self._sizes, strength, seed, extra_rows).tolist()):
+            case = self.at(row, position)
             if case is not None:
                 made.append(type(case)(*case))  # a copy, since a case keeps what it once expanded to
                 yield case
@@ -95,10 +99,10 @@ class Space:
     def _lost(self, cases: list[Any], strength: int, draws: stream.Stream) -> Iterator[Any]:
         """Cases with combinations that others lack, those of fewer axes first: one that has all but one of the values is given
         this."""
-        names, sizes, rows = list(self.axes), tuple(map(len, self.axes.values())), self._places(cases)
+        names, rows = list(self.axes), self._places(cases)
         for many, turn in itertools.product(range(1, strength + 1), range(_TURNS)):
             found, given = [], turn % many
-            for group, values in lacking(rows, sizes, many):
+            for group, values in lacking(rows, self._sizes, many):
                 kept = (rows[:, np.delete(group, given)] == np.delete(values, given)).all(1)
                 if not kept.any():
                     continue
@@ -117,9 +121,7 @@ class Space:
 
     def at(self, row: Iterable[int], seed: int) -> Any:
         """The case with each axis at a position, after ``repair``; the seed of its values, if it has one that is no axis."""
-        return self._of(_values(self.axes, row), seed)
-
-    def _of(self, chosen: dict[str, Any], seed: int) -> Any:
+        chosen = _values(self.axes, row)
         if "seed" in self.case_type._fields:
             chosen.setdefault("seed", seed)
         return self.repair(self.case_type(**chosen))
