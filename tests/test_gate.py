@@ -51,6 +51,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
     return read(folder / "record.ndjson")
 
 
+def test_no_verdict_hangs_on_a_filter_that_makes_errors_of_warnings() -> None:
+    """torch warns of casts in some of these cases."""
+    assert last_line(embcheck("run", "--profile", "quick", "-k", "conversion and random", *HERE, "-W", "error")) == HOLD
+
+
 def counts_of(record: Record) -> tuple[str, int]:
     footer = record.footer or {}
     return footer["digest"], footer["cases"]

@@ -60,7 +60,7 @@ class ForkServer:
         modules = (*_IMPORTED, *(_IMPORTED_BY_SOME if whole else ()))
         descriptor = listener.fileno()
         command = [sys.executable, "-m", "embcheck.runner.fork_server", str(descriptor), *modules]
-        environment, nowhere = os.environ | {_THREADS: "1"}, subprocess.DEVNULL
+        environment, nowhere = os.environ | {_THREADS: "1", "PYTHONWARNINGS": "ignore"}, subprocess.DEVNULL
         self._process = subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
         listener.close()
         client = Path(__file__).with_name("fork_client.py")

@@ -5,6 +5,7 @@ The plug-in imports it once a test needs it: it imports torch, which a session o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,7 +70,8 @@ def judge(config: pytest.Config, node: Any, item: Item) -> None:
     """Runs the item of a test and fails with the violations, if there are any."""
     settings = settings_of(config)
     profile, family = PROFILES[settings.profile], FAMILIES[item.family]
-    with _watched(config, node.nodeid, item.label, settings.device, profile.limit) as (before, tried):
+    watched = _watched(config, node.nodeid, item.label, settings.device, profile.limit)
+    with _without_warnings(), watched as (before, tried):
         verdicts = run_item(
             family,
             item,
@@ -99,7 +101,8 @@ def witness(config: pytest.Config, node: Any, entry: Entry) -> None:
     """Runs the witness of a test's ledger entry and fails if it no longer shows the violation."""
     settings = settings_of(config)
     how = {"surveyed": settings.witnesses == "all", "strict": settings.strict, "machine": _proved(config)}
-    verdict = look(entry, settings.device, ledger=ledger_of(config), **how)
+    with _without_warnings():
+        verdict = look(entry, settings.device, ledger=ledger_of(config), **how)
     Batch(verdict.law, 1, [verdict], [statement(entry)], _news(config)).attach(node)
     if verdict.status == Status.VIOLATED:
         pytest.fail("\n".join(verdict.reasons), pytrace=False)
@@ -121,6 +124,14 @@ def _news(config: pytest.Config) -> Machine | None:
 def _baseline(config: pytest.Config) -> Baseline:
     """What tells which of an item's cases failed before."""
     return Baseline(read(settings_of(config).baseline))
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What a filter makes an error of, such as ``-W error``, is none of torch's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager
