@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from command import Command
+from command import Command, Patch
 
 from embcheck.cli.usage import audit_laws
 from embcheck.core.axes import parse
@@ -75,7 +75,8 @@ def test_the_laws_of_an_audit_are_listed_and_explained(command: Command) -> None
     assert told == f"embcheck: {law.name} is a law of `embcheck audit`, which judges models; no run has it\n"
 
 
-def test_env_has_what_a_bug_report_needs(command: Command) -> None:
+def test_env_has_what_a_bug_report_needs(command: Command, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("OMP_DYNAMIC", "TRUE")
     told, machine = command("env").out, here()
-    for part in (torch.__version__, torch.version.git_version, str(machine), f"{machine.cores} cores"):
+    for part in ("OMP_DYNAMIC=TRUE", torch.__version__, torch.version.git_version, str(machine), f"{machine.cores} cores"):
         assert str(part) in told

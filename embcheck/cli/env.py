@@ -29,6 +29,8 @@ def env() -> None:
         "machine": f"{machine}, {machine.cores} cores, {machine.threads} threads",
         "levels": ", ".join(name for name, why in absent.items() if not why) or "none to choose",
     }
+    if told["variables"]:
+        rows["variables"] = ", ".join(f"{name}={value}" for name, value in told["variables"].items())
     try:
         given, path = defaults(Path.cwd())
         if given:

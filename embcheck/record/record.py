@@ -37,7 +37,8 @@ class _Format(TypedDict):
 
 class Header(_Format, total=False):
     """The first line: what was run, on what.  ``source`` fingerprints embcheck's own code, ``settings`` are texts,
-    ``levels`` says of each further CPU level what was asked for, or why nothing was."""
+    ``levels`` says of each further CPU level what was asked for, or why nothing was; ``variables`` are those of the
+    environment by which torch and its libraries are set."""
 
     machine: Machine
     levels: dict[str, str]
@@ -46,6 +47,7 @@ class Header(_Format, total=False):
     python: str
     platform: str
     versions: dict[str, str]
+    variables: dict[str, str]
     time: str
     source: str
 

@@ -46,6 +46,8 @@ def usable(device: str) -> bool:
     return torch.cuda.is_available()
 
 
+#: How the names of environment variables begin by which torch and its libraries are set.
+_SETTING = ("ATEN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH")
 #: What is said first of a mode that people call otherwise.
 _BY_OTHER_NAMES = {"compile": "torch.compile as it is by default is inductor; "}
 
@@ -195,6 +197,7 @@ def environment(machine: Machine | None = None) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": {name: installed(name) for name in names},
+        "variables": {name: value for name, value in sorted(os.environ.items()) if name.startswith(_SETTING)},
         "machine": (machine or seen()).to_dict(),
         "source": digest(),
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
