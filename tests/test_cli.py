@@ -92,6 +92,11 @@ def test_bad_input_gets_one_clear_line(words: str, said: str, command: Command) 
     assert len(done.told.strip().splitlines()) == 1
 
 
+def test_a_torch_that_compiles_nothing_is_refused(command: Command, monkeypatch: Patch) -> None:
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")
+    assert command("run", ends=4).told.startswith("embcheck: TORCHDYNAMO_DISABLE=1 turns off a part of torch")
+
+
 @pytest.mark.parametrize("words", ["known --write", "since --known", "selfcheck -k padding", "selfcheck --drawn 3"])
 def test_what_a_wheel_lacks_is_refused(words: str, command: Command, monkeypatch: Patch) -> None:
     monkeypatch.setattr("embcheck.subject.collect.in_checkout", lambda: False)

@@ -46,6 +46,8 @@ def usable(device: str) -> bool:
     return torch.cuda.is_available()
 
 
+#: Values of environment variables with which torch compiles, scripts or traces nothing.
+_OFF = {"TORCHDYNAMO_DISABLE": "1", "TORCH_COMPILE_DISABLE": "1", "PYTORCH_JIT": "0"}
 #: How the names of environment variables begin by which torch and its libraries are set.
 _SETTING = ("ATEN_", "DNNL_", "GOMP_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_", "PYTORCH_", "TORCH")
 #: What is said first of a mode that people call otherwise.
@@ -79,8 +81,11 @@ class Settings:
         """The same settings.
 
         Raises:
-            UsageError: for an unknown profile or mode, or a device that this torch can't use.
+            UsageError: for an unknown profile or mode, a device that this torch can't use, or a part of torch that is off.
         """
+        off = [f"{name}={value}" for name, value in _OFF.items() if os.environ.get(name) == value]
+        if off and not self.subject:
+            raise UsageError(f"{off[0]} turns off a part of torch that laws are about; unset it")
         if self.profile not in PROFILES:
             raise UsageError(f"no profile {self.profile!r}; there are {', '.join(PROFILES)}")
         if self.device not in DEVICES and not usable(self.device):
