@@ -78,5 +78,11 @@ def test_the_laws_of_an_audit_are_listed_and_explained(command: Command) -> None
 def test_env_has_what_a_bug_report_needs(command: Command, monkeypatch: Patch) -> None:
     monkeypatch.setenv("OMP_DYNAMIC", "TRUE")
     told, machine = command("env").out, here()
-    for part in ("OMP_DYNAMIC=TRUE", torch.__version__, torch.version.git_version, str(machine), f"{machine.cores} cores"):
+    for part in (
+        "OMP_DYNAMIC=TRUE",
+        torch.__version__,
+        torch.version.git_version,
+        str(machine),
+        f"{machine.cores} cores",
+    ):
         assert str(part) in told

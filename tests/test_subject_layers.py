@@ -266,6 +266,32 @@ def test_a_hook_that_a_copy_loses_is_there_where_a_state_is_loaded(mode: str, re
         assert [type(each) for each in evaluate(padding, MODES[mode], case, laws, Execution())] == [result]
 
 
+class FreezesAtLoading(Table):
+    def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *more: Any) -> None:
+        self.weight = nn.Parameter(state[f"{prefix}weight"].clone(), requires_grad=False)
+
+
+class SavesWhatLearns(Table):
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if self.weight.requires_grad:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (FreezesAtLoading, "loading a state_dict changed requires_grad"),
+        (SavesWhatLearns, "the state_dict of a frozen layer has other keys"),
+    ],
+)
+def test_saving_and_loading_depend_on_no_flag(layer: type[Table], words: str) -> None:
+    with adapted(layer) as families:
+        lookup = families["lookup"]
+        (law,) = [law for law in lookup.laws if law.name == "lookup_is_accepted"]
+        case = LookupCase(2, 1, (0, 1), (2,), entry=name_of(layer))
+        assert words in str(evaluate(lookup, MODES["state_dict"], case, [law], Execution()))
+
+
 class Reshapes(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, rows: Tensor) -> Tensor:

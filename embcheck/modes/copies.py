@@ -41,7 +41,7 @@ def saved(layer: Module) -> Module:
 
 def reloaded(build: Build, load: Callable[[Module, dict[str, Any]], object]) -> Build:
     """What is called is built as the first was, of NaN, and loads its state: a deep copy would have lost the hooks of a
-    parameter, which those who load a state don't lose."""
+    parameter, which those who load a state don't lose.  What is frozen is saved, too, and loading freezes nothing."""
 
     def built(weight: torch.Tensor, **flags: Any) -> tuple[torch.Tensor, Call]:
         def trip(layer: Module) -> Module:
@@ -50,7 +50,15 @@ def reloaded(build: Build, load: Callable[[Module, dict[str, Any]], object]) -> 
             with torch.no_grad():
                 for parameter in other.parameters():
                     parameter.fill_(float("nan"))
-            load(other, layer.state_dict())
+            state, learning = layer.state_dict(), [each for each in layer.parameters() if each.requires_grad]
+            if layer.requires_grad_(False).state_dict().keys() != state.keys():
+                raise RuntimeError("the state_dict of a frozen layer has other keys")
+            for each in learning:
+                each.requires_grad_()
+            before = [each.requires_grad for each in other.parameters()]
+            load(other, state)
+            if [each.requires_grad for each in other.parameters()] != before:
+                raise RuntimeError("loading a state_dict changed requires_grad")
             return other
 
         return through(build, trip)(weight, **flags)
