@@ -39,6 +39,8 @@ NARROW = "tables of float16: dtypes={'float32'} is declared"
         ({"ranks": {0, 2}}, LookupCase(2, 2, shape=()), None),
         ({"ranks": {2}}, BagCase(2, 2), "indices of rank 1: ranks={2} is declared"),
         ({"ranks": {2}}, BagCase(2, 2, batch=True), None),
+        ({"max_length": 4}, LookupCase(2, 2, shape=(2, 5)), "sequences of 5 tokens: max_length=4 is declared"),
+        ({"max_length": 4, "ranks": {1}}, LookupCase(2, 2, shape=(4,)), None),
         ({"dtypes": {"float32"}}, LookupCase(2, 2, dtype="float16"), NARROW),
         ({"dtypes": {"float32"}}, LookupCase(2, 2, index_dtype="int32"), None),
         ({"dtypes": {"int64"}}, LookupCase(2, 2, index_dtype="int32"), WIDE),
@@ -57,7 +59,7 @@ def test_what_lies_outside_is_told(given: dict[str, Any], case: Any, reason: str
 
 
 @pytest.mark.parametrize(
-    "given", [{"ranks": {r}} for r in range(5)] + [{"ranks": {1, 3}, "min_dim": 2, "finite": True}]
+    "given", [{"ranks": {r}} for r in range(5)] + [{"ranks": {1, 3}, "min_dim": 2, "finite": True}, {"max_length": 3}]
 )
 def test_what_is_asked_instead_lies_inside(given: dict[str, Any]) -> None:
     domain = Domain.declared(**given)
@@ -91,6 +93,7 @@ def test_earlier_calls_lie_inside_too() -> None:
     case = LookupCase(2, 2, shape=(2, 2), history="longer_between", route="two_shapes")
     assert pairs.calm(case) == case.but(history="repeated", route="two_lookups")
     assert narrow.calm(case) == case
+    assert Domain.declared(max_length=2).calm(case.but(history="twice_longer")).history == "twice_alike"
     assert narrow.calm(case.but(history="other_index_dtype")).history == "repeated"
 
 

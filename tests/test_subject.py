@@ -176,6 +176,7 @@ def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -
         ("table", {"dtypes": {"float8"}}, r"no dtype 'float8' of a table or of indices; there are float32"),
         ("table", {"modes": {"serving"}}, r"modes=\{'serving'\}: expected \{'eval'\} or \{'train'\}"),
         ("table", {"min_dim": -1}, r"min_dim=-1: expected a number of at least 0"),
+        ("table", {"max_length": 0}, r"max_length=0: expected a number of at least 1"),
         ("tied", {"ranks": {2}}, r"ranks= is declared of a table or a bag, not of a tied"),
         ("conversion", {"table": "weight"}, r"table= is declared of a table or a bag or a tied, not of a conversion"),
         ("table", {"lacks": {"spares": ""}}, "a table has no flag 'spares'; there are padding_idx, max_norm"),

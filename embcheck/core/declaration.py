@@ -50,6 +50,7 @@ _OF_KINDS: dict[str, tuple[str, ...]] = {
     "copies": ("conversion",),
     "product": ("table",),
     "ranks": ("table", "bag"),
+    "max_length": ("table",),
     "dtypes": ("table", "bag", "conversion"),
     "modes": ("table", "bag"),
     "finite": ("table", "bag", "conversion"),
@@ -104,9 +105,9 @@ def declare(
 ) -> Callable[[F], F]:
     """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
-    ``domain`` is for what it is right; the rest is not asked of it: ``ranks={2}`` of indices, ``dtypes={"float32",
-    "int64"}`` of tables and indices, ``min_dim=`` and ``min_rows=`` of tables (1; 0 asks for tables without any too),
-    ``modes={"eval"}``, ``finite=True`` (neither NaN nor infinity) and ``random=True`` (equal calls may differ).
+    ``domain`` is for what it is right; the rest is not asked of it: ``ranks={2}`` of indices, ``max_length=512`` of their last
+    axis, ``dtypes={"float32", "int64"}`` of tables and indices, ``min_dim=`` and ``min_rows=`` of tables (1; 0 asks for tables
+    without any too), ``modes={"eval"}``, ``finite=True`` (neither NaN nor infinity) and ``random=True`` (equal calls may differ).
 
     Raises:
         SubjectError: for an unknown kind or keyword, a flag or a part of the domain that this kind has not, a scale or an

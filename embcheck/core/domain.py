@@ -20,7 +20,7 @@ RANKS = range(5)
 STATES = ("train", "eval")
 
 #: What of a domain can be declared.
-PARTS = frozenset({"ranks", "dtypes", "min_rows", "min_dim", "modes", "finite", "random"})
+PARTS = frozenset({"ranks", "dtypes", "max_length", "min_rows", "min_dim", "modes", "finite", "random"})
 
 #: Histories that call a layer with indices of other ranks than the case's, and one that does with another index dtype.
 _OTHER_RANKS = frozenset({"other_shape", "after_error", "longer_between"})
@@ -59,10 +59,10 @@ class Unsuited(Exception):
 
 @dataclass(frozen=True)
 class Domain:
-    """``ranks`` of indices, ``dtypes`` of tables and ``index_dtypes`` of indices (None: all); tables have at least
-    ``min_rows`` rows and ``min_dim`` columns; ``states`` are *train* and *eval*; ``finite`` says that no number is NaN or
-    infinite, ``random`` that two equal calls may differ.  ``refuses`` gives the reason why the constructor does not take a
-    value of one of its ``flags``, None if it does.
+    """``ranks`` of indices, whose last axis has at most ``max_length`` tokens, ``dtypes`` of tables and ``index_dtypes`` of
+    indices (None: all); tables have at least ``min_rows`` rows and ``min_dim`` columns; ``states`` are *train* and *eval*;
+    ``finite`` says that no number is NaN or infinite, ``random`` that two equal calls may differ.  ``refuses`` gives the reason why
+    the constructor does not take a value of one of its ``flags``, None if it does.
     """
 
     ranks: frozenset[int] | None = None
@@ -73,6 +73,7 @@ class Domain:
     states: frozenset[str] = frozenset(STATES)
     finite: bool = False
     random: bool = False
+    max_length: int | None = None
     flags: tuple[str, ...] = ()
     refuses: Callable[[str, Any], str | None] = lambda flag, value: None
 
@@ -87,6 +88,7 @@ class Domain:
         modes: Iterable[str] | None = None,
         finite: bool = False,
         random: bool = False,
+        max_length: int | None = None,
     ) -> Domain:
         """The domain that these arguments of `declare` say; a dtype is a name or torch's own.
 
@@ -104,12 +106,13 @@ class Domain:
         states = set(STATES if modes is None else _several("modes", modes))
         if not (states and states <= {*STATES}):
             raise ValueError(f"modes={_written(states)}: expected {{'eval'}} or {{'train'}}")
-        for name, least in (("min_rows", min_rows), ("min_dim", min_dim)):
-            if type(least) is not int or least < 0:
-                raise ValueError(f"{name}={least!r}: expected a number of at least 0")
+        longest = 1 if max_length is None else max_length
+        for name, number, least in (("min_rows", min_rows, 0), ("min_dim", min_dim, 0), ("max_length", longest, 1)):
+            if type(number) is not int or number < least:
+                raise ValueError(f"{name}={number!r}: expected a number of at least {least}")
         tables, indices = (frozenset(names.intersection(kinds)) or None for kinds in (FORMATS, INDEX_DTYPES))
         held = None if chosen is None else frozenset(chosen)
-        return cls(held, tables, indices, min_rows, min_dim, frozenset(states), finite, random)
+        return cls(held, tables, indices, min_rows, min_dim, frozenset(states), finite, random, max_length)
 
     def outside(self, case: Any, mode: str = "") -> str | None:
         """Why a case, or all cases of a mode, lie outside; None if they don't."""
@@ -129,6 +132,8 @@ class Domain:
             return f"{what} of {getattr(case, axis)}: dtypes={_written(chosen)} is declared"
         if self.ranks is not None and _rank(case) not in self.ranks:
             return f"indices of rank {_rank(case)}: ranks={_written(self.ranks)} is declared"
+        if self._too_long(getattr(case, "shape", ())):
+            return f"sequences of {case.shape[-1]} tokens: max_length={self.max_length} is declared"
         if self.finite and not all(self.admits(axis, getattr(case, axis, None)) for axis in _FINITE):
             return "NaN and infinity: finite=True is declared"
         return next((self.refuses(flag, getattr(case, flag)) for flag in self._wrong_flags(case)), None)
@@ -141,10 +146,14 @@ class Domain:
             chosen = getattr(self, _DTYPES[axis])
             return not chosen or value in chosen
         if axis == "shape":
-            return self.ranks is None or len(value) in self.ranks
+            return (self.ranks is None or len(value) in self.ranks) and not self._too_long(value)
         if axis in self.flags:
             return self.refuses(axis, value) is None
         return not (self.finite and value in _FINITE.get(axis, ()))
+
+    def _too_long(self, shape: tuple[int, ...]) -> bool:
+        """Whether the last axis of indices has too many tokens."""
+        return self.max_length is not None and shape[-1:] > (self.max_length,)
 
     def within(self, axis: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Those values of an axis that lie inside, or all where none does."""
@@ -182,17 +191,21 @@ class Domain:
                 return None
             changes[flag] = taken[0]
         case = case.but(**changes) if changes else case
-        return case if self.ranks is None else _ranked(case, self.ranks)
+        case = case if self.ranks is None else _ranked(case, self.ranks)
+        return case if self.max_length is None or case is None else _folded(case, self.max_length)
 
     def calm(self, case: Any) -> Any:
         """The case without an earlier call, or a second one, that lies outside."""
         changes: dict[str, Any] = {}
+        reshaped = self.ranks is not None or self.max_length is not None
         if getattr(case, "history", "") in (
-            *(_OTHER_RANKS if self.ranks is not None else ()),
+            *(_OTHER_RANKS if reshaped else ()),
             *(_OTHER_INDICES if self.index_dtypes is not None else ()),
         ):
             changes["history"] = "repeated"
-        if self.ranks is not None and getattr(case, "route", "") in _SAME_RANK:
+        if self.max_length is not None and getattr(case, "history", "").endswith("_longer"):
+            changes["history"] = case.history.replace("_longer", "_alike")
+        if reshaped and getattr(case, "route", "") in _SAME_RANK:
             changes["route"] = _SAME_RANK[case.route]
         return case.but(**changes) if changes else case
 
@@ -236,3 +249,12 @@ def _ranked(case: Any, ranks: frozenset[int]) -> Any:
     if rank == 0:
         return case.but(shape=()) if math.prod(shape) == 1 else None
     return case.but(shape=(math.prod(shape[: len(shape) - rank + 1]), *shape[len(shape) - rank + 1 :]))
+
+
+def _folded(case: Any, length: int) -> Any:
+    """As many tokens or more in sequences of at most a length, or of rank 1 its first ones; None where they are listed."""
+    *leading, last = case.shape or (1,)
+    if last <= length:
+        return case
+    folded = (leading[0] * math.ceil(last / length), *leading[1:], length) if leading else (length,)
+    return None if isinstance(case.indices, tuple) else case.but(shape=folded)

@@ -148,10 +148,11 @@ def sizes_of(factory: Callable[..., Any], declared: Declaration) -> tuple[Size, 
 
 
 def tokens_of(declared: Declaration) -> torch.Tensor:
-    """Four tokens, below 3, of the rank and dtype for which a table or a bag is declared; one for rank 0."""
+    """Up to four tokens, below 3, of the rank and dtype for which a table or a bag is declared; one for rank 0."""
     domain, usual = declared.domain, (2, 1) if declared.kind == "bag" else tuple(_TOKENS)
     shape = _TOKENS[next((rank for rank in usual if domain.ranks is None or rank in domain.ranks), usual[0])]
     tokens = torch.tensor([0, 1, 1, 2])[: 4 if shape else 1].reshape(shape)
+    tokens = tokens[..., : domain.max_length] if shape else tokens
     return tokens if domain.index_dtypes is None or "int64" in domain.index_dtypes else tokens.int()
 
 
