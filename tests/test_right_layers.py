@@ -42,10 +42,17 @@ class Batches(Table):
         return super().forward(indices).reshape(batch, length, -1) if indices.numel() else super().forward(indices)
 
 
-@embcheck.declare(modes={"eval"})
-class DropsInTraining(Padded):
+@embcheck.declare(modes={"eval"}, max_length=32)
+class HasPositions(Padded):
+    """Adds positions, which start at zero, and drops some elements in training."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+        self.positions = nn.Parameter(torch.zeros(32, embedding_dim))
+
     def forward(self, indices: Tensor) -> Tensor:
-        return functional.dropout(super().forward(indices), 0.5, self.training)
+        added = self.positions[: indices.shape[-1]] if indices.dim() else 0.0
+        return functional.dropout(super().forward(indices) + added, 0.5, self.training)
 
 
 @embcheck.declare(product=True, dtypes={torch.float32, "int64"})
@@ -166,7 +173,14 @@ NO_COLUMNS = "tables of no columns: min_dim=1 is the default"
 RIGHT: list[Any] = [
     (LowRank, 15_000, (NO_COLUMNS,)),
     (Batches, 10_000, ("indices of rank 1: ranks={2} is declared",)),
-    (DropsInTraining, 15_000, ("train: not applicable: the layer in train(): modes={'eval'} is declared",)),
+    (
+        HasPositions,
+        9_000,
+        (
+            "train: not applicable: the layer in train(): modes={'eval'} is declared",
+            "tokens: max_length=32 is declared",
+        ),
+    ),
     (Product, 5_000, ("tables of float16: dtypes={'float32'} is declared",)),
     (Particular, 10_000, ("its constructor refuses such a table: ValueError: embedding_dim must be even",)),
     (Bounds, 10_000, ()),
@@ -198,7 +212,7 @@ def test_a_right_layer_is_accepted(layer: Any, cases: int, said: tuple[str, ...]
         # One that has parameters beside its table is evaluated, copied, pickled and loaded, too.
         lives = {verdict.mode for verdict in verdicts if verdict.status >= Status.HOLDS}
         # Of a frozen one one case in forty may be special, or in float64; another is not to be trained.
-        few = {Frozen: {"to_dtype"}, DropsInTraining: {"train"}}.get(layer, set())
+        few = {Frozen: {"to_dtype"}, HasPositions: {"train"}}.get(layer, set())
         assert lives | few == {"eager", "eval", "serving", "train", "deepcopy", "pickle", "state_dict", "to_dtype"}
 
 
@@ -236,7 +250,7 @@ class Noisy(Table):
         return rows + torch.randn_like(rows)
 
 
-class Dropping(DropsInTraining):
+class Dropping(HasPositions):
     """Without the declaration."""
 
 
