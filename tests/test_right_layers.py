@@ -250,6 +250,29 @@ class Noisy(Table):
         return rows + torch.randn_like(rows)
 
 
+class Buffered(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(num_embeddings, embedding_dim))
+
+
+@embcheck.declare("tied")
+class TiedByProperty(nn.Module):
+    class Head(nn.Module):
+        def __init__(self, embedding: nn.Embedding) -> None:
+            super().__init__()
+            self.of = [embedding]
+
+        @property
+        def weight(self) -> Tensor:
+            return self.of[0].weight
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+        self.head = self.Head(self.embedding)
+
+
 class Dropping(HasPositions):
     """Without the declaration."""
 
@@ -306,7 +329,9 @@ class PadsAlways(nn.Embedding):
         ),
         (RefusesAll, r"ValueError: never \(.*test_right_layers\.py:\d+\)"),
         (lambda count, width: 3, "returned int; expected a torch.nn.Module"),
-        (lambda count, width: nn.Linear(2, 2), "expected one parameter of shape"),
+        (lambda count, width: nn.Linear(2, 2), r"expected one parameter of shape .*; a table in parts, transposed or"),
+        (Buffered, r"found 0 \(its parameters: none\); weight is a buffer: the table must be a Parameter"),
+        (TiedByProperty, r"head\.weight is no Parameter of shape \(5, 3\) that head registers itself"),
         (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),
     ],
 )

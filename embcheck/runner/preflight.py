@@ -140,12 +140,13 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
     weights = []
     for path in (declared.table, declared.head):
         try:
-            weight = getattr(model.get_submodule(path), "weight", None)
+            part = model.get_submodule(path)
         except AttributeError:
             there = ", ".join(name for name, _ in model.named_modules() if name)
             return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
-        if not isinstance(weight, torch.Tensor) or tuple(weight.shape) != size:
-            return f"{path}.weight is no tensor of shape {size}"
+        weight = dict(part.named_parameters(recurse=False)).get("weight")
+        if weight is None or tuple(weight.shape) != size:
+            return f"{path}.weight is no Parameter of shape {size} that {path} registers itself"
         weights.append(weight)
     expected = {f"{declared.table}.weight", f"{declared.head}.weight", f"{declared.head}.bias"}
     further = sorted({name for name, _ in model.named_parameters(remove_duplicate=False)} - expected)

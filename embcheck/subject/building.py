@@ -188,10 +188,8 @@ def table_path(
         SubjectError: if there is none, or more than one could be; one line.
     """
     name = name_of(factory)
-    found: list[dict[str, tuple[int, ...]]] = []
-    for size in sizes:
-        layer = factory(*size, **said)
-        found.append({path: tuple(p.shape) for path, p in layer.named_parameters()})
+    layers = [factory(*size, **said) for size in sizes]
+    found = [{path: tuple(p.shape) for path, p in layer.named_parameters()} for layer in layers]
     shapes = found[0]
     if declared.table:
         path = next((path for path in (declared.table, f"{declared.table}.weight") if path in shapes), None)
@@ -202,10 +200,17 @@ def table_path(
         return path
     tables = [path for path in shapes if all(each.get(path) == size for each, size in zip(found, sizes, strict=True))]
     if len(tables) == 1:
-        return tables[0]
+        return str(tables[0])
     listed = ", ".join(f"{path} {shape}" for path, shape in list(shapes.items())[:6]) or "none"
     line = f"{name}: expected one parameter of shape {sizes[0]}, found {len(tables)} (its parameters: {listed})"
-    raise SubjectError(line + ('; say which is the table: declare(table="…")' if tables else ""))
+    buffer = next((path for path, each in layers[0].named_buffers() if tuple(each.shape) == sizes[0]), None)
+    if tables:
+        line += '; say which is the table: declare(table="…")'
+    elif buffer is not None:
+        line += f"; {buffer} is a buffer: the table must be a Parameter, which may be frozen"
+    else:
+        line += "; a table in parts, transposed or factorised can't be tested"
+    raise SubjectError(line)
 
 
 def learns(builder: Builder) -> bool:

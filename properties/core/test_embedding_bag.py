@@ -129,7 +129,7 @@ def bag_max_gradient_conserves_upstream_sum(case: BagCase, out: Outcome) -> Find
     if not wrong.any():
         return HOLDS
     k = int(np.flatnonzero(wrong)[0])
-    words = f"column {k} of the gradient sums to {got[k]:g}, the bags' gradients to {total[k]:g}"
+    words = f"column {k} of the gradient sums to {float(got[k])}, the bags' gradients to {float(total[k])}"
     return Difference(
         "sum", f"{out.weight_grad.place}[:, {k}].double().sum()", float(got[k]), float(total[k]), words, float(bound[k])
     )
