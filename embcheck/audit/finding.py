@@ -134,8 +134,8 @@ ADVICE: dict[str, tuple[str, str]] = {
         "compute with the weight itself at each forward: F.linear(hidden, table.weight); or say --expect untied",
     ),
     "gradient is not the sum": (
-        "the shared weight is trained with a wrong gradient",
-        "let autograd accumulate; don't scale, double, replace or detach the gradient of a shared weight",
+        "the weight is trained with a gradient that is not that of the loss",
+        "let autograd accumulate; don't scale, double, replace or detach the gradient of a weight",
     ),
     "padding row gets gradient": ("lookups train the padding row", "pass padding_idx=self.padding_idx to F.embedding"),
     "padding row is not zero": (

@@ -131,6 +131,22 @@ def weighted_loss(model: Model, inputs: Inputs) -> torch.Tensor:
     return (out * wave(out, 1.7)).sum()
 
 
+def through_hooks(hooks: list[Any], weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which elements of a weight's gradient its hooks set to zero, and which they make another one.
+
+    They are handed a small gradient, which is the same everywhere: what clips it leaves it as it is.
+    """
+    given = torch.full_like(weight.detach(), 2.0**-20)
+    grad = given.clone()
+    for hook in hooks:
+        try:
+            changed = hook(grad)
+        except Exception as error:
+            raise LookupError(f"its weight has a hook that raises {type(error).__name__} when called alone") from error
+        grad = grad if changed is None else changed.detach()
+    return grad == 0, (grad != given) & (grad != 0)
+
+
 def memory(tensor: torch.Tensor) -> int | None:
     """The address of the memory that a tensor has a part of; None if it has none."""
     return tensor.untyped_storage().data_ptr() if tensor.numel() and tensor.device.type != "meta" else None

@@ -17,6 +17,7 @@ from embcheck.audit.program import (
     memory,
     named,
     same,
+    through_hooks,
     wave,
     weighted_loss,
 )
@@ -37,10 +38,14 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     """Where the gradient of the table's weight is not the sum of its lookups and products, within its bound.
 
     Each gradient element is a sum of n products: it is off by at most (n + 4) u / (1 - (n + 4) u) of the sum of
-    their absolute values, u the unit roundoff of the weight's dtype.
+    their absolute values, u the unit roundoff of the weight's dtype.  It is judged without the weight's hooks, which
+    may set elements to zero, or clip: that is meant.
     """
     model = build()
     weight = named(model)[table]
+    if getattr(weight, "_post_accumulate_grad_hooks", None):
+        raise LookupError(f"a hook of {table} may step it in the backward pass (register_post_accumulate_grad_hook)")
+    hooks, weight._backward_hooks = list((weight._backward_hooks or {}).values()), None
     with Uses(weight) as uses:
         loss = weighted_loss(model, inputs)
     loss.backward()
@@ -50,7 +55,8 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     total, size, count = uses.summed(padding)
     u = torch.finfo(weight.dtype).eps / 2
     bound = (count + 4) * u / (1 - (count + 4) * u) * size + torch.finfo(weight.dtype).tiny * (count + 1)
-    wrong = ((got.double() - total).abs() > bound) | got.isnan()
+    zeroed, changed = through_hooks(hooks, weight)
+    wrong = (((got.double() - total).abs() > bound) | got.isnan()) & ~zeroed
     if bool(wrong.any()):
         row, column = [int(i) for i in wrong.nonzero()[0]]
         has, due = got[row, column].item(), total[row, column].item()
@@ -62,6 +68,9 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
             words += f"(lookups: {len(uses.lookups)}, products: {len(uses.products)})"
         only_padding = padding is not None and bool(wrong[padding].any()) and int(wrong.any(1).sum()) == 1
         return [("padding row gets gradient" if only_padding else "gradient is not the sum", table, words)]
+    if bool(changed.any()):
+        words = f"a hook of {table} changes its gradient in {int(changed.sum())} places, and not to zero"
+        return [("gradient is not the sum", table, words)]
     if bool(got.any()) and lookups_are_cut_off(build, inputs, table):
         words = f"no gradient of {len(uses.lookups)} lookups comes to {table}, though the output depends on them"
         return [("gradient is not the sum", table, words)]

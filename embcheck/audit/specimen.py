@@ -168,6 +168,20 @@ def by_bags(self: Any, input_ids: Any) -> Any:
     return self.logits(self.table(input_ids) + self.bags(input_ids % 16)[:, None])
 
 
+def last_rows(grad: Any) -> Any:
+    return torch.cat([torch.zeros_like(grad[:-5]), grad[-5:]])
+
+
+def clipped(grad: Any) -> Any:
+    return grad.clamp(-1e-4, 1e-4)
+
+
+def stepping(parameter: Any) -> None:
+    with torch.no_grad():
+        parameter -= 0.01 * parameter.grad
+    parameter.grad = None
+
+
 #: By the name of each.
 RIGHT: dict[str, type[Specimen]] = {}
 
@@ -203,5 +217,10 @@ right("MorePositions", get_input_embeddings=None, finish=lambda self: setattr(se
 right("PaddingRowLoaded", Untied,
       make_table=lambda self: nn.Embedding.from_pretrained(
           torch.randn(self.config.vocab_size, 8), freeze=False, padding_idx=2))  # fmt: skip
+# Only the last rows are trained, and what clips a gradient need not change it.
+right("OldRowsFrozen", finish=lambda self: [self.table.weight.register_hook(hook) for hook in (last_rows, clipped)])
+# Each parameter is stepped when its gradient is there.
+right("StepsInBackward",
+      finish=lambda self: [p.register_post_accumulate_grad_hook(stepping) for p in self.parameters()])  # fmt: skip
 # The signs of rows, which have no derivative, choose among the rows of positions.
 right("GateBySign", finish=lambda self: setattr(self, "positions", nn.Embedding(16, 8)), look_up=gated_by_sign)

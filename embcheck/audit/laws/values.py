@@ -11,10 +11,11 @@ import torch
 from embcheck.audit import program_value
 from embcheck.audit.discovery import LOOKUPS
 from embcheck.audit.finding import NotApplicable, Result, audit_law, told
-from embcheck.audit.program import Calls, Inputs, answer, call, moved_row, named, partition, stepped
+from embcheck.audit.program import Calls, Inputs, answer, call, moved_row, named, partition, stepped, through_hooks
 from embcheck.audit.program_state import untouched
 from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
+from embcheck.record.totals import counted
 
 NO_TABLE = "it has no table"
 
@@ -145,7 +146,11 @@ def _sums(subject: Subject, table: str) -> Result:
     if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, table):
         words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
         return [f"design choice: {table} {words}"]
-    return found
+    zeroed, _ = through_hooks(list((weight._backward_hooks or {}).values()), weight)
+    rows = int(zeroed.any(1).sum())
+    return found or (
+        [f"design choice: a hook of {table} sets the gradient of {counted(rows, 'row')} to zero"] if rows else []
+    )
 
 
 def _readers(root: object, weight: object) -> set[str]:
