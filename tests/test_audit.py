@@ -38,7 +38,8 @@ SHOWN = {
     "inputs_embeds_equal_input_ids": ("ScaleOnIdsOnly",),
     "a_deep_copy_is_a_model_of_its_own": ("HeadHoldsTheTable",),
     "a_checkpoint_restores_the_model": ("RenamedWithoutAWord",),
-    "growing_keeps_the_old_rows": ("ResizeForgetsTheBias", "ResizeMovesThePadding"),
+    "growing_keeps_the_old_rows": ("ResizeForgetsTheBias", "ResizeMovesThePadding", "OneRowTooMany", "RefusedTooLate"),
+    "shrinking_keeps_the_rows_left": ("ShrinkingIsIgnored", "ShrinkingRaisesTypeError"),
 }
 
 

@@ -267,6 +267,21 @@ def growing_only(self: Any, rows: int) -> None:
     Specimen.resize_table(self, rows)
 
 
+def refused_too_late(self: Any, rows: int) -> None:
+    Specimen.resize_table(self, rows)
+    raise ValueError("only the table can be resized")
+
+
+def wrongly_called(self: Any, rows: int) -> None:
+    if rows < self.table.num_embeddings:
+        self.table.weight.narrow(rows)  # a TypeError that nobody meant
+    Specimen.resize_table(self, rows)
+
+
+def ignored(self: Any, rows: int) -> Any:
+    return Specimen.resize_token_embeddings(self, rows) if rows > self.table.num_embeddings else self.table
+
+
 OLD_ROWS, PADDING, SIZE = "old rows change", "padding_idx changes", "size is not told"
 ALL, TABLE, HEAD = "resize_token_embeddings", "resize_table", "resize_head"
 plant("ResizeForgetsTheBias", "bias does not follow", Untied, **keeping(HEAD, "head", "bias"))
@@ -276,6 +291,10 @@ plant_after(HEAD, "ResizeTies", "alias is made", tie, Untied)
 plant("ResizeMovesThePadding", PADDING, resize_table=moving_padding)
 plant("ResizeKeepsTheCount", SIZE, **keeping(TABLE, "table", "num_embeddings"))
 plant("ShrinkingFails", "resize fails", resize_table=growing_only)
+plant("ShrinkingIsIgnored", SIZE, resize_token_embeddings=ignored)
+plant("OneRowTooMany", SIZE, resize_token_embeddings=lambda self, n: Specimen.resize_token_embeddings(self, n + 1))
+plant("RefusedTooLate", "resize fails", resize_table=refused_too_late)
+plant("ShrinkingRaisesTypeError", "resize fails", resize_table=wrongly_called)
 plant_after(ALL, "ResizeUnties", "alias is lost", untie)
 plant("ResizeKeepsTheConfiguration", SIZE, **keeping(ALL, "config", "vocab_size"))
 plant_after(TABLE, "ResizeLosesTheRows", OLD_ROWS, lambda self: init.normal_(self.table.weight))

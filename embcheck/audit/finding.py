@@ -162,7 +162,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "the logits don't cover the new tokens: a loss on them fails or reads another row",
         "resize the head with the table, and return it from get_output_embeddings",
     ),
-    "resize fails": ("the vocabulary can't be changed", "support it, or refuse it with a clear message"),
+    "resize fails": (
+        "the vocabulary can't be changed",
+        "support it, or raise NotImplementedError, ValueError or TypeError before anything is changed",
+    ),
     "forward fails": ("the model can't be used after this operation", "make forward read the new sizes"),
     "other values change": ("a resize changes what has nothing to do with it", "touch only the table and the head"),
     "input is changed": ("whoever passes the ids finds others afterwards", "clone before writing in place"),

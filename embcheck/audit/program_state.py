@@ -188,10 +188,13 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
     width, act = answer(model, inputs).shape[-1], f"a resize from {count} to {rows}"
     try:
         model.resize_token_embeddings(rows)
-    except NotImplementedError:
-        return []
     except Exception as error:
+        kept = names == partition(model) and before.keys() == values(model).keys()
+        if is_refusal(error) and kept and not differing(before, values(model)):
+            raise NotImplementedError(f"it refuses to be resized: {' '.join(str(error).split())[:100]}") from error
         return [("resize fails", table, f"{act}: {type(error).__name__}: {str(error)[:200]}")]
+    asked, given = rows, len(model.get_input_embeddings().weight)
+    rows = given if given > asked and rounds_up(build, given) else asked
     after = values(model)
     problems = aliases(names, partition(model), act)
     for name, was in before.items():
@@ -205,16 +208,39 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
         if not same(was, now):
             kind = "old rows change" if grown or name == table else "other values change"
             problems.append((kind, name, f"{act} changes {name}" + (" in its old part" if grown else "")))
-    problems += sizes(model, table, rows, padding, covers, act)
+    problems += sizes(model, table, {rows, asked}, padding, covers, act)
     if covers and "head does not follow" not in [kind for kind, _, _ in problems]:
         stale = [n for n, v in after.items() if n.endswith("bias") and v.shape == (count,) and n in before]
         problems += [("bias does not follow", n, f"{act} leaves {n} with {count} entries") for n in stale]
-    return problems + widths(model, inputs, rows, width == count, act)
+    return problems + widths(model, inputs, {rows, asked}, width == count, act)
 
 
-def sizes(model: Model, table: str, rows: int, padding: int | None, covers: bool, act: str) -> Problems:
-    """What modules and configuration say of their sizes after a resize."""
-    new, head = model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
+def rounds_up(build: Build, rows: int) -> bool:
+    """Whether a resize rounds up to a multiple, which ``rows`` is one of: one row more is then several."""
+    given = []
+    for asked in (rows, rows + 1):
+        model = build()
+        model.resize_token_embeddings(asked)
+        given.append(len(model.get_input_embeddings().weight))
+    return given[0] == rows and given[1] > rows + 1
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether a model's code says by an error that it can't do what is asked; what torch or Python raises is a fault."""
+    import dis
+
+    trace: Any = error.__traceback__
+    while trace.tb_next:
+        trace = trace.tb_next
+    frame = trace.tb_frame
+    stated = dis.opname[frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS" and bool(str(error).strip())
+    own = frame.f_globals.get("__name__", "").partition(".")[0] != "torch"
+    return isinstance(error, NotImplementedError) or (isinstance(error, (ValueError, TypeError)) and stated and own)
+
+
+def sizes(model: Model, table: str, either: set[int], padding: int | None, covers: bool, act: str) -> Problems:
+    """What modules and configuration say of their sizes after a resize; the latter may tell of fewer than the rows."""
+    rows, new, head = max(either), model.get_input_embeddings(), getattr(model, "get_output_embeddings", lambda: None)()
     config: Any = getattr(model, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else config
     said, told = getattr(new, "num_embeddings", rows), getattr(config, "vocab_size", rows)
@@ -222,7 +248,7 @@ def sizes(model: Model, table: str, rows: int, padding: int | None, covers: bool
     found = []
     if count != rows or said != rows:
         found.append(("size is not told", table, f"num_embeddings {getattr(new, 'num_embeddings', '?')}, {count} rows"))
-    if told != rows:
+    if told not in either:
         found.append(("size is not told", "config", f"config.vocab_size {told}"))
     if covers and isinstance(weight, torch.Tensor):
         if len(weight) != rows:
@@ -235,9 +261,9 @@ def sizes(model: Model, table: str, rows: int, padding: int | None, covers: bool
     return problems
 
 
-def widths(model: Model, inputs: Inputs, rows: int, covered: bool, act: str) -> Problems:
+def widths(model: Model, inputs: Inputs, either: set[int], covered: bool, act: str) -> Problems:
     """Whether the resized model takes ids up to its last row, and tells of each."""
-    last = cloned(inputs)
+    last, rows = cloned(inputs), max(either)
     for name, value in last.items():
         if isinstance(value, torch.Tensor) and not value.is_floating_point() and ("ids" in name or name.isdigit()):
             value.reshape(-1)[-1] = rows - 1
@@ -246,6 +272,6 @@ def widths(model: Model, inputs: Inputs, rows: int, covered: bool, act: str) -> 
         out = answer(model, last)
     except Exception as error:
         return [("forward fails", "", f"after {act}: {type(error).__name__}: {str(error)[:200]}")]
-    if covered and out.shape[-1] != rows:
+    if covered and out.shape[-1] not in either:
         return [("head does not follow", "", f"after {act} there are {out.shape[-1]} logits")]
     return []

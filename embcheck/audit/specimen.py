@@ -182,6 +182,16 @@ def stepping(parameter: Any) -> None:
     parameter.grad = None
 
 
+def growing(self: Any, rows: int) -> Any:
+    if rows < self.table.num_embeddings:
+        raise ValueError(f"can't shrink {self.table.num_embeddings} tokens to {rows}")
+    return Specimen.resize_token_embeddings(self, rows)
+
+
+def in_tens(self: Any, rows: int) -> Any:
+    return Specimen.resize_token_embeddings(self, -(-rows // 10) * 10)
+
+
 #: By the name of each.
 RIGHT: dict[str, type[Specimen]] = {}
 
@@ -222,5 +232,8 @@ right("OldRowsFrozen", finish=lambda self: [self.table.weight.register_hook(hook
 # Each parameter is stepped when its gradient is there.
 right("StepsInBackward",
       finish=lambda self: [p.register_post_accumulate_grad_hook(stepping) for p in self.parameters()])  # fmt: skip
+# It only grows, and says so; or it has more rows than are asked for, in all of its parts.
+right("OnlyGrows", resize_token_embeddings=growing)
+right("RowsInTens", Untied, resize_token_embeddings=in_tens)
 # The signs of rows, which have no derivative, choose among the rows of positions.
 right("GateBySign", finish=lambda self: setattr(self, "positions", nn.Embedding(16, 8)), look_up=gated_by_sign)

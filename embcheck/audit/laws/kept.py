@@ -27,12 +27,6 @@ def _restored(subject: Subject, how: str, rows: int | None = None) -> Result:
 
 def _resized(subject: Subject, rows: int) -> Result:
     facts = subject.need(resizable=_RESIZES, forward="")
-    try:
-        subject.fresh().resize_token_embeddings(rows)
-    except NotImplementedError as error:
-        raise NotApplicable(f"it refuses to be resized: {' '.join(str(error).split())[:100]}") from error
-    except Exception:
-        pass  # the program tells of it
     before = named(subject.fresh())
     covers = facts.head in before and facts.rows in before[facts.head].shape
     return subject.findings(resized, table=facts.table, rows=rows, covers=covers)
