@@ -111,6 +111,19 @@ def test_a_padding_row_that_is_not_zero_is_a_note_where_its_value_may_be_meant(
     assert (found, one.notes) == ((["padding row is not zero"], []) if kind == "hf" else ([], [words]))
 
 
+@pytest.mark.parametrize(
+    ("cls", "movers"),
+    [
+        (Untied, []),  # weight decay leaves a row of zeros
+        (RIGHT["PaddingRowLoaded"], ["weight decay"]),
+        (Specimen, ["its gradient and weight decay (design choice: the row is tied to the head)"]),
+    ],
+)
+def test_what_moves_the_padding_row_is_a_note(cls: type[Specimen], movers: list[str]) -> None:
+    (one,) = said(source_of(cls), "lookups_leave_the_padding_row")
+    assert one.notes == [f"row 2 of table.weight is moved by {words}" for words in movers]
+
+
 def met(law: str, *found: tuple[str, str], variant: str = AS_BUILT, **more: Any) -> Judged:
     return Judged(law, variant, [Finding(kind, where, f"{kind} at {where}") for kind, where in found], **more)
 

@@ -11,7 +11,7 @@ import torch
 from embcheck.audit import program_value
 from embcheck.audit.discovery import LOOKUPS
 from embcheck.audit.finding import NotApplicable, Result, audit_law, told
-from embcheck.audit.program import Calls, Inputs, answer, call, moved_row, named, partition, stepped, through_hooks
+from embcheck.audit.program import Calls, Inputs, answer, call, moves_row, named, partition, stepped, through_hooks
 from embcheck.audit.program_state import untouched
 from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
@@ -243,7 +243,10 @@ def _of_the_table(subject: Subject, name: str, row: int) -> Result:
         raise NotApplicable(f"its forward pass refuses padding ids: {told(error)}") from error
     subject.learning(model, name)
     found = subject.findings(gradient_is_the_sum, table=name, padding=row)
-    if movers := moved_row(subject.fresh, subject.inputs, name, row):
+    # Weight decay leaves a row that starts at zero where it is; a head that starts at zero gives no gradient.
+    runs = (("its gradient", 0.0, subject.fresh), ("weight decay", 0.5, functools.partial(subject.fresh, varied=False)))
+    movers = [words for words, decay, build in runs if moves_row(build, subject.inputs, name, row, decay)]
+    if movers:
         tied = " (design choice: the row is tied to the head)" if facts.tied else ""
         found.append(f"row {row} of {name} is moved by {' and '.join(movers)}{tied}")
     return found
