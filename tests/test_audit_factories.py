@@ -28,7 +28,7 @@ from embcheck.runner.run import exit_code
 laws.load()
 
 FACTORIES = """
-import os, time, torch
+import dataclasses, os, time, torch
 def dies(): os.kill(os.getpid(), 9)
 def raises(): raise ValueError("no\\nluck")
 def wrong(): return [1]
@@ -48,6 +48,18 @@ def odd(): return Odd(10, 4, padding_idx=0)
 class TrainsPadding(torch.nn.Embedding):
     def forward(self, ids): return torch.nn.functional.embedding(ids, self.weight)
 def trains_padding(): return TrainsPadding(10, 4, padding_idx=0)
+@dataclasses.dataclass
+class Batch: tokens: torch.Tensor
+class OfBatches(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = trains_padding()
+    def forward(self, tokens): return self.table(getattr(tokens, "tokens", tokens))
+def by_name(): return OfBatches(), {"tokens": torch.tensor([[4, 5, 6]])}
+def in_a_list(): return OfDicts(), ([{"tokens": torch.tensor([[4, 5, 6]])}],)
+class OfDicts(OfBatches):
+    def forward(self, batches): return super().forward(batches[0]["tokens"])
+def in_a_dataclass(): return OfBatches(), (Batch(torch.tensor([[4, 5, 6]])),)
 class Fatal(torch.nn.Embedding):
     def __deepcopy__(self, memo): os.kill(os.getpid(), 9)
 def fatal(): return Fatal(10, 4)
@@ -196,10 +208,13 @@ def test_each_law_that_calls_a_model_which_raises_is_unknown(odd: dict[str, Any]
     assert (none.failure, none.reason[:26]) == ("", "its forward pass takes no "), "it would not be asked anyway"
 
 
-def test_a_finding_about_padding_says_what_is_due_in_few_digits(odd: dict[str, Any]) -> None:
-    one = said(odd | {"target": "odd_models:trains_padding"}, "lookups_leave_the_padding_row")
+@pytest.mark.parametrize("target", ["trains_padding", "by_name", "in_a_list", "in_a_dataclass"])
+def test_a_finding_about_padding_says_what_is_due_in_few_digits(target: str, odd: dict[str, Any]) -> None:
+    """Wherever the inputs hold the ids, the last of which is made the padding token."""
+    one = said(odd | {"target": f"odd_models:{target}"}, "lookups_leave_the_padding_row")
     (found,) = one.findings
-    number, words = found.words.removeprefix("the gradient of weight[0, 0] is ").split(", ", 1)
+    assert found.confirmed
+    number, words = found.words.partition("weight[0, 0] is ")[2].split(", ", 1)
     assert words == "and should be 0: only lookups of padding use the row"
     assert number == f"{float(number):.6g}" != "0"
 

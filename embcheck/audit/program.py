@@ -100,6 +100,31 @@ def cloned(inputs: Inputs) -> Inputs:
     return {name: value.clone() if isinstance(value, torch.Tensor) else value for name, value in inputs.items()}
 
 
+def ids_in(thing: Any) -> list[torch.Tensor]:
+    """The tensors of ids in inputs, also in dicts, lists and dataclasses: integers, more than one."""
+    from collections.abc import Mapping
+    from dataclasses import is_dataclass
+
+    if isinstance(thing, torch.Tensor):
+        whole = thing.dtype in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+        return [thing] if whole and thing.numel() > 1 else []
+    parts = list(thing) if isinstance(thing, (list, tuple)) else []
+    parts = list(thing.values()) if isinstance(thing, Mapping) else parts
+    parts = list(vars(thing).values()) if is_dataclass(thing) else parts
+    return [ids for part in parts for ids in ids_in(part)]
+
+
+def ending(inputs: Inputs, places: list[int], row: int) -> Inputs:
+    """The inputs with a row's number as the last id of some of their tensors of ids."""
+    import copy
+
+    changed = copy.deepcopy(inputs) if places else inputs
+    for place in places:
+        ids = ids_in(changed)[place]
+        ids[(-1,) * ids.dim()] = row
+    return changed
+
+
 def run(model: Model, given: Inputs) -> Any:
     """What the model gives for these very inputs; positional ones are under their number."""
     places = sorted(name for name in given if name.isdigit())

@@ -14,6 +14,7 @@ from embcheck.audit.program import (
     answer,
     base_of,
     call,
+    ending,
     memory,
     named,
     same,
@@ -23,8 +24,14 @@ from embcheck.audit.program import (
 )
 
 
-def gradient_is_the_sum(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
-    """The gradient of the table's weight is what all its uses give; what is only so in eval mode trains nothing."""
+def gradient_is_the_sum(
+    build: Build, inputs: Inputs, table: str, padding: int | None, asking: list[int] | None = None
+) -> Problems:
+    """The gradient of the table's weight is what all its uses give; what is only so in eval mode trains nothing.
+
+    Where ``asking`` is given, the last ids of these of the inputs' tensors are the padding row's.
+    """
+    inputs = ending(inputs, asking or [], padding or 0)
     problems = gradient_problems(build, inputs, table, padding)
     if not problems:
         return []
@@ -104,12 +111,14 @@ def lookups_are_cut_off(build: Build, inputs: Inputs, table: str) -> bool:
     return alike and sizes[0] > 2.0**-20 and sizes[-1] <= 2 * sizes[0]  # double rounds far below
 
 
-def asks_for(build: Build, inputs: Inputs, table: str, row: int) -> bool:
-    """Whether a lookup asks for a row of the table."""
+def asked(build: Build, inputs: Inputs, table: str, row: int) -> int:
+    """How often lookups ask for a row of the table."""
     model = build()
     with Uses(named(model)[table]) as uses:
         call(model, inputs)
-    return bool(uses.row_asked(row))
+    if uses.others and not uses.lookups:
+        raise LookupError(", ".join(dict.fromkeys(uses.others)))
+    return int(uses.asked(row))
 
 
 def rows_of_padding(build: Build, inputs: Inputs, tables: list[str]) -> Problems:
@@ -258,10 +267,10 @@ class Uses(torch.overrides.TorchFunctionMode):
         numbers.as_strided(copy.size(), copy.stride(), copy.storage_offset()).copy_(held)
         self.memories[copy.untyped_storage().data_ptr()] = copy, numbers
 
-    def row_asked(self, row: int) -> bool:
-        """Whether a lookup asked for a row of the weight."""
-        mine = self.elements(self.weight)[row]
-        return any(bool(torch.isin(use["held"][use["ids"]], mine).any()) for use in self.lookups)
+    def asked(self, row: int) -> int:
+        """How often lookups asked for a row of the weight."""
+        first = self.elements(self.weight)[row, 0]
+        return sum(int((use["held"][use["ids"]] == first).sum()) for use in self.lookups)
 
     def summed(self, padding: int | None) -> tuple[torch.Tensor, ...]:
         """What all uses give the weight, without the padding row's lookups; the sum of absolute values; the terms."""

@@ -11,9 +11,20 @@ import torch
 from embcheck.audit import program_value
 from embcheck.audit.discovery import LOOKUPS
 from embcheck.audit.finding import NotApplicable, Result, audit_law, told
-from embcheck.audit.program import Calls, Inputs, answer, call, moves_row, named, partition, stepped, through_hooks
+from embcheck.audit.program import (
+    Calls,
+    answer,
+    call,
+    ending,
+    ids_in,
+    moves_row,
+    named,
+    partition,
+    stepped,
+    through_hooks,
+)
 from embcheck.audit.program_state import untouched
-from embcheck.audit.program_value import asks_for, gradient_is_the_sum, rows_of_padding
+from embcheck.audit.program_value import asked, gradient_is_the_sum, rows_of_padding
 from embcheck.audit.subject import Subject
 from embcheck.record.totals import counted
 
@@ -224,32 +235,47 @@ def lookups_leave_the_padding_row(subject: Subject) -> Result:
     if not tables:
         raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
 
-    def judge(name: str) -> Result:
-        return (_of_the_table if name == facts.table else _of_another)(subject, name, tables[name])
-
-    return _of_each(tables, judge)
+    return _of_each(tables, lambda name: _of_padding(subject, name, tables[name]))
 
 
-def _of_the_table(subject: Subject, name: str, row: int) -> Result:
+def _of_padding(subject: Subject, name: str, row: int) -> Result:
+    """What is found of a table with inputs that ask for its padding row, and for that of the tokens what moves the row."""
     facts = subject.facts
-    names = _holding_ids(subject.inputs)
-    if not names:
-        raise NotApplicable("its inputs hold no ids")
-    subject.inputs[names[0]] = _ending(subject.inputs[names[0]], row)
-    model = subject.fresh()
-    try:
-        answer(model, subject.inputs)
-    except Exception as error:
-        raise NotApplicable(f"its forward pass refuses padding ids: {told(error)}") from error
-    subject.learning(model, name)
-    found = subject.findings(gradient_is_the_sum, table=name, padding=row)
+    subject.learning(subject.fresh(), name)
+    places = _asking(subject, name, row)
+    found = subject.findings(gradient_is_the_sum, table=name, padding=row, asking=places)
+    if name != facts.table:
+        return found
     # Weight decay leaves a row that starts at zero where it is; a head that starts at zero gives no gradient.
     runs = (("its gradient", 0.0, subject.fresh), ("weight decay", 0.5, functools.partial(subject.fresh, varied=False)))
-    movers = [words for words, decay, build in runs if moves_row(build, subject.inputs, name, row, decay)]
-    if movers:
+    inputs = ending(subject.inputs, places, row)
+    if movers := [words for words, decay, build in runs if moves_row(build, inputs, name, row, decay)]:
         tied = " (design choice: the row is tied to the head)" if facts.tied else ""
         found.append(f"row {row} of {name} is moved by {' and '.join(movers)}{tied}")
     return found
+
+
+def _asking(subject: Subject, name: str, row: int) -> list[int]:
+    """Which of the inputs' tensors of ids make lookups of a table ask for a row more often, if it is their last id.
+
+    Raises:
+        NotApplicable: if no lookup asks for it.
+    """
+    places: list[int] = []
+    often, reason = 0, "none of its inputs makes a lookup ask for the padding row"
+    for place in (None, *range(len(ids_in(subject.inputs)))):
+        tried = places if place is None else [*places, place]
+        try:
+            count = asked(subject.fresh, ending(subject.inputs, tried, row), name, row)
+        except LookupError as known:
+            reason = str(known)
+        except Exception as error:
+            reason = f"its forward pass refuses padding ids: {told(error)}"
+        else:
+            places, often = (tried, count) if count > often else (places, often)
+    if not often:
+        raise NotApplicable(reason)
+    return places
 
 
 def _other_tables(subject: Subject) -> dict[str, int]:
@@ -265,33 +291,3 @@ def _other_tables(subject: Subject) -> dict[str, int]:
     others = {name: rows.pop() for name, rows in said.items() if len(rows) == 1 and parameters[name].requires_grad}
     table = first.get(subject.facts.table)
     return {name: row for name, row in others.items() if row is not None and name != table}
-
-
-def _of_another(subject: Subject, name: str, row: int) -> Result:
-    """What is found of another table, with inputs that ask for its padding row: the row in the place of the last id, too."""
-    before, reason = subject.inputs, "no input asks for its padding row"
-    changed = [{**before, each: _ending(before[each], row)} for each in _holding_ids(before)]
-    for inputs in (before, *changed):
-        subject.inputs = inputs
-        try:
-            if asks_for(subject.fresh, inputs, name, row):
-                return subject.findings(gradient_is_the_sum, table=name, padding=row)
-        except NotApplicable as known:
-            reason = str(known)
-        except Exception as error:  # it may refuse such ids
-            reason = f"{type(error).__name__} with padding ids"
-        finally:
-            subject.inputs = before
-    raise NotApplicable(reason)
-
-
-def _holding_ids(inputs: Inputs) -> list[str]:
-    named_so = {name: v for name, v in inputs.items() if "ids" in name or name.isdigit()}
-    tensors = {name: v for name, v in named_so.items() if isinstance(v, torch.Tensor) and v.numel() > 1}
-    return [name for name, v in tensors.items() if not v.is_floating_point() and v.dtype != torch.bool]
-
-
-def _ending(ids: torch.Tensor, row: int) -> torch.Tensor:
-    changed = ids.clone()
-    changed.reshape(-1)[-1] = row
-    return changed
