@@ -29,6 +29,7 @@ laws.load()
 
 FACTORIES = """
 import dataclasses, os, time, torch
+NUMBER = 3
 def dies(): os.kill(os.getpid(), 9)
 def raises(): raise ValueError("no\\nluck")
 def wrong(): return [1]
@@ -112,6 +113,10 @@ class ByNothing(Larger):
     def forward(self): pass
 class HeadDetached(Larger):
     def out(self, rows): return torch.nn.functional.linear(rows, self.emb.weight.detach())
+class HeadNormalised(Larger):
+    def out(self, rows): return rows @ torch.nn.functional.normalize(self.emb.weight, dim=-1).T
+class RowsByRows(Larger):
+    def out(self, rows): return rows.mean(1) @ rows.mean(1).T
 class TwoSided(torch.nn.Module):
     def __init__(self):
         super().__init__()
@@ -150,6 +155,7 @@ def said(source: dict[str, Any], law: str, expect: str = "auto") -> Judged:
         ("odd_models:shared", "odd_models:shared returns models that share the memory of weight each time"),
         ("odd_models:nothing", "odd_models has no 'nothing'; it has"),
         ("odd_models", "expected module:factory"),
+        ("odd_models:NUMBER", "odd_models:NUMBER is no function: it is of type int"),
         ("no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError"),
     ],
 )
@@ -316,6 +322,18 @@ def test_ties_and_gradients_of_a_table_with_fewer_rows_than_another_are_judged(o
     assert said(both, tie).failure.startswith("head.weight only starts as a copy of two.weight: ")
 
 
-def test_a_tie_that_is_expected_of_a_model_without_a_head_is_unknown(odd: dict[str, Any]) -> None:
-    one = said(odd | {"target": "odd_models:ByIds"}, "the_tie_is_as_declared", "tied")
-    assert one.failure == "--expect tied, but no head with a row for each token was found"
+@pytest.mark.parametrize("target", ["ByIds", "RowsByRows"])
+def test_a_tie_that_is_expected_of_a_model_without_a_head_is_unknown(target: str, odd: dict[str, Any]) -> None:
+    one = said(odd | {"target": f"odd_models:{target}"}, "the_tie_is_as_declared", "tied")
+    words = "no head with a row for each token was found (get_output_embeddings() would say which it is)"
+    assert one.failure == f"--expect tied, but {words}"
+
+
+def test_a_head_that_is_computed_from_its_weight_is_found(odd: dict[str, Any]) -> None:
+    assert explored(odd | {"target": "odd_models:HeadNormalised"}, "tied", AS_BUILT).head == "emb.weight"
+
+
+@pytest.mark.parametrize(("target", "reason"), [("odd", "it has no resize_token_embeddings")])
+def test_a_resize_to_fewer_tokens_is_judged_where_there_is_one(target: str, reason: str, odd: dict[str, Any]) -> None:
+    one = said(odd | {"target": f"odd_models:{target}"}, "shrinking_keeps_the_rows_left")
+    assert (one.findings, one.reason.partition(",")[0]) == ([], reason)

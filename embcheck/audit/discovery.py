@@ -210,15 +210,38 @@ def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
     if isinstance(getattr(head, "weight", None), torch.Tensor):
         facts.head = _weight_of(model, head)
         return
-    for name, given, out in reversed(calls.made):
-        weight = base_of(given[1])
-        made = name in ("linear", "matmul", "__matmul__", "mm") and out.shape[-1] == width
-        if made and id(weight) in names and facts.rows in weight.shape:
-            facts.head = names[id(weight)]
+    with_graph = Calls()
+    with contextlib.suppress(Exception), with_graph:
+        call(model, inputs)
+    read = [[base_of(matrix)] for matrix in _multiplied(calls, width)]
+    # What is multiplied may be computed from the weight: normalised, say.
+    computed = [_leaves(matrix) for matrix in _multiplied(with_graph, width) if facts.rows in matrix.shape]
+    for leaves in (*read, *computed):
+        of_tokens = {names[id(one)] for one in leaves if id(one) in names and facts.rows in one.shape}
+        if len(of_tokens) == 1:
+            facts.head = of_tokens.pop()
             return
     for path, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and module.weight.shape == (facts.rows, facts.width):
             facts.head = f"{path}.weight"
+
+
+def _multiplied(calls: Calls, width: int) -> list[Any]:
+    """The matrices of the products that are as wide as the logits, the last one first."""
+    made = [(given[1], out) for name, given, out in calls.made if name in ("linear", "matmul", "__matmul__", "mm")]
+    return [matrix for matrix, out in reversed(made) if out.shape[-1] == width]
+
+
+def _leaves(tensor: Any) -> list[Any]:
+    """The tensors from which one is computed, as far as its graph tells."""
+    found, seen, stack = [], set(), [tensor.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found += [node.variable] if hasattr(node, "variable") else []
+            stack += [following for following, _ in node.next_functions]
+    return found
 
 
 def _expectation(model: Model, facts: Facts, expect: str) -> None:

@@ -43,7 +43,7 @@ def imported(source: Source) -> Callable[[], Any]:
             raise Unbuilt(f"{module_name} has no {name!r}{there}")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise Unbuilt(f"{target} is no function but a {type(factory).__name__}")
+        raise Unbuilt(f"{target} is no function: it is of type {type(factory).__name__}")
     return factory  # type: ignore[no-any-return]
 
 

@@ -15,6 +15,8 @@ from embcheck.audit.program import (
 )
 from embcheck.audit.subject import Subject
 
+_HEADLESS = "no head with a row for each token was found (get_output_embeddings() would say which it is)"
+
 
 @audit_law("The factory builds one model from one seed, and its forward pass runs on its inputs.")
 def the_model_runs(subject: Subject) -> Result:
@@ -43,12 +45,12 @@ def the_model_runs(subject: Subject) -> Result:
 def the_tie_is_as_declared(subject: Subject) -> Result:
     facts = subject.facts
     if facts.expected == "any":
-        if not facts.head:
-            raise NotApplicable("it has no head that was found")
+        if not facts.head or not facts.table:
+            raise NotApplicable("it has no table that is a Parameter" if facts.head else _HEADLESS)
         return _undeclared(subject)
     if not facts.pairs:
         if facts.said == "--expect tied":
-            raise Undecided(f"{facts.said}, but no head with a row for each token was found")
+            raise Undecided(f"{facts.said}, but {_HEADLESS}")
         tied = f"{facts.said}, but it has no head with a row for each token"
         raise NotApplicable(tied if facts.expected == "tied" else "it has no head of the table's shape")
     options: dict[str, Any] = {"pairs": facts.pairs, "expected": facts.expected, "said": facts.said}
