@@ -61,6 +61,13 @@ def in_a_list(): return OfDicts(), ([{"tokens": torch.tensor([[4, 5, 6]])}],)
 class OfDicts(OfBatches):
     def forward(self, batches): return super().forward(batches[0]["tokens"])
 def in_a_dataclass(): return OfBatches(), (Batch(torch.tensor([[4, 5, 6]])),)
+class Resized(torch.nn.Embedding):
+    def get_input_embeddings(self): return self
+    def forward(self, tokens): return super().forward(tokens)
+    def resize_token_embeddings(self, rows):
+        self.weight = torch.nn.Parameter(torch.cat([self.weight.data, torch.ones(8, 4)])[:rows])
+        self.num_embeddings = rows
+def last_ids(): return Resized(50, 4), {"tokens": torch.tensor([[3, 49, 4]])}
 class Fatal(torch.nn.Embedding):
     def __deepcopy__(self, memo): os.kill(os.getpid(), 9)
 def fatal(): return Fatal(10, 4)
@@ -333,7 +340,8 @@ def test_a_head_that_is_computed_from_its_weight_is_found(odd: dict[str, Any]) -
     assert explored(odd | {"target": "odd_models:HeadNormalised"}, "tied", AS_BUILT).head == "emb.weight"
 
 
-@pytest.mark.parametrize(("target", "reason"), [("odd", "it has no resize_token_embeddings")])
+@pytest.mark.parametrize(("target", "reason"), [("odd", "it has no resize_token_embeddings"), ("last_ids", "")])
 def test_a_resize_to_fewer_tokens_is_judged_where_there_is_one(target: str, reason: str, odd: dict[str, Any]) -> None:
+    """Ids of rows that it takes away are not looked up after it."""
     one = said(odd | {"target": f"odd_models:{target}"}, "shrinking_keeps_the_rows_left")
     assert (one.findings, one.reason.partition(",")[0]) == ([], reason)

@@ -18,6 +18,7 @@ from embcheck.audit.program import (
     differing,
     disturb,
     follow,
+    ids_in,
     memory,
     named,
     partition,
@@ -263,11 +264,14 @@ def sizes(model: Model, table: str, either: set[int], padding: int | None, cover
 
 def widths(model: Model, inputs: Inputs, either: set[int], covered: bool, act: str) -> Problems:
     """Whether the resized model takes ids up to its last row, and tells of each."""
-    last, rows = cloned(inputs), max(either)
+    import copy
+
+    last, rows = copy.deepcopy(inputs), max(either)
+    for ids in ids_in(last):  # no other integers are as large
+        ids.clamp_(max=rows - 1)
     for name, value in last.items():
         if isinstance(value, torch.Tensor) and not value.is_floating_point() and ("ids" in name or name.isdigit()):
             value.reshape(-1)[-1] = rows - 1
-            value.clamp_(max=rows - 1)
     try:
         out = answer(model, last)
     except Exception as error:
