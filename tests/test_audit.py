@@ -34,7 +34,7 @@ SHOWN = {
     "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst"),
     "lookups_leave_the_padding_row": ("SecondTableForgetsItsPadding", "RowsByIndex", "PaddingForgotten"),
     "a_forward_pass_writes_nothing": ("NormalisesMoreThanItReads",),
-    "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias"),
+    "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias", "LoaderTakesTheFirstCopy"),
     "inputs_embeds_equal_input_ids": ("ScaleOnIdsOnly",),
     "a_deep_copy_is_a_model_of_its_own": ("HeadHoldsTheTable",),
     "a_checkpoint_restores_the_model": ("RenamedWithoutAWord",),

@@ -224,6 +224,9 @@ def draw(self: Any) -> None:
 
 
 plant("LoaderDropsTheAlias", "alias is lost", load_state_dict=assigned)
+plant("LoaderTakesTheFirstCopy", "not restored",
+      finish=lambda self: self.register_buffer("first", self.table.weight.detach().clone()),
+      load_state_dict=after(Specimen.load_state_dict, lambda self: self.table.weight.data.copy_(self.first)))  # fmt: skip
 plant("LoaderForgetsTheBias", "not restored", Untied, load_state_dict=loaded_without_bias)
 plant("StateLacksTheHead", "load is refused", state_dict=state_without_head)
 plant_after("restore", "LoadedUntied", "alias is lost", untie)
