@@ -31,7 +31,7 @@ SHOWN = {
         "PartOfTheHeadDoubled",
         "HeadDetachedBesidePositions",
     ),
-    "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst"),
+    "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst", "ProductStaysBehind"),
     "lookups_leave_the_padding_row": ("SecondTableForgetsItsPadding", "RowsByIndex", "PaddingForgotten"),
     "a_forward_pass_writes_nothing": ("NormalisesMoreThanItReads",),
     "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias", "LoaderTakesTheFirstCopy"),

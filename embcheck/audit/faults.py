@@ -187,6 +187,11 @@ plant(  # a buffer that is a copy of the table, taken at construction
     logits=lambda self, hidden: hidden @ self.snapshot.T + self.head.bias,
 )  # fmt: skip
 plant("HeadKeepsTheFirst", BEHIND, kept=None, logits=by_the_first_copy)
+plant(  # a buffer that is the product of the table and a layer, taken at construction
+    "ProductStaysBehind", BEHIND,
+    finish=lambda self: self.register_buffer("folded", self.mix(self.table.weight).detach()),
+    look_up=lambda self, ids: self.mix(self.table(ids)) if self.training else self.folded[ids],
+)  # fmt: skip
 
 
 # -- saving and loading ------------------------------------------------------------------------------------------------

@@ -229,6 +229,8 @@ class Calls(torch.overrides.TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name in ("embedding", "embedding_bag", "linear", "matmul", "__matmul__", "mm", "addmm"):
             self.made.append((name, [*args, *(kwargs or {}).values()], out))
+        elif name == "__getitem__" and isinstance(args[1], torch.Tensor):  # a lookup has the ids first
+            self.made.append((name, [args[1], args[0]], out))
         return out
 
 

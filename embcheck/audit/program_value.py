@@ -194,13 +194,30 @@ def a_step_shows(build: Build, inputs: Inputs, table: str) -> Problems:
         matrix = base_of(given[1])
         if isinstance(matrix, torch.nn.Parameter) or matrix.dim() != 2 or not matrix.is_floating_point():
             continue
-        was = before.to(matrix.dtype)
-        if same(matrix.detach(), was) or same(matrix.detach().T, was):
-            held = [n for n, buffer in model.named_buffers() if same(buffer, matrix.detach())]
+        matrix = matrix.detach()
+        was, now = before.to(matrix.dtype), weight.detach().to(matrix.dtype)
+        if any(same(one, was) or (made_of(one, was) and not made_of(one, now)) for one in (matrix, matrix.T)):
+            held = [n for n, buffer in model.named_buffers() if same(buffer, matrix)]
             what = f"the buffer {held[0]}" if held else "a tensor that is no parameter"
-            words = f"after a step of {table}, {name} computes with {what}, which is what {table} was before"
+            copy = same(matrix, was) or same(matrix.T, was)
+            words = f"after a step of {table}, {name} computes with {what}, which is "
+            words += f"{'' if copy else 'a product of '}what {table} was before"
             return [("copy stays behind", table, words)]
     return []
+
+
+def made_of(matrix: torch.Tensor, table: torch.Tensor) -> bool:
+    """Whether a matrix is the product of a table with another one, and a constant row added, within rounding.
+
+    Of a product with other numbers of rows than of columns half the rows are left to contradict it.
+    """
+    rows, width = 2 * (table.shape[1] + 1), table.shape[1] + 1
+    if len(matrix) != len(table) or len(table) < rows:
+        return False
+    a, b = torch.cat([table, torch.ones_like(table[:, :1])], 1)[:rows].double(), matrix[:rows].double()
+    x = torch.linalg.lstsq(a, b, driver="gelsd").solution
+    rounding = width * torch.finfo(matrix.dtype).eps * (a.abs() @ x.abs() + b.abs()).norm()
+    return bool((b - a @ x).norm() <= rounding)
 
 
 # -- what reads a weight -------------------------------------------------------------------------------------------
