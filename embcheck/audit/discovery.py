@@ -16,7 +16,7 @@ from embcheck.audit import hf
 from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
 from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, named, same, weighted_loss
-from embcheck.audit.program_value import Uses
+from embcheck.audit.program_uses import Uses
 
 #: The modules that look up rows of a table of theirs.
 LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)

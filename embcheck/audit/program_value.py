@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from embcheck.audit.program import (
@@ -15,13 +13,13 @@ from embcheck.audit.program import (
     base_of,
     call,
     ending,
-    memory,
     named,
     same,
     through_hooks,
     wave,
     weighted_loss,
 )
+from embcheck.audit.program_uses import Uses
 
 
 def gradient_is_the_sum(
@@ -218,132 +216,3 @@ def made_of(matrix: torch.Tensor, table: torch.Tensor) -> bool:
     x = torch.linalg.lstsq(a, b, driver="gelsd").solution
     rounding = width * torch.finfo(matrix.dtype).eps * (a.abs() @ x.abs() + b.abs()).norm()
     return bool((b - a @ x).norm() <= rounding)
-
-
-# -- what reads a weight -------------------------------------------------------------------------------------------
-
-
-class Uses(torch.overrides.TorchFunctionMode):
-    """Follows one weight: its lookups and products, through whatever view of it, and what reads it otherwise.
-
-    What has the weight's values and no graph (``weight.detach().clone()``) is a use too: it counts as the elements
-    that were copied.  With ``step`` what the lookups give is moved by so much.
-    """
-
-    def __init__(self, weight: Any, step: float = 0.0) -> None:
-        super().__init__()
-        self.weight, self.step = weight, step
-        self.lookups: list[dict[str, Any]] = []
-        self.products: list[dict[str, Any]] = []
-        self.others: list[str] = []
-        self.length = weight.untyped_storage().nbytes() // weight.element_size()
-        #: By address: a tensor that keeps the memory, and of which element of the weight's memory each is the value.
-        self.memories: dict[int | None, Any] = {memory(weight): (weight, torch.arange(self.length))}
-
-    def elements(self, thing: Any) -> Any:
-        """Which elements of the weight's memory a tensor holds; None if it holds none."""
-        if not isinstance(thing, torch.Tensor) or thing.layout != torch.strided or not thing.numel():
-            return None
-        kept, numbers = self.memories.get(thing.untyped_storage().data_ptr(), (None, None))
-        if kept is None or kept.dtype != thing.dtype:
-            return None
-        return numbers.as_strided(thing.size(), thing.stride(), thing.storage_offset())
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        given = [*args, *kwargs.values()]
-        flat = [
-            (k, one) for k, thing in enumerate(given) for one in (thing if type(thing) in (list, tuple) else [thing])
-        ]
-        read = [(place, one, self.elements(one)) for place, one in flat if self.elements(one) is not None]
-        if not read or not isinstance(out, torch.Tensor) or self.elements(out) is not None:
-            return out
-        place, one, held = read[0]
-        name, alone = getattr(func, "__name__", str(func)), len(read) == 1 and one.dim() == 2
-        if alone and (asked := rows_asked(name, place, given, kwargs)) is not None:
-            self.lookups.append(use := {"held": held, **asked})
-            if self.step:
-                out = out + self.step * wave(out, 2.3)
-        elif alone and name in ("linear", "matmul", "__matmul__", "mm") and place == 1 and out.requires_grad:
-            self.products.append(use := {"x": given[0].detach().clone(), "rows": name == "linear", "held": held})
-        elif out.requires_grad:  # no lookup and no product, and a gradient comes through it
-            self.others.append(name)
-            return out
-        else:
-            if alone and out.shape == one.shape and torch.equal(out.to(one.dtype), one.detach()):
-                self.keep(out, held)
-            return out
-        if out.requires_grad:
-            out.register_hook(lambda grad: use.__setitem__("grad", grad.detach().clone()))
-        return out
-
-    def keep(self, copy: torch.Tensor, held: torch.Tensor) -> None:
-        """Remembers a copy without a graph, and of which elements."""
-        numbers = torch.zeros(copy.untyped_storage().nbytes() // copy.element_size(), dtype=torch.long)
-        numbers.as_strided(copy.size(), copy.stride(), copy.storage_offset()).copy_(held)
-        self.memories[copy.untyped_storage().data_ptr()] = copy, numbers
-
-    def asked(self, row: int) -> int:
-        """How often lookups asked for a row of the weight."""
-        first = self.elements(self.weight)[row, 0]
-        return sum(int((use["held"][use["ids"]] == first).sum()) for use in self.lookups)
-
-    def summed(self, padding: int | None) -> tuple[torch.Tensor, ...]:
-        """What all uses give the weight, without the padding row's lookups; the sum of absolute values; the terms."""
-        sums, mine = torch.zeros(3, self.length, dtype=torch.float64), self.elements(self.weight)
-        fixed = mine[:0] if padding is None else mine[padding]
-        for use in [use for use in self.lookups + self.products if "grad" in use]:
-            held, y = use["held"], use["grad"].double()
-            if "ids" in use:
-                held = held[use["ids"]]
-                given = y.reshape(-1, y.shape[-1])[use["bags"]] * use["factors"][:, None] * ~torch.isin(held, fixed)
-                parts = given, given.abs(), torch.ones_like(given)
-            else:
-                x, y = use["x"].double().reshape(-1, use["x"].shape[-1]), y.reshape(-1, y.shape[-1])
-                a, b = (y, x) if use["rows"] else (x, y)
-                parts = a.T @ b, a.abs().T @ b.abs(), torch.full_like(a.T @ b, len(x))
-            sums.index_add_(1, held.reshape(-1), torch.stack(parts).reshape(3, -1))
-        return tuple(each[mine] for each in sums)
-
-
-def rows_asked(name: str, place: int, given: list[Any], flags: dict[str, Any]) -> dict[str, Any] | None:
-    """What a lookup in whatever spelling, or a sum or mean of lookups, asks for; None if the operator is neither.
-
-    ``ids`` are the tokens, ``bags`` the rows of the output to which each contributes, ``factors`` what its gradient is
-    multiplied with.
-    """
-    spellings = {("embedding", 1): 0, ("__getitem__", 0): 1, ("index_select", 0): 2, ("embedding_bag", 1): 0}
-    ids = given[spellings[name, place]] if (name, place) in spellings else None
-    if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int8, torch.int16, torch.int32, torch.int64):
-        return None
-    if name == "index_select" and given[1] != 0:
-        return None
-    tokens = ids.detach().reshape(-1).long() % given[place].shape[0]
-    if name == "embedding_bag":
-        return bags_asked(ids, tokens, **flags)
-    factors = torch.ones(len(tokens), dtype=torch.float64)
-    if flags.get("scale_grad_by_freq"):
-        factors /= tokens.bincount()[tokens]
-    return {"ids": tokens, "bags": torch.arange(len(tokens)), "factors": factors}
-
-
-def bags_asked(ids: torch.Tensor, tokens: torch.Tensor, offsets: Any, **flags: Any) -> dict[str, Any] | None:
-    """What a sum or mean asks for, as `rows_asked` says it; None for a maximum, and for what torch is known to get wrong: a
-    division by counts, and tokens behind the last offset."""
-    places, factors = torch.arange(len(tokens)), torch.ones(len(tokens), dtype=torch.float64)
-    if ids.dim() == 2:
-        bags, count = places // max(ids.shape[1], 1), ids.shape[0]
-    else:
-        bags = torch.searchsorted(offsets.long(), places, right=True) - 1
-        count = len(offsets) - flags["include_last_offset"]
-    if flags["mode"] == "max" or flags["scale_grad_by_freq"] or bool((bags >= count).any()):
-        return None
-    if flags["padding_idx"] is not None:
-        factors *= tokens != flags["padding_idx"]
-    if flags["per_sample_weights"] is not None:
-        factors *= flags["per_sample_weights"].detach().reshape(-1)
-    if flags["mode"] == "mean":
-        sizes = torch.zeros(count, dtype=torch.float64).index_add_(0, bags, factors)
-        factors /= sizes[bags].clamp(min=1)
-    return {"ids": tokens, "bags": bags, "factors": factors}
