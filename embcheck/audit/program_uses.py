@@ -16,12 +16,12 @@ class Uses(torch.overrides.TorchFunctionMode):
     """Follows one weight: its lookups and products, through whatever view of it, and what reads it otherwise.
 
     What has the weight's values and no graph (``weight.detach().clone()``) is a use too: it counts as the elements
-    that were copied.  With ``step`` what the lookups give is moved by so much.
+    that were copied.  What the lookups ``moved`` give, by their numbers, is moved by ``step``.
     """
 
-    def __init__(self, weight: Any, step: float = 0.0) -> None:
+    def __init__(self, weight: Any, step: float = 0.0, moved: Any = ()) -> None:
         super().__init__()
-        self.weight, self.step = weight, step
+        self.weight, self.step, self.moved = weight, step, moved
         self.lookups: list[dict[str, Any]] = []
         self.products: list[dict[str, Any]] = []
         self.others: list[str] = []
@@ -52,7 +52,7 @@ class Uses(torch.overrides.TorchFunctionMode):
         name, alone = getattr(func, "__name__", str(func)), len(read) == 1 and one.dim() == 2
         if alone and (asked := rows_asked(name, place, given, kwargs)) is not None:
             self.lookups.append(use := {"held": held, **asked})
-            if self.step:
+            if len(self.lookups) - 1 in self.moved:
                 out = out + self.step * wave(out, 2.3)
         elif alone and name in ("linear", "matmul", "__matmul__", "mm") and place == 1 and out.requires_grad:
             self.products.append(use := {"x": given[0].detach().clone(), "rows": name == "linear", "held": held})

@@ -76,14 +76,15 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     if bool(changed.any()):
         words = f"a hook of {table} changes its gradient in {int(changed.sum())} places, and not to zero"
         return [("gradient is not the sum", table, words)]
-    if bool(got.any()) and lookups_are_cut_off(build, inputs, table):
+    cut, of = cut_off(build, inputs, table) if bool(got.any()) else (0, 0)
+    if 0 < cut == of:
         words = f"no gradient of {len(uses.lookups)} lookups comes to {table}, though the output depends on them"
         return [("gradient is not the sum", table, words)]
     return []
 
 
-def lookups_are_cut_off(build: Build, inputs: Inputs, table: str) -> bool:
-    """Whether the loss has a derivative by what the table's lookups give, and no gradient comes back through them.
+def cut_off(build: Build, inputs: Inputs, table: str) -> tuple[int, int]:
+    """How many of the table's lookups give it no gradient, if the loss has a derivative by what they give, else 0; of how many.
 
     Central differences of three widths agree within a factor of two where there is one.  Where the loss is a step
     function of the lookups they are zero, or grow fourfold as the width shrinks to a quarter.
@@ -91,22 +92,24 @@ def lookups_are_cut_off(build: Build, inputs: Inputs, table: str) -> bool:
 
     def loss(step: float) -> float:
         model = build().double()
-        with torch.no_grad(), Uses(named(model)[table], step):
+        with torch.no_grad(), Uses(named(model)[table], step, cut):
             return weighted_loss(model, wide).item()
 
     model = build()
     with Uses(named(model)[table]) as uses:
         weighted_loss(model, inputs).backward()
-    if not uses.lookups or any("grad" in use and bool(use["grad"].any()) for use in uses.lookups):
-        return False
+    cut = [k for k, use in enumerate(uses.lookups) if "grad" not in use or not bool(use["grad"].any())]
+    if not cut:
+        return 0, len(uses.lookups)
     wide = {n: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
     try:
         slopes = [(loss(width) - loss(-width)) / (2 * width) for width in (2.0**-10, 2.0**-11, 2.0**-12)]
     except Exception:  # it does not run in double precision
-        return False
+        return 0, len(uses.lookups)
     sizes = sorted(abs(one) for one in slopes)
     alike = all(one > 0 for one in slopes) or all(one < 0 for one in slopes)
-    return alike and sizes[0] > 2.0**-20 and sizes[-1] <= 2 * sizes[0]  # double rounds far below
+    there = alike and sizes[0] > 2.0**-20 and sizes[-1] <= 2 * sizes[0]  # double rounds far below
+    return len(cut) if there else 0, len(uses.lookups)
 
 
 def asked(build: Build, inputs: Inputs, table: str, row: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from embcheck.audit import program_value
 from embcheck.audit.discovery import LOOKUPS
-from embcheck.audit.finding import NotApplicable, Result, audit_law, told
+from embcheck.audit.finding import NotApplicable, Result, Undecided, audit_law, told
 from embcheck.audit.program import (
     Calls,
     answer,
@@ -154,14 +155,31 @@ def _sums(subject: Subject, table: str) -> Result:
     if unknown:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
     found = subject.findings(program_value.gradient_is_the_sum, table=table, padding=facts.likely[table])
-    if not found and not facts.tied and program_value.lookups_are_cut_off(subject.fresh, subject.inputs, table):
-        words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
-        return [f"design choice: {table} {words}"]
     zeroed, _ = through_hooks(list((weight._backward_hooks or {}).values()), weight)
     rows = int(zeroed.any(1).sum())
-    return found or (
-        [f"design choice: a hook of {table} sets the gradient of {counted(rows, 'row')} to zero"] if rows else []
-    )
+    held = [f"design choice: a hook of {table} sets the gradient of {counted(rows, 'row')} to zero"] if rows else []
+    return found or [*_cut_off(subject, table), *held]
+
+
+def _cut_off(subject: Subject, table: str) -> Result:
+    """What is said of lookups that give their table no gradient, which may be meant.
+
+    Raises:
+        Undecided: where other lookups and the head train the same weight, and so a path seems to be forgotten.
+    """
+    build, inputs = subject.fresh, subject.inputs
+    cut, of = program_value.cut_off(build, inputs, table)
+    with contextlib.suppress(Exception):  # its training mode may want more than its inputs
+        cut, of = program_value.cut_off(lambda: build().train(), inputs, table) if cut else (cut, of)
+    if not cut or (cut == of and subject.facts.tied):  # of those of a tied table the program tells
+        return []
+    if cut == of:
+        words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
+        return [f"design choice: {table} {words}"]
+    words = f"of {of} lookups of {table} some give it no gradient, although the output depends on them"
+    if subject.facts.tied and subject.facts.said != "--expect any":
+        raise Undecided(f"{words} (detach, no_grad or .data), and nothing says that it is meant; if so, --expect any")
+    return [f"design choice: {words}"]
 
 
 def _readers(root: object, weight: object) -> set[str]:
