@@ -37,6 +37,7 @@ SHOWN = {
     "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias", "LoaderTakesTheFirstCopy"),
     "inputs_embeds_equal_input_ids": ("ScaleOnIdsOnly",),
     "a_deep_copy_is_a_model_of_its_own": ("HeadHoldsTheTable",),
+    "a_cast_keeps_the_tie": ("PositionsNotCast",),
     "a_checkpoint_restores_the_model": ("RenamedWithoutAWord",),
     "growing_keeps_the_old_rows": ("ResizeForgetsTheBias", "ResizeMovesThePadding", "OneRowTooMany", "RefusedTooLate"),
     "shrinking_keeps_the_rows_left": ("ShrinkingIsIgnored", "ShrinkingRaisesTypeError"),

@@ -98,6 +98,10 @@ plant("DeepCopyUnties", "alias is lost", __deepcopy__=lambda self, memo: untie(r
 plant("DeepCopyShares", "memory is shared", __deepcopy__=copied_with_its_table)
 plant_after("__setstate__", "PickleUnties", "alias is lost", untie)
 plant("CastSkipsTheHead", "cast is partial | alias is lost", _apply=cast_without_the_head)
+plant(  # positions as a plain attribute: .to() leaves them behind
+    "PositionsNotCast", "cast is partial", finish=lambda self: setattr(self, "positions", torch.linspace(0, 1, 8)),
+    logits=lambda self, hidden: self.head(hidden + self.positions),
+)  # fmt: skip
 plant(  # a plain list, where no module finds it
     "TableInAList", "not among the parameters", Untied, finish=table_in_a_list,
     look_up=lambda self, ids: self.tables[0](ids), get_input_embeddings=lambda self: self.tables[0],

@@ -46,7 +46,7 @@ def a_pickle_keeps_the_tie(subject: Subject) -> Result:
     return _copied(subject, "pickle")
 
 
-@audit_law("A cast keeps the ties and reaches every parameter.")
+@audit_law("A cast keeps the ties and reaches every parameter, and every tensor that the forward pass needs cast.")
 def a_cast_keeps_the_tie(subject: Subject) -> Result:
     facts = subject.need(meta=_MEMORY)
     return subject.findings(cast, table=facts.table, exact=facts.compares)
