@@ -10,6 +10,7 @@ from embcheck.audit.finding import Judged, Unbuilt
 from embcheck.audit.subject import judged, looked_at
 
 laws.load()
+TWO = torch.tensor([[1, 2, 3]]), torch.tensor([[3, 1, 4]])
 
 
 class Copied(torch.nn.Module):
@@ -43,6 +44,25 @@ class ReadTwiceTied(ReadTwice):
         self.head.weight = self.table.weight
 
 
+class TwoTables(torch.nn.Module):
+    def __init__(self, trained: bool = True) -> None:
+        super().__init__()
+        self.one, self.two = torch.nn.Embedding(20, 4), torch.nn.Embedding(20, 4)
+        self.two.weight.data.copy_(self.one.weight.data)
+        self.two.requires_grad_(trained)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+        return self.one(a) + self.two(b)
+
+
+def table_copied() -> Any:
+    return TwoTables(), TWO
+
+
+def table_copied_and_frozen() -> Any:
+    return TwoTables(trained=False), TWO
+
+
 def said(factory: Any, law: str, expect: str = "auto") -> Judged:
     """What a law says of a factory of this module."""
     source = {"kind": "factory", "target": f"{__name__}:{factory.__name__}", "folder": ""}
@@ -67,3 +87,12 @@ def test_one_lookup_of_several_that_is_detached_is_told(factory: Any, expect: st
     assert (one.findings, one.reason) == ([], "")
     assert one.failure.startswith(words) == bool(one.failure) == failure
     assert one.notes == ([f"design choice: {words}"] if note else [])
+
+
+def test_a_table_that_only_starts_as_a_copy_is_told() -> None:
+    every = {e: said(table_copied, "the_tie_is_as_declared", e) for e in ("auto", "tied", "untied")}
+    words = "two.weight only starts as a copy of one.weight: the two are trained apart"
+    assert (every["auto"].notes, every["tied"].failure.endswith(words)) == ([f"design choice: {words}"], True)
+    assert (every["untied"].notes, every["untied"].failure) == ([], "")
+    teacher = said(table_copied_and_frozen, "the_tie_is_as_declared")
+    assert (teacher.notes, teacher.reason.partition(" (")[0]) == ([], "no head with a row for each token was found")

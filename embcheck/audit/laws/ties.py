@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Result, Undecided, audit_law
@@ -43,6 +44,37 @@ def the_model_runs(subject: Subject) -> Result:
 
 @audit_law("Table and head are one Parameter where that is declared, and two where it is denied.", AS_BUILT, FLIPPED)
 def the_tie_is_as_declared(subject: Subject) -> Result:
+    said = subject.facts.said
+    copies = [] if subject.variant == FLIPPED or said == "--expect untied" else _copied_tables(subject)
+    try:
+        results = _table_and_head(subject)
+    except NotApplicable:
+        if not copies:
+            raise
+        results = []
+    except Undecided as why:
+        raise Undecided("; ".join([str(why), *copies])) from why
+    if copies and said == "--expect tied" and not results:
+        raise Undecided(f"{said}, but {copies[0]}")
+    return [*results, *(f"design choice: {words}" for words in copies)]
+
+
+def _copied_tables(subject: Subject) -> list[str]:
+    """Which tables start as copies of the tokens': a second one may be meant, or was to be the same Parameter."""
+    model = subject.fresh(varied=False)
+    names = {id(parameter): name for name, parameter in reversed(named(model).items())}
+    weights = {id(w): w for path in subject.facts.tables if id(w := model.get_submodule(path).weight) in names}
+    there = {names[key]: w for key, w in weights.items() if w.requires_grad and memory(w) is not None}
+    trained = {name: w for name, w in there.items() if bool((w != w[0, 0]).any())}
+    found = []
+    for (one, a), (other, b) in itertools.combinations(trained.items(), 2):
+        if {one, other} & set(subject.facts.likely) and memory(a) != memory(b) and same(a.detach(), b.detach()):
+            found.append(f"{other} only starts as a copy of {one}: the two are trained apart")
+    return found
+
+
+def _table_and_head(subject: Subject) -> Result:
+    """What is said of the pairs of which something is declared."""
     facts = subject.facts
     if facts.expected == "any":
         if not facts.head or not facts.table:
