@@ -1,5 +1,6 @@
 """What an author may have meant, or not: an audit says it in a note, or that it is unknown, unless the model declares it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -63,6 +64,32 @@ def table_copied_and_frozen() -> Any:
     return TwoTables(trained=False), TWO
 
 
+def declaring(holder: str, said: Any, cls: type[Copied] = Copied) -> torch.nn.Module:
+    model = cls()
+    setattr(model, holder, said)
+    return model
+
+
+def by_a_dict() -> Any:
+    return declaring("config", {"tie_word_embeddings": True})
+
+
+def by_a_dict_and_tied() -> Any:
+    return declaring("config", {"tie_word_embeddings": True}, ReadTwiceTied)
+
+
+def by_fairseq() -> Any:
+    return declaring("args", SimpleNamespace(share_decoder_input_output_embed=True))
+
+
+def by_one_of_two() -> Any:
+    return declaring("cfg", {"share_decoder_input_output_embed": False, "share_all_embeddings": True})
+
+
+def by_words() -> Any:
+    return declaring("config", {"tie_word_embeddings": "yes"})
+
+
 def said(factory: Any, law: str, expect: str = "auto") -> Judged:
     """What a law says of a factory of this module."""
     source = {"kind": "factory", "target": f"{__name__}:{factory.__name__}", "folder": ""}
@@ -96,3 +123,20 @@ def test_a_table_that_only_starts_as_a_copy_is_told() -> None:
     assert (every["untied"].notes, every["untied"].failure) == ([], "")
     teacher = said(table_copied_and_frozen, "the_tie_is_as_declared")
     assert (teacher.notes, teacher.reason.partition(" (")[0]) == ([], "no head with a row for each token was found")
+
+
+@pytest.mark.parametrize(
+    ("factory", "declared"),
+    [
+        (by_a_dict, "config.tie_word_embeddings is True"),
+        (by_a_dict_and_tied, ""),
+        (by_fairseq, "args.share_decoder_input_output_embed is True"),
+        (by_one_of_two, "cfg.share_all_embeddings is True"),
+        (by_words, ""),
+    ],
+)
+def test_a_tie_is_declared_by_a_flag_of_the_configuration(factory: Any, declared: str) -> None:
+    one = said(factory, "the_tie_is_as_declared")
+    words = f"{declared}, but head.weight and table.weight are two Parameters, of equal values"
+    assert [found.words for found in one.findings] == ([words] if declared else [])
+    assert one.reason == ""

@@ -246,10 +246,10 @@ def _leaves(tensor: Any) -> list[Any]:
 
 def _expectation(model: Model, facts: Facts, expect: str) -> None:
     """Whether table and head ought to be one Parameter, and who says so."""
-    parameters, config = named(model), getattr(model, "config", None)
+    parameters = named(model)
     pair = [(facts.head, facts.table)] if facts.head and facts.table else []
     alike = pair and facts.head in parameters and parameters[facts.head].shape == parameters[facts.table].shape
-    flag = getattr(config, "tie_word_embeddings", None)
+    flag, place = _flag(model)
     declared = getattr(model, "_tied_weights_keys", None) or {}
     facts.tied = bool(pair) and parameters.get(facts.head) is parameters.get(facts.table)
     if expect in ("tied", "untied"):
@@ -259,18 +259,38 @@ def _expectation(model: Model, facts: Facts, expect: str) -> None:
     elif flag is True:
         expand = getattr(model, "get_expanded_tied_weights_keys", None)
         keys = list(expand(all_submodels=True).items()) if callable(expand) else _listed(declared, facts)
-        facts.expected, facts.said = "tied", "config.tie_word_embeddings is True"
+        facts.expected, facts.said = "tied", f"{place} is True"
         # A head may be tied to another table than that of the getter: of the decoder, say.
-        elsewhere = any(model.get_submodule(path).weight is parameters.get(facts.head) for path in facts.tables)
-        facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and not elsewhere else [])]))
+        held = [model.get_submodule(path).weight for path in facts.tables]
+        here = facts.tied or all(weight is not parameters.get(facts.head) for weight in held)
+        facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and here else [])]))
     elif flag is False:
-        facts.expected, facts.said = "untied", "config.tie_word_embeddings is False"
+        facts.expected, facts.said = "untied", f"{place} is False"
         facts.pairs = pair if alike or facts.tied else []
     elif declared:
         facts.expected, facts.said = "tied", "_tied_weights_keys"
         facts.pairs = _listed(declared, facts)
     elif pair:
         facts.said = "the model does not say whether it should be tied"
+
+
+def said_by(holder: Any, name: str) -> Any:
+    """What a configuration has under a name, be it a dict or not; None if it has nothing."""
+    return holder.get(name) if isinstance(holder, dict) else getattr(holder, name, None)
+
+
+def _flag(model: Model) -> tuple[bool | None, str]:
+    """Whether a flag of the model's configuration says that it is tied, and which flag; one that says yes goes before others.
+
+    Those of fairseq are in ``args`` or ``cfg``: either of the two ties the decoder's table to the head.
+    """
+    found = [
+        (flag, f"{holder}.{name}")
+        for holder in ("config", "args", "cfg")
+        for name in ("tie_word_embeddings", "share_decoder_input_output_embed", "share_all_embeddings")
+        if isinstance(flag := said_by(getattr(model, holder, None), name), bool)
+    ]
+    return max(found, key=lambda each: each[0], default=(None, ""))
 
 
 def _listed(declared: Any, facts: Facts) -> list[tuple[str, str]]:
