@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from embcheck.audit import laws
-from embcheck.audit.finding import Judged, Unbuilt
+from embcheck.audit.discovery import explored
+from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
 from embcheck.audit.subject import judged, looked_at
 
 laws.load()
@@ -54,6 +55,35 @@ class TwoTables(torch.nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> Any:
         return self.one(a) + self.two(b)
+
+
+class Rows(torch.nn.Module):
+    """A table of the author's own."""
+
+    def __init__(self, padding: int | None = None) -> None:
+        super().__init__()
+        self.rows, self.padding = torch.nn.Parameter(torch.randn(20, 4)), padding
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return torch.nn.functional.embedding(ids, self.rows, self.padding)
+
+
+class OwnTable(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Rows()
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return self.table(ids) @ self.table.rows.detach().T
+
+
+class OwnTableBesidePositions(OwnTable):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.positions = Rows(-1), torch.nn.Embedding(30, 4)
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return super().forward(ids) + self.positions(torch.arange(ids.shape[1])).sum()
 
 
 def table_copied() -> Any:
@@ -140,3 +170,12 @@ def test_a_tie_is_declared_by_a_flag_of_the_configuration(factory: Any, declared
     words = f"{declared}, but head.weight and table.weight are two Parameters, of equal values"
     assert [found.words for found in one.findings] == ([words] if declared else [])
     assert one.reason == ""
+
+
+@pytest.mark.parametrize(("factory", "padding"), [(OwnTable, None), (OwnTableBesidePositions, 19)])
+def test_a_table_in_a_module_of_the_authors_own_is_found(factory: Any, padding: int | None) -> None:
+    source = {"kind": "factory", "target": f"{__name__}:{factory.__name__}", "folder": ""}
+    facts = explored(source, "auto", AS_BUILT)
+    assert (facts.likely, facts.rows, facts.width) == ({"table.rows": padding}, 20, 4)
+    one = said(factory, "the_gradient_is_the_sum_of_all_paths")
+    assert [found.kind for found in one.findings] == ["gradient is not the sum"]

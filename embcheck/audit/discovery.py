@@ -81,7 +81,9 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     facts.meta = any(p.device.type == "meta" for p in model.parameters())
     facts.compiled, facts.given = was_compiled, given is not None
     _tables(model, facts)
-    if not facts.getter and facts.tables:
+    if not facts.getter:
+        _looked_up(made(source, variant)[0].eval(), facts, given)
+    if not facts.table and facts.tables:
         _take(model, facts, _likeliest(made(source, variant)[0].eval(), facts.tables, given))
     inputs = inputs_of(given, facts.rows, facts.padding)
     _head(model, facts, inputs)
@@ -125,6 +127,28 @@ def _tables(model: Model, facts: Facts) -> None:
 def _describe(model: Model, facts: Facts, table: Any, path: str) -> None:
     facts.path, facts.table, facts.padding = path, _weight_of(model, table), _padding_of(table)
     facts.rows, facts.width = table.weight.shape
+
+
+def _looked_up(model: Model, facts: Facts, given: Inputs | None) -> None:
+    """As tables the Parameters that F.embedding is called with for the model's own ids, if they are in modules of the author's.
+
+    If the model has no other tables: for whatever ids.
+    """
+    inputs, calls = inputs_of(given, 0, None), Calls()
+    with contextlib.suppress(Exception), calls:
+        answer(model, inputs)
+    names = {id(parameter): name for name, parameter in reversed(named(model).items())}
+    held = {id(model.get_submodule(path).weight) for path in facts.tables}
+    asked = [given for name, given, _ in calls.made if name == "embedding" and id(base_of(given[1])) in names]
+    own = [one for one in asked if any(same(one[0], v) for v in inputs.values() if isinstance(v, torch.Tensor))]
+    if held and any(id(base_of(weight)) in held for _, weight, *_ in own):
+        return
+    for _, weight, padding, *_ in own if held else own or asked:
+        name, row = names[id(base_of(weight))], None if padding is None else padding % len(weight)
+        if not facts.table:
+            facts.table, facts.padding, (facts.rows, facts.width) = name, row, weight.shape
+        elif name != facts.table:
+            facts.others.setdefault(name, row)
 
 
 def _padding_of(module: Any) -> int | None:

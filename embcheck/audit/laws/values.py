@@ -29,7 +29,7 @@ from embcheck.audit.program_value import asked, gradient_is_the_sum, rows_of_pad
 from embcheck.audit.subject import Subject
 from embcheck.record.totals import counted
 
-NO_TABLE = "it has no table"
+NO_TABLE = "it has no table that was found (get_input_embeddings() would return its module)"
 
 
 @audit_law("A forward pass in eval mode changes neither its inputs nor the model.")
