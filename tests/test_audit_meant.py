@@ -86,6 +86,33 @@ class OwnTableBesidePositions(OwnTable):
         return super().forward(ids) + self.positions(torch.arange(ids.shape[1])).sum()
 
 
+class Scaled(torch.nn.Embedding):
+    """It declares a scale, and its rows are multiplied with a power of it."""
+
+    power = 1
+
+    def __init__(self) -> None:
+        super().__init__(20, 4, _weight=torch.arange(1.0, 81.0).reshape(20, 4))
+        self.embed_scale = 2.0
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return super().forward(ids) * self.embed_scale**self.power
+
+
+class ScaledTwice(Scaled):
+    power = 2
+
+
+class ScaleForgotten(Scaled):
+    power = 0
+
+
+def scaled_elsewhere() -> Any:
+    table = torch.nn.Embedding(20, 4)
+    table.embed_scale = 2.0
+    return table
+
+
 def table_copied() -> Any:
     return TwoTables(), TWO
 
@@ -179,3 +206,14 @@ def test_a_table_in_a_module_of_the_authors_own_is_found(factory: Any, padding: 
     assert (facts.likely, facts.rows, facts.width) == ({"table.rows": padding}, 20, 4)
     one = said(factory, "the_gradient_is_the_sum_of_all_paths")
     assert [found.kind for found in one.findings] == ["gradient is not the sum"]
+
+
+@pytest.mark.parametrize(
+    ("factory", "entry"), [(Scaled, ""), (ScaledTwice, "4.0"), (ScaleForgotten, "1.0"), (scaled_elsewhere, "")]
+)
+def test_a_scale_that_is_declared_and_is_not_that_of_the_rows_is_told(factory: Any, entry: str) -> None:
+    one = said(factory, "an_embedding_is_a_row")
+    words = f"(0)[0] is {entry}, its row has 1.0, and it declares embed_scale 2"
+    assert [note.removeprefix(f"design choice:  is a {factory.__name__}: ") for note in one.notes] == [words] * bool(
+        entry
+    )

@@ -134,22 +134,28 @@ def rows_of_padding(build: Build, inputs: Inputs, tables: list[str]) -> Problems
 
 
 def looks_up(build: Build, inputs: Inputs, path: str) -> Problems:
-    """The embedding of every id is its weight's row times the module's declared scale, bit for bit."""
+    """The embedding of every id is its weight's row times the scale that the module declares, bit for bit.
+
+    A plain nn.Embedding multiplies with none, whatever attribute it was given.
+    """
     module = build().get_submodule(path)
     with torch.no_grad():
         ids = torch.arange(module.weight.shape[0])
         got, rows = module(ids), module.weight[ids]
     if not isinstance(got, torch.Tensor) or got.shape != rows.shape:
         raise LookupError(f"{type(module).__name__} returns another shape than rows")
-    if same(got, rows):
-        return []
+    scales = {}
     for name, value in {**vars(module), **dict(module.named_buffers())}.items():
-        if isinstance(value, (float, int, torch.Tensor)) and "scale" in name:
+        if "scale" in name and isinstance(value, (float, int, torch.Tensor)) and not isinstance(value, bool):
             scale = value.detach() if isinstance(value, torch.Tensor) else torch.tensor(float(value))
-            if scale.numel() == 1 and (same(got, rows * scale) or same(got, rows * scale.to(rows.dtype))):
-                return []
-    bad = [int(i) for i in (got != rows).nonzero()[0]]
+            if scale.numel() == 1 and type(module).forward is not torch.nn.Embedding.forward:
+                scales[name] = scale
+    scaled = [rows * one for scale in scales.values() for one in (scale, scale.to(rows.dtype))]
+    if any(same(got, one) for one in scaled or [rows]):
+        return []
+    bad = [int(i) for i in (got != (scaled or [rows])[0]).nonzero()[0]]
     words = f"{path}({bad[0]})[{bad[1]}] is {got[bad[0], bad[1]].item()!r}, its row has {rows[bad[0], bad[1]].item()!r}"
+    words += "".join(f", and it declares {name} {scale.item():.6g}" for name, scale in scales.items())
     return [("not the row", path, words)]
 
 
