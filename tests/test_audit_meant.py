@@ -108,9 +108,36 @@ class ScaleForgotten(Scaled):
 
 
 def scaled_elsewhere() -> Any:
-    table = torch.nn.Embedding(20, 4)
+    table: Any = torch.nn.Embedding(20, 4)
     table.embed_scale = 2.0
     return table
+
+
+class Padded(torch.nn.Module):
+    """Two tables that are alike, one of which may lack what the other has."""
+
+    config: Any = None
+
+    def __init__(self, *paddings: int | None) -> None:
+        super().__init__()
+        self.one, self.two = (torch.nn.Embedding(20, 4, padding) for padding in paddings)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> Any:
+        return self.one(a) + self.two(b)
+
+
+def padded_alike() -> Any:
+    return Padded(0, 0), TWO
+
+
+def padded_in_one_table() -> Any:
+    return Padded(None, 0), TWO
+
+
+def padded_by_the_configuration() -> Any:
+    model = Padded(None, None)
+    model.config = {"pad_token_id": 5}
+    return model, TWO
 
 
 def table_copied() -> Any:
@@ -217,3 +244,18 @@ def test_a_scale_that_is_declared_and_is_not_that_of_the_rows_is_told(factory: A
     assert [note.removeprefix(f"design choice:  is a {factory.__name__}: ") for note in one.notes] == [words] * bool(
         entry
     )
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        (padded_alike, ""),
+        (padded_in_one_table, "one.weight has no padding_idx, but two.weight, of the same size, has 0"),
+        (padded_by_the_configuration, "config.pad_token_id is 5, but one.weight has no padding_idx"),
+        (table_copied, ""),
+    ],
+)
+def test_a_padding_idx_that_is_missing_is_told(factory: Any, words: str) -> None:
+    one = said(factory, "the_padding_row_starts_at_zero")
+    train = f": lookups of the padding token train row {5 if 'config' in words else 0}"
+    assert (one.findings, one.notes) == ([], [words + train] * bool(words))

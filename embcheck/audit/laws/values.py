@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from embcheck.audit import program_value
-from embcheck.audit.discovery import LOOKUPS
+from embcheck.audit.discovery import LOOKUPS, said_by
 from embcheck.audit.finding import NotApplicable, Result, Undecided, audit_law, told
 from embcheck.audit.program import (
     Calls,
@@ -207,10 +207,10 @@ def steps_keep_the_tie(subject: Subject) -> Result:
     "The padding row of every table is zero in a model that transformers initialises; in others another value is noted."
 )
 def the_padding_row_starts_at_zero(subject: Subject) -> Result:
-    facts = subject.facts
-    if not facts.padded:
+    facts, model = subject.facts, subject.fresh(varied=False)
+    told = _told_otherwise(subject, model)
+    if not facts.padded and not told:
         raise NotApplicable("no table has a padding_idx")
-    model = subject.fresh(varied=False)
     table, head = named(model).get(facts.table), named(model).get(facts.head)
     modules = {path: model.get_submodule(path) for path in facts.padded}
     tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
@@ -221,7 +221,7 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     else:  # whose value may be chosen or loaded, as nn.Embedding says: "can be updated to another value"
         meant = "padded positions look that up; if it is not meant, zero the row after initialising"
         results += [f"{words}: {meant}" for _, _, words in subject.problems(rows_of_padding, varied=False, tables=free)]
-    results += _told_otherwise(model, facts.table, facts.padding)
+    results += told
     words = "is the padding token's row of the head too, and starts nonzero"
     for path in tied:
         row = modules[path].padding_idx
@@ -230,18 +230,36 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     return results
 
 
-def _told_otherwise(model: Any, table: str, padding: int | None) -> Result:
-    """Another padding token than the table's in the configuration or in an attribute of the model."""
+def _told_otherwise(subject: Subject, model: Any) -> Result:
+    """Another padding token than the table's in the configuration, an attribute of the model or a table of the same shape."""
+    table, padding = subject.facts.table, subject.facts.padding
     config: Any = getattr(model, "config", None)
     if callable(getattr(config, "get_text_config", None)):
         config = config.get_text_config()
+    weight = named(model).get(table)
+    # A configuration that embcheck made names a padding token whatever the architecture does with it.
+    lacks = padding is None and weight is not None and weight.requires_grad and subject.source["kind"] != "hf"
     places = (("config.pad_token_id", config), ("pad_token_id", model), ("padding_idx", model))
     for place, of in places:
-        said = getattr(of, place.removeprefix("config."), None)
-        if isinstance(said, int) and not isinstance(said, bool) and padding not in (None, said):
-            words = f"but the padding_idx of {table} is {padding}: lookups of the padding token train row {said}"
-            return [f"{place} is {said}, {words}"]
-    return []
+        said = said_by(of, place.removeprefix("config."))
+        if isinstance(said, int) and not isinstance(said, bool) and (lacks if padding is None else padding != said):
+            has = f"{table} has no padding_idx" if lacks else f"the padding_idx of {table} is {padding}"
+            return [f"{place} is {said}, but {has}: lookups of the padding token train row {said}"]
+    return _told_by_a_table(model, subject.facts.tables, weight)
+
+
+def _told_by_a_table(model: Any, paths: list[str], weight: Any) -> Result:
+    """A table that is trained and has no padding_idx, where one of the same shape has: the tokens' or another."""
+    modules = {f"{path}.weight": model.get_submodule(path) for path in paths}
+    alike = {n: m for n, m in modules.items() if weight is not None and m.weight.shape == weight.shape}
+    padded = [(n, m) for n, m in alike.items() if m.padding_idx is not None and m.weight.requires_grad]
+    held = [m.weight for _, m in padded]
+    lacking = [n for n, m in alike.items() if m.weight.requires_grad and all(m.weight is not one for one in held)]
+    if not padded or not lacking:
+        return []
+    name, row = padded[0][0], padded[0][1].padding_idx
+    words = f"{lacking[0]} has no padding_idx, but {name}, of the same size, has {row}"
+    return [f"{words}: lookups of the padding token train row {row}"]
 
 
 @audit_law("No lookup trains the padding row of any table.")
