@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_right_layers import TwoTables
+from test_refused_layers import TwoTables
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize

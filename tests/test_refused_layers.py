@@ -1,0 +1,119 @@
+"""Layers that embcheck can't take: each gets one line."""
+
+from typing import Any
+
+import pytest
+import torch
+from test_right_layers import HasPositions
+from test_subject_layers import Table, Tensor
+from torch import nn
+
+import embcheck
+
+
+class TwoTables(nn.ModuleDict):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__({name: nn.Embedding(num_embeddings, embedding_dim) for name in ("first", "second")})
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self["first"](indices)  # type: ignore[no-any-return]
+
+
+Third = embcheck.declare(table="third")(type("Third", (TwoTables,), {}))
+
+
+class Noisy(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        rows = super().forward(indices)
+        return rows + torch.randn_like(rows)
+
+
+class Buffered(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(num_embeddings, embedding_dim))
+
+
+@embcheck.declare("tied")
+class TiedByProperty(nn.Module):
+    class Head(nn.Module):
+        def __init__(self, embedding: nn.Embedding) -> None:
+            super().__init__()
+            self.of = [embedding]
+
+        @property
+        def weight(self) -> Tensor:
+            return self.of[0].weight
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+        self.head = self.Head(self.embedding)
+
+
+class Dropping(HasPositions):
+    """Without the declaration."""
+
+
+@embcheck.declare("tied")
+class Normed(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(num_embeddings, embedding_dim), nn.LayerNorm(embedding_dim)
+        self.head = nn.Linear(embedding_dim, num_embeddings)
+        self.head.weight = self.embedding.weight
+
+
+class Stumbles(nn.Embedding):
+    """Whether that is a limit or a mistake nobody can tell."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, sparse: bool = False) -> None:
+        super().__init__(num_embeddings, embedding_dim, sparse=sparse)
+        if sparse:
+            self.limit = None + 1  # type: ignore[operator]
+
+
+class RefusesAll(nn.Embedding):
+    def reset_parameters(self) -> None:
+        raise ValueError("never")
+
+
+class CallRaises(nn.Embedding):
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        raise KeyError("boom")
+
+
+class PadsAlways(nn.Embedding):
+    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int = 0) -> None:
+        if padding_idx is None:
+            raise ValueError("there is always padding")
+        super().__init__(num_embeddings, embedding_dim, padding_idx)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (TwoTables, r'found 2 .*first\.weight \(5, 3\).*say which is the table: declare\(table="…"\)'),
+        (Third, r"no parameter 'third'; there are first\.weight"),
+        (Noisy, r"two equal calls differ; declare random=True"),
+        (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
+        (Normed, r"it has parameters beside the pair's \(norm\.bias, norm\.weight\): embcheck audit takes any model"),
+        (Stumbles, r'sparse=True is refused: TypeError: unsupported .*declare lacks=\{"sparse": "why"\}'),
+        (RefusesAll, r"can't be built as \(num_embeddings, .*: ValueError: never"),
+        (lambda count: None, "can't be built as"),
+        (
+            CallRaises,
+            r"it was built, but its call with indices of shape \(2, 2\) raises KeyError: 'boom' \(.*test_refused_layers",
+        ),
+        (RefusesAll, r"ValueError: never \(.*test_refused_layers\.py:\d+\)"),
+        (lambda count, width: 3, "returned int; expected a torch.nn.Module"),
+        (lambda count, width: nn.Linear(2, 2), r"expected one parameter of shape .*; a table in parts, transposed or"),
+        (Buffered, r"found 0 \(its parameters: none\); weight is a buffer: the table must be a Parameter"),
+        (TiedByProperty, r"head\.weight is no Parameter of shape \(5, 3\) that head registers itself"),
+        (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),
+    ],
+)
+def test_what_embcheck_cannot_take_gets_one_line(layer: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said) as caught:
+        embcheck.check(layer)
+    assert "\n" not in str(caught.value)
