@@ -64,6 +64,13 @@ class Normed(nn.Module):
         self.head.weight = self.embedding.weight
 
 
+class WithoutASign(nn.Embedding):
+    """Nothing declares that it is tied."""
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return super().forward(indices) @ self.weight.T
+
+
 class Stumbles(nn.Embedding):
     """Whether that is a limit or a mistake nobody can tell."""
 
@@ -98,6 +105,10 @@ class PadsAlways(nn.Embedding):
         (Noisy, r"two equal calls differ; declare random=True"),
         (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
         (Normed, r"it has parameters beside the pair's \(norm\.bias, norm\.weight\): embcheck audit takes any model"),
+        (
+            WithoutASign,
+            r'shape \(2, 2, 5\); expected \(2, 2, 3\); of a model with a head say declare\("tied", .* embcheck audit',
+        ),
         (Stumbles, r'sparse=True is refused: TypeError: unsupported .*declare lacks=\{"sparse": "why"\}'),
         (RefusesAll, r"can't be built as \(num_embeddings, .*: ValueError: never"),
         (lambda count: None, "can't be built as"),

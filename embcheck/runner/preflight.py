@@ -85,8 +85,12 @@ def _built(factory: Callable[..., Any], declared: Declaration) -> tuple[Any, Siz
     return layer, size
 
 
+#: What to do with a model that returns a number for each row of its table.
+_OF_A_HEAD = '; of a model with a head say declare("tied", table="…", head="…"), or give all of it to embcheck audit'
+
+
 def _called(
-    layer: torch.nn.Module, given: tuple[torch.Tensor, ...], shape: tuple[int, ...], *, random: bool
+    layer: torch.nn.Module, given: tuple[torch.Tensor, ...], shape: tuple[int, ...], rows: int, *, random: bool
 ) -> str | None:
     indices, before = given[0], given[0].clone()
     try:
@@ -96,9 +100,9 @@ def _called(
     if not isinstance(value, torch.Tensor):
         return f"a call returned {type(value).__name__}; expected a tensor of shape {shape}"
     if tuple(value.shape) != shape:
-        return (
-            f"a call with indices of shape {tuple(indices.shape)} returned shape {tuple(value.shape)}; expected {shape}"
-        )
+        line = f"a call with indices of shape {tuple(indices.shape)} returned shape {tuple(value.shape)}"
+        logits = tuple(value.shape) == (*shape[:-1], rows)
+        return f"{line}; expected {shape}" + _OF_A_HEAD * logits
     if not torch.equal(indices, before):
         return "a call changes its indices; expected its inputs to be left alone"
     if random or _alike(value, again):
@@ -118,7 +122,8 @@ def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     builder = builder_of(factory, declared, *_OF_TABLES[declared.kind])
     layer, given = small_layer(builder)
     shape = (2,) if declared.kind == "bag" else given[0].shape
-    problem = _called(layer, given, (*shape, builder.limits.size[1]), random=declared.domain.random)
+    rows, columns = builder.limits.size
+    problem = _called(layer, given, (*shape, columns), rows, random=declared.domain.random)
     return problem or _declared(declared, builder.limits.size)
 
 
