@@ -86,6 +86,15 @@ class OwnTableBesidePositions(OwnTable):
         return super().forward(ids) + self.positions(torch.arange(ids.shape[1])).sum()
 
 
+class OfBatches(OwnTableBesidePositions):
+    def forward(self, batch: Any) -> Any:
+        return super().forward(batch["tokens"])
+
+
+def own_table_of_batches() -> Any:
+    return OfBatches(), ({"tokens": torch.tensor([[4, 5, 6]])},)
+
+
 class Scaled(torch.nn.Embedding):
     """It declares a scale, and its rows are multiplied with a power of it."""
 
@@ -226,7 +235,9 @@ def test_a_tie_is_declared_by_a_flag_of_the_configuration(factory: Any, declared
     assert one.reason == ""
 
 
-@pytest.mark.parametrize(("factory", "padding"), [(OwnTable, None), (OwnTableBesidePositions, 19)])
+@pytest.mark.parametrize(
+    ("factory", "padding"), [(OwnTable, None), (OwnTableBesidePositions, 19), (own_table_of_batches, 19)]
+)
 def test_a_table_in_a_module_of_the_authors_own_is_found(factory: Any, padding: int | None) -> None:
     source = {"kind": "factory", "target": f"{__name__}:{factory.__name__}", "folder": ""}
     facts = explored(source, "auto", AS_BUILT)

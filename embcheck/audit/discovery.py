@@ -15,7 +15,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
-from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, named, same, weighted_loss
+from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, ids_in, named, same, weighted_loss
 from embcheck.audit.program_uses import Uses
 
 #: The modules that look up rows of a table of theirs.
@@ -140,7 +140,7 @@ def _looked_up(model: Model, facts: Facts, given: Inputs | None) -> None:
     names = {id(parameter): name for name, parameter in reversed(named(model).items())}
     held = {id(model.get_submodule(path).weight) for path in facts.tables}
     asked = [given for name, given, _ in calls.made if name == "embedding" and id(base_of(given[1])) in names]
-    own = [one for one in asked if any(same(one[0], v) for v in inputs.values() if isinstance(v, torch.Tensor))]
+    own = [one for one in asked if any(same(one[0], v) for v in ids_in(inputs))]
     if held and any(id(base_of(weight)) in held for _, weight, *_ in own):
         return
     for _, weight, padding, *_ in own if held else own or asked:
@@ -191,8 +191,7 @@ def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:
     uses = Uses(weight)
     with contextlib.suppress(Exception), uses:
         width = call(model, inputs).shape[-1]
-    numbers = [v for v in inputs.values() if isinstance(v, torch.Tensor) and not v.is_floating_point()]
-    ids = [v.reshape(-1).long().sort().values for v in numbers]  # sorted, for a model may turn its inputs round
+    ids = [v.reshape(-1).long().sort().values for v in ids_in(inputs)]  # sorted, for a model may turn its inputs round
     asked = [use["ids"].sort().values for use in uses.lookups]
     return (
         any(torch.equal(one, other) for one in asked for other in ids if len(one.unique()) > 1),
