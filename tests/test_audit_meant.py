@@ -149,6 +149,19 @@ def padded_by_the_configuration() -> Any:
     return model, TWO
 
 
+def padded_by_a_hook() -> Any:
+    model, given = padded_by_the_configuration()
+    keep = torch.ones(20, 1).index_fill_(0, torch.tensor(5), 0.0)
+    model.one.weight.register_hook(lambda grad: grad * keep)
+    return model, given
+
+
+def padded_by_no_row() -> Any:
+    model, given = padded_by_the_configuration()
+    model.config = {"pad_token_id": -1}
+    return model, given
+
+
 def table_copied() -> Any:
     return TwoTables(), TWO
 
@@ -263,6 +276,8 @@ def test_a_scale_that_is_declared_and_is_not_that_of_the_rows_is_told(factory: A
         (padded_alike, ""),
         (padded_in_one_table, "one.weight has no padding_idx, but two.weight, of the same size, has 0"),
         (padded_by_the_configuration, "config.pad_token_id is 5, but one.weight has no padding_idx"),
+        (padded_by_a_hook, ""),
+        (padded_by_no_row, ""),
         (table_copied, ""),
     ],
 )

@@ -242,7 +242,9 @@ def _told_otherwise(subject: Subject, model: Any) -> Result:
     places = (("config.pad_token_id", config), ("pad_token_id", model), ("padding_idx", model))
     for place, of in places:
         said = said_by(of, place.removeprefix("config."))
-        if isinstance(said, int) and not isinstance(said, bool) and (lacks if padding is None else padding != said):
+        if not isinstance(said, int) or isinstance(said, bool):
+            continue
+        if (lacks and not _keeps(weight, said)) if padding is None else padding != said:
             has = f"{table} has no padding_idx" if lacks else f"the padding_idx of {table} is {padding}"
             return [f"{place} is {said}, but {has}: lookups of the padding token train row {said}"]
     return _told_by_a_table(model, subject.facts.tables, weight)
@@ -254,12 +256,24 @@ def _told_by_a_table(model: Any, paths: list[str], weight: Any) -> Result:
     alike = {n: m for n, m in modules.items() if weight is not None and m.weight.shape == weight.shape}
     padded = [(n, m) for n, m in alike.items() if m.padding_idx is not None and m.weight.requires_grad]
     held = [m.weight for _, m in padded]
-    lacking = [n for n, m in alike.items() if m.weight.requires_grad and all(m.weight is not one for one in held)]
-    if not padded or not lacking:
+    name, row = (padded[0][0], padded[0][1].padding_idx) if padded else ("", 0)
+    free = {
+        n: m.weight for n, m in alike.items() if m.weight.requires_grad and all(m.weight is not one for one in held)
+    }
+    lacking = [n for n, other in free.items() if padded and not _keeps(other, row)]
+    if not lacking:
         return []
-    name, row = padded[0][0], padded[0][1].padding_idx
     words = f"{lacking[0]} has no padding_idx, but {name}, of the same size, has {row}"
     return [f"{words}: lookups of the padding token train row {row}"]
+
+
+def _keeps(weight: Any, row: int) -> bool:
+    """Whether lookups can't train a row: its weight has none of the number, or hooks that set its gradient to zero."""
+    if not 0 <= row < len(weight):
+        return True
+    with contextlib.suppress(LookupError):
+        return bool(through_hooks(list((weight._backward_hooks or {}).values()), weight)[0][row].all())
+    return False
 
 
 @audit_law("No lookup trains the padding row of any table.")
