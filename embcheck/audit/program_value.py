@@ -216,7 +216,7 @@ def a_step_shows(build: Build, inputs: Inputs, table: str) -> Problems:
 def made_of(matrix: torch.Tensor, table: torch.Tensor) -> bool:
     """Whether a matrix is the product of a table with another one, and a constant row added, within rounding.
 
-    Of a product with other numbers of rows than of columns half the rows are left to contradict it.
+    Twice as many rows are looked at as a factor could be chosen to fit: a matrix that is no such product differs.
     """
     rows, width = 2 * (table.shape[1] + 1), table.shape[1] + 1
     if len(matrix) != len(table) or len(table) < rows:
