@@ -123,6 +123,20 @@ class CachedInEvaluation(Table):
         return functional.embedding(indices, self.weight if self.kept is None else self.kept)
 
 
+@embcheck.declare(scale=2)
+class CachedByVersion(Table):
+    """Keeps what it made of its table where there is no graph; a conversion leaves the version as it was."""
+
+    kept: tuple[int, Tensor] | None = None
+
+    def forward(self, indices: Tensor) -> Tensor:
+        if torch.is_grad_enabled() or self.weight.is_inference():
+            return functional.embedding(indices, 2 * self.weight)
+        if self.kept is None or self.kept[0] != self.weight._version:
+            self.kept = self.weight._version, 2 * self.weight.detach()
+        return functional.embedding(indices, self.kept[1])
+
+
 class IgnoresFrequency(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, scale_grad_by_freq: bool = False) -> None:
         super().__init__(num_embeddings, embedding_dim)
@@ -203,6 +217,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (MADE["LosesTheLastRow"], "lookup_copies_rows", "token 1 received row 0; expected row 1"),
     (MADE["Detached"], "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table"),
     (CachedInEvaluation, "gradient_is_accepted", "your layer's table got no gradient: what the layer returned does"),
+    (CachedByVersion, "lookup_copies_rows", "received "),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),

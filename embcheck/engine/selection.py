@@ -115,16 +115,20 @@ def _small(family: Family, mean: float, seed: int, *, first: bool, sparing: bool
 
 
 def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
-    """The cases of a mode beyond the family's own: one of so many of the first mode's; of a user's subject before them those by
-    which laws about refusals are obliged, of which there would be none."""
-    if family.of is not None and item.engine == "product":
-        for case in obliging_cases(family).values():
-            if family.refused(case):
-                yield type(case)(*case)
+    """The cases of a mode beyond the family's own: one of so many of the first mode's.
+
+    Of a user's subject those by which laws about refusals are obliged come first, of which there would be none, then one after
+    each earlier call; the full product, which makes none, is left out.
+    """
+    every = _all_cases(family.space, item.engine, family.name, seed)
     mean = profile.further * family.stride * FURTHER * MODES[item.mode].cost
-    for case in thinned(
-        _all_cases(family.space, item.engine, family.name, seed), mean, stream.derive(seed, item.label)
-    ):
+    first: list[Any] = []
+    if family.of is not None and item.engine == "product":
+        every = every[sum(1 for _ in family.space.product()) :]
+        told = [case for case in every if "history" in case._fields and min(case.num_embeddings, case.numel) > 1]
+        pasts = {case.history: case for case in reversed(told) if case.history != "fresh"}
+        first = [*filter(family.refused, obliging_cases(family).values()), *pasts.values()]
+    for case in itertools.chain(first, thinned(every, mean, stream.derive(seed, item.label))):
         # A copy, since a case keeps what it once expanded to.
         yield type(case)(*case)
 

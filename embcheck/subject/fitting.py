@@ -33,6 +33,8 @@ def scripted(function: Any, factory: Any, part: Callable[..., Any], body: str) -
     function.script = f"{imports}{inspect.getsource(part)}\n\n{body}"
 
 
+#: Earlier calls that show what a layer keeps between calls: torch's own keep nothing, and have them in few cases.
+_PASTS = ("data_exchanged", "indices_refilled", "output_held")
 #: Modes in which a subject's layer is asked some of the laws again, by default: what becomes of it in the life that every
 #: layer has.
 LIVES = ("eval", "serving", "train", "deepcopy", "pickle", "state_dict", "to_dtype")
@@ -95,11 +97,13 @@ def sent(family: Family, fit: Fit, entry: tuple[str, str], domain: Domain = USUA
     def small() -> tuple[Any, ...]:
         return tuple(sending.unique(space.scope()))
 
+    held = space.axes.get("history")
+    wider = space.axes if held is None else {**space.axes, "history": (*held, *(p for p in _PASTS if p not in held))}
     changed = copy.copy(family)  # not replace(), which would register it as a family of its own
     changed.of, changed.bring = family, sending.unique
     changed.space = replace(
         space,
-        axes={**{one: domain.within(one, values) for one, values in space.axes.items()}, axis: (name,)},
+        axes={**{one: domain.within(one, values) for one, values in wider.items()}, axis: (name,)},
         repair=sending.repair,
         # Copies, since a case keeps what it once expanded to.
         scope=lambda: (type(case)(*case) for case in small()),
