@@ -113,11 +113,15 @@ class Space:
                     yield case
             rows, cases = np.concatenate([rows, self._places(found)]), cases + found
 
+    @cached_property
+    def _texts(self) -> dict[str, dict[str, int]]:
+        """The places of the axes' values by their texts, for 0 equals 0.0."""
+        return {name: {repr(value): place for place, value in enumerate(values)} for name, values in self.axes.items()}
+
     def _places(self, cases: Iterable[Any]) -> Rows:
-        """The places of cases' values in their axes, -1 for one that is not there.  Told by their texts, for 0 equals 0.0."""
-        told = {name: {repr(value): place for place, value in enumerate(values)} for name, values in self.axes.items()}
-        rows = [[places.get(repr(getattr(case, name)), -1) for name, places in told.items()] for case in cases]
-        return np.array(rows, np.int64).reshape(-1, len(told))
+        """The places of cases' values in their axes, -1 for one that is not there."""
+        rows = [[places.get(repr(getattr(case, name)), -1) for name, places in self._texts.items()] for case in cases]
+        return np.array(rows, np.int64).reshape(-1, len(self.axes))
 
     def at(self, row: Iterable[int], seed: int) -> Any:
         """The case with each axis at a position, after ``repair``; the seed of its values, if it has one that is no axis."""
