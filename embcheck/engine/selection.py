@@ -120,11 +120,10 @@ def sampled(family: Family, item: Item, profile: Profile, seed: int) -> Iterator
     Of a user's subject those by which laws about refusals are obliged come first, of which there would be none, then one after
     each earlier call; the full product, which makes none, is left out.
     """
-    every = _all_cases(family.space, item.engine, family.name, seed)
+    every = _all_cases(family.space, item.engine, family.name, seed, flags=family.of is None)
     mean = profile.further * family.stride * FURTHER * MODES[item.mode].cost
     first: list[Any] = []
     if family.of is not None and item.engine == "product":
-        every = every[sum(1 for _ in family.space.product()) :]
         told = [case for case in every if "history" in case._fields and min(case.num_embeddings, case.numel) > 1]
         pasts = {case.history: case for case in reversed(told) if case.history != "fresh"}
         first = [*filter(family.refused, obliging_cases(family).values()), *pasts.values()]
@@ -145,10 +144,12 @@ def sliced(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[
 
 
 @lru_cache(maxsize=16)  # for one mode after the other
-def _all_cases(space: Space, engine: str, name: str, seed: int) -> list[Any]:
+def _all_cases(space: Space, engine: str, name: str, seed: int, *, flags: bool) -> list[Any]:
+    """What an engine enumerates; with ``flags`` the full product of the flags, too."""
     if engine == "scope":
         return [*space.small()]
-    return [*space.product(), *space.cover(min(2, space.strength), stream.derive(seed, name))]
+    cover = space.cover(min(2, space.strength), stream.derive(seed, name))
+    return [*(space.product() if flags else ()), *cover]
 
 
 def aimed(family: Family, item: Item, profile: Profile, seed: int) -> Iterator[Any]:
