@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +28,14 @@ from embcheck.families.lookup.received import meant, to_tell_apart
 from embcheck.modes.mode import MODES
 from embcheck.record.store import example_of
 from embcheck.record.totals import counted
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Most cases are nothing that anybody would compute; and what a filter such as ``-W error`` raises is no error of torch's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def feed(tallies: Tallies, drawn: Iterable[Any], probe: Probe | None) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shlex
 import site
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
@@ -28,7 +27,7 @@ from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, Ledger, load
 from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
-from embcheck.engine.run_item import run_item
+from embcheck.engine.run_item import run_item, without_warnings
 from embcheck.record.totals import Totals, grouped
 from embcheck.report.failure import SHOWN, chosen, further, lines, more_of, more_reasons, notes_on
 from embcheck.runner.preflight import rehearse
@@ -97,8 +96,7 @@ def _rounds(
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            with warnings.catch_warnings(), adapted(subject) as families:
-                warnings.simplefilter("ignore")
+            with without_warnings(), adapted(subject) as families:
                 found: list[Verdict] = []
                 for family, item in _items(families, PROFILES[profile], name_of(subject), laws):
                     if item.engine == engine and (item.mode in family.modes) == own:

@@ -5,7 +5,6 @@ The plug-in imports it once a test needs it: it imports torch, which a session o
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,7 +25,7 @@ from embcheck.core.processes import end_with_parent, give_back_memory, temporary
 from embcheck.core.verdict import Status
 from embcheck.engine.crashes.isolate import probe, ready
 from embcheck.engine.crashes.slot import Deaths, Slot
-from embcheck.engine.run_item import run_item
+from embcheck.engine.run_item import run_item, without_warnings
 from embcheck.engine.tally import Probe
 from embcheck.engine.witness import look, statement
 from embcheck.modes.mode import modes_of, running
@@ -71,7 +70,7 @@ def judge(config: pytest.Config, node: Any, item: Item) -> None:
     settings = settings_of(config)
     profile, family = PROFILES[settings.profile], FAMILIES[item.family]
     watched = _watched(config, node.nodeid, item.label, settings.device, profile.limit)
-    with _without_warnings(), watched as (before, tried):
+    with without_warnings(), watched as (before, tried):
         verdicts = run_item(
             family,
             item,
@@ -101,7 +100,7 @@ def witness(config: pytest.Config, node: Any, entry: Entry) -> None:
     """Runs the witness of a test's ledger entry and fails if it no longer shows the violation."""
     settings = settings_of(config)
     how = {"surveyed": settings.witnesses == "all", "strict": settings.strict, "machine": _proved(config)}
-    with _without_warnings():
+    with without_warnings():
         verdict = look(entry, settings.device, ledger=ledger_of(config), **how)
     Batch(verdict.law, 1, [verdict], [statement(entry)], _news(config)).attach(node)
     if verdict.status == Status.VIOLATED:
@@ -124,14 +123,6 @@ def _news(config: pytest.Config) -> Machine | None:
 def _baseline(config: pytest.Config) -> Baseline:
     """What tells which of an item's cases failed before."""
     return Baseline(read(settings_of(config).baseline))
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """What a filter makes an error of, such as ``-W error``, is none of torch's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextmanager
