@@ -77,7 +77,7 @@ OPTIONS = (
     Option("seed", int, 0, "The same seed gives the same cases everywhere.", _EVERYWHERE, metavar="N", field="seed"),
     Option(
         "select", str, "",
-        "Run only what this pytest expression selects, such as 'padding and scope'; a law's whole name selects its family.",
+        "Run only what this pytest expression selects, such as 'padding and scope', or families and laws by their names.",
         (COMMAND, TABLE, ACTION), ("-k",), metavar="EXPRESSION",
     ),
     Option("law", str, "", "Run only the family of this law.", (COMMAND,), metavar="NAME"),

@@ -58,11 +58,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A law's name in ``-k`` selects the items of its family."""
+    """In ``-k`` a family's name selects its items, whatever its file is called, and so does a law's."""
     family = getattr(getattr(item, "function", None), "family", None)
     if family is not None and (words := item.config.getoption("keyword")):
         named = set(re.findall(r"\w+", words))
-        names = (name for law in family.laws for name in aliases.names_of(law.name))
+        names = [family.name, *(name for law in family.laws for name in aliases.names_of(law.name))]
         item.extra_keyword_matches.update(named.intersection(names))
 
 
