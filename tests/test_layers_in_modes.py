@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from test_subject_layers import Table, Tensor
-from torch import nn
 
 from embcheck.core.case import LookupCase
 from embcheck.core.declaration import name_of
@@ -48,7 +47,8 @@ def test_a_hook_that_a_copy_loses_is_there_where_a_state_is_loaded(mode: str, re
 
 class FreezesAtLoading(Table):
     def _load_from_state_dict(self, state: dict[str, Tensor], prefix: str, *more: Any) -> None:
-        self.weight = nn.Parameter(state[f"{prefix}weight"].clone(), requires_grad=False)
+        super()._load_from_state_dict(state, prefix, *more)
+        self.weight.requires_grad_(False)
 
 
 class SavesWhatLearns(Table):
@@ -57,9 +57,15 @@ class SavesWhatLearns(Table):
             super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
+class AssignsAtLoading(Table):
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = True) -> Any:
+        return super().load_state_dict(state_dict, strict, assign)
+
+
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
+        (AssignsAtLoading, "load_state_dict replaced a Parameter; an optimizer would go on with the old one"),
         (FreezesAtLoading, "loading a state_dict changed requires_grad"),
         (SavesWhatLearns, "the state_dict of a frozen layer has other keys"),
     ],

@@ -69,7 +69,10 @@ def reloaded(build: Build, load: Callable[[Module, dict[str, Any]], object]) -> 
 @build_mode("state_dict", reloaded, **_COPY)
 def loaded_into(other: Module, state: dict[str, Any]) -> None:
     """state_dict loaded into another layer, built with the same arguments, whose table is NaN: a copy."""
+    parameters = list(other.parameters())
     other.load_state_dict(state)
+    if any(now is not before for now, before in zip(other.parameters(), parameters, strict=True)):
+        raise RuntimeError("load_state_dict replaced a Parameter; an optimizer would go on with the old one")
 
 
 @build_mode("state_dict_assign", reloaded, **_COPY | {"aliases": True})
