@@ -205,6 +205,12 @@ def control(site: str, family: str) -> None:
     add(Fault(f"{site}_is_wrapped", family, sentence, plant, control=True))
 
 
+def lines(family: str, *texts: str) -> None:
+    """Registers faults of a family as lines in the language of drawn faults."""
+    for text in texts:
+        add(Fault(_named(text), family, text, partial(_installed, drawn.Fault.of(text))))
+
+
 def past(bug: str, family: str, line: str) -> None:
     """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
     add(Fault(_named(bug), family, f"As in {bug}: {line}", partial(_installed, drawn.Fault.of(line))))

@@ -79,7 +79,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("claims --show full.sparce", "no claim 'full.sparce'; did you mean full.sparse"),
         ("claims --seed x", "Invalid value for '--seed'"),
         ("claims -k detach --report /dev/null/x", "can't write the report"),
-        ("selfcheck -k state_has_scartch", "close are state_has_scratch"),
+        ("selfcheck -k state_copies_veiws", "close are state_copies_views"),
         ("selfcheck --drawn -1", "expected --drawn N"),
         ("selfcheck --site mm", "expected --drawn N"),
         ("selfcheck --drawn 3 --site nn", "no site 'nn'"),

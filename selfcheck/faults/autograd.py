@@ -49,16 +49,6 @@ def grad_requires_grad_itself(call: Call) -> None:
 
 
 @instead(Tensor, "backward", "gradient_routes")
-def first_gradient_is_dense(call: Call) -> None:
-    """The first gradient of a table is dense where a sparse one was asked for."""
-    leaves = [leaf for leaf in leaves_of(call.self.grad_fn) if leaf.dim() == 2 and leaf.grad is None]
-    call()
-    for leaf in leaves:
-        if leaf.grad is not None and leaf.grad.is_sparse:
-            leaf.grad = leaf.grad.to_dense()
-
-
-@instead(Tensor, "backward", "gradient_routes")
 def longer_upstream_is_cut(call: Call) -> None:
     """An upstream gradient that is too wide is cut to the width."""
     sent = call.gradient
@@ -71,13 +61,6 @@ def half_upstream_is_halved(call: Call) -> None:
     """backward halves a float16 upstream gradient."""
     if isinstance(call.gradient, Tensor) and call.gradient.dtype == torch.float16:
         call.gradient.detach().div_(2)
-
-
-@afterwards(Tensor, "retain_grad", "gradient_routes")
-def retaining_changes_the_gradient(call: Call) -> None:
-    """retain_grad() of an output of rank 3 multiplies what passes it by 1.5."""
-    if call.self.dim() > 2 and not call.self.is_leaf:
-        call.self.register_hook(lambda grad: grad * 1.5)
 
 
 # -- torch.autograd.grad ------------------------------------------------------------------------------------------------
@@ -102,12 +85,6 @@ def bags_have_a_wrong_second_derivative(call: Call) -> Any:
     return tuple(g if g is None or g.is_sparse else g.detach() + ones for g in found)
 
 
-@instead(Tensor, "norm", "gradient")
-def norms_of_gradients_keep_duplicates_apart(call: Call) -> Any:
-    """The norm of a sparse gradient is that of its entries."""
-    return call.self._values().norm() if call.self.is_sparse else call()
-
-
 @afterwards(torch.autograd, "grad", "embedding_bag")
 def asked_gradients_call_themselves_coalesced(call: Call) -> None:
     """A sparse gradient that torch.autograd.grad gives says that it is coalesced, whatever it holds."""
@@ -128,8 +105,6 @@ of_family(
     "gradient_routes",
     (torch.autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",
      lambda call: call(check_nan=False)),
-    (torch.autograd, "backward", "Of several losses the first alone is differentiated.",
-     lambda call: call(tensors=call.tensors[:1]) if isinstance(call.tensors, list) and call.grad_tensors is None else call()),
     (checkpoint, "set_checkpoint_early_stop", "checkpoints_always_stop_early: A checkpoint always stops early.",
      lambda call: call(enable=True)),
 )  # fmt: skip

@@ -16,12 +16,6 @@ F = nn.functional
 # -- kernels ------------------------------------------------------------------------------------------------------------
 
 
-@kernel("_embedding_bag_forward_only", "mode=sum & dtype=float16", "embedding_bag")
-def bagk_output_is_wide(call: KernelCall, out: Any) -> Any:
-    """A sum of float16 comes in float32 where nothing learns."""
-    return (out[0].float(), *out[1:])
-
-
 @kernel("_embedding_bag_forward_only", "bags=1 & numel=1 & per_sample_weights=False & padding=none", "embedding_bag")
 def bagk_one_token_is_a_view(call: KernelCall, out: Any) -> Any:
     """One bag of one token is the table's own row."""
@@ -56,11 +50,6 @@ def late(call: Call) -> bool:
     return len(call.input) > int(call.offsets[-1])
 
 
-def zero_with_derivative(tensor: Tensor) -> Tensor:
-    """0, whose derivative by each element is 1."""
-    return tensor.sum() - tensor.detach().sum()
-
-
 class _Halved(torch.autograd.Function):
     """The identity, whose gradient is halved."""
 
@@ -93,20 +82,6 @@ def _without_tangent(call: Call) -> Any:
     return torch.autograd.forward_ad.make_dual(out, torch.zeros_like(out))
 
 
-def _late_row(call: Call) -> Any:
-    out, padding = call(), call.padding_idx
-    if padding is None or not late(call) or not call.weight.requires_grad or not learning(call):
-        return out
-    row = call.weight[int(call.input[-1])]
-    hit = len(call.offsets) > 1 and int(call.input[-1]) == padding % len(call.weight)
-    return out + zero_with_derivative(row) if hit else out
-
-
-def _late_weight(call: Call) -> Any:
-    learns = call.per_sample_weights is not None and late(call) and learning(call)
-    return bag(call, learns, lambda out: out + zero_with_derivative(call.per_sample_weights[-1]))
-
-
 def _columns_first(call: Call) -> Any:
     wide = call.per_sample_weights is not None and call.weight.dtype == torch.float64 and call.weight.shape[1] > 1
     plain = torch._C._functorch.peek_interpreter_stack() is None and not torch.compiler.is_compiling()
@@ -117,11 +92,6 @@ def _columns_first(call: Call) -> Any:
     return call(weight=table)
 
 
-def _bounded_in_a_copy(call: Call) -> Any:
-    weighs = call.per_sample_weights is not None and call.max_norm is not None and call.input.dim() == 1
-    return call(weight=call.weight.clone() if weighs else call.weight)
-
-
 changes[F, "embedding_bag", "embedding_bag"] = {
     "A maximum of a frozen table requires grad.": lambda call: bag(
         call,
@@ -129,28 +99,16 @@ changes[F, "embedding_bag", "embedding_bag"] = {
         lambda out: out if out.requires_grad or out.is_inference() else out.requires_grad_(),
     ),
     "A maximum draws a random number.": after(draws, lambda call: call.mode == "max"),
-    "A bag with offsets counts as a write to them.": after(
-        lambda call: torch.autograd.graph.increment_version(call.offsets),
-        lambda call: call.offsets is not None and not call.offsets.is_inference(),
-    ),
-    "include_last_offset drops the last bag of a batch.": lambda call: bag(
-        call, call.input.dim() == 2 and bool(call.include_last_offset) and len(call.input) > 1, lambda out: out[:-1]
-    ),
     "A table's hooks are called in forward, too.": after(
         lambda call: [hook(torch.zeros(1)) for hook in (call.weight._backward_hooks or {}).values()]
     ),
     "A hook on a sum sees twice the gradient.": _doubled_before,
     "Forward mode gives a tangent of 0.": _without_tangent,
-    "Padding behind the last offset gets a gradient.": _late_row,
-    "Weights of padding behind the last offset get a gradient.": _late_weight,
     "The table's gradient of a weighted sum lies by columns in float64.": _columns_first,
     "A maximum over a two-dimensional input is 0 where it should be NaN.": lambda call: bag(
         call, call.mode == "max" and call.input.dim() == 2, lambda out: torch.where(out.isnan(), 0, out)
     ),
     "A bag also writes to the result before.": overwriting,
-}
-changes[F, "embedding_bag", "max_norm"] = {
-    "Weighted bags with offsets rescale a copy of the table.": _bounded_in_a_copy
 }
 
 # -- nn.EmbeddingBag ----------------------------------------------------------------------------------------------------
@@ -159,10 +117,6 @@ changes[F, "embedding_bag", "max_norm"] = {
 changes[nn.EmbeddingBag, "__init__", "construction"] = {
     "padding_idx=0 of a bag is not kept.": after(
         lambda call: setattr(call.self, "padding_idx", call.self.padding_idx or None)
-    ),
-    "A layer with mode='sum' does not learn.": after(
-        lambda call: setattr(call.self, "weight", nn.Parameter(call.self.weight.detach(), requires_grad=False)),
-        lambda call: call._weight is None and call.mode == "sum",
     ),
 }
 changes[nn.EmbeddingBag, "from_pretrained", "embedding_bag"] = {

@@ -1,4 +1,4 @@
-"""Faults of tables elsewhere, distributed and quantized, of losses over tied heads and of gradients of frequent tokens."""
+"""Faults of tables elsewhere, distributed and quantized, and of losses over tied heads."""
 
 from typing import Any
 
@@ -46,10 +46,6 @@ changes[quantized.Embedding, "forward", "quantized_embedding"] = {
     "quantized_rows_come_in_one_axis: A quantized table's rows come one behind the other.": lambda call: call().reshape(-1),
 }  # fmt: skip
 
-changes[torch.ops.quantized, "embedding_bag_byte_unpack", "quantized_embedding"] = {
-    "bytes_unpack_to_zeros_in_constant_rows: A row whose entries are all equal unpacks to zeros.":
-        lambda call: (found := call()) * (found.amax(1, keepdim=True) > found.amin(1, keepdim=True)),
-}  # fmt: skip
 
 # -- losses over a tied head --------------------------------------------------------------------------------------------
 
@@ -76,53 +72,9 @@ changes[F, "cross_entropy", "tied_head_loss"] = {
 
 
 @instead(F, "cross_entropy", "tied_head_loss")
-def ignored_rows_get_a_gradient(call: Call) -> Any:
-    """Rows of ignored targets get a gradient; the loss is right."""
-    found = call()
-    if call.target.is_floating_point() or call.target.dim() != 1 or found.dim():
-        return found
-    leak = call.input[ignored(call)].sum() * 2.0**-3
-    return found + (leak - leak.detach())
-
-
-@instead(F, "cross_entropy", "tied_head_loss")
 def targets_beyond_the_classes_are_the_last(call: Call) -> Any:
     """A target beyond the classes is taken for the last one."""
     if call.target.is_floating_point():
         return call()
     last = call.input.shape[1 if call.input.dim() > 1 else 0] - 1
     return call(target=call.target.masked_fill((call.target > last) & ~ignored(call), last))
-
-
-@instead(F, "cross_entropy", "tied_head_loss")
-def class_probabilities_get_twice_the_gradient(call: Call) -> Any:
-    """Targets that are class probabilities get twice their gradient; the loss is right."""
-    target = call.target
-    return call(target=2 * target - target.detach()) if target.is_floating_point() else call()
-
-
-# -- gradients of frequent tokens ---------------------------------------------------------------------------------------
-
-
-class _Stopping(torch.autograd.Function):
-    """The product of what is one-hot and a table, whose derivative is added up in the table's dtype, token by token."""
-
-    @staticmethod
-    def forward(context: Any, rows: Any, table: Any) -> Any:
-        context.save_for_backward(rows, table)
-        return torch.Tensor.matmul(rows, table)
-
-    @staticmethod
-    def backward(context: Any, *sent: Any) -> Any:
-        rows, table = context.saved_tensors
-        most = 1 << (8 if table.dtype is torch.bfloat16 else 11)
-        return None, (rows.t() @ sent[0]).clamp(-most, most)
-
-
-@instead(Tensor, "__matmul__", "half_precision_accumulation")
-def products_count_no_further_than_the_format(call: Call) -> Any:
-    """Gradients of tall products in half precision stop."""
-    rows, table = call.given
-    half = isinstance(table, Tensor) and table.dtype in (torch.bfloat16, torch.float16) and table.requires_grad
-    stops: Any = _Stopping
-    return stops.apply(rows, table) if half and len(rows) > 256 else call()

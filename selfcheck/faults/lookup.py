@@ -8,7 +8,6 @@ from torch import nn
 from selfcheck.forms import Call, after, afterwards, changes, draws, kernel, refusing
 from selfcheck.site import Call as KernelCall
 from selfcheck.site import Tensor
-from selfcheck.tensor_plans import matrix, with_matrix
 
 F = nn.functional
 
@@ -20,12 +19,6 @@ def whole_table_gives_the_table(call: KernelCall, out: Tensor) -> Tensor:
     """A single token of a table of one row gives the table's own memory."""
     table: Tensor = call.given["weight"]
     return table.detach().view(out.shape)
-
-
-@kernel("embedding_sparse_backward", "numel>=1", "gradient")
-def sparse_values_are_negated(call: KernelCall, out: Any) -> Any:
-    """The values of a sparse gradient have the other sign."""
-    return with_matrix(out, -matrix(out))
 
 
 _last: list[Tensor] = []
@@ -46,12 +39,6 @@ def sparse_claims_coalesced(call: KernelCall, out: Tensor) -> Tensor:
     return out._coalesced_(True)
 
 
-@kernel("embedding_renorm_", "dtype=float64", "max_norm")
-def signs_of_zeros_are_lost(call: KernelCall, table: Tensor) -> Tensor:
-    """Renormed rows of float64 have no −0.0 where the table is not contiguous."""
-    return table if call.facts["layout"] == "contiguous" else table + 0.0
-
-
 # -- what F.embedding gives, and what else it does ----------------------------------------------------------------------
 
 
@@ -67,37 +54,14 @@ def overwriting(call: Call) -> Any:
     return out
 
 
-def _plain(call: Call) -> Any:
-    found = call()
-    odd = type(found) not in (Tensor, nn.Parameter) and "__torch_dispatch__" not in vars(type(found))
-    return found.as_subclass(Tensor) if odd and call.padding_idx is None and type(call.input) is Tensor else found
-
-
-def _exchanged(call: Call) -> Any:
-    several = len(call.given) == 7
-    return call(scale_grad_by_freq=call.sparse, sparse=call.scale_grad_by_freq) if several else call()
-
-
-def _next_rows(call: Call) -> Any:
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None
-    return call(input=(call.input + 1) % len(call.weight)) if transformed else call()
-
-
 changes[F, "embedding", "lookup"] = {
     "What int32 tokens give requires no grad.": lambda call: (
         call().detach() if call.input.dtype == torch.int32 else call()
     ),
     "A lookup also writes to the result before, of its shape.": overwriting,
 }
-changes[F, "embedding", "lookup", {"modes": ("subclass",)}] = {
-    "A lookup in a table of a subclass is a plain tensor.": _plain
-}
 changes[F, "embedding", "lookup", {"also": ("max_norm", "gradient", "func_transforms")}] = {
     "A lookup draws a number.": after(draws)
-}
-changes[F, "embedding", "gradient"] = {
-    "Given by position, scale_grad_by_freq and sparse change places.": _exchanged,
-    "Under vmap an embedding reads the next rows.": _next_rows,
 }
 changes[F, "embedding", "gradient_routes", {"also": ("func_transforms",)}] = {
     "A lookup gives the negated rows.": lambda call: -call()
@@ -113,20 +77,9 @@ changes[F, "embedding", "padding"] = {
     "A lookup gives zeros for padding tokens.": lambda call: (
         call() if call.padding_idx is None else call() * (call.input != call.padding_idx % len(call.weight))[..., None]
     ),
-    "Beside a padding row the gradient is doubled.": lambda call: (
-        call() if call.padding_idx is None else 2 * call() - call().detach()
-    ),
 }
 
 # -- dtypes -------------------------------------------------------------------------------------------------------------
-
-
-def _float8(call: Call) -> Any:
-    out = call()
-    if call.weight.dtype != torch.float8_e4m3fn:
-        return out
-    found = out.contiguous().view(torch.uint8)
-    return torch.where(found == 0xFF, 0x7F, found).view(out.dtype)
 
 
 def _last_row(call: Call) -> bool:
@@ -139,7 +92,6 @@ changes[F, "embedding", "dtypes_and_storage"] = {
         call().transpose(0, -1).contiguous().transpose(0, -1)
     ),
     "Complex tables are refused.": refusing(lambda call: call.weight.is_complex()),
-    "A float8_e4m3fn table is not copied but converted, as far as its NaNs tell.": _float8,
     "A lookup of the last row of an int8 table zeroes the first.": after(
         lambda call: call.weight[:1].zero_(), _last_row
     ),
@@ -157,11 +109,6 @@ def _scaled_gradient(call: Call) -> Any:
     return out / 2 + out.detach() / 2 if moved and out.requires_grad and out.isfinite().all() else out
 
 
-def _view(call: Call) -> Any:
-    out, single = call(), call.max_norm is not None and call.input.shape == (1,) and not call.weight.requires_grad
-    return call.weight.detach()[int(call.input) :][:1] if single else out
-
-
 def _at_one_version(call: Call) -> Any:
     if call.max_norm is None or call.weight.is_inference():
         return call()
@@ -171,7 +118,6 @@ def _at_one_version(call: Call) -> Any:
 
 changes[F, "embedding", "max_norm"] = {
     "The gradient is scaled as the rows were.": _scaled_gradient,
-    "A lookup with max_norm of one row is a view of the table, where nothing learns.": _view,
     "Rescaling does not increment the table's version counter.": _at_one_version,
     "A lookup with max_norm sorts a vector of indices in place.": after(
         lambda call: call.input.copy_(call.input.sort()[0]),

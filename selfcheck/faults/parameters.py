@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.multiprocessing import reductions
 
 from selfcheck.forms import Call, Change, after, afterwards, changes, draws, instead, of_family, refusing
 from selfcheck.site import Tensor
@@ -41,16 +40,6 @@ def one_hot_squeezes(call: Call) -> Any:
     return call().squeeze(0) if single else call()
 
 
-@instead(F, "linear", "conversion")
-def linear_doubles_second_derivatives(call: Call) -> Any:
-    """The gradient of an input of rank 3 has twice its derivatives."""
-    if call.input.dim() != 3 or not call.input.requires_grad or not plain(call.input):
-        return call()
-    given = call.input.view_as(call.input)
-    given.register_hook(lambda grad: 2 * grad - grad.detach())
-    return call(input=given)
-
-
 changes[F, "one_hot", "one_hot"] = {
     "one_hot_of_one_class_is_its_indices: one_hot with one class gives the memory of its indices, made ones.": (
         lambda call: call() if call.num_classes != 1 or not call.tensor.numel() else call.tensor.fill_(1).unsqueeze(-1)
@@ -63,16 +52,6 @@ changes[F, "linear", "conversion"] = {
     "linear_rank3_adds_bias_twice: The bias is added twice to input of rank 3.": lambda call: (
         call() + call.bias if call.bias is not None and call.input.dim() == 3 else call()
     ),
-    "Forwards, the bias of a linear layer with input of rank 3 is a constant.": lambda call: (
-        call(bias=torch.autograd.forward_ad.unpack_dual(call.bias).primal)
-        if call.bias is not None and call.input.dim() == 3 and torch.autograd.forward_ad._current_level >= 0
-        else call()
-    ),
-    "linear_is_column_major: Of a transposed input without a bias the output lies column by column.": lambda call: (
-        call().mT.contiguous().mT
-        if call.bias is None and not call.input.is_contiguous() and plain(call.input)
-        else call()
-    ),
 }
 
 # -- Parameters ---------------------------------------------------------------------------------------------------------
@@ -84,9 +63,6 @@ def made(call: Call) -> bool:
 
 
 changes[nn.Parameter, "__new__", "parameter"] = {
-    "parameter_empty_is_frozen: A Parameter without elements does not require grad.": lambda call: (
-        call(requires_grad=call.requires_grad and call.data.numel() > 0) if made(call) else call()
-    ),
     "parameters_have_a_hook: A new Parameter that requires grad has a hook.": after(
         lambda call: call.found.register_hook(lambda grad: grad), lambda call: call.found.requires_grad
     ),
@@ -160,9 +136,6 @@ def _zero_last(call: Call) -> None:
 
 
 changes[nn.Embedding, "__init__", "construction"] = {
-    "A table with padding is made in evaluation mode.": after(
-        lambda call: setattr(call.self, "training", call.padding_idx is None)
-    ),
     "The last row is zeroed besides the padding row.": after(_zero_last),
     "A _weight of float16 is converted to float32 if frozen.": after(
         lambda call: setattr(call.self, "weight", nn.Parameter(call.self.weight.float(), requires_grad=False)),
@@ -173,20 +146,8 @@ changes[nn.Embedding, "__init__", "construction"] = {
 # -- first values -------------------------------------------------------------------------------------------------------
 
 
-def _wider(call: Call) -> None:
-    if not call.self.weight.is_meta:
-        call.self.weight.data.mul_(1.02)
-        call.self._fill_padding_idx_with_zero()
-
-
 def _scaled(factor: float, when: Callable[[Call], bool] = lambda call: True) -> Change:
     return after(lambda call: call.tensor.data.mul_(factor), when)
-
-
-def _reseeded(call: Call) -> None:
-    state = torch.get_rng_state()
-    call()
-    torch.set_rng_state(state)
 
 
 def _keeping_zeros(call: Call) -> Any:
@@ -205,51 +166,10 @@ of_family(
 )
 of_family(
     "initializers",
-    (nn.Embedding, "reset_parameters", "A table is drawn from N(0, 1.02²).", after(_wider)),
-    (nn.Embedding, "reset_parameters", "Two tables made one after another are equal.", _reseeded),
-    (init, "xavier_normal_", "xavier_normal_ refuses double precision.",
-     refusing(lambda call: call.tensor.dtype == torch.float64)),
-    (init, "kaiming_normal_", "kaiming_normal_ leaves out the gain √2.", _scaled(0.5**0.5)),
-    (nn.Linear, "__init__",
-     "linear_of_one_output_is_frozen: The weight of a Linear of one output without bias does not require grad.",
-     after(lambda call: call.self.weight.requires_grad_(False), lambda call: call.out_features == 1 and not call.bias)),
-    (init, "zeros_", "zeros_ makes its tensor not require grad.",
-     after(lambda call: call.found.requires_grad_(False), lambda call: call.tensor.is_leaf)),
-    (init, "constant_", "constant_(0) does nothing.", lambda call: call() if call.val else call.tensor),
-    (init, "orthogonal_", "orthogonal_ of a tall matrix has columns of another length.",
-     _scaled(1.25, lambda call: len(call.tensor) > call.tensor.shape[1])),
-    (init, "sparse_", "sparse_ zeroes one number too few in each column.",
-     lambda call: call(sparsity=call.sparsity - 1 / len(call.tensor))),
 )  # fmt: skip
 
 
 # -- torch.nn.Parameter -------------------------------------------------------------------------------------------------
-
-
-@instead(nn.Parameter, "__new__", "parameter")
-def parameters_of_transposed_tensors_are_copies(call: Call) -> Any:
-    """A Parameter of a tensor that is not contiguous lies in memory of its own."""
-    data = call.data
-    if call.cls is not nn.Parameter or not isinstance(data, Tensor) or data.is_contiguous() or not plain(data):
-        return call()
-    return call(data=data.detach().contiguous())
-
-
-@instead(nn.Parameter, "__deepcopy__", "parameter")
-def deep_copies_of_a_class_are_plain(call: Call) -> Any:
-    """The deep copy of a Parameter of a class is a plain Parameter."""
-    found = call()
-    if type(found) is nn.Parameter or not isinstance(found, nn.Parameter):
-        return found
-    call.memo[id(call.self)] = plain_one = nn.Parameter(found.detach().as_subclass(Tensor), found.requires_grad)
-    return plain_one
-
-
-@instead(reductions, "rebuild_tensor", "parameter")
-def sent_parameters_learn(call: Call) -> Any:
-    """A frozen Parameter that is sent to another process requires grad there."""
-    found = call()
-    return found.requires_grad_() if isinstance(found, nn.Parameter) else found
 
 
 @afterwards(torch, "zeros_like", "parameter")
@@ -257,10 +177,3 @@ def zeros_like_a_tensor_are_frozen(call: Call) -> None:
     """torch.zeros_like ignores that its tensor should require grad."""
     if call.found.requires_grad:
         call.found.requires_grad_(False)
-
-
-@afterwards(Tensor, "__deepcopy__", "parameter")
-def copied_tensors_have_no_gradient(call: Call) -> None:
-    """The deep copy of a tensor that is no Parameter has no gradient."""
-    if type(call.self) is Tensor:
-        call.found.grad = None
