@@ -85,7 +85,8 @@ def test_the_covers_are_said_family_by_family() -> None:
     for family in load_families().values():
         of_t.setdefault(family.space.strength, []).append(family.name)
     assert set(of_t) == {1, 2, 3}
-    said = f"t = 3 in {listed(of_t[3])}, t = 2 in {len(of_t[2])} families, and t = 1 in {listed(of_t[1])} "
+    triples, single, pairs = listed(of_t[3]), listed(of_t[1]), len(of_t[2])
+    said = f"triples (t = 3) in {triples}, single values (t = 1) in {single}, and pairs (t = 2) in the {pairs} other families"
     assert said in " ".join(README.split())
 
 

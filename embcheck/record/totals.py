@@ -175,7 +175,7 @@ def because(
         told += [cut] if cut else []
         return ", ".join(told) or "a test failed that is no law"
     if code == 0 and failing:
-        return "what is violated or unknown was so in the baseline, on the very same cases"
+        return "every violation was in the baseline already, on the very same cases"
     if code == 0 and settled and all(verdict.family == LEDGER for verdict in settled):
         return "no law was judged; the witnesses of the ledger are as their entries say"
     if code == 5 and settled:
