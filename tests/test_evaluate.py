@@ -241,6 +241,15 @@ def test_a_counterexample_carries_both() -> None:
     assert plain.elsewhere == {}
 
 
+def test_a_case_is_not_reduced_to_one_on_which_torch_breaks_the_law_otherwise() -> None:
+    """There the failure would be told of a torch in which it is mended."""
+    for ledger, reduced in ((Ledger(), True), (Ledger((entry("known-one", where={"numel": 0}, kind="bits"),)), False)):
+        example = counterexample(
+            tallies_of("eager", ledger=ledger), wrong_in("eager"), UNPADDED, FOUND, LOOKUP_ITEM, []
+        )
+        assert ("shape=(0,)" in example.case) is reduced
+
+
 def entry(name: str, **more: Any) -> Entry:
     fields = {"law": COPIES.name, "where": {}, "witness": "", "reason": "", "name": name}
     return Entry(**{**fields, **more})

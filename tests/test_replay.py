@@ -15,6 +15,7 @@ from embcheck.core.declaration import VARIABLE
 from embcheck.core.machine import here
 from embcheck.core.replay_state import ERROR, FAILED, FIXED, Replayed
 from embcheck.core.result import HOLDS, Difference, Holds, NotApplicable, OracleFailed, Raised, Unreachable, Violated
+from embcheck.core.shipped_ledger import shipped
 from embcheck.engine.crashes.isolate import NoAnswer
 from embcheck.runner.replay import replay, state_of
 
@@ -133,6 +134,27 @@ def test_a_replay_of_a_program_that_dies_or_raises(
     """Another law than that the case is accepted was not judged, and neither FAILED nor FIXED is known of it."""
     monkeypatch.setattr(*replaced)
     assert replay({**RECORD, "law": law, "kind": kind}) == (state, words)
+
+
+def test_a_crash_on_what_must_be_refused_breaks_the_law_of_refusals(monkeypatch: Patch) -> None:
+    law, case = (
+        "lookup_out_of_range_indices_raise",
+        "LookupCase(num_embeddings=1, embedding_dim=1, shape=(), out_of_range='V')",
+    )
+    record = RECORD | {"law": law, "family": "lookup", "case": case}
+    assert replay(record) == (FIXED, "")
+    monkeypatch.setattr(*DIES)
+    assert replay(record | {"kind": "crash SIGSEGV"}) == (FAILED, "crash SIGSEGV")
+
+
+def test_what_the_ledger_of_the_run_knows_is_fixed() -> None:
+    """A violation may have been another wrong result in the region of a known one."""
+    (known,) = (entry for entry in shipped()[0] if entry.name == "bag-trailing-in-last-bag")
+    record = RECORD | {"law": "bag_last_offset_ends_last_bag", "family": "embedding_bag", "case": known.witness}
+    assert replay(record) == (FIXED, "what is still wrong is known: bag-trailing-in-last-bag")
+    assert replay(record | {"ledgers": []}).state == FAILED
+    found = replay(record | {"ledgers": ["nowhere.toml"]})
+    assert (found.state, "nowhere.toml" in found.words) == (ERROR, True)
 
 
 def test_a_replay_with_a_law_that_errs_is_an_error(monkeypatch: Patch) -> None:

@@ -124,6 +124,13 @@ class Family:
         says = "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay."
         self.law(says, source="the documentation of what is called", metadata=True)(accepts)
 
+    def law_of_crashes(self, case: Any) -> Law:
+        """The law that a case breaks which ends its process: that it is refused if it must be, else that it is accepted."""
+        accept = next(law for law in self.laws if law.judge is accepts)
+        return (
+            next((law for law in self.laws if law.refusal and law.when(case)), accept) if self.refused(case) else accept
+        )
+
     def law(
         self,
         sentence: str,

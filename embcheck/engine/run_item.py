@@ -226,12 +226,17 @@ def _reduced(
     """The smallest case found, how it differs, and the other laws that it violates."""
     kind = found.kind
     accept, mode = tallies.accept.law.name, tallies.mode.name
-    known = (each for each in tallies.ledger.entries if each.concerns(accept, mode, tallies.device))
-    raising = [each for each in known if not each.covers_case(case)]
+    speaking = (
+        each
+        for each in tallies.ledger.entries
+        for name in (accept, law.name)
+        if each.concerns(name, mode, tallies.device)
+    )
+    known = [each for each in speaking if not each.covers_case(case)]
 
     def alike(smaller: Any) -> bool:
-        # A case on which torch is known to raise could not show that this failure is fixed.
-        return not any(each.covers_case(smaller) for each in raising) and tallies.fails(law, smaller, kind) is not None
+        # A case on which torch is known to raise, or to break this law, could not show that this failure is fixed.
+        return not any(each.covers_case(smaller) for each in known) and tallies.fails(law, smaller, kind) is not None
 
     case = next((held for held in near if size(held) < size(case) and alike(held)), case)
     case, _ = reduce_case(case, tallies.family.space, alike)

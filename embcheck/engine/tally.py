@@ -267,9 +267,11 @@ class Tallies:
         """Notes a case that was not executed here because it takes the process down."""
         self._note(case)
         self.cases += 1
-        self.accept.cases += 1
+        law = self.family.law_of_crashes(case)
+        tally = next((each for each in self.each if each.law is law), self.accept)
+        tally.cases += 1
         self.hung = symptom == "hang"
-        self._violated(self.accept, case, ended(symptom))
+        self._violated(tally, case, ended(symptom))
 
     def fails(self, law: Law, case: Any, kind: str) -> Difference | None:
         """How a law fails on a case, if it does so in this way and outside the ledger's regions."""

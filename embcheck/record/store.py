@@ -40,11 +40,12 @@ class _Kept(TypedDict):
 
 
 class Failure(_Kept, total=False):
-    """What is kept of a failure, and what it was seen on; of a user's subject the ``folder`` of the run; of an audit's what builds
-    the model and what was expected."""
+    """What is kept of a failure, what it was seen on, and the ledgers of the run (the shipped one is ``""``); of a user's
+    subject the ``folder`` of the run; of an audit's what builds the model and what was expected."""
 
     torch: str
     machine: dict[str, Any]
+    ledgers: list[str]
     folder: str
     source: dict[str, Any]
     expect: str

@@ -21,6 +21,7 @@ import pytest
 from embcheck.core.accounting import Account, Selection
 from embcheck.core.declaration import is_subject
 from embcheck.core.item import PROFILES
+from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
 from embcheck.core.verdict import Counterexample, Status, Verdict
@@ -286,10 +287,11 @@ class Session:
         """Writes failures and scripts down; a folder that can't be written costs only the files."""
         store = store_of(self.settings.report)
         try:
+            ledgers = ["" if path == SHIPPED else str(path.absolute()) for path in self.settings.ledgers]
             for example in self.examples:
                 machine = self.level_machine if level_of(example.device) else self.record.header["machine"]
                 there = {"folder": str(Path.cwd())} if is_subject(example.subject) else {}
-                keep(example, store, torch=self.record.torch, machine=machine, **there)
+                keep(example, store, torch=self.record.torch, machine=machine, ledgers=ledgers, **there)
             self.store = store
         except OSError as error:
             self.results.notes.append(f"failures can't be kept in {store}: {error.strerror}")

@@ -20,7 +20,7 @@ import torch
 import torch._dynamo  # which optimizers import at their first step: not in every fork
 
 from embcheck.core.axes import parse
-from embcheck.core.law import accepts, ended
+from embcheck.core.law import ended
 from embcheck.core.ledger import load_all
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.alone import silenced
@@ -144,7 +144,7 @@ def _answer(request: dict[str, Any]) -> Any:
             return not known and symptom(family, mode, [smaller], device, limit) == found
 
         case, _ = reduce_case(case, family.space, alike, seconds=request["seconds"])
-    law = next(law for law in family.laws if law.judge is accepts)
+    law = family.law_of_crashes(case)
     difference = ended(found or "crash", f"no end within {limit:g} s of CPU time" if found == "hang" else "")
     told = {"symptom": found, "first": first, "case": repr(case), "law": law.name, "words": difference.words}
     return told | {"script": script(family, mode, law, case, difference, device)}
