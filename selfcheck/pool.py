@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -79,6 +79,10 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
             case = space.at(row, stream.derive(0, family.name, written(row)) & 0xFF)
             if case is not None:
                 yield Place(mode, "rows", written(row), case)
+    if coarse == 1:  # and what a cover loses where no case can have a row of it
+        whole = partial(space.cover, min(2, space.strength), stream.derive(0, family.name, mode), 1)
+        for case in list(whole(complete=True))[sum(1 for _ in whole()) :]:
+            yield Place(mode, "product", tuple(written_case(case)), case)
 
 
 def _size(family: Family) -> int:
