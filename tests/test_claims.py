@@ -115,6 +115,16 @@ def test_each_program_runs_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["full.padding_not_updated", "token.padding_row_fixed_zero", "token.padding_gradient_always_zero"]
+)
+@pytest.mark.parametrize("use", ["tied head", "penalty on the weight"])
+def test_where_more_than_the_lookup_uses_the_table_its_padding_row_is_not_said_to_stay(name: str, use: str) -> None:
+    made = CLAIMS[name]
+    assert use in made.fails
+    assert use.split()[0] in made.told.otherwise
+
+
+@pytest.mark.parametrize(
     ("words", "name", "quote", "gloss", "more"),
     [
         ("do not fit", "none", "x", "", {"fails": only_if("it is so", lambda case, out: HOLDS, "elsewhere")}),

@@ -160,10 +160,11 @@ says("padding_no_gradient", "19", "Entries at padding_idx do not contribute to t
      where=("lookup", "sparse lookup"))
 says("padding_not_updated", "19", "The vector at padding_idx is not updated in training: it remains a fixed pad.",
      'it remains as a fixed "pad"', "", paddings.padding_trained, lambda case, out: same(out.after, out.before.values),
-     only_if("there is no tied head, and the row is zero or meets neither weight decay nor max_norm", as_moved,
-             "SGD with decay, filled row", "tied head", "max_norm, filled row"),
+     only_if("the lookup is all that uses the table (no tied head, no penalty on the weight), and the row is zero or meets "
+             "neither weight decay nor max_norm", as_moved,
+             "SGD with decay, filled row", "tied head", "penalty on the weight", "max_norm, filled row"),
      where=("SGD", "Adam", "filled row", "SGD with decay, zero row", "SGD with decay, filled row", "tied head",
-            "max_norm, filled row"))
+            "penalty on the weight", "max_norm, filled row"))
 says("padding_starts_zero", "19,27", "A new table's vector at padding_idx is all zeros.", "will default to all zeros",
      "", paddings.padding_row_at_start, lambda case, out: same(out.row, 0),
      where=("zero index", "middle index", "last index, negative"))

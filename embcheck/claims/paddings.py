@@ -102,7 +102,7 @@ def padding_gradient(weight: Tensor, indices: Tensor, situation: str) -> Seen:
 
 
 @experiment("SGD", "Adam", "SGD with decay, zero row", "SGD with decay, filled row", "tied head", "Xavier",
-            "Xavier, row zeroed", "max_norm, filled row", "filled row", padding=1)  # fmt: skip
+            "Xavier, row zeroed", "max_norm, filled row", "filled row", "penalty on the weight", padding=1)  # fmt: skip
 def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) -> Seen:
     torch.manual_seed(seed)
     limit = 0.5 if "max_norm" in situation else None
@@ -127,6 +127,8 @@ def padding_trained(weight: Tensor, indices: Tensor, situation: str, seed: int) 
         loss = layer(tokens).sum()
         if situation == "tied head":
             loss = loss + torch.nn.functional.linear(hidden, layer.weight).sum()
+        if situation == "penalty on the weight":
+            loss = loss + (layer.weight - 1).square().sum()
         loss.backward()
         trainer.step()
     return {"before": before, "after": layer.weight.detach()[1].clone()}

@@ -50,11 +50,11 @@ def sequence(case: ClaimCase, out: Outcome) -> Finding:
 
 #: The padding row after three steps of learning rate 1/2, in situations in which a formula tells it.
 MOVED = {"SGD": 0.0, "Adam": 0.0, "SGD with decay, zero row": 0.0, "SGD with decay, filled row": 3 * 0.875**3,
-         "tied head": -1.5, "Xavier, row zeroed": 0.0, "filled row": 3.0}  # fmt: skip
+         "tied head": -1.5, "Xavier, row zeroed": 0.0, "filled row": 3.0, "penalty on the weight": 1.0}  # fmt: skip
 
 
 def as_moved(case: ClaimCase, out: Outcome) -> Finding:
-    """Decay, a tied head and renorm move the row by their formulas, and Xavier fills it."""
+    """Decay, a tied head, a penalty and renorm move the row by their formulas, and Xavier fills it."""
     if case.situation in MOVED:
         return same(out.after, MOVED[str(case.situation)])
     if case.situation == "Xavier":
@@ -173,8 +173,10 @@ says("sequence", "85-94", "[3, 28, 1, 0] gives rows 3 and 28, a zero row for the
 says("padding_row_fixed_zero", "93", "The padding row is a fixed vector of zeros.", "填充符固定值",
      "fixed value of padding", paddings.padding_trained,
      lambda case, out: every(same(out.before, 0), same(out.after, 0)),
-     only_if("nothing fills it (Xavier and its like do, until it is zeroed again) and no tied head trains it", as_moved,
-             "SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row"),
+     only_if("nothing fills it (Xavier and its like do, until it is zeroed again) and the lookup is all that uses the table "
+             "(no tied head, no penalty on the weight)", as_moved,
+             "SGD with decay, filled row", "tied head", "Xavier", "max_norm, filled row", "filled row",
+             "penalty on the weight"),
      chance=zero_row(8))
 says("scaling_aligns_dimensions", "98,134-137", "Multiplying by √d_model aligns dimensions.", "维度对齐的数学技巧",
      "a mathematical trick that aligns dimensions", paddings.sequence_of_four, scaling_aligns_dimensions,
