@@ -151,12 +151,6 @@ says("layers_are_separate", "82-86",
      only_if("each is given a Parameter of its own: one for both ties them, so that training one changes the other",
              lambda case, out: every(is_true(out.one, "two Parameters"), is_true(out.changed, "not changed")),
              "one Parameter for both"), where=("one Parameter for both", "a Parameter for each"))
-says("same_vectors", "23,82-86", "With one weight both ways give a word the same vector.",
-     "我们要把这两个字变成向量,有两种做法",
-     "we want to turn these two characters into vectors; there are two ways to do it", trainings.assigned,
-     lambda case, out: same(out.products, out.table.values),
-     refuted("fc(one_hot(i)) is column i, embedding(i) row i",
-             lambda case, out: same(out.products, out.table.values.T)), where="one Parameter for both")
 says("parameter_fits_both", "84-86", "One Parameter fits both layers.", "embedding.weight=myemb#修改",
      "embedding.weight=myemb  # change it", trainings.assigned,
      lambda case, out: same(out.products.meta("shape"), tuple(out.table.raw.shape)),
@@ -183,11 +177,6 @@ says("pretrained_initialises", "79,93-98", "from_pretrained initialises a layer 
      only_if("freeze=False is given: by default it freezes",
              lambda case, out: every(is_false(out.requires_grad, "trains"), same(out.after, case.weight)),
              "from_pretrained"))
-says("pretrained_copies", "97-98", "The layer gets values of a: a itself stays what it is.",
-     "a=torch.tensor([[1,2],[2,2]],dtype=torch.float32)", "", trainings.pretrained,
-     lambda case, out: every(is_false(out.shares, "a's memory"), same(out.table, case.weight)),
-     refuted("the weight shares a's memory: what is written to the one is in the other",
-             lambda case, out: every(is_true(out.shares, "a copy"), same(out.table[0, 0], 77))))
 says("pretrained_needs_floats", "97", "The table must hold floating-point numbers.", "dtype=torch.float32", "",
      trainings.tables_of_numbers, lambda case, out: same(out.works, "float32" in str(case.situation)),
      only_if("it is to be trained: integers are looked up all the same", lambda case, out: same(out.value, case.rows),

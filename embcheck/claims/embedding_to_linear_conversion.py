@@ -122,10 +122,6 @@ says("nothing_else_needed", "21", "Transposing and wrapping is all that is neede
      "it is enough to transpose the weight and convert it to a Parameter; nothing else is needed",
      lookups.as_linear, lambda case, out: every(same(out.value, case.rows), same(out.eye, case.weight)),
      only_if("the linear layer has no bias (nn.Linear has one by default)", with_bias, "with bias"))
-says("weights_are_separate", "18", "The linear layer trains apart from the embedding that it was converted from.",
-     "张量副本", "a copy of the tensor", lookups.converted, lambda case, out: same(out.table, case.weight),
-     refuted("they share memory, detached or not: a step of the one changes the other",
-             lambda case, out: every(is_true(out.shares, "other memory"), same(out.table, case.trained))))
 says("requires_grad_freezes", "22", "Setting requires_grad=False freezes the weight.",
      "只有在特定需要冻结参数的情况下,才需要设置requires_grad=False",
      "only where parameters are specifically to be frozen is setting requires_grad=False needed", lookups.frozen,

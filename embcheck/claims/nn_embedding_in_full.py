@@ -171,9 +171,6 @@ says("padding_starts_zero", "19,27", "A new table's vector at padding_idx is all
 says("padding_can_be_set", "19", "It can be set to another value, to be used as the padding vector.",
      "can be updated to another value to be used as the padding vector", "", paddings.padding_row_changed,
      lambda case, out: every(same(out.value, case.weight[[0, 0]]), same(out.after, case.weight[0])))
-says("padding_idx_defaults_to_zero", "27", "padding_idx is by default 0 (as the phrase may be read).", "(初始化为0)",
-     "(initialised to 0)", paddings.padding_row_at_start, lambda case, out: same(out.default, "0"),
-     refuted("it is None: no row is padding", lambda case, out: same(out.default, "None")), where="zero index")
 says("padding_is_not_related", "27", "The network does not compute how padding relates to other symbols.",
      "就不会计算其与其它符号的相关性", "then its correlation with other symbols is not computed",
      paddings.with_padding_appended, lambda case, out: same(out.attention, 0),

@@ -172,8 +172,7 @@ def padding_row_at_start(rows: int, width: int, situation: str, seed: int) -> Se
     padding = {"zero index": 0, "middle index": rows // 2, "last index, negative": -1, "given weights": 1}[situation]
     given = torch.ones(rows, width) if situation == "given weights" else None
     layer = torch.nn.Embedding(rows, width, padding_idx=padding, _weight=given)
-    plain = torch.nn.Embedding(rows, width)
-    return {"row": layer.weight.detach()[padding].clone(), "default": repr(plain.padding_idx)}
+    return {"row": layer.weight.detach()[padding].clone()}
 
 
 @experiment("padding_idx=1", "no padding")
@@ -245,14 +244,6 @@ def trained_pair(weight: Tensor, indices: Tensor, situation: str) -> Seen:
         equal.append(torch.equal(embedding.weight, head.weight))
     same, moved = int((embedding.weight == head.weight).sum()), not torch.equal(first, head.weight)
     return {"always": all(equal), "ever": any(equal), "elements": same, "moved": moved}
-
-
-@experiment("Model_1, embedding", "Model_2, embedding", sizes=((300, 100),), shapes=((1,),), dtypes=("float32",),
-            large=True)  # fmt: skip
-def first_values_of_pair(rows: int, width: int, situation: str, seed: int) -> Seen:
-    torch.manual_seed(seed)
-    embedding, _ = pair(rows, width, situation.startswith("Model_2"))
-    return {"values": embedding.weight}
 
 
 def scattered(first: int, *shape: int) -> Tensor:

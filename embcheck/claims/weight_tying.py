@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from embcheck.claims.case import ClaimCase
-from embcheck.claims.claim import BETWEEN_TWO, Page, only_if
-from embcheck.claims.distributions import by_width, distributed, drawn_from, losses, normal
+from embcheck.claims.claim import Page, only_if
+from embcheck.claims.distributions import losses
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.lookups import multiplied, untransposed
-from embcheck.claims.paddings import counted, first_values_of_pair, race, trained_pair, unified
+from embcheck.claims.paddings import counted, race, trained_pair, unified
 from embcheck.core.comparison import every, identical, is_false, is_true, same
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import Difference, Finding, Holds
@@ -112,12 +112,6 @@ says("prints_all_true", "21", "After training the tied weights compare equal, el
 says("untied_differ", "20", "The untied weights do not.", "print(model_1.embedding.weight==model_1.head.weight)", "",
      trained_pair, lambda case, out: every(is_false(out.ever, "they were equal"), same(out.elements, 0)),
      where="not tied")
-says("models_differ_in_tie_alone", "9", "Model_2 differs from Model_1 in the tie alone, its table being drawn alike.",
-     "# self.embedding.weight = self.head.weight", "", first_values_of_pair,
-     lambda case, out: distributed(out.values, normal(case), case),
-     only_if("the embedding of Model_1 is meant: the tie puts Linear's U(±√(1/D)) in the place of N(0, 1)",
-             lambda case, out: distributed(out.values, by_width(case), case), "Model_2, embedding"), chance=BETWEEN_TWO,
-     **drawn_from(normal, by_width))
 says("converges_faster", "27", "With tied weights the loss converges faster.",
      "在这个例子中,使用 weight-tying 后 loss 收敛更快",
      "in this example the loss converges faster once weight tying is used", race, converges_faster,
