@@ -53,6 +53,20 @@ def test_what_is_refuted_is_said_in_words_of_its_own() -> None:
     assert [name for _, quote, name in quotes if quote.startswith("#")] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "read"),
+    [
+        ("conversion.transpose_needed", "通常", "usually"),
+        ("token.padding_idx_masks", "掩码", "masking"),
+    ],
+)
+def test_a_sentence_says_what_its_words_say(name: str, word: str, read: str) -> None:
+    told = CLAIMS[name].told
+    assert word in told.quote
+    assert read in told.gloss
+    assert read in told.sentence
+
+
 # -- order ---------------------------------------------------------------------------------------------------------
 
 

@@ -83,10 +83,10 @@ says("linear_shape", "7", "A linear layer's weight has the shape (output_feature
      "Linear层的权重矩阵形状为(output_features, input_features)",
      "the weight matrix of a Linear layer has the shape (output_features, input_features)", lookups.layer_shapes,
      lambda case, out: same(out.linear, [case.embedding_dim, case.num_embeddings]))
-says("transpose_needed", "8", "To use an embedding's weight in a linear layer it must be transposed.",
-     "需要进行转置操作来匹配维度要求", "it has to be transposed to match the dimensions that are required",
+says("transpose_needed", "5,8", "To use an embedding's weight in a linear layer it usually has to be transposed.",
+     "通常需要进行转置操作…来匹配维度要求", "it usually has to be transposed … to match the dimensions that are required",
      lookups.untransposed, transpose_needed,
-     only_if("the layer leads from V to D (an output layer from D to V, as in weight tying, takes it as it is)",
+     only_if("the layer leads from V to D, as it usually does (one from D to V, as in weight tying, takes it as it is)",
              lambda case, out: every(is_true(out.fits, "the shapes differ"), same(out.value, case.weight.T)),
              "layer from D to V"))
 says("transposed", "13", "linear.weight = Parameter(embedding.weight.T) transposes the table.",

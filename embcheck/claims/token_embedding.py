@@ -145,7 +145,7 @@ says("all_trainable", "58", "All of the weight's elements are trainable.", "可�
      "a trainable embedding lookup matrix", paddings.all_rows_trained,
      lambda case, out: same(out.gradient, np.ones_like(case.weight)),
      only_if("there is no padding_idx: the padding row gets no gradient", all_but_padding, "padding_idx=1"))
-says("padding_idx_masks", "59,77", "padding_idx marks positions for a dynamic mask.", "实现动态序列掩码的关键参数",
+says("padding_idx_masks", "77", "padding_idx implements the dynamic masking of sequences.", "实现动态序列掩码的关键参数",
      "the key parameter that implements the dynamic masking of sequences", paddings.masked,
      lambda case, out: same(out.value[-2:], 0),
      refuted("forward masks nothing: the padding row is returned as it is", row_itself))
