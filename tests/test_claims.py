@@ -114,6 +114,27 @@ def test_each_program_runs_alone(name: str) -> None:
     assert checks
 
 
+def ten_times(step: Any) -> Any:
+    def steps(optimizer: torch.optim.Optimizer) -> None:
+        for _ in range(10):
+            step(optimizer)
+
+    return steps
+
+
+#: What a torch may do otherwise, and the claim that sees it: a function, and what is put in its place.
+OTHERWISE: dict[str, tuple[str, Any, str, Any]] = {
+    "ten steps, not one": ("full.trained_to_the_best", torch.optim.SGD, "step", ten_times),
+}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_a_claim_sees_what_it_is_about(what: str, monkeypatch: Patch) -> None:
+    name, owner, attribute, replacement = OTHERWISE[what]
+    monkeypatch.setattr(owner, attribute, replacement(getattr(owner, attribute)))
+    assert name in turned({CLAIMS[name].experiment}, {name})
+
+
 @pytest.mark.parametrize(
     "name", ["full.padding_not_updated", "token.padding_row_fixed_zero", "token.padding_gradient_always_zero"]
 )
