@@ -11,6 +11,7 @@ import torch
 from command import Command, Patch
 from records import printed_by
 from test_script import status
+from torch.nn import functional
 
 from embcheck.claims.appraisal import appraise, every_claim, story
 from embcheck.claims.case import EXPERIMENTS, plan
@@ -114,6 +115,11 @@ def test_each_program_runs_alone(name: str) -> None:
     assert checks
 
 
+def twice(value: torch.Tensor) -> torch.Tensor:
+    """The same value, with twice the gradient."""
+    return 2 * value - value.detach()
+
+
 def ten_times(step: Any) -> Any:
     def steps(optimizer: torch.optim.Optimizer) -> None:
         for _ in range(10):
@@ -124,6 +130,24 @@ def ten_times(step: Any) -> Any:
 
 #: What a torch may do otherwise, and the claim that sees it: a function, and what is put in its place.
 OTHERWISE: dict[str, tuple[str, Any, str, Any]] = {
+    "a result of zeros": (
+        "conversion.release_is_new_enough",
+        functional,
+        "linear",
+        lambda linear: lambda *given: linear(*given) * 0,
+    ),
+    "a value twice as large": (
+        "conversion.release_is_new_enough",
+        functional,
+        "linear",
+        lambda linear: lambda x, *w: linear(2 * x, *w),
+    ),
+    "a gradient twice as large": (
+        "conversion.release_is_new_enough",
+        functional,
+        "linear",
+        lambda linear: lambda *given: twice(linear(*given)),
+    ),
     "ten steps, not one": ("full.trained_to_the_best", torch.optim.SGD, "step", ten_times),
 }
 

@@ -55,13 +55,13 @@ def converted(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str)
     transposed = embedding.weight.T
     layer = linear_of(transposed.detach() if situation == "with detach" else transposed, bias=False)
     made = layer.weight
-    layer(one_hot_of(indices, weight)).backward(upstream)
+    value = layer(one_hot_of(indices, weight))
+    value.backward(upstream)
     before = made.detach().clone()
     torch.optim.SGD(layer.parameters(), lr=1.0).step()
     names = [name for name, _ in layer.named_parameters()]
     seen: Seen = {"parameter": type(made) is torch.nn.Parameter, "registered": names}
-    seen |= {"leaf": made.is_leaf, "requires_grad": made.requires_grad, "gradient": made.grad}
-    seen |= {"shares": made.data_ptr() == embedding.weight.data_ptr(), "table": embedding.weight.detach()}
+    seen |= {"leaf": made.is_leaf, "requires_grad": made.requires_grad, "value": value, "gradient": made.grad}
     return {**seen, "made": before, "after": made.detach()}
 
 
