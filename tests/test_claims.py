@@ -120,6 +120,22 @@ def twice(value: torch.Tensor) -> torch.Tensor:
     return 2 * value - value.detach()
 
 
+def skipping(embedding: Any) -> Any:
+    """A lookup of the tokens that are no padding; their rows and copies of the padding row are put together."""
+
+    def looked_up(
+        indices: torch.Tensor, weight: torch.Tensor, padding_idx: int | None = None, *flags: Any
+    ) -> torch.Tensor:
+        if padding_idx is None:
+            return embedding(indices, weight, padding_idx, *flags)  # type: ignore[no-any-return]
+        real = indices != padding_idx
+        rows = weight[padding_idx].detach().repeat(*indices.shape, 1)
+        rows[real] = embedding(indices[real], weight)
+        return rows
+
+    return looked_up
+
+
 def ten_times(step: Any) -> Any:
     def steps(optimizer: torch.optim.Optimizer) -> None:
         for _ in range(10):
@@ -148,6 +164,7 @@ OTHERWISE: dict[str, tuple[str, Any, str, Any]] = {
         "linear",
         lambda linear: lambda *given: twice(linear(*given)),
     ),
+    "padding that is not looked up": ("token.training_skips_padding", functional, "embedding", skipping),
     "ten steps, not one": ("full.trained_to_the_best", torch.optim.SGD, "step", ten_times),
 }
 

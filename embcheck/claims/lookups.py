@@ -116,15 +116,18 @@ def frozen(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) ->
     return {"moved": (layer.weight.detach() - before).T, "requires_grad": layer.weight.requires_grad}
 
 
-# -- elements that operators make, precision under autocast --------------------------------------------------------
+# -- elements that operators make, read and write, precision under autocast -----------------------------------------
 
 
 class Counting(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts the elements of what operators allocate; a view has memory already."""
+    """Counts the elements of what operators allocate (a view has memory already), and the numbers of rows that they look up."""
+
+    #: Of their first tensor these read only what the others, which are indices, name.
+    selecting = ("aten::embedding", "aten::index_select", "aten::index", "aten::gather")
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.elements = 0
+        self.elements = self.indices = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -134,6 +137,8 @@ class Counting(torch.utils._python_dispatch.TorchDispatchMode):
         )
         known = {tensor.untyped_storage().data_ptr() for tensor in given}
         self.elements += sum(tensor.numel() for tensor in made if tensor.untyped_storage().data_ptr() not in known)
+        if func.name().split(".")[0] in self.selecting:
+            self.indices += sum(tensor.numel() for tensor in given[1:] if tensor.dtype != torch.bool)
         return out
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils import flop_counter
 
 from embcheck.claims.case import experiment
-from embcheck.claims.lookups import Seen, Tensor, attempted, table
+from embcheck.claims.lookups import Counting, Seen, Tensor, attempted, table
 
 
 class TokenEmbedding(torch.nn.Embedding):
@@ -143,9 +143,14 @@ def masked(weight: Tensor, indices: Tensor, situation: str) -> Seen:
     with torch.set_grad_enabled(situation != "no_grad"):
         tokens = torch.cat([indices.reshape(-1), torch.tensor([1, 1])])
         with counter:
-            value = padded(tokens)
+            with Counting() as lookups:
+                value = padded(tokens)
             after(value)
-        return {"value": value, "unpadded": plain(tokens), "flops": counter.get_total_flops()}
+    seen = {"value": value, "unpadded": plain(tokens), "flops": counter.get_total_flops(), "indices": lookups.indices}
+    if situation != "training":
+        return seen
+    value.sum().backward()
+    return {**seen, "gradient": padded.weight.grad}
 
 
 @experiment("summed, zero row", "summed, filled row", "averaged, zero row", "attended to, zero row")

@@ -223,9 +223,10 @@ says("autocast_halves", "141-143", "Under autocast the lookup gives half precisi
                                       same(out.product, "bfloat16"))))
 says("training_skips_padding", "147", "In training the computation of padding is skipped.",
      "训练阶段自动跳过无效位置的计算", "in training, computation at invalid positions is skipped automatically", masked,
-     lambda case, out: same(out.flops, 4 * case.embedding_dim * int((case.tokens != 1).sum())),
-     refuted("padding is looked up and multiplied like any token",
-             lambda case, out: every(same(out.flops, 4 * case.embedding_dim * (case.numel + 2)), row_itself(case, out))),
+     lambda case, out: same(out.indices, int((case.tokens != 1).sum())),
+     refuted("padding is looked up and multiplied like any token; only its row gets no gradient",
+             lambda case, out: every(same(out.indices, case.numel + 2), row_itself(case, out), same(out.gradient[1], 0),
+                                      same(out.flops, 4 * case.embedding_dim * (case.numel + 2)))),
      where="training")
 says("inference_keeps_shape", "148", "In inference the sequence keeps its shape.", "推理阶段维持序列形状一致性",
      "in inference, the shape of the sequence is kept consistent", evaluated,
