@@ -136,6 +136,28 @@ def skipping(embedding: Any) -> Any:
     return looked_up
 
 
+def passes(embedding: Any) -> Any:
+    """The whole table is read and written, in place, before each lookup."""
+
+    def looked_up(indices: torch.Tensor, weight: torch.Tensor, *flags: Any) -> Any:
+        weight.detach().mul_(1)
+        return embedding(indices, weight, *flags)
+
+    return looked_up
+
+
+def scratch(embedding: Any) -> Any:
+    return lambda indices, weight, *flags: embedding(indices, weight + torch.zeros_like(weight).sum(), *flags)
+
+
+def second_table(construct: Any) -> Any:
+    def constructed(layer: Any, *sizes: int, **flags: Any) -> None:
+        construct(layer, *sizes, **flags)
+        vars(layer)["copy"] = layer.weight.detach().clone()
+
+    return constructed
+
+
 def ten_times(step: Any) -> Any:
     def steps(optimizer: torch.optim.Optimizer) -> None:
         for _ in range(10):
@@ -165,6 +187,9 @@ OTHERWISE: dict[str, tuple[str, Any, str, Any]] = {
         lambda linear: lambda *given: twice(linear(*given)),
     ),
     "padding that is not looked up": ("token.training_skips_padding", functional, "embedding", skipping),
+    "passes over the table": ("token.time", functional, "embedding", passes),
+    "scratch of the table's size": ("token.space", functional, "embedding", scratch),
+    "a second table": ("token.space", torch.nn.Embedding, "__init__", second_table),
     "ten steps, not one": ("full.trained_to_the_best", torch.optim.SGD, "step", ten_times),
 }
 

@@ -120,14 +120,15 @@ def frozen(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) ->
 
 
 class Counting(torch.utils._python_dispatch.TorchDispatchMode):
-    """Counts the elements of what operators allocate (a view has memory already), and the numbers of rows that they look up."""
+    """Counts the elements that operators allocate (a view has memory already), those that they read and write, and the
+    indices by which they look up."""
 
     #: Of their first tensor these read only what the others, which are indices, name.
     selecting = ("aten::embedding", "aten::index_select", "aten::index", "aten::gather")
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.elements = self.indices = 0
+        self.elements = self.touched = self.indices = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -137,28 +138,34 @@ class Counting(torch.utils._python_dispatch.TorchDispatchMode):
         )
         known = {tensor.untyped_storage().data_ptr() for tensor in given}
         self.elements += sum(tensor.numel() for tensor in made if tensor.untyped_storage().data_ptr() not in known)
-        if func.name().split(".")[0] in self.selecting:
+        selects = func.name().split(".")[0] in self.selecting
+        if selects:
             self.indices += sum(tensor.numel() for tensor in given[1:] if tensor.dtype != torch.bool)
+        if not func.is_view:
+            read = [*made, *given[1:]] if selects else given
+            self.touched += sum(tensor.numel() for tensor in (*read, *made))
         return out
 
 
 @experiment("forward", "forward and backward", "forward and backward, sparse", sizes=((64, 33), (500, 8), (200, 4)),
             large=True)  # fmt: skip
-def elements_made(weight: Tensor, indices: Tensor, situation: str) -> Seen:
+def elements_touched(weight: Tensor, indices: Tensor, upstream: Tensor, situation: str) -> Seen:
     layer = table(weight, sparse="sparse" in situation)
     with Counting() as counter:
         value = layer(indices)
         if "backward" in situation:
-            torch.autograd.grad(value, layer.weight, torch.ones_like(value))
-    return {"elements": counter.elements}
+            torch.autograd.grad(value, layer.weight, upstream)
+    return {"elements": counter.touched}
 
 
 @experiment("table", "with what a lookup makes", sizes=((7, 4), (64, 33), (500, 8)), shapes=((2, 4), (50, 100)),
             dtypes=("float32",))  # fmt: skip
-def elements_held(weight: Tensor, indices: Tensor, situation: str) -> Seen:
-    layer = table(weight)
-    held = sum(each.numel() for each in (*layer.parameters(), *layer.buffers()))
-    return {"elements": held + (layer(indices).numel() if situation != "table" else 0)}
+def elements_held(rows: int, width: int, indices: Tensor, situation: str) -> Seen:
+    with Counting() as counter:
+        layer = torch.nn.Embedding(rows, width)
+        if situation != "table":
+            layer(indices)
+    return {"elements": counter.elements}
 
 
 @experiment("Embedding", "one-hot and Linear", sizes=((7, 4), (64, 33), (500, 8)))

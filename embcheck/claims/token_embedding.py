@@ -10,7 +10,7 @@ from embcheck.claims import paddings
 from embcheck.claims.case import ClaimCase
 from embcheck.claims.claim import BETWEEN_TWO, BY_DISTANCE, Page, only_if, refuted, told, zero_row
 from embcheck.claims.distributions import by_width, distributed, drawn_from, is_normal, kaiming, normal, xavier
-from embcheck.claims.lookups import autocast, edges, elements_held, elements_made, evaluated, looked_up
+from embcheck.claims.lookups import autocast, edges, elements_held, elements_touched, evaluated, looked_up
 from embcheck.claims.paddings import masked, with_the_ecosystem
 from embcheck.claims.trainings import differentiated, drawn, stepped, zeroed_afterwards
 from embcheck.core.comparison import every, identical, is_false, is_true, same, within
@@ -96,18 +96,22 @@ def row_zeroed_afterwards(case: ClaimCase, out: Outcome) -> Finding:
     )
 
 
+def touched_by_lookup(case: ClaimCase) -> int:
+    """Forward reads the indices and their rows, and writes the rows."""
+    return case.numel * (1 + 2 * case.embedding_dim)
+
+
 def with_whole_gradient(case: ClaimCase, out: Outcome) -> Finding:
-    """The output, the gradient sent into it, and a dense gradient of V·D elements."""
-    tokens = case.numel * case.embedding_dim
-    return same(out.elements, 2 * tokens + case.num_embeddings * case.embedding_dim)
+    """Backward reads the indices and the gradient that is sent in, and writes a dense gradient of V·D elements."""
+    backward = case.numel * (1 + case.embedding_dim) + case.num_embeddings * case.embedding_dim
+    return same(out.elements, touched_by_lookup(case) + backward)
 
 
 def time(case: ClaimCase, out: Outcome) -> Finding:
-    tokens = case.numel * case.embedding_dim
     if case.situation == "forward":
-        return same(out.elements, tokens)
-    # The output, the gradient sent into it, and for each token a row of the gradient and some indices.
-    most = 4 * tokens + 8 * case.numel
+        return same(out.elements, touched_by_lookup(case))
+    # Backward reads and writes, for each token, a row of the gradient and some indices.
+    most = 2 * touched_by_lookup(case) + 6 * case.numel
     return HOLDS if out.elements.raw <= most else same(out.elements, most)
 
 
@@ -231,9 +235,9 @@ says("training_skips_padding", "147", "In training the computation of padding is
 says("inference_keeps_shape", "148", "In inference the sequence keeps its shape.", "推理阶段维持序列形状一致性",
      "in inference, the shape of the sequence is kept consistent", evaluated,
      lambda case, out: same(out.value.meta("shape"), (*case.shape, case.embedding_dim)))
-says("time", "152", "The time is O(B·S·D).", "时间复杂度: O ( B ⋅ S ⋅ D )", "time complexity: O(B⋅S⋅D)", elements_made,
-     time,
-     only_if("only forward runs, or with sparse=True: a dense gradient makes V·D elements more", with_whole_gradient,
+says("time", "152", "The time is O(B·S·D).", "时间复杂度: O ( B ⋅ S ⋅ D )", "time complexity: O(B⋅S⋅D)",
+     elements_touched, time,
+     only_if("only forward runs, or with sparse=True: a dense gradient writes V·D elements more", with_whole_gradient,
              "forward and backward"))
 says("space", "153", "The space is O(V·D).", "空间复杂度: O ( V ⋅ D )", "space complexity: O(V⋅D)", elements_held,
      lambda case, out: same(out.elements, case.num_embeddings * case.embedding_dim),
