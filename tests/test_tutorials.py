@@ -9,7 +9,7 @@ import pytest
 import torch
 from records import printed_by
 
-from embcheck.claims import distributions, paddings
+from embcheck.claims import distributions, pairs
 from embcheck.claims.appraisal import Appraised, Observations, appraise, chosen, every_claim
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, plan
 from embcheck.claims.claim import BETWEEN_TWO, BY_DISTANCE, NONE, TUTORIALS, Chance, Claim, alike, narrow, zero_row
@@ -224,23 +224,28 @@ def test_whatever_is_drawn_the_same_comes_out() -> None:
 def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The winners are the same from first values that differ by more than any rounding; in the first situation a loss comes
     nearest to the threshold."""
-    original = paddings.scattered
+    original = pairs.scattered
     situations = ("as written, but 30×8", *(EXPERIMENTS["race"].situations if full else ()))
     for situation in situations:
         case = ClaimCase("race", situation, 10, 3, (2, 3), "float64")
         won = []
         for change in (0.0, 1e-9):
-            monkeypatch.setattr(paddings, "scattered", lambda *shape, change=change: original(*shape) * (1 - change))
+            monkeypatch.setattr(pairs, "scattered", lambda *shape, change=change: original(*shape) * (1 - change))
             out = run(plan(case), MODES["eager"])
             won.append(raced(out.tied, out.untied))
         assert won[0] == won[1]
         assert sum(won[0]) > 40
 
 
+def test_the_tokens_of_the_race_are_those_of_the_text() -> None:
+    torch.manual_seed(0)
+    assert torch.randint(0, 10, (2, 3)).flatten().tolist() == pairs.TOKENS
+
+
 def test_given_numbers_have_no_pattern() -> None:
     """They are spread as independent ones are, and so are pairs of neighbours."""
-    numbers = paddings.scattered(1, 40_000)
+    numbers = pairs.scattered(1, 40_000)
     assert distance(numbers.numpy(), Spread(0.5, 0.5, True)) < allowed_distance(40_000, ClaimCase("race").format)
     neighbours = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))[0, 1]
     assert abs(neighbours) < 6 / 40_000**0.5
-    assert torch.equal(numbers[:5], paddings.scattered(1, 5))
+    assert torch.equal(numbers[:5], pairs.scattered(1, 5))

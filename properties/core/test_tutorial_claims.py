@@ -9,7 +9,7 @@ from embcheck.claims.claim import CLAIMS, add_law
 from embcheck.core.law import Family
 
 #: The programs, in the order of the axis of experiments, and the pages of claims.
-PROGRAMS = ("lookups", "trainings", "paddings")
+PROGRAMS = ("lookups", "trainings", "paddings", "pairs")
 PAGES = (
     "embedding_to_linear_conversion",
     "embedding_and_linear",
