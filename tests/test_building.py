@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_refused_layers import TwoTables
+from test_refused_layers import TwoTables, tied_to
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
@@ -13,8 +13,14 @@ from torch.nn.utils import parametrize
 import embcheck
 from embcheck.core.declaration import declaration_of, name_of
 from embcheck.core.domain import Unsuited
+from embcheck.core.result import Violated
+from embcheck.engine.evaluate import evaluate
+from embcheck.engine.execution import Execution
 from embcheck.families.lookup.spelling import ENTRIES
+from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.families.tied_training.training_steps import TIES
+from embcheck.modes.mode import MODES
 from embcheck.runner.preflight import rehearse, unasked
 from embcheck.subject.activation import adapted
 from embcheck.subject.building import builder_of, table_in
@@ -118,4 +124,66 @@ def test_a_model_that_takes_its_sizes_by_name_is_tied_in_scripts_too() -> None:
         scope: dict[str, Any] = {"sys": sys}
         exec(f"from __future__ import annotations\n{tie.script}", scope)
         for one in (tie, scope["tie"]):
-            assert one(torch.arange(6.0).view(3, 2), None, False)[0].head.weight.tolist() == [[0, 1], [2, 3], [4, 5]]
+            assert one(torch.arange(6.0).view(3, 2), None, sparse=False)[0].head.weight.tolist() == [
+                [0, 1],
+                [2, 3],
+                [4, 5],
+            ]
+
+
+class Masked(nn.Module):
+    """Says nothing of its padding row, the first one."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return functional.embedding(indices, self.weight, 0)
+
+
+class Unmasked(nn.Embedding):
+    """Its padding row gets the gradient of the lookup, too."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return functional.embedding(indices, self.weight, sparse=self.sparse)
+
+
+#: Trainings in which each row is looked up, of both paths and of a sparse lookup alone.
+TRAININGS = [
+    *(TiedTrainingCase(backward_pass=lap, steps=steps) for lap, steps in (("pair", 3), ("composed", 1))),
+    *(TiedTrainingCase(name, uses="lookup", sparse=True, steps=3) for name in ("SGD", "SparseAdam")),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "fixed", "padding"),
+    [
+        (lambda rows, width: nn.Embedding(rows, width, 0), {}, 0),
+        (lambda rows, width: nn.Embedding(rows, width, 0, sparse=True), {}, 0),
+        (lambda rows, width: nn.Embedding(rows, width, 1), {"padding_idx": 1}, 1),
+        (lambda rows, width: nn.Embedding(rows, width, -1), {"padding_idx": -1}, -1),
+        (lambda rows, width: nn.Embedding(rows, width, rows - 1), {}, -1),
+        (Masked, {"padding_idx": 0}, 0),
+        (lambda rows, width: Unmasked(rows, width, 0), {}, 0),
+        (lambda rows, width: Unmasked(rows, width, 0, sparse=True), {}, 0),
+    ],
+)
+def test_the_padding_row_of_a_tied_model_gets_the_heads_gradient_only(table: Any, fixed: Any, padding: int) -> None:
+    model = tied_to(table, fixed=fixed)
+    wrong = isinstance(table(3, 2), Unmasked)
+    with adapted(model) as families:
+        told: list[str] = []
+        accumulated = TiePreservationCase(first="accumulated")
+        given = [
+            *((families["tied_training"], each) for each in TRAININGS),
+            (families["tie_preservation"], accumulated),
+        ]
+        for family, case in ((family, family.space.repair(each)) for family, each in given):
+            if case is None:  # a dense embedding has no sparse gradient
+                continue
+            assert case.padding_idx % 3 == padding % 3
+            results = evaluate(family, MODES["eager"], case, family.laws, Execution())
+            told += [law.name for law, result in zip(family.laws, results, strict=True) if isinstance(result, Violated)]
+    assert ("tied_gradient_is_the_sum_of_both_paths" in told) is wrong
+    assert wrong or not told

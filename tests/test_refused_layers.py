@@ -1,5 +1,6 @@
 """Layers that embcheck can't take: each gets one line."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -64,6 +65,25 @@ class Normed(nn.Module):
         self.head.weight = self.embedding.weight
 
 
+def tied_to(table: Callable[[int, int], Any], **declared: Any) -> Any:
+    """A tied model whose embedding is made of its rows and columns."""
+
+    @embcheck.declare("tied", **declared)
+    class Tied(nn.Module):
+        def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+            super().__init__()
+            self.embedding = table(num_embeddings, embedding_dim)
+            self.head = nn.Linear(embedding_dim, num_embeddings, bias=False)
+            self.head.weight = self.embedding.weight
+
+    return Tied
+
+
+class Doubling(nn.Embedding):
+    def forward(self, indices: Tensor) -> Tensor:
+        return 2 * super().forward(indices)
+
+
 class WithoutASign(nn.Embedding):
     """Nothing declares that it is tied."""
 
@@ -105,6 +125,18 @@ class PadsAlways(nn.Embedding):
         (Noisy, r"two equal calls differ; declare random=True"),
         (Dropping, r'two equal calls differ in training; declare modes=\{"eval"\}'),
         (Normed, r"it has parameters beside the pair's \(norm\.bias, norm\.weight\): embcheck audit takes any model"),
+        (
+            tied_to(lambda rows, width: nn.Embedding(rows, width, rows // 2)),
+            r'embedding\.padding_idx is 2 of 5 rows and 3 of 7 rows; .* declare it, such as fixed=\{"padding_idx": -1\}',
+        ),
+        (
+            tied_to(lambda rows, width: nn.Embedding(rows, width, max_norm=1.0)),
+            r"embedding has a max_norm, .* audit takes",
+        ),
+        (
+            tied_to(Doubling),
+            r"embedding looks up 2 times its rows, which no law of tying does: embcheck audit takes any",
+        ),
         (
             WithoutASign,
             r'shape \(2, 2, 5\); expected \(2, 2, 3\); of a model with a head say declare\("tied", .* embcheck audit',

@@ -119,7 +119,7 @@ class Domain:
         state = _STATE_OF.get(mode)
         if state is not None and state not in self.states:
             return f"the layer in {state}(): modes={_written(self.states)} is declared"
-        rows, width = _size(case)
+        rows, width = size_of(case)
         for number, least, thing, name in (
             (width, self.min_dim, "column", "min_dim"),
             (rows, self.min_rows, "row", "min_rows"),
@@ -171,7 +171,7 @@ class Domain:
 
     def narrowed(self, case: Any) -> Any:
         """The nearest case inside, but for what its family makes of it; None if there is none."""
-        given = _size(case)
+        given = size_of(case)
         changes: dict[str, Any] = {}
         rows, width = size = max(given[0], self.min_rows), max(given[1], self.min_dim)
         if size != given:
@@ -224,7 +224,8 @@ def _written(values: Iterable[Any]) -> str:
     return "{" + ", ".join(map(repr, sorted(values, key=str))) + "}"
 
 
-def _size(case: Any) -> tuple[int, int]:
+def size_of(case: Any) -> tuple[int, int]:
+    """Rows and columns of a case's table."""
     if hasattr(case, "num_embeddings"):
         return case.num_embeddings, case.embedding_dim
     rows, width = case.shape  # a training run has no more

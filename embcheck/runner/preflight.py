@@ -29,13 +29,17 @@ from embcheck.core.declaration import (
     declaration_of,
     name_of,
     no_factory,
+    passed,
     resolve,
 )
+from embcheck.core.format import FORMATS
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
+from embcheck.families.lookup.received import ROUNDING, factor_of
 from embcheck.subject.building import Size, builder_of, by_position, sizes_by_name, sizes_of, small_layer
 from embcheck.subject.limits import SWITCHES, one_line
 from embcheck.subject.table import BAG_FLAGS
+from embcheck.subject.tied import set_by_itself
 
 #: For each kind of layer with one table the flags that it may have, and torch's own.
 _OF_TABLES: dict[str, tuple[tuple[str, ...], Any]] = {
@@ -158,7 +162,25 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
     # Their gradients and steps, of which these laws know nothing, would be taken for the pair's.
     if further and weights[0] is weights[1]:
         return f"it has parameters beside the pair's ({', '.join(further[:3])}): embcheck audit takes any model"
+    table = model.get_submodule(declared.table)
+    if getattr(table, "max_norm", None) is not None:
+        return f"{declared.table} has a max_norm, by which a lookup writes the head's weight: embcheck audit takes any model"
+    factor = _factor(table, size[0])
+    if factor is not None and abs(factor - 1) >= ROUNDING:
+        return f"{declared.table} looks up {factor:g} times its rows, which no law of tying does: embcheck audit takes any model"
+    if "padding_idx" not in passed(factory, declared, FLAGS["tied"]):
+        set_by_itself([factory(*each) for each in sizes_of(factory, declared)], declared, name_of(factory))
     return None
+
+
+def _factor(table: torch.nn.Module, rows: int) -> float | None:
+    """By what all rows are multiplied that a table looks up, None if nothing tells."""
+    try:
+        found = table(torch.arange(rows)).detach().double().numpy()
+    except Exception:  # each case says so
+        return None
+    weight = table.get_parameter("weight").detach().double().numpy()
+    return factor_of(found, weight, FORMATS["float32"]) if found.shape == weight.shape else None
 
 
 def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | None:

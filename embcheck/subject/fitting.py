@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from embcheck.core.declaration import Declaration, folder_of
-from embcheck.core.domain import USUAL, Domain, Unsuited
+from embcheck.core.domain import USUAL, Domain, Unsuited, size_of
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding, NotApplicable, cut
@@ -210,7 +210,7 @@ def fixed(declared: Declaration, defaults: dict[str, Any]) -> Fit:
 
     def fit(case: Any) -> Any:
         if padding is not None and "padding_idx" in case._fields:
-            rows = case.num_embeddings
+            rows, _ = size_of(case)
             if not -rows <= padding < rows:
                 return None
         known = (name for name in wanted if name in case._fields)

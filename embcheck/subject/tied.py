@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.declaration import FLAGS, Declaration
+from embcheck.core.declaration import FLAGS, Declaration, SubjectError
 from embcheck.core.law import FAMILIES, Family
 from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
 from embcheck.families.tied_training.training_steps import TIES
@@ -37,9 +37,38 @@ def made(
     return model
 
 
+#: Flags of an embedding of which laws of tying speak, and torch's own defaults.
+_DEFAULTS = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
+#: Quotients are rounded: the laws of training speak of sums that are exact.
+_BY_FREQUENCY = "the model sets scale_grad_by_freq=True itself, and the laws of training have no quotients"
+
+
+def set_by_itself(models: list[Any], declared: Declaration, name: str) -> dict[str, Any]:
+    """The flags with which models, of tables of several sizes, build their embedding, as it shows or as is declared.
+
+    Raises:
+        SubjectError: if the padding row is neither the same counted from the first row nor from the last; one line.
+    """
+    tables = [model.get_submodule(declared.table) for model in models]
+    shown = {flag: getattr(tables[0], flag, usual) for flag, usual in _DEFAULTS.items()} | dict(declared.fixed)
+    padding = [getattr(table, "padding_idx", None) for table in tables]
+    if "padding_idx" in declared.fixed or len({*padding}) == 1:
+        return shown
+    rows = [len(table.weight) for table in tables]
+    last = {None if row is None else row - count for row, count in zip(padding, rows, strict=True)}
+    if len(last) > 1:
+        told = " and ".join(f"{row} of {count} rows" for row, count in zip(padding, rows, strict=True))
+        raise SubjectError(
+            f"{name}: {declared.table}.padding_idx is {told}; expected the same row, counted from the first or from the last; "
+            'if that can be had, declare it, such as fixed={"padding_idx": -1}'
+        )
+    return shown | {"padding_idx": last.pop()}
+
+
 def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Iterator[Family]:
     """The laws of tying, and of its life, on a model whose embedding and head share one weight."""
-    size = sizes_of(factory, declared)[0]
+    sizes = sizes_of(factory, declared)
+    size = sizes[0]
     limits = limits_of(factory, declared, FLAGS["tied"], torch.nn.Embedding, size)
     taken, said = limits.taken, dict(limits.said)
     domain = replace(declared.domain, flags=tuple(sorted(taken)), refuses=limits.refuses)
@@ -49,20 +78,20 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
 
     facts = said, sorted(taken), (declared.table, declared.head)
 
-    def tie(weight: torch.Tensor, bias: torch.Tensor | None, sparse: bool) -> tuple[torch.nn.Module, str, str]:
-        return made(factory, *facts, weight, bias, {"sparse": True} if sparse else {}), declared.table, declared.head
+    def tie(weight: torch.Tensor, bias: torch.Tensor | None, **flags: Any) -> tuple[torch.nn.Module, str, str]:
+        return made(factory, *facts, weight, bias, flags), declared.table, declared.head
 
     def structure(weight: torch.Tensor, bias: Any, flags: dict[str, Any], from_head: bool) -> Any:
         return made(factory, *facts, weight, bias, flags)
 
     call = f"made({spelled(factory)}, {', '.join(map(repr, facts))}, weight, bias"
-    sparse = f'{call}, {{"sparse": True}} if sparse else {{}}), {declared.table!r}, {declared.head!r}'
-    scripted(tie, factory, made, f"def tie(weight, bias, sparse):\n    return {sparse}\n")
+    paths = f"{declared.table!r}, {declared.head!r}"
+    scripted(tie, factory, made, f"def tie(weight, bias, **flags):\n    return {call}, flags), {paths}\n")
     scripted(structure, factory, made, f"def structure(weight, bias, flags, from_head):\n    return {call}, flags)\n")
     TIES[name] = tie
     own = {} if "bias" in taken else {"bias": biased}
-    defaults = {"padding_idx": None, "scale_grad_by_freq": False, "sparse": False}
-    lacking = {flag: value for flag, value in defaults.items() if flag not in taken}
+    itself = set_by_itself([factory(*each, **said) for each in sizes], declared, name)
+    lacking = {flag: value for flag, value in itself.items() if flag not in taken}
     plain = fixed(declared, {**lacking, **own})
     if head.weight is not model.get_submodule(declared.table).weight:
         yield from _untied(declared, name)
@@ -71,7 +100,9 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     # What an optimizer refuses says nothing of the model.
     regular = then(plain, lambda case: None if case.refused else case)
     opened = then(plain, lambda case: case.but(from_head=False))
-    yield sent(FAMILIES["tied_training"], regular, ("tie", name), domain)
+    training = FAMILIES["tied_training"]
+    rounds = lacking.get("scale_grad_by_freq")
+    yield absent(training, _BY_FREQUENCY) if rounds else sent(training, regular, ("tie", name), domain)
     STRUCTURES[name] = Structure(structure, {"E": (declared.table,), "H": (declared.head,)})
     yield sent(FAMILIES["tie_preservation"], opened, ("structure", name), domain)
 

@@ -273,7 +273,7 @@ def rows_without_gradient_do_not_move(case: TiedTrainingCase, out: Outcome) -> F
     gradient = np.stack([d.value for d in case.due])
     never = ~(gradient != 0).any((0, 2))
     if case.is_sparse:  # the terms of a materialized row cancel only up to rounding
-        never[case.data.tokens.ravel()] = False
+        never[np.concatenate(case.sending)] = False
     start = np.broadcast_to(case.data.weight[never], (case.steps, int(never.sum()), case.shape[1]))
     return same(out.weights[:, never], start)
 
@@ -290,7 +290,7 @@ def sparse_step_moves_only_rows_with_gradient(case: TiedTrainingCase, out: Outco
     moved = (weights != before).any(2)
     allowed = np.stack([(d.value != 0).any(1) for d in case.due])
     if case.is_sparse:  # what is materialized counts as nonzero
-        for step, tokens in enumerate(case.data.tokens):
+        for step, tokens in enumerate(case.sending):
             allowed[step, tokens] = not case.missing[step]
     wrong = moved & ~allowed
     if not wrong.any():

@@ -22,7 +22,7 @@ _MEANT = "if that is meant, declare "
 #: Between two ways in which a number may have been made.
 _OR = ", or "
 #: A factor that is as near to 1 is no scale but a rounding, to bfloat16 at most; and likewise a term that is as small.
-_ROUNDING = 2.0**-7
+ROUNDING = 2.0**-7
 
 
 def which_row(case: LookupCase) -> Callable[[Any], str]:
@@ -52,7 +52,7 @@ def _own(case: LookupCase, actual: Any) -> str:
 def _changes(rows: Floats, weight: Floats, fmt: Format, token: int) -> dict[str, str]:
     """How every row may have been made of the table's, each with what declares it: of one number both fit."""
     found, factor, term = {}, factor_of(rows, weight, fmt), term_of(rows, weight, fmt)
-    if factor is not None and abs(factor - 1) >= _ROUNDING:
+    if factor is not None and abs(factor - 1) >= ROUNDING:
         found[f"{factor:g} times row {token}"] = f"scale={scale_of(factor, weight.shape[1])}"
     if term is not None:
         found[f"row {token} {'plus' if term > 0 else 'minus'} {abs(term):g}"] = f"offset={term:g}"
@@ -123,7 +123,7 @@ def term_of(rows: Floats, weight: Floats, fmt: Format) -> float | None:
         terms = rows[finite] - weight[finite]
     middle = float(np.median(terms))
     alike = np.abs(terms - middle) <= 8 * fmt.unit_roundoff * larger
-    return middle if alike.all() and abs(middle) >= _ROUNDING * larger.max() else None
+    return middle if alike.all() and abs(middle) >= ROUNDING * larger.max() else None
 
 
 def to_declare(found: Iterable[str]) -> str:

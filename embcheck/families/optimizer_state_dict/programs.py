@@ -94,7 +94,7 @@ def resume(
 
 def tied_models(tie: Callable[..., Any], fed: dict[str, Tensor], count: int) -> list[tuple[Any, str]]:
     """Copies of a tied model, which has another matrix, too, each with the path of the table; the original is the last."""
-    first, table, _ = tie(fed["weight"].clone(), None, False)
+    first, table, _ = tie(fed["weight"].clone(), None, sparse=False)
     first.add_module("side", torch.nn.Module())
     first.side.weight = torch.nn.Parameter(fed["side"].clone())
     return [(copy.deepcopy(first), table) for _ in range(count - 1)] + [(first, table)]

@@ -217,7 +217,10 @@ def stepped_sparse_adam(model: Module, embedding: Module, head: Module) -> Modul
 def accumulated(model: Module, embedding: Module, head: Module) -> Module:
     tokens = torch.arange(len(embedding.weight))
     for _ in range(2):
-        rows = torch.nn.functional.embedding(tokens, embedding.weight, embedding.padding_idx)
+        if getattr(embedding, "sparse", False):  # a sparse gradient has no memory that could be shared
+            rows = torch.nn.functional.embedding(tokens, embedding.weight, embedding.padding_idx)
+        else:
+            rows = embedding(tokens)
         logits = head(torch.ones(1, head.weight.shape[1], dtype=head.weight.dtype))
         loss = rows.sum() + logits.sum()
         if loss.requires_grad:

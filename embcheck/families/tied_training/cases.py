@@ -13,6 +13,7 @@ from embcheck.core.axes import Input, OfDtype
 from embcheck.core.bound import Rounded
 from embcheck.core.format import Floats
 from embcheck.core.layout import view_of
+from embcheck.core.pattern import Ints
 from embcheck.families.lr_scheduler.oracle import Scheduler, cosine, made
 from embcheck.families.param_groups.flat_memory import lies_flat
 from embcheck.families.tied_training import optimizers, oracle, training_steps
@@ -100,6 +101,8 @@ class _TyingAxes(NamedTuple):
     #: whether gradients are so small that all their elements together are less than one
     faint: bool = False
     seed: int = 0
+    #: the padding row of each embedding, which gets the gradient of the head only
+    padding_idx: int | None = None
 
 
 class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
@@ -116,6 +119,15 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
         rough = self.dtype if self.seed % 4 == 3 and self.backward_pass != "composed" else ""
         found = fed_data(self.shape, self.steps, self.seed % 16, rough)
         return found._replace(below=found.below * FAINT, above=found.above * FAINT) if self.faint else found
+
+    @property
+    def padding_row(self) -> int | None:
+        return None if self.padding_idx is None else self.padding_idx % self.shape[0]
+
+    @cached_property
+    def sending(self) -> list[Ints]:
+        """Those tokens of each step that send a gradient to the table."""
+        return [tokens[tokens != (-1 if self.padding_row is None else self.padding_row)] for tokens in self.data.tokens]
 
     @cached_property
     def passes(self) -> tuple[int, ...]:
@@ -166,10 +178,10 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
                 return exact
         if self.is_sparse:
             # SGD adds the duplicates of a sparse gradient to the weight one by one, which rounds each time.
-            most = max(int(np.bincount(tokens).max()) for tokens in self.data.tokens)
+            most = max(int(np.bincount(tokens).max(initial=1)) for tokens in self.sending)
             multiple *= most * LOOKUPS.get(self.tie, 1) * max(self.passes)
         if self.is_sparse and self.optimizer == "SparseAdam":
-            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.data.tokens, strict=True)]
+            due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.sending, strict=True)]
         return self._after(self.data.weight, due, multiple)
 
     @property
@@ -273,7 +285,9 @@ class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
     @property
     def _row_left_out(self) -> bool:
         """Whether a step's tokens lack a row that those of the step before have."""
-        return any(set(before) - set(after) for before, after in itertools.pairwise(self.data.tokens.tolist()))
+        return any(
+            set(before) - set(after) for before, after in itertools.pairwise(map(np.ndarray.tolist, self.sending))
+        )
 
     @property
     def wide(self) -> list[int]:

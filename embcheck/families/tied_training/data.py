@@ -61,22 +61,29 @@ def fed_data(shape: tuple[int, int], steps: int, variant: int, rough: str = "") 
     return Data(tokens, hidden, below, above, weight, small("bias", 3, rows))
 
 
+def one_hot_of(tokens: Ints, rows: int, padding_row: int | None) -> Floats:
+    """One-hot vectors of the tokens that send a gradient to the table, zeros for those of the padding row, ``(…, V)``."""
+    one_hot: Floats = np.eye(rows)[tokens]
+    if padding_row is not None:
+        one_hot[..., padding_row] = 0
+    return one_hot
+
+
 @lru_cache(maxsize=2048)
-def paths(shape: tuple[int, int], steps: int, variant: int) -> tuple[Floats, Floats, Floats]:
+def paths(shape: tuple[int, int], steps: int, variant: int, padding_row: int | None) -> tuple[Floats, Floats, Floats]:
     """The gradients of the lookup and of the head, ``(steps, V, D)``, and of the bias, ``(steps, V)``."""
     data = fed_data(shape, steps, variant)
-    one_hot = np.eye(shape[0])[data.tokens]
-    lookup: Floats = one_hot.transpose(0, 2, 1) @ data.below
+    lookup: Floats = one_hot_of(data.tokens, shape[0], padding_row).transpose(0, 2, 1) @ data.below
     head: Floats = data.above.transpose(0, 2, 1) @ data.hidden
     return lookup, head, data.above.sum(1)
 
 
 def gradients_of(case: Any) -> tuple[Floats, Floats]:
     """dL/dW and dL/db of a case's steps; zero where there is none."""
-    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16)
+    lookup, head, bias = paths(case.shape, case.steps, case.seed % 16, case.padding_row)
     if case.backward_pass == "composed":
         data = case.data
-        one_hot = np.eye(case.shape[0])[data.tokens[0]]
+        one_hot = one_hot_of(data.tokens[0], case.shape[0], case.padding_row)
         score = one_hot.T @ (data.above[0] @ data.weight) + data.above[0].T @ data.weight[data.tokens[0]]
         return score[None], bias[:1]
     through = {"both": (1, 1), "lookup": (1, 0), "head": (0, 1)}
@@ -90,7 +97,7 @@ def gradients_of(case: Any) -> tuple[Floats, Floats]:
 def sent_by(case: Any) -> Floats:
     """The magnitudes of all that the lookups of each step send to each row, together, shape ``(steps, V, D)``."""
     data = case.data
-    one_hot = np.eye(case.shape[0])[data.tokens]
+    one_hot = one_hot_of(data.tokens, case.shape[0], case.padding_row)
     times = np.array(case.passes, np.float64)[:, None, None] * LOOKUPS.get(case.tie, 1)
     sent: Floats = times * (one_hot.transpose(0, 2, 1) @ np.abs(data.below))
     return np.cumsum(sent, 0) if case.zero == "never" else sent

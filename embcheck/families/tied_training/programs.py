@@ -33,14 +33,15 @@ def train(
     gradients: tuple[Function, Function, bool],
     steps: tuple[tuple[int, int, str, bool], ...],
     closure: bool,
-    sparse: bool,
+    embedding: dict[str, Any],
     **fed: Tensor,
 ) -> dict[str, Any]:
     """Takes ``steps``: of each which of several optimizers, how many backward passes, by which path, and whether the event
     comes before it.
 
     ``optimizer`` is a class, flags, and which of these are tensors; ``schedule`` what the steps of a scheduler are given,
-    what makes it, and what that is given; ``gradients`` how they are cleared and clipped, and whether that scales them.
+    what makes it, and what that is given; ``gradients`` how they are cleared and clipped, and whether that scales them;
+    ``embedding`` has the embedding's flags.
     """
     kind, flags, boxed = optimizer
     zero, clip, scaled = gradients
@@ -52,7 +53,7 @@ def train(
         }
         return getattr(torch.optim, kind)(groups, **{**flags, **boxes, **changes})
 
-    model, table, top = tie(fed["weight"], fed.get("bias"), sparse)
+    model, table, top = tie(fed["weight"], fed.get("bias"), **embedding)
     leaf = first = model.get_submodule(table).weight
     leaf.grad = fed.get("grad")
     log: list[dict[str, Any]] = []
@@ -280,7 +281,7 @@ def add_later(kind: str, flags: dict[str, Any], groups: Any) -> None:
 
 
 def groups_of_two(tie: Function, twice: str, weight: Tensor, sparse: bool) -> Any:
-    model, table, top = tie(weight, None, sparse)
+    model, table, top = tie(weight, None, sparse=sparse)
     parts = {path: model.get_submodule(path) for path in (table, top)}
     by_hand = [
         list(part.named_parameters(path) if twice == "named" else part.parameters()) for path, part in parts.items()

@@ -57,7 +57,7 @@ def plan(case: TiedTrainingCase) -> Plan:
         "gradients": (zero, clip, case.clip.startswith("norm")),
         "steps": tuple(steps),
         "closure": case.closure,
-        "sparse": case.sparse,
+        "embedding": {"sparse": case.sparse, **case.keywords("padding_idx")},
     }
     return Plan(programs.train_by_lbfgs if case.curved else programs.train, case.inputs, options)
 

@@ -1,7 +1,7 @@
 """What happens when a tied pair is trained: ties, listings, laps, clips, ways to clear gradients, and events between steps.
 
-Plain functions that import nothing but torch.  A *tie* ``(weight, bias, sparse) -> (model, path of the embedding,
-path of the head)`` says how the parameter is shared; a *listing* how the optimizer gets to know it; a *lap* runs one
+Plain functions that import nothing but torch.  A *tie* ``(weight, bias, **flags of the embedding) -> (model, path of
+the embedding, path of the head)`` says how the parameter is shared; a *listing* how the optimizer gets to know it; a *lap* runs one
 backward pass and returns the loss.  An *event* is told the step ``k`` that it comes before, ``model`` and
 ``optimizer``; what it returns, a model and an optimizer, takes the place of these.
 None may change what the steps do, but for the learning rate, which is observed.
@@ -29,8 +29,8 @@ LAPS: dict[str, Function] = {}
 # -- ties --------------------------------------------------------------------------------------------------------
 
 
-def embedding_of(weight: Tensor, sparse: bool) -> Any:
-    return torch.nn.Embedding(weight.shape[0], weight.shape[1], sparse=sparse, _weight=weight)
+def embedding_of(weight: Tensor, **flags: Any) -> Any:
+    return torch.nn.Embedding(weight.shape[0], weight.shape[1], _weight=weight, **flags)
 
 
 def head_of(weight: Tensor, bias: Tensor | None) -> Any:
@@ -42,25 +42,25 @@ def head_of(weight: Tensor, bias: Tensor | None) -> Any:
 
 
 @into(TIES)
-def head_takes_embedding(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
+def head_takes_embedding(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
-    model.embedding, model.head = embedding_of(weight, sparse), head_of(weight, bias)
+    model.embedding, model.head = embedding_of(weight, **flags), head_of(weight, bias)
     model.head.weight = model.embedding.weight
     return model, "embedding", "head"
 
 
 @into(TIES)
-def embedding_takes_head(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
+def embedding_takes_head(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
-    model.head, model.embedding = head_of(weight, bias), embedding_of(weight.detach(), sparse)
+    model.head, model.embedding = head_of(weight, bias), embedding_of(weight.detach(), **flags)
     model.head.weight = torch.nn.Parameter(weight)
     model.embedding.weight = model.head.weight
     return model, "embedding", "head"
 
 
 @into(TIES)
-def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    head, embedding = head_of(weight, bias), embedding_of(weight.detach(), sparse)
+def nested(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
+    head, embedding = head_of(weight, bias), embedding_of(weight.detach(), **flags)
     encoder = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ModuleDict({"words": embedding}))
     model = torch.nn.ModuleDict({"encoder": encoder, "decoder": torch.nn.ModuleList([torch.nn.Dropout(0.0), head])})
     embedding.weight = torch.nn.Parameter(weight)
@@ -69,26 +69,26 @@ def nested(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
 
 
 @into(TIES)
-def three_way(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
+def three_way(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
-    model.source, model.target = embedding_of(weight, sparse), embedding_of(weight.detach(), sparse)
+    model.source, model.target = embedding_of(weight, **flags), embedding_of(weight.detach(), **flags)
     model.head = head_of(weight, bias)
     model.head.weight = model.target.weight = model.source.weight
     return model, "source", "head"
 
 
 @into(TIES)
-def same_module_twice(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
+def same_module_twice(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
-    model.source = model.target = embedding_of(weight, sparse)
+    model.source = model.target = embedding_of(weight, **flags)
     model.head = head_of(weight, bias)
     model.head.weight = model.target.weight
     return model, "target", "head"
 
 
 @into(TIES)
-def tied_again(weight: Tensor, bias: Tensor | None, sparse: bool) -> Tied:
-    model: Any = torch.nn.Sequential(embedding_of(weight.detach(), sparse), head_of(weight, bias))
+def tied_again(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
+    model: Any = torch.nn.Sequential(embedding_of(weight.detach(), **flags), head_of(weight, bias))
     model[1].weight = model[0].weight
     del model[1].weight
     model[0].weight = torch.nn.Parameter(weight)
