@@ -178,6 +178,7 @@ def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -
         ("table", {"min_dim": -1}, r"min_dim=-1: expected a number of at least 0"),
         ("table", {"max_length": 0}, r"max_length=0: expected a number of at least 1"),
         ("tied", {"ranks": {2}}, r"ranks= is declared of a table or a bag, not of a tied"),
+        ("tied", {"scale": 2.0}, r"scale= is declared of a table, not of a tied"),
         ("conversion", {"table": "weight"}, r"table= is declared of a table or a bag or a tied, not of a conversion"),
         ("table", {"lacks": {"spares": ""}}, "a table has no flag 'spares'; there are padding_idx, max_norm"),
         ("bag", {"fixed": {"max_norm": 1.0}}, "a bag has no flag 'max_norm'; there are mode"),

@@ -49,6 +49,7 @@ _OF_KINDS: dict[str, tuple[str, ...]] = {
     "head": ("tied",),
     "copies": ("conversion",),
     "product": ("table",),
+    **dict.fromkeys(("scale", "offset", "mathematics"), ("table",)),
     "ranks": ("table", "bag"),
     "max_length": ("table",),
     "dtypes": ("table", "bag", "conversion"),
@@ -119,7 +120,9 @@ def declare(
     if unknown:
         there = ", ".join(FLAGS[kind]) or "none"
         raise SubjectError(f"a {kind} has no flag {', '.join(map(repr, unknown))}; there are {there}")
-    said = {"table": table, "head": head, "copies": copies, "product": product} | domain
+    scaled = {"scale": callable(scale) or scale != 1.0, "offset": callable(offset) or offset != 0.0}
+    said = {"table": table, "head": head, "copies": copies, "product": product} | scaled | domain
+    said["mathematics"] = mathematics is not None
     for name, kinds in _OF_KINDS.items():
         if said.get(name) and kind not in kinds:
             raise SubjectError(f"{name}= is declared of a {' or a '.join(kinds)}, not of a {kind}")
@@ -130,7 +133,7 @@ def declare(
     for name, number in (("scale", scale), ("offset", offset)):
         if not (callable(number) or isinstance(number, Real)):
             raise SubjectError(f"{name}={number!r}: expected a number or a function of embedding_dim")
-    plain = not callable(scale) and scale == 1.0 and not callable(offset) and offset == 0.0
+    plain = not any(scaled.values())
     if not plain and mathematics is not None:
         raise SubjectError("give either scale and offset, or mathematics, which says all")
     try:
