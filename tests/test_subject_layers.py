@@ -151,6 +151,21 @@ class CopiesTheWeight(nn.Module):
         self.fc.weight = nn.Parameter(self.embedding.weight.detach().clone())
 
 
+@embcheck.declare("tied")
+class UntiedByTo(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+        self.head = nn.Linear(embedding_dim, num_embeddings, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> UntiedByTo:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.head.weight.dtype != torch.float32:
+            self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+        return self
+
+
 def linear_of(weight: Tensor) -> nn.Linear:
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight = nn.Parameter(weight)
@@ -221,7 +236,12 @@ WRONG: list[tuple[Any, str, str]] = [
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),
-    (CopiesTheWeight, "tied_pair_is_one_parameter", "the weights of embedding and head are two Parameters"),
+    (CopiesTheWeight, "tied_pair_is_one_parameter", "embedding and head are two Parameters as the model is built"),
+    (
+        UntiedByTo,
+        "tied_pair_is_one_parameter",
+        "are two Parameters after .to(torch.float64), and one as the model is built",
+    ),
     (copying, "converted_weight_shares_memory_iff_view", "left the source's as it was: they do not share memory"),
     (DividesByTheLongest, "bag_sum_and_mean_reduce_weighted_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),

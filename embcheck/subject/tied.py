@@ -9,7 +9,10 @@ from typing import Any
 import torch
 
 from embcheck.core.declaration import FLAGS, Declaration, SubjectError
-from embcheck.core.law import FAMILIES, Family
+from embcheck.core.format import FORMATS
+from embcheck.core.law import FAMILIES, Family, Judgement, accepts
+from embcheck.core.outcome import Outcome
+from embcheck.core.result import Difference, Finding
 from embcheck.families.tie_preservation.programs import STRUCTURES, Structure
 from embcheck.families.tied_training.training_steps import TIES
 from embcheck.subject.building import sizes_of, spelled
@@ -93,8 +96,8 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     itself = set_by_itself([factory(*each, **said) for each in sizes], declared, name)
     lacking = {flag: value for flag, value in itself.items() if flag not in taken}
     plain = fixed(declared, {**lacking, **own})
-    if head.weight is not model.get_submodule(declared.table).weight:
-        yield from _untied(declared, name)
+    if lost := _loss(lambda: factory(*size, **said), declared):
+        yield from _untied(declared, name, *lost)
         return
 
     # What an optimizer refuses says nothing of the model.
@@ -107,9 +110,43 @@ def ties(factory: Callable[..., Any], declared: Declaration, name: str) -> Itera
     yield sent(FAMILIES["tie_preservation"], opened, ("structure", name), domain)
 
 
-def _untied(declared: Declaration, name: str) -> Iterator[Family]:
-    """The law that a pair breaks which was never tied; of the others nothing can be asked."""
-    reason = f"{declared.table}.weight and {declared.head}.weight are two Parameters as the model is built"
-    family = sent(FAMILIES["tied_training"], lambda case: type(case)(tie=name), ("tie", name))
-    yield quiet(family, lambda law: law.name == "tied_pair_is_one_parameter", reason)
+def _loss(build: Callable[[], Any], declared: Declaration) -> tuple[str, str] | None:
+    """When the pair is two Parameters, in words, and a dtype to which that happens; None if it stays one.
+
+    A case converts the model to its dtype as soon as it is built.
+    """
+
+    def tied(model: Any) -> bool:
+        same: bool = model.get_submodule(declared.table).weight is model.get_submodule(declared.head).weight
+        return same
+
+    if not tied(build()):
+        return "as the model is built", "float32"
+    for name in FORMATS:
+        try:
+            kept = tied(build().to(getattr(torch, name)))
+        except Exception:  # each case says so
+            continue
+        if not kept:
+            return f"after .to(torch.{name}), and one as the model is built", name
+    return None
+
+
+def _untied(declared: Declaration, name: str, when: str, dtype: str) -> Iterator[Family]:
+    """The law that a pair breaks which is not tied when it is to be trained; of the others nothing can be asked."""
+    reason = f"{declared.table}.weight and {declared.head}.weight are two Parameters {when}"
+    family = sent(FAMILIES["tied_training"], lambda case: type(case)(tie=name, dtype=dtype), ("tie", name))
+    family = quiet(family, lambda law: law.name == "tied_pair_is_one_parameter", reason)
+    family.laws = [law if law.judge is accepts else replace(law, judge=_saying(when, law.judge)) for law in family.laws]
+    yield family
     yield absent(FAMILIES["tie_preservation"], reason)
+
+
+def _saying(when: str, judge: Judgement) -> Judgement:
+    """A judgement whose difference says when it comes about."""
+
+    def judged(case: Any, out: Outcome) -> Finding:
+        found = judge(case, out)
+        return replace(found, words=f"{found.words} {when}") if isinstance(found, Difference) else found
+
+    return judged
