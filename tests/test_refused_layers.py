@@ -52,8 +52,9 @@ class TiedByProperty(nn.Module):
         self.head = self.Head(self.embedding)
 
 
+@embcheck.declare()
 class Dropping(HasPositions):
-    """Without the declaration."""
+    """Without the declaration of its parent."""
 
 
 @embcheck.declare("tied")

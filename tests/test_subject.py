@@ -13,7 +13,7 @@ from test_cli import HERE
 from test_subject_layers import LearnsPadding, OffWhenServed
 
 import embcheck
-from embcheck.core.declaration import SubjectError, configured, resolve
+from embcheck.core.declaration import Declaration, SubjectError, configured, declaration_of, resolve
 from embcheck.engine import run_item as engine
 from embcheck.engine.crashes.patience import attended
 from embcheck.record.record import read
@@ -190,6 +190,15 @@ def test_a_wrong_subject_is_refuted_in_its_life_too_and_replayed(folder: Path) -
 def test_a_declaration_that_is_none_is_told(kind: str, given: dict[str, Any], said: str) -> None:
     with pytest.raises(SubjectError, match=said):
         embcheck.declare(kind, **given)
+
+
+@pytest.mark.parametrize("kind", ["table", "bag", "tied"])
+def test_a_subclass_has_its_parents_declaration_unless_it_has_its_own(kind: str) -> None:
+    parent = embcheck.declare(kind, fixed={"padding_idx": 1}, min_rows=2)(type("Parent", (), {}))
+    child = type("Grandchild", (type("Child", (parent,), {}),), {})
+    assert declaration_of(child) == declaration_of(parent) != Declaration()
+    assert declaration_of(embcheck.declare()(type("Own", (child,), {}))) == Declaration()
+    assert declaration_of(child).kind == kind
 
 
 def test_a_layer_that_is_off_only_when_it_is_served_is_refuted() -> None:

@@ -104,7 +104,7 @@ def declare(
     product: bool = False,
     **domain: Any,
 ) -> Callable[[F], F]:
-    """Declares the decorated class or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
+    """Declares the decorated class, with those that inherit from it, or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
     ``domain`` is for what it is right; the rest is not asked of it: ``ranks={2}`` of indices, ``max_length=512`` of their last
     axis, ``dtypes={"float32", "int64"}`` of tables and indices, ``min_dim=`` and ``min_rows=`` of tables (1; 0 asks for tables
@@ -152,8 +152,8 @@ def declare(
 
 
 def declaration_of(factory: Any) -> Declaration:
-    """What was declared of a class or factory itself, not of what it inherits from."""
-    found = vars(factory).get(_ATTRIBUTE) if hasattr(factory, "__dict__") else None
+    """What was declared of a class or factory; else of the next class that it inherits from, whose forward it has too."""
+    found = inspect.getattr_static(factory, _ATTRIBUTE, None)
     return found if isinstance(found, Declaration) else Declaration()
 
 
