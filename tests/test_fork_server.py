@@ -150,3 +150,15 @@ def test_a_server_ends_that_is_told_to_while_it_forks(tmp_path: Path, monkeypatc
     with ForkServer() as server:
         asked(server.python, "pass", tmp_path)
         assert server._process.wait(60) == 0
+
+
+def test_a_server_that_is_told_to_end_while_it_imports_prints_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Such as that of a run whose options are refused."""
+    told = "import os, signal\ntry: os.kill(os.getpid(), signal.SIGTERM)\nexcept SystemExit: raise ImportError"
+    (tmp_path / "numpy.py").write_text(told)  # which it imports first
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with ForkServer() as server:
+        server._process.wait(60)
+    assert capfd.readouterr() == ("", "")

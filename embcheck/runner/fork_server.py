@@ -97,7 +97,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     end with it."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controlling process decides what becomes of an interrupted run
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    # Told to end while it imports it dies: what a handler raises in there, C code makes an ImportError of.
     importlib.import_module("numpy")
     os.environ.pop(_THREADS, None)  # numpy has read it, and torch may have a BLAS of its own
     gc.disable()  # what is imported stays: to look there for garbage takes a quarter of the time
@@ -113,6 +113,7 @@ def serve(listener: socket.socket, modules: Sequence[str]) -> None:
     gc.enable()
     gc.set_threshold(_GARBAGE)
     forks: set[int] = set()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     signal.signal(signal.SIGCHLD, lambda *_: _reap(forks))
     try:
         while True:
