@@ -230,6 +230,7 @@ def test_crash_is_a_verdict_about_the_smallest_case(tmp_path: Path, what: str, f
     done = embcheck("run", *SMALL, "-n", "1", "--report", tmp_path / "out", ends=1, plant=plant)
     assert "shape=(17,), dtype='float64'" in done.out
     assert "the process died: crash SIG" in done.out
+    assert "Fatal Python error" not in done.err
     record = read(tmp_path / "out" / "record.ndjson")
     assert record.complete
     others = [verdict for verdict in record.verdicts if verdict.law == "lookup_copies_rows"]

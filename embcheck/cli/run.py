@@ -73,6 +73,8 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
         *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:tmpdir"),
         # It would collect garbage five times as each process ends.
         *("-p", "no:unraisableexception"),
+        # What a case dies of is a violation that names the case; where embcheck was then would be a screen of stack beside it.
+        *("-p", "no:faulthandler"),
         # A law returns what it finds.  To rewrite assertions, each process would compile every module anew.
         "--assert=plain",
         *(("-k", given["select"]) if given["select"] else ()),
