@@ -182,6 +182,19 @@ def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
     assert len(further(replace(EXAMPLE, words="1 " * 100))) < 210
 
 
+def test_scripts_of_what_is_shown_are_run_first() -> None:
+    """Of many only some are, and a screen would name scripts that were not."""
+    ways = tuple(replace(EXAMPLE, kind=kind) for kind in ("value", "bits"))
+    first, run = replace(violated(), counterexamples=ways), list[Counterexample]()
+
+    def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
+        run.extend(examples)
+        return examples
+
+    ended(run_of(None, first, violated("one_hot")), 1, confirmed=confirmed)
+    assert [example.family for example in run] == ["padding", "one_hot", "padding"]
+
+
 def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     table = plain_table("law", "remark", title="all")
     table.add_row("a", "a long remark")

@@ -6,6 +6,7 @@ import re
 import symtable
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from embcheck.engine.execute import run
 from embcheck.engine.script import reached, roots, script
 from embcheck.families.conversion.cases import ConversionCase
 from embcheck.modes.mode import MODES, modes_of
+from embcheck.report.failure import lines
 from embcheck.subject.collect import load_families
 
 
@@ -107,9 +109,25 @@ def status(text: str) -> int | None:
 def test_only_a_script_that_ran_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
     """In forks of this process; `test_stored_scripts.py` runs scripts in the process that a run starts for them."""
     monkeypatch.setattr(crash, "exit_statuses", statuses)
-    scripts = {"raise SystemExit(1)": True, "raise SystemExit(0)": False, "lost": None, "f(,)": None, "": None}
+    dies = "run alone it dies, or raises what it does not expect"
+    scripts = {
+        "raise SystemExit(1)": (True, ""),
+        "raise SystemExit(0)": (False, ""),
+        "": (None, ""),
+        "lost": (None, dies),
+        "f(,)": (None, dies),
+        "raise SystemExit(2)": (None, "run alone it exits 2"),
+    }
     found = crash.confirmed([replace(EXAMPLE, script=text) for text in scripts])
-    assert {example.script: example.script_confirmed for example in found} == scripts
+    assert {example.script: (example.script_confirmed, example.unconfirmed) for example in found} == scripts
+
+
+def test_of_a_script_that_was_not_run_or_has_no_end_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crash, "exit_statuses", lambda scripts: [None] * len(scripts))
+    *tried, last = crash.confirmed([EXAMPLE] * 25)
+    assert {each.unconfirmed for each in tried} == {"run alone it has no end within 60 s of CPU time"}
+    told = "(not confirmed: not run: a run tries 24 scripts)"
+    assert any(line.startswith("  script ") and line.endswith(told) for line in lines(last, Path(".embcheck")))
 
 
 def test_the_script_guard_can_fail() -> None:

@@ -85,8 +85,8 @@ class Counterexample:
     """A case in which a law fails: the smallest that was found.
 
     ``kind`` is what sort of difference it is; a law reports one counterexample of each kind.  ``first`` is the case
-    as the engine met it, before reduction.  ``elsewhere`` says of other modes how the law stands there on this case, and
-    ``resembles`` which known violation is nearest.
+    as the engine met it, before reduction.  ``unconfirmed`` says why it is not known how the script ends alone.
+    ``elsewhere`` says of other modes how the law stands there on this case, and ``resembles`` which known violation is nearest.
     """
 
     law: str
@@ -103,6 +103,7 @@ class Counterexample:
     expected: str = ""
     script: str = ""
     script_confirmed: bool | None = None
+    unconfirmed: str = ""
     also: tuple[str, ...] = ()
     other_modes: tuple[str, ...] = ()
     elsewhere: dict[str, str] = field(default_factory=dict)

@@ -125,7 +125,7 @@ def _script_line(example: Counterexample, store: Path) -> str:
     ended = {
         True: f"imports {imported}; run: it exits 1",
         False: "run alone it exits 0: the failure needs what ran before it",
-        None: "not confirmed: not run, or its status is neither 0 nor 1",
+        None: f"not confirmed: {example.unconfirmed or 'not run'}",
     }
     return f"{store}/{example.id}.py ({ended[example.script_confirmed]})"
 

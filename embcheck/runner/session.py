@@ -32,7 +32,7 @@ from embcheck.record.compare import Key
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import Totals, because, by_word, verdict_line
-from embcheck.report.failure import notes_on
+from embcheck.report.failure import chosen, notes_on
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
@@ -300,16 +300,18 @@ class Session:
         """Runs the scripts, which may take minutes, and notes how they end; whether the user let it come to an end."""
         try:
             with temporary_files_in(self.folder):
-                self.examples = confirmed(self.examples)
+                whole, named, counted = chosen(self.examples)  # of many only the first are run: those that are shown
+                self.examples = confirmed(whole + named + counted)
         except KeyboardInterrupt:
             return False
-        ran = {example.id: example.script_confirmed for example in self.examples}
+        ran = {example.id: example for example in self.examples}
+
+        def noted(example: Counterexample) -> Counterexample:
+            seen = ran.get(example.id, example)
+            return replace(example, script_confirmed=seen.script_confirmed, unconfirmed=seen.unconfirmed)
+
         self.settled = [
-            replace(
-                verdict,
-                counterexamples=tuple(replace(e, script_confirmed=ran.get(e.id)) for e in verdict.counterexamples),
-            )
-            for verdict in self.settled
+            replace(verdict, counterexamples=tuple(map(noted, verdict.counterexamples))) for verdict in self.settled
         ]
         return True
 

@@ -1,8 +1,8 @@
 """Runs scripts one after the other, each in a fork of a process that has imported torch and nothing of this package.
 
 ``python alone.py SECONDS [MODULE …]`` imports those modules too.  Then it reads a script's path from each line, and answers with
-its exit status, or null if it used more CPU time than that or waits for ever, died, or ended in a traceback that it did not
-expect.  To import torch takes seconds, which a dozen scripts need not spend each.
+its exit status, or null if it used more CPU time than that or waits for ever; 70 if it died, or ended in a traceback that it did
+not expect.  To import torch takes seconds, which a dozen scripts need not spend each.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ else:  # run as a program, whose folder is where modules are looked for
     from patience import Patience, end_of
 
 #: What a script that can't run ends with: not a status of its own.
-_BROKEN = 70
+BROKEN = 70
 #: Seconds for which a script may use next to no CPU time: one that tells itself that a child waits for ever takes two minutes.
 _IDLE = 300.0
 #: Whether a script shows its difference, by its exit status; of any other nothing is known.
@@ -46,7 +46,7 @@ def silenced() -> None:
 
 
 def status(path: str, seconds: float, idle: float = _IDLE) -> int | None:
-    """How a script ends that is run in a fork, as a program of its own; None too if it hangs, which says nothing."""
+    """How a script ends that is run in a fork, as a program of its own; None if it hangs, which says nothing."""
     child = os.fork()
     if child == 0:
         silenced()
@@ -59,16 +59,15 @@ def status(path: str, seconds: float, idle: float = _IDLE) -> int | None:
             os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return None
-    code = os.WEXITSTATUS(how) if os.WIFEXITED(how) else _BROKEN
-    return None if code == _BROKEN else code
+    return os.WEXITSTATUS(how) if os.WIFEXITED(how) else BROKEN
 
 
 def _run(path: str) -> int:
     sys.argv = [path]
     with contextlib.suppress(BaseException):
         code = exit_status(lambda: runpy.run_path(path, run_name="__main__"))
-        return _BROKEN if code is None else code
-    return _BROKEN
+        return BROKEN if code is None else code
+    return BROKEN
 
 
 def exit_status(program: Callable[[], object]) -> int | None:

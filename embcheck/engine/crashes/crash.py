@@ -12,7 +12,7 @@ from pathlib import Path
 
 from embcheck.core.law import ended
 from embcheck.core.verdict import Counterexample, Status, Verdict
-from embcheck.engine.crashes.alone import SHOWS
+from embcheck.engine.crashes.alone import BROKEN, SHOWS
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.crashes.slot import Running, case_of
 from embcheck.record.store import example_of
@@ -21,6 +21,12 @@ from embcheck.record.store import example_of
 _REDUCTION = 20.0
 #: Scripts that are run at the end of a run, and the seconds of CPU time that each may take.
 _CONFIRMED, _SECONDS = 24, 60.0
+#: Why nothing is known of how a script ends alone.
+_NOT_RUN = f"not run: a run tries {_CONFIRMED} scripts"
+_OTHERWISE = {
+    None: f"run alone it has no end within {_SECONDS:g} s of CPU time",
+    BROKEN: "run alone it dies, or raises what it does not expect",
+}
 
 
 def verdict_of_crash(
@@ -60,12 +66,13 @@ def verdict_of_crash(
 
 def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
     """The counterexamples, the first two dozen with the note whether their script shows the same difference when run alone:
-    true if it exits 1, false for 0; nothing is noted for 2, or for a script that can't run."""
-    checked = list(examples)
+    true if it exits 1, false for 0; of any other, and of those that were not run, is noted why nothing is known."""
+    checked = [replace(example, unconfirmed=_NOT_RUN if example.script else "") for example in examples]
     chosen = [k for k, example in enumerate(examples[:_CONFIRMED]) if example.script]
     statuses = exit_statuses([examples[k].script for k in chosen])
     for k, code in zip(chosen, statuses, strict=True):
-        checked[k] = replace(examples[k], script_confirmed=SHOWS.get(code))
+        why = "" if code in SHOWS else _OTHERWISE.get(code, f"run alone it exits {code}")
+        checked[k] = replace(examples[k], script_confirmed=SHOWS.get(code), unconfirmed=why)
     return checked
 
 
@@ -76,8 +83,8 @@ def exit_statuses(
     environment: Mapping[str, str] | None = None,
     modules: Sequence[str] = (),
 ) -> list[int | None]:
-    """How scripts end that are run by themselves; None for one that can't run, or has no end in so many seconds of CPU
-    time.
+    """How scripts end that are run by themselves; `BROKEN` for one that can't run, None for one that has no end in so many seconds
+    of CPU time.
 
     ``python`` is the interpreter, which imports torch and ``modules`` once, and ``environment`` its variables, by default these
     here.
@@ -92,4 +99,4 @@ def exit_statuses(
         lines = "".join(f"{path}\n" for path in paths)
         done = subprocess.run(command, input=lines, capture_output=True, text=True, check=False, env=environment)
     found: list[int | None] = [json.loads(line) for line in done.stdout.splitlines()]
-    return found + [None] * (len(scripts) - len(found))  # it died before the rest
+    return found + [BROKEN] * (len(scripts) - len(found))  # it died before the rest
