@@ -272,6 +272,11 @@ FAR = entry("far", where={"rank": 0, "dtype": "float64"})
             Ledger(some_machines=(entry("there", machine={"onednn_kernel": "*amx*"}),)),
             "there, which speaks of machines with onednn_kernel *amx*",
         ),
+        (
+            Ledger((FAR,), elsewhere=(entry("old", torch=SpecifierSet("<2.0")),)),
+            "far, which speaks of rank = 0, dtype = 'float64'",
+        ),
+        (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0"), where={"rank": 0}),)), ""),
     ],
 )
 def test_the_nearest_entry_is_that_which_misses_by_the_least(ledger: Ledger, told: str) -> None:

@@ -40,15 +40,20 @@ def elsewhere(tallies: Tallies, law: Law, case: Any) -> dict[str, str]:
 
 def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference, case: Any) -> str:
     """The ledger's entry of the same law and sort of case that misses a difference by the least: its name and what it speaks
-    of instead, in words; empty if there is none."""
+    of instead, in words; empty if there is none.
+
+    One that is in force here comes first; of another only the release or the machine may differ.
+    """
     told, facts = [], case.facts()
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
         if entry.speaks_of(law) and entry.where.keys() <= facts.keys() and entry.subject == subject_of(case):
             apart = list(_apart(ledger, entry, mode, device, found, case, facts))
-            told.append((len(apart), entry.name, apart))
+            of_others = entry not in ledger.entries
+            if not of_others or len(apart) == 1:
+                told.append((of_others, len(apart), entry.name, apart))
     if not told:
         return ""
-    _, name, apart = min(told)
+    *_, name, apart = min(told)
     return f"{name}, which speaks of {', '.join(apart)}" if apart else name
 
 

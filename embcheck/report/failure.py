@@ -110,7 +110,7 @@ def wrong_side(example: Counterexample) -> str:
 
 
 def _known(example: Counterexample) -> str:
-    none = ", and none speaks of this law" if example.subject == "torch" else ""
+    none = ", and none that is in force here speaks of such a case" if example.subject == "torch" else ""
     nearest = f"; the nearest is {example.resembles}" if example.resembles else none
     return f"no entry of the ledger covers it{nearest}"
 
