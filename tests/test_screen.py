@@ -232,13 +232,17 @@ def test_which_side_wrong_side() -> None:
 
     assert wrong_side(elsewhere={}) == "  wrong   torch in vmap; no other mode was asked on this case"
     both = {"eager": "violated", "no_grad": "violated"}
-    assert wrong_side(elsewhere=both) == "  wrong   torch in eager, vmap, no_grad; every mode that was asked"
+    assert (
+        wrong_side(elsewhere=both) == "  wrong   torch in eager, vmap, no_grad; every mode that was asked on this case"
+    )
+    head, *_ = lines(replace(EXAMPLE, elsewhere=both))
+    assert " · eager, vmap, no_grad · " in head, "the same modes"
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
     words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
     assert wrong_side(elsewhere=mixed) == f"  wrong   {words}"
     assert (
         wrong_side(other_modes=("eager",), elsewhere=both)
-        == "  wrong   torch in eager, vmap, no_grad; every mode that was asked"
+        == "  wrong   torch in eager, vmap, no_grad; every mode that was asked on this case"
     )
 
 

@@ -90,18 +90,19 @@ def parts(
     return [(label, body) for label, body in lines if body]
 
 
-def _modes(example: Counterexample, further: Iterable[str] = ()) -> str:
-    """The modes that show a violation, eager before those that follow it."""
-    return ", ".join(sorted((example.mode, *example.other_modes, *further), key=lambda mode: mode != "eager"))
+def _modes(example: Counterexample) -> str:
+    """The modes that show a violation on its case, those that were asked besides too; eager before those that follow it."""
+    found = (mode for mode, word in example.elsewhere.items() if word == VIOLATED)
+    modes = dict.fromkeys((example.mode, *example.other_modes, *found))
+    return ", ".join(sorted(modes, key=lambda mode: mode != "eager"))
 
 
 def wrong_side(example: Counterexample) -> str:
     """Which side is wrong: the modes that show the difference, and how the law stands in others on the same case."""
     asked = {mode: word for mode, word in example.elsewhere.items() if mode not in example.other_modes}
-    wrong = [mode for mode, word in asked.items() if word == VIOLATED]
-    modes = _modes(example, wrong)
-    if len(wrong) == len(asked):
-        beside = "every mode that was asked" if asked else "no other mode was asked on this case"
+    modes = _modes(example)
+    if all(word == VIOLATED for word in asked.values()):
+        beside = "every mode that was asked on this case" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
     right = [mode for mode, word in asked.items() if word == HOLDS]
     told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []
