@@ -15,7 +15,7 @@ from records import EXAMPLE, VIOLATED, ended, session_of, written
 from warm import embcheck, python
 
 from embcheck.core.processes import termination_interrupts
-from embcheck.core.verdict import Status, Verdict
+from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
 from embcheck.runner import opening, session
@@ -175,6 +175,21 @@ def test_interrupting_the_start_or_the_end_of_a_session_loses_no_footer(tmp_path
 def test_an_interrupted_run_tries_no_script(tmp_path: Path) -> None:
     ended(judging(tmp_path), 2, confirmed=lambda examples: pytest.fail("it would take minutes"))
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
+
+
+def test_scripts_of_what_is_shown_are_run_first() -> None:
+    """Of many only some are, and a screen would name scripts that were not."""
+    made, run = session_of(), list[str]()
+    ways = tuple(replace(EXAMPLE, kind=kind, id=f"{kind} of a law") for kind in ("value", "bits"))
+    other = replace(VIOLATED, law="other", counterexamples=(replace(EXAMPLE, law="other", id="another law"),))
+    made.take(Batch("family/torch/eager/scope/0", 1, [replace(VIOLATED, counterexamples=ways), other]))
+
+    def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
+        run.extend(example.id for example in examples)
+        return examples
+
+    ended(made, 1, confirmed=confirmed)
+    assert run == ["value of a law", "another law", "bits of a law"]
 
 
 def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:

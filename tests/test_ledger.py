@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import torch
 from packaging.specifiers import SpecifierSet
-from records import MACHINES
+from records import EXAMPLE, MACHINES, verdict
 
 from embcheck.core.case import LookupCase
 from embcheck.core.ledger import SHIPPED, Entry, Ledger, LedgerError, load, load_all
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.machine import Machine, here
 from embcheck.core.result import Absent, NotApplicable, Raised, Result
-from embcheck.core.verdict import Status
+from embcheck.core.verdict import LEDGER, Status
 from embcheck.engine.witness import look, statement
 from embcheck.modes.mode import running
-from embcheck.runner.run import Settings
+from embcheck.runner.run import Settings, settle
 from embcheck.subject.collect import load_families
 
 TODAY = date(2026, 1, 1)
@@ -199,6 +199,15 @@ def test_a_witness_that_passes_where_it_was_never_measured_seems_fixed(
     assert verdict.status == status
     assert words in verdict.reasons[0]
     assert ("seems fixed here" in verdict.reasons[0]) is (status == Status.HOLDS)
+
+
+@pytest.mark.parametrize("case", ["LookupCase(sparse=True)", "BagCase()"])
+def test_what_a_violation_may_hide_is_not_said_to_be_removed(case: str) -> None:
+    """Whether it is of the family of an entry that is stale."""
+    gone = verdict(Status.VIOLATED, family=LEDGER, reasons=("stale: LookupCase() no longer fails; remove the entry",))
+    settled = settle([gone, verdict(Status.VIOLATED, replace(EXAMPLE, case=case), law="other")], ())
+    advice = "laws of its family are violated: look at these first" if case.startswith("Lookup") else "remove the entry"
+    assert settled[0].reasons == (f"stale: LookupCase() no longer fails; {advice}",)
 
 
 @pytest.mark.parametrize(

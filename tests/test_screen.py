@@ -182,19 +182,6 @@ def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
     assert len(further(replace(EXAMPLE, words="1 " * 100))) < 210
 
 
-def test_scripts_of_what_is_shown_are_run_first() -> None:
-    """Of many only some are, and a screen would name scripts that were not."""
-    ways = tuple(replace(EXAMPLE, kind=kind) for kind in ("value", "bits"))
-    first, run = replace(violated(), counterexamples=ways), list[Counterexample]()
-
-    def confirmed(examples: list[Counterexample]) -> list[Counterexample]:
-        run.extend(examples)
-        return examples
-
-    ended(run_of(None, first, violated("one_hot")), 1, confirmed=confirmed)
-    assert [example.family for example in run] == ["padding", "one_hot", "padding"]
-
-
 def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     table = plain_table("law", "remark", title="all")
     table.add_row("a", "a long remark")
@@ -248,7 +235,7 @@ def test_which_side_wrong_side() -> None:
 
 # -- the last line ---------------------------------------------------------------------------------------------
 
-STALE = witness(0, Status.VIOLATED, "ledger entry entry-0 is stale")
+STALE = witness(0, Status.VIOLATED, "stale: LookupCase() no longer fails; remove the entry")
 DARK = Verdict("dark", "f", "torch", "eager", "scope", Status.UNKNOWN)
 EXCUSED = "every violation was in the baseline already, on the very same cases"
 

@@ -10,6 +10,7 @@ from embcheck.core.law import Family, Law, ended
 from embcheck.core.ledger import SEEMS_FIXED, Entry, Ledger, LedgerError
 from embcheck.core.machine import Machine, conditions, here
 from embcheck.core.result import Absent, Difference, Holds, NotApplicable, Result, Violated, told
+from embcheck.core.stale import stale
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.evaluate import evaluate
@@ -81,8 +82,7 @@ def look(
     elsewhere = "" if strict else entry.unmeasured(version("torch"), machine.gpu_capability or machine.cpu_capability)
     if elsewhere:
         return _verdict(entry, device, Status.HOLDS, f"{SEEMS_FIXED}: {entry.case!r} passes; {elsewhere}")
-    words = f"ledger entry {entry.name} is stale: {entry.case!r} no longer fails; remove the entry"
-    return _verdict(entry, device, Status.VIOLATED, words)
+    return _verdict(entry, device, Status.VIOLATED, stale(entry.case))
 
 
 def lacking(entry: Entry) -> str | None:

@@ -18,6 +18,7 @@ from embcheck.core.accounting import told_by_reason
 from embcheck.core.facts import first_of
 from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
+from embcheck.core.stale import STALE
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
 from embcheck.record.record import PAGE
@@ -123,14 +124,16 @@ def failure(example: Counterexample, store: Path | None = None, laws: Mapping[st
 
 
 def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[Text]:
-    """What is unknown, or violated without a case that shows it: each law with its first reasons."""
+    """What is unknown, or violated without a case that shows it: each law with its first reasons; and stale entries."""
     told = []
     for verdict in settled:
         if verdict.status == Status.UNKNOWN or (verdict.status == Status.VIOLATED and not verdict.counterexamples):
             old = OLD if verdict.key in excused else ""
             more = more_reasons(verdict)
-            word = (f"{verdict.status.word.upper():9}", STYLE[verdict.status])
-            told += [Text.assemble(word, f" {verdict.law}: {why}{old}{more}") for why in verdict.reasons[:SHOWN]]
+            for why in verdict.reasons[:SHOWN]:
+                word = "STALE" if why.startswith(STALE) else verdict.status.word.upper()
+                line = f" {verdict.law}: {why.removeprefix(STALE)}{old}{more}"
+                told.append(Text.assemble((f"{word:9}", STYLE[verdict.status]), line))
     return told
 
 

@@ -18,6 +18,7 @@ from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
 from embcheck.core.options import COMMAND, PYTEST, options_of
+from embcheck.core.stale import advised
 from embcheck.core.verdict import APPLIES, LEDGER, Counterexample, Statement, Status, Verdict, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
@@ -282,7 +283,7 @@ def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
     without = ("not applicable: no case that was run is one that it speaks of",)
     return [
         replace(each, reasons=without) if each.status == Status.NOT_APPLICABLE and not each.reasons else each
-        for each in unjudged(settled, whole)
+        for each in unjudged(advised(settled), whole)
     ]
 
 
