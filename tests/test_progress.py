@@ -73,7 +73,7 @@ def test_a_line_is_due_while_no_item_ends_and_names_what_runs(
             follower.pytest_runtest_logstart(f"a/test_b.py::test_{name}[eager-0]")
         follower.pytest_runtest_logfinish("a/test_b.py::test_c[eager-0]")
     told = ["workers collect the items, 31 s", "0/540 items, 0 failed, 62 s"]
-    running = "; running: b d[eager-0], b e[eager-0], b f[eager-0] and 1 more"
+    running = "; running: b d[eager-0], b e[eager-0], b f[eager-0], b g[eager-0]"
     assert capsys.readouterr().out.splitlines() == [line + running for line in told]
 
 

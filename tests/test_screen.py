@@ -248,6 +248,7 @@ EXCUSED = "every violation was in the baseline already, on the very same cases"
         (1, [violated(), DARK], {}, "1 law violated (padding_row_gets_no_gradient), 1 law unknown (dark)"),
         (1, [violated(), DARK], {"excused": [violated().key]}, "1 law unknown (dark)"),
         (1, [replace(DARK, law=str(n)) for n in range(5)], {}, "5 laws unknown (0, 1, 2 and 2 more)"),
+        (1, [replace(DARK, law=str(n)) for n in range(4)], {}, "4 laws unknown (0, 1, 2, 3)"),
         (1, [STALE], {}, "1 ledger entry is stale or no longer right"),
         (1, [], {"unaccounted": 2}, "no verdict from 2 selected items"),
         (1, [], {"others": 1}, "1 failed test beside the laws"),
