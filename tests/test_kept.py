@@ -114,9 +114,12 @@ def test_the_nightly_workflow_asks_for_it_and_keeps_the_store() -> None:
 
 def test_every_kept_failure_is_named(tmp_path: Path) -> None:
     """A law's further differences have a line each, and those beyond the second one line, which counts what it can't name."""
-    for many, told in ((4, "in 2 more ways: c in vmap (id2), d in vmap (id3)"), (10, "h in vmap (id7) and 2 more")):
+    for many, told in (
+        (4, "in 2 more ways: c in vmap (embcheck replay id2), d in vmap (embcheck replay id3)"),
+        (10, "h in vmap (embcheck replay id7) and 2 more"),
+    ):
         examples = tuple(replace(EXAMPLE, kind="abcdefghij"[n], id=f"id{n}") for n in range(many))
         made = ended(run_of(tmp_path / str(many), replace(violated(), counterexamples=examples)), 1)
-        text = "\n".join(printed(made, -1))
+        text = "\n".join(printed(made, -1)).replace(f" --store {tmp_path / str(many)}", "")
         assert told in text
         assert set(re.findall(r"\bid\d", text)) == {f"id{n}" for n in range(min(many, 8))}

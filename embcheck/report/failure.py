@@ -52,11 +52,12 @@ def further(example: Counterexample, store: Path | None = None) -> str:
     return f"violated, too: {example.law} in {example.mode}, {example.case}: {words}{again}"
 
 
-def more_of(examples: Iterable[Counterexample]) -> list[str]:
-    """What has no line of its own: of each law how many they are, with their kinds, modes and ids."""
+def more_of(examples: Iterable[Counterexample], store: Path | None = None) -> list[str]:
+    """What has no line of its own: of each law how many they are, with their kinds and modes, and how to see each again."""
     told = []
     for law, group in grouped(examples, lambda e: e.law).items():
-        names = [f"{example.kind} in {example.mode} ({example.id})" for example in group]
+        again = [f" ({replay_command(example.id, store)})" if store else "" for example in group]
+        names = [f"{example.kind} in {example.mode}{how}" for example, how in zip(group, again, strict=True)]
         told.append(f"violated, too: {law} in {counted(len(names), 'more way')}: {first_of(names, _COUNTED)}")
     return told
 

@@ -45,7 +45,7 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
         out.print(failure(example, session.store, session.record.laws))
     for example in others:
         out.print(Text(further(example, session.store)))
-    for line in more_of(rest):
+    for line in more_of(rest, session.store):
         out.print(Text(line))
     for text in undecided(session.settled, session.excused):
         out.print(text)
