@@ -110,6 +110,12 @@ def test_the_rows_add_up_to_the_totals() -> None:
     assert row.split()[-2:] == ["1,000", "1"]
 
 
+@pytest.mark.parametrize("width", [40, 69, 70])
+def test_a_narrow_terminal_cuts_no_verdict(width: int) -> None:
+    told = printed_by(lambda out: summary(ended(run_of()), out), width)
+    assert told.partition("family ")[2].partition("slowest")[0].split().count("holds") == len(CORE) + 1
+
+
 def test_a_few_further_families_have_a_line_each() -> None:
     told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
     at = next(number for number, line in enumerate(told) if line.startswith("family "))
@@ -222,8 +228,7 @@ def test_which_side_wrong_side() -> None:
     assert (
         wrong_side(elsewhere=both) == "  wrong   torch in eager, vmap, no_grad; every mode that was asked on this case"
     )
-    head, *_ = lines(replace(EXAMPLE, elsewhere=both))
-    assert " · eager, vmap, no_grad · " in head, "the same modes"
+    assert " · eager, vmap, no_grad · " in lines(replace(EXAMPLE, elsewhere=both))[0], "the same modes"
     mixed = {"eager": "holds", "no_grad": "holds", "inference": "raised RuntimeError: no"}
     words = "torch in vmap; eager, no_grad obey the law on this case; inference raised RuntimeError: no"
     assert wrong_side(elsewhere=mixed) == f"  wrong   {words}"

@@ -48,6 +48,8 @@ class Row(NamedTuple):
 
 #: What stands above the columns of a row.
 HEADINGS = ("family", "laws", "verdicts", "cases", "known causes")
+#: Of a terminal that has room for all of them.
+_WHOLE = 70
 
 
 def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[Row]:
@@ -68,14 +70,21 @@ def family_rows(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[R
     return rows
 
 
-def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> Table:
+def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict], width: int) -> Table:
+    """The rows; where there is no room for all columns the numbers go first, so that a verdict is not cut."""
+    rows = family_rows(settled, judged)
+    widest = max((len(word) for row in rows for word in row.verdicts.split()), default=None)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in HEADINGS:
-        left = name in ("family", "verdicts")
-        table.add_column(name, justify="left" if left else "right", no_wrap=name != "verdicts")
-    for row in family_rows(settled, judged):
+    shown = HEADINGS if width >= _WHOLE else ("family", "verdicts")
+    for name in shown:
+        if name == "verdicts":
+            table.add_column(name, min_width=widest)
+        else:
+            table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+    for row in rows:
         verdicts = Text(row.verdicts, STYLE[row.worst] if row.worst >= Status.UNKNOWN else "")
-        table.add_row(row.family, row.laws, verdicts, row.cases, row.known)
+        cells = dict(zip(HEADINGS, (row.family, row.laws, verdicts, row.cases, row.known), strict=True))
+        table.add_row(*(cells[name] for name in shown))
     return table
 
 

@@ -74,7 +74,7 @@ def machine_lines(session: Any) -> list[str]:
 def _tables(session: Any, out: Console, verbosity: int) -> None:
     """The families; of more modes than usual what each cost; the laws and the grids, if they were asked for."""
     if any(verdict.family != LEDGER for verdict in session.settled):
-        out.print(family_table(session.settled, session.results.verdicts))
+        out.print(family_table(session.settled, session.results.verdicts, out.width))
     if verbosity > 0:
         shown = [verdict for verdict in session.settled if verdict.family != LEDGER or verbosity > 1]
         out.print(law_table(shown))
