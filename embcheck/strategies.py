@@ -6,15 +6,15 @@
         out = layer(drawn.tensors()["indices"])
 
 Every axis of a case is a draw of its own, so that Hypothesis shrinks it by its own means; the elements of the tensors alone
-come from a formula with a seed, which is an axis, too.  Only `sampled_from` is drawn from, since numbers that Hypothesis finds
-in loaded modules are mixed into integers and floats: a seed gives the same cases whatever is imported.
+come from a formula with a seed, which is an axis, too.  A seed of Hypothesis' gives the same cases whatever is imported: numbers
+that it finds in loaded modules, which it mixes into others, are in none of the ranges that are drawn from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -38,6 +38,7 @@ from embcheck.subject.collect import load_families
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 #: The family of each strategy, and the axes that it draws, or all.  Which of torch's spellings is called is left out.
 _DRAWN: dict[str, tuple[str, str]] = {
     "lookups": (
@@ -55,6 +56,10 @@ _DRAWN: dict[str, tuple[str, str]] = {
     "conversions": ("conversion", ""),
     "tied_models": ("tied_training", ""),
 }
+#: Integers are drawn from here on, where no module has numbers of its own.
+_FAR = 7**99
+#: Hypothesis finds no numbers below this one.
+_FOUND = 100
 #: What a program calls otherwise than PyTorch does.
 _PYTORCHS_NAMES = {"sample_weights": "per_sample_weights"}
 
@@ -130,7 +135,7 @@ def paddings(num_embeddings: int) -> st.SearchStrategy[int | None]:
         ValueError: for a number of rows that there can't be.
     """
     refuse_unless_known("num_embeddings", num_embeddings, ROWS)
-    return st.sampled_from((None, *range(num_embeddings), *range(-num_embeddings, 0)))
+    return _one_of((None, *range(num_embeddings), *range(-num_embeddings, 0)))
 
 
 def bags(**values: Iterable[Any]) -> st.SearchStrategy[Drawn]:
@@ -201,8 +206,15 @@ def _drawn_by(call: str) -> tuple[Family, Values, tuple[str, ...]]:
 
 @st.composite
 def _drawn(draw: st.DrawFn, family: Family, axes: Values, given: Values, names: frozenset[str] | None) -> Drawn | None:
-    case = case_of(lambda values: draw(st.sampled_from(values)), family.space, axes, given)
+    case = case_of(lambda values: draw(_one_of(values)), family.space, axes, given)
     return None if case is None else Drawn(case, family, names)
+
+
+def _one_of(values: Sequence[T]) -> st.SearchStrategy[T]:
+    """One of some values, the first of which is the simplest.  `sampled_from` draws the place of one, an integer from 0 on."""
+    if len(values) <= _FOUND:
+        return st.sampled_from(values)
+    return st.integers(_FAR, _FAR + len(values) - 1).map(lambda place: values[place - _FAR])
 
 
 def _fits(drawn: Drawn | None) -> bool:

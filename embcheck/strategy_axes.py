@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from embcheck.core import stream
@@ -24,6 +27,8 @@ _UNUSUAL = frozenset({"special", "poisoned", "tiny", "huge"})
 _TRIES = 1000
 #: Sizes of which every threshold is drawn.
 _SIZES = {"num_embeddings": ROWS, "embedding_dim": WIDTHS, "numel": TOKENS}
+#: How much more often a threshold is drawn than a number between two: together they are four fifths.
+_OFTEN = 750
 #: The least of the whole numbers that these axes may have, beside their own values.
 _LEAST = {"num_embeddings": 0, "embedding_dim": 0, "numel": 0, "seed": 0, "steps": 1}
 
@@ -52,7 +57,8 @@ def as_words(axis: str, values: Sequence[Any], usual: Sequence[Any]) -> str:
     if asked:
         words += f"; only where a keyword asks for it: {', '.join(asked)}"
     if axis in _LEAST:
-        words += f"; or any whole number from {_LEAST[axis]} on"
+        between = ", and the whole numbers between" if _has_thresholds(axis, usual) else ""
+        words += f"{between}; by a keyword any whole number from {_LEAST[axis]} on"
     return words
 
 
@@ -135,14 +141,16 @@ def case_of(choose: Choose, space: Space, axes: Values, given: Values) -> Axes |
     """
     row: dict[str, Any] = {}
     for axis, values in axes.items():
+        choose_one = _size if axis not in given and _has_thresholds(axis, values) else _value
         if axis == "numel" and "shape" in space.axes:
-            row["shape"] = choose(axes["shape"]) if "shape" in axes else _shape(choose, values, "numel" in given)
+            size = None if "shape" in axes else choose_one(choose, values)
+            row["shape"] = choose(axes["shape"]) if size is None else _shape(choose, size, values, "numel" in given)
         elif axis == "embedding_dim":
             longest = max(row["num_embeddings"], *row.get("shape", ()), row.get("numel", 1))
-            fits = [value for value in values if value * longest <= LARGEST >> 4]
-            row[axis] = choose(fits or [min(values)])
+            fits = tuple(value for value in values if value * longest <= LARGEST >> 4)
+            row[axis] = choose_one(choose, fits or (min(values),))
         elif axis not in row:
-            row[axis] = choose(values)
+            row[axis] = choose_one(choose, values)
     size = _size_of(row)
     if size is not None and not {"numel", "shape", "bags"} & given.keys():
         row |= {"shape": (size,)} if "shape" in space.axes else {"numel": size}
@@ -150,10 +158,36 @@ def case_of(choose: Choose, space: Space, axes: Values, given: Values) -> Axes |
     return case if case is not None and _is_as_given(case, given) else None
 
 
-def _shape(choose: Choose, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, ...]:
-    """A shape of at least as many tokens as are drawn, or of exactly one of the sizes: whatever the form, the flat one of
-    the same size shrinks further."""
-    size = choose(sizes)
+def _has_thresholds(axis: str, values: Sequence[Any]) -> bool:
+    """Whether an axis has every threshold of a size, so that the numbers between are drawn, too."""
+    return set(values) == set(_SIZES.get(axis, ()))
+
+
+def _value(choose: Choose, values: tuple[Any, ...]) -> Any:
+    return choose(values)
+
+
+def _size(choose: Choose, thresholds: tuple[int, ...]) -> int:
+    """A threshold or a number between two.  It is one draw, in which the least is first: if there were two, Hypothesis would
+    shrink one without the other, and stop at a threshold."""
+    ends = _ends(thresholds)
+    place: int = choose(range(ends[-1]))
+    block = bisect.bisect_right(ends, place)
+    below = thresholds[block - 1] if block else 0
+    within = place - (ends[block - 1] if block else 0)
+    return min(below + 1 + within, thresholds[block])
+
+
+@lru_cache(maxsize=64)
+def _ends(thresholds: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the places end that stand for each threshold and for the numbers between it and the one before."""
+    gaps = (max(0, size - before) for before, size in itertools.pairwise((0, *thresholds)))
+    return tuple(itertools.accumulate(gap + _OFTEN for gap in gaps))
+
+
+def _shape(choose: Choose, size: int, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, ...]:
+    """A shape of at least so many tokens, or of exactly one of the sizes: whatever the form, the flat one of the same size
+    shrinks further."""
     shapes: list[tuple[int, ...]] = []
     for form in _FORMS:
         left = -(-size // math.prod(each for each in form if each))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, find, given, seed, settings
 from hypothesis.strategies import just
 from warm import python
 
@@ -222,8 +222,8 @@ def test_a_padding_idx_is_any_that_a_table_takes() -> None:
 
 
 def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
-    """A module with many numbers would change what integers() draws."""
-    (tmp_path / "numbers_of_mine.py").write_text("\n".join(f"x{n} = {n * 7919}" for n in range(200)), encoding="utf-8")
+    """A module with many numbers would change which of more than a hundred values are drawn."""
+    (tmp_path / "numbers_of_mine.py").write_text("\n".join(f"x{n} = {n}" for n in range(100, 1000)), encoding="utf-8")
     program = f"from test_strategies import EVERY, drawn; print([*map(repr, drawn(EVERY['lookups']))])\n{ENGINE}"
     here = str(Path(__file__).parent)
     told = [
@@ -235,6 +235,24 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
     assert told[0] == told[1]
     assert told[0].count("LookupCase(") > 100
     assert "\nTiePreservationCase(" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "shrunk"),
+    [
+        ("tables", lambda each: each.embedding_dim > 100, {"num_embeddings": 1, "embedding_dim": 101}),
+        ("indices", lambda each: each.numel > 50, {"shape": (51,)}),
+        (
+            "lookups",
+            lambda each: each.numel > 900 and each.num_embeddings > 77,
+            {"shape": (901,), "num_embeddings": 78},
+        ),
+        ("bags", lambda each: each.num_embeddings > 2002, {"num_embeddings": 2003, "numel": 1}),
+    ],
+)
+def test_sizes_shrink_to_any_number(name: str, wanted: Any, shrunk: dict[str, Any]) -> None:
+    found: Any = find(EVERY[name], wanted, settings=settings(database=None, derandomize=True))
+    assert {axis: getattr(found, axis) for axis in shrunk} == shrunk
 
 
 def test_a_wrong_layer_shrinks_by_the_means_of_hypothesis(tmp_path: Path) -> None:
