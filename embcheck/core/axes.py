@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property, wraps
 from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
@@ -13,6 +13,8 @@ from embcheck.core.format import FORMATS, Array, Format
 
 C = TypeVar("C", bound="Axes")
 
+#: What no axis is.
+_NO_DEFAULT = object()
 #: Every kind of case by its name, as a printed line calls it.
 CASE_TYPES: dict[str, type[Axes]] = {}
 
@@ -47,13 +49,17 @@ class Axes(tuple[Any, ...]):
         CASE_TYPES[cls.__name__] = cls
 
     def __repr__(self) -> str:
-        """The line that builds this case; axes at their defaults are left out."""
+        """The line that builds this case."""
+        return f"{type(self).__name__}({self.written(self._fields)})"
+
+    def written(self, names: Iterable[str]) -> str:
+        """Some axes as keywords of a call; those at their defaults are left out."""
         parts = [
             f"{name}={_literal(value)}"
-            for name, value in zip(self._fields, self, strict=True)
-            if name not in self._field_defaults or self._field_defaults[name] != value
+            for name in names
+            if (value := getattr(self, name)) != self._field_defaults.get(name, _NO_DEFAULT)
         ]
-        return f"{type(self).__name__}({', '.join(parts)})"
+        return ", ".join(parts)
 
     def but(self: C, **changes: Any) -> C:
         """A copy with some axes changed.
