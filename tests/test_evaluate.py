@@ -267,6 +267,10 @@ FAR = entry("far", where={"rank": 0, "dtype": "float64"})
         (Ledger((entry("mode", mode="vmap"),)), "mode, which speaks of mode vmap"),
         (Ledger((entry("device", device="cuda*"),)), "device, which speaks of device cuda*"),
         (Ledger((entry("kind", kind="bits: NaN"),)), "kind, which speaks of a difference of kind bits: NaN"),
+        (
+            Ledger((entry("sort", kind="bound", instead="anything"),)),
+            "sort, which speaks of a difference of kind bound",
+        ),
         (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0")),)), "old, which speaks of torch <2.0"),
         (
             Ledger(some_machines=(entry("there", machine={"onednn_kernel": "*amx*"}),)),
@@ -281,3 +285,17 @@ FAR = entry("far", where={"rank": 0, "dtype": "float64"})
 )
 def test_the_nearest_entry_is_that_which_misses_by_the_least(ledger: Ledger, told: str) -> None:
     assert nearest(ledger, COPIES.name, "eager", "cpu", FOUND, UNPADDED) == told
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"kind": "value: NaN"}, "one, which speaks of a difference of kind value: NaN"),
+        ({"kind": "value: NaN", "cause": "a-bug-of-torch"}, ""),
+        ({"where": {"entry": "mine:Other"}}, ""),
+        ({"where": {"entry": "mine:Layer", "rank": 0}}, "one, which speaks of rank = 0"),
+    ],
+)
+def test_the_nearest_entry_of_a_layer_is_one_of_the_users(more: dict[str, Any], told: str) -> None:
+    ledger = Ledger((entry("one", **more),))
+    assert nearest(ledger, COPIES.name, "eager", "cpu", FOUND, UNPADDED.but(entry="mine:Layer")) == told

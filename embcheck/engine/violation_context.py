@@ -42,11 +42,13 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
     """The ledger's entry of the same law and sort of case that misses a difference by the least: its name and what it speaks
     of instead, in words; empty if there is none.
 
-    One that is in force here comes first; of another only the release or the machine may differ.
+    One that is in force here comes first; of another only the release or the machine may differ.  Of a layer of the user's no bug
+    of torch's is the nearest: such an entry has a cause, and those of the user's ledger have none.
     """
-    told, facts = [], case.facts()
+    told, facts, subject = [], case.facts(), subject_of(case)
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
-        if entry.speaks_of(law) and entry.where.keys() <= facts.keys() and entry.subject == subject_of(case):
+        own = entry.subject == subject or not (entry.subject or entry.cause)
+        if own and entry.speaks_of(law) and entry.where.keys() <= facts.keys():
             apart = list(_apart(ledger, entry, mode, device, found, case, facts))
             of_others = entry not in ledger.entries
             if not of_others or len(apart) == 1:
@@ -68,9 +70,11 @@ def _apart(
         yield f"mode {entry.mode}"
     if not entry.runs_on(device):
         yield f"device {entry.device}"
-    if not entry.excuses(found, case):
+    if not replace(entry, instead="").excuses(found, case):
+        yield f"a difference of kind {entry.kind}"
+    elif not entry.excuses(found, case):
         said = entry.instead if isinstance(entry.instead, str) else "; ".join(map(": ".join, entry.instead.items()))
-        yield f"another result ({said})" if said else f"a difference of kind {entry.kind}"
+        yield f"another result ({said})"
     if entry in ledger.elsewhere:
         yield f"torch {entry.torch}"
     if entry in ledger.some_machines:
