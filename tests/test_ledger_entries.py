@@ -1,9 +1,13 @@
 """An entry excuses exactly its region: its law, mode, device and kinds; its witness lies in it, and it has a cause."""
 
+import ast
 import itertools
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,13 +23,23 @@ from embcheck.core.comparison import within
 from embcheck.core.ledger import SHIPPED, Ledger, LedgerError, check, read_all
 from embcheck.core.ledger import read as read_ledger
 from embcheck.core.outcome import Outcome
-from embcheck.core.result import Difference, Unreachable
+from embcheck.core.result import Difference, Unreachable, kind_of
 from embcheck.core.shipped_ledger import causes_of, place_of, shipped
 from embcheck.engine.execute import read
 from embcheck.engine.run_item import feed
 from embcheck.engine.tally import Tallies
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+
+ROOT = Path(__file__).parents[1]
+#: The kinds that a variable may be where a `Difference` is made, by file and name.
+NAMED = {
+    ("comparison.py", "kind"): ("value", "missing", "bits: value"),
+    ("law.py", "symptom"): ("crash *", "hang"),
+    ("test_initializers.py", "what"): ("mean", "mean square"),
+}
+#: No law finds these: what a claim's page prints.
+UNLISTED = {"seen"}
 
 
 @pytest.mark.parametrize(
@@ -133,6 +147,40 @@ def test_an_unknown_law_is_told_with_what_is_close_to_it() -> None:
         check([entry(law="gone")], laws)
     with pytest.raises(LedgerError, match="did you mean sparse"):
         check([entry(), entry(law="lookup_*", where={"spars": True})], None)
+
+
+# -- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def kinds_in_the_code() -> Iterator[str]:
+    """Every kind that a `Difference` is made with; what it is told of stands as ``*``."""
+    yield from ("crash *", "hang")
+    for sort, number in itertools.product(("value", "bound", "bits"), (1.0, 0.0, math.nan, math.inf)):
+        yield kind_of(sort, number, 2.0)
+    for path in (*ROOT.glob("embcheck/**/*.py"), *ROOT.glob("properties/**/*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match call:
+                case ast.Call(func=ast.Name(id="Difference"), args=[ast.Constant(value=str(kind)), *_]):
+                    yield kind
+                case ast.Call(
+                    func=ast.Name(id="Difference"),
+                    args=[ast.JoinedStr(values=[ast.Constant(value=str(first)), *_]), *_],
+                ):
+                    yield f"{first}*"
+                case ast.Call(func=ast.Name(id="Difference"), args=[ast.Name(id=name), *_]):
+                    yield from NAMED[path.name, name]
+
+
+def test_the_page_lists_every_kind() -> None:
+    page = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Kinds\n")[2].partition("\n## ")[0]
+    first_cells = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    others = section.partition("The others")[2]
+    listed = re.findall(r"`([^`]+)`", "\n".join([*first_cells, others]))
+    assert sorted(listed) == sorted(set(kinds_in_the_code()) - UNLISTED)
+    for each in read_ledger(SHIPPED):
+        for kind in each.kind.split(", "):
+            assert any(fnmatchcase(kind, known) or fnmatchcase(known, kind) for known in listed), (each.name, kind)
 
 
 # -- causes -----------------------------------------------------------------------------------------------------------
