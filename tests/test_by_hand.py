@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from records import printed_by
 
+from embcheck.cli.selfcheck import table_of
 from embcheck.core.axes import parse
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import same
@@ -14,7 +16,7 @@ from embcheck.core.item import PROFILES
 from embcheck.subject.collect import load_families
 from selfcheck.candidates import Candidates, shipped
 from selfcheck.fault import Fault, load_faults, patched
-from selfcheck.fault_runner import FaultRunner, Hit, Planted, load_hits
+from selfcheck.fault_runner import FaultResult, FaultRunner, Hit, Planted, load_hits
 
 FAULTS, KEPT, MADE = load_faults(), load_hits(), Candidates(shipped())
 #: A fault that spoils two axes or more, and cases of one axis and of two.
@@ -53,6 +55,15 @@ def test_a_law_that_is_violated_without_the_fault_is_told_to_kill_nothing(monkey
     assert result.status == "survived"
     assert result.example.startswith(f"{law} is violated without the fault, so it can't kill (LookupCase(")
     assert result.example.endswith("; no other law of padding sees it")
+
+
+@pytest.mark.parametrize(("every", "told"), [(False, ["one"]), (True, ["one", "two", "three"])])
+def test_the_table_names_the_killer_or_every_law_that_was_violated(every: bool, told: list[str]) -> None:
+    first, later = Hit("lookup", "eager", "scope", "", ("one", "two")), Hit("lookup", "vmap", "product", "", ("three",))
+    result = FaultResult("planted", "lookup", "killed", hits=(first, later), cases=7)
+    printed = printed_by(lambda out: out.print(table_of([result], every=every))).split()
+    assert [word for word in printed if word in ("one", "two", "three")] == told
+    assert "scope eager" in " ".join(printed)
 
 
 def test_what_is_kept_are_faults_and_cases() -> None:

@@ -70,7 +70,8 @@ def selfcheck(
         Path | None, typer.Option("--json", help="With --drawn or --fault: also write the results to this file.")
     ] = None,
 ) -> None:
-    """Plants 400 drawn faults, then every fault by hand, and tells which law killed each.
+    """Plants 400 drawn faults, then every fault by hand, and tells which law killed each; with -k every law that was seen
+    violated.
 
     Exit code 0: the laws hold without faults; the share of drawn faults that are killed is not significantly below the
     profile's minimum; every fault by hand is killed, and no control is; every law kills a fault.  With --fault each fault
@@ -185,7 +186,7 @@ def _by_hand(profile: str, seed: int, workers: int, chosen: list[str], others: s
         return run_all(profile, seed, workers, chosen, progress)
 
     results = _shown(out, run, lines=True)
-    out.print(table_of(results))
+    out.print(table_of(results, every=others is None))
     planted = [result for result in results if not result.control and result.status != "not applicable"]
     killed, seconds = sum(result.good for result in planted), time.perf_counter() - started
     jobs = f"{profile}, {workers} jobs, seed {seed}"
@@ -213,16 +214,17 @@ def _status(result: FaultResult) -> str:
     return "a control was killed" if result.control and result.status == "killed" else result.status
 
 
-def table_of(results: Iterable[FaultResult]) -> Table:
-    """Who killed each fault, with which engine and mode, after how many cases and seconds."""
+def table_of(results: Iterable[FaultResult], *, every: bool = False) -> Table:
+    """Who killed each fault, or ``every`` law that was seen violated, with which engine and mode, after how many cases and
+    seconds."""
 
     table = plain_table("fault", "family", "killed by", "engine", numbers=("cases", "s"))
     for result in results:
         table.add_row(
             result.fault + (" (control)" if result.control else ""),
             result.family,
-            result.laws[0] if result.status == "killed" else result.status,
-            " ".join((result.hits[-1].engine, result.hits[-1].mode)) if result.hits else "",
+            "\n".join(result.laws if every else result.laws[:1]) if result.status == "killed" else result.status,
+            " ".join((result.hits[0].engine, result.hits[0].mode)) if result.hits else "",
             f"{result.cases:,}",
             f"{result.seconds:.1f}",
         )
