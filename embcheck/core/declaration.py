@@ -104,7 +104,9 @@ def declare(
     product: bool = False,
     **domain: Any,
 ) -> Callable[[F], F]:
-    """Declares the decorated class, with those that inherit from it, or factory.  ``scale`` and ``offset`` are numbers or functions of embedding_dim.
+    """Declares the decorated factory, or the class and those that inherit from it.
+
+    ``scale`` and ``offset`` are numbers or functions of embedding_dim.
 
     ``domain`` is for what it is right; the rest is not asked of it: ``ranks={2}`` of indices, ``max_length=512`` of their last
     axis, ``dtypes={"float32", "int64"}`` of tables and indices, ``min_dim=`` and ``min_rows=`` of tables (1; 0 asks for tables
