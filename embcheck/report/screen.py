@@ -83,7 +83,9 @@ def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict], width: i
             table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
     for row in rows:
         verdicts = Text(row.verdicts, STYLE[row.worst] if row.worst >= Status.UNKNOWN else "")
-        cells: dict[str, RenderableType] = dict(zip(HEADINGS, (row.family, row.laws, verdicts, row.cases, row.known), strict=True))
+        cells: dict[str, RenderableType] = dict(
+            zip(HEADINGS, (row.family, row.laws, verdicts, row.cases, row.known), strict=True)
+        )
         table.add_row(*(cells[name] for name in shown))
     return table
 
