@@ -9,3 +9,8 @@ CORE = (
     *("tied_training", "tie_preservation", "tie_export", "embedding_bag", "max_norm"),
     *("construction", "default_init", "tutorial_claims"),
 )
+
+
+def place_of(family: str) -> int:
+    """The place of a core family among all; extended ones come after them."""
+    return CORE.index(family) if family in CORE else len(CORE)

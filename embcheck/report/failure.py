@@ -8,6 +8,7 @@ from textwrap import shorten
 
 from embcheck.core.declaration import unimportable
 from embcheck.core.facts import first_of
+from embcheck.core.tiers import place_of
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
@@ -34,9 +35,10 @@ def chosen(
     """The examples to show whole, those to name in a line each, and those that a line for their law counts.
 
     Of each law the one with the shortest case is shown, unless that case violates a law as well that is shown: most likely by
-    the same cause.
+    the same cause.  The families' laws come in the order of the screen, those of a lookup before those of what uses it.
     """
-    ranked = [sorted(group, key=lambda e: len(e.case)) for group in grouped(examples, lambda e: e.law).values()]
+    ordered = sorted(examples, key=lambda e: place_of(e.family))
+    ranked = [sorted(group, key=lambda e: len(e.case)) for group in grouped(ordered, lambda e: e.law).values()]
     whole: list[Counterexample] = []
     for first in sorted((first for first, *_ in ranked), key=lambda first: len(first.also)):
         if {example.law for example in whole}.isdisjoint(first.also):
