@@ -192,6 +192,30 @@ def test_a_declaration_that_is_none_is_told(kind: str, given: dict[str, Any], sa
         embcheck.declare(kind, **given)
 
 
+KNOWN = """
+[[known]]
+name = "learns-its-padding"
+law = "padding_row_gets_no_gradient"
+instead = "anything"
+where = { entry = "test_subject_layers:LearnsPadding" }
+witness = "LookupCase(num_embeddings=1, embedding_dim=1, padding_idx=0, entry='test_subject_layers:LearnsPadding')"
+reason = "It is so on purpose."
+"""
+
+
+def test_a_ledger_excuses_what_is_known_of_a_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "_ROUNDS", check._ROUNDS[:1])
+    laws, path = ["padding_row_gets_no_gradient"], tmp_path / "known.toml"
+    path.write_text(KNOWN.replace("entry =", "entri ="))
+    with pytest.raises(ValueError, match="learns-its-padding: no fact 'entri'"):
+        embcheck.check(LearnsPadding, laws=laws, ledger=path)
+    path.write_text(KNOWN)
+    known = {name for verdict in embcheck.check(LearnsPadding, laws=laws, ledger=str(path)) for name in verdict.entries}
+    assert known == {"learns-its-padding"}
+    with pytest.raises(LawViolated, match=rf"--profile quick --seed 0 --ledger {path}"):
+        embcheck.check(LearnsPadding, laws=["weight_gradient_sums_upstream_per_row"], ledger=path, first=True)
+
+
 @pytest.mark.parametrize("kind", ["table", "bag", "tied"])
 def test_a_subclass_has_its_parents_declaration_unless_it_has_its_own(kind: str) -> None:
     parent = embcheck.declare(kind, fixed={"padding_idx": 1}, min_rows=2)(type("Parent", (), {}))

@@ -16,7 +16,7 @@ from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,7 +24,8 @@ from embcheck.core.declaration import declaration_of, folder_of, name_of, unimpo
 from embcheck.core.facts import closest, first_of
 from embcheck.core.item import PROFILES, Item, Profile, all_items
 from embcheck.core.law import Family
-from embcheck.core.ledger import SHIPPED, Ledger, load
+from embcheck.core.ledger import SHIPPED, Ledger, load_all, read
+from embcheck.core.ledger import check as sound
 from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item, without_warnings
@@ -46,8 +47,23 @@ class LawViolated(AssertionError):
         self.verdicts = verdicts
 
 
+class _Run(NamedTuple):
+    """What is run: a subject in a profile, and the user's own ledger."""
+
+    subject: Factory
+    profile: str
+    seed: int
+    ledger: Path | None
+
+
 def check(
-    subject: Factory, *, profile: str = "quick", seed: int = 0, laws: Collection[str] = (), first: bool = False
+    subject: Factory,
+    *,
+    profile: str = "quick",
+    seed: int = 0,
+    laws: Collection[str] = (),
+    first: bool = False,
+    ledger: str | os.PathLike[str] | None = None,
 ) -> list[Verdict]:
     """Runs the laws of its kind on a class or factory, and returns their verdicts.
 
@@ -58,48 +74,53 @@ def check(
     The items are those of `embcheck run --subject` in this profile: engines one after the other, and then some of the laws
     again of a layer that is evaluated, trained after that, served without a graph, copied, pickled, loaded and converted.  The
     first round that refutes a law ends it, so that a wrong subject is told soon.  With ``laws`` only these are asked, and with
-    ``first`` the first item that refutes a law ends it.
+    ``first`` the first item that refutes a law ends it.  A ``ledger`` is a file of known violations, in addition to the shipped
+    one, as of ``--ledger``; witnesses are not executed.
 
     Raises:
         LawViolated: if a law is violated; an AssertionError that shows the smallest counterexamples.
         TypeError: if the subject can't be built and called so, or ``laws`` is no list of names; the message is one line.
         ValueError: for an unknown profile, or a law that there is not; the message names what there is, or is close to it.
+        LedgerError: a ValueError, for a ledger that can't be read, or speaks of facts that there are not.
     """
     __tracebackhide__ = True
     if isinstance(laws, str):
         raise TypeError(f"laws: expected a list of names, such as [{laws!r}], got {laws!r}")
     verdicts: list[Verdict] = []
-    for found in _rounds(subject, profile, seed, frozenset(laws), first=first):
+    run = _Run(subject, profile, seed, None if ledger is None else Path(ledger))
+    for found in _rounds(run, frozenset(laws), first=first):
         verdicts += found
-        _raise_for(subject, list(merge_all(verdicts).values()), profile, seed)
+        _raise_for(run, list(merge_all(verdicts).values()))
     settled = unjudged(list(merge_all(verdicts).values()))
-    _raise_for(subject, settled, profile, seed)
+    _raise_for(run, settled)
     return settled
 
 
-def _rounds(
-    subject: Factory, profile: str, seed: int, laws: frozenset[str] = frozenset(), *, first: bool = False
-) -> Iterator[list[Verdict]]:
+def _rounds(run: _Run, laws: frozenset[str] = frozenset(), *, first: bool = False) -> Iterator[list[Verdict]]:
     """The verdicts of one round after the other, the random engine first: it has a bit of everything in the fewest cases.
 
     What torch, numpy and the subject warn of is not shown: most cases are nothing that anybody would compute.
     """
+    subject, profile, seed, own = run
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; there are {', '.join(PROFILES)}")
     problem = rehearse(subject, declaration_of(subject))
     if problem is not None:
         raise TypeError(problem)
-    ledger = _shipped(date.today())
+    ledger = _shipped(date.today()) if own is None else _known(own)
     load_families()
     load_modes()
-    for engine, own in _ROUNDS:
+    if own is not None:
+        with adapted(subject):
+            sound(read(own), None)
+    for engine, usual in _ROUNDS:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             with without_warnings(), adapted(subject) as families:
                 found: list[Verdict] = []
                 for family, item in _items(families, PROFILES[profile], name_of(subject), laws):
-                    if item.engine == engine and (item.mode in family.modes) == own:
+                    if item.engine == engine and (item.mode in family.modes) == usual:
                         told = run_item(family, item, PROFILES[profile], seed, ledger)
                         found += [verdict for verdict in told if not laws or verdict.law in laws]
                     if first and any(verdict.status == Status.VIOLATED for verdict in found):
@@ -109,10 +130,15 @@ def _rounds(
         yield found
 
 
+def _known(*own: Path) -> Ledger:
+    """What is known of this release on this machine."""
+    return load_all((SHIPPED, *own), version("torch"), date.today()).on(here())
+
+
 @lru_cache(maxsize=1)
 def _shipped(today: date) -> Ledger:
-    """What is known of this release on this machine, read once for all layers of a test suite."""
-    return load(SHIPPED, version("torch"), today).on(here())
+    """The same without a ledger of the user's, read once for all layers of a test suite."""
+    return _known()
 
 
 def _items(
@@ -131,7 +157,9 @@ def _items(
 _ROUNDS = (("random", True), ("product", True), ("scope", True), ("product", False))
 
 
-def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> Any:
+def parametrize(
+    subject: Factory, *, profile: str = "quick", seed: int = 0, ledger: str | os.PathLike[str] | None = None
+) -> Any:
     """Makes one test of each law: the decorated function is called with ``law``, a function that raises if it is broken.
 
     The laws of a subject are judged together, when the first of them is asked for.
@@ -143,17 +171,18 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
     import pytest
 
     known: dict[str, list[Verdict]] = {}
+    run = _Run(subject, profile, seed, None if ledger is None else Path(ledger))
 
     def one(name: str) -> Callable[[], None]:
         def law() -> None:
             __tracebackhide__ = True
             if not known:
-                verdicts = [verdict for found in _rounds(subject, profile, seed) for verdict in found]
+                verdicts = [verdict for found in _rounds(run) for verdict in found]
                 known.update(grouped(unjudged(list(merge_all(verdicts).values())), lambda verdict: verdict.law))
             reasons = [reason for verdict in known[name] for reason in verdict.reasons]
             if all(verdict.status == Status.NOT_APPLICABLE for verdict in known[name]):
                 pytest.skip("; ".join(reasons) or "no case of this subject")
-            _raise_for(subject, known[name], profile, seed)
+            _raise_for(run, known[name])
 
         return law
 
@@ -163,7 +192,7 @@ def parametrize(subject: Factory, *, profile: str = "quick", seed: int = 0) -> A
     return pytest.mark.parametrize("law", [pytest.param(one(name), id=name) for name in names])
 
 
-def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: int) -> None:
+def _raise_for(run: _Run, verdicts: list[Verdict]) -> None:
     __tracebackhide__ = True
     bad = [verdict for verdict in verdicts if verdict.status >= Status.UNKNOWN]
     if not bad:
@@ -176,20 +205,21 @@ def _raise_for(subject: Factory, verdicts: list[Verdict], profile: str, seed: in
     for verdict in bad:
         if not verdict.counterexamples:
             shown.append(f"UNKNOWN {verdict.law}: {'; '.join(verdict.reasons[:SHOWN])}{more_reasons(verdict)}")
-    name = name_of(subject)
+    name = name_of(run.subject)
     if not unimportable(name) and not name.startswith("__main__:"):
-        shown.append(f"scripts and replays: {_whole_run(name, profile, seed)}")
+        shown.append(f"scripts and replays: {_whole_run(name, run)}")
     names = list(dict.fromkeys(verdict.law for verdict in sorted(bad, key=lambda verdict: -verdict.status)))
     head = f"{first_of(names, SHOWN)}: {name} · {Totals.of(bad)}"  # what pytest's short summary shows
     raise LawViolated(f"{head}\n" + "\n".join(shown), verdicts)
 
 
-def _whole_run(name: str, profile: str, seed: int) -> str:
+def _whole_run(name: str, run: _Run) -> str:
     """The command that runs all laws on a subject, as it can be typed here.
 
     pytest puts the folder of a test file on ``sys.path``, and a process of its own does not have it there.
     """
-    command = f"embcheck run --subject {name} --profile {profile} --seed {seed}"
+    command = f"embcheck run --subject {name} --profile {run.profile} --seed {run.seed}"
+    command += f" --ledger {shlex.quote(str(run.ledger))}" if run.ledger is not None else ""
     folder, named = Path(folder_of(name.partition(":")[0])).absolute(), os.environ.get("PYTHONPATH", "")
     found = (*filter(None, named.split(os.pathsep)), *site.getsitepackages(), site.getusersitepackages())
     if folder == Path.cwd() or any(folder == Path(each).absolute() for each in found):
