@@ -113,6 +113,19 @@ def test_a_merged_record_that_is_cut_off_is_no_success(tmp_path: Path, command: 
     command("merge", whole, "-o", tmp_path / "merged", ends=3)
 
 
+def test_a_session_without_laws_writes_no_record(tmp_path: Path) -> None:
+    """It would be read as one in which all is well; what was there stays."""
+    for before in ("", "a record\n"):
+        path = tmp_path / "record.ndjson"
+        path.write_text(before)
+        made = ended(session_of(report=tmp_path))
+        made.pytest_unconfigure()
+        assert (path.read_text() if path.exists() else "") == before
+        assert path.exists() is bool(before)
+        assert made.foreign
+    assert not ended(session_of(), code=pytest.ExitCode.NO_TESTS_COLLECTED).foreign
+
+
 def test_a_run_in_which_no_law_was_judged_is_no_success() -> None:
     """Whoever selects an engine that a mode has no case of would be told that all is well."""
     made = session_of()

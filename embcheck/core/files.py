@@ -66,6 +66,11 @@ def emptied(file: IO[str]) -> None:
         file.truncate(0)
 
 
+def is_empty(file: IO[str]) -> bool:
+    """Whether an open file could have something, and has nothing."""
+    return _has_content(file) and os.fstat(file.fileno()).st_size == 0
+
+
 def _has_content(file: IO[str]) -> bool:
     """Whether what was written to a file stays there: not in a pipe or a device."""
     return stat.S_ISREG(os.fstat(file.fileno()).st_mode)

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 from embcheck.core import aliases
 from embcheck.core.accounting import told_by_reason
-from embcheck.core.files import emptied, opened_alone
+from embcheck.core.files import emptied, is_empty, opened_alone
 from embcheck.core.machine import Machine
 from embcheck.core.plot_data import Figure
 from embcheck.core.typed import Malformed, built
@@ -153,9 +153,14 @@ class Writer:
         self._ended = True
 
     def close(self) -> None:
-        """Lets another process write there: after the footer, and after what else belongs into the record's folder."""
+        """Lets another process write there: after the footer, and after what else belongs into the record's folder.
+
+        A file in which there is nothing is no record, and does not stay.
+        """
         try:
             if self._file is not None:
+                if not self._file.closed and is_empty(self._file):
+                    self.path.unlink(missing_ok=True)
                 self._file.close()
         except OSError as error:  # of what could not be written before
             self.broken = self.broken or str(error)

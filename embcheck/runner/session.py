@@ -36,6 +36,7 @@ from embcheck.report.failure import chosen, notes_on
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
+from embcheck.runner.session_settings import given
 
 #: How often an item is taken up again after it crashed a worker.
 _RESTARTS = 3
@@ -59,6 +60,8 @@ class Session:
         self.absences: dict[str, dict[str, str]] = {}
         self.examples: list[Counterexample] = []
         self.stopped = "finished"
+        #: Whether tests ran, and none of them is about a law: there is nothing to record.
+        self.foreign = False
         #: Whether GitHub's annotations are printed.
         self.annotates = os.environ.get("GITHUB_ACTIONS") == "true"
         #: The exit code, and why it is that, once the run is over.
@@ -239,8 +242,11 @@ class Session:
             "modes": costs_and_absences(self.settled, self.absences),
             "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
         }
-        self._head()
-        self.writer.footer(**self.record.footer)
+        concerned = self.account.selection.items or self.results.verdicts or self.unaccounted or self.kept
+        self.foreign = not concerned and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if not self.foreign:
+            self._head()
+            self.writer.footer(**self.record.footer)
         if self.writer.broken and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR  # who asked for a record has none to trust
         self._say_why(int(session.exitstatus))
@@ -325,6 +331,11 @@ class Session:
                 print(line)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.foreign and (unused := given(self.config)) and self.config.get_verbosity() >= 0:
+            what = "concerns laws that pytest collects" if len(unused) == 1 else "concern laws that pytest collects"
+            terminalreporter.write_line(
+                f"embcheck: {', '.join(unused)} {what}, and there are none; check() has arguments"
+            )
         if not self.results.verdicts and not self.account.selection.items:
             return  # somebody else's session
         from embcheck.report.screen import opening_line

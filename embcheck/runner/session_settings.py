@@ -47,6 +47,13 @@ def settings_of(config: pytest.Config) -> Any:
         return Settings.of(given).checked()
 
 
+def given(config: pytest.Config) -> list[str]:
+    """The options that differ from their defaults, as pytest takes them."""
+    return [
+        option.pytest for option in options_of(PYTEST).values() if config.getoption(option.pytest) != option.default
+    ]
+
+
 @lru_cache(maxsize=1)
 def ledger_of(config: pytest.Config) -> Ledger:
     """The entries in force for the installed torch.
