@@ -17,7 +17,7 @@ from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Status
 from embcheck.record.record import Record, read
 from embcheck.runner.merge import ShardError, merged
-from embcheck.runner.plugin import starts_processes
+from embcheck.runner.plugin import pytest_itemcollected, starts_processes
 from embcheck.subject.collect import load_families
 
 HELD = verdict(cases=3)
@@ -89,6 +89,23 @@ def test_quick_leaves_out_what_starts_processes() -> None:
         assert starts_processes(item) is starts
     assert not PROFILES["quick"].processes
     assert all(PROFILES[name].processes for name in ("gate", "full", "deep"))
+
+
+def selected_by(words: str, **test: Any) -> set[str]:
+    """What a test is called besides, in a run with this expression after -k."""
+    config = SimpleNamespace(getoption={"keyword": words}.get)
+    item: Any = SimpleNamespace(config=config, extra_keyword_matches=set(), **test)
+    pytest_itemcollected(item)
+    found: set[str] = item.extra_keyword_matches
+    return found
+
+
+@pytest.mark.parametrize(("words", "found"), [("one_hot and scope", {"one_hot"}), ("hot or padding or lookup", set())])
+def test_an_expression_that_names_a_family_selects_what_the_ledger_knows_of_it(words: str, found: set[str]) -> None:
+    """Else a run whose ledger has entries of the family would not see that they are stale."""
+    (entry,) = (entry for entry in shipped()[0] if entry.name == "one-hot-recorded-unchecked")
+    assert selected_by(words, function=SimpleNamespace(family=load_families()["one_hot"])) == found
+    assert selected_by(words, callspec=SimpleNamespace(params={"embcheck_entry": entry})) == found
 
 
 def test_a_shard_has_its_items_and_the_whole_selections_fingerprint(tmp_path: Path) -> None:

@@ -58,12 +58,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """In ``-k`` a family's name selects its items, whatever its file is called, and so does a law's."""
-    family = getattr(getattr(item, "function", None), "family", None)
-    if family is not None and (words := item.config.getoption("keyword")):
+    """In ``-k`` a family's name selects its items, whatever its file is called, and its ledger entries; so does a law's."""
+    if words := item.config.getoption("keyword"):
         named = set(re.findall(r"\w+", words))
-        names = [family.name, *(name for law in family.laws for name in aliases.names_of(law.name))]
-        item.extra_keyword_matches.update(named.intersection(names))
+        for family in _families(item):
+            names = [family.name, *(name for law in family.laws for name in aliases.names_of(law.name))]
+            item.extra_keyword_matches.update(named.intersection(names))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -96,15 +96,22 @@ def _parameters(test: pytest.Item) -> dict[str, Any]:
     return chosen.params if chosen is not None else {}
 
 
-def starts_processes(test: pytest.Item) -> bool:
-    """Whether it is about a family whose cases run in processes of their own, or what the ledger knows of it."""
+def _families(test: pytest.Item) -> list[Any]:
+    """The families that a test is about: one, or of a ledger entry those that have such cases and laws."""
     from embcheck.core.law import FAMILIES
 
-    if (entry := _parameters(test).get("embcheck_entry")) is not None:
-        kind = getattr(entry, "witness", "").partition("(")[0]
-        return any(family.forks for family in FAMILIES.values() if family.space.case_type.__name__ == kind)
+    entry = _parameters(test).get("embcheck_entry")
+    if entry is not None and hasattr(entry, "witness"):  # a set of parameters that is empty has one, which is none
+        kind = entry.witness.partition("(")[0]
+        alike = [family for family in FAMILIES.values() if family.space.case_type.__name__ == kind]
+        return [family for family in alike if any(entry.speaks_of(law.name) for law in family.laws)]
     family = getattr(getattr(test, "function", None), "family", None)
-    return family is not None and family.forks
+    return [family] if family is not None else []
+
+
+def starts_processes(test: pytest.Item) -> bool:
+    """Whether it is about a family whose cases run in processes of their own, or what the ledger knows of it."""
+    return any(family.forks for family in _families(test))
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], others: set[pytest.Item]) -> None:
