@@ -126,13 +126,16 @@ def test_a_session_without_laws_writes_no_record(tmp_path: Path) -> None:
     assert not ended(session_of(), code=pytest.ExitCode.NO_TESTS_COLLECTED).foreign
 
 
-def test_a_run_in_which_no_law_was_judged_is_no_success() -> None:
+@pytest.mark.parametrize(
+    ("digest", "why"),
+    [("0f", "no case that was run is one that it speaks of"), ("0" * 16, "the profile has no such cases in this mode")],
+)
+def test_a_run_in_which_no_law_was_judged_is_no_success(digest: str, why: str) -> None:
     """Whoever selects an engine that a mode has no case of would be told that all is well."""
     made = session_of()
-    unasked = Verdict("lookup_copies_rows", "lookup", "torch", "export", "scope", Status.NOT_APPLICABLE)
+    unasked = Verdict("lookup_copies_rows", "lookup", "torch", "export", "scope", Status.NOT_APPLICABLE, digest=digest)
     made.take(Batch("lookup/torch/export/scope/0", 1, [unasked]))
-    why = "no law was judged; not applicable: no case that was run is one that it speaks of"
-    assert (ended(made).code, made.because) == (5, why)
+    assert (ended(made).code, made.because) == (5, f"no law was judged; not applicable: {why}")
     made.take(Batch("lookup/torch/export/product/0", 1, [replace(unasked, status=Status.HOLDS, cases=1)]))
     assert ended(made).code == 0
 

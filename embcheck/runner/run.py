@@ -254,6 +254,13 @@ class Results:
         return hashlib.blake2b(repr(sorted(keys)).encode(), digest_size=8).hexdigest()
 
 
+#: The fingerprint of no case at all.
+_NO_CASE = "0" * 16
+#: Why a law is not applicable that gives no reason itself.
+_NONE_OF_ITS_OWN = "not applicable: no case that was run is one that it speaks of"
+_NONE_HERE = "not applicable: the profile has no such cases in this mode"
+
+
 def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
     """One verdict for each law and mode; an obligation that no case met makes a law of a ``whole`` family unknown.
 
@@ -280,15 +287,12 @@ def settle(verdicts: list[Verdict], whole: Collection[str]) -> list[Verdict]:
             status = max(verdict.status, Status.UNKNOWN)
             verdict = replace(verdict, status=status, reasons=(*verdict.reasons, reason))
         settled.append(verdict)
-    without = ("not applicable: no case that was run is one that it speaks of",)
     return [
-        replace(each, reasons=without) if each.status == Status.NOT_APPLICABLE and not each.reasons else each
+        replace(each, reasons=(_NONE_HERE if each.digest == _NO_CASE else _NONE_OF_ITS_OWN,))
+        if each.status == Status.NOT_APPLICABLE and not each.reasons
+        else each
         for each in unjudged(advised(settled), whole)
     ]
-
-
-#: The fingerprint of no case at all.
-_NO_CASE = "0" * 16
 
 
 def unjudged(settled: list[Verdict], whole: Collection[str] | None = None) -> list[Verdict]:
