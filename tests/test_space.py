@@ -135,7 +135,7 @@ PAIRS = {
     "padding": (7040, 0, 402),
     "padding_row_training": (380, 0, 49),
     "conversion": (9509, 0, 306),
-    "tied_training": (21491, 38, 4044),
+    "tied_training": (22181, 36, 4043),
     "tie_preservation": (4174, 0, 215),
     "tie_export": (315, 0, 1),
     "embedding_bag": (13587, 2, 638),

@@ -102,7 +102,7 @@ class _TyingAxes(NamedTuple):
     faint: bool = False
     seed: int = 0
     #: the padding row of each embedding, which gets the gradient of the head only
-    padding_idx: int | None = None
+    padding_idx: Annotated[int | None, (None, 0, -1)] = None
 
 
 class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
