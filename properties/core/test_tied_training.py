@@ -96,7 +96,7 @@ def step_returns_the_closures_loss(case: TiedTrainingCase, out: Outcome) -> Find
     "The tied weight's gradient is the sum over both paths: one_hot(i)ᵀ dY + dZᵀ H.",
     source="the chain rule; torch.autograd accumulates into one .grad",
     must_cover={"sparse_gradient", "several_steps", "absent_row", "dtype=float16", "dtype=bfloat16", "dtype=float64"}
-    | {f"padding_idx={row} & uses={uses}" for row, uses in ((0, "both"), (-1, "lookup"))},
+    | {f"padding_idx={row} & uses={uses} & sparse=False" for row, uses in ((0, "both"), (-1, "lookup"))},
     when=lambda case: case.clip in ("unclipped", "loose"),
 )
 def tied_gradient_is_the_sum_of_both_paths(case: TiedTrainingCase, out: Outcome) -> Finding:
