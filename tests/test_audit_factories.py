@@ -279,6 +279,9 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Calla
     assert (code, "FAILED" in told) == (1, True)
     assert f"imports shared_model:Shared from {tmp_path}, as the record says" in told
     assert "head.weight and table.weight are two Parameters" in told
+    (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nreport = 'kept'\n")
+    assert (embcheck("audit", "shared_model:Shared")[0], embcheck("replay", words[1], "--script")[0]) == (1, 0)
+    assert (tmp_path / "kept" / ".embcheck" / f"{words[1]}.py").is_file()
     module.write_text(SHARED.format(weight="self.table.weight"))
     code, told = embcheck(*words)
     assert (code, "FIXED" in told) == (0, True)

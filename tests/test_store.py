@@ -14,6 +14,7 @@ import pytest
 from command import Patch
 from records import EXAMPLE, VIOLATED, written
 
+from embcheck.cli.usage import store_for, where_kept
 from embcheck.core.files import Busy, emptied, opened_alone, write_whole
 from embcheck.record.record import FORMAT, PAGE, Record, Writer, read
 from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
@@ -108,3 +109,18 @@ def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None
     assert (recorded("c7", tmp_path)["id"], script_of("c8a", tmp_path)) == ("c7f3a1", EXAMPLE.script)
     with pytest.raises(StoreError, match="several begin so, c7f3a1, c8aaaa"):
         recorded("c", tmp_path)
+
+
+def test_a_project_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept where pytest keeps it, which does not read the table, is found as well."""
+    monkeypatch.chdir(tmp_path)
+    assert store_for(None) == where_kept("c7f3a1", None) == Path(".embcheck")
+    (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nreport = 'out'\n")
+    configured = tmp_path / "out" / ".embcheck"
+    assert store_for(None) == where_kept("c7f3a1", None) == configured
+    assert store_for(Path("mine")) == Path("mine") / ".embcheck"
+    keep(EXAMPLE, Path(".embcheck"))
+    assert where_kept("c7f3a1", None) == Path(".embcheck")
+    keep(EXAMPLE, configured)
+    assert where_kept("c7f3a1", None) == configured
+    assert where_kept("c7f3a1", Path("mine")) == Path("mine")

@@ -17,7 +17,7 @@ from embcheck.audit.processes import workers
 from embcheck.audit.report import closing, show
 from embcheck.audit.session import BUILT, Audit, again, audited, name_of, prepared
 from embcheck.cli.recording import keep_failures, open_record
-from embcheck.cli.usage import refuse
+from embcheck.cli.usage import refuse, store_for
 from embcheck.core.files import write_whole
 from embcheck.core.machine import seen
 from embcheck.core.processes import own_temporary_files
@@ -25,7 +25,7 @@ from embcheck.core.replay_state import ERROR, failed, fixed
 from embcheck.core.verdict import Status, Verdict
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE, RecordError, Writer, read
-from embcheck.record.store import STORE, store_of
+from embcheck.record.store import store_of
 from embcheck.report.style import Pace, bar, console
 from embcheck.runner.run import environment, exit_code
 
@@ -76,7 +76,9 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
         except Unbuilt as reason:
             refuse(str(reason))
         many = source.get("name") == "all"
-        folder = report or (Path(STORE) / "audit" if many else None)
+        store = store_for(report)
+        folder = report or (store / "audit" if many else None)
+        store = store if folder is None else store_of(folder)
         found = _earlier(folder / "record.ndjson", facts) if folder is not None and many else []
         # Before a model is looked at: it may take minutes, and then nothing could be written.
         writer = _writer(folder, facts, statements, found)
@@ -89,8 +91,8 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
                     refuse(done.unbuilt)
                 found += done.verdicts
                 writer.verdict(*done.verdicts)
-                keep_failures(done.findings, machine, store_of(folder), source=done.source, expect=expect)
-                show(done, out, store_of(folder), whole=not many)
+                keep_failures(done.findings, machine, store, source=done.source, expect=expect)
+                show(done, out, store, whole=not many)
             stopped, code = "finished", exit_code(found)
         finally:
             writer.footer(stopped, code)

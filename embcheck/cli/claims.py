@@ -14,7 +14,7 @@ import typer
 from embcheck.claims.report import claims_report, closing, story_lines
 from embcheck.cli.parameters import with_options
 from embcheck.cli.recording import close_record, keep_failures, open_record
-from embcheck.cli.usage import INTERNAL, NOTHING, refuse
+from embcheck.cli.usage import INTERNAL, NOTHING, refuse, store_for
 from embcheck.core.facts import closest
 from embcheck.core.ledger import SHIPPED, load
 from embcheck.core.machine import here
@@ -22,7 +22,6 @@ from embcheck.core.processes import own_temporary_files
 from embcheck.core.verdict import Counterexample
 from embcheck.engine.crashes.crash import confirmed
 from embcheck.record.record import Writer
-from embcheck.record.store import store_of
 from embcheck.report.style import console
 from embcheck.report.terminal import failure
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code
@@ -86,7 +85,7 @@ def _appraise(selected: list[Any], seed: int, report: Path | None) -> int:
         typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
     seconds = round(time.monotonic() - started, 1)
     examples = examples_of(results.settle())
-    store = keep_failures(examples, machine, store_of(report))
+    store = keep_failures(examples, machine, store_for(report))
     writer.footer(stopped, code, seconds=seconds, cases=results.cases, digest=results.digest)
     # What takes minutes, and may be interrupted, comes after all that is kept.
     _tell(found, confirmed(examples) if stopped == "finished" else examples, store)

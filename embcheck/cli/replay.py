@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from embcheck.cli.audit import replayed as replayed_audit
-from embcheck.cli.usage import INTERNAL, Store, refuse
+from embcheck.cli.usage import INTERNAL, Store, refuse, where_kept
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.replay_state import EXIT_CODES
 from embcheck.engine.levels.level import without_level
 from embcheck.record.audited import FAMILY
-from embcheck.record.store import STORE, StoreError, imports_of, recorded, script_of
+from embcheck.record.store import StoreError, imports_of, recorded, script_of
 
 
 def replay(
@@ -24,9 +23,10 @@ def replay(
     script: Annotated[
         bool, typer.Option("--script", help="Print the program, which needs only torch, and don't run it.")
     ] = False,
-    store: Store = Path(STORE),
+    store: Store = None,
 ) -> None:
     """Runs a recorded failure again: FAILED (exit 1), FIXED (exit 0) or ERROR (exit 3)."""
+    store = where_kept(failure, store)
     try:
         record = recorded(failure, store)
         if script:

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.releases import CacheFolder, Index, Python, resources
-from embcheck.cli.usage import INTERNAL, Store, only_in_checkout, refuse
+from embcheck.cli.usage import INTERNAL, Store, only_in_checkout, refuse, where_kept
 from embcheck.core.ledger import SHIPPED, read
 from embcheck.core.verdict import entry_name
 from embcheck.engine.crashes.crash import exit_statuses
 from embcheck.known import tried
 from embcheck.known.recorded import public, scripts
-from embcheck.record.store import STORE, StoreError
+from embcheck.record.store import StoreError
 from embcheck.record.store import script_of as kept
 from embcheck.record.totals import counted
 from embcheck.releases.bisect import Outcome, bisect, minor_releases, try_script, turns
@@ -40,7 +40,7 @@ def since(
             "--known", help="Run the scripts of all known bugs in every release, and keep the results for their pages."
         ),
     ] = False,
-    store: Store = Path(STORE),
+    store: Store = None,
     index: Index = "",
     python: Python = "",
     cache: CacheFolder = None,
@@ -148,7 +148,7 @@ def closing(tried: Mapping[int, Outcome], count: int, changes: bool) -> list[str
     return told
 
 
-def script_of_failure(failure: str, store: Path) -> str:
+def script_of_failure(failure: str, store: Path | None) -> str:
     """The script of a kept failure, of a cause or an entry of the ledger, or in a file; anything else is refused."""
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
@@ -160,6 +160,6 @@ def script_of_failure(failure: str, store: Path) -> str:
     if known := script_of(entry) if entry is not None else scripts().get(failure, ""):
         return known
     try:
-        return kept(failure, store)
+        return kept(failure, where_kept(failure, store))
     except StoreError as error:
         refuse(f"{error}; it may also be the name of a known bug or the path of a script")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, cast
 
 import typer
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from embcheck.core.law import Family, Law
     from embcheck.record.record import Record
 
-#: Where a command looks for a failure.
-Store = Annotated[Path, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
+#: Where a command looks for a failure; see `where_kept` for what None means.
+Store = Annotated[Path | None, typer.Option("--store", help="Where failures are kept, or the folder of a report.")]
 
 #: Exit codes: what was asked for can't be; something went wrong inside; nothing was selected; the reader of the output closed the
 #: pipe, which is what a shell says of a program that dies of SIGPIPE.
@@ -27,6 +27,28 @@ def refuse(message: str) -> NoReturn:
     """One line that says what was wrong and what would be right, and exit code 4."""
     typer.echo(f"embcheck: {visible(' '.join(message.split()))}", err=True)
     raise typer.Exit(USAGE)
+
+
+def store_for(report: Path | None) -> Path:
+    """Where a command keeps failures: in the folder of its report, or else in the one that [tool.embcheck] names."""
+    from embcheck.core.configuration import ConfigurationError, defaults
+    from embcheck.record.store import store_of
+
+    try:
+        return store_of(report or cast(Path | None, defaults(Path.cwd())[0].get("report")))
+    except ConfigurationError as error:
+        refuse(str(error))
+
+
+def where_kept(failure: str, store: Path | None) -> Path:
+    """Where a failure is looked for: in what ``--store`` says, or else in the store of [tool.embcheck] and then, since pytest does
+    not read that, in the working directory's."""
+    from embcheck.record.store import STORE, is_kept
+
+    if store is not None:
+        return store
+    configured, here = store_for(None), Path(STORE)
+    return here if is_kept(failure, here) and not is_kept(failure, configured) else configured
 
 
 def record_at(path: Path) -> Record:
