@@ -77,6 +77,8 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("known embedding_bag-freq", "did you mean embedding_bag-frequency-count or"),
         ("report record.ndjson -o /no/such/page.html", "can't write /no/such/page.html: there is no folder /no/such"),
         ("claims --show full.sparce", "no claim 'full.sparce'; did you mean full.sparse"),
+        ("audit x", "'x': expected module:factory, such as my_model:build"),
+        ("audit no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError: No module named"),
         ("claims --seed x", "Invalid value for '--seed'"),
         ("claims -k detach --report /dev/null/x", "can't write the report"),
         ("selfcheck -k state_copies_veiws", "close are state_copies_views"),

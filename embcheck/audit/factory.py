@@ -13,6 +13,7 @@ import torch
 from embcheck.audit import hf
 from embcheck.audit.finding import AS_BUILT, Unbuilt, told
 from embcheck.audit.program import Inputs, Model, is_compiled, memory, named, uncompiled, vary
+from embcheck.audit.target import located
 
 #: Where a model comes from, JSON-ready: a factory's ``target`` and ``folder``, or an architecture of transformers.
 Source = dict[str, Any]
@@ -24,13 +25,7 @@ def imported(source: Source) -> Callable[[], Any]:
     Raises:
         Unbuilt: if the module can't be imported or has no such callable.
     """
-    target = str(source["target"])
-    module_name, _, name = target.partition(":")
-    if not module_name or not name:
-        raise Unbuilt(f"{target!r}: expected module:factory, such as my_model:build")
-    folder = str(source.get("folder", ""))
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
+    module_name, name = located(source)
     try:
         module: Any = importlib.import_module(module_name)
     except BaseException as error:
@@ -43,7 +38,7 @@ def imported(source: Source) -> Callable[[], Any]:
             raise Unbuilt(f"{module_name} has no {name!r}{there}")
         factory = getattr(factory, part)
     if not callable(factory):
-        raise Unbuilt(f"{target} is no function: it is of type {type(factory).__name__}")
+        raise Unbuilt(f"{source['target']} is no function: it is of type {type(factory).__name__}")
     return factory  # type: ignore[no-any-return]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Cause, Judged, Lost, Unbuilt, causes
 from embcheck.audit.processes import Ended, streamed
+from embcheck.audit.target import located
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.record.audited import BUILT as BUILT_NAME
 from embcheck.record.audited import FAMILY, Model, noted, told
@@ -37,8 +38,10 @@ def prepared(source: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Stateme
     """The sources that are meant (``--hf all`` means many), and the laws in the order in which they are judged.
 
     Raises:
-        Unbuilt: if transformers can't be imported, or there is no such architecture.
+        Unbuilt: if transformers can't be imported, or there is no such architecture or module.
     """
+    if source["kind"] == "factory":
+        located(source)
     from embcheck.audit import hf, laws
 
     statements = [*(Statement(law.name, FAMILY, law.sentence) for law in laws.load().values()), BUILT]

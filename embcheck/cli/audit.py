@@ -58,7 +58,6 @@ def audit(
     if selfcheck:
         raise typer.Exit(_selfcheck(count, limit))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell tells its background jobs to ignore it
-    typer.echo(f"embcheck: audits {factory or f'hf:{hf}'}", err=True)
     source = {"kind": "hf", "name": hf} if hf else {"kind": "factory", "target": factory, "folder": os.getcwd()}
     with own_temporary_files():
         code = _audit(source, expect, limit, count, report)
@@ -75,6 +74,7 @@ def _audit(source: dict[str, Any], expect: str, limit: float, count: int, report
             sources, statements = pool.submit(prepared, source).result()
         except Unbuilt as reason:
             refuse(str(reason))
+        typer.echo(f"embcheck: audits {source.get('target') or 'hf:' + source['name']}", err=True)
         many = source.get("name") == "all"
         store = store_for(report)
         folder = report or (store / "audit" if many else None)
