@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
+from importlib.util import cache_from_source
 from pathlib import Path
+from types import ModuleType
 
 import typer
 
+import embcheck
 from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.machine import flags_of, here
 from embcheck.core.options import shown
@@ -31,6 +36,12 @@ def env() -> None:
     }
     if told["variables"]:
         rows["variables"] = ", ".join(f"{name}={value}" for name, value in told["variables"].items())
+    bare = [folder for folder in map(_folder, (torch, embcheck)) if sys.dont_write_bytecode and not _compiled(folder)]
+    if bare:
+        command = f"python -m compileall -q {shlex.join(map(str, bare))}"
+        rows["bytecode"] = (
+            f"PYTHONDONTWRITEBYTECODE is set, and there is none: each run compiles; write it with {command}"
+        )
     try:
         given, path = defaults(Path.cwd())
         if given:
@@ -42,3 +53,12 @@ def env() -> None:
     for name, why in absent.items():
         if why:
             typer.echo(f"{'':9} not {name}: {why}")
+
+
+def _folder(package: ModuleType) -> Path:
+    return Path(package.__file__ or "").parent
+
+
+def _compiled(folder: Path) -> bool:
+    """Whether a package's bytecode was written, as far as its first module tells."""
+    return Path(cache_from_source(str(folder / "__init__.py"))).exists()
