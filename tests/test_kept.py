@@ -20,6 +20,7 @@ from embcheck.core.machine import here
 from embcheck.record.store import STORE, kept_in
 from embcheck.record.totals import because
 from embcheck.report import document, junit, sarif
+from embcheck.report.failure import chosen
 from embcheck.runner import last_failed
 from embcheck.runner.run import Settings
 
@@ -110,6 +111,12 @@ def test_the_nightly_workflow_asks_for_it_and_keeps_the_store() -> None:
     assert 'last-failed: "true"' in WORKFLOW
     assert WORKFLOW.count("path: embcheck-report/.embcheck") == 2
     assert "--embcheck-last-failed" in Settings(last_failed=True).as_arguments()
+
+
+def test_violations_of_a_lookup_stand_before_those_of_what_uses_it() -> None:
+    families = ["lr_scheduler", "conversion", "lookup"]
+    examples = [replace(EXAMPLE, law=family, family=family, also=()) for family in families]
+    assert [example.family for example in chosen(examples)[0]] == families[::-1]
 
 
 def test_every_kept_failure_is_named(tmp_path: Path) -> None:

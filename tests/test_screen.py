@@ -18,7 +18,7 @@ from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Counterexample, Status, Verdict
 from embcheck.record.record import PAGE
 from embcheck.record.totals import Totals, because, cases_by_family, shares
-from embcheck.report.failure import chosen, further, lines
+from embcheck.report.failure import further, lines
 from embcheck.report.screen import opening_line
 from embcheck.report.style import console, plain_table
 from embcheck.report.terminal import law_table, summary
@@ -180,12 +180,6 @@ def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(words: str, 
     scaled = replace(violated(), subject="layers:Scaled", counterexamples=examples)
     notes = [line for line in printed(ended(run_of(None, scaled), 1)) if line.startswith("note: ")]
     assert notes == [f"note: layers:Scaled: if that is meant, put this line above it: {line}" for line in said]
-
-
-def test_violations_of_a_lookup_stand_before_those_of_what_uses_it() -> None:
-    families = ["lr_scheduler", "conversion", "lookup"]
-    examples = [replace(EXAMPLE, law=family, family=family, also=()) for family in families]
-    assert [example.family for example in chosen(examples)[0]] == families[::-1]
 
 
 def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
