@@ -41,6 +41,7 @@ law = family.law
     | {"reduction=mean", "reduction=sum", "reduction=none", "targets=probability", "ignored=some", "ignored=all", "inside",
        "weighted", "label_smoothing>0", "bias & embedding_dim=0", "rank>=2", "dtype=float16", "dtype=bfloat16", "scale>1",
        "largest_logit>89 & dtype=float32",  # whose exponential is beyond the format
+       *(f"largest_logit>89 & num_embeddings>1024 & call={call}" for call in ("cross_entropy", "likelihood")),
        *(f"wide & call=cross_entropy & dtype={dtype}" for dtype in ("float32", "bfloat16", "float16")),
        "wide & call=chunked & dtype=float32",
        "call=decomposed & weighted & ignored=some & reduction=mean", "call=decomposed & ignored=some & reduction=none",

@@ -100,6 +100,7 @@ def fixed_cases() -> Iterator[TiedHeadLossCase]:
         yield TiedHeadLossCase(4, 2, (5,), call, "probability", reduction, weighted=True, seed=seed)
     for call in LOSSES:
         yield TiedHeadLossCase(33, 6, (17,), call, label_smoothing=0.25, scale=4, dtype="float16", seed=9)
+        yield TiedHeadLossCase(1030, 2, (3,), call, scale=4)
     for call, dtype in itertools.product(LOSSES, ("float16", "bfloat16")):
         yield TiedHeadLossCase(2, 1, (70000,), call, dtype=dtype)
     for call, dtype in itertools.product(LOSSES, ("float32", "bfloat16", "float16")):
