@@ -160,14 +160,16 @@ def max_norm_is_applied_before_lookup(case: MaxNormCase, out: Outcome) -> Findin
 
 
 @max_norm.law(
-    "Rescaling is not differentiated: dW = one_hot(i)ᵀ dY.",
+    "Rescaling is not differentiated: dW = one_hot(i)ᵀ dY, sparse exactly when sparse=True.",
     source="nn.Embedding: max_norm; padding_idx; sparse; scale_grad_by_freq",
     when=judged_by("plain", "several", *RECOMPUTED),
     modes={"graph"},
     must_cover={"over", "padding_hit", "repeated", "sparse", "scale_grad_by_freq", "bag"},
 )
 def max_norm_rescaling_is_not_differentiated(case: MaxNormCase, out: Outcome) -> Finding:
-    return within(out.weight_grad, *oracle.weight_gradient(case))
+    return every(
+        described(out.weight_grad, is_sparse=case.sparse), within(out.weight_grad, *oracle.weight_gradient(case))
+    )
 
 
 @max_norm.law(
