@@ -56,16 +56,16 @@ def is_faster(first: Field, second: Field) -> Finding:
 def is_of_models(case: ClaimCase, out: Outcome) -> Finding:
     """What all runs at once have is what nn.Embedding and nn.Linear have, tied by one Parameter or not, up to rounding.
 
-    No weight is above M. A logit's rounding is at most γ·z of D + 4 operations, z = D M² + M, which changes an output p by at
+    No weight is above M, for Adam moves none by more than 3.2 lr in a step.
+
+    A logit's rounding is at most γ·z of D + 4 operations, z = D M² + M, which changes an output p by at
     most p·ε, ε the double of it and V + 8 roundings of softmax; p and p - y are at most 1.  The gradient of a logit is then off
     by 4/NV of 2ε and V + 7 roundings, and that of a weight, a sum over N tokens and V logits, twice for a tied one, by 8M times
     2ε and 2V + N + 7 of them; two computations are compared.  Adam's first step is lr·g/(|g| + eps), no steeper than lr/eps.
     """
     rows, width = (30, 8) if str(case.situation).endswith("30×8") else (case.num_embeddings, case.embedding_dim)
     u = case.format.unit_roundoff
-    largest = (
-        1 + 320 * 3.2e-3 + float(np.abs(out.stepped.values).max())
-    )  # Adam moves a weight by 3.2 lr in a step at most
+    largest = 1 + 320 * 3.2e-3 + float(np.abs(out.stepped.values).max())
     error = 2 * (width + 4) * u * (width * largest**2 + largest) + (rows + 8) * u
     bound = 16 * largest * (2 * error + (2 * rows + len(TOKENS) + 7) * u)
     moved = bound * 1e-3 / 1e-8 + 20 * u * largest

@@ -12,6 +12,7 @@ on one execution: it says which cases there are and which program runs.
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -126,10 +127,8 @@ class Family:
 
     def law_of_crashes(self, case: Any) -> Law:
         """The law that a case breaks which ends its process: that it is refused if it must be, else that it is accepted."""
-        accept = next(law for law in self.laws if law.judge is accepts)
-        return (
-            next((law for law in self.laws if law.refusal and law.when(case)), accept) if self.refused(case) else accept
-        )
+        refusals = (law for law in self.laws if law.refusal and law.when(case)) if self.refused(case) else ()
+        return next(itertools.chain(refusals, (law for law in self.laws if law.judge is accepts)))
 
     def law(
         self,

@@ -2,9 +2,9 @@
 
 FAILED: the law is violated, by the same kind of difference or by another, which is named.  FIXED: the law was judged and
 holds, or what differs is known to the ledger of the run that kept the failure, on the device of the record and on a machine
-that proves the same level; another torch is named.  Everything else is
-an ERROR, which says what happened: the program raised or died, the law does not apply, the oracle failed, or it holds on a
-machine that proves another level, where it need not have failed.
+that proves the same level; another torch is named.  Everything else is an ERROR, which says what happened: the program raised
+or died, the law does not apply, the oracle failed, or it holds on a machine that proves another level, where it need not have
+failed.
 """
 
 from __future__ import annotations
