@@ -1,13 +1,13 @@
 """Checked cases per second and core: the raw loop, embcheck's engines, and a plain Hypothesis suite.
 
-    python -m bench.throughput [--rounds 5] [--cases 3000]
+    python -m bench.throughput [--rounds 5] [--cases 3000] [--profile full]
 
 All three look up and differentiate by `torch.nn.functional.embedding` itself, once, in tables of the sizes that the plain
 suite draws.  embcheck's cases are those of its engines, each brought to that size and call; flags, dtypes, layouts,
 patterns and value regimes stay.
 
 embcheck draws, expands, executes and judges inside of the clock.  The raw loop gets the same cases as prepared records.
-Families count alike, engines by how many cases *full* takes from each.  The clock is the process's CPU time, the three
+Families count alike, engines by how many cases the profile takes from each.  The clock is the process's CPU time, the three
 take turns, and medians over the rounds are reported, so that what else the machine does matters little.
 Start-up is not counted; optimizers and compilation have no part in it.
 """
@@ -28,7 +28,7 @@ from rich.table import Table
 
 from bench import plain, raw
 from embcheck.core.case import LookupCase
-from embcheck.core.item import DECK, ENGINES, PROFILES, Item
+from embcheck.core.item import DECK, ENGINES, PROFILES, Item, Profile
 from embcheck.core.law import FAMILIES
 from embcheck.core.ledger import Ledger
 from embcheck.engine.run_item import batches
@@ -38,7 +38,6 @@ from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
 from selfcheck.candidates import Collected
 
-FULL = PROFILES["full"]
 #: Neighbouring cases that are drawn at a time from an enumeration.
 CHUNK = 8
 #: The plain suite checks this share of the others' cases in a round, since each takes it so long.
@@ -65,11 +64,11 @@ def direct(case: LookupCase) -> LookupCase:
 class Cell:
     """One engine of one family: takes a number of cases from it each round, spread over all that it has."""
 
-    def __init__(self, family: str, engine: str) -> None:
-        self.family, self.engine = FAMILIES[family], engine
+    def __init__(self, family: str, engine: str, profile: Profile) -> None:
+        self.family, self.engine, self.profile = FAMILIES[family], engine, profile
         self.item = Item(family, "torch", "eager", engine)
-        #: cases in a full run
-        self.size = FULL.random if engine == "random" else sum(1 for _ in cases(self.family, self.item, FULL, 0))
+        #: cases in a run
+        self.size = profile.random if engine == "random" else sum(1 for _ in cases(self.family, self.item, profile, 0))
         #: seconds per case of each round
         self.ours: list[float] = []
         self.raw: list[float] = []
@@ -103,7 +102,7 @@ class Cell:
     def _decks(self, wanted: int) -> Iterator[tuple[list[Any], float]]:
         """The cases of some decks, and the seconds that drawing them took."""
         self._turn += 1
-        budget = replace(FULL, aimed=0, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
+        budget = replace(self.profile, aimed=0, random=DECK * max(1, round(wanted / DECK * self.family.cost)))
         drawn = Collected()
         started = clock()
         batches(self.family, self.item, budget, self._turn, drawn, None)  # type: ignore[arg-type]
@@ -121,7 +120,7 @@ class Cell:
             # What lies between the chunks is drawn by a run, but not by this round.
             if not chunk or next(itertools.islice(self._found, skipped, None), None) is None:
                 self._turn += 1
-                self._found = itertools.islice(cases(self.family, self.item, FULL, 0), self._turn % CHUNK, None)
+                self._found = itertools.islice(cases(self.family, self.item, self.profile, 0), self._turn % CHUNK, None)
 
 
 def together(shares: list[float], seconds: list[list[float]]) -> list[float]:
@@ -143,13 +142,14 @@ def ratio(theirs: list[float], ours: list[float]) -> float:
 def main(
     rounds: Annotated[int, typer.Option(help="How often each takes its turn.")] = 5,
     number: Annotated[int, typer.Option("--cases", help="Cases in a round.")] = 3000,
+    profile: Annotated[str, typer.Option(help="Profile whose enumerations and shares are taken.")] = "full",
 ) -> None:
     """Prints a table and, as the last line, JSON: cases per second of raw, embcheck and plain, and their ratios; those that are
     enumerated and those that are drawn apart."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     load_families()
-    cells = [Cell(family, engine) for family in ("lookup", "gradient", "padding") for engine in ENGINES]
+    cells = [Cell(family, engine, PROFILES[profile]) for family in ("lookup", "gradient", "padding") for engine in ENGINES]
     sizes = {cell.family.name: sum(o.size for o in cells if o.family is cell.family) for cell in cells}
     shares = [cell.size / sizes[cell.family.name] / len(sizes) for cell in cells]
     plainly: list[float] = []

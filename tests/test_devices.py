@@ -18,7 +18,6 @@ from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Absent, Difference, NotApplicable
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Status
-from embcheck.engine.crashes import forks
 from embcheck.engine.execute import lost, outcome
 from embcheck.engine.execution import Execution, obstacle
 from embcheck.engine.script import script
@@ -89,6 +88,8 @@ def test_a_process_that_lost_its_device_ends(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_fork_tells_that_a_case_loses_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    from embcheck.engine.crashes import forks  # here, for it imports torch._dynamo
+
     monkeypatch.setattr(forks, "lost", lambda out: out.device == "cpu" and out.error is None)
     assert forks.symptom(LOOKUP, EAGER, [PLAIN], DEVICE, 30.0) == "crash SIGABRT"
     spared = [AFTER, PLAIN.but(out_of_range="V")]

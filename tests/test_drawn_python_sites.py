@@ -19,11 +19,11 @@ from selfcheck.python_sites import PYTHON_SITES
 #: them break come first.
 JUDGED = {
     "construction": 12,
-    "initializers": 3,
+    "initializers": 6,
     "clip_average_scale": 2,
     "optimizer_state_dict": 1,
     "tied_training": 4,
-    "param_groups": 1,
+    "param_groups": 4,
     "tied_head_loss": 2,
     "embedding_bag": 60,
     "tie_preservation": 8,
@@ -35,10 +35,10 @@ JUDGED = {
 
 def test_every_damage_breaks_a_law_and_a_wrapped_function_none() -> None:
     every = [Fault(site, "earlier>=0", each.name) for site in PYTHON_SITES for each in damages(site)]
-    left, changing = set(PYTHON_DAMAGES), set()
+    left, changing = set(PYTHON_DAMAGES), set[str]()
     for family, stride in JUDGED.items():
         watched = [fault for fault in every if fault.damage in left]
-        if not watched:
+        if len(left) <= 4 and changing == set(PYTHON_DAMAGES):
             break
         # Of the initializers quick has too few: none that fills with a number other than zero and one.
         candidates, ledger = deck("gate" if family == "initializers" else "quick", 0, [family])

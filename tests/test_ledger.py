@@ -278,7 +278,9 @@ ELSEWHERE = [entry for entry in IN_FORCE if not entry.runs_in(running(""))]
 
 
 @pytest.mark.parametrize("entry", ELSEWHERE, ids=lambda entry: entry.name)
-def test_witnesses_of_other_modes_fail_as_their_entries_say(entry: Entry) -> None:
+def test_witnesses_of_other_modes_fail_as_their_entries_say(entry: Entry, full: bool) -> None:
+    if entry.mode.startswith("dtensor") and not full:
+        pytest.skip("it starts a group of processes, as .ci/run does for it in all modes")
     assert look(entry).status in (Status.KNOWN, Status.NOT_APPLICABLE)  # the latter without a compiler
 
 

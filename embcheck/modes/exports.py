@@ -14,7 +14,7 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.lifting import NO_TRANSFORMS, alike, lifted, made, recorded_on
+from embcheck.modes.lifting import NO_TRANSFORMS, alike, lifted, made, recorded_on, spread
 from embcheck.modes.mode import add_mode, build_mode
 
 Tensor = torch.Tensor
@@ -38,10 +38,9 @@ def exported(build: Build, finish: Finish, *, strict: bool = False) -> Build:
         def again(*inputs: Tensor | None) -> Tensor:
             tensors = tuple(tensor for tensor in inputs if tensor is not None)
             key = signature(build, strict, finish, flags, leaf, inputs)
-            # None before a tensor has no place in a program's inputs.
-            if layer is not None and not any(tensor is None for tensor in inputs[: len(tensors)]):
-                given = tuple(tensor is not None for tensor in inputs)
-                root = Gapped(layer, given) if given != tuple(sorted(given, reverse=True)) else layer
+            if layer is not None:
+                there = tuple(tensor is not None for tensor in inputs)
+                root = Gapped(layer, there) if there != tuple(sorted(there, reverse=True)) else layer
                 names = [name for name, parameter in root.named_parameters() if parameter is leaf]
                 graph: Any = kept(key, lambda: finish(exported_program(root, examples(tensors), strict)).module())
                 value: Tensor = torch.func.functional_call(graph, dict.fromkeys(names, leaf), tensors)
@@ -49,9 +48,10 @@ def exported(build: Build, finish: Finish, *, strict: bool = False) -> Build:
             holder = torch.nn.Module()
             inside = lifted(call, leaf, inputs)
             if strict:
+                given = [position for position, tensor in enumerate(inputs) if tensor is not None]
 
                 def inside(table: Tensor, *more: Tensor) -> Tensor:
-                    return build(table, **flags)[1](*more)
+                    return build(table, **flags)[1](*spread(more, given, len(inputs)))
 
             object.__setattr__(holder, "forward", inside)
             fed = (alike(leaf), *examples(tensors))
@@ -83,7 +83,7 @@ class Gapped(torch.nn.Module):
 
 def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bool) -> Exported:
     sizes: list[Any] = [dict.fromkeys(range(tensor.dim()), torch.export.Dim.AUTO) for tensor in fed]
-    if type(layer) is torch.nn.Module:  # what `exported` makes of a closure: it takes (table, *inputs)
+    if type(layer) in (torch.nn.Module, Gapped):  # what `exported` makes takes (table, *inputs) or (indices, *more)
         sizes = [sizes[0], tuple(sizes[1:])]
 
     def export(root: torch.nn.Module, given: tuple[Tensor, ...]) -> Exported:

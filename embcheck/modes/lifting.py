@@ -46,9 +46,7 @@ def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | Non
     object.__setattr__(holder, "forward", call)  # not registered as one more module
 
     def function(table: Tensor, *tensors: Tensor) -> Tensor:
-        arguments: list[Tensor | None] = [None] * count
-        for position, tensor in zip(given, tensors, strict=True):
-            arguments[position] = tensor
+        arguments = spread(tensors, given, count)
         if names:
             value: Tensor = torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
             return value
@@ -59,6 +57,14 @@ def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | Non
         return again(*arguments)
 
     return function
+
+
+def spread(tensors: tuple[Tensor, ...], given: list[int], count: int) -> list[Any]:
+    """So many arguments: the tensors at the positions at which they were ``given``, and None elsewhere."""
+    arguments: list[Any] = [None] * count
+    for position, tensor in zip(given, tensors, strict=True):
+        arguments[position] = tensor
+    return arguments
 
 
 def through(build: Build, make: Maker, make_module: Callable[..., Lifted] | None = None) -> Build:

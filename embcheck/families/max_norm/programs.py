@@ -191,23 +191,37 @@ def aten_renorm_(
     return weight, call
 
 
-def cut(weight: Tensor, indices: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Bags of one token each, whose offsets say for tables of an odd number of rows where the last one ends, too."""
-    last = weight.shape[0] % 2 == 1
-    return indices.reshape(-1), torch.arange(indices.numel() + last, dtype=indices.dtype), last
+def cut(indices: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+    """Bags of one token each, whose offsets may say where the ``last`` one ends, too."""
+    starts = torch.arange(indices.numel() + int(last), dtype=indices.dtype, device=indices.device)
+    return indices.reshape(-1), starts
 
 
 def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor, Lookup]:
     # Where the number of rows is even, a sum or a maximum has no offsets, but a batch of bags.
+    last = weight.shape[0] % 2 == 1
+    cuts = offsets or last
+
     def call(indices: Tensor) -> Tensor:
-        tokens, starts, last = cut(weight, indices)
-        cuts = offsets or last
+        tokens, starts = cut(indices, last)
         bags = torch.nn.functional.embedding_bag(
             tokens if cuts else tokens[:, None], weight, starts if cuts else None, include_last_offset=last, **flags
         )
         return bags.reshape(*indices.shape, weight.shape[1])
 
     return weight, call
+
+
+def bag_sum(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, mode="sum", **flags)
+
+
+def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, True, mode="mean", **flags)
+
+
+def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, mode="max", **flags)
 
 
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
@@ -219,7 +233,7 @@ def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer.train(not last)
 
     def call(indices: Tensor) -> Tensor:
-        tokens, starts, _ = cut(weight, indices)
+        tokens, starts = cut(indices, last)
         bags: Tensor = layer(tokens, starts) if last else layer(tokens[:, None])
         return bags.reshape(*indices.shape, weight.shape[1])
 
@@ -233,13 +247,14 @@ class Weighing:
 
     def __init__(self, weight: Tensor, cut: bool, flags: dict[str, Any]) -> None:
         self.weight, self.cut, self.flags = weight, cut, flags
+        self.last = cut and weight.shape[0] % 2 == 1
 
     def __call__(self, indices: Tensor) -> Tensor:
-        tokens, starts, last = cut(self.weight, indices) if self.cut else (indices.reshape(-1, 1), None, False)
+        tokens, starts = cut(indices, self.last) if self.cut else (indices.reshape(-1, 1), None)
         learns = torch.is_grad_enabled()
         self.samples = torch.ones(tokens.shape, dtype=self.weight.dtype, requires_grad=learns)
         bags = torch.nn.functional.embedding_bag(
-            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, include_last_offset=last,
+            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, include_last_offset=self.last,
             **self.flags,
         )  # fmt: skip
         return bags.reshape(*indices.shape, self.weight.shape[1])
@@ -263,10 +278,7 @@ _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq"
 _BAG = frozenset({"padding_idx", "max_norm", "norm_type", "sparse"})
 _BAGS: dict[str, Build] = named(
     {
-        "bag_sum": lambda weight, **flags: bagged(weight, mode="sum", **flags),
-        "bag_mean": lambda weight, **flags: bagged(weight, True, mode="mean", **flags),
-        "bag_max": lambda weight, **flags: bagged(weight, mode="max", **flags),
-        "bag_module": bag_module,
+        **by_name(bag_sum, bag_mean, bag_max, bag_module),
         "bag_weights_learn": lambda weight, **flags: (weight, Weighing(weight, False, flags)),
         "bag_cut_weights_learn": lambda weight, **flags: (weight, Weighing(weight, True, flags)),
     }
