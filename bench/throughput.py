@@ -149,7 +149,9 @@ def main(
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     load_families()
-    cells = [Cell(family, engine, PROFILES[profile]) for family in ("lookup", "gradient", "padding") for engine in ENGINES]
+    cells = [
+        Cell(family, engine, PROFILES[profile]) for family in ("lookup", "gradient", "padding") for engine in ENGINES
+    ]
     sizes = {cell.family.name: sum(o.size for o in cells if o.family is cell.family) for cell in cells}
     shares = [cell.size / sizes[cell.family.name] / len(sizes) for cell in cells]
     plainly: list[float] = []

@@ -133,7 +133,7 @@ def kernels() -> Iterator[Sites]:
 
 @pytest.fixture
 def profile(full: bool, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The profile in which a layer is checked: *quick*, which is `embcheck.check`'s own; of it a twentieth of the cases by default."""
+    """The profile in which a layer is checked: *quick*, as `embcheck.check` has it; a twentieth of its cases by default."""
     if not full:
         few = replace(PROFILES["quick"], stride=400, strength=1, random=16, aimed=16)
         monkeypatch.setitem(PROFILES, few.name, few)

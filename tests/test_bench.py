@@ -12,7 +12,9 @@ from embcheck.subject.collect import load_families
 
 
 def test_throughput_ends_in_json() -> None:
-    done = python("-m", "bench.throughput", "--rounds", "1", "--cases", "50", "--profile", "quick", cwd=Path(__file__).parents[1])
+    done = python(
+        "-m", "bench.throughput", "--rounds", "1", "--cases", "50", "--profile", "quick", cwd=Path(__file__).parents[1]
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     for part in ("enumerated", "drawn", "together"):

@@ -15,7 +15,10 @@ from embcheck.subject.collect import load_families
 def modes(
     keyword: Annotated[str, typer.Option("-k", help="Print only modes whose name or sentence contains this.")] = "",
 ) -> None:
-    """Lists the modes: what each does, which families have it, what it can't do and why."""
+    """Lists the modes: what each does, which families have it, what it can't do and why.
+
+    A compiler backend of yours is the mode compile:my_module:my_backend, and compile_no_grad:my_module:my_backend without a graph.
+    """
     from embcheck.modes.mode import MODES, absent
 
     families = load_families().values()

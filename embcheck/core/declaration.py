@@ -224,6 +224,28 @@ def unlike(factory: Any, model: Any, flags: Collection[str]) -> dict[str, Any]:
     }
 
 
+def imported(place: str, what: str) -> Any:
+    """What stands at ``module:name``; modules of the working directory are found.
+
+    Raises:
+        SubjectError: if there is nothing, or importing it raises; the message is one line that calls it ``what``.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return resolve_name(place)
+    except ModuleNotFoundError as error:
+        name, _, factory = place.partition(":")
+        hint = f"; for a file write {Path(name).stem}:{factory}" if name.endswith(".py") else ""
+        raise SubjectError(f"{what} {place!r}: no module {error.name!r}{hint}") from None
+    except AttributeError:
+        module, _, attribute = place.partition(":")
+        raise SubjectError(f"{what} {place!r}: module {module!r} has no {attribute!r}") from None
+    except Exception as error:
+        reason = ": ".join([type(error).__name__, *(cut(line, 200) for line in str(error).strip().splitlines()[:1])])
+        raise SubjectError(f"{what} {place!r}: importing it raised {reason}") from None
+
+
 def resolve(name: str, folder: Path | None = None) -> Any:
     """The class or factory of a name: ``module:factory``, or one that a pyproject.toml or an entry point gives it.
 
@@ -234,20 +256,7 @@ def resolve(name: str, folder: Path | None = None) -> Any:
     if ":" not in place:
         known = ", ".join(sorted(configured(folder or Path.cwd()))) or "none"
         raise SubjectError(f"no subject {name!r}: expected module:factory, or a name that is configured ({known})")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = resolve_name(place)
-    except ModuleNotFoundError as error:
-        name, _, factory = place.partition(":")
-        hint = f"; for a file write {Path(name).stem}:{factory}" if name.endswith(".py") else ""
-        raise SubjectError(f"subject {place!r}: no module {error.name!r}{hint}") from None
-    except AttributeError:
-        module, _, attribute = place.partition(":")
-        raise SubjectError(f"subject {place!r}: module {module!r} has no {attribute!r}") from None
-    except Exception as error:
-        reason = ": ".join([type(error).__name__, *(cut(line, 200) for line in str(error).strip().splitlines()[:1])])
-        raise SubjectError(f"subject {place!r}: importing it raised {reason}") from None
+    found = imported(place, "subject")
     if wrong := no_factory(found):
         raise SubjectError(f"subject {place!r}: {wrong}")
     return found

@@ -110,7 +110,9 @@ class Entry:
     def concerns(self, law: str, mode: str, device: str) -> bool:
         """Whether the entry speaks of a law in a mode on a device; names may end in ``*``; of laws and modes
         there may be several, with commas between."""
-        return self.speaks_of(law) and self.runs_on(device) and _fits(mode, self.mode)
+        kind, colon, _ = mode.partition(":")
+        modes = (mode, *_BENEATH[kind]) if colon else (mode,)
+        return self.speaks_of(law) and self.runs_on(device) and any(_fits(each, self.mode) for each in modes)
 
     def speaks_of(self, law: str) -> bool:
         """Whether the entry speaks of a law, by its name or by the one that it had before."""
@@ -155,6 +157,14 @@ def _patterns(text: str) -> tuple[frozenset[str], tuple[str, ...]]:
     """The names in a text with commas between them, and those of them that are patterns."""
     found = [each for part in text.split(",") if (each := part.strip())]
     return frozenset(found), tuple(each for each in found if not _WILD.isdisjoint(each))
+
+
+#: The modes whose known violations are those of a compiler backend of the user's too: what dynamo does before it is called, and
+#: what AOTAutograd does by which most are called.
+_BENEATH = {
+    "compile": ("compile_eager", "aot_eager", "aot_decomposed"),
+    "compile_no_grad": ("compile_no_grad", "aot_no_grad"),
+}
 
 
 def _fits(name: str, patterns: str) -> bool:

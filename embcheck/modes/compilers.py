@@ -30,7 +30,7 @@ _DYNAMO = NO_TRANSFORMS | {"entry=swapped": "dynamo does not trace warnings.catc
 _CANNOT = _DYNAMO | {"route=double_backward": "AOTAutograd's backward can't be differentiated again"}
 
 
-def compiled(build: Build, backend: Backend, dynamic: bool = True) -> Build:
+def compiled(build: Build, backend: Backend, dynamic: bool | None = True) -> Build:
     import torch._functorch.config
 
     def run(call: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
@@ -77,6 +77,11 @@ def settings() -> Any:
 
 def compiled_statically(build: Build, backend: Backend) -> Build:
     return compiled(build, backend, dynamic=False)
+
+
+def compiled_by_default(build: Build, backend: Backend) -> Build:
+    """Sizes are constants until they change, as torch.compile has it unless it is told."""
+    return compiled(build, backend, dynamic=None)
 
 
 def donating(route: Callable[..., Any] | None = None, **arguments: Any) -> AbstractContextManager[Any]:
@@ -145,7 +150,7 @@ def compile_mode(
 ) -> None:
     """Adds a mode; ``words`` are what its sentence says after "torch.compile with"."""
     more: dict[str, Any] = {"lacking": no_compiler} if backend is inductor_backend else {}
-    if name.endswith("_no_grad"):
+    if name.partition(":")[0].endswith("_no_grad"):
         more["grad"] = False
     elif backend is not dynamo_backend:
         more["around"] = donating

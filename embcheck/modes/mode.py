@@ -7,6 +7,7 @@ program calls is then a compiled, exported, batched or copied one.  A new mode i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -176,12 +177,13 @@ def add_mode(
     inside = f"{around.__name__}(**arguments)" if around is not None else ""
     context = inside or ("" if properties.get("grad", True) else "torch.no_grad()")
     indent = "    " * (2 if context else 1)
-    lines = [f"def in_{name}(program, build, **arguments):", *([f"    with {context}:"] if context else [])]
+    identifier = "in_" + re.sub(r"\W", "_", name)
+    lines = [f"def {identifier}(program, build, **arguments):", *([f"    with {context}:"] if context else [])]
     text = "\n".join([*lines, f"{indent}return program(build={change.__name__}({values}), **arguments)"])
     uses = [one for one in (change, *given, around) if callable(one)]
     scope: dict[str, Any] = {one.__name__: one for one in uses} | {"torch": torch}
     exec(text, scope)
-    function: Any = scope[f"in_{name}"]
+    function: Any = scope[identifier]
     function.__doc__, function.__module__ = sentence, uses[1 if len(uses) > 1 else 0].__module__
     function.script, function.uses = text, uses
     MODES[name] = Mode(name, function, **properties)

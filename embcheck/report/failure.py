@@ -125,7 +125,9 @@ def _no_script(example: Counterexample) -> str:
 
 
 def _script_line(example: Counterexample, store: Path) -> str:
-    imported = "torch only" if example.subject == "torch" else f"torch and {example.subject}"
+    backend = example.mode.partition(":")[2]
+    own = [name for name in (example.subject, backend) if ":" in name]
+    imported = " and ".join(["torch", *own]) if own else "torch only"
     ended = {
         True: f"imports {imported}; run: it exits 1",
         False: "run alone it exits 0: the failure needs what ran before it",

@@ -24,9 +24,9 @@ from embcheck.core.result import Holds, Result, Violated, told
 from embcheck.engine.crashes.isolate import NoAnswer, examine
 from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
-from embcheck.modes.mode import MODES, Mode
+from embcheck.modes.mode import Mode
 from embcheck.runner.run import Settings, UsageError
-from embcheck.subject.collect import load_families
+from embcheck.subject.collect import load_families, mode_named
 
 
 def replay(record: Mapping[str, Any]) -> Replayed:
@@ -94,4 +94,4 @@ def _found(record: Mapping[str, Any]) -> tuple[Family, Mode, Law, Any]:
     law = next((law for law in family.laws if law.name == record["law"]), None)
     if law is None:
         raise KeyError(record["law"])
-    return family, MODES[record["mode"]], law, parse(record["case"])
+    return family, mode_named(record["mode"]), law, parse(record["case"])

@@ -94,15 +94,19 @@ class Settings:
             told = f"only {here[0]} is here" if len(here) == 1 else f"there are {' and '.join(here)}"
             raise UsageError(f"no device {self.device!r} to check; {told}")
         if self.modes not in ("", "all"):
+            from embcheck.core.declaration import SubjectError
             from embcheck.modes.mode import MODES
-            from embcheck.subject.collect import load_modes
+            from embcheck.subject.collect import mode_named
 
-            load_modes()
             for name in self.modes.split(","):
-                if name not in MODES:
+                try:
+                    mode_named(name)
+                except SubjectError as error:
+                    raise UsageError(str(error)) from None
+                except KeyError:
                     begun = [mode for mode in MODES if mode.startswith(name)]
                     hint = closest(name, begun or MODES) or f"there are all, {', '.join(MODES)}"
-                    raise UsageError(f"no mode {name!r}; {_BY_OTHER_NAMES.get(name, '')}{hint}")
+                    raise UsageError(f"no mode {name!r}; {_BY_OTHER_NAMES.get(name, '')}{hint}") from None
         if self.shard:
             shard_of(self.shard)
         return self

@@ -9,6 +9,7 @@ import sys
 import traceback
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from embcheck.core.declaration import VARIABLE
 from embcheck.core.facts import UnknownFact
@@ -85,6 +86,21 @@ def load_modes() -> None:
     package = importlib.import_module("embcheck.modes")
     for name in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
         importlib.import_module(f"embcheck.modes.{name}")
+
+
+def mode_named(name: str) -> Any:
+    """The mode of a name; that of a compiler backend is made.
+
+    Raises:
+        KeyError: if there is none.
+        SubjectError: if there is no such backend.
+    """
+    from embcheck.modes.backends import add_backend
+    from embcheck.modes.mode import MODES
+
+    load_modes()
+    add_backend(name)
+    return MODES[name]
 
 
 def statements(family: Family) -> list[Statement]:

@@ -30,8 +30,7 @@ from embcheck.engine.execute import lost, packed, run
 from embcheck.engine.execution import obstacle
 from embcheck.engine.reduce import reduce_case
 from embcheck.engine.script import script
-from embcheck.modes.mode import MODES
-from embcheck.subject.collect import load_families
+from embcheck.subject.collect import load_families, mode_named
 
 
 def symptom(family: Any, mode: Any, cases: list[Any], device: str, limit: float) -> str | None:
@@ -115,7 +114,7 @@ def _answer(request: dict[str, Any]) -> Any:
     if "ready" in request:
         load_families()
         return None
-    family, mode = load_families()[request["family"]], MODES[request["mode"]]
+    family, mode = load_families()[request["family"]], mode_named(request["mode"])
     limit = float(request["limit"])
     device = request.get("device", "cpu")
     if "refusal" in request:
