@@ -177,4 +177,5 @@ def saved(found: Exported) -> Exported:
 
 
 def bits(values: Tensor) -> list[int]:
-    return values.detach().contiguous().view(torch.uint8).reshape(-1).tolist()
+    # A clone, since of sizes of one the strides are of any length, and what is contiguous stays as it is.
+    return values.detach().clone(memory_format=torch.contiguous_format).view(torch.uint8).reshape(-1).tolist()

@@ -258,6 +258,11 @@ class MaxNormCase(LookupCase):
         return bool((~reached.kept).any()) or self.overflows
 
     @property
+    def includes_last(self) -> bool:
+        """Whether it is a bag whose offsets say where the last one ends, too."""
+        return self.entry in CUT and self.num_embeddings % 2 == 1
+
+    @property
     def overflows(self) -> bool:
         """Whether a finite norm, or the sum that leads to it, is too large for its format."""
         fate, p = self.fate, float(self.norm_type)
@@ -288,6 +293,6 @@ class MaxNormCase(LookupCase):
             "writes_first": self.refused and limited and self.writes_first,
             "overflows": self.overflows,
             "bag": self.entry.startswith("bag"),
-            "include_last_offset": self.entry in CUT and self.num_embeddings % 2 == 1,
+            "include_last_offset": self.includes_last,
             "plain": self.entry in PLAIN,
         }

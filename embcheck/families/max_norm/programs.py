@@ -198,14 +198,14 @@ def cut(indices: Tensor, last: bool) -> tuple[Tensor, Tensor]:
 
 
 def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor, Lookup]:
-    # Where the number of rows is even, a sum or a maximum has no offsets, but a batch of bags.
-    last = weight.shape[0] % 2 == 1
+    # Without the last offset a sum or a maximum has no offsets, but a batch of bags.
+    last = "include_last_offset" in flags
     cuts = offsets or last
 
     def call(indices: Tensor) -> Tensor:
         tokens, starts = cut(indices, last)
         bags = torch.nn.functional.embedding_bag(
-            tokens if cuts else tokens[:, None], weight, starts if cuts else None, include_last_offset=last, **flags
+            tokens if cuts else tokens[:, None], weight, starts if cuts else None, **flags
         )
         return bags.reshape(*indices.shape, weight.shape[1])
 
@@ -225,11 +225,9 @@ def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
 
 
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
-    last = weight.shape[0] % 2 == 1
-    layer = torch.nn.EmbeddingBag(
-        weight.shape[0], weight.shape[1], mode="sum", _weight=weight, include_last_offset=last, **flags
-    )
-    # Tables of an odd number of rows in evaluation, where max_norm rescales just as well.
+    layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
+    # With the last offset in evaluation, where max_norm rescales just as well.
+    last = layer.include_last_offset
     layer.train(not last)
 
     def call(indices: Tensor) -> Tensor:
@@ -247,16 +245,15 @@ class Weighing:
 
     def __init__(self, weight: Tensor, cut: bool, flags: dict[str, Any]) -> None:
         self.weight, self.cut, self.flags = weight, cut, flags
-        self.last = cut and weight.shape[0] % 2 == 1
 
     def __call__(self, indices: Tensor) -> Tensor:
-        tokens, starts = cut(indices, self.last) if self.cut else (indices.reshape(-1, 1), None)
+        last = "include_last_offset" in self.flags
+        tokens, starts = cut(indices, last) if self.cut else (indices.reshape(-1, 1), None)
         learns = torch.is_grad_enabled()
         self.samples = torch.ones(tokens.shape, dtype=self.weight.dtype, requires_grad=learns)
         bags = torch.nn.functional.embedding_bag(
-            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, include_last_offset=self.last,
-            **self.flags,
-        )  # fmt: skip
+            tokens, self.weight, starts, mode="sum", per_sample_weights=self.samples, **self.flags
+        )
         return bags.reshape(*indices.shape, self.weight.shape[1])
 
 

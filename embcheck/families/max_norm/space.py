@@ -36,7 +36,7 @@ def plan(case: MaxNormCase) -> Plan:
         "route": TAKES["plain" if case.route == "several" else case.route],
         # The smallest magnitude, and what is raised to a power below zero, would be that of a zero.
         **({"several": several_wider if case.norm_type >= 0 else several} if case.route == "several" else {}),
-        "flags": flags_of(case, entry),
+        "flags": flags_of(case, entry) | ({"include_last_offset": True} if case.includes_last else {}),
         "requires_grad": case.requires_grad,
     }
     inputs = {"weight": case.weight_input, "indices": case.index_input, "upstream": case.upstream_input}
