@@ -196,7 +196,9 @@ def _gives() -> Iterator[Damage]:
     for word, (change, names) in _GIVEN.items():
         for name in names.split():
             needs = (f"{name}>0",) if word in {"zero", "double"} else ("momentum>0",) * (name == "nesterov")
-            yield given(name, word, change, needs=needs, forbids=(f"{name}=None", f"{name}_frozen", f"{name}={word}"))
+            alone = ("parts=1",) * (name == "recurse")  # a module without others has nothing else to recurse into
+            forbids = (f"{name}=None", f"{name}_frozen", f"{name}={word}", *alone)
+            yield given(name, word, change, needs=needs, forbids=forbids)
     yield Damage("give(strict=not)", give=_strict, argument="strict", forbids=("strict",))
     for name in ("input", "weight"):
         yield given(name, "memory", memory, forbids=(f"{name}_layout=contiguous",))

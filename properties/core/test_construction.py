@@ -75,7 +75,7 @@ def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) 
 
 
 @construction.law(
-    "The module and its copies store its arguments as attributes, with a negative padding_idx counted from the front.",
+    "The module and its copies have its table and its arguments, with a negative padding_idx counted from the front.",
     source="nn.Embedding, nn.EmbeddingBag: arguments; from_pretrained: see module initialization documentation; copy.deepcopy",
     must_cover={"padded", "negative_padding", "first_row_padded", "max_norm=0", "norm_type=1", "sparse", "kind=EmbeddingBag",
              "scale_grad_by_freq", "make=positional", "make=pretrained_positional", "mode=sum", "mode=max",
@@ -84,7 +84,11 @@ def embedding_requires_grad_unless_frozen(case: ConstructionCase, out: Outcome) 
 def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)
     made = [case.attributes, case.make not in FREEZING, case.dtype, True, True, shape]
-    return every(same(out.flags, case.attributes), same(out.made, [made] * 6))
+    return every(
+        same(out.flags, case.attributes),
+        same(out.made, [made] * 6),
+        is_true(out.copied, "a copy of the module has another table"),
+    )
 
 
 @construction.law(
@@ -258,7 +262,7 @@ def embedding_to_dtype_rounds_to_nearest(case: ConstructionCase, out: Outcome) -
     if case.dtype == "float64" and case.act == "halved":
         twice = fmt.to_bits(fmt.encode(single.rounded(out.first.values)))
         due = np.where(out.values.bits == twice, twice, due)
-    return identical(out.values, due)
+    return every(identical(out.values, due), unwritten(out))
 
 
 @construction.law(

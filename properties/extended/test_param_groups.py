@@ -46,17 +46,10 @@ def param_groups_follow_the_formula(case: ParamGroupsCase, out: Outcome) -> Find
     return every(*(within(getattr(out, f"values{m}"), *case.due(m)) for m in members(case)))
 
 
-def one_by_one(case: ParamGroupsCase) -> bool:
-    """Whether foreach steps a dense gradient one by one, for a sparse one beside it, and together where it is alone."""
-    foreach = case.path == "foreach" or bool(case.asked.get("foreach"))
-    return foreach and case.sparse and len({len(each.shape) < 2 for each in case.members}) > 1
-
-
 @law(
     "A parameter steps, bit for bit, as it does in an optimizer of its own.",
     source="torch.optim: parameters are updated one by one",
-    # Another path evaluates in another order.
-    when=lambda case: case.compared and case.interrupt != "path" and not one_by_one(case),
+    when=lambda case: case.compared,
     must_cover={"several_groups", "absent", "mix=pair", "mix=layouts"},
 )
 def step_is_independent_of_other_parameters(case: ParamGroupsCase, out: Outcome) -> Finding:

@@ -37,7 +37,8 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         seeded(seed)
         others.append(make(of, weight, flags))
         again = others[-1].weight.detach()
-        made_of = [described(each) for each in (layer, *others, *copies(layer))]
+        copied = copies(layer)
+        made_of = [described(each) for each in (layer, *others, *copied)]
         strides = [each.weight.stride() for each in (layer, *others)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
@@ -64,6 +65,7 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         "parameter": type(layer.weight) is torch.nn.Parameter,
         "flags": described(layer)[0],
         "made": made_of,
+        "copied": made.is_meta or all(alike(each, first, None) for each in copied),
         "strides": strides,
         "repr": repr(layer),
         "names": [name for name, _ in layer.named_parameters()],

@@ -96,8 +96,17 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
 
     @property
     def compared(self) -> bool:
-        """Whether each parameter is stepped by an optimizer of its own, too, which takes as long as all else: one seed of three."""
-        return self.seed % 3 == 0
+        """Whether each parameter is stepped by an optimizer of its own, too, which takes as long as all else: one seed of three.
+
+        Not where another path evaluates in another order.
+        """
+        return self.seed % 3 == 0 and self.interrupt != "path" and not self._one_by_one
+
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether foreach steps a dense gradient one by one, for a sparse one beside it, and together where it is alone."""
+        foreach = self.path == "foreach" or bool(self.asked.get("foreach"))
+        return foreach and self.sparse and len({len(each.shape) < 2 for each in self.members}) > 1
 
     @cached_property
     def asked(self) -> dict[str, Any]:
