@@ -1,6 +1,7 @@
 """Nothing gets lost: what was selected and gave no verdict is named, and decides every exit code."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,6 +163,22 @@ def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
         assert (found["exit_code"], found.get("kept")) == (1, kept)
     for code in (0, 5):
         assert (merged([shard(1), shard(2, footer={"exit_code": code})]).footer or {})["exit_code"] == 0
+
+
+def test_of_what_is_in_two_shards_no_whole_is_made() -> None:
+    judged = [Record({"settings": {"shard": f"{n}/2"}}, [replace(HELD, part="1/2")], {"exit_code": 0}) for n in (1, 2)]
+    with pytest.raises(ShardError, match="was judged in two of them"):
+        merged(judged)
+
+
+def test_what_the_baseline_excuses_in_each_shard_is_excused_in_the_whole() -> None:
+    broken = replace(HELD, status=Status.VIOLATED)
+    told = {"stopped": "finished", "exit_code": 0, "settled": [broken.to_dict()]}
+    old = told | {"excused": [list(broken.key)]}
+    for second, code in ((old, 0), (told, 1)):
+        shards = [Record({"settings": {"shard": f"{n}/2"}}, [broken], end) for n, end in ((1, old), (2, second))]
+        end = merged(shards).footer or {}
+        assert (end["exit_code"], end.get("excused", [])) == (code, [list(broken.key)] * (not code))
 
 
 @pytest.mark.parametrize("name", ["seed", "profile", "device", "modes", "subject", "ledger", "only_ledger"])

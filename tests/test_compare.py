@@ -131,6 +131,9 @@ def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once
     assert (first.mode, first.move) == ("vmap", Move.BROKEN)
     assert (second.law, second.words) == ("near", "0.25 → 0.75")
     assert closing([first, second]) == "laws: 1 broken, 1 with another ratio"
+    assert first.before is not None
+    gone = replace(first, move=Move.GONE, before=replace(first.before, family="ledger"), after=None)
+    assert closing([first, gone]) == "laws: 1 broken · witnesses of the ledger: 1 gone"
 
 
 def excused(old: list[Verdict], new: list[Verdict]) -> bool:

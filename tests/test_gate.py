@@ -74,18 +74,28 @@ def test_the_longest_items_come_first(whole: Record) -> None:
 
 
 def test_shards_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
+    """The second one has a plugin that shuffles tests."""
     parts = [tmp_path / f"{number}" for number in (1, 2)]
+    plugin = "import pytest\n@pytest.hookimpl\ndef pytest_collection_modifyitems(items): items.reverse()\n"
+    (tmp_path / "reversing.py").write_text(plugin, encoding="utf-8")
     for number, part in enumerate(parts, 1):
-        embcheck(*QUICK, "--shard", f"{number}/2", "--report", part, *HERE)
+        shuffled = ("-p", "reversing") * (number == 2)
+        embcheck(*QUICK, "--shard", f"{number}/2", "--report", part, *HERE, *shuffled, plant=tmp_path)
     embcheck("merge", *reversed(parts), "-o", tmp_path / "merged.ndjson")
     merged = read(tmp_path / "merged.ndjson")
     assert counts_of(merged) == counts_of(whole)
+    ends = [record.footer or {} for record in (merged, whole)]
+    for name in ("laws", "witnesses", "families"):
+        assert ends[0][name] == ends[1][name]
+    assert set(ends[0]["modes"]) == set(ends[1]["modes"])
     assert {v.key: (v.status, v.cases) for v in merged.settled()} == {
         v.key: (v.status, v.cases) for v in whole.settled()
     }
 
     half = embcheck("merge", parts[0], "-o", tmp_path / "half.ndjson", ends=1)
     assert "incomplete: the run did not finish (no shard 2/2)" in half.out
+    kept = embcheck("merge", parts[0], "-o", tmp_path / "merged.ndjson", ends=4).err
+    assert "merged.ndjson is complete, and this one is not: " in kept
     embcheck("merge", parts[0], parts[0], "-o", tmp_path / "twice.ndjson", ends=4)
     assert "no shard '3/2'" in embcheck(*QUICK, "--shard", "3/2", ends=4).err
 

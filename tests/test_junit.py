@@ -175,3 +175,9 @@ def test_both_documents_of_one_run_are_valid(tmp_path: Path) -> None:
     assert len(names) == 2
     assert all(name.startswith("test_scope[") for name in names)
     assert list(items.iter("properties")) == [], "no verdicts, which workers send in a report's properties"
+
+
+def test_a_run_that_did_not_finish_is_an_error() -> None:
+    made = run_of()
+    case = next(case for case in suite_of(made, 2).findall("testcase") if case.get("classname") == "run")
+    assert [child.tag for child in case] == ["error"]

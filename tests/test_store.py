@@ -17,7 +17,18 @@ from records import EXAMPLE, VIOLATED, written
 from embcheck.cli.usage import store_for, where_kept
 from embcheck.core.files import Busy, emptied, opened_alone, write_whole
 from embcheck.record.record import FORMAT, PAGE, Record, Writer, read
-from embcheck.record.store import StoreError, is_kept, keep, recorded, replay_command, script_of, store_of
+from embcheck.record.store import (
+    STORE,
+    StoreError,
+    gather,
+    is_kept,
+    keep,
+    kept_in,
+    recorded,
+    replay_command,
+    script_of,
+    store_of,
+)
 
 
 @contextmanager
@@ -101,6 +112,16 @@ def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) 
     assert not is_kept("c7f3a2", tmp_path / "run")
     with pytest.raises(StoreError, match="kept are c7f3a1"):
         recorded("c7f3a2", tmp_path / "run")
+
+
+def test_what_shards_keep_is_gathered(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        keep(replace(EXAMPLE, case=name), tmp_path / name / STORE, torch="2.13.0", machine={})
+    for name in ("first", "second", ""):
+        gather(tmp_path / name, tmp_path)
+    assert kept_in(tmp_path / STORE) == sorted(
+        kept_in(tmp_path / "first" / STORE) + kept_in(tmp_path / "second" / STORE)
+    )
 
 
 def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None:

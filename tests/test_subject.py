@@ -13,6 +13,7 @@ from test_cli import HERE
 from test_subject_layers import LearnsPadding, OffWhenServed
 
 import embcheck
+from embcheck.core.configuration import ConfigurationError, defaults
 from embcheck.core.declaration import Declaration, SubjectError, configured, declaration_of, resolve
 from embcheck.engine import run_item as engine
 from embcheck.engine.crashes.patience import attended
@@ -134,8 +135,16 @@ def test_subjects_are_configured_in_pyproject(tmp_path: Path) -> None:
     assert configured(tmp_path / "deeper")["ours"] == TOKENS
     assert resolve("ours", tmp_path) is EXAMPLES[0]
     (tmp_path / "pyproject.toml").write_text("[tool.embcheck]\nsubjects = 3\n")
-    with pytest.raises(SubjectError, match=r"expected \[tool\.embcheck\.subjects\]"):
-        configured(tmp_path)
+    for error, reading in ((SubjectError, configured), (ConfigurationError, defaults)):
+        with pytest.raises(error, match=r"expected \[tool\.embcheck\.subjects\]"):
+            reading(tmp_path)
+
+
+def test_where_a_subject_has_none_of_what_is_selected_nothing_was_judged(folder: Path) -> None:
+    """The record that was there would be taken for this run's."""
+    words = ("run", "--subject", TOKENS, "--profile", "quick", "-k", "gradient_routes", "--report", folder, *HERE)
+    assert warm.embcheck(*words, plant=folder, ends=5).told.endswith("exit code 5: nothing was selected\n")
+    assert (read(folder).footer or {})["cases"] == 0
 
 
 def test_a_run_on_a_subject_reports_it_in_all_modes(folder: Path, full: bool) -> None:

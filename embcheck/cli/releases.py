@@ -107,6 +107,10 @@ def resources(
         refuse(str(error))
     except ImportError as error:
         lacks("releases", error)
+    try:
+        held.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(f"can't use the cache {held.folder}: {error.strerror}; --cache names another folder")
     if needed and not wanted:
         refuse("name at least one release, such as 2.9.1 2.13.0, or the path of an interpreter that has a torch")
     if here and any(map(held.makes, wanted)) and uv_program() is None:

@@ -52,6 +52,7 @@ def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
     found: dict[str, Value] = {}
     for name, value in content.items():
         if name == SUBJECTS:
+            named_subjects(path, content)
             continue
         option = known.get(name)
         if option is None:
@@ -65,6 +66,18 @@ def defaults(folder: Path) -> tuple[dict[str, Value], Path | None]:
         if option.kind is Path and path is not None:
             found[name] = path.parent / str(value)
     return found, path
+
+
+def named_subjects(path: Path | None, content: Mapping[str, Any]) -> dict[str, str]:
+    """The subjects that a table names.
+
+    Raises:
+        ConfigurationError: for names of another form.
+    """
+    named = content.get(SUBJECTS, {})
+    if not isinstance(named, dict) or not all(isinstance(place, str) for place in named.values()):
+        raise ConfigurationError(f'{path}: expected [tool.embcheck.{SUBJECTS}] with lines like name = "module:factory"')
+    return named
 
 
 def _checked(option: Option, value: Any) -> Value:

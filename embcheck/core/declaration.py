@@ -22,7 +22,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
-from embcheck.core.configuration import SUBJECTS, ConfigurationError, table
+from embcheck.core.configuration import ConfigurationError, named_subjects, table
 from embcheck.core.domain import PARTS, USUAL, Domain
 from embcheck.core.result import cut
 from embcheck.core.weight_map import Mathematics, affine
@@ -270,10 +270,6 @@ def configured(folder: Path) -> dict[str, str]:
     """
     found = {point.name: point.value for point in entry_points(group=GROUP)}
     try:
-        path, content = table(folder)
+        return found | named_subjects(*table(folder))
     except ConfigurationError as error:
         raise SubjectError(str(error)) from None
-    named = content.get(SUBJECTS, {})
-    if not isinstance(named, dict) or not all(isinstance(value, str) for value in named.values()):
-        raise SubjectError(f'{path}: expected [tool.embcheck.{SUBJECTS}] with lines like name = "module:factory"')
-    return found | named

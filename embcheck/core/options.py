@@ -81,7 +81,7 @@ OPTIONS = (
         (COMMAND, TABLE, ACTION), ("-k",), metavar="EXPRESSION",
     ),
     Option("law", str, "", "Run only the family of this law.", (COMMAND,), metavar="NAME"),
-    Option("mode", str, "", "Modes to run: all, or names with commas between; compile:BACKEND is torch.compile with a backend of yours.",
+    Option("mode", str, "", "Modes to run: all, or names with commas between; compile:BACKEND compiles with a backend of yours.",
            _EVERYWHERE, metavar="NAMES", field="modes"),
     Option("subject", str, "", "A layer of yours: module:factory, or its name.", _EVERYWHERE, metavar="NAME", field="subject"),
     Option("device", str, "cpu", "The device to check.", (COMMAND, PYTEST, TABLE), metavar="NAME", field="device"),

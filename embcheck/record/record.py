@@ -70,7 +70,8 @@ class Footer(_End, total=False):
     its cases, the items that gave no verdict (each with the reason), the failures of earlier runs that are not fixed, a
     fingerprint of what was selected, of each family how many items ran and how many there are, how many laws and how many
     witnesses of the ledger stand how, and the laws that are unknown or violated once obligations are looked at and scripts
-    were run; of further CPU levels what was proved; of each family what its modes cost."""
+    were run; of further CPU levels what was proved; of each family what its modes cost; and which of these verdicts the
+    baseline excuses."""
 
     seconds: float
     cases: int
@@ -85,6 +86,7 @@ class Footer(_End, total=False):
     levels: dict[str, str]
     modes: dict[str, dict[str, ModeCost]]
     settled: list[Verdict]
+    excused: list[tuple[str, ...]]
 
 
 class RecordError(ValueError):

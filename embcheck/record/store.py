@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -129,6 +130,20 @@ def imports_of(failure: Failure) -> str:
 def kept_in(store: Path) -> list[str]:
     """The ids of the failures that a folder keeps."""
     return sorted(path.stem for path in store.glob("*.json") if _ID.fullmatch(path.stem))
+
+
+def gather(report: Path, other: Path) -> None:
+    """Copies what the folder of a report keeps to that of another.
+
+    Raises:
+        OSError: if it can't be read or written.
+    """
+    if report.resolve() == other.resolve():
+        return
+    for failure in kept_in(report / STORE):
+        (other / STORE).mkdir(exist_ok=True)
+        for path in (report / STORE).glob(f"{failure}.*"):
+            shutil.copyfile(path, other / STORE / path.name)
 
 
 def forget(failure: str, store: Path) -> None:

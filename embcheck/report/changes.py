@@ -87,12 +87,18 @@ def _not_compared(group: list[Change]) -> list[Text]:
 
 
 def closing(changes: Sequence[Change]) -> str:
-    """One line that counts the laws that changed, each once for what happened to it, in however many modes."""
-    laws: dict[Move, set[tuple[str, str]]] = {}
+    """One line that counts the laws that changed, each once for what happened to it, in however many modes, and the witnesses."""
+    found: dict[str, dict[Move, set[tuple[str, str]]]] = {"laws": {}, "witnesses of the ledger": {}}
     for change in changes:
-        laws.setdefault(change.move, set()).add(change.key[:2])
-    counted = ", ".join(f"{len(laws[move])} {move.value}" for move in Move if move in laws)
-    return f"laws: {counted}" if counted else "no law changed"
+        (verdict, *_) = (each for each in (change.before, change.after) if each is not None)
+        what = "laws" if verdict.family != LEDGER else "witnesses of the ledger"
+        found[what].setdefault(change.move, set()).add(change.key[:2])
+    told = [
+        f"{what}: " + ", ".join(f"{len(moved[move])} {move.value}" for move in Move if move in moved)
+        for what, moved in found.items()
+        if moved
+    ]
+    return " · ".join(told) or "no law changed"
 
 
 # -- the grid of laws × releases ----------------------------------------------------------------------------------------

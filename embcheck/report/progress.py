@@ -162,12 +162,12 @@ class Progress:
     def pytest_keyboard_interrupt(self) -> None:
         self.nothing = INTERRUPTED
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self.bar.stop()
         run = session.config.pluginmanager.get_plugin("embcheck-session")
         judged = run is not None and run.results.verdicts
-        if exitstatus == pytest.ExitCode.OK and not judged and _modeless(session.config):
+        if exitstatus == pytest.ExitCode.OK and not (judged or session.config.option.collectonly):
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
     def pytest_unconfigure(self, config: pytest.Config) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from embcheck.core.verdict import Status
+from embcheck.core.verdict import LEDGER, Status
+from embcheck.engine.levels.level import level_of
+from embcheck.record.compare import Key
 from embcheck.record.record import Record, Writer
+from embcheck.runner.footer import footer
 from embcheck.runner.run import Results, Settings, exit_code, settle, shard_of
 
 
@@ -31,32 +35,44 @@ def merged(records: Sequence[Record]) -> Record:
     for record in records[1:]:
         if (reason := _stranger(first, record)) is not None:
             raise ShardError(f"shards of different runs: {reason}")
+    twice = [
+        item for item, count in Counter(item for record in records for item in _items(record)).items() if count > 1
+    ]
+    if twice:
+        raise ShardError(f"shards of different splits: {twice[0]} was judged in two of them")
     results = Results(Settings(), verdicts=[verdict for record in records for verdict in record.verdicts])
-    settled = settle(results.verdicts, _whole(records))
+    families = _families(records)
+    settled = settle(results.verdicts, {family for family, (ran, of) in families.items() if ran >= of})
+    excused = _excused(records)
     missing = sorted(set(range(1, count + 1)) - set(numbers))
     unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
     cut = next((record.cut for record in records if record.cut), "")
     stopped = f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else cut
-    kept = {failure: words for footer in footers for failure, words in footer.get("kept", {}).items()}
+    kept = {failure: words for end in footers for failure, words in end.get("kept", {}).items()}
     # What made a shard fail may stand in none of its verdicts: a kept failure, a failed test that is no law.  Of few items a
     # shard may have got none (5), which is no failure.
-    failed = [footer for footer in footers if footer.get("exit_code") not in (None, 0, 5)]
-    footer = {
-        "stopped": stopped or "finished",
-        "exit_code": int(exit_code(settled) or bool(unaccounted or kept or failed or stopped)),
-        "seconds": round(sum(footer.get("seconds", 0) for footer in footers), 1),
-        "cases": results.cases,
-        "digest": results.digest,
-        "unaccounted": unaccounted,
+    failed = [end for end in footers if end.get("exit_code") not in (None, 0, 5)]
+    failing = exit_code(verdict for verdict in settled if verdict.key not in excused)
+    levels = {level: words for end in footers for level, words in end.get("levels", {}).items()}
+    told_of_all = footer(
+        results,
+        settled,
+        families,
+        _absences(footers),
+        excused,
+        stopped=stopped or "finished",
+        exit_code=int(failing or bool(unaccounted or kept or failed or stopped)),
+        seconds=round(sum(end.get("seconds", 0) for end in footers), 1),
+        unaccounted=unaccounted,
         **({"kept": kept} if kept else {}),
-        "selection": footers[0].get("selection", ""),
-        "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
-    }
+        **({"levels": levels} if levels else {}),
+        selection=footers[0].get("selection", ""),
+    )
     machine = _machine([record.header["machine"] for record in records if record.header.get("machine")])
     settings = {name: value for name, value in first.header.get("settings", {}).items() if name != "shard"}
     header = {**first.header, **machine, "settings": settings}
     laws = {name: law for record in records for name, law in record.laws.items()}
-    return Record(header, results.verdicts, footer, laws)
+    return Record(header, results.verdicts, told_of_all, laws)
 
 
 def write(whole: Record, path: Path) -> Writer:
@@ -103,12 +119,39 @@ def _machine(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {"machine": found} if told else {}
 
 
-def _whole(records: Sequence[Record]) -> set[str]:
-    """The families of which every item ran, in whichever shard."""
-    done: dict[str, int] = {}
-    items: dict[str, int] = {}
+def _items(record: Record) -> set[str]:
+    """The items of a record and the witnesses that it looked at; what is said of a crash belongs to no item."""
+    witnesses = {each.law for each in record.verdicts if each.family == LEDGER}
+    own = [each for each in record.verdicts if each.part and not level_of(each.device)]
+    return witnesses | {f"{each.family} {each.engine}[{each.mode}] {each.part}" for each in own}
+
+
+def _families(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """Of each family how many items ran, in whichever shard, and how many there are."""
+    found: dict[str, tuple[int, int]] = {}
     for record in records:
         for family, (ran, of) in (record.footer or {}).get("families", {}).items():
-            done[family] = done.get(family, 0) + ran
-            items[family] = max(items.get(family, 1), of)
-    return {family for family, ran in done.items() if ran >= items[family]}
+            before, most = found.get(family, (0, 1))
+            found[family] = (before + ran, max(most, of))
+    return found
+
+
+def _excused(records: Sequence[Record]) -> frozenset[Key]:
+    """The verdicts that the baseline excuses, in each shard in which they fail."""
+    excused, failing = set[Key](), set[Key]()
+    for record in records:
+        end = record.footer or {}
+        own: set[Any] = {tuple(key) for key in end.get("excused", ())}
+        excused |= own
+        failing |= {verdict.key for verdict in record.settled() if verdict.status >= Status.UNKNOWN} - own
+    return frozenset(excused - failing)
+
+
+def _absences(footers: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """For each family the modes that it has not, and why."""
+    found: dict[str, dict[str, str]] = {}
+    for end in footers:
+        for family, modes in end.get("modes", {}).items():
+            told = {mode: cost["absent"] for mode, cost in modes.items() if "absent" in cost}
+            found.setdefault(family, {}).update(told)
+    return found

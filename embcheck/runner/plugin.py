@@ -132,14 +132,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _deselect(config, items, others if len(others) < len(items) else set())
     # What comes last is short, so that no worker waits long for another.  Of what is enumerated whole, the scope is longest.
     sparing = profile.sparing
-    items.sort(key=partial(_turn, ("product", "random", "scope") if sparing else ("scope", "product", "random")))
+    turn = partial(_turn, ("product", "random", "scope") if sparing else ("scope", "product", "random"))
+    items.sort(key=turn)
     selection = Selection.of({item.nodeid: label for item in items if (label := _label(item))})
     text = config.getoption("--embcheck-shard")
     if text:
         from embcheck.runner.run import shard_of
 
         number, count = shard_of(text)
-        _deselect(config, items, {item for place, item in enumerate(items) if place % count != number - 1})
+        # By name, since another plugin may have shuffled them, in each shard otherwise.
+        named = sorted(items, key=lambda item: (turn(item), item.nodeid))
+        _deselect(config, items, {item for place, item in enumerate(named) if place % count != number - 1})
         selection = selection.only(item.nodeid for item in items)
     if is_worker(config):
         selection.write(Path(config.workerinput["embcheck_run"]))  # type: ignore[attr-defined]

@@ -24,15 +24,16 @@ from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine
 from embcheck.core.processes import RunFolder, temporary_files_in
-from embcheck.core.verdict import Counterexample, Status, Verdict
+from embcheck.core.verdict import Counterexample, Verdict
 from embcheck.engine.crashes.crash import confirmed, verdict_of_crash
 from embcheck.engine.crashes.slot import Deaths, Running, Watch, read_slot
 from embcheck.engine.levels.level import level_of
 from embcheck.record.compare import Key
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
-from embcheck.record.totals import Totals, because, by_word, verdict_line
+from embcheck.record.totals import because, verdict_line
 from embcheck.report.failure import chosen, notes_on
+from embcheck.runner.footer import footer
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
@@ -198,6 +199,7 @@ class Session:
             self.watch.stop()
         if self.config.option.collectonly:
             return
+        exitstatus = session.exitstatus  # a run of embcheck's own in which nothing was judged has another
         if not self.account.selection.items:
             self.account.selection = Selection.read(self.folder)
         self.unaccounted = self.account.unaccounted()
@@ -223,25 +225,20 @@ class Session:
         if self.stopped == "finished" and not self._confirmed():
             self.stopped, session.exitstatus = "interrupted", pytest.ExitCode.INTERRUPTED
             exitstatus = session.exitstatus
-        from embcheck.report.screen import costs_and_absences
-
-        totals = Totals.of(self.settled)
-        self.record.footer = {
-            "stopped": self.stopped,
-            "exit_code": int(exitstatus),
-            "seconds": round(time.monotonic() - self.started, 1),
-            "cases": self.results.cases,
-            "digest": self.results.digest,
-            "unaccounted": self.unaccounted,
+        self.record.footer = footer(
+            self.results,
+            self.settled,
+            self.results.families,
+            self.absences,
+            self.excused,
+            stopped=self.stopped,
+            exit_code=int(exitstatus),
+            seconds=round(time.monotonic() - self.started, 1),
+            unaccounted=self.unaccounted,
             **({"kept": self.kept} if self.kept else {}),
-            "selection": self.account.selection.digest,
-            "families": {name: list(counts) for name, counts in self.results.families.items()},
-            "laws": by_word(totals.laws),
-            "witnesses": by_word(totals.witnesses),
             **({"levels": self.levels} if self.levels else {}),
-            "modes": costs_and_absences(self.settled, self.absences),
-            "settled": [verdict.to_dict() for verdict in self.settled if verdict.status >= Status.UNKNOWN],
-        }
+            selection=self.account.selection.digest,
+        )
         concerned = self.account.selection.items or self.results.verdicts or self.unaccounted or self.kept
         self.foreign = not concerned and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if not self.foreign:
@@ -336,8 +333,8 @@ class Session:
             terminalreporter.write_line(
                 f"embcheck: {', '.join(unused)} {what}, and there are none; check() has arguments"
             )
-        if not self.results.verdicts and not self.account.selection.items:
-            return  # somebody else's session
+        if self.config.option.collectonly or not (self.results.verdicts or self.account.selection.items):
+            return  # nothing was run, or it is somebody else's session
         from embcheck.report.screen import opening_line
         from embcheck.report.style import console
         from embcheck.report.terminal import summary
