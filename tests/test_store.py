@@ -115,13 +115,12 @@ def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) 
 
 
 def test_what_shards_keep_is_gathered(tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        keep(replace(EXAMPLE, case=name), tmp_path / name / STORE, torch="2.13.0", machine={})
-    for name in ("first", "second", ""):
+    for name, failure in (("first", "c7f3a1"), ("second", "c8aaaa")):
+        keep(replace(EXAMPLE, id=failure), tmp_path / name / STORE)
         gather(tmp_path / name, tmp_path)
-    assert kept_in(tmp_path / STORE) == sorted(
-        kept_in(tmp_path / "first" / STORE) + kept_in(tmp_path / "second" / STORE)
-    )
+    gather(tmp_path, tmp_path)
+    assert kept_in(tmp_path / STORE) == ["c7f3a1", "c8aaaa"]
+    assert script_of("c8aaaa", tmp_path) == EXAMPLE.script
 
 
 def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None:
