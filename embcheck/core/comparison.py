@@ -175,6 +175,15 @@ def _is(got: Field, expected: bool, words: str) -> Finding:
     return HOLDS if came is expected else Difference("untrue", got.path, came, expected, words)
 
 
+def left_alone(surroundings: Field) -> Finding:
+    """The list of what a call changed beside its result is empty."""
+    changed = surroundings.require().raw
+    if not changed:
+        return HOLDS
+    words = f"{' and '.join(changed)} changed"
+    return Difference("untrue", surroundings.path, changed, [], words)
+
+
 def unwritten(out: Outcome, *allowed: str) -> Finding:
     """No input changed, except the elements of those ``allowed``, nor anything around one."""
     for name, words in out.written().items():

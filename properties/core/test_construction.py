@@ -12,6 +12,7 @@ from embcheck.core.comparison import (
     identical,
     is_false,
     is_true,
+    left_alone,
     refuses,
     same,
     same_strides,
@@ -124,7 +125,7 @@ def embedding_has_one_parameter(case: ConstructionCase, out: Outcome) -> Finding
         same(out.state, ["weight"]),
         same(out.buffers, 0),
         is_true(out.training, "the module is not in training mode"),
-        is_true(out.kept, "grad mode, default dtype, threads or determinism changed"),
+        left_alone(out.surroundings),
     )
 
 

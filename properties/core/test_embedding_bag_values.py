@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 
 from embcheck.core.case import with_padding_first
-from embcheck.core.comparison import described, every, identical, is_true, refuses, rows_shown, same, unwritten, within
+from embcheck.core.comparison import (
+    described,
+    every,
+    identical,
+    is_true,
+    left_alone,
+    refuses,
+    rows_shown,
+    same,
+    unwritten,
+    within,
+)
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
@@ -260,7 +271,9 @@ def bag_preserves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
 
 
 @embedding_bag.law(
-    "The output shares no memory with any input.", source="Tensor Views: embedding_bag is not among the view operations"
+    "The output shares no memory with any input.",
+    source="Tensor Views: embedding_bag is not among the view operations",
+    metadata=True,
 )
 def bag_output_shares_no_memory(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")
@@ -273,7 +286,7 @@ def bag_weight_shares_given_memory(case: BagCase, out: Outcome) -> Finding:
 
 
 @embedding_bag.law("embedding_bag modifies neither its inputs, nor memory around them, nor their version counters.",
-         source="no side effects")  # fmt: skip
+         source="no side effects", metadata=True)  # fmt: skip
 def bag_modifies_no_input(case: BagCase, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
 
@@ -281,9 +294,10 @@ def bag_modifies_no_input(case: BagCase, out: Outcome) -> Finding:
 @embedding_bag.law(
     "embedding_bag changes neither grad mode, default dtype, thread count, deterministic mode nor random number generator state.",
     source="no side effects",
+    metadata=True,
 )
 def bag_preserves_global_state(case: BagCase, out: Outcome) -> Finding:
-    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+    return left_alone(out.surroundings)
 
 
 @embedding_bag.law("EmbeddingBag.from_pretrained freezes the weight by default.", source="nn.EmbeddingBag.from_pretrained: freeze",

@@ -9,7 +9,7 @@ import numpy as np
 
 from embcheck.core import bound, oracle
 from embcheck.core.case import TYPICAL, LookupCase
-from embcheck.core.comparison import described, every, is_true, refuses, rows_shown, same, unwritten, within
+from embcheck.core.comparison import described, every, is_true, left_alone, refuses, rows_shown, same, unwritten, within
 from embcheck.core.format import FORMATS
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
@@ -214,7 +214,7 @@ def dense_weight_gradient_is_contiguous(case: LookupCase, out: Outcome) -> Findi
     metadata=True,
 )
 def gradient_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
-    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+    return left_alone(out.surroundings)
 
 
 @gradient.law(
@@ -299,6 +299,7 @@ def forward_mode_looks_up_tangent_rows(case: LookupCase, out: Outcome) -> Findin
 @gradient.law(
     "Backward modifies neither weight, indices nor upstream gradient, nor the memory around them.",
     source="no side effects",
+    metadata=True,
 )
 def backward_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     return unwritten(out)

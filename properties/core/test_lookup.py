@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from embcheck.core import oracle
 from embcheck.core.case import TYPICAL, LookupCase
-from embcheck.core.comparison import described, every, is_true, refuses, same, unwritten
+from embcheck.core.comparison import described, every, is_true, left_alone, refuses, same, unwritten
 from embcheck.core.declaration import is_subject
 from embcheck.core.law import Family
 from embcheck.core.layout import row_major
@@ -121,6 +121,7 @@ def lookup_output_requires_grad_iff_weight_does(case: LookupCase, out: Outcome) 
 @lookup.law(
     "The lookup modifies neither weight nor indices, nor memory around them, nor their version counters.",
     source="no side effects",
+    metadata=True,
 )
 def lookup_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
@@ -132,7 +133,7 @@ def lookup_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     metadata=True,
 )
 def lookup_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
-    return is_true(out.surroundings, "grad mode, default dtype, threads, determinism or random numbers changed")
+    return left_alone(out.surroundings)
 
 
 @lookup.law(
@@ -156,6 +157,7 @@ def lookup_preserves_earlier_outputs(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The output shares no memory with the weight or the indices.",
     source="torch.index_select: the returned tensor does not use the same storage",
+    metadata=True,
 )
 def lookup_output_shares_no_memory(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.lookup.programs import generator, seeded, surroundings
+from embcheck.families.lookup.programs import GENERATOR, changed, generator, seeded, surroundings
 
 Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
@@ -27,9 +27,8 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         seeded(seed)
         around = surroundings()
         layer = make(of, weight, flags)
-        drew = surroundings()[5] != around[5]
+        left = changed(around)
         ended = generator().get_state()
-        kept = surroundings()[:5] == around[:5]
         made = layer.weight.detach()
         first = torch.zeros(0) if made.is_meta else made.clone()
         others = [make(of, weight, flags), make(of, -weight.detach(), flags)]
@@ -45,7 +44,7 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         plain = torch.nn.init.normal_(torch.empty(weight.shape, dtype=weight.dtype))
         once = torch.equal(generator().get_state(), ended)
         due = [weight.detach(), -weight.detach()]
-        if drew:
+        if GENERATOR in left:
             due = [torch.nn.init.normal_(torch.empty_like(plain)) for _ in others[1:]]
         later = made.is_meta or all(alike(*pair, flags.get("padding_idx")) for pair in zip(others, due, strict=False))
         seen = act(layer, weight)
@@ -55,11 +54,11 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         "again": again if not again.is_meta else first,
         "differs": made.is_meta or not torch.equal(next_one, again),
         "apart": apart,
-        "drew": drew,
+        "drew": GENERATOR in left,
         "plain": plain,
         "once": once,
         "later": later,
-        "kept": kept,
+        "surroundings": [each for each in left if each != GENERATOR],
         "weight": layer.weight,
         "values": torch.zeros(0) if after.is_meta else after.clone(),
         "parameter": type(layer.weight) is torch.nn.Parameter,

@@ -10,7 +10,7 @@ import torch
 from embcheck.core.registry import by_name, into, named
 from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
 from embcheck.families.lookup.prior_calls import COUNTED, PASTS, learn, unchanged
-from embcheck.families.lookup.programs import rebuilding, surroundings
+from embcheck.families.lookup.programs import changed, rebuilding, surroundings
 
 Build = Callable[..., tuple[Tensor, BagCall]]
 
@@ -53,7 +53,7 @@ def bag(
         seen["sample_grad"] = seen.get("sample_grad", None if sample_weights is None else sample_weights.grad)
     return {
         "versions": before == [t._version for t in watched],
-        "surroundings": surroundings() == around,
+        "surroundings": changed(around),
         "plain": type(out) is Tensor,
         "frozen": frozen,
         "held": held is None or held(),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import by_name, named
-from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.programs import changed, surroundings
 
 Tensor = torch.Tensor
 #: A lookup as a function of table and tokens, which transforms differentiate and map.
@@ -60,7 +60,7 @@ def transformed(
         x.requires_grad == flag and x.is_leaf and x.grad is None for x, flag in zip(given, flagged, strict=True)
     )
     return {
-        "surroundings": surroundings() == around,
+        "surroundings": changed(around),
         "plain": type(result) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(result),
         "inputs_as_before": as_before,
         **seen,

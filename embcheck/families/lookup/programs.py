@@ -46,7 +46,7 @@ def forward(
     return {
         "value": value,
         "versions": before == after,
-        "surroundings": surroundings() == around,
+        "surroundings": changed(around),
         "plain": type(value) is torch.Tensor,
         "held": held is None or held(),
         "separate": value.numel() == 0
@@ -73,7 +73,7 @@ def backward(
     leaf.grad = None
     around = surroundings()
     seen = route(leaf, call, indices, upstream, rebuilding(build, flags))
-    return {"leaf": leaf, "surroundings": surroundings() == around, "held": held is None or held(), **seen}
+    return {"leaf": leaf, "surroundings": changed(around), "held": held is None or held(), **seen}
 
 
 def rebuilding(build: Callable[..., tuple[Tensor, Call]], flags: dict[str, Any]) -> Rebuild:
@@ -94,16 +94,26 @@ def freezes(leaf: Tensor, flags: dict[str, Any]) -> bool:
     return "freeze" in flags and isinstance(leaf, torch.nn.Parameter)
 
 
-def surroundings() -> tuple[Any, ...]:
-    """What a call must leave as it is: grad mode, default dtype, threads, determinism and the random numbers."""
-    return (
-        torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(),
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        generator().get_state().numpy().tobytes(),
-    )
+#: What is called changed where random numbers were drawn.
+GENERATOR = "the state of the random number generator"
+
+
+def surroundings() -> dict[str, Any]:
+    """What a call must leave as it is, by the words in which a law says that it changed."""
+    return {
+        "the grad mode": torch.is_grad_enabled(),
+        "the inference mode": torch.is_inference_mode_enabled(),
+        "the default dtype": torch.get_default_dtype(),
+        "the number of threads": torch.get_num_threads(),
+        "the deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        GENERATOR: generator().get_state().numpy().tobytes(),
+    }
+
+
+def changed(around: dict[str, Any]) -> list[str]:
+    """What is not as it was in the surroundings, in words."""
+    now = surroundings()
+    return [] if now == around else [name for name in now if now[name] != around[name]]
 
 
 def generator() -> torch.Generator:

@@ -10,7 +10,7 @@ import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
 from embcheck.core.registry import by_name, named
-from embcheck.families.lookup.programs import freezes, surroundings
+from embcheck.families.lookup.programs import changed, freezes, surroundings
 from embcheck.families.lookup.several import (
     COLUMNS,
     FACTORS,
@@ -57,7 +57,7 @@ def renormalise(
         "before": before,
         "after": leaf.detach().clone(),
         "moved": 0 if leaf.is_inference() else leaf._version - version,
-        "surroundings": surroundings() == around,
+        "surroundings": changed(around),
         "is_leaf": leaf.is_leaf and leaf.grad_fn is None,
         "value": value.detach().clone(),
         "requires_grad": value.requires_grad,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import by_name
-from embcheck.families.lookup.programs import surroundings
+from embcheck.families.lookup.programs import changed, surroundings
 from embcheck.families.lookup.several import (
     LARGEST,
     STRIDES,
@@ -49,7 +49,7 @@ def encoded(
         "value": value,
         "held": held is None or held(),
         "kept": torch.equal(given, before) and (given.is_inference() or given._version == version),
-        "surroundings": surroundings() == around,
+        "surroundings": changed(around),
         "plain": type(value) is torch.Tensor,
         "separate": value.numel() == 0 or value.untyped_storage().data_ptr() != given.untyped_storage().data_ptr(),
         "sums": value.sum(-1),
