@@ -113,6 +113,15 @@ class TiedFromTheFront(nn.Module):
         return scores
 
 
+@embcheck.declare(random=True)
+class Noisy(Padded):
+    """Adds noise, as NEFTune does."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        rows = super().forward(indices)
+        return rows + torch.zeros_like(rows).uniform_(-1, 1)
+
+
 class PadsByDefault(nn.Embedding):
     """Another default than torch's: without a word of padding it has one."""
 
@@ -183,6 +192,7 @@ RIGHT: list[Any] = [
     (Particular, 10_000, ("its constructor refuses such a table: ValueError: embedding_dim must be even",)),
     (Bounds, 10_000, ()),
     (Frozen, 5_000, ("its table is frozen: no gradient reaches weight",)),
+    (Noisy, 5_000, ("values are not asked: random=True is declared",)),
     (PadsByDefault, 10_000, ()),
     (NoSparseBag, 5_000, ()),
     (SumBag, 2_000, ()),

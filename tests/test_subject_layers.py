@@ -100,6 +100,31 @@ class OffWhenServed(Table):
         return functional.embedding(indices, self.kept)
 
 
+class Draws(Table):
+    """Draws a number that it does not use."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        torch.rand(1)
+        return super().forward(indices)
+
+
+@embcheck.declare(random=True)
+class WritesItsTable(Table):
+    def forward(self, indices: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.weight.mul_(2)
+        return functional.dropout(super().forward(indices))
+
+
+@embcheck.declare(random=True)
+class ViewsItsTable(Table):
+    """Drops some rows, and gives those of whole tables as a view."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        rows = functional.dropout(super().forward(indices))
+        return rows if indices.dim() else self.weight[indices]
+
+
 class RescalesAllRows(Table):
     def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None) -> None:
         super().__init__(num_embeddings, embedding_dim)
@@ -233,6 +258,9 @@ WRONG: list[tuple[Any, str, str]] = [
     (MADE["Detached"], "lookup_output_requires_grad_iff_weight_does", "the output requires no grad, where the table"),
     (CachedInEvaluation, "gradient_is_accepted", "your layer's table got no gradient: what the layer returned does"),
     (CachedByVersion, "lookup_copies_rows", "received "),
+    (Draws, "lookup_preserves_global_state", "the state of the random number generator changed"),
+    (WritesItsTable, "lookup_modifies_no_input", "a version counter of the inputs moved"),
+    (ViewsItsTable, "lookup_output_shares_no_memory", "the output shares memory with an input"),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),
     (IgnoresFrequency, "weight_gradient_sums_upstream_per_row", "dW[0] = [-1164.], expected [-582.]"),
     (MADE["FailsOnInt32"], "lookup_is_accepted", "one_hot is only applicable to index tensor of type LongTensor"),

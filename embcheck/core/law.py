@@ -39,8 +39,9 @@ class Law:
 
     ``must_cover`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
     the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.  Where the law that
-    ``implied_by`` names holds exactly, this one follows and is not evaluated.  A law of ``metadata`` reads no elements.
-    ``claim`` is what a tutorial says, where the law says what becomes of it.
+    ``implied_by`` names holds exactly, this one follows and is not evaluated.  A law of ``metadata`` reads no elements
+    of what came out: it is asked of a layer of which two equal calls differ, too.  ``claim`` is what a tutorial says, where the
+    law says what becomes of it.
     """
 
     name: str

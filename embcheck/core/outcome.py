@@ -193,7 +193,7 @@ class Unobserved(AttributeError):
 
 #: What an outcome says of its execution, and what else it has itself.
 _OBSERVED = frozenset({"device", "error", "keeps_memory", "makes_graph", "mode", "seen", "settings"})
-_OWN = _OBSERVED | {"last_read", "with_zeros", "written"}
+_OWN = _OBSERVED | {"but", "last_read", "with_zeros", "written"}
 
 
 class Outcome:
@@ -264,6 +264,10 @@ class Outcome:
             return "seen", None
         field: Field = getattr(self, again._last)
         return field.path, field.values.tolist() if field.is_tensor else field.raw
+
+    def but(self, **seen: Any) -> Outcome:
+        """The same with other observations in place of some."""
+        return self._with({**self.seen, **seen}, self._reader)
 
     def with_zeros(self) -> Outcome:
         """The same with zeros in place of every number that was observed."""

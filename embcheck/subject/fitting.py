@@ -16,10 +16,11 @@ from typing import Any
 
 from embcheck.core.declaration import Declaration, folder_of
 from embcheck.core.domain import USUAL, Domain, Unsuited, size_of
-from embcheck.core.law import Family, Law, accepts
+from embcheck.core.law import Family, Judgement, Law, accepts
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import Finding, NotApplicable, cut
 from embcheck.core.space import Space
+from embcheck.families.lookup.programs import GENERATOR
 from embcheck.modes.mode import modes_of
 
 #: Turns a case into one that speaks of the subject, or None.
@@ -182,17 +183,27 @@ def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:
     return changed
 
 
-#: Endings of the names of laws that speak of no value, though they read elements.
-_OF_MEMORY = ("_writes_nothing", "_is_a_copy")
-
-
 def of_random(family: Family) -> Family:
-    """The family's laws on a layer of which two equal calls differ: those that speak of no value, nor of random numbers."""
+    """The family's laws on a layer of which two equal calls differ: those that speak of no value; of these none asks whether
+    random numbers are drawn."""
+    changed = quiet(family, lambda law: law.metadata, "values are not asked: random=True is declared")
+    changed.laws = [
+        replace(law, judge=_drawing(law.judge)) if law.metadata and law.judge is not accepts else law
+        for law in changed.laws
+    ]
+    return changed
 
-    def asked(law: Law) -> bool:
-        return (law.metadata and not law.name.endswith("_leaves_surroundings")) or law.name.endswith(_OF_MEMORY)
 
-    return quiet(family, asked, "values are not asked, nor random numbers: random=True is declared")
+def _drawing(judge: Judgement) -> Judgement:
+    """A judgement to which a call that draws random numbers is one that draws none."""
+
+    @functools.wraps(judge)
+    def judged(case: Any, out: Outcome) -> Finding:
+        if "surroundings" in out:
+            out = out.but(surroundings=[each for each in out.seen["surroundings"] if each != GENERATOR])
+        return judge(case, out)
+
+    return judged
 
 
 def absent(family: Family, reason: str) -> Family:
