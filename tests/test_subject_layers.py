@@ -109,6 +109,15 @@ class Draws(Table):
 
 
 @embcheck.declare(random=True)
+class SetsDeterminism(Table):
+    """Sets once what stays, and draws."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        torch.use_deterministic_algorithms(True)
+        return functional.dropout(super().forward(indices))
+
+
+@embcheck.declare(random=True)
 class WritesItsTable(Table):
     def forward(self, indices: Tensor) -> Tensor:
         with torch.no_grad():
@@ -259,6 +268,8 @@ WRONG: list[tuple[Any, str, str]] = [
     (CachedInEvaluation, "gradient_is_accepted", "your layer's table got no gradient: what the layer returned does"),
     (CachedByVersion, "lookup_copies_rows", "received "),
     (Draws, "lookup_preserves_global_state", "the state of the random number generator changed"),
+    (SetsDeterminism, "lookup_is_accepted", "torch.are_deterministic_algorithms_enabled() is True afterwards, and was"),
+    (SetsDeterminism, "lookup_preserves_global_state", "the deterministic mode changed"),
     (WritesItsTable, "lookup_modifies_no_input", "a version counter of the inputs moved"),
     (ViewsItsTable, "lookup_output_shares_no_memory", "the output shares memory with an input"),
     (RescalesAllRows, "rows_over_max_norm_are_rescaled", "it was not looked up"),

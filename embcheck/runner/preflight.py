@@ -36,6 +36,7 @@ from embcheck.core.format import FORMATS
 from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.families.lookup.received import ROUNDING, factor_of
+from embcheck.modes.global_state import Undisturbed
 from embcheck.subject.building import Size, builder_of, by_position, sizes_by_name, sizes_of, small_layer
 from embcheck.subject.limits import SWITCHES, one_line
 from embcheck.subject.table import BAG_FLAGS
@@ -62,7 +63,8 @@ def rehearse(factory: Callable[..., Any], declared: Declaration) -> str | None:
     name, kind = name_of(factory), declared.kind
     unread = io.StringIO()
     try:
-        with contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread):
+        # What a call leaves changed is put back: if it stood already, no law would find it.
+        with contextlib.redirect_stdout(unread), contextlib.redirect_stderr(unread), Undisturbed():
             problem = _STEPS[kind](by_position(factory), declared)
     except SubjectError as error:
         return str(error)
