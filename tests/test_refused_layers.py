@@ -151,9 +151,25 @@ class PadsAlways(nn.Embedding):
         ),
         (RefusesAll, r"ValueError: never \(.*test_refused_layers\.py:\d+\)"),
         (lambda count, width: 3, "returned int; expected a torch.nn.Module"),
-        (lambda count, width: nn.Linear(2, 2), r"expected one parameter of shape .*; a table in parts, transposed or"),
+        (lambda count, width: nn.Linear(2, 2), r"expected one parameter of shape .* bias \(2,\)\)$"),
+        (lambda count, width: nn.Linear(count, width), r"; weight is transposed, which can't be tested$"),
+        (
+            lambda count, width: nn.Embedding(count + 2, width),
+            r"; weight has 2 rows more than num_embeddings, which can't be tested: embcheck audit takes a model with it$",
+        ),
+        (
+            lambda count, width: nn.ModuleList([nn.Embedding(2, width), nn.Embedding(count, 2)]),
+            r"; a table in parts or factorised can't be tested: embcheck audit takes a model with it$",
+        ),
+        (
+            lambda count, width: nn.ParameterList([torch.ones(2, width), torch.ones(count - 2, width)]),
+            r"; a table in parts or factorised can't be tested$",
+        ),
         (Buffered, r"found 0 \(its parameters: none\); weight is a buffer: the table must be a Parameter"),
-        (TiedByProperty, r"head\.weight is no Parameter of shape \(5, 3\) that head registers itself"),
+        (
+            TiedByProperty,
+            r"head\.weight is no Parameter of shape \(5, 3\) that head registers itself: embcheck audit takes any model",
+        ),
         (PadsAlways, r'padding_idx=None is refused: ValueError: there is always padding; .*fixed=\{"padding_idx": …\}'),
     ],
 )

@@ -157,7 +157,7 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
             return f"no submodule {path!r}; there are {there}; declare its paths with embcheck.declare(table=…, head=…)"
         weight = dict(part.named_parameters(recurse=False)).get("weight")
         if weight is None or tuple(weight.shape) != size:
-            return f"{path}.weight is no Parameter of shape {size} that {path} registers itself"
+            return f"{path}.weight is no Parameter of shape {size} that {path} registers itself: embcheck audit takes any model"
         weights.append(weight)
     expected = {f"{declared.table}.weight", f"{declared.head}.weight", f"{declared.head}.bias"}
     further = sorted({name for name, _ in model.named_parameters(remove_duplicate=False)} - expected)

@@ -189,7 +189,9 @@ def table_path(
     """
     name = name_of(factory)
     layers = [factory(*size, **said) for size in sizes]
-    found = [{path: tuple(p.shape) for path, p in layer.named_parameters()} for layer in layers]
+    found: list[dict[str, tuple[int, ...]]] = [
+        {path: tuple(p.shape) for path, p in layer.named_parameters()} for layer in layers
+    ]
     shapes = found[0]
     if declared.table:
         path = next((path for path in (declared.table, f"{declared.table}.weight") if path in shapes), None)
@@ -203,14 +205,33 @@ def table_path(
         return str(tables[0])
     listed = ", ".join(f"{path} {shape}" for path, shape in list(shapes.items())[:6]) or "none"
     line = f"{name}: expected one parameter of shape {sizes[0]}, found {len(tables)} (its parameters: {listed})"
-    buffer = next((path for path, each in layers[0].named_buffers() if tuple(each.shape) == sizes[0]), None)
     if tables:
-        line += '; say which is the table: declare(table="…")'
-    elif buffer is not None:
-        line += f"; {buffer} is a buffer: the table must be a Parameter, which may be frozen"
-    else:
-        line += "; a table in parts, transposed or factorised can't be tested"
-    raise SubjectError(line)
+        raise SubjectError(f'{line}; say which is the table: declare(table="…")')
+    buffer = next((path for path, each in layers[0].named_buffers() if tuple(each.shape) == sizes[0]), None)
+    if buffer is not None:
+        raise SubjectError(f"{line}; {buffer} is a buffer: the table must be a Parameter, which may be frozen")
+    raise SubjectError(line + _untested(found, sizes) + _AUDITED * any(map(_is_table, layers[0].modules())))
+
+
+#: What takes a model with such a layer, if it finds a table in it.
+_AUDITED = ": embcheck audit takes a model with it"
+
+
+def _is_table(module: torch.nn.Module) -> bool:
+    return isinstance(module, (torch.nn.Embedding, torch.nn.EmbeddingBag))
+
+
+def _untested(found: list[dict[str, tuple[int, ...]]], sizes: tuple[Size, Size]) -> str:
+    """Why layers of two sizes, of these parameters, have no table that can be tested; empty if nothing tells."""
+    for path, shape in found[0].items():
+        shapes = [each.get(path) for each in found]
+        if shapes == [size[::-1] for size in sizes]:
+            return f"; {path} is transposed, which can't be tested"
+        more = shape[0] - sizes[0][0] if len(shape) == 2 else 0
+        if more > 0 and shapes == [(rows + more, width) for rows, width in sizes]:
+            return f"; {path} has {more} row{'s' * (more > 1)} more than num_embeddings, which can't be tested"
+    matrices = [shape for shape in found[0].values() if len(shape) == 2]
+    return "; a table in parts or factorised can't be tested" if len(matrices) > 1 else ""
 
 
 def learns(builder: Builder) -> bool:
