@@ -66,15 +66,20 @@ class Normed(nn.Module):
         self.head.weight = self.embedding.weight
 
 
-def tied_to(table: Callable[[int, int], Any], **declared: Any) -> Any:
-    """A tied model whose embedding is made of its rows and columns."""
+def tied_to(
+    table: Callable[[int, int], Any] = nn.Embedding,
+    head: Callable[..., nn.Linear] = nn.Linear,
+    bias: bool = False,
+    **declared: Any,
+) -> Any:
+    """A tied model whose embedding is made of its rows and columns, and its head of them and a bias."""
 
     @embcheck.declare("tied", **declared)
     class Tied(nn.Module):
         def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
             super().__init__()
             self.embedding = table(num_embeddings, embedding_dim)
-            self.head = nn.Linear(embedding_dim, num_embeddings, bias=False)
+            self.head = head(embedding_dim, num_embeddings, bias=bias)
             self.head.weight = self.embedding.weight
 
     return Tied
@@ -83,6 +88,20 @@ def tied_to(table: Callable[[int, int], Any], **declared: Any) -> Any:
 class Doubling(nn.Embedding):
     def forward(self, indices: Tensor) -> Tensor:
         return 2 * super().forward(indices)
+
+
+class Scaling(nn.Linear):
+    """The head of T5."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return super().forward(hidden * self.in_features**-0.5)
+
+
+class Capping(nn.Linear):
+    """The head of Gemma 2."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return 30 * torch.tanh(super().forward(hidden) / 30)
 
 
 class WithoutASign(nn.Embedding):
@@ -137,6 +156,11 @@ class PadsAlways(nn.Embedding):
         (
             tied_to(Doubling),
             r"embedding looks up 2 times its rows, which no law of tying does: embcheck audit takes any",
+        ),
+        *(
+            (tied_to(head=head, bias=bias), f"head {made}, which no law of tying does: embcheck audit takes any model")
+            for head, made in ((Scaling, "multiplies by 0.57735"), (Capping, "caps its result"))
+            for bias in (False, True)
         ),
         (
             WithoutASign,

@@ -7,6 +7,7 @@ factory that hangs, or takes the process down, is a line too.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import io
@@ -170,6 +171,8 @@ def _tied(factory: Callable[..., Any], declared: Declaration) -> str | None:
     factor = _factor(table, size[0])
     if factor is not None and abs(factor - 1) >= ROUNDING:
         return f"{declared.table} looks up {factor:g} times its rows, which no law of tying does: embcheck audit takes any model"
+    if made := _made_of_the_product(model.get_submodule(declared.head)):
+        return f"{declared.head} {made}, which no law of tying does: embcheck audit takes any model"
     if "padding_idx" not in passed(factory, declared, FLAGS["tied"]):
         set_by_itself([factory(*each) for each in sizes_of(factory, declared)], declared, name_of(factory))
     return None
@@ -183,6 +186,31 @@ def _factor(table: torch.nn.Module, rows: int) -> float | None:
         return None
     weight = table.get_parameter("weight").detach().double().numpy()
     return factor_of(found, weight, FORMATS["float32"]) if found.shape == weight.shape else None
+
+
+def _made_of_the_product(head: torch.nn.Module) -> str:
+    """What a head makes of its input's product with its weight: that it multiplies it, or caps it as a tanh does; empty if
+    nothing tells."""
+    try:
+        again = copy.deepcopy(head).double()
+        weight = again.get_parameter("weight").detach()
+        bias = getattr(again, "bias", None)
+        added = torch.zeros(len(weight)) if bias is None else bias.detach()
+        # Of unit vectors the products are the weight: far from zero, where a cap shows, and near to it, where it does not.
+        units = [size * torch.eye(weight.shape[1], dtype=torch.float64) for size in (64.0, 2.0**-6)]
+        far, near, none = (again(each).detach().double().numpy() for each in (*units, 0 * units[0]))
+    except Exception:  # each case says so
+        return ""
+    products = [(each @ weight.T).numpy() for each in units]
+    if far.shape != products[0].shape:
+        return ""
+    factor = factor_of(far - none, products[0], FORMATS["float32"])
+    if factor is not None:
+        return f"multiplies by {factor:g}" if abs(factor - 1) >= ROUNDING else ""
+    wanted, small = (each + added.numpy() for each in products)
+    rising = (np.diff(far.ravel()[np.argsort(wanted, axis=None)]) >= 0).all()
+    capped = rising and (np.abs(far) < np.abs(wanted)).any() and (np.abs(far) <= np.abs(wanted) * (1 + ROUNDING)).all()
+    return "caps its result" if capped and np.allclose(near, small, ROUNDING, ROUNDING) else ""
 
 
 def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | None:
