@@ -9,6 +9,6 @@ from embcheck.audit.finding import LAWS, AuditLaw
 
 def load() -> dict[str, AuditLaw]:
     """Imports every module of laws, which registers them: of two laws that meet one root cause, the first reports it."""
-    for name in ("ties", "values", "kept"):
+    for name in ("ties", "values", "padding", "kept"):
         importlib.import_module(f"embcheck.audit.laws.{name}")
     return LAWS
