@@ -32,6 +32,7 @@ SHOWN = {
         "HeadDetachedBesidePositions",
     ),
     "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst", "ProductStaysBehind"),
+    "the_padding_row_starts_at_zero": ("PaddingRowNormalised",),
     "lookups_leave_the_padding_row": ("SecondTableForgetsItsPadding", "RowsByIndex", "PaddingForgotten"),
     "a_forward_pass_writes_nothing": ("NormalisesMoreThanItReads",),
     "a_state_dict_restores_the_model": ("TableIsABufferNotSaved", "LoaderDropsTheAlias", "LoaderTakesTheFirstCopy"),

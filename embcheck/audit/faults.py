@@ -129,6 +129,10 @@ def without_padding(self: Any, input_ids: Any) -> Any:
     return self.logits(self.table(input_ids) + embedding_bag(input_ids % 16, self.bags.weight)[:, None])
 
 
+def divided_by_norms(self: Any) -> None:
+    self.table.weight.data /= self.table.weight.data.norm(dim=1, keepdim=True)
+
+
 def normalising(self: Any, ids: Any) -> Any:
     with torch.no_grad():
         self.table.weight.div_(self.table.weight.norm(dim=1, keepdim=True).clamp(min=1e-3))
@@ -178,6 +182,7 @@ plant(  # a table of segments, which has a padding row too, of which the lookup 
     finish=lambda self: setattr(self, "segments", nn.Embedding(3, 8, padding_idx=0)),
     look_up=lambda self, ids: self.table(ids) + embedding((ids > 8).long(), self.segments.weight),
 )  # fmt: skip
+plant("PaddingRowNormalised", "padding row is NaN", Untied, finish=divided_by_norms)
 plant("BagForgetsItsPadding", LOOKED_UP, RIGHT["MeansOfBags"], forward=without_padding)
 plant("ScaleOnIdsOnly", "inputs_embeds differ", look_up=lambda self, ids: self.table(ids) * 8**0.5)
 plant("WritesIntoItsInput", "input is changed", look_up=writing_into_ids)

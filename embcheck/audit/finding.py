@@ -142,6 +142,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "until it is overwritten each padded position contributes a random vector",
         "zero the row after initialising: weight.data[padding_idx].zero_()",
     ),
+    "padding row is NaN": (
+        "a padded position makes losses and gradients NaN",
+        "zero the row after initialising; don't divide rows by their norm, which is 0 there: F.normalize(weight, dim=1)",
+    ),
     "state is missing": ("the optimizer does not train every parameter once", "give each Parameter to one group"),
     "not the row": (
         "the embedding is no lookup: its output is not its weight's row times a declared scale",
@@ -189,6 +193,7 @@ INHERITED = {
     "input is changed": BEHAVIOUR,
     "weights are written": BEHAVIOUR,
     "not among the parameters": BEHAVIOUR,
+    "padding row is NaN": {*BEHAVIOUR, "padding row gets gradient", "padding row is not zero"},
     "copy stays behind": {"copy does not follow", "gradient is not the sum", "answers differ"},
     "copy does not follow": {"head does not follow", "forward fails"},
 }

@@ -13,6 +13,7 @@ from embcheck.audit.program import (
     base_of,
     call,
     ending,
+    ids_in,
     named,
     same,
     through_hooks,
@@ -128,8 +129,30 @@ def rows_of_padding(build: Build, inputs: Inputs, tables: list[str]) -> Problems
     problems = []
     for path in tables:
         module = model.get_submodule(path)
-        if bool(module.weight[module.padding_idx].any()):
-            problems.append(("padding row is not zero", path, f"row {module.padding_idx} of {path} starts nonzero"))
+        row = module.weight[module.padding_idx]
+        if bool(row.any()):
+            starts = "is NaN" if bool(row.isnan().any()) else "starts nonzero"
+            problems.append(("padding row is not zero", path, f"row {module.padding_idx} of {path} {starts}"))
+    return problems
+
+
+def padding_is_a_number(build: Build, inputs: Inputs, tables: list[str]) -> Problems:
+    """In a fresh model no padding row is NaN, if that shows in the answer to some inputs that end with it."""
+    problems = []
+    for path in tables:
+        module = build().get_submodule(path)
+        number = module.padding_idx
+        if not bool(module.weight[number].isnan().any()):
+            continue
+        for place in range(len(ids_in(inputs))):
+            try:
+                out = answer(build(), ending(inputs, [place], number))
+            except Exception:  # these ids are not of this table
+                continue
+            if bool(out.isnan().any()):
+                words = f"row {number} of {path} is NaN, and so is the answer to inputs with padding"
+                problems.append(("padding row is NaN", path, words))
+                break
     return problems
 
 

@@ -213,6 +213,9 @@ right(
 )
 # The mean of rows of a small table, those of padding left out, is added to each.
 right("MeansOfBags", Untied, finish=with_bags, forward=by_bags)
+# A bag leaves its padding row out, whatever is in it.
+right("PaddingRowNeverRead", RIGHT["MeansOfBags"],
+      finish=after(RIGHT["MeansOfBags"].finish, lambda self: self.bags.weight.data[1].fill_(torch.nan)))  # fmt: skip
 # It is returned in training mode, with dropout.
 right("TrainedByDropout", finish=with_dropout, logits=lambda self, x: self.head(self.dropout(x)))
 # In eval mode the head computes with a copy of its weight, which train() and a resize throw away.

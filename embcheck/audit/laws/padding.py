@@ -7,15 +7,16 @@ import functools
 from typing import Any
 
 from embcheck.audit.discovery import LOOKUPS, said_by
-from embcheck.audit.finding import NotApplicable, Result, audit_law, told
+from embcheck.audit.finding import Finding, NotApplicable, Result, audit_law, told
 from embcheck.audit.laws.values import NO_TABLE, of_each
 from embcheck.audit.program import ending, ids_in, moves_row, named, partition, through_hooks
-from embcheck.audit.program_value import asked, gradient_is_the_sum, rows_of_padding
+from embcheck.audit.program_value import asked, gradient_is_the_sum, padding_is_a_number, rows_of_padding
 from embcheck.audit.subject import Subject
 
 
 @audit_law(
-    "The padding row of every table is zero in a model that transformers initialises; in others another value is noted."
+    "The padding row of every table is zero in a model that transformers initialises; in others another value is noted, "
+    "and NaN is found."
 )
 def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     facts, model = subject.facts, subject.fresh(varied=False)
@@ -26,7 +27,9 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     modules = {path: model.get_submodule(path) for path in facts.padded}
     tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
     free = [path for path in facts.padded if path not in tied]
-    results: Result = []
+    results: Result = subject.findings(padding_is_a_number, varied=False, tables=facts.padded)
+    unfit = {found.where for found in results if isinstance(found, Finding)}
+    free = [path for path in free if path not in unfit]
     if subject.source["kind"] == "hf":  # nothing is loaded, and PreTrainedModel._init_weights zeroes the row
         results += subject.findings(rows_of_padding, varied=False, tables=free)
     else:  # whose value may be chosen or loaded, as nn.Embedding says: "can be updated to another value"
@@ -34,7 +37,7 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
         results += [f"{words}: {meant}" for _, _, words in subject.problems(rows_of_padding, varied=False, tables=free)]
     results += told
     words = "is the padding token's row of the head too, and starts nonzero"
-    for path in tied:
+    for path in (path for path in tied if path not in unfit):
         row = modules[path].padding_idx
         if bool(modules[path].weight[row].any()):
             results.append(f"design choice: row {row} of {path} {words}")
