@@ -156,6 +156,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "do after the lookup whatever is done to embeddings, on both ways",
     ),
     "old rows change": ("a resize loses what was learnt of the old tokens", "copy the old rows: new[:n] = old[:n]"),
+    "resize freezes": (
+        "what was trained before the resize is not trained after it, silently",
+        "keep requires_grad: nn.Embedding.from_pretrained(weight, freeze=False)",
+    ),
     "padding_idx changes": ("the padding row is trained, or another is not", "pass padding_idx to the new table"),
     "bias does not follow": ("the head fails, or new tokens have no bias that is trained", "resize the bias as well"),
     "size is not told": (

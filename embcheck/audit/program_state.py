@@ -221,7 +221,7 @@ def renormed(model: Model, weight: torch.Tensor, before: torch.Tensor) -> bool:
 
 
 def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -> Problems:
-    """A resize to ``rows`` keeps every old row, the padding_idx and all other values; head and bias follow.
+    """A resize to ``rows`` keeps every old row, the padding_idx, all other values and what learns; head and bias follow.
 
     ``covers`` says that the head has a row for each row of the table.
     """
@@ -229,6 +229,7 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
     old = model.get_input_embeddings()
     count, padding = old.weight.shape[0], getattr(old, "padding_idx", None)
     before, names = values(model), partition(model)
+    learned = [name for name, p in named(model).items() if p.requires_grad and names[name] == name]
     width, act = answer(model, inputs).shape[-1], f"a resize from {count} to {rows}"
     try:
         model.resize_token_embeddings(rows)
@@ -241,6 +242,8 @@ def resized(build: Build, inputs: Inputs, table: str, rows: int, covers: bool) -
     rows = given if given > asked and rounds_up(build, given) else asked
     after = values(model)
     problems = aliases(names, partition(model), act)
+    frozen = [name for name in learned if name in named(model) and not named(model)[name].requires_grad]
+    problems += [("resize freezes", name, f"{act} leaves {name} with requires_grad False") for name in frozen]
     for name, was in before.items():
         if name not in after or names.get(name, name) != name:
             continue

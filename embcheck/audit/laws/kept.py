@@ -71,13 +71,13 @@ def a_checkpoint_restores_the_model(subject: Subject) -> Result:
     return _restored(subject, "safetensors")
 
 
-@audit_law("A resize to more tokens keeps every old row bit for bit; padding_idx stays, head and bias follow.",
+@audit_law("A resize to more tokens keeps every old row bit for bit, and what learns; padding_idx stays, head and bias follow.",
            AS_BUILT, FLIPPED)  # fmt: skip
 def growing_keeps_the_old_rows(subject: Subject) -> Result:
     return _resized(subject, subject.facts.rows + 3)
 
 
-@audit_law("A resize to fewer tokens keeps every row that is left bit for bit; head and bias follow.")
+@audit_law("A resize to fewer tokens keeps every row that is left bit for bit, and what learns; head and bias follow.")
 def shrinking_keeps_the_rows_left(subject: Subject) -> Result:
     if subject.need(resizable=_RESIZES).rows < 40:
         raise NotApplicable("its table is too small to lose rows")
