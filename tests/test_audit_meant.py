@@ -122,6 +122,13 @@ def scaled_elsewhere() -> Any:
     return table
 
 
+class InFloat(Copied):
+    """It names a dtype in its forward pass."""
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return self.head(self.table(ids).float())
+
+
 class Padded(torch.nn.Module):
     """Two tables that are alike, one of which may lack what the other has."""
 
@@ -285,3 +292,10 @@ def test_a_padding_idx_that_is_missing_is_told(factory: Any, words: str) -> None
     one = said(factory, "the_padding_row_starts_at_zero")
     train = f": lookups of the padding token train row {5 if 'config' in words else 0}"
     assert (one.findings, one.notes) == ([], [words + train] * bool(words))
+
+
+@pytest.mark.parametrize(("factory", "raises"), [(Copied, False), (InFloat, True)])
+def test_a_model_that_raises_after_a_cast_is_not_applicable_with_the_error(factory: Any, raises: bool) -> None:
+    one = said(factory, "a_cast_keeps_the_tie")
+    words = "after to(torch.float64) its forward pass raises RuntimeError: "
+    assert (one.findings, one.failure, one.reason[: len(words)]) == ([], "", words if raises else "")

@@ -82,6 +82,7 @@ def copied(build: Build, inputs: Inputs, how: str, table: str, exact: bool, trai
 def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
     """Casts keep the ties, reach what the forward pass needs cast, and a change of the table shows as in a fresh model."""
     problems: Problems = []
+    runs, refused = not raised(build(), inputs), ""
     for dtype in (torch.float64, torch.bfloat16):
         model, act = build(), f"to({dtype})"
         before = partition(model)
@@ -91,38 +92,53 @@ def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
         kinds = {name: p.dtype for name, p in named(model).items() if name in moved and p.dtype != dtype}
         problems += [("cast is partial", name, f"{act} leaves {name} in {kind}") for name, kind in kinds.items()]
         problems += left_behind(model, inputs, dtype)
+        if runs and (why := raised(model, as_cast(inputs, dtype))):
+            refused = refused or f"after {act} its forward pass raises {why}"
     own = {p.dtype for p in build().parameters() if p.is_floating_point()}
     back = exact and not problems and len(own) == 1
     if back and not follow(build().double().to(own.pop()), build(), inputs, table):
         problems.append(("copy does not follow", table, f"after double() and back a change of {table} is not seen"))
+    if refused and not problems:  # an operator may have no kernel for a dtype, or the model be of several dtypes
+        raise LookupError(refused)
     return problems
+
+
+def as_cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    """The inputs of a model that was cast to a dtype."""
+    from torch.utils._pytree import tree_map
+
+    def changed(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    return {name: tree_map(changed, value) for name, value in inputs.items()}
+
+
+def raised(model: Model, inputs: Inputs) -> str:
+    """What the forward pass raises; nothing if it runs."""
+    try:
+        answer(model, inputs)
+    except Exception as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    return ""
 
 
 def left_behind(model: Model, inputs: Inputs, dtype: torch.dtype) -> Problems:
     """The tensors that a cast to ``dtype`` left as they were, for they are no buffers, and with which the model raises."""
-    given = {n: v.to(dtype) if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
-
-    def raised() -> str:
-        try:
-            answer(model, given)
-        except Exception as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
-        return ""
-
+    given = as_cast(inputs, dtype)
     plain = [(path, vars(m), n, v) for path, m in model.named_modules() for n, v in vars(m).items()]
     plain = [
         (*place, v) for *place, v in plain if isinstance(v, torch.Tensor) and v.is_floating_point() and v.dtype != dtype
     ]
-    if not plain or not raised():
+    if not plain or not raised(model, given):
         return []
     for _, attributes, n, v in plain:
         attributes[n] = v.to(dtype)
-    if raised():  # for another reason
+    if raised(model, given):  # for another reason
         return []
     problems = []
     for path, attributes, n, v in plain:
         attributes[n] = v
-        if why := raised():
+        if why := raised(model, given):
             where = f"{path}.{n}".lstrip(".")
             words = f"to({dtype}) leaves {where}, which is no buffer, in {v.dtype}, and the forward pass raises {why}"
             problems.append(("cast is partial", where, words))
