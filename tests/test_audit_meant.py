@@ -46,6 +46,43 @@ class ReadTwiceTied(ReadTwice):
         self.head.weight = self.table.weight
 
 
+class Masked(Copied):
+    """Its lookups are of a product of the table, the gradient of which may be kept from the table."""
+
+    factor: Any = 2.0
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return self.head(torch.nn.functional.embedding(ids, self.masked()))
+
+    def masked(self) -> Any:
+        return self.table.weight * self.factor
+
+
+class MaskedDetached(Masked):
+    def masked(self) -> Any:
+        return super().masked().detach()
+
+
+class MaskedDetachedTied(MaskedDetached):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head.weight = self.table.weight
+
+
+class OneDetached(torch.nn.Module):
+    """A table that only chooses by a sign has no derivative; the factor of a table that is looked up has one, and no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.sign = (torch.nn.Embedding(20, 4) for _ in range(3))
+        self.factor = torch.nn.Parameter(torch.ones(4))
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        with torch.no_grad():
+            other = self.two(ids.flip(1)) * self.factor
+        return self.one(ids) * torch.sign(self.sign(ids.roll(1))) + other
+
+
 class TwoTables(torch.nn.Module):
     def __init__(self, trained: bool = True) -> None:
         super().__init__()
@@ -227,6 +264,23 @@ def test_one_lookup_of_several_that_is_detached_is_told(factory: Any, expect: st
     assert (one.findings, one.reason) == ([], "")
     assert one.failure.startswith(words) == bool(one.failure) == failure
     assert one.notes == ([f"design choice: {words}"] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("factory", "untrained"),
+    [
+        (Masked, ""),
+        (MaskedDetached, "table.weight: no gradient comes to it"),
+        (MaskedDetachedTied, "table.weight by one of its uses: what mul computes of it gives it no gradient"),
+        (OneDetached, "factor, two.weight: no gradient comes to it"),
+    ],
+)
+def test_what_is_read_and_gets_no_gradient_is_told(factory: Any, untrained: str) -> None:
+    one = said(factory, "steps_keep_the_tie")
+    words = f"design choice: no step trains {untrained}, although the output depends on it"
+    assert (one.findings, [note[: len(words)] for note in one.notes]) == ([], [words] * bool(untrained))
+    reason = said(factory, "the_gradient_is_the_sum_of_all_paths").reason
+    assert reason.endswith(", for which there is no oracle") == bool(reason) == issubclass(factory, Masked)
 
 
 def test_a_table_that_only_starts_as_a_copy_is_told() -> None:

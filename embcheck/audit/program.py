@@ -172,6 +172,11 @@ def through_hooks(hooks: list[Any], weight: torch.Tensor) -> tuple[torch.Tensor,
     return grad == 0, (grad != given) & (grad != 0)
 
 
+def has_hooks(weight: torch.Tensor) -> bool:
+    """Whether something is called with a weight's gradient."""
+    return bool(weight._backward_hooks or getattr(weight, "_post_accumulate_grad_hooks", None))
+
+
 def memory(tensor: torch.Tensor) -> int | None:
     """The address of the memory that a tensor has a part of; None if it has none."""
     return tensor.untyped_storage().data_ptr() if tensor.numel() and tensor.device.type != "meta" else None

@@ -16,15 +16,15 @@ class Uses(torch.overrides.TorchFunctionMode):
     """Follows one weight: its lookups and products, through whatever view of it, and what reads it otherwise.
 
     What has the weight's values and no graph (``weight.detach().clone()``) is a use too: it counts as the elements
-    that were copied.  What the lookups ``moved`` give, by their numbers, is moved by ``step``.
+    that were copied.  What the ``moved`` of a ``kind`` of uses give, by their numbers, is moved by ``step``.
     """
 
-    def __init__(self, weight: Any, step: float = 0.0, moved: Any = ()) -> None:
+    def __init__(self, weight: Any, step: float = 0.0, kind: str = "lookups", moved: Any = ()) -> None:
         super().__init__()
-        self.weight, self.step, self.moved = weight, step, moved
+        self.weight, self.step, self.kind, self.moved = weight, step, kind, moved
         self.lookups: list[dict[str, Any]] = []
         self.products: list[dict[str, Any]] = []
-        self.others: list[str] = []
+        self.others: list[dict[str, Any]] = []
         self.length = weight.untyped_storage().nbytes() // weight.element_size()
         #: By address: a tensor that keeps the memory, and of which element of the weight's memory each is the value.
         self.memories: dict[int | None, Any] = {memory(weight): (weight, torch.arange(self.length))}
@@ -51,21 +51,29 @@ class Uses(torch.overrides.TorchFunctionMode):
         place, one, held = read[0]
         name, alone = getattr(func, "__name__", str(func)), len(read) == 1 and one.dim() == 2
         if alone and (asked := rows_asked(name, place, given, kwargs)) is not None:
-            self.lookups.append(use := {"held": held, **asked})
-            if len(self.lookups) - 1 in self.moved:
-                out = out + self.step * wave(out, 2.3)
+            self.lookups.append(use := {"name": name, "held": held, **asked})
         elif alone and name in ("linear", "matmul", "__matmul__", "mm") and place == 1 and out.requires_grad:
             self.products.append(use := {"x": given[0].detach().clone(), "rows": name == "linear", "held": held})
         elif out.requires_grad:  # no lookup and no product, and a gradient comes through it
-            self.others.append(name)
-            return out
+            self.others.append(use := {"name": name})
         else:
             if alone and out.shape == one.shape and torch.equal(out.to(one.dtype), one.detach()):
                 self.keep(out, held)
             return out
+        uses = getattr(self, self.kind)
+        if uses and use is uses[-1] and len(uses) - 1 in self.moved:
+            out = out + self.step * wave(out, 2.3)
         if out.requires_grad:
             out.register_hook(lambda grad: use.__setitem__("grad", grad.detach().clone()))
         return out
+
+    @property
+    def unfollowed(self) -> str:
+        """Why what the other operators send can't be told."""
+        names = ", ".join(dict.fromkeys(use["name"] for use in self.others))
+        return (
+            f"the weight is read by {names}, for which there is no oracle" if names else "no operator that is followed"
+        )
 
     def keep(self, copy: torch.Tensor, held: torch.Tensor) -> None:
         """Remembers a copy without a graph, and of which elements."""

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable
+
 import torch
 
 from embcheck.audit.program import (
     Build,
     Calls,
     Inputs,
+    Model,
     Problems,
     answer,
     base_of,
     call,
     ending,
+    has_hooks,
     ids_in,
     named,
     same,
@@ -56,7 +62,7 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
         loss = weighted_loss(model, inputs)
     loss.backward()
     if uses.others or not (uses.lookups or uses.products):
-        raise LookupError(", ".join(dict.fromkeys(uses.others)) or "no operator that is followed")
+        raise LookupError(uses.unfollowed)
     got = torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense()
     total, size, count = uses.summed(padding)
     u = torch.finfo(weight.dtype).eps / 2
@@ -77,40 +83,79 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     if bool(changed.any()):
         words = f"a hook of {table} changes its gradient in {int(changed.sum())} places, and not to zero"
         return [("gradient is not the sum", table, words)]
-    cut, of = cut_off(build, inputs, table) if bool(got.any()) else (0, 0)
-    if 0 < cut == of:
+    cut, of = cut_off(build, inputs, table) if bool(got.any()) else ([], 0)
+    if 0 < len(cut) == of:
         words = f"no gradient of {len(uses.lookups)} lookups comes to {table}, though the output depends on them"
         return [("gradient is not the sum", table, words)]
     return []
 
 
-def cut_off(build: Build, inputs: Inputs, table: str) -> tuple[int, int]:
-    """How many of the table's lookups give it no gradient, if the loss has a derivative by what they give, else 0; of how many.
-
-    Central differences of three widths agree within a factor of two where there is one.  Where the loss is a step
-    function of the lookups they are zero, or grow fourfold as the width shrinks to a quarter.
-    """
-
-    def loss(step: float) -> float:
-        model = build().double()
-        with torch.no_grad(), Uses(named(model)[table], step, cut):
-            return weighted_loss(model, wide).item()
-
+def cut_off(build: Build, inputs: Inputs, table: str, kind: str = "lookups") -> tuple[list[str], int]:
+    """Which operators among the table's lookups, or its other uses, give it no gradient, if the loss has a derivative by what
+    they give, else none; and of how many."""
     model = build()
     with Uses(named(model)[table]) as uses:
         weighted_loss(model, inputs).backward()
-    cut = [k for k, use in enumerate(uses.lookups) if "grad" not in use or not bool(use["grad"].any())]
+    every = getattr(uses, kind)
+    cut = {k: use["name"] for k, use in enumerate(every) if "grad" not in use or not bool(use["grad"].any())}
     if not cut:
-        return 0, len(uses.lookups)
-    wide = {n: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
-    try:
-        slopes = [(loss(width) - loss(-width)) / (2 * width) for width in (2.0**-10, 2.0**-11, 2.0**-12)]
-    except Exception:  # it does not run in double precision
-        return 0, len(uses.lookups)
+        return [], len(every)
+    wide = doubled(inputs)
+
+    def loss(step: float) -> float:
+        model = build().double()
+        with Uses(named(model)[table], step, kind, cut):
+            return weighted_loss(model, wide).item()
+
+    return list(cut.values()) if has_derivative(loss) else [], len(every)
+
+
+def untrained(build: Build, inputs: Inputs) -> list[str]:
+    """The Parameters that require a gradient and get none, in eval mode or training, though the loss has a derivative by them."""
+
+    def without(model: Model) -> list[str]:
+        weighted_loss(model, inputs).backward()
+        held = [(name, p) for name, p in model.named_parameters() if p.requires_grad and not has_hooks(p)]
+        return [name for name, p in held if p.grad is None or not bool(p.grad.to_dense().any())]
+
+    names = without(build())
+    with contextlib.suppress(Exception):  # its training mode may want more than its inputs
+        trained = without(build().train()) if names else []
+        names = [name for name in names if name in trained]
+    wide = doubled(inputs)
+
+    def loss(name: str, step: float) -> float:
+        model = build().double()
+        with torch.no_grad():
+            weight = named(model)[name]
+            weight += step * wave(weight, 2.3)
+            return weighted_loss(model, wide).item()
+
+    return [name for name in names if has_derivative(functools.partial(loss, name))]
+
+
+def doubled(inputs: Inputs) -> Inputs:
+    """The inputs for a model in double precision."""
+    return {n: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
+
+
+def has_derivative(loss: Callable[[float], float]) -> bool:
+    """Whether a loss has a derivative at 0 that is not zero; not told of one that does not run in double precision.
+
+    Central differences of three widths agree within a factor of two where there is one.  Where the loss is a step function
+    they are zero, or grow fourfold as the width shrinks to a quarter.
+    """
+    slopes: list[float] = []
+    for width in (2.0**-10, 2.0**-11, 2.0**-12):
+        try:
+            slopes.append((loss(width) - loss(-width)) / (2 * width))
+        except Exception:
+            return False
+        if slopes[-1] == 0:
+            return False
     sizes = sorted(abs(one) for one in slopes)
     alike = all(one > 0 for one in slopes) or all(one < 0 for one in slopes)
-    there = alike and sizes[0] > 2.0**-20 and sizes[-1] <= 2 * sizes[0]  # double rounds far below
-    return len(cut) if there else 0, len(uses.lookups)
+    return alike and sizes[0] > 2.0**-20 and sizes[-1] <= 2 * sizes[0]  # double rounds far below
 
 
 def asked(build: Build, inputs: Inputs, table: str, row: int) -> int:
@@ -119,7 +164,7 @@ def asked(build: Build, inputs: Inputs, table: str, row: int) -> int:
     with Uses(named(model)[table]) as uses:
         call(model, inputs)
     if uses.others and not uses.lookups:
-        raise LookupError(", ".join(dict.fromkeys(uses.others)))
+        raise LookupError(uses.unfollowed)
     return int(uses.asked(row))
 
 

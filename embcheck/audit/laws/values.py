@@ -10,7 +10,7 @@ import torch
 
 from embcheck.audit import program_value
 from embcheck.audit.finding import NotApplicable, Result, Undecided, audit_law, told
-from embcheck.audit.program import Calls, answer, call, stepped, through_hooks
+from embcheck.audit.program import Calls, answer, call, named, stepped, through_hooks
 from embcheck.audit.program_state import untouched
 from embcheck.audit.subject import Subject
 from embcheck.record.totals import counted
@@ -153,19 +153,25 @@ def _cut_off(subject: Subject, table: str) -> Result:
     Raises:
         Undecided: where other lookups and the head train the same weight, and so a path seems to be forgotten.
     """
-    build, inputs = subject.fresh, subject.inputs
-    cut, of = program_value.cut_off(build, inputs, table)
-    with contextlib.suppress(Exception):  # its training mode may want more than its inputs
-        cut, of = program_value.cut_off(lambda: build().train(), inputs, table) if cut else (cut, of)
-    if not cut or (cut == of and subject.facts.tied):  # of those of a tied table the program tells
+    cut, of = _cut(subject, table, "lookups")
+    if len(cut) in (
+        0,
+        of,
+    ):  # of all of those of a table that is trained otherwise the program tells, else the law of steps
         return []
-    if cut == of:
-        words = "requires a gradient, and none of its lookups gives it one (requires_grad_(False) would say so)"
-        return [f"design choice: {table} {words}"]
     words = f"of {of} lookups of {table} some give it no gradient, although the output depends on them"
     if subject.facts.tied and subject.facts.said != "--expect any":
         raise Undecided(f"{words} (detach, no_grad or .data), and nothing says that it is meant; if so, --expect any")
     return [f"design choice: {words}"]
+
+
+def _cut(subject: Subject, table: str, kind: str) -> tuple[list[str], int]:
+    """Which of the table's uses give it no gradient, in eval mode or training, and of how many."""
+    build, inputs = subject.fresh, subject.inputs
+    cut, of = program_value.cut_off(build, inputs, table, kind)
+    with contextlib.suppress(Exception):  # its training mode may want more than its inputs
+        cut, of = program_value.cut_off(lambda: build().train(), inputs, table, kind) if cut else (cut, of)
+    return cut, of
 
 
 def _readers(root: object, weight: object) -> set[str]:
@@ -186,4 +192,24 @@ def _readers(root: object, weight: object) -> set[str]:
 @audit_law("Steps keep what is one Parameter equal, with one state in the optimizer.")
 def steps_keep_the_tie(subject: Subject) -> Result:
     subject.need(forward="", untrained="")
-    return subject.findings(stepped)
+    return [*subject.findings(stepped), *_never_trained(subject)]
+
+
+def _never_trained(subject: Subject) -> Result:
+    """What no step trains although it requires a gradient and the output depends on it, which may be meant."""
+    names = program_value.untrained(subject.fresh, subject.inputs)
+    shown = ", ".join(names[:4]) + " …" * (len(names) > 4)
+    words = (
+        "no gradient comes to it, although the output depends on it (requires_grad_(False) would say that it is meant)"
+    )
+    notes: Result = [f"design choice: no step trains {shown}: {words}"] if names else []
+    model = subject.fresh()
+    for table in subject.facts.likely:
+        weight = named(model).get(table)
+        cut = _cut(subject, table, "others")[0] if weight is not None and weight.requires_grad else []
+        if cut and table not in names:
+            words = f"what {', '.join(dict.fromkeys(cut))} computes of it gives it no gradient"
+            notes.append(
+                f"design choice: no step trains {table} by one of its uses: {words}, although the output depends on it"
+            )
+    return notes
