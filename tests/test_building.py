@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 import embcheck
-from embcheck.core.declaration import declaration_of, name_of
+from embcheck.core.declaration import FLAGS, declaration_of, name_of
 from embcheck.core.domain import Unsuited
 from embcheck.core.result import Violated
 from embcheck.engine.evaluate import evaluate
@@ -103,6 +103,23 @@ def test_sizes_that_are_taken_by_name_only_are_passed_so(layer: Any) -> None:
             assert isinstance(built, layer)
             assert built.sparse
             assert table.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+@embcheck.declare(dtypes={"float32"}, lacks=dict.fromkeys(FLAGS["table"], "none"))
+class CastFromHalf(nn.Embedding):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__(num_embeddings, embedding_dim, dtype=torch.float16)
+
+    def forward(self, indices: torch.Tensor) -> torch.Tensor:
+        return super().forward(indices).float()
+
+
+def test_it_is_told_that_a_layer_is_not_tested_in_the_dtype_in_which_it_is_built() -> None:
+    declared = declaration_of(CastFromHalf)
+    assert rehearse(CastFromHalf, declared) is None
+    assert unasked(CastFromHalf, declared).endswith(
+        ":CastFromHalf: its table is built in float16, and tested in float32"
+    )
 
 
 @embcheck.declare("tied")

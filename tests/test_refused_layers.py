@@ -104,6 +104,14 @@ class Capping(nn.Linear):
         return 30 * torch.tanh(super().forward(hidden) / 30)
 
 
+@embcheck.declare(dtypes={"float32"})
+class BuiltInHalf(nn.Embedding):
+    """Built in half precision, without the cast of what it looks up."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__(num_embeddings, embedding_dim, dtype=torch.float16)
+
+
 class WithoutASign(nn.Embedding):
     """Nothing declares that it is tied."""
 
@@ -189,6 +197,7 @@ class PadsAlways(nn.Embedding):
             lambda count, width: nn.ParameterList([torch.ones(2, width), torch.ones(count - 2, width)]),
             r"; a table in parts or factorised can't be tested$",
         ),
+        (BuiltInHalf, r"with a table of float16, and a call returns float16; dtypes=\{'float32'\} is declared"),
         (Buffered, r"found 0 \(its parameters: none\); weight is a buffer: the table must be a Parameter"),
         (
             TiedByProperty,

@@ -38,7 +38,7 @@ from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.patience import Hangs, attended
 from embcheck.families.lookup.received import ROUNDING, factor_of
 from embcheck.modes.global_state import Undisturbed
-from embcheck.subject.building import Size, builder_of, by_position, sizes_by_name, sizes_of, small_layer
+from embcheck.subject.building import Builder, Size, builder_of, by_position, sizes_by_name, sizes_of, small_layer
 from embcheck.subject.limits import SWITCHES, one_line
 from embcheck.subject.table import BAG_FLAGS
 from embcheck.subject.tied import set_by_itself
@@ -131,7 +131,28 @@ def _layer(factory: Callable[..., Any], declared: Declaration) -> str | None:
     shape = (2,) if declared.kind == "bag" else given[0].shape
     rows, columns = builder.limits.size
     problem = _called(layer, given, (*shape, columns), rows, random=declared.domain.random)
-    return problem or _declared(declared, builder.limits.size)
+    return problem or _as_built(builder, layer, given) or _declared(declared, builder.limits.size)
+
+
+def _as_built(builder: Builder, layer: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> str | None:
+    """That a layer which is built in another dtype than those it is declared for, and is not asked in it, does not return these."""
+    dtypes, of_table = builder.declared.domain.dtypes, _other_dtype(builder, layer)
+    returned = _name(layer(*given).dtype)
+    if not of_table or dtypes is None or "float32" not in dtypes or returned in dtypes:
+        return None
+    said = ", ".join(map(repr, sorted(dtypes)))
+    return f"it is built with a table of {of_table}, and a call returns {returned}; dtypes={{{said}}} is declared"
+
+
+def _other_dtype(builder: Builder, layer: torch.nn.Module) -> str:
+    """The dtype of a layer's table as it is built, if no case has it; else empty."""
+    dtypes = builder.declared.domain.dtypes
+    of_table = _name(builder.table(layer, builder.limits.size).dtype)
+    return "" if dtypes is None or of_table in dtypes else of_table
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _declared(declared: Declaration, size: Size) -> str | None:
@@ -229,12 +250,13 @@ _UNASKED = frozenset(("device", "dtype", "_weight", "_freeze"))
 
 
 def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
-    """Which flags a layer has not, beside those that it is declared to lack, and which of its parameters are none that embcheck
-    knows; empty if there are none, or it is no layer with one table."""
+    """Which flags a layer has not, beside those that it is declared to lack, which of its parameters are none that embcheck
+    knows, and in which dtype it is built that no case has; empty if there are none, or it is no layer with one table."""
     if declared.kind not in _OF_TABLES:
         return ""
     flags, model = _OF_TABLES[declared.kind]
-    limits = builder_of(by_position(factory), declared, flags, model).limits
+    builder = builder_of(by_position(factory), declared, flags, model)
+    limits = builder.limits
     named = sizes_by_name(factory)
     own = [each for each in inspect.signature(factory).parameters.values() if each.kind not in _OPEN_ENDED]
     further = [each.name for each in own if each.name not in named][2 - len(named) :]
@@ -244,6 +266,10 @@ def unasked(factory: Callable[..., Any], declared: Declaration) -> str:
     parts = [f"it has no {', '.join(missing)}"] * bool(missing) + [*refused]
     parts = [f"{'; '.join(parts)}: laws about that are not applicable"] * bool(parts)
     parts += [f"embcheck does not know its parameter{'s' * (len(unknown) > 1)} {', '.join(unknown)}"] * bool(unknown)
+    built = _other_dtype(builder, small_layer(builder)[0])
+    parts += [f"its table is built in {built}, and tested in {', '.join(sorted(declared.domain.dtypes or ()))}"] * bool(
+        built
+    )
     return f"{name_of(factory)}: {'; '.join(parts)}" if parts else ""
 
 
