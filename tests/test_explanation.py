@@ -11,14 +11,17 @@ import torch
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import rows_shown
+from embcheck.core.oracle import weight_gradient
 from embcheck.core.result import Holds, Violated
 from embcheck.core.term_counts import as_if
+from embcheck.core.weight_map import MATHEMATICS, affine
 from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.max_norm.cases import MaxNormCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.collect import load_families
+from properties.core.test_gradient import who_arrived
 from selfcheck.fault import patched
 from selfcheck.forms import spoiled as kernel_spoiled
 from selfcheck.site import Call
@@ -79,27 +82,73 @@ PADDED = SCATTERED.but(padding_idx=1)
 @pytest.mark.parametrize(
     ("case", "planted", "words"),
     [
-        (SCATTERED, arrived(0, -1), "dW[0] = {}: as if the gradient of token 0 had arrived never, not once"),
-        (SCATTERED, arrived(0, 2), "dW[0] = {}: as if the gradient of token 2 had arrived twice, not once"),
-        (SCATTERED, arrived(0, 1), "dW[0] = {}: as if the gradient of token 1, which is row 1, had arrived once, not never"),
-        (SCATTERED, arrived(3, 1), "dW[3] = {}: as if the gradient of token 1, which is row 1, had arrived once, not never"),
-        (SCATTERED, arrived(0, 1, 1), "dW[0] = {}: as if the gradient of token 1, which is row 1, had arrived twice, not never"),
-        (PADDED, arrived(1, 1), "dW[1], the padding row, = {}: as if the gradient of token 1 had arrived once, not never"),
+        (
+            SCATTERED,
+            arrived(0, -1),
+            "dW[0] = {}: as if the gradient of the token at position 0 had arrived never, not once",
+        ),
+        (
+            SCATTERED,
+            arrived(0, 2),
+            "dW[0] = {}: as if the gradient of the token at position 2 had arrived twice, not once",
+        ),
+        (
+            SCATTERED,
+            arrived(0, 1),
+            "dW[0] = {}: as if the gradient of the token at position 1, which is row 1, had arrived once, not never",
+        ),
+        (
+            SCATTERED,
+            arrived(3, 1),
+            "dW[3] = {}: as if the gradient of the token at position 1, which is row 1, had arrived once, not never",
+        ),
+        (
+            SCATTERED,
+            arrived(0, 1, 1),
+            "dW[0] = {}: as if the gradient of the token at position 1, which is row 1, had arrived twice, not never",
+        ),
+        (
+            PADDED,
+            arrived(1, 1),
+            "dW[1], the padding row, = {}: as if the gradient of the token at position 1 had arrived once, not never",
+        ),
         (SCATTERED, arrived(0, 1, 3), "dW[0] = {}"),
         (SCATTERED, damaged(lambda call, gradient: gradient * 0), "dW[0] = {}: nothing arrived"),
         (SCATTERED, damaged(lambda call, gradient: gradient * 3 + 7), "dW[0] = {}"),
-        (SCATTERED.but(upstream="ones"), arrived(0, 1), "dW[0] = {}"),  # all tokens send the same: nothing tells which it was
+        (
+            SCATTERED.but(upstream="ones"),
+            arrived(0, 1),
+            "dW[0] = {}",
+        ),  # all tokens send the same: nothing tells which it was
         (SCATTERED.but(scale_grad_by_freq=True), damaged(lambda call, gradient: gradient * 2), "dW[0] = {}"),
-        (SCATTERED.but(route="two_passes"), arrived(0, 0),
-         "dW[0] = {}: as if the gradient of token 0 had arrived 4 times, not twice"),
+        (
+            SCATTERED.but(route="two_passes"),
+            arrived(0, 0),
+            "dW[0] = {}: as if the gradient of the token at position 0 had arrived 4 times, not twice",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_gradient_says_which_token_did_it(case: LookupCase, planted: Planted, words: str) -> None:
     said = told("weight_gradient_sums_upstream_per_row", case, planted)
     head, numbers = words.split("{}")
     assert said.startswith(head)
     assert ", expected [" in said
     assert said.rpartition("]")[2].rpartition(" (")[0] == numbers
+
+
+@pytest.mark.parametrize(
+    ("came", "words"),
+    [
+        (lambda wanted: wanted / 2, ": the gradient without what is declared of the weight"),
+        (lambda wanted: wanted + PADDED.upstream_values[0], ""),
+    ],
+)
+def test_of_what_is_declared_of_a_weight_no_token_is_said_to_arrive_oftener(
+    came: Callable[[Any], Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MATHEMATICS, "layers:Scaled", affine(scale=2.0))
+    case = PADDED.but(entry="layers:Scaled")
+    assert who_arrived(case, came(weight_gradient(case)[0])).rpartition("]")[2] == words
 
 
 def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_in_plain_words() -> None:

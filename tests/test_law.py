@@ -185,6 +185,8 @@ def test_explain_speaks_instead_of_numbers() -> None:
     for compare in (same, lambda got, want, explain: within(got, want, 0.0, explain)):
         found = different(compare(field(TABLE), np.zeros((2, 3)), lambda actual: f"saw {actual.shape}"))
         assert found.words.startswith("saw (2, 3)")
+    found = different(within(field(TABLE), np.zeros((2, 3)), 0.5, lambda actual: "nothing arrived"))
+    assert found.words.startswith("nothing arrived; the bound is 0.5 (")
 
 
 def test_truths() -> None:

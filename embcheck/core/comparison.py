@@ -267,7 +267,7 @@ def _where(
     other = beside.place if beside is not None else ""
     words = explain(actual) if explain is not None else both_shown(actual, expected, ~agree)
     if limit is not None and bound:
-        words += f" within {bound:.3g}"
+        words += f" within {bound:.3g}" if explain is None else f"; the bound is {bound:.3g}"
     missing = int((~agree).sum())
     words += f" ({missing} of {agree.size} elements differ)" if agree.size > 1 else ""
     elements = Elements(actual, expected, ~agree, got.place, other)

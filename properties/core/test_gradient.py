@@ -15,6 +15,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, UNASKED, Finding
 from embcheck.core.term_counts import as_if, often
+from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.gradient.routes import SPACE, plan, refused
 from embcheck.families.lookup.programs import TIMES
 from embcheck.families.lookup.spelling import ENTRIES, REFUSALS, is_looked_up
@@ -45,6 +46,11 @@ def who_arrived(case: LookupCase, actual: Any) -> str:
     text = f"dW[{row}]{whose} = {came_out}, expected {wanted}{apart}"
     if expected[row].any() and not actual[row].any():
         return f"{text}: nothing arrived"
+    if case.entry in MATHEMATICS:  # what each token sends depends on that
+        sent = oracle.accumulate(case.tokens[case.counted], len(actual), case.upstream_values[case.counted])
+        undeclared = times * sent[row] / oracle.divisor(case)[row]
+        alike = np.allclose(actual[row], undeclared, 8 * case.format.unit_roundoff, 0)
+        return f"{text}: the gradient without what is declared of the weight" if alike else text
     due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
     found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
     if found is None:
@@ -52,7 +58,8 @@ def who_arrived(case: LookupCase, actual: Any) -> str:
     position, came = found
     token = int(case.tokens[position])
     own = "" if token == row else f", which is row {token},"
-    return f"{text}: as if the gradient of token {position}{own} had arrived {often(came)}, not {often(due[position])}"
+    sender = f"the token at position {position}{own}"
+    return f"{text}: as if the gradient of {sender} had arrived {often(came)}, not {often(due[position])}"
 
 
 @gradient.law(
