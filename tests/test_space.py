@@ -97,6 +97,11 @@ def test_reductions_move_axes_towards_their_first_values() -> None:
         else:
             assert AXES[changed].index(simpler.axes[changed]) < AXES[changed].index(start.axes[changed])
     assert list(SPACE.reductions(LookupCase(3, 2))) == []
+    without = Space(LookupCase, {"dtype": ("float32",)})
+    assert list(without.reductions(LookupCase(3, 2, seed=5, threads=2))) == [
+        LookupCase(3, 2, threads=2),
+        LookupCase(3, 2, seed=5),
+    ], "nor do they stay that are no axes"
     beyond = {case.num_embeddings for case in SPACE.reductions(LookupCase(4097, 2))}
     assert beyond == set(AXES["num_embeddings"]), "a value outside the axis may become any of them"
 

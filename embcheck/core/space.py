@@ -151,9 +151,10 @@ class Space:
             before = values[: values.index(current[name])] if current[name] in values else values
             for value in before:
                 yield case.but(**{name: value})
-        default = case._field_defaults.get("seed")
-        if default is not None and current.get("seed") != default:
-            yield case.but(seed=default)
+        for name in ("seed", "threads"):  # which may be no axes
+            default = case._field_defaults.get(name)
+            if default is not None and name not in self.axes and current.get(name) != default:
+                yield case.but(**{name: default})
 
 
 def covering(
