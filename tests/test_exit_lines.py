@@ -70,6 +70,12 @@ def test_what_can_be_wrong_in_one_way_only() -> None:
     assert [ends(bits, seen={"x": torch.tensor([x])}) for x in (-0.0, 0.0, 1.0)] == [1, 0, 2]
 
 
+def test_beside_bits_the_number_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    bits = compared(Difference("bits: zero", 'seen["x"][0]', 0, 1065353216, "", bits=True))
+    assert ends(bits, seen={"x": torch.tensor([0.0])}) == 1
+    assert capfd.readouterr().out == "got 0.0\nits bits 0 expected 1065353216\n"
+
+
 PAIR = 'seen["x"]', 'seen["y"]'
 
 

@@ -202,11 +202,16 @@ def compared(found: Difference) -> list[str]:
     is_plain = values[0].startswith(("bool(", "len(")) or values[0].endswith((".item()", " is None"))
     bits = f"_ = _.detach().view({_WIDTHS}[_.element_size()]) if _.is_floating_point() else _"
     item = "_ = _.item() if isinstance(_, torch.Tensor) else _"
+    shown = 'print("got", got, "expected", expected)'
     done = [bits] * found.bits + [item] * (is_number and not is_plain)
     return [
         f"{', '.join(names)} = {', '.join(values)}",
         *(re.sub(r"\b_\b", name, line) for line in done for name in (names[:2] if found.beside else names[:1])),
-        'print("got", got, "expected", expected)',
+        *(
+            [f'print("got", ({found.path}).item())', 'print("its bits", got, "expected", expected)']
+            if found.bits
+            else [shown]
+        ),
         f"sys.exit(0 if {right} else 1 if {wrong} else 2)" if wrong else f"sys.exit(0 if {right} else 1)",
     ]
 
