@@ -218,6 +218,31 @@ def copied(embedding: nn.Embedding) -> nn.Linear:
     return linear_of(embedding.weight.detach().t().clone())
 
 
+@embcheck.declare("conversion")
+def reshaping(embedding: nn.Embedding) -> nn.Linear:
+    return linear_of(embedding.weight.detach().reshape(embedding.embedding_dim, embedding.num_embeddings))
+
+
+@embcheck.declare("conversion", copies=True)
+def without_padding(embedding: nn.Embedding) -> nn.Linear:
+    weight = embedding.weight.detach().clone()
+    if embedding.padding_idx is not None:
+        weight[embedding.padding_idx] = 0
+    return linear_of(weight.t())
+
+
+@embcheck.declare("tied", head="fc")
+class UntiedByLoading(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+        self.fc = nn.Linear(embedding_dim, num_embeddings, bias=False)
+        self.fc.weight = self.embedding.weight
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        return super().load_state_dict({name: each.clone() for name, each in state_dict.items()}, strict, True)
+
+
 @embcheck.declare("bag")
 class DividesByTheLongest(nn.Module):
     """A mean over padded bags: each sum is divided by the length of the longest bag."""
@@ -282,6 +307,12 @@ WRONG: list[tuple[Any, str, str]] = [
         "are two Parameters after .to(torch.float64), and one as the model is built",
     ),
     (copying, "converted_weight_shares_memory_iff_view", "left the source's as it was: they do not share memory"),
+    (reshaping, "converted_weight_equals_transpose_bitwise", "its elements are those of a reshape, not of a transpose"),
+    (
+        without_padding,
+        "converted_weight_equals_transpose_bitwise",
+        "row 0 of the table, the padding row, came out as zeros",
+    ),
     (DividesByTheLongest, "bag_sum_and_mean_reduce_weighted_rows", "bag 1 of rows [0] is [0.5], expected [1.]"),
     (RefusesTheLastRow, "padding_is_accepted", "raised ValueError: no such row: 0"),
     (RaisesWhenCalled, "lookup_is_accepted", "raised ValueError: dense gradients only"),

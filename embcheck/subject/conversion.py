@@ -15,7 +15,6 @@ from embcheck.subject.fitting import scripted, sent
 
 def assigned(convert: Callable[..., Any], target: torch.nn.Module, weight: torch.Tensor) -> tuple[Any, Any]:
     rows, width = weight.shape
-    # Padding is none of a linear layer's: every other table has it.
     padding = rows - 1 if rows % 2 else None
     embedding = torch.nn.Embedding(rows, width, padding, device="meta", dtype=weight.dtype)
     embedding.weight = weight
@@ -44,7 +43,10 @@ def conversions(factory: Callable[..., Any], declared: Declaration, name: str) -
         if case.mistake is not None or "frozen" in case.source or case.source == "from_pretrained":
             return None  # a frozen table's layer may be frozen, too
         grad_mode = "enabled" if case.grad_mode == "inference" else case.grad_mode
-        return case.but(direction="to_linear", spelling=spelling, cut="none", bias="none", grad_mode=grad_mode)
+        # Padding is none of a linear layer's: every other table has it, as `assigned` gives it.
+        padding = case.num_embeddings - 1 if case.num_embeddings % 2 else None
+        changes = {"spelling": spelling, "cut": "none", "bias": "none", "grad_mode": grad_mode, "padding_idx": padding}
+        return case.but(direction="to_linear", **changes)
 
     family = FAMILIES["conversion"]
     changed = sent(family, fit, ("assign", name), declared.domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from embcheck.core.comparison import (
     unwritten,
     within,
 )
+from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.oracle import Expected
 from embcheck.core.outcome import Field, Outcome
-from embcheck.core.result import UNASKED, Finding
+from embcheck.core.result import UNASKED, Difference, Finding
 from embcheck.families.conversion import oracle
 from embcheck.families.conversion.assignment import AT_CALL, RAISES
 from embcheck.families.conversion.cases import ConversionCase, is_dense
@@ -86,12 +88,18 @@ def converted_weight_has_transposed_shape(case: ConversionCase, out: Outcome) ->
     )
 
 
-@law(
-    "The converted weight has the strides of the transposed view, or of the requested copy.",
-    source="torch.transpose; torch.clone: memory_format=torch.preserve_format",
-)
-def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) -> Finding:
-    return same_strides(out.leaf, case.memory_shape[::-1], case.strides)
+def how_made(case: ConversionCase, converted: Floats) -> str:
+    """What wrong elements of a converted weight may have been made by, in words; empty if nothing tells."""
+    source = case.format.decode(case.weight_stored)
+    if converted.shape != source.T.shape:
+        return ""
+    if np.array_equal(converted, source.reshape(converted.shape)):
+        return "its elements are those of a reshape, not of a transpose"
+    rows = np.flatnonzero((converted != source.T).any(axis=0))
+    if not case.to_linear or len(rows) != 1 or converted[:, rows[0]].any():
+        return ""
+    whose = ", the padding row," if rows[0] == case.lookup.padding_row else ""
+    return f"row {rows[0]} of the table{whose} came out as zeros"
 
 
 @law(
@@ -101,7 +109,18 @@ def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) 
 )
 def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome) -> Finding:
     bits = case.format.to_bits(case.weight_stored).T
-    return every(described(out.converted, dtype=case.dtype), identical(out.converted, bits))
+    found = every(described(out.converted, dtype=case.dtype), identical(out.converted, bits))
+    if isinstance(found, Difference) and (made := how_made(case, out.converted.values)):
+        return replace(found, words=f"{found.words}: {made}")
+    return found
+
+
+@law(
+    "The converted weight has the strides of the transposed view, or of the requested copy.",
+    source="torch.transpose; torch.clone: memory_format=torch.preserve_format",
+)
+def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) -> Finding:
+    return same_strides(out.leaf, case.memory_shape[::-1], case.strides)
 
 
 @law(
