@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_subject_layers import UntiedByLoading
 
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import rows_shown
@@ -19,7 +20,10 @@ from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution
 from embcheck.families.embedding_bag.cases import BagCase
 from embcheck.families.max_norm.cases import MaxNormCase
+from embcheck.families.tie_preservation.cases import TiePreservationCase
+from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.modes.mode import MODES
+from embcheck.subject.activation import adapted
 from embcheck.subject.collect import load_families
 from properties.core.test_gradient import who_arrived
 from selfcheck.fault import patched
@@ -162,6 +166,36 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 
     said = told("weight_gradient_sums_upstream_per_row", SCATTERED, patched(functional, embedding=detached))
     assert said == "the weight got no gradient: None after the backward pass"
+
+
+@pytest.mark.parametrize(
+    ("law", "case", "words"),
+    [
+        (
+            "operation_preserves_parameter_identity",
+            TiePreservationCase(first="loaded"),
+            "embedding.weight and fc.weight are two Parameters, expected one",
+        ),
+        (
+            "operation_preserves_shared_memory",
+            TiePreservationCase(first="loaded"),
+            "embedding.weight and fc.weight share no memory, expected to share it",
+        ),
+        (
+            "tied_training_is_accepted",
+            TiedTrainingCase(steps=4, event="reloaded_saved"),
+            "your model's weight is no longer the Parameter that its optimizer was given (raised ValueError: optimizer got an",
+        ),
+    ],
+)
+def test_a_tie_that_loading_breaks_is_told_by_its_names(law: str, case: Any, words: str) -> None:
+    load_families()
+    with adapted(UntiedByLoading) as families:
+        family = next(each for each in families.values() if law in [one.name for one in each.laws])
+        asked = [one for one in family.laws if one.name == law]
+        (found,) = evaluate(family, MODES["eager"], family.space.repair(case), asked, Execution("cpu"))
+    assert isinstance(found, Violated)
+    assert found.difference.words.startswith(words)
 
 
 # -- rows that differ where they are not shown -----------------------------------------------------------------------

@@ -213,6 +213,8 @@ def accepts(case: Axes, out: Outcome) -> Finding:
 
 def _of_what_was_returned(error: BaseException, text: str) -> str:
     """What an error says of what a layer returned, if it came from what embcheck did with that; empty if it says nothing."""
+    if "optimizer got an empty parameter list" in text:
+        return "your model's weight is no longer the Parameter that its optimizer was given"
     if "does not require grad and does not have a grad_fn" in text:
         return "your layer's table got no gradient: what the layer returned does not require grad"
     in_place = "modified inplace" in text or "in-place operation" in text

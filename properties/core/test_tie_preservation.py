@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,18 @@ def identities(state: oracle.State) -> list[int]:
     return oracle.groups(state.listed())
 
 
+def in_groups(got: Field, wanted: list[int], names: list[str], apart: str, together: str) -> Finding:
+    """Each name has the position of the first of its group; ``apart`` and ``together`` say what it means that two names are in
+    two groups, or in one, and should not be."""
+    found = same(got, wanted)
+    if isinstance(found, Difference) and isinstance(found.got, list):
+        for name, seen, due in zip(names, found.got, wanted, strict=False):
+            if seen != due:
+                words = apart if due < seen else together
+                return replace(found, words=f"{names[min(seen, due)]} and {name} {words}")
+    return found
+
+
 @law(
     "Names are one Parameter exactly when they were before, unless the operation is documented to break the tie.",
     source="nn.Module: load_state_dict(assign), to, to_empty; copy.deepcopy; torch.save; pickle",
@@ -71,7 +84,10 @@ def identities(state: oracle.State) -> list[int]:
 def operation_preserves_parameter_identity(case: TiePreservationCase, out: Outcome) -> Finding:
     def judge(state: oracle.State, seen: Any) -> Finding:
         wanted = identities(state)
-        return every(same(seen.names, list(state.names)), same(seen.cells, wanted), same(seen.count, len(set(wanted))))
+        names = list(state.names)
+        said = "are two Parameters, expected one", "are one Parameter, expected two"
+        cells = in_groups(seen.cells, wanted, names, *said)
+        return every(same(seen.names, names), cells, same(seen.count, len(set(wanted))))
 
     return throughout(case, out, judge)
 
@@ -104,7 +120,8 @@ def operation_preserves_shared_memory(case: TiePreservationCase, out: Outcome) -
     def judge(state: oracle.State, seen: Any) -> Finding:
         memory = oracle.groups([cell.memory for cell in state.listed()])
         keys = same(seen.keys, sorted(state.names))
-        return every(same(seen.memory, memory), keys, same(seen.state_memory, memory))
+        said = "share no memory, expected to share it", "share memory, expected not to"
+        return every(in_groups(seen.memory, memory, list(state.names), *said), keys, same(seen.state_memory, memory))
 
     return throughout(case, out, judge)
 
