@@ -14,7 +14,7 @@ from command import Patch
 from warm import SLOW
 
 from embcheck.core.axes import parse
-from embcheck.core.comparison import identical, same, within
+from embcheck.core.comparison import identical, left_alone, same, within
 from embcheck.core.outcome import AROUND, Missing, Outcome
 from embcheck.core.result import Difference, Violated
 from embcheck.engine import exit_lines
@@ -64,6 +64,10 @@ def test_values(got: Any, expected: Any, bound: float, status: Mapping[Any, int]
 def test_what_can_be_wrong_in_one_way_only() -> None:
     many = compared(Difference("too many", 'seen["x"]', 7, 5, ""))
     assert [ends(many, seen={"x": n}) for n in (4, 5, 6, 7)] == [0, 0, 1, 1]
+    left = left_alone(Outcome({"surroundings": ["the grad mode"]}, read).surroundings)
+    assert isinstance(left, Difference)
+    told = (["the grad mode"], [], ["the default dtype"])
+    assert [ends(compared(left), seen={"surroundings": each}) for each in told] == [1, 0, 2]
     untrue = compared(Difference("untrue", 'seen["x"]', False, True, ""))
     assert [ends(untrue, seen={"x": x}) for x in (True, False, 0, [1])] == [0, 1, 1, 0]
     bits = compared(Difference("bits: zero", 'seen["x"][0]', -(2**31), 0, "", bits=True))

@@ -181,7 +181,7 @@ def left_alone(surroundings: Field) -> Finding:
     if not changed:
         return HOLDS
     words = f"{' and '.join(changed)} changed"
-    return Difference("untrue", surroundings.path, changed, [], words)
+    return Difference("value", surroundings.path, changed, [], words)
 
 
 def unwritten(out: Outcome, *allowed: str) -> Finding:
