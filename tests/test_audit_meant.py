@@ -159,6 +159,23 @@ def scaled_elsewhere() -> Any:
     return table
 
 
+class Clusters(Copied):
+    """Rare tokens have a table of their own, which the ids that the audit makes may not ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rare = torch.nn.Embedding(20, 4)
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        rows = self.table(ids % 20)
+        rows[ids >= 20] = self.rare(ids[ids >= 20] % 20)
+        return self.head(rows)
+
+
+def clusters_asked() -> Any:
+    return Clusters(), (torch.tensor([[4, 25, 6]]),)
+
+
 class InFloat(Copied):
     """It names a dtype in its forward pass."""
 
@@ -281,6 +298,12 @@ def test_what_is_read_and_gets_no_gradient_is_told(factory: Any, untrained: str)
     assert (one.findings, [note[: len(words)] for note in one.notes]) == ([], [words] * bool(untrained))
     reason = said(factory, "the_gradient_is_the_sum_of_all_paths").reason
     assert reason.endswith(", for which there is no oracle") == bool(reason) == issubclass(factory, Masked)
+
+
+@pytest.mark.parametrize(("factory", "unread"), [(Clusters, True), (clusters_asked, False), (Copied, False)])
+def test_a_table_that_the_audits_own_ids_do_not_ask_for_is_told(factory: Any, unread: bool) -> None:
+    words = "with the audit's own ids the output depends on no row of rare, so nothing is told of their rows: "
+    assert [note.startswith(words) for note in said(factory, "the_model_runs").notes].count(True) == unread
 
 
 def test_a_table_that_only_starts_as_a_copy_is_told() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import torch
+
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Result, Undecided, audit_law
 from embcheck.audit.program import (
+    answer,
     memory,
     named,
     one_memory_one_parameter,
@@ -33,6 +36,9 @@ def the_model_runs(subject: Subject) -> Result:
         words = "which of its tables holds the tokens is not clear"
         judged = "ties, gradients and steps of each are judged, copies and casts by the first"
         notes.append(f"{words}: {', '.join(facts.likely)}; {judged} (get_input_embeddings() would say it)")
+    if unread := _unread(subject):
+        words = "so nothing is told of their rows: a factory may return the model and inputs that look them up"
+        notes.append(f"with the audit's own ids the output depends on no row of {', '.join(unread)}, {words}")
     if facts.compiled:
         notes.append("it is compiled; the audit judges the module that torch.compile was given")
     if facts.random or not facts.exact:
@@ -40,6 +46,22 @@ def the_model_runs(subject: Subject) -> Result:
         then = "the audit sets the seed" if facts.random else "laws that compare answers are left out"
         notes.append(f"in eval mode its answer is another one {seeds} (dropout that heeds no eval()?); {then}")
     return notes
+
+
+def _unread(subject: Subject) -> list[str]:
+    """The tables on which the output does not depend, where the author gave no inputs that may look them up."""
+    facts = subject.facts
+    if facts.given or subject.source["kind"] == "hf" or not facts.exact:
+        return []
+    first, unread = answer(subject.fresh(), subject.inputs), []
+    for path in facts.tables:
+        model = subject.fresh()
+        weight = model.get_submodule(path).weight
+        if any(weight is parameter for parameter in model.parameters()):
+            with torch.no_grad():
+                weight.copy_(-1 - weight)
+            unread += [path] if same(first, answer(model, subject.inputs)) else []
+    return unread
 
 
 @audit_law("Table and head are one Parameter where that is declared, and two where it is denied.", AS_BUILT, FLIPPED)
