@@ -9,6 +9,7 @@ import torch
 from embcheck.audit import laws
 from embcheck.audit.discovery import explored
 from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
+from embcheck.audit.session import description
 from embcheck.audit.subject import judged, looked_at
 
 laws.load()
@@ -121,6 +122,17 @@ class OwnTableBesidePositions(OwnTable):
 
     def forward(self, ids: torch.Tensor) -> Any:
         return super().forward(ids) + self.positions(torch.arange(ids.shape[1])).sum()
+
+
+class KeptTransposed(torch.nn.Module):
+    """A table of which only the first column is a token's that pads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.columns = torch.nn.Parameter(torch.randn(4, 20))
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return torch.nn.functional.embedding(ids, self.columns.T, 0) @ self.columns
 
 
 class OfBatches(OwnTableBesidePositions):
@@ -341,6 +353,14 @@ def test_a_table_in_a_module_of_the_authors_own_is_found(factory: Any, padding: 
     assert (facts.likely, facts.rows, facts.width) == ({"table.rows": padding}, 20, 4)
     one = said(factory, "the_gradient_is_the_sum_of_all_paths")
     assert [found.kind for found in one.findings] == ["gradient is not the sum"]
+
+
+@pytest.mark.parametrize("law", ["the_gradient_is_the_sum_of_all_paths", "lookups_leave_the_padding_row"])
+def test_a_table_that_is_kept_transposed_is_judged_by_its_columns(law: str) -> None:
+    one = said(KeptTransposed, law)
+    assert (one.findings, one.reason, one.failure) == ([], "", "")
+    source = {"kind": "factory", "target": f"{__name__}:KeptTransposed", "folder": ""}
+    assert "table columns.T (20×4, padding_idx 0)" in description(explored(source, "auto", AS_BUILT))
 
 
 @pytest.mark.parametrize(

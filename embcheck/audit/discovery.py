@@ -28,9 +28,10 @@ _LENGTH = 8
 class Facts:
     """What a law needs to know.
 
-    ``table`` and ``head`` are the names of the weights, ``path`` the module of the table.  ``others`` are the tables, each with
-    its padding_idx, that may hold the tokens as well, for nothing but their sizes tells.  ``pairs`` are names that
-    ``expected`` ("tied", "untied" or "any") speaks of, and ``said`` tells from what that was inferred.
+    ``table`` and ``head`` are the names of the weights, ``path`` the module of the table, and ``transposed`` says that its
+    weight has a column for each token.  ``others`` are the tables, each with its padding_idx, that may hold the tokens as
+    well, for nothing but their sizes tells.  ``pairs`` are names that ``expected`` ("tied", "untied" or "any") speaks of, and
+    ``said`` tells from what that was inferred.
     """
 
     cls: str
@@ -39,6 +40,7 @@ class Facts:
     path: str = ""
     rows: int = 0
     width: int = 0
+    transposed: bool = False
     padding: int | None = None
     others: dict[str, int | None] = field(default_factory=dict)
     head: str = ""
@@ -147,6 +149,7 @@ def _looked_up(model: Model, facts: Facts, given: Inputs | None) -> None:
         name, row = names[id(base_of(weight))], None if padding is None else padding % len(weight)
         if not facts.table:
             facts.table, facts.padding, (facts.rows, facts.width) = name, row, weight.shape
+            facts.transposed = weight.stride() == base_of(weight).stride()[::-1] and weight is not base_of(weight)
         elif name != facts.table:
             facts.others.setdefault(name, row)
 

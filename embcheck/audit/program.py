@@ -329,9 +329,10 @@ def step(model: Model, inputs: Inputs, optimizer: Any) -> None:
     optimizer.step()
 
 
-def moves_row(build: Build, inputs: Inputs, table: str, row: int, decay: float) -> bool:
-    """Whether a step of AdamW moves a row of a table."""
+def moves_row(build: Build, inputs: Inputs, table: str, row: int, decay: float, transposed: bool) -> bool:
+    """Whether a step of AdamW moves a row of a table, which may be kept ``transposed``."""
     model = build()
-    before = named(model)[table][row].detach().clone()
+    weight = named(model)[table].T if transposed else named(model)[table]
+    before = weight[row].detach().clone()
     step(model, inputs, torch.optim.AdamW(model.parameters(), lr=2.0**-7, weight_decay=decay))
-    return not same(before, named(model)[table][row].detach())
+    return not same(before, weight[row].detach())

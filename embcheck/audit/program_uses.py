@@ -81,14 +81,21 @@ class Uses(torch.overrides.TorchFunctionMode):
         numbers.as_strided(copy.size(), copy.stride(), copy.storage_offset()).copy_(held)
         self.memories[copy.untyped_storage().data_ptr()] = copy, numbers
 
+    def rows(self, thing: torch.Tensor) -> torch.Tensor:
+        """The weight, or what has its shape, as its lookups have it: a row for each token, also of one that is kept transposed."""
+        turned = bool(self.lookups) and all(
+            torch.equal(use["held"], self.elements(self.weight).T) for use in self.lookups
+        )
+        return thing.T if turned else thing
+
     def asked(self, row: int) -> int:
-        """How often lookups asked for a row of the weight."""
-        first = self.elements(self.weight)[row, 0]
+        """How often lookups asked for a row of the table."""
+        first = self.rows(self.elements(self.weight))[row, 0]
         return sum(int((use["held"][use["ids"]] == first).sum()) for use in self.lookups)
 
     def summed(self, padding: int | None) -> tuple[torch.Tensor, ...]:
-        """What all uses give the weight, without the padding row's lookups; the sum of absolute values; the terms."""
-        sums, mine = torch.zeros(3, self.length, dtype=torch.float64), self.elements(self.weight)
+        """What all uses give the weight's `rows`, without the padding row's lookups; the sum of absolute values; the terms."""
+        sums, mine = torch.zeros(3, self.length, dtype=torch.float64), self.rows(self.elements(self.weight))
         fixed = mine[:0] if padding is None else mine[padding]
         for use in [use for use in self.lookups + self.products if "grad" in use]:
             held, y = use["held"], use["grad"].double()

@@ -63,11 +63,11 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     loss.backward()
     if uses.others or not (uses.lookups or uses.products):
         raise LookupError(uses.unfollowed)
-    got = torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense()
+    got = uses.rows(torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense())
     total, size, count = uses.summed(padding)
     u = torch.finfo(weight.dtype).eps / 2
     bound = (count + 4) * u / (1 - (count + 4) * u) * size + torch.finfo(weight.dtype).tiny * (count + 1)
-    zeroed, changed = through_hooks(hooks, weight)
+    zeroed, changed = (uses.rows(each) for each in through_hooks(hooks, weight))
     wrong = (((got.double() - total).abs() > bound) | got.isnan()) & ~zeroed
     if bool(wrong.any()):
         row, column = [int(i) for i in wrong.nonzero()[0]]

@@ -139,7 +139,7 @@ def description(facts: Any) -> str:
     parts = [facts.cls, f"{facts.parameters:,} parameters"]
     if facts.table:
         padding = "" if facts.padding is None else f", padding_idx {facts.padding}"
-        parts.append(f"table {facts.table} ({facts.rows}×{facts.width}{padding})")
+        parts.append(f"table {facts.table}{'.T' * facts.transposed} ({facts.rows}×{facts.width}{padding})")
     if facts.head:
         parts.append(f"head {facts.head}" + (" (tied)" if facts.tied else ""))
     if facts.said:

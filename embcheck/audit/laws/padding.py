@@ -113,7 +113,9 @@ def _of_padding(subject: Subject, name: str, row: int) -> Result:
     # Weight decay leaves a row that starts at zero where it is; a head that starts at zero gives no gradient.
     runs = (("its gradient", 0.0, subject.fresh), ("weight decay", 0.5, functools.partial(subject.fresh, varied=False)))
     inputs = ending(subject.inputs, places, row)
-    if movers := [words for words, decay, build in runs if moves_row(build, inputs, name, row, decay)]:
+    if movers := [
+        words for words, decay, build in runs if moves_row(build, inputs, name, row, decay, facts.transposed)
+    ]:
         tied = " (design choice: the row is tied to the head)" if facts.tied else ""
         found.append(f"row {row} of {name} is moved by {' and '.join(movers)}{tied}")
     return found

@@ -142,7 +142,7 @@ def _sums(subject: Subject, table: str) -> Result:
         raise NotApplicable(f"the weight is read by {', '.join(unknown)}, for which there is no oracle")
     found = subject.findings(program_value.gradient_is_the_sum, table=table, padding=facts.likely[table])
     zeroed, _ = through_hooks(list((weight._backward_hooks or {}).values()), weight)
-    rows = int(zeroed.any(1).sum())
+    rows = int(zeroed.any(0 if facts.transposed and table == facts.table else 1).sum())
     held = [f"design choice: a hook of {table} sets the gradient of {counted(rows, 'row')} to zero"] if rows else []
     return found or [*_cut_off(subject, table), *held]
 
