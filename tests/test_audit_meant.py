@@ -391,6 +391,16 @@ def test_a_padding_idx_that_is_missing_is_told(factory: Any, words: str) -> None
     assert (one.findings, one.notes) == ([], [words + train] * bool(words))
 
 
+@pytest.mark.parametrize(("factory", "lost"), [(padded_by_a_hook, True), (padded_alike, False)])
+@pytest.mark.parametrize(
+    ("law", "how"), [("a_deep_copy_is_a_model_of_its_own", "copy.deepcopy"), ("a_pickle_keeps_the_tie", "pickle")]
+)
+def test_a_copy_without_the_hooks_of_a_weight_is_told(law: str, how: str, factory: Any, lost: bool) -> None:
+    one = said(factory, law)
+    words = f"{how} leaves out the hooks of one.weight; register them again on the copy"
+    assert (one.findings, one.notes) == ([], [f"torch does this to every model: {words}"] * lost)
+
+
 @pytest.mark.parametrize(("factory", "raises"), [(Copied, False), (InFloat, True)])
 def test_a_model_that_raises_after_a_cast_is_not_applicable_with_the_error(factory: Any, raises: bool) -> None:
     one = said(factory, "a_cast_keeps_the_tie")

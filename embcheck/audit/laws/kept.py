@@ -7,8 +7,8 @@ import importlib.util
 import pickle
 
 from embcheck.audit.finding import AS_BUILT, FLIPPED, NotApplicable, Result, audit_law, told
-from embcheck.audit.program import answer, named
-from embcheck.audit.program_state import assigned, cast, copied, reloaded, resized
+from embcheck.audit.program import answer, has_hooks, named, partition
+from embcheck.audit.program_state import assigned, cast, copied, reloaded, resized, twin_of
 from embcheck.audit.subject import Subject
 
 _MEMORY = "it has parameters without memory (meta)"
@@ -17,7 +17,18 @@ _RESIZES = "it has no resize_token_embeddings, or no single table that its gette
 
 def _copied(subject: Subject, how: str) -> Result:
     facts = subject.need(meta=_MEMORY)
-    return subject.findings(copied, how=how, table=facts.table, exact=facts.compares, trains=facts.trains)
+    found = subject.findings(copied, how=how, table=facts.table, exact=facts.compares, trains=facts.trains)
+    return [*found, *_hooks_left_out(subject, how)]
+
+
+def _hooks_left_out(subject: Subject, how: str) -> Result:
+    """The hooks of Parameters, which torch leaves out, unless the model registers them again."""
+    model = subject.fresh()
+    had = [name for name, first in partition(model).items() if name == first and has_hooks(named(model)[name])]
+    twin = named(twin_of(model, subject.fresh, how)) if had else {}
+    lost = [name for name in had if name in twin and not has_hooks(twin[name])]
+    words = f"torch does this to every model: {how} leaves out the hooks of"
+    return [f"{words} {', '.join(lost[:3])}; register them again on the copy"] if lost else []
 
 
 def _restored(subject: Subject, how: str, rows: int | None = None) -> Result:
