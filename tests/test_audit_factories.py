@@ -328,9 +328,7 @@ def test_ties_and_gradients_of_a_table_with_fewer_rows_than_another_are_judged(o
     both = odd | {"target": "odd_models:two_sided"}
     words = "which of its tables holds the tokens is not clear: one.weight, two.weight; "
     assert said(both, "the_model_runs").notes[0].startswith(words)
-    assert (
-        said(both, "steps_keep_the_tie").notes[0].startswith("design choice: no step trains two.weight: no gradient ")
-    )
+    assert said(both, "steps_keep_the_tie").notes[0].startswith("design choice: no step trains two.weight: ")
     assert said(both, tie).failure.startswith("head.weight only starts as a copy of two.weight: ")
 
 
