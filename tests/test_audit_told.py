@@ -71,6 +71,17 @@ class KeptTransposed(torch.nn.Module):
         return torch.nn.functional.embedding(ids, self.columns.T, 0) @ self.columns
 
 
+class Normalised(Plain):
+    """Its table is computed anew at each forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.nn.utils.parametrizations.weight_norm(self.table)
+
+    def get_input_embeddings(self) -> Any:
+        return self.table
+
+
 class Clusters(Plain):
     """Rare tokens have a table of their own, which the ids that the audit makes may not ask for."""
 
@@ -157,3 +168,10 @@ def test_a_model_that_raises_after_a_cast_is_not_applicable_with_the_error(facto
     one = said(factory, "a_cast_keeps_the_tie")
     words = "after to(torch.float64) its forward pass raises RuntimeError: "
     assert (one.findings, one.failure, one.reason[: len(words)]) == ([], "", words if raises else "")
+
+
+@pytest.mark.parametrize("law", ["a_step_shows_everywhere", "lookups_leave_the_padding_row"])
+def test_a_table_that_is_computed_is_told(law: str) -> None:
+    assert (
+        said(Normalised, law).reason == "the weight of its table table is no Parameter: it is computed, or a buffer"
+    )

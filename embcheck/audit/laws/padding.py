@@ -8,7 +8,7 @@ from typing import Any
 
 from embcheck.audit.discovery import LOOKUPS, said_by
 from embcheck.audit.finding import Finding, NotApplicable, Result, audit_law, told
-from embcheck.audit.laws.values import NO_TABLE, of_each
+from embcheck.audit.laws.values import no_table, of_each
 from embcheck.audit.program import ending, ids_in, moves_row, named, partition, through_hooks
 from embcheck.audit.program_value import asked, gradient_is_the_sum, padding_is_a_number, rows_of_padding
 from embcheck.audit.subject import Subject
@@ -97,7 +97,7 @@ def lookups_leave_the_padding_row(subject: Subject) -> Result:
     if facts.table and facts.padding is not None:
         tables = {facts.table: facts.padding, **tables}
     if not tables:
-        raise NotApplicable("the table has no padding_idx" if facts.table else NO_TABLE)
+        raise NotApplicable("the table has no padding_idx" if facts.table else no_table(subject))
 
     return of_each(tables, lambda name: _of_padding(subject, name, tables[name]))
 

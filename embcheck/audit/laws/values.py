@@ -15,7 +15,12 @@ from embcheck.audit.program_state import untouched
 from embcheck.audit.subject import Subject
 from embcheck.record.totals import counted
 
-NO_TABLE = "it has no table that was found (get_input_embeddings() would return its module)"
+
+def no_table(subject: Subject) -> str:
+    """Why there is no Parameter that is the table of the tokens."""
+    if path := subject.facts.path:
+        return f"the weight of its table {path} is no Parameter: it is computed, or a buffer"
+    return "it has no table that was found (get_input_embeddings() would return its module)"
 
 
 @audit_law("A forward pass in eval mode changes neither its inputs nor the model.")
@@ -60,7 +65,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
 @audit_law("The rows of the ids given as inputs_embeds compute what the ids compute.")
 def inputs_embeds_equal_input_ids(subject: Subject) -> Result:
     no_embeds = "its forward pass takes no inputs_embeds, or its getter returns no single table"
-    subject.need(embeds=no_embeds, forward="", table=NO_TABLE, exact="its logits differ between two calls")
+    subject.need(embeds=no_embeds, forward="", table=no_table(subject), exact="its logits differ between two calls")
     model = subject.fresh()
     rows = model.get_input_embeddings()(subject.inputs["input_ids"])
     rest = {name: value for name, value in subject.inputs.items() if name != "input_ids"}
@@ -98,7 +103,7 @@ _FOLLOWED = {
 
 @audit_law("A step of the table shows wherever the forward pass computes with the table.")
 def a_step_shows_everywhere(subject: Subject) -> Result:
-    facts = subject.need(forward="", table=NO_TABLE, untrained="")
+    facts = subject.need(forward="", table=no_table(subject), untrained="")
     return of_each(facts.likely, functools.partial(_steps, subject))
 
 
@@ -130,7 +135,7 @@ def _steps(subject: Subject, table: str) -> Result:
 @audit_law("The gradient of the table is the sum of what its lookups and the head give, without the padding row's "
            "lookups.")  # fmt: skip
 def the_gradient_is_the_sum_of_all_paths(subject: Subject) -> Result:
-    facts = subject.need(forward="", table=NO_TABLE, untrained="")
+    facts = subject.need(forward="", table=no_table(subject), untrained="")
     return of_each(facts.likely, functools.partial(_sums, subject))
 
 
