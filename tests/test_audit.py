@@ -29,7 +29,7 @@ SHOWN = {
     "the_gradient_is_the_sum_of_all_paths": (
         *("GradientCountedTwice", "HeadDetached", "LookupDetached", "RowsDetached", "HeadCopiesEachTime"),
         "PartOfTheHeadDoubled",
-        "HeadDetachedBesidePositions",
+        *("HeadDetachedBesidePositions", "LookupCopiesEachTime", "PaddingIsAnotherRow"),
     ),
     "a_step_shows_everywhere": ("HeadIsASnapshot", "HeadKeepsTheFirst", "ProductStaysBehind"),
     "the_padding_row_starts_at_zero": ("PaddingRowNormalised",),
@@ -75,6 +75,26 @@ def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
 def test_a_planted_fault_is_found(law: str, name: str) -> None:
     cls = next(cls for cls in PLANTED if cls.__name__ == name)
     assert kinds(source_of(cls), law) & set(PLANTED[cls])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("HeadDetached", "; 61 rows are wrong, and each lacks just what products send"),
+        ("LookupCopiesEachTime", "; 10 rows are wrong, and each lacks just what lookups send"),
+        ("LookupDetached", "no gradient of 1 lookups comes to table.weight, though the output depends on them"),
+        ("PaddingIsAnotherRow", "lookups give table.weight[7] no gradient, as if it were the padding row"),
+    ],
+)
+def test_a_wrong_gradient_is_told_with_the_uses_that_are_left_out(name: str, words: str) -> None:
+    """What is wrong of every row is no word about lookups of padding."""
+    source = source_of(next(cls for cls in PLANTED if cls.__name__ == name))
+    gradient, lookups = said(source, "the_gradient_is_the_sum_of_all_paths", "lookups_leave_the_padding_row")
+    (found,) = gradient.findings
+    assert found.words.endswith(words)
+    wrong = "the gradient of table.weight is wrong without padding ids, too"
+    again = [f"{words}; they give one to table.weight[2], which is"] if name == "PaddingIsAnotherRow" else []
+    assert ([each.words for each in lookups.findings], lookups.reason) == (again, "" if again else wrong)
 
 
 def test_the_page_lists_every_law() -> None:

@@ -172,6 +172,4 @@ def test_a_model_that_raises_after_a_cast_is_not_applicable_with_the_error(facto
 
 @pytest.mark.parametrize("law", ["a_step_shows_everywhere", "lookups_leave_the_padding_row"])
 def test_a_table_that_is_computed_is_told(law: str) -> None:
-    assert (
-        said(Normalised, law).reason == "the weight of its table table is no Parameter: it is computed, or a buffer"
-    )
+    assert said(Normalised, law).reason == "the weight of its table table is no Parameter: it is computed, or a buffer"

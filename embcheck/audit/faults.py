@@ -165,6 +165,7 @@ def by_the_first_copy(self: Any, hidden: Any) -> Any:
 
 
 WRONG_SUM, LOOKED_UP, BEHIND = "gradient is not the sum", "padding row gets gradient", "copy stays behind"
+ANOTHER_ROW = "another row is padding"
 plant_scaled("GradientCountedTwice", 2.0)
 plant_scaled("GradientAveraged", 0.5)
 plant_scaled("PartOfTheHeadDoubled", 2.0, RIGHT["FirstRowLeftOut"])
@@ -175,7 +176,10 @@ plant("HeadCopiesEachTime", WRONG_SUM,
       logits=lambda self, x: linear(x, self.table.weight.detach().clone(), self.head.bias))  # fmt: skip
 plant("LookupDetached", WRONG_SUM, look_up=lambda self, ids: embedding(ids, self.table.weight.detach(), 2))
 plant("RowsDetached", WRONG_SUM, look_up=lambda self, ids: self.table(ids).detach())
+plant("LookupCopiesEachTime", WRONG_SUM,
+      look_up=lambda self, ids: embedding(ids, self.table.weight.detach().clone().requires_grad_()))  # fmt: skip
 plant("PaddingForgotten", LOOKED_UP, Untied, look_up=lambda self, ids: embedding(ids, self.table.weight))
+plant("PaddingIsAnotherRow", ANOTHER_ROW, look_up=lambda self, ids: embedding(ids, self.table.weight, 7))
 plant("RowsByIndex", LOOKED_UP, Untied, look_up=lambda self, ids: self.table.weight[ids])
 plant(  # a table of segments, which has a padding row too, of which the lookup says nothing
     "SecondTableForgetsItsPadding", LOOKED_UP, Untied,

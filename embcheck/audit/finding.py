@@ -138,6 +138,10 @@ ADVICE: dict[str, tuple[str, str]] = {
         "let autograd accumulate; don't scale, double, replace or detach the gradient of a weight",
     ),
     "padding row gets gradient": ("lookups train the padding row", "pass padding_idx=self.padding_idx to F.embedding"),
+    "another row is padding": (
+        "lookups leave a row untrained that is not the padding row, and may train that which is",
+        "pass the table's own: padding_idx=self.padding_idx to F.embedding",
+    ),
     "padding row is not zero": (
         "until it is overwritten each padded position contributes a random vector",
         "zero the row after initialising: weight.data[padding_idx].zero_()",
@@ -191,7 +195,7 @@ STRUCTURE = {
     *("load is refused", "answers differ", "head does not follow", "bias does not follow", "forward fails"),
     *("memory is shared", "copy does not follow", "original moves", "cast is partial", "state is missing"),
 }
-BEHAVIOUR = STRUCTURE | {"gradient is not the sum", "inputs_embeds differ", "not the row"}
+BEHAVIOUR = STRUCTURE | {"gradient is not the sum", "another row is padding", "inputs_embeds differ", "not the row"}
 #: Kinds that are met first, and those that inherit them: in all laws after, or (named) in those that speak of the same names.
 INHERITED = {
     "input is changed": BEHAVIOUR,

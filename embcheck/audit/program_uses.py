@@ -93,11 +93,16 @@ class Uses(torch.overrides.TorchFunctionMode):
         first = self.rows(self.elements(self.weight))[row, 0]
         return sum(int((use["held"][use["ids"]] == first).sum()) for use in self.lookups)
 
-    def summed(self, padding: int | None) -> tuple[torch.Tensor, ...]:
-        """What all uses give the weight's `rows`, without the padding row's lookups; the sum of absolute values; the terms."""
+    def summed(self, padding: int | None, of: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """What all uses, or those ``of`` a kind, give the weight's `rows`, without the padding row's lookups; and by how much
+        a gradient may be off.
+
+        Each element is a sum of n products: it is off by at most (n + 4) u / (1 - (n + 4) u) of the sum of their absolute
+        values, u the unit roundoff of the weight's dtype.
+        """
         sums, mine = torch.zeros(3, self.length, dtype=torch.float64), self.rows(self.elements(self.weight))
         fixed = mine[:0] if padding is None else mine[padding]
-        for use in [use for use in self.lookups + self.products if "grad" in use]:
+        for use in [use for use in (self.lookups + self.products if of is None else of) if "grad" in use]:
             held, y = use["held"], use["grad"].double()
             if "ids" in use:
                 held = held[use["ids"]]
@@ -108,7 +113,15 @@ class Uses(torch.overrides.TorchFunctionMode):
                 a, b = (y, x) if use["rows"] else (x, y)
                 parts = a.T @ b, a.abs().T @ b.abs(), torch.full_like(a.T @ b, len(x))
             sums.index_add_(1, held.reshape(-1), torch.stack(parts).reshape(3, -1))
-        return tuple(each[mine] for each in sums)
+        total, size, count = (each[mine] for each in sums)
+        kind = torch.finfo(self.weight.dtype)
+        share = (count + 4) * kind.eps / 2
+        return total, share / (1 - share) * size + kind.tiny * (count + 1)
+
+    def sent_by(self, of: Any, got: torch.Tensor, padding: int | None) -> Any:
+        """In which of the weight's `rows` a gradient is just what the uses ``of`` a kind give."""
+        total, bound = self.summed(padding, of)
+        return ((got.double() - total).abs() <= bound).all(1)
 
 
 def rows_asked(name: str, place: int, given: list[Any], flags: dict[str, Any]) -> dict[str, Any] | None:

@@ -49,9 +49,7 @@ def gradient_is_the_sum(
 def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
     """Where the gradient of the table's weight is not the sum of its lookups and products, within its bound.
 
-    Each gradient element is a sum of n products: it is off by at most (n + 4) u / (1 - (n + 4) u) of the sum of
-    their absolute values, u the unit roundoff of the weight's dtype.  It is judged without the weight's hooks, which
-    may set elements to zero, or clip: that is meant.
+    It is judged without the weight's hooks, which may set elements to zero, or clip: that is meant.
     """
     model = build()
     weight = named(model)[table]
@@ -64,22 +62,12 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
     if uses.others or not (uses.lookups or uses.products):
         raise LookupError(uses.unfollowed)
     got = uses.rows(torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense())
-    total, size, count = uses.summed(padding)
-    u = torch.finfo(weight.dtype).eps / 2
-    bound = (count + 4) * u / (1 - (count + 4) * u) * size + torch.finfo(weight.dtype).tiny * (count + 1)
+    total, bound = uses.summed(padding)
     zeroed, changed = (uses.rows(each) for each in through_hooks(hooks, weight))
     wrong = (((got.double() - total).abs() > bound) | got.isnan()) & ~zeroed
     if bool(wrong.any()):
-        row, column = [int(i) for i in wrong.nonzero()[0]]
-        has, due = got[row, column].item(), total[row, column].item()
-        words = f"the gradient of {table}[{row}, {column}] is {has:.6g}, "
-        if row == padding and not uses.products:
-            words += "and should be 0: only lookups of padding use the row"
-        else:
-            words += f"and what its uses send sums to {due:.6g}, off by {abs(has - due):.2g} "
-            words += f"(lookups: {len(uses.lookups)}, products: {len(uses.products)})"
-        only_padding = padding is not None and bool(wrong[padding].any()) and int(wrong.any(1).sum()) == 1
-        return [("padding row gets gradient" if only_padding else "gradient is not the sum", table, words)]
+        kind, words = wrong_sum(uses, got, wrong, table, padding)
+        return [(kind, table, words)]
     if bool(changed.any()):
         words = f"a hook of {table} changes its gradient in {int(changed.sum())} places, and not to zero"
         return [("gradient is not the sum", table, words)]
@@ -88,6 +76,33 @@ def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | N
         words = f"no gradient of {len(uses.lookups)} lookups comes to {table}, though the output depends on them"
         return [("gradient is not the sum", table, words)]
     return []
+
+
+def wrong_sum(uses: Uses, got: torch.Tensor, wrong: torch.Tensor, table: str, padding: int | None) -> tuple[str, str]:
+    """What is wrong with a gradient, and if it is so in all rows that are wrong, which uses are left out."""
+    table += ".T" if uses.rows(uses.weight) is not uses.weight else ""
+    row, column = [int(i) for i in wrong.nonzero()[0]]
+    has, due = got[row, column].item(), uses.summed(padding)[0][row, column].item()
+    words = f"the gradient of {table}[{row}, {column}] is {has:.6g}, "
+    if row == padding and not uses.products:
+        words += "and should be 0: only lookups of padding use the row"
+    else:
+        words += f"and what its uses send sums to {due:.6g}, off by {abs(has - due):.2g} "
+        words += f"(lookups: {len(uses.lookups)}, products: {len(uses.products)})"
+    rows = wrong.any(1).nonzero().flatten().tolist()
+    if rows == [padding]:
+        return "padding row gets gradient", words
+    others = [each for each in rows if each != padding]
+    without_lookups, without_products = (uses.sent_by(of, got, padding) for of in (uses.products, uses.lookups))
+    several = len(torch.cat([use["ids"] for use in uses.lookups]).unique()) > 2 if uses.lookups else False
+    if len(others) == 1 and several and without_lookups[others[0]]:
+        words = f"lookups give {table}[{others[0]}] no gradient, as if it were the padding row"
+        words += f"; they give one to {table}[{padding}], which is" if padding in rows else ""
+        return "another row is padding", words
+    for kind, without in (("lookups", without_lookups), ("products", without_products)):
+        if getattr(uses, kind) and bool(without[rows].all()):
+            words += f"; {len(rows)} rows are wrong, and each lacks just what {kind} send"
+    return "gradient is not the sum", words
 
 
 def cut_off(build: Build, inputs: Inputs, table: str, kind: str = "lookups") -> tuple[list[str], int]:
