@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -125,28 +126,39 @@ def cut_off(build: Build, inputs: Inputs, table: str, kind: str = "lookups") -> 
     return list(cut.values()) if has_derivative(loss) else [], len(every)
 
 
-def untrained(build: Build, inputs: Inputs) -> list[str]:
-    """The Parameters that require a gradient and get none, in eval mode or training, though the loss has a derivative by them."""
+def untrained(build: Build, inputs: Inputs, most: int) -> list[str]:
+    """The first Parameters that require a gradient and get none, in eval mode or training, though the loss has a derivative by
+    them."""
 
     def without(model: Model) -> list[str]:
         weighted_loss(model, inputs).backward()
         held = [(name, p) for name, p in model.named_parameters() if p.requires_grad and not has_hooks(p)]
         return [name for name, p in held if p.grad is None or not bool(p.grad.to_dense().any())]
 
-    names = without(build())
+    def loss(names: list[str], step: float) -> float:
+        model = build().double()
+        with torch.no_grad():
+            for name in names:
+                weight = named(model)[name]
+                weight += step * wave(weight, 2.3)
+            return weighted_loss(model, wide).item()
+
+    def read(names: list[str]) -> list[str]:
+        """On which of them the loss depends: of many that it does not read, halves are told at once."""
+        if not names or loss(names, 2.0**-10) == loss([], 0.0):
+            return []
+        half = len(names) // 2
+        return [*read(names[:half]), *read(names[half:])] if half else names
+
+    names, wide = without(build()), doubled(inputs)
     with contextlib.suppress(Exception):  # its training mode may want more than its inputs
         trained = without(build().train()) if names else []
         names = [name for name in names if name in trained]
-    wide = doubled(inputs)
-
-    def loss(name: str, step: float) -> float:
-        model = build().double()
-        with torch.no_grad():
-            weight = named(model)[name]
-            weight += step * wave(weight, 2.3)
-            return weighted_loss(model, wide).item()
-
-    return [name for name in names if has_derivative(functools.partial(loss, name))]
+    try:
+        names = read(names)
+    except Exception:  # it does not run in double precision
+        return []
+    return list(itertools.islice((one for one in names if has_derivative(functools.partial(loss, [one]))), most))
 
 
 def doubled(inputs: Inputs) -> Inputs:

@@ -202,11 +202,10 @@ def steps_keep_the_tie(subject: Subject) -> Result:
 
 def _never_trained(subject: Subject) -> Result:
     """What no step trains although it requires a gradient and the output depends on it, which may be meant."""
-    names = program_value.untrained(subject.fresh, subject.inputs)
+    names = program_value.untrained(subject.fresh, subject.inputs, 5)
     shown = ", ".join(names[:4]) + " …" * (len(names) > 4)
-    words = (
-        "no gradient comes to it, although the output depends on it (requires_grad_(False) would say that it is meant)"
-    )
+    it = "it" if len(names) == 1 else "them"
+    words = f"no gradient comes to {it}, although the output depends on {it} (requires_grad_(False) would say that it is meant)"
     notes: Result = [f"design choice: no step trains {shown}: {words}"] if names else []
     model = subject.fresh()
     for table in subject.facts.likely:
