@@ -66,7 +66,7 @@ def test_what_can_be_wrong_in_one_way_only() -> None:
     assert [ends(many, seen={"x": n}) for n in (4, 5, 6, 7)] == [0, 0, 1, 1]
     left = left_alone(Outcome({"surroundings": ["the grad mode"]}, read).surroundings)
     assert isinstance(left, Difference)
-    told = (["the grad mode"], [], ["the default dtype"])
+    told: tuple[list[str], ...] = (["the grad mode"], [], ["the default dtype"])
     assert [ends(compared(left), seen={"surroundings": each}) for each in told] == [1, 0, 2]
     untrue = compared(Difference("untrue", 'seen["x"]', False, True, ""))
     assert [ends(untrue, seen={"x": x}) for x in (True, False, 0, [1])] == [0, 1, 1, 0]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_subject_layers import UntiedByLoading
+from torch import nn
 
+import embcheck
 from embcheck.core.case import LookupCase
 from embcheck.core.comparison import rows_shown
 from embcheck.core.oracle import weight_gradient
@@ -166,6 +167,18 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 
     said = told("weight_gradient_sums_upstream_per_row", SCATTERED, patched(functional, embedding=detached))
     assert said == "the weight got no gradient: None after the backward pass"
+
+
+@embcheck.declare("tied", head="fc")
+class UntiedByLoading(nn.Module):
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
+        self.fc = nn.Linear(embedding_dim, num_embeddings, bias=False)
+        self.fc.weight = self.embedding.weight
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        return super().load_state_dict({name: each.clone() for name, each in state_dict.items()}, strict, True)
 
 
 @pytest.mark.parametrize(

@@ -231,18 +231,6 @@ def without_padding(embedding: nn.Embedding) -> nn.Linear:
     return linear_of(weight.t())
 
 
-@embcheck.declare("tied", head="fc")
-class UntiedByLoading(nn.Module):
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
-        self.fc = nn.Linear(embedding_dim, num_embeddings, bias=False)
-        self.fc.weight = self.embedding.weight
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        return super().load_state_dict({name: each.clone() for name, each in state_dict.items()}, strict, True)
-
-
 @embcheck.declare("bag")
 class DividesByTheLongest(nn.Module):
     """A mean over padded bags: each sum is divided by the length of the longest bag."""

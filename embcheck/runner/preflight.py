@@ -231,7 +231,7 @@ def _made_of_the_product(head: torch.nn.Module) -> str:
     wanted, small = (each + added.numpy() for each in products)
     rising = (np.diff(far.ravel()[np.argsort(wanted, axis=None)]) >= 0).all()
     capped = rising and (np.abs(far) < np.abs(wanted)).any() and (np.abs(far) <= np.abs(wanted) * (1 + ROUNDING)).all()
-    return "caps its result" if capped and np.allclose(near, small, ROUNDING, ROUNDING) else ""
+    return "caps its result" if capped and (np.abs(near - small) <= ROUNDING * np.abs(small)).all() else ""
 
 
 def _conversion(factory: Callable[..., Any], declared: Declaration) -> str | None:

@@ -20,7 +20,6 @@ from embcheck.core.comparison import (
     unwritten,
     within,
 )
-from embcheck.core.format import Floats
 from embcheck.core.law import Family
 from embcheck.core.oracle import Expected
 from embcheck.core.outcome import Field, Outcome
@@ -88,20 +87,6 @@ def converted_weight_has_transposed_shape(case: ConversionCase, out: Outcome) ->
     )
 
 
-def how_made(case: ConversionCase, converted: Floats) -> str:
-    """What wrong elements of a converted weight may have been made by, in words; empty if nothing tells."""
-    source = case.format.decode(case.weight_stored)
-    if converted.shape != source.T.shape:
-        return ""
-    if np.array_equal(converted, source.reshape(converted.shape)):
-        return "its elements are those of a reshape, not of a transpose"
-    rows = np.flatnonzero((converted != source.T).any(axis=0))
-    if not case.to_linear or len(rows) != 1 or converted[:, rows[0]].any():
-        return ""
-    whose = ", the padding row," if rows[0] == case.lookup.padding_row else ""
-    return f"row {rows[0]} of the table{whose} came out as zeros"
-
-
 @law(
     "The converted weight equals the transposed source weight, bit for bit.",
     source="torch.transpose",
@@ -110,7 +95,7 @@ def how_made(case: ConversionCase, converted: Floats) -> str:
 def converted_weight_equals_transpose_bitwise(case: ConversionCase, out: Outcome) -> Finding:
     bits = case.format.to_bits(case.weight_stored).T
     found = every(described(out.converted, dtype=case.dtype), identical(out.converted, bits))
-    if isinstance(found, Difference) and (made := how_made(case, out.converted.values)):
+    if isinstance(found, Difference) and (made := oracle.how_made(case, out.converted.values)):
         return replace(found, words=f"{found.words}: {made}")
     return found
 

@@ -49,8 +49,8 @@ def who_arrived(case: LookupCase, actual: Any) -> str:
     if case.entry in MATHEMATICS:  # what each token sends depends on that
         sent = oracle.accumulate(case.tokens[case.counted], len(actual), case.upstream_values[case.counted])
         undeclared = times * sent[row] / oracle.divisor(case)[row]
-        alike = np.allclose(actual[row], undeclared, 8 * case.format.unit_roundoff, 0)
-        return f"{text}: the gradient without what is declared of the weight" if alike else text
+        alone = np.array_equal(actual[row], undeclared)
+        return f"{text}: the gradient without what is declared of the weight" if alone else text
     due = np.where((case.tokens == row) & case.counted, times, 0).tolist()
     found = as_if(departure, case.upstream_values / oracle.divisor(case)[row], due)
     if found is None:

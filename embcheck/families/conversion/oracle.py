@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from embcheck.core.format import Floats
 from embcheck.core.oracle import Expected, product
 from embcheck.core.oracle import weight_gradient as gradient_of
 from embcheck.families.conversion.cases import ConversionCase
@@ -93,3 +94,17 @@ def of_one_row(case: ConversionCase) -> tuple[Expected, Expected, Expected]:
         shaped(product(sent.T, x, fmt), (case.num_embeddings,)),
         shaped(product(sent, row.T, fmt), (*case.shape, case.num_embeddings)),
     )
+
+
+def how_made(case: ConversionCase, converted: Floats) -> str:
+    """What wrong elements of a converted weight may have been made by, in words; empty if nothing tells."""
+    source = case.format.decode(case.weight_stored)
+    if converted.shape != source.T.shape:
+        return ""
+    if np.array_equal(converted, source.reshape(converted.shape)):
+        return "its elements are those of a reshape, not of a transpose"
+    rows = np.flatnonzero((converted != source.T).any(axis=0))
+    if not case.to_linear or len(rows) != 1 or converted[:, rows[0]].any():
+        return ""
+    whose = ", the padding row," if rows[0] == case.lookup.padding_row else ""
+    return f"row {rows[0]} of the table{whose} came out as zeros"
