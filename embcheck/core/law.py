@@ -39,8 +39,9 @@ class Law:
 
     ``must_cover`` are facts that must have been met by some judged case, or the verdict is *unknown*.  ``modes`` limits
     the law to some modes.  A ``refusal`` law speaks of cases whose execution must raise.  Where the law that
-    ``implied_by`` names holds exactly, this one follows and is not evaluated.  A law of ``metadata`` reads no elements
-    of what came out: it is asked of a layer of which two equal calls differ, too.  ``claim`` is what a tutorial says, where the
+    ``implied_by`` names holds exactly, this one follows and is not evaluated.  ``of`` is what it reads: "values";
+    "metadata", in modes without elements too; or "memory", where tensors lie and what was written.  What is not of values is
+    asked of a layer of which two equal calls differ, too.  ``claim`` is what a tutorial says, where the
     law says what becomes of it.
     """
 
@@ -55,7 +56,7 @@ class Law:
     refusal: bool = False
     advisory: bool = False
     implied_by: str = ""
-    metadata: bool = False
+    of: str = "values"
     claim: Claimed | None = None
 
     @property
@@ -124,7 +125,7 @@ class Family:
         FAMILIES[self.name] = self
         require(named(self.typical), self.space.facts, f"family {self.name}")
         says = "A valid case is accepted: nothing is raised; and torch's settings (grad mode, default dtype, threads …) stay."
-        self.law(says, source="the documentation of what is called", metadata=True)(accepts)
+        self.law(says, source="the documentation of what is called", of="metadata")(accepts)
 
     def law_of_crashes(self, case: Any) -> Law:
         """The law that a case breaks which ends its process: that it is refused if it must be, else that it is accepted."""
@@ -142,7 +143,7 @@ class Family:
         refusal: bool = False,
         advisory: bool = False,
         implied_by: str = "",
-        metadata: bool = False,
+        of: str = "values",
         claim: Claimed | None = None,
     ) -> Callable[[Judgement], Judgement]:
         """Adds the decorated judgement to the family, named after it.
@@ -158,7 +159,7 @@ class Family:
             require(named(obligations), self.space.facts, f"law {name}")
             law = Law(
                 name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by,
-                metadata, claim,
+                of, claim,
             )  # fmt: skip
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge

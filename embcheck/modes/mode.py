@@ -84,7 +84,7 @@ class Mode:
 
     def unasked(self, law: Law) -> str | None:
         """Why a law is not asked in this mode; None if it is."""
-        if not self.values and not law.metadata:
+        if not self.values and law.of != "metadata":
             return "it speaks of values, and there are none"
         if law.modes is None or self.name in law.modes or (self.grad and GRAPH in law.modes):
             return None

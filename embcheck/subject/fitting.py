@@ -186,9 +186,9 @@ def quiet(family: Family, asked: Callable[[Law], bool], reason: str) -> Family:
 def of_random(family: Family) -> Family:
     """The family's laws on a layer of which two equal calls differ: those that speak of no value; of these none asks whether
     random numbers are drawn."""
-    changed = quiet(family, lambda law: law.metadata, "values are not asked: random=True is declared")
+    changed = quiet(family, lambda law: law.of != "values", "values are not asked: random=True is declared")
     changed.laws = [
-        replace(law, judge=_drawing(law.judge)) if law.metadata and law.judge is not accepts else law
+        replace(law, judge=_drawing(law.judge)) if law.of != "values" and law.judge is not accepts else law
         for law in changed.laws
     ]
     return changed

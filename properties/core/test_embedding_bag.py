@@ -59,7 +59,7 @@ def are_gradients(case: BagCase, out: Outcome) -> Finding:
     source="Autograd mechanics; _embedding_bag_dense_backward: zeros; _embedding_bag_per_sample_weights_backward",
     when=lambda case: case.route == "autograd_grad" and (table_learns(case) or samples_learn(case)),
     modes=GRAPH,
-    metadata=True,
+    of="metadata",
 )
 def bag_dense_gradients_are_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
@@ -201,7 +201,7 @@ def per_sample_weights_after_last_offset_get_no_gradient(case: BagCase, out: Out
     must_cover={"sparse", "learns=weights", "learns=both"},
     when=lambda case: case.route not in ("value", "forward_mode"),
     modes=GRAPH,
-    metadata=True,
+    of="metadata",
 )
 def bag_gradients_have_input_metadata(case: BagCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)

@@ -221,14 +221,14 @@ def bag_last_offset_ends_last_bag(case: BagCase, out: Outcome) -> Finding:
 
 
 @embedding_bag.law(
-    "The output has shape (number of bags, embedding_dim).", source="nn.EmbeddingBag: Shape", metadata=True
+    "The output has shape (number of bags, embedding_dim).", source="nn.EmbeddingBag: Shape", of="metadata"
 )
 def bag_output_has_documented_shape(case: BagCase, out: Outcome) -> Finding:
     return described(out.value, shape=(len(case.lengths), case.embedding_dim))
 
 
 @embedding_bag.law("The output is a contiguous, strided torch.Tensor of the weight's dtype.", source="torch.Tensor.is_contiguous",
-         metadata=True)  # fmt: skip
+         of="metadata")  # fmt: skip
 def bag_output_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     return every(
         UNASKED if out.mode == "fake" else is_true(out.plain, "the output is no plain Tensor"),
@@ -240,7 +240,7 @@ def bag_output_is_contiguous(case: BagCase, out: Outcome) -> Finding:
     "The output is a new tensor: not a view, with row-major strides.",
     source="torch.empty; torch.Tensor.stride; torch.inference_mode",
     when=lambda case: case.route in ("value", "backward_call", "autograd_grad") and not is_subject(case.entry),
-    metadata=True,
+    of="metadata",
 )
 def bag_output_is_a_new_tensor(case: BagCase, out: Outcome) -> Finding:
     if out.mode not in embedding_bag.modes:
@@ -252,7 +252,7 @@ def bag_output_is_a_new_tensor(case: BagCase, out: Outcome) -> Finding:
 @embedding_bag.law(
     "The output requires grad exactly when weight or per_sample_weights does and grad mode is enabled.",
     source="Autograd mechanics: setting requires_grad; grad modes",
-    metadata=True,
+    of="metadata",
 )
 def bag_output_requires_grad_iff_an_input_does(case: BagCase, out: Outcome) -> Finding:
     if case.route in ("vjp", "forward_mode"):
@@ -264,7 +264,7 @@ def bag_output_requires_grad_iff_an_input_does(case: BagCase, out: Outcome) -> F
 @embedding_bag.law(
     "An embedding_bag call does not overwrite the result of an earlier call.",
     source="no aliasing between calls",
-    metadata=True,
+    of="metadata",
 )
 def bag_preserves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
@@ -273,7 +273,7 @@ def bag_preserves_earlier_outputs(case: BagCase, out: Outcome) -> Finding:
 @embedding_bag.law(
     "The output shares no memory with any input.",
     source="Tensor Views: embedding_bag is not among the view operations",
-    metadata=True,
+    of="memory",
 )
 def bag_output_shares_no_memory(case: BagCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")
@@ -286,7 +286,7 @@ def bag_weight_shares_given_memory(case: BagCase, out: Outcome) -> Finding:
 
 
 @embedding_bag.law("embedding_bag modifies neither its inputs, nor memory around them, nor their version counters.",
-         source="no side effects", metadata=True)  # fmt: skip
+         source="no side effects", of="metadata")  # fmt: skip
 def bag_modifies_no_input(case: BagCase, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
 
@@ -294,7 +294,7 @@ def bag_modifies_no_input(case: BagCase, out: Outcome) -> Finding:
 @embedding_bag.law(
     "embedding_bag changes neither grad mode, default dtype, thread count, deterministic mode nor random number generator state.",
     source="no side effects",
-    metadata=True,
+    of="metadata",
 )
 def bag_preserves_global_state(case: BagCase, out: Outcome) -> Finding:
     return left_alone(out.surroundings)

@@ -98,7 +98,7 @@ def rows_not_looked_up_get_zero_gradient(case: LookupCase, out: Outcome) -> Find
     source="nn.Embedding: sparse",
     must_cover={"sparse"},
     when=has_weight_grad,
-    metadata=True,
+    of="metadata",
 )
 def weight_gradient_has_weight_metadata(case: LookupCase, out: Outcome) -> Finding:
     return described(
@@ -218,7 +218,7 @@ def dense_weight_gradient_is_contiguous(case: LookupCase, out: Outcome) -> Findi
 @gradient.law(
     "Computing the gradient changes neither grad mode, default dtype, threads, deterministic mode nor generator state.",
     source="no side effects",
-    metadata=True,
+    of="metadata",
 )
 def gradient_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
     return left_alone(out.surroundings)
@@ -228,7 +228,7 @@ def gradient_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
     "Computing the gradient does not overwrite the output or gradient of an earlier call.",
     source="no aliasing between calls",
     must_cover={"history=gradient_held & elements>4096"},
-    metadata=True,
+    of="metadata",
 )
 def gradient_preserves_earlier_results(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
@@ -238,7 +238,7 @@ def gradient_preserves_earlier_results(case: LookupCase, out: Outcome) -> Findin
     "After backward, weight.grad does not require grad.",
     source="torch.Tensor.backward: create_graph is False by default",
     when=on("backward_call", "two_passes", "hooked"),
-    metadata=True,
+    of="metadata",
 )
 def weight_grad_does_not_require_grad(case: LookupCase, out: Outcome) -> Finding:
     return same(out.weight_grad.meta("requires_grad"), False)
@@ -248,7 +248,7 @@ def weight_grad_does_not_require_grad(case: LookupCase, out: Outcome) -> Finding
     "torch.autograd.grad does not write to weight.grad.",
     source="torch.autograd.grad",
     when=on("autograd_grad"),
-    metadata=True,
+    of="metadata",
 )
 def autograd_grad_does_not_set_weight_grad(case: LookupCase, out: Outcome) -> Finding:
     return same(out.grad_left_alone, True)
@@ -306,7 +306,7 @@ def forward_mode_looks_up_tangent_rows(case: LookupCase, out: Outcome) -> Findin
 @gradient.law(
     "Backward modifies neither weight, indices nor upstream gradient, nor the memory around them.",
     source="no side effects",
-    metadata=True,
+    of="memory",
 )
 def backward_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     return unwritten(out)
@@ -317,7 +317,7 @@ def backward_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     source="embedding_backward: scale_grad_by_freq not supported with sparse gradients",
     must_cover={"sparse", "scale_grad_by_freq"},
     refusal=True,
-    metadata=True,
+    of="metadata",
 )
 def sparse_with_scale_grad_by_freq_raises(case: LookupCase, out: Outcome) -> Finding:
     kinds = (RuntimeError,) if ENTRIES[case.entry].own else REFUSALS

@@ -65,12 +65,12 @@ def one_hot_product_equals_lookup(case: LookupCase, out: Outcome) -> Finding:
     return same(out.value, oracle.lookup(case), which_row(case))
 
 
-@lookup.law("The output has shape (*indices.shape, embedding_dim).", source="nn.Embedding: Shape", metadata=True)
+@lookup.law("The output has shape (*indices.shape, embedding_dim).", source="nn.Embedding: Shape", of="metadata")
 def lookup_output_has_documented_shape(case: LookupCase, out: Outcome) -> Finding:
     return described(out.value, shape=(*case.shape, case.embedding_dim))
 
 
-@lookup.law("The output has the weight's dtype.", source="nn.Embedding: Variables", metadata=True)
+@lookup.law("The output has the weight's dtype.", source="nn.Embedding: Variables", of="metadata")
 def lookup_output_has_weight_dtype(case: LookupCase, out: Outcome) -> Finding:
     return described(out.value, dtype=case.dtype)
 
@@ -78,7 +78,7 @@ def lookup_output_has_weight_dtype(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The output is a contiguous, strided torch.Tensor on the weight's device.",
     source="torch.Tensor.is_contiguous",
-    metadata=True,
+    of="metadata",
 )
 def lookup_output_is_contiguous(case: LookupCase, out: Outcome) -> Finding:
     contiguous = {"is_contiguous": True} if ENTRIES[case.entry].own else {}
@@ -92,7 +92,7 @@ def lookup_output_is_contiguous(case: LookupCase, out: Outcome) -> Finding:
     "The output is a new tensor: not a view, never modified, with row-major strides.",
     source="torch.empty; torch.Tensor.stride; torch.inference_mode",
     when=lambda case: not is_product(case) and not is_subject(case.entry),
-    metadata=True,
+    of="metadata",
 )
 def lookup_output_is_a_new_tensor(case: LookupCase, out: Outcome) -> Finding:
     if out.mode not in lookup.modes:
@@ -106,7 +106,7 @@ def lookup_output_is_a_new_tensor(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The output requires grad exactly when the weight does and grad mode is enabled.",
     source="Autograd mechanics: setting requires_grad; grad modes",
-    metadata=True,
+    of="metadata",
 )
 def lookup_output_requires_grad_iff_weight_does(case: LookupCase, out: Outcome) -> Finding:
     expected = case.requires_grad and out.makes_graph
@@ -121,7 +121,7 @@ def lookup_output_requires_grad_iff_weight_does(case: LookupCase, out: Outcome) 
 @lookup.law(
     "The lookup modifies neither weight nor indices, nor memory around them, nor their version counters.",
     source="no side effects",
-    metadata=True,
+    of="memory",
 )
 def lookup_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
     return every(unwritten(out), is_true(out.versions, "a version counter of the inputs moved"))
@@ -130,7 +130,7 @@ def lookup_modifies_no_input(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The lookup changes neither grad mode, default dtype, thread count, deterministic mode nor random number generator state.",
     source="no side effects",
-    metadata=True,
+    of="metadata",
 )
 def lookup_preserves_global_state(case: LookupCase, out: Outcome) -> Finding:
     return left_alone(out.surroundings)
@@ -148,7 +148,7 @@ def lookup_weight_shares_given_memory(case: LookupCase, out: Outcome) -> Finding
 @lookup.law(
     "A lookup does not overwrite the output or gradient of an earlier call.",
     source="no aliasing between calls",
-    metadata=True,
+    of="metadata",
 )
 def lookup_preserves_earlier_outputs(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED
@@ -157,7 +157,7 @@ def lookup_preserves_earlier_outputs(case: LookupCase, out: Outcome) -> Finding:
 @lookup.law(
     "The output shares no memory with the weight or the indices.",
     source="torch.index_select: the returned tensor does not use the same storage",
-    metadata=True,
+    of="memory",
 )
 def lookup_output_shares_no_memory(case: LookupCase, out: Outcome) -> Finding:
     return is_true(out.separate, "the output shares memory with an input")
@@ -169,7 +169,7 @@ def lookup_output_shares_no_memory(case: LookupCase, out: Outcome) -> Finding:
     must_cover={"refused", "out_of_range=-1", "out_of_range=V", "rank>=3", "index_dtype=int32"}
     | {f"out_of_range={place} & num_embeddings>1000" for place in ("-1", "V")},
     refusal=True,
-    metadata=True,
+    of="metadata",
 )
 def lookup_out_of_range_indices_raise(case: LookupCase, out: Outcome) -> Finding:
     # What refuses in a graph is the graph's own: inductor's bounds check, TorchScript's interpreter, a device's assertion.

@@ -60,7 +60,7 @@ def one_hot_returns_a_long_tensor(case: OneHotCase, out: Outcome) -> Finding:
 
 
 @one_hot.law(
-    "F.one_hot does not overwrite the output of an earlier call.", source="no aliasing between calls", metadata=True
+    "F.one_hot does not overwrite the output of an earlier call.", source="no aliasing between calls", of="metadata"
 )
 def one_hot_preserves_earlier_outputs(case: OneHotCase, out: Outcome) -> Finding:
     return is_true(out.held, "an earlier result was overwritten") if "held" in out else UNASKED

@@ -40,7 +40,7 @@ def packed_table_unpacks_within_half_a_step(case: QuantizedCase, out: Outcome) -
 @narrow.law(
     "The quantized output has one float32 vector of size embedding_dim per index or bag.",
     source="torch.nn.Embedding, torch.nn.EmbeddingBag: Shape",
-    metadata=True,
+    of="metadata",
 )
 def quantized_output_has_documented_shape(case: QuantizedCase, out: Outcome) -> Finding:
     return described(out.value, shape=case.expected[0].shape, dtype="float32")
