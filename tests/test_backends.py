@@ -45,6 +45,7 @@ def test_a_wrong_backend_is_found_by_workers_and_replayed_until_it_is_right(fold
     done = embcheck(*RUN, "--mode", "compile:mine:wrong", "--report", folder, "--", "-n", "1", cwd=folder, ends=1)
     assert "VIOLATED  padding_row_gets_no_gradient   torch · compile:mine:wrong · cpu" in done.told
     assert "(imports torch and mine:wrong; run: it exits 1)" in done.told
+    assert "  wrong   the backend mine:wrong; eager obeys the law on this case" in done.told
     (script,) = (folder / ".embcheck").glob("*.py")
     assert python(script, cwd=folder.parent).returncode == 1
     failed = embcheck("replay", script.stem, "--store", folder, cwd=folder, ends=1).told

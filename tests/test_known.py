@@ -299,3 +299,4 @@ def test_the_issue_command_files_nothing_and_says_where_it_belongs(monkeypatch: 
     title = "Title: F.embedding_bag (CPU, CUDA): Offsets"
     for words in ("pytorch#55549", "pytorch#195547", title, "PyTorch version: here"):
         assert words in told
+    assert "F.embedding_bag" in command("issue", "bag-frequency-count").told, "the name of an entry"

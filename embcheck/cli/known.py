@@ -61,8 +61,7 @@ def known(
     elif name in models:
         _one_of_models(models[name])
     else:
-        of = {entry.name: entry.cause for entry in found.entries}
-        _one(found, cause_named(of.get(name, name), models))
+        _one(found, cause_named(name, models))
 
 
 def shipped_known() -> Known:
@@ -72,12 +71,12 @@ def shipped_known() -> Known:
 
 
 def cause_named(name: str, others: Iterable[str] = ()) -> Cause:
-    """The cause of a name; a name that none has is refused, with close ones, also among others."""
+    """The cause of a name, its own or that of an entry; a name that none has is refused, with close ones, also among others."""
     entries, causes = shipped()
-    if name not in causes:
-        hint = closest(name, [*causes, *(entry.name for entry in entries), *others]) or "see `embcheck known`"
-        refuse(f"no cause {name!r}; {hint}")
-    return causes[name]
+    of = {entry.name: entry.cause for entry in entries} | {cause: cause for cause in causes}
+    if of.get(name) not in causes:
+        refuse(f"no cause {name!r}; {closest(name, [*of, *others]) or 'see `embcheck known`'}")
+    return causes[of[name]]
 
 
 def _list(found: Known) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from embcheck.core.declaration import SubjectError, folder_of, imported
@@ -49,9 +50,11 @@ def _imported(place: str) -> tuple[Backend, list[str]]:
 
 def _counting(compiler: Backend, lines: list[str]) -> Any:
     """The backend whose graphs are counted; it is made from its text, which is also what a counterexample's script shows."""
-    text = "def backend(graph, example):\n    return counted(compiler(graph, example))"
+    # dynamo names the function in its errors.
+    name = "backend_" + re.sub(r"\W", "_", getattr(compiler, "__name__", ""))
+    text = f"def {name}(graph, example):\n    return counted(compiler(graph, example))"
     scope: dict[str, Any] = {"compiler": compiler, "counted": counted}
     exec(text, scope)
-    backend: Any = scope["backend"]
+    backend: Any = scope[name]
     backend.script, backend.uses, backend.__module__ = "\n".join([*lines, "", "", text]), [counted], __name__
     return backend

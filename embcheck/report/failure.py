@@ -108,9 +108,11 @@ def wrong_side(example: Counterexample) -> str:
         beside = "every mode that was asked on this case" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
     right = [mode for mode, word in asked.items() if word == HOLDS]
+    backend = example.mode.partition(":")[2]
+    wrong = f"the backend {backend}" if backend and right else f"{example.subject} in {modes}"
     told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []
     told += [f"{mode} {word}" for mode, word in asked.items() if word not in (HOLDS, VIOLATED)]
-    return f"{example.subject} in {modes}; {'; '.join(told)}"
+    return f"{wrong}; {'; '.join(told)}"
 
 
 def _known(example: Counterexample) -> str:
