@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import embcheck
 from embcheck.core.case import LookupCase
@@ -26,6 +25,7 @@ from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.modes.mode import MODES
 from embcheck.subject.activation import adapted
 from embcheck.subject.collect import load_families
+from embcheck.subject.examples import TiedModel
 from properties.core.test_gradient import who_arrived
 from selfcheck.fault import patched
 from selfcheck.forms import spoiled as kernel_spoiled
@@ -170,13 +170,7 @@ def test_the_padding_laws_say_numbers_and_a_gradient_that_does_not_come_is_told_
 
 
 @embcheck.declare("tied", head="fc")
-class UntiedByLoading(nn.Module):
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_embeddings, embedding_dim)
-        self.fc = nn.Linear(embedding_dim, num_embeddings, bias=False)
-        self.fc.weight = self.embedding.weight
-
+class UntiedByLoading(TiedModel):
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         return super().load_state_dict({name: each.clone() for name, each in state_dict.items()}, strict, True)
 

@@ -136,6 +136,16 @@ def call(model: Model, inputs: Inputs) -> torch.Tensor:
     return first_tensor(run(model, cloned(inputs)))
 
 
+def as_cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
+    """The inputs of a model that was cast to a dtype."""
+    from torch.utils._pytree import tree_map
+
+    def changed(value: Any) -> Any:
+        return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    return {name: tree_map(changed, value) for name, value in inputs.items()}
+
+
 def answer(model: Model, inputs: Inputs, seed: int = 0) -> torch.Tensor:
     """What the model computes, without its graph."""
     torch.manual_seed(seed)

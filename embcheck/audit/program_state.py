@@ -14,6 +14,7 @@ from embcheck.audit.program import (
     aliases,
     align,
     answer,
+    as_cast,
     cloned,
     differing,
     disturb,
@@ -101,16 +102,6 @@ def cast(build: Build, inputs: Inputs, table: str, exact: bool) -> Problems:
     if refused and not problems:  # an operator may have no kernel for a dtype, or the model be of several dtypes
         raise LookupError(refused)
     return problems
-
-
-def as_cast(inputs: Inputs, dtype: torch.dtype) -> Inputs:
-    """The inputs of a model that was cast to a dtype."""
-    from torch.utils._pytree import tree_map
-
-    def changed(value: Any) -> Any:
-        return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-
-    return {name: tree_map(changed, value) for name, value in inputs.items()}
 
 
 def raised(model: Model, inputs: Inputs) -> str:

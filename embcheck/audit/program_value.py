@@ -16,6 +16,7 @@ from embcheck.audit.program import (
     Model,
     Problems,
     answer,
+    as_cast,
     base_of,
     call,
     ending,
@@ -116,7 +117,7 @@ def cut_off(build: Build, inputs: Inputs, table: str, kind: str = "lookups") -> 
     cut = {k: use["name"] for k, use in enumerate(every) if "grad" not in use or not bool(use["grad"].any())}
     if not cut:
         return [], len(every)
-    wide = doubled(inputs)
+    wide = as_cast(inputs, torch.float64)
 
     def loss(step: float) -> float:
         model = build().double()
@@ -150,7 +151,7 @@ def untrained(build: Build, inputs: Inputs, most: int) -> list[str]:
         half = len(names) // 2
         return [*read(names[:half]), *read(names[half:])] if half else names
 
-    names, wide = without(build()), doubled(inputs)
+    names, wide = without(build()), as_cast(inputs, torch.float64)
     with contextlib.suppress(Exception):  # its training mode may want more than its inputs
         trained = without(build().train()) if names else []
         names = [name for name in names if name in trained]
@@ -159,11 +160,6 @@ def untrained(build: Build, inputs: Inputs, most: int) -> list[str]:
     except Exception:  # it does not run in double precision
         return []
     return list(itertools.islice((one for one in names if has_derivative(functools.partial(loss, [one]))), most))
-
-
-def doubled(inputs: Inputs) -> Inputs:
-    """The inputs for a model in double precision."""
-    return {n: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v for n, v in inputs.items()}
 
 
 def has_derivative(loss: Callable[[float], float]) -> bool:

@@ -15,7 +15,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from embcheck.core.axes import Axes, Input
 from embcheck.core.claim_record import Claimed
@@ -27,6 +27,8 @@ from embcheck.core.space import Space
 
 Judgement = Callable[[Any, Outcome], Finding]
 Condition = Callable[[Any], bool]
+#: What a law may read.
+Reads = Literal["values", "metadata", "memory"]
 
 
 def _always(case: Any) -> bool:
@@ -56,7 +58,7 @@ class Law:
     refusal: bool = False
     advisory: bool = False
     implied_by: str = ""
-    of: str = "values"
+    of: Reads = "values"
     claim: Claimed | None = None
 
     @property
@@ -143,7 +145,7 @@ class Family:
         refusal: bool = False,
         advisory: bool = False,
         implied_by: str = "",
-        of: str = "values",
+        of: Reads = "values",
         claim: Claimed | None = None,
     ) -> Callable[[Judgement], Judgement]:
         """Adds the decorated judgement to the family, named after it.

@@ -108,11 +108,16 @@ def wrong_side(example: Counterexample) -> str:
         beside = "every mode that was asked on this case" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
     right = [mode for mode, word in asked.items() if word == HOLDS]
-    backend = example.mode.partition(":")[2]
+    backend = _backend(example)
     wrong = f"the backend {backend}" if backend and right else f"{example.subject} in {modes}"
     told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []
     told += [f"{mode} {word}" for mode, word in asked.items() if word not in (HOLDS, VIOLATED)]
     return f"{wrong}; {'; '.join(told)}"
+
+
+def _backend(example: Counterexample) -> str:
+    """The compiler backend of the user's that its mode names; empty for a mode of torch's own."""
+    return example.mode.partition(":")[2]
 
 
 def _known(example: Counterexample) -> str:
@@ -127,8 +132,7 @@ def _no_script(example: Counterexample) -> str:
 
 
 def _script_line(example: Counterexample, store: Path) -> str:
-    backend = example.mode.partition(":")[2]
-    own = [name for name in (example.subject, backend) if ":" in name]
+    own = [name for name in (example.subject, _backend(example)) if ":" in name]
     imported = " and ".join(["torch", *own]) if own else "torch only"
     ended = {
         True: f"imports {imported}; run: it exits 1",
