@@ -281,6 +281,7 @@ FAR = entry("far", where={"rank": 0, "dtype": "float64"})
             "far, which speaks of rank = 0, dtype = 'float64'",
         ),
         (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0"), where={"rank": 0}),)), ""),
+        (Ledger((entry("unrelated", mode="vmap", where={"rank": 0, "dtype": "float64"}),)), ""),
     ],
 )
 def test_the_nearest_entry_is_that_which_misses_by_the_least(ledger: Ledger, told: str) -> None:

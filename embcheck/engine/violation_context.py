@@ -16,6 +16,9 @@ from embcheck.core.verdict import Status
 from embcheck.engine.tally import Tallies
 from embcheck.modes.mode import MODES
 
+#: An entry that misses a difference by more than so many conditions speaks of something else.
+_NEAR = 2
+
 
 def elsewhere(tallies: Tallies, law: Law, case: Any) -> dict[str, str]:
     """How a law stands on a case in eager and in the family's other own modes: it holds, is violated, or the program raised.
@@ -42,8 +45,8 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
     """The ledger's entry of the same law and sort of case that misses a difference by the least: its name and what it speaks
     of instead, in words; empty if there is none.
 
-    One that is in force here comes first; of another only the release or the machine may differ.  Of a layer of the user's no bug
-    of torch's is the nearest: such an entry has a cause, and those of the user's ledger have none.
+    One that is in force here comes first, and may miss two conditions; of another only the release or the machine may differ.  Of
+    a layer of the user's no bug of torch's is the nearest: such an entry has a cause, and those of the user's ledger have none.
     """
     told, facts, subject = [], case.facts(), subject_of(case)
     for entry in (*ledger.entries, *ledger.some_machines, *ledger.elsewhere):
@@ -51,7 +54,7 @@ def nearest(ledger: Ledger, law: str, mode: str, device: str, found: Difference,
         if own and entry.speaks_of(law) and entry.where.keys() <= facts.keys():
             apart = list(_apart(ledger, entry, mode, device, found, case, facts))
             of_others = entry not in ledger.entries
-            if not of_others or len(apart) == 1:
+            if len(apart) <= (1 if of_others else _NEAR):
                 told.append((of_others, len(apart), entry.name, apart))
     if not told:
         return ""
