@@ -88,6 +88,7 @@ LINES: list[tuple[Any, str]] = [
     ({"kind": "verdict", "verdict": {}}, "law is missing"),
     *((verdict(status=wrong), f"no status {wrong!r}") for wrong in ("wins", 4)),
     *((verdict(cases=wrong), "cases: expected an integer") for wrong in (True, 1.5)),
+    (verdict(cases=-1), "cases: expected a count, got -1"),
     (verdict(worst=-7.0), "worst: expected a ratio"),
     *((verdict(worst=float(wrong)), "worst: expected a finite number") for wrong in ("nan", "inf")),
     (verdict(digest="xyz"), "digest: expected hexadecimal digits"),

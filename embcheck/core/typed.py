@@ -2,7 +2,7 @@
 
 JSON from elsewhere may have any field missing, of another type or with more in it.  `built` follows the annotations of
 dataclasses and typed dictionaries, names the field that is wrong, and makes control characters visible, so that no text
-of a file can steer the terminal that prints it.
+of a file can steer the terminal that prints it.  Integers are counts: none is negative.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def _made(hint: Any, data: Any) -> Any:
         return data
     _expect(type(data) is hint, _NAMES.get(hint, hint.__name__), data)
     _expect(hint is not float or math.isfinite(data), "a finite number", data)
+    _expect(hint is not int or data >= 0, "a count", data)
     return visible(data) if hint is str else data
 
 

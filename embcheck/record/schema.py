@@ -22,7 +22,7 @@ PUBLISHED = Path(__file__).with_name("record.schema.json")
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
-    int: {"type": "integer"},
+    int: {"type": "integer", "minimum": 0},
     float: {"type": "number"},
     bool: {"type": "boolean"},
     type(None): {"type": "null"},
