@@ -245,12 +245,11 @@ def to_empty_keeps_the_tensors_of_submodules(case: ModuleTraversalCase, out: Out
     },
 )
 def dtype_conversion_reaches_every_tensor(case: ModuleTraversalCase, out: Outcome) -> Finding:
-    dtype = DTYPES[case.convert] or "float32"
     return every(
         is_true(out.converted_itself, "the conversion returned another module, or repeated it changes numbers"),
         same(out.converted, oracle.picture(case, oracle.as_converted)),
         same(out.converted_same, case.parameters),
-        same(out.converted_layers, [dtype if case.convert.startswith("type") else "int8", "float32", dtype]),
+        same(out.converted_layers, oracle.converted_layers(case)),
         same(out.moved, oracle.moves(case)),
         same(out.hooked_dtypes, [DTYPES[case.convert] or case.described(tensor)[0] for tensor in case.parameters]),
     )

@@ -173,10 +173,11 @@ def called_after(
     return calls, [dtype_of(p) for p in model.parameters()]
 
 
-def converted_layers(convert: Callable[[Module], Module]) -> list[str]:
-    """The dtype of a table of integers after a conversion; and of two Parameters, of which a conversion puts the second in the
-    place of the first."""
-    layer = torch.nn.Embedding(3, 2)
+def converted_layers(convert: Callable[[Module], Module]) -> list[Any]:
+    """The dtype of a table of integers after a conversion; of two Parameters, of which a conversion puts the second in the
+    place of the first; and the numbers of the second."""
+    layer = torch.nn.Embedding(6, 1)
+    layer.weight.data[:, 0] = 1 + torch.arange(6) / 512
     codes, before = torch.nn.Embedding.from_pretrained(torch.ones(3, 2).to(torch.int8)), layer.weight
     convert(codes)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -184,7 +185,7 @@ def converted_layers(convert: Callable[[Module], Module]) -> list[str]:
         convert(layer)
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
-    return [dtype_of(codes.weight), dtype_of(before), dtype_of(layer.weight)]
+    return [*map(dtype_of, (codes.weight, before, layer.weight)), layer.weight.flatten().tolist()]
 
 
 def replaced_by_hooks() -> list[Any]:

@@ -110,6 +110,13 @@ def as_converted(case: ModuleTraversalCase, slot: Slot) -> Shown:
     return in_dtype(case, slot, as_built(case, slot), DTYPES[case.convert], whole=case.convert.startswith("type"))
 
 
+def converted_layers(case: ModuleTraversalCase) -> list[Any]:
+    """The dtype of a converted table of integers, of a Parameter that another one replaced, and of this, with its numbers."""
+    dtype = DTYPES[case.convert] or "float32"
+    numbers = FORMATS[dtype].rounded(1 + np.arange(6) / 512).tolist()
+    return [dtype if case.convert.startswith("type") else "int8", "float32", dtype, numbers]
+
+
 def in_dtype(case: ModuleTraversalCase, slot: Slot, shown: Shown, dtype: str, *, whole: bool = False) -> Shown:
     """A tensor once its module was converted to a dtype, by which ``whole`` numbers are converted, too, or not."""
     wanted = dtype or shown.dtype
