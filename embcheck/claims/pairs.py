@@ -107,12 +107,17 @@ TOKENS = [4, 9, 3, 0, 3, 9]
 BESIDE = [(0, True), (0, False), (1, True), (1, False)]
 
 
+def size_of(situation: str, rows: int, width: int) -> tuple[int, int]:
+    """The size of the table in a situation of the race, by default the text's own."""
+    return (30, 8) if situation.endswith("30×8") else (rows, width)
+
+
 @experiment(*RUNS, sizes=((10, 3),), shapes=((2, 3),), dtypes=("float64",), large=True)
 def race(rows: int, width: int, situation: str) -> Seen:
     # All runs at once, of the tied pair (0) and the untied one (1): their losses are added, so no gradient meets another's.
     # In float64 a torch that rounds otherwise has the same winners: no loss comes nearer to the threshold than 5e-7 of it.
     runs, tokens, steps = RUNS[situation], 6, 480
-    rows, width = (30, 8) if situation.endswith("30×8") else (rows, width)
+    rows, width = size_of(situation, rows, width)
     apart = 2**24
     weight = (2 * scattered(1, runs, rows, width) - 1) * width**-0.5
     bias = (2 * scattered(apart, runs, rows) - 1) * width**-0.5

@@ -11,7 +11,7 @@ from embcheck.claims.claim import Page, only_if
 from embcheck.claims.distributions import losses
 from embcheck.claims.embedding_to_linear_conversion import biased, product_of
 from embcheck.claims.lookups import multiplied, untransposed
-from embcheck.claims.pairs import TOKENS, counted, race, trained_pair, unified
+from embcheck.claims.pairs import TOKENS, counted, race, size_of, trained_pair, unified
 from embcheck.core.comparison import every, identical, is_false, is_true, same, within
 from embcheck.core.outcome import Field, Outcome
 from embcheck.core.result import Difference, Finding, Holds
@@ -63,7 +63,7 @@ def is_of_models(case: ClaimCase, out: Outcome) -> Finding:
     by 4/NV of 2ε and V + 7 roundings, and that of a weight, a sum over N tokens and V logits, twice for a tied one, by 8M times
     2ε and 2V + N + 7 of them; two computations are compared.  Adam's first step is lr·g/(|g| + eps), no steeper than lr/eps.
     """
-    rows, width = (30, 8) if str(case.situation).endswith("30×8") else (case.num_embeddings, case.embedding_dim)
+    rows, width = size_of(str(case.situation), *case.size)
     u = case.format.unit_roundoff
     largest = 1 + 320 * 3.2e-3 + float(np.abs(out.stepped.values).max())
     error = 2 * (width + 4) * u * (width * largest**2 + largest) + (rows + 8) * u
