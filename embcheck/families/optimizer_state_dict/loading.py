@@ -39,7 +39,7 @@ def other_states() -> list[str]:
         renamed.load_state_dict(named.state_dict())  # whose names count
         for each in (named, renamed):
             wrong += ["the names of parameters are lost"] * (each.param_groups[0].get("param_names") != ["weight"])
-    wrong += ["an entry of a state is lost or not cast"] * (not entries_kept())
+    wrong += ["an entry of a state is lost or not cast, or a count of steps is"] * (not entries_kept())
     wrong += ["a state's lists are not copied"] * (not lists_kept())
     grouped = torch.optim.SGD([{"params": [one]} for one in ones])
     refused = raises(ValueError, lambda: pair.load_state_dict(grouped.state_dict()))
@@ -48,12 +48,14 @@ def other_states() -> list[str]:
 
 
 def entries_kept() -> bool:
-    """Whether a number that is a state's own entry is loaded, and a dict with a tensor, which is cast."""
+    """Whether a number that is a state's own entry is loaded, a dict with a tensor, which is cast, and a count of steps, which is
+    not: half precision counts no further than 256 or 2048."""
     ones = [torch.nn.Parameter(torch.ones(1, dtype=torch.float16)) for _ in range(2)]
     giver, taker = (torch.optim.SGD([one]) for one in ones)
-    giver.state["count"], giver.state[ones[0]] = 3, {"moments": {"first": torch.ones(1)}}  # type: ignore[index]
+    giver.state["count"] = 3  # type: ignore[index]
+    giver.state[ones[0]] = {"moments": {"first": torch.ones(1)}, "step": torch.tensor(3.0)}
     taker.load_state_dict(giver.state_dict())
-    cast = {"moments": {"first": ones[1].detach()}}
+    cast = {"moments": {"first": ones[1].detach()}, "step": torch.tensor(3.0)}
     return taker.state.get("count") == 3 and str(taker.state.get(ones[1])) == str(cast)  # type: ignore[call-overload]
 
 
