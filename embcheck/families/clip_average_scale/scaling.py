@@ -61,7 +61,8 @@ def scaled(
             larger = larger + scaler.scale([other.sum()])[0]
         larger.backward()
         last = step == len(steps) - 1  # what is refused counts as a call, too
-        behind = [roomy(p) for p in members.values()]
+        # Fused kernels take a gradient that lies otherwise than its parameter for one that does not.
+        beside = [roomy(p, spread=step % 2 == 1 and not filled) for p in members.values()]
         for each in optimizers if unscaled_first else ():
             scaler.unscale_(each)
             if last and accepted(scaler.unscale_, each):
@@ -69,7 +70,7 @@ def scaled(
         if unscaled_first:
             unscaled = unscaled and (bad or weight.grad is None or torch.equal(weight.grad.to_dense(), due))
             unscaled = unscaled and (other.grad is None or bool((other.grad == 1).all()))
-            unscaled = unscaled and not any(bool(rest.any()) for rest in behind)
+            unscaled = unscaled and not any(bool(rest.any()) for rest in beside)
         for each in optimizers:
             stepped(scaler, each, filled)
             calls = (scaler.unscale_, scaler.step) if last else ()
@@ -92,11 +93,12 @@ def scaled(
     }
 
 
-def roomy(p: Tensor) -> Tensor:
-    """Zeros that lie in memory behind a gradient, which is moved before them if it is dense."""
+def roomy(p: Tensor, spread: bool) -> Tensor:
+    """Zeros that lie in memory behind a gradient, or between its rows if it is ``spread``; one that is dense is moved there."""
     if p.grad is None or p.grad.is_sparse:
         return torch.zeros(0)
     room = torch.zeros(2, *p.shape, dtype=p.dtype)
+    room = room.transpose(0, 1).contiguous().transpose(0, 1) if spread else room
     p.grad = room[0].copy_(p.grad)
     return room[1]
 
