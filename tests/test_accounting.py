@@ -14,8 +14,9 @@ from warm import embcheck
 from embcheck.core.accounting import Account, Selection, told_by_reason
 from embcheck.core.item import PROFILES
 from embcheck.core.machine import Machine
+from embcheck.core.plot_data import Figure
 from embcheck.core.shipped_ledger import shipped
-from embcheck.core.verdict import Status
+from embcheck.core.verdict import Statement, Status
 from embcheck.record.record import Record, read
 from embcheck.runner.merge import ShardError, merged
 from embcheck.runner.plugin import pytest_itemcollected, starts_processes
@@ -163,6 +164,17 @@ def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
         assert (found["exit_code"], found.get("kept")) == (1, kept)
     for code in (0, 5):
         assert (merged([shard(1), shard(2, footer={"exit_code": code})]).footer or {})["exit_code"] == 0
+
+
+def test_figures_and_the_first_missing_shards_are_in_the_whole() -> None:
+    drawn = {"law": [Figure("title", "x", "y")]}
+    shards = [replace(shard(number), laws={"law": Statement("law", "family", "")}, figures=drawn) for number in (1, 2)]
+    assert merged(shards).figures == {"law": drawn["law"] * 2}
+    assert merged([shard(1, shard="1/999999999")]).cut.endswith(
+        f"(no shard {', '.join(f'{number}/999999999' for number in range(2, 10))} and 999,999,990 more)"
+    )
+    with pytest.raises(ShardError, match="a record has format 1"):
+        merged([shard(1, header={"format": 1}), shard(2)])
 
 
 def test_of_what_is_in_two_shards_no_whole_is_made() -> None:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from command import Command, Patch, Said
 from warm import embcheck, eventually, python
 
 import properties
+from embcheck.cli import main
 from embcheck.core.verdict import Status
 from embcheck.record.record import read
 from embcheck.subject import collect
@@ -198,6 +200,12 @@ def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     assert last_line(done) == "exit code 3: the record is cut off: [Errno 28] No space left on device"
     assert "is cut off: [Errno 28] No space left on device" in done.out
     assert "lookup_copies_rows" in done.out
+
+
+def test_what_cannot_be_printed_is_one_line(command: Command, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(main, "_code_of_app", Mock(side_effect=OSError(28, "No space left on device")))
+    said = command("laws", ends=3)
+    assert said.err == "embcheck: can't write what it prints: No space left on device\n"
 
 
 def test_interrupted_run_leaves_a_record(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ FILES: list[tuple[bytes, str]] = [
     (json.dumps(HEADER).encode() + b"\n" + b"9" * 5000 + b"\n\n", "line 2: not JSON"),
     (b'{"kind": "header"\n' + json.dumps(HEADER).encode() + b"\n", "line 1: not JSON"),
     (b"PK\x03\x04\n", "line 1: not JSON"),
+    (b"hello, no record", "line 1: not JSON"),
     (file_of(HEADER, FOOTER, verdict()), "a verdict after the footer"),
     (file_of(HEADER, FOOTER, FOOTER), "a footer after the footer"),
 ]

@@ -1,5 +1,6 @@
 """Failures are kept in one layout: what is printed to see one again works as printed, and so does the page's."""
 
+import os
 import resource
 import shlex
 import signal
@@ -57,6 +58,17 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     write_whole(path, "√\ud800")
     assert path.read_text(encoding="utf-8") == r"√\ud800"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_no_file_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    (link := tmp_path / "link").symlink_to("page")
+    write_whole(link, "text")
+    assert (link.is_symlink(), (tmp_path / "page").read_text()) == (True, "text")
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(pipe, "text")
+    assert (os.read(reader, 10), pipe.is_fifo()) == (b"text", True)
+    os.close(reader)
 
 
 def test_a_former_record_and_its_page_stay_until_the_new_header(tmp_path: Path) -> None:
@@ -129,6 +141,9 @@ def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None
     assert (recorded("c7", tmp_path)["id"], script_of("c8a", tmp_path)) == ("c7f3a1", EXAMPLE.script)
     with pytest.raises(StoreError, match="several begin so, c7f3a1, c8aaaa"):
         recorded("c", tmp_path)
+    (tmp_path / "c8aaaa.py").unlink()
+    with pytest.raises(StoreError, match=r"the file c8aaaa\.py is missing"):
+        script_of("c8", tmp_path)
 
 
 def test_a_project_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

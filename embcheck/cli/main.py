@@ -7,6 +7,7 @@ gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected; 1
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import io
 import os
@@ -107,7 +108,9 @@ def main() -> None:
     except Exception as error:
         code = CLOSED if isinstance(error, BrokenPipeError) else INTERNAL
         with contextlib.suppress(OSError):
-            if code == INTERNAL:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                typer.echo(f"embcheck: can't write what it prints: {error.strerror}", err=True)
+            elif code == INTERNAL:
                 traceback.print_exc()
                 typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)
         # What is left in a stream that can't be written would be the last word, and another exit code, at the end.

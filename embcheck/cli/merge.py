@@ -23,6 +23,8 @@ def merge(
 
     The failures that were kept beside them are kept beside it, too.
     """
+    if not output.parent.is_dir():
+        refuse(f"can't write {output}: there is no folder {output.parent}")
     try:
         whole = merged([record_at(path) for path in records])
         if whole.shortfall and _is_complete(output):

@@ -152,7 +152,10 @@ def script_of_failure(failure: str, store: Path | None) -> str:
     """The script of a kept failure, of a cause or an entry of the ledger, or in a file; anything else is refused."""
     path = Path(failure)
     if path.suffix == ".py" and path.is_file():
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            refuse(f"can't read {path}: {error}; name the script of a failure")
     from embcheck.engine.witness import script_of
 
     # Of an entry that of its witness, as the installed torch fails now.

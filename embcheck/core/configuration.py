@@ -82,7 +82,9 @@ def named_subjects(path: Path | None, content: Mapping[str, Any]) -> dict[str, s
 
 def _checked(option: Option, value: Any) -> Value:
     """A value of the kind that the option has; workers may be a number, too."""
-    if option.name == "workers" and type(value) is int:
+    if option.name == "workers":
+        if value != "auto" and (isinstance(value, bool) or not str(value).isdecimal() or int(value) < 1):
+            raise ValueError("auto or a number of at least 1")
         value = str(value)
     if type(value) is not (str if option.kind is Path else option.kind):
         raise ValueError(_WORDS[option.kind])

@@ -12,18 +12,23 @@ from typing import IO
 def write_whole(path: Path, text: str) -> None:
     """Writes a file so that whoever looks sees what was there before, or all of the new text.
 
+    A link keeps leading where it led, and a pipe or a device is written to.
+
     Raises:
         OSError: if it can't be written, with the name of the file; nothing is left of the attempt.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    end = Path(os.path.realpath(path))
+    beside = end.with_name(f".{end.name}.{os.getpid()}") if end.is_file() or not end.exists() else end
     try:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace")
-        beside.replace(path)
+        if beside != end:
+            beside.replace(end)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        if beside != end:
+            beside.unlink(missing_ok=True)
 
 
 def with_table(page: str, mark: str, table: str) -> str:

@@ -97,7 +97,8 @@ def recorded(failure: str, store: Path) -> Failure:
     path = _file(failure, store, ".json")
     try:
         made = built(Failure, json.loads(path.read_text(encoding="utf-8")))
-        Machine.of(made.get("machine", {}))
+        if odd := [each for each in Machine.of(made.get("machine", {})).caps if "=" not in each]:
+            raise Malformed(f"machine: caps: expected NAME=VALUE, got {odd[0]!r}")
     except (OSError, ValueError, RecursionError, Malformed) as error:
         raise StoreError(f"{path} is no record of a failure: {error}") from None
     if made["id"] != path.stem:
@@ -178,7 +179,9 @@ def _file(failure: str, store: Path, ending: str) -> Path:
             if path.resolve().parent != folder.resolve():
                 raise StoreError(f"{path} leads out of its store, to {path.resolve()}")
             return path
-    if begun:
+    if len(begun) > 1:
         raise StoreError(f"no failure {failure!r} in {store}: several begin so, {', '.join(begun[:_NAMED])}")
+    if begun:
+        raise StoreError(f"the file {whole}{ending} is missing in {store}")
     there = f"kept are {first_of(known, _NAMED)}" if known else "none are kept here"
     raise StoreError(f"no failure {failure!r} in {store}: {there}")

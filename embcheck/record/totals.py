@@ -96,8 +96,10 @@ def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, S
 
 
 def cases_by_engine(verdicts: Iterable[Verdict]) -> dict[str, Counter[str]]:
-    """How many cases of each family each engine judged (a case is judged by every law of its family, and counted once)."""
-    alike = grouped(verdicts, lambda v: (v.family, v.engine, v.subject, v.mode, v.digest))
+    """How many cases of each family each engine judged (a case is judged by every law of its family, and counted once); a witness
+    is none of them."""
+    own = (verdict for verdict in verdicts if verdict.family != LEDGER)
+    alike = grouped(own, lambda v: (v.family, v.engine, v.subject, v.mode, v.digest))
     found: dict[str, Counter[str]] = {}
     for (family, engine, *_), group in alike.items():
         found.setdefault(family, Counter())[engine] += max(verdict.cases for verdict in group)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import filterfalse, islice
 from pathlib import Path
 from typing import Any
 
 from embcheck.core.verdict import LEDGER, Status
 from embcheck.engine.levels.level import level_of
 from embcheck.record.compare import Key
-from embcheck.record.record import Record, Writer
+from embcheck.record.record import FORMAT, Record, Writer
 from embcheck.runner.footer import footer
 from embcheck.runner.run import Results, Settings, exit_code, settle, shard_of
+
+#: Shards that are missing and named.
+_NAMED = 8
 
 
 class ShardError(ValueError):
@@ -32,6 +36,8 @@ def merged(records: Sequence[Record]) -> Record:
     numbers = [number for number, _ in told]
     if any(of != count for _, of in told) or len(set(numbers)) != len(numbers):
         raise ShardError(f"no shards of one run: {', '.join(f'{number}/{of}' for number, of in told)}")
+    if old := {record.header.get("format", FORMAT) for record in records} - {FORMAT}:
+        raise ShardError(f"a record has format {min(old)}: merge it with the embcheck that wrote it")
     for record in records[1:]:
         if (reason := _stranger(first, record)) is not None:
             raise ShardError(f"shards of different runs: {reason}")
@@ -44,10 +50,9 @@ def merged(records: Sequence[Record]) -> Record:
     families = _families(records)
     settled = settle(results.verdicts, {family for family, (ran, of) in families.items() if ran >= of})
     excused = _excused(records)
-    missing = sorted(set(range(1, count + 1)) - set(numbers))
     unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
     cut = next((record.cut for record in records if record.cut), "")
-    stopped = f"no shard {', '.join(f'{number}/{count}' for number in missing)}" if missing else cut
+    stopped = _missing(numbers, count) or cut
     kept = {failure: words for end in footers for failure, words in end.get("kept", {}).items()}
     # What made a shard fail may stand in none of its verdicts: a kept failure, a failed test that is no law.  Of few items a
     # shard may have got none (5), which is no failure.
@@ -72,7 +77,16 @@ def merged(records: Sequence[Record]) -> Record:
     settings = {name: value for name, value in first.header.get("settings", {}).items() if name != "shard"}
     header = {**first.header, **machine, "settings": settings}
     laws = {name: law for record in records for name, law in record.laws.items()}
-    return Record(header, results.verdicts, told_of_all, laws)
+    figures = {law: [each for record in records for each in record.figures.get(law, ())] for law in laws}
+    figures = {law: found for law, found in figures.items() if found}
+    return Record(header, results.verdicts, told_of_all, laws, figures)
+
+
+def _missing(numbers: Sequence[int], count: int) -> str:
+    """The first shards that are not among so many, and how many more there are; empty if there are all."""
+    named = [f"{each}/{count}" for each in islice(filterfalse({*numbers}.__contains__, range(1, count + 1)), _NAMED)]
+    more = count - len(numbers) - len(named)
+    return f"no shard {', '.join(named)}" + (f" and {more:,} more" if more else "") if named else ""
 
 
 def write(whole: Record, path: Path) -> Writer:
@@ -85,6 +99,9 @@ def write(whole: Record, path: Path) -> Writer:
     writer.header(**{name: value for name, value in whole.header.items() if name not in ("kind", "format")})
     writer.statement(*whole.laws.values())
     writer.verdict(*whole.verdicts)
+    for law, drawn in whole.figures.items():
+        for figure in drawn:
+            writer.figure(law, figure)
     writer.footer(**(whole.footer or {}))
     writer.close()
     return writer

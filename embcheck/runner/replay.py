@@ -37,8 +37,10 @@ def replay(record: Mapping[str, Any]) -> Replayed:
         return Replayed(ERROR, str(error))
     except SubjectError as error:
         return Replayed(ERROR, f"{error}; replay it where that can be imported")
-    except (KeyError, ValueError, StopIteration) as error:
+    except (KeyError, StopIteration) as error:
         return Replayed(ERROR, f"this version of embcheck has no {error}")
+    except ValueError as error:
+        return Replayed(ERROR, f"this version of embcheck can't read the case: {error}")
     reason = family.absent or mode.lacking()
     if reason:
         return Replayed(ERROR, f"it can't be run here: {reason}")

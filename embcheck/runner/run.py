@@ -243,11 +243,13 @@ class Results:
     def families(self) -> dict[str, tuple[int, int]]:
         """Of each family how many items ran, and how many it has: shards of a run add up."""
         names = dict.fromkeys(verdict.family for verdict in self.verdicts)
-        return {name: (len(self._done.get(name, ())), self._whole.get(name, 1)) for name in names}
+        done = {name: len(self._done.get(name, ())) for name in names}
+        # Each witness is an item of its own, of as many as were run.
+        return {name: (ran, ran if name == LEDGER else self._whole.get(name, 1)) for name, ran in done.items()}
 
     @property
     def cases(self) -> int:
-        """How many cases were judged (a case is judged by every law of its family, and counted once)."""
+        """How many cases were judged (a case is judged by every law of its family, and counted once), without the witnesses."""
         return sum(cases_by_family(self.verdicts).values())
 
     @property
