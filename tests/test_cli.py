@@ -83,7 +83,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("audit no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError: No module named"),
         ("claims --seed x", "Invalid value for '--seed'"),
         ("claims -k detach --report /dev/null/x", "can't write the report"),
-        ("selfcheck -k state_copies_veiws", "close are state_copies_views"),
+        ("selfcheck -k state_hooks_are_not_prepened", "close are state_hooks_are_not_prepended"),
         ("selfcheck --drawn -1", "expected --drawn N"),
         ("selfcheck --site mm", "expected --drawn N"),
         ("selfcheck --drawn 3 --site nn", "no site 'nn'"),

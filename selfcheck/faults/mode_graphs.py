@@ -1,7 +1,7 @@
 """Faults that live in one mode each, of modes that record: what is recorded, or decomposed to, is not what runs."""
 
 import itertools
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -10,8 +10,6 @@ import torch
 import torch.export
 import torch.fx.experimental.proxy_tensor as proxy_tensor
 
-from embcheck.modes.mode import MODES
-from selfcheck.fault import patched
 from selfcheck.faults import modes
 from selfcheck.forms import Call, replaced
 
@@ -55,9 +53,12 @@ def _of_the_backward(call: Call, spoil: modes.Spoil) -> Any:
     return call(bw_compiler=lambda graph, example: _edit(graph, spoil))
 
 
+_DYNAMO = "torch._dynamo"
 #: The modes, where their graphs are made, and how a graph is had there.
-_PLACES: tuple[tuple[str, Any, str, modes.How], ...] = (
+_PLACES: tuple[tuple[Any, ...], ...] = (
     ("fx", torch.fx, "symbolic_trace", _returned),
+    ("jit_trace", torch.jit, "trace", modes.made),
+    ("jit_script", torch.jit, "script", modes.made),
     ("make_fx", proxy_tensor, "make_fx", partial(_traced, mode="real")),
     ("make_fx_fake", proxy_tensor, "make_fx", partial(_traced, mode="fake")),
     ("make_fx_symbolic", proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
@@ -66,22 +67,13 @@ _PLACES: tuple[tuple[str, Any, str, modes.How], ...] = (
     ("export_decomposed", torch.export.ExportedProgram, "run_decompositions", _returned),
     ("export_saved", torch.export, "load", _returned),
     ("compile_eager compile_no_grad", "torch._dynamo.output_graph:OutputGraph", "call_user_compiler", _handed_over),
-    *(
-        (names, "torch._dynamo", "lookup_backend", partial(_compiled, backend=backend))
-        for names, backend in (
-            ("aot_eager aot_no_grad", "aot_eager"),
-            ("aot_decomposed", "aot_eager_decomp_partition"),
-            ("inductor inductor_static inductor_no_grad", "inductor"),
-        )
-    ),
-    ("aot", "torch._functorch.aot_autograd", "aot_function", _of_the_backward),
+    ("aot_eager aot_no_grad", _DYNAMO, "lookup_backend", partial(_compiled, backend="aot_eager")),
+    ("aot_decomposed", _DYNAMO, "lookup_backend", partial(_compiled, backend="aot_eager_decomp_partition")),
+    ("inductor inductor_static inductor_no_grad", _DYNAMO, "lookup_backend", partial(_compiled, backend="inductor")),
+    ("aot", "torch._functorch.aot_autograd", "aot_function", _of_the_backward, *modes.BELOW_AUTOGRAD),
 )
-
-
-for _modes, _owner, _attribute, _how in _PLACES:
-    for _mode in _modes.split():
-        _spoils = modes.SPOILS if MODES[_mode].grad and _mode != "aot" else modes.BELOW_AUTOGRAD
-        modes.in_modes(_mode, _owner, _attribute, _how, _spoils)
+for _place in _PLACES:
+    modes.in_modes(*_place)
 
 
 # -- decompositions -----------------------------------------------------------------------------------------------------
@@ -106,38 +98,3 @@ for _mode, _spoil in itertools.product(
 ):
     _sentence = f"{_spoil.__doc__} So does embedding_dense_backward as {_mode} has it."
     modes.in_mode(_mode, _spoil.__name__, _sentence, partial(_entry, _mode, _spoil))
-
-
-# -- scripts ------------------------------------------------------------------------------------------------------------
-
-
-def _recorded(call: Call, spoil: modes.Spoil) -> Any:
-    """torch.jit.trace records something else."""
-    function, example, *rest = call.given
-    if not isinstance(function, torch.nn.Module):
-        return call.original(lambda *given: spoil(function(*given)), example, *rest, **call.flags)
-    holder = torch.nn.Sequential(function)
-    holder.forward = lambda tokens: spoil(function(tokens))  # type: ignore[method-assign]
-    return call.original(holder, example, *rest, **call.flags)
-
-
-def _scripted(call: Call, flag: str, value: Any) -> Any:
-    """torch.jit.script compiles layers with another flag."""
-    layer = call.given[0]  # it compiles functions on the way
-    parts = list(layer.modules()) if isinstance(layer, torch.nn.Module) else []
-    with ExitStack() as stack:
-        for part in parts:
-            if isinstance(part, torch.nn.Embedding):
-                stack.enter_context(patched(part, **{flag: value}))
-        return call()
-
-
-_TRACED = (modes.rolls_the_tokens, modes.halves_the_values, modes.doubles_the_gradient)
-modes.in_modes("jit_trace", torch.jit, "trace", _recorded, _TRACED)
-for _flag, _value, _family in (
-    ("padding_idx", None, "padding"),
-    ("scale_grad_by_freq", False, "gradient"),
-    ("sparse", False, "gradient"),
-):
-    plant = partial(replaced, torch.jit, "script", partial(_scripted, flag=_flag, value=_value))
-    modes.in_mode("jit_script", f"forgets_{_flag}", f"torch.jit.script forgets {_flag}.", plant, _family)

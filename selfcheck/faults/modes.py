@@ -1,7 +1,7 @@
-"""Faults that live in one mode each, in what the mode calls or while it is on: three for each mode that does not compile."""
+"""Faults that live in one mode each, in what the mode calls or while it is on: three for each mode that records no graph."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from selfcheck.site import Tensor
 
 load_modes()
 
-#: Changes a result; and what is done in place of a call whose result is to be changed so.
+#: Changes a result, or a layer; and what is done in place of a call whose result is to be changed so.
 Spoil = Callable[[Any], Any]
 How = Callable[..., Any]
 
@@ -29,28 +29,25 @@ def in_mode(mode: str, what: str, sentence: str, plant: Plant, family: str = "gr
     add(Fault(f"{mode}_{what}", family, sentence, plant, applies=lambda: MODES[mode].lacking() is None, modes=(mode,)))
 
 
-def in_modes(modes: str, owner: Any, attribute: str, how: How, spoils: Sequence[Spoil]) -> None:
+def in_modes(modes: str, owner: Any, attribute: str, how: How, *spoils: Spoil) -> None:
     """Registers for each of some modes, and for each spoil, a fault of what the mode calls."""
-    for mode, spoil in itertools.product(modes.split(), spoils):
-        words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
-        plant = partial(replaced, owner, attribute, partial(how, spoil=spoil))
-        family = "gradient" if MODES[mode].grad else "lookup"
-        in_mode(mode, spoil.__name__, words, plant, getattr(spoil, "family", family))
+    for mode in modes.split():
+        graphs = MODES[mode].grad and MODES[mode].values
+        for spoil in spoils or (SPOILS if graphs else BELOW_AUTOGRAD):
+            words = f"{(spoil.__doc__ or '').rstrip('.')}: {attribute}, as {mode} calls it."
+            plant = partial(replaced, owner, attribute, partial(how, spoil=spoil))
+            in_mode(mode, spoil.__name__, words, plant, "gradient" if graphs else "lookup")
 
 
-# -- what is done to a result -------------------------------------------------------------------------------------------
+# -- what is done to a result, or to a table ----------------------------------------------------------------------------
 
 
-def drops_the_last_token(out: Tensor) -> Tensor:
-    """The last token's row is zero."""
-    if not out.numel() or out.dim() < 2:
-        return out
-    kept = torch.ones(out.shape[:-1], dtype=torch.bool).reshape(-1)
-    kept[-1] = False
-    return torch.where(kept.reshape(*out.shape[:-1], 1), out, torch.zeros((), dtype=out.dtype))
+def zeroes_the_last_row(out: Tensor) -> Tensor:
+    """The last row is zero."""
+    return torch.cat((out[:-1], 0 * out[-1:])) if out.dim() > 1 else out
 
 
-def rolls_the_tokens(out: Tensor) -> Tensor:
+def rolls_the_rows(out: Tensor) -> Tensor:
     """Each token gets its predecessor's row."""
     return out.roll(1, 0) if out.dim() > 1 else out
 
@@ -65,8 +62,32 @@ def halves_the_values(out: Tensor) -> Tensor:
     return out / 2
 
 
-SPOILS: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, doubles_the_gradient)
-BELOW_AUTOGRAD: tuple[Spoil, ...] = (drops_the_last_token, rolls_the_tokens, halves_the_values)
+def gives_another_dtype(out: Tensor) -> Tensor:
+    """The dtype is another one."""
+    return out.to(torch.float64 if out.dtype != torch.float64 else torch.float32)
+
+
+def gives_another_shape(out: Tensor) -> Tensor:
+    """There is an axis more."""
+    return out[None]
+
+
+def gives_other_strides(out: Tensor) -> Tensor:
+    """The first axis is the densest one."""
+    return out.transpose(0, -1).contiguous().transpose(0, -1)
+
+
+SPOILS: tuple[Spoil, ...] = (zeroes_the_last_row, rolls_the_rows, doubles_the_gradient)
+BELOW_AUTOGRAD: tuple[Spoil, ...] = (zeroes_the_last_row, rolls_the_rows, halves_the_values)
+_WITHOUT_VALUES: tuple[Spoil, ...] = (gives_another_dtype, gives_another_shape, gives_other_strides)
+
+
+def loses_padding_idx(layer: Any) -> None:
+    """padding_idx is gone."""
+    for part in layer.modules():
+        if getattr(part, "padding_idx", None) is not None:
+            vars(part)["padding_idx"] = None
+        vars(part).get("flags", {}).pop("padding_idx", None)
 
 
 # -- where a mode calls torch -------------------------------------------------------------------------------------------
@@ -77,38 +98,19 @@ def _result(call: Call, spoil: Spoil) -> Any:
     return (spoil(out[0]), *out[1:]) if isinstance(out, tuple) else spoil(out)
 
 
-def _made(call: Call, spoil: Spoil, part: Callable[[Spoil, Any], Any] = lambda spoil, out: spoil(out)) -> Any:
-    made = call()
-    return lambda *tensors: part(spoil, made(*tensors))
+def made(call: Call, spoil: Spoil, part: Callable[[Spoil, Any], Any] = lambda spoil, out: spoil(out)) -> Any:
+    """What the function gives that a call makes is spoiled, or a part of it."""
+    function = call()
+    return lambda *tensors: part(spoil, function(*tensors))
 
 
 def _second_table(spoil: Spoil, tables: Tensor) -> Tensor:
     return torch.stack([spoil(out) if at == 1 else out for at, out in enumerate(tables)])
 
 
-def _of_a_lookup(call: Call, spoil: Spoil, names: Sequence[str] = ("embedding", "embedding_bag")) -> Any:
-    out = call()
+def _of_a_lookup(call: Call, spoil: Spoil) -> Any:
+    out, names = call(), ("embedding", "embedding_bag", "embedding.default", "index_select.default")
     return spoil(out) if getattr(call.given[1], "__name__", "") in names else out
-
-
-#: The modes, what they call, how that is spoiled, and by what.
-_CALLS: tuple[tuple[str, Any, str, How, tuple[Spoil, ...]], ...] = (
-    ("vmap vmap_nested", torch, "vmap", _made, SPOILS),
-    ("vmap_tables_and_indices", torch, "vmap", partial(_made, part=_second_table), SPOILS),
-    ("jvp", torch.func, "jvp", _result, SPOILS),
-    ("vjp", torch.func, "vjp", _result, SPOILS),
-    ("func_grad", torch.func, "grad", partial(_made, part=lambda spoil, out: (out[0], spoil(out[1]))), SPOILS),
-    ("functional_call", torch.func, "functional_call", _result, SPOILS),
-    ("checkpoint", torch.utils.checkpoint, "checkpoint", _result, SPOILS),
-    ("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", _result, SPOILS),
-    ("subclass", Tensor, "__torch_function__", _of_a_lookup, SPOILS),
-    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup, SPOILS),
-    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup, SPOILS),
-    ("dispatch_mode", PassOperators, "__torch_dispatch__",
-     partial(_of_a_lookup, names=("embedding.default", "index_select.default")), BELOW_AUTOGRAD),
-)  # fmt: skip
-for _row in _CALLS:
-    in_modes(*_row)
 
 
 def _served(call: Call, spoil: Spoil) -> Any:
@@ -116,17 +118,51 @@ def _served(call: Call, spoil: Spoil) -> Any:
     return found if call.self.training or torch.is_grad_enabled() else spoil(found)
 
 
-def keeps_the_first_table(call: Call) -> Any:
-    """Rows of the table are as they were when the layer was first asked."""
-    if call.self.training or torch.is_grad_enabled():
-        return call()
-    table: Tensor = call.self.__dict__.setdefault("kept_table", call.self.weight.detach().clone())
-    return table[call.input.long()]
+def _harmed(call: Call, spoil: Spoil) -> Any:
+    """What a method returns is harmed if it is a layer, else the layer whose method it is; the values of a dict, too."""
+    out = call()
+    if isinstance(out, dict):
+        return {name: spoil(table) for name, table in out.items()}
+    layer = out if isinstance(out, torch.nn.Module) else call.given[0]
+    if spoil is loses_padding_idx:
+        spoil(layer)
+        return out
+    with torch.no_grad():
+        for table in layer.parameters():
+            table.copy_(spoil(table))
+    return out
 
 
-in_modes("serving", torch.nn.Embedding, "forward", _served, (drops_the_last_token, rolls_the_tokens))
-plant = partial(replaced, torch.nn.Embedding, "forward", keeps_the_first_table)
-in_mode("serving", "keeps_the_first_table", "A layer in evaluation gives rows as they were at first.", plant, "lookup")
+_LAYERS = (loses_padding_idx, zeroes_the_last_row, rolls_the_rows)
+#: The modes, what they call, how that is spoiled, and by what if not as is usual.
+_CALLS: tuple[tuple[Any, ...], ...] = (
+    ("vmap vmap_nested", torch, "vmap", made),
+    ("vmap_tables_and_indices", torch, "vmap", partial(made, part=_second_table)),
+    ("jvp", torch.func, "jvp", _result),
+    ("vjp", torch.func, "vjp", _result),
+    ("func_grad", torch.func, "grad", partial(made, part=lambda spoil, out: (out[0], spoil(out[1])))),
+    ("functional_call", torch.func, "functional_call", _result),
+    ("checkpoint", torch.utils.checkpoint, "checkpoint", _result),
+    ("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", _result),
+    ("subclass", Tensor, "__torch_function__", _of_a_lookup),
+    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup),
+    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup),
+    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_a_lookup, *BELOW_AUTOGRAD),
+    ("serving", torch.nn.Embedding, "forward", _served),
+    ("fake", "torch._subclasses.fake_tensor:FakeTensorMode", "__torch_dispatch__", _of_a_lookup, *_WITHOUT_VALUES),
+    ("meta", torch, "embedding", _result, *_WITHOUT_VALUES),
+    ("state_dict state_dict_assign", torch.nn.Module, "load_state_dict", _harmed, *_LAYERS),
+    ("pickle deepcopy", torch.nn.Module, "__setstate__", _harmed, *_LAYERS),
+    ("train", torch.nn.Module, "train", _harmed, *_LAYERS),
+    ("eval", torch.nn.Module, "eval", _harmed, *_LAYERS),
+    ("to_dtype", torch.nn.Module, "to", _harmed, *_LAYERS),
+    ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _harmed, *_LAYERS),
+    ("saved", torch, "load", _harmed, *_LAYERS),
+    ("mapped", torch, "load", _harmed, *BELOW_AUTOGRAD),
+    ("jit_saved", torch.jit, "load", _harmed, *BELOW_AUTOGRAD),
+)
+for _row in _CALLS:
+    in_modes(*_row)
 
 
 # -- while a mode is on -------------------------------------------------------------------------------------------------
