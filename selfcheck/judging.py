@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -163,39 +162,25 @@ class Judging:
                 candidate = self.made.fitted(name, case)
                 if candidate is None:
                     continue
-                self.sites.plant(fault)
-                broken, _ = self._judged(candidate)
+                with self.sites.planting(fault):
+                    broken, _ = self._judged(candidate)
                 met, changed = met + bool(self.sites.met), changed + bool(self.sites.changed)
                 laws = self._killers(fault, candidate)[0] if broken and self.sites.changed else {}
                 if laws:
                     return Aimed(met, changed, tuple(laws), repr(candidate.case))
         finally:
-            self.sites.plant(None)
             self.sites.watch(())
         return Aimed(met, changed)
 
     def _raising(self, fault: Fault, order: Sequence[int]) -> bool:
         """Whether some case that the fault changes is judged where it does: with an exception there, a law is broken."""
-        try:
-            self.sites.plant(fault, raises=True)
+        with self.sites.planting(fault, raises=True):
             return any(self._judged(self.candidates[position])[0] for position in order[:_RAISED])
-        finally:
-            self.sites.plant(None)
 
     def _killers(self, fault: Fault, candidate: Candidate) -> Found:
         """The laws that see a fault on a case, confirmed, and what of embcheck's own failed."""
-
-        @contextmanager
-        def lifted() -> Iterator[None]:
-            self.sites.plant(None)
-            yield
-            self.sites.plant(fault)
-
-        try:
-            self.sites.plant(fault)
-            return killers(partial(self._judged, candidate), lifted)
-        finally:
-            self.sites.plant(None)
+        with self.sites.planting(fault):
+            return killers(partial(self._judged, candidate), partial(self.sites.planting, None))
 
     def _judged(self, candidate: Candidate) -> Found:
         """The laws that are broken outside of the ledger, and what of embcheck's own failed."""

@@ -10,16 +10,19 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.jit._builtins import _find_builtin, _register_builtin
 
+from embcheck.core.facts import holds
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damage_of
 from selfcheck.fault import patched
@@ -38,6 +41,25 @@ class Planted(RuntimeError):
     """What a fault raises that is planted to raise."""
 
 
+class Watched:
+    """Faults of a site, each with its position, the texts that a call meets which it hits, and a damage: a call is asked once for
+    each text, however many faults have it."""
+
+    def __init__(self, faults: Sequence[tuple[int, Sequence[str], str]]) -> None:
+        positions, texts, damages = zip(*faults, strict=True)
+        self._texts = tuple(dict.fromkeys(chain.from_iterable(texts)))
+        place, longest = {text: k for k, text in enumerate(self._texts)}, max(map(len, texts))
+        filled = ((*each, *each[-1:] * (longest - len(each))) for each in texts)
+        self._places = np.array([[place[text] for text in each] for each in filled])
+        self._positions, self._damages = np.array(positions), np.array(damages)
+
+    def met(self, facts: Facts) -> dict[str, list[int]]:
+        """The faults that hit a call with these facts, by their damages."""
+        held = np.array([holds(text, facts) for text in self._texts])[self._places].all(axis=1)
+        positions, damages = self._positions[held], self._damages[held]
+        return {str(name): positions[damages == name].tolist() for name in np.unique(damages)}
+
+
 class Sites:
     """The kernels of all sites, and those functions of Python that have these names.
 
@@ -50,7 +72,7 @@ class Sites:
         self.planted: tuple[Fault, Damage | None] | None = None
         self.met: set[int] = set()
         self.changed: set[int] = set()
-        self._watched: dict[str, list[tuple[int, Fault]]] = {}
+        self._watched: dict[str, Watched] = {}
         self._calls: Counter[str] = Counter()
         self._previous: dict[str, Tensor] = {}
         self._inside = False
@@ -63,15 +85,30 @@ class Sites:
 
     def watch(self, faults: Iterable[Fault]) -> None:
         """Records from now on which of these faults hit a call, by their position."""
-        self._watched = {}
+        of_site = defaultdict(list)
         for position, fault in enumerate(faults):
-            self._watched.setdefault(fault.site, []).append((position, fault))
+            of_site[fault.site].append((position, *self._asked(fault)))
+        self._watched = {site: Watched(some) for site, some in of_site.items()}
+
+    def _asked(self, fault: Fault) -> tuple[Sequence[str], str]:
+        """The texts that a call meets which a fault hits, and the damage that is planned to see whether it changes it, if any."""
+        return fault.condition.split(" & "), fault.damage
 
     def plant(self, fault: Fault | None, damage: Damage | None = None, *, raises: bool = False) -> None:
         """Plants a fault in place of the one before, also with a damage that has no name; with ``raises`` it raises instead
         of doing its damage."""
         done = None if raises or fault is None else damage or damage_of(fault.site, fault.damage)
         self.planted = None if fault is None else (fault, done)
+
+    @contextmanager
+    def planting(self, fault: Fault | None, *, raises: bool = False) -> Iterator[None]:
+        """A fault planted, or none, for a moment."""
+        before = self.planted
+        self.plant(fault, raises=raises)
+        try:
+            yield
+        finally:
+            self.planted = before
 
     def forget(self) -> None:
         """Begins a case: nothing was called yet, and nothing is running."""
@@ -218,15 +255,14 @@ class Sites:
         return facts
 
     def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
-        changed: dict[str, bool] = {}
-        for position, fault in self._watched.get(site.name, ()):
-            if not fault.met(told.facts):
-                continue
-            self.met.add(position)
-            if fault.damage not in changed:
-                changed[fault.damage] = changes(damage_of(fault.site, fault.damage), site, told, result, again)
-            if changed[fault.damage]:
-                self.changed.add(position)
+        for damage, met in self._met(site, told.facts).items():
+            if not damage or changes(damage_of(site.name, damage), site, told, result, again):
+                self.changed.update(met)
+
+    def _met(self, site: Site, facts: Facts) -> dict[str, list[int]]:
+        met = self._watched[site.name].met(facts) if site.name in self._watched else {}
+        self.met.update(*met.values())
+        return met
 
     def _keep(self, site: Site, told: Call, result: Any) -> None:
         """Keeps what a call gave for the next one."""

@@ -13,7 +13,7 @@ import torch
 
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
-from embcheck.core.facts import conditions, holds
+from embcheck.core.facts import conditions
 from embcheck.core.layout import SHARED
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
@@ -24,9 +24,10 @@ from embcheck.families.lookup.aimed_tokens import attempts
 from selfcheck.aiming import BUILDERS
 from selfcheck.calls import Seen, counted, seen
 from selfcheck.candidates import Candidate, Candidates
-from selfcheck.drawn import Fault, faults
+from selfcheck.drawn import Fault, always, faults
 from selfcheck.greedy import Hits
 from selfcheck.reach import Aimed, Say, best, striped
+from selfcheck.site import Facts, Site
 from selfcheck.traced_sites import TRACED_SITES, forget_graphs
 from selfcheck.tracing import TracedSites, without_code
 
@@ -89,6 +90,8 @@ _WORTH = (1.0, 0.3)
 _EXPANDED = "layout=expanded"
 #: No case has more elements.
 _LARGEST = 1 << 15
+#: Of each site the fault that hits every call.
+_EACH = tuple(always([*TRACED_SITES]))
 
 
 # -- what is wished -----------------------------------------------------------------------------------------------------
@@ -187,15 +190,19 @@ class Recorder(TracedSites):
     It is installed in the first process that asks which, which should be a fork.
     """
 
-    def __init__(self, wanted: Sequence[Fault] = ()) -> None:
+    def __init__(self, wanted: Sequence[Fault] = _EACH) -> None:
         super().__init__(TRACED_SITES)
         self.calls: dict[str, list[dict[str, Any]]] = {}
-        # Of whether tokens differ a graph knows nothing, and `_shows` does.
-        self._wanted = [(each, " & ".join(need for need in each.needs if need != "tokens_differ")) for each in wanted]
-        self._watched = {site: [] for site in TRACED_SITES}
+        self._wanted = wanted
+        self.watch(wanted)
 
-    def _met(self, site: Any, facts: dict[str, Any]) -> None:
+    def _asked(self, fault: Fault) -> tuple[Sequence[str], str]:
+        # Of whether tokens differ a graph knows nothing, and `_shows` does.
+        return [need for need in fault.needs if need != "tokens_differ"], ""
+
+    def _met(self, site: Site, facts: Facts) -> dict[str, list[int]]:
         self.calls.setdefault(site.name, []).append(facts)
+        return {}
 
     def of(self, candidate: Candidate) -> Mapping[str, list[dict[str, Any]]]:
         """The facts of the calls of a case, by site; inductor writes no code for it."""
@@ -212,14 +219,12 @@ class Recorder(TracedSites):
         if self._library is None:
             torch.set_num_threads(1)
             self.install()
-        calls, case = self.of(candidate), candidate.case
-        if getattr(case, "history", "fresh") != "fresh":  # whose first calls are those before the one that is judged
-            calls = {site: every[len(every) // 2 :] for site, every in calls.items()}
-        met = (
-            _shows(fault, case) and any(holds(needed, facts) for facts in calls.get(fault.site, ()))
-            for fault, needed in self._wanted
-        )
-        return np.flatnonzero([*met]).astype(np.int32)
+        met, case = set[int](), candidate.case
+        for site, every in self.of(candidate).items():
+            # The first calls of a history are those before the one that is judged.
+            for facts in every[len(every) // 2 :] if getattr(case, "history", "fresh") != "fresh" else every:
+                met.update(*self._watched[site].met(facts).values())
+        return np.array(sorted(each for each in met if _shows(self._wanted[each], case)), np.int32)
 
 
 def _shows(fault: Fault, case: Any) -> bool:

@@ -109,9 +109,6 @@ class TracedSites(Sites):
         self._met(site, facts)
         return facts
 
-    def _met(self, site: Site, facts: Facts) -> None:
-        self.met.update(position for position, fault in self._watched.get(site.name, ()) if fault.met(facts))
-
     def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
         """What faults change is not planned: it would be in the graph."""
 
@@ -220,7 +217,6 @@ class TracedJudging(Judging):
     def _without(self, position: int) -> list[Any]:
         """What a case shows without a fault."""
         if position not in self._right:
-            self.sites.plant(None)
             self._judged(self.candidates[position])
             self._right[position] = self._seen
         return self._right[position]

@@ -14,6 +14,8 @@ from selfcheck.candidates import Candidates
 from selfcheck.conditions import TABLE
 from selfcheck.drawn import Fault, damages
 from selfcheck.greedy import add
+from selfcheck.planting import Watched
+from selfcheck.python_sites import Told
 
 CANDIDATES = Candidates(Ledger())
 
@@ -49,12 +51,16 @@ def test_a_case_meets_what_one_of_its_judged_calls_meets() -> None:
     assert calls.counted(found, len(conditions)).tolist() == [1, 2, 1, 0, 0]
 
 
-def test_a_fact_has_the_places_of_the_texts_that_it_meets() -> None:
+def test_of_what_is_watched_a_call_hits_what_its_facts_meet() -> None:
+    texts = sorted(TEXTS["embedding"])
+    watched = Watched([(place, [text], "swap") for place, text in enumerate(texts)])
     for fact, value in (("numel", 65), ("embedding_dim", 33), ("layout", "strided"), ("offset", True), ("rank", 0)):
-        found = calls._places("embedding", fact, value)
-        for place, text in enumerate(TEXTS["embedding"]):
-            concerned = parsed(text)[0].fact == fact
-            assert (place in found) == (concerned and holds(text, {fact: value}))
+        expected = [
+            place for place, text in enumerate(texts) if parsed(text)[0].fact == fact and holds(text, {fact: value})
+        ]
+        assert watched.met(Told({fact: value})) == {"swap": expected}
+    both = Watched([(3, ["numel>3", "rank=1"], "shift"), (5, ["rank=1"], "shift"), (9, ["rank=1"], "swap")])
+    assert both.met({"numel": 3, "rank": 1}) == {"shift": [5], "swap": [9]}
 
 
 def test_a_case_meets_a_fault_whose_damage_changes_one_of_its_calls() -> None:
@@ -74,7 +80,8 @@ def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call(
 def test_faults_that_take_part_are_of_the_table_with_what_damages_need() -> None:
     found = drawn(3, 4)
     assert {each.site for each in found} == set(TABLE)
-    assert all(0 <= max(calls._asked(each)) - len(TEXTS[each.site]) < len(damages(each.site)) for each in found)
+    assert all(TEXTS[each.site].issuperset(each.condition.split(" & ")) for each in found)
+    assert all(each.damage in {damage.name for damage in damages(each.site)} for each in found)
     assert found == drawn(3, 4)
     assert found != drawn(4, 4)
     assert max(len(" & ".join(each.needs).split(" & ")) for each in found) > 3  # three facts, and what a damage needs
