@@ -16,9 +16,8 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from functools import cache
-from queue import SimpleQueue
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -143,21 +142,19 @@ def rechecked(
 def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None]) -> None:
     """Has work done for each name, in the order of the names, by as many worker processes as there are jobs; what the work raises
     first is raised, and what was not begun is not done then."""
-    workers: SimpleQueue[Worker] = SimpleQueue()
+    left = iter([*names])
 
-    def one(name: str) -> None:
-        worker = workers.get()
+    def slot() -> None:
+        with closing(Worker()) as worker:
+            for name in left:
+                work(worker, name)
+
+    with ThreadPoolExecutor(jobs) as threads:
         try:
-            work(worker, name)
+            for done in concurrent.futures.as_completed([threads.submit(slot) for _ in range(min(jobs, len(names)))]):
+                done.result()
         finally:
-            workers.put(worker)
-
-    with ThreadPoolExecutor(max(1, min(jobs, len(names)))) as threads, ExitStack() as stack:
-        for _ in range(threads._max_workers):
-            workers.put(stack.enter_context(closing(Worker())))
-        stack.callback(threads.shutdown, cancel_futures=True)
-        for _ in threads.map(one, names):
-            pass
+            list(left)
 
 
 class Worker:

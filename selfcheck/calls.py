@@ -1,32 +1,37 @@
-"""Which drawn faults hit the calls of a case and change something there.
+"""Which drawn faults hit the calls of a case and change something there, and which cases add most of them for their cost.
 
 A fault does so if a call meets each text of its condition and its damage would change something.  In Python only damages that
 depend on values or memory are planned, for to plan them all takes longer than the call; of the others the texts that they need
 are asked.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import heapq
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from embcheck.core.ledger import Ledger
 from embcheck.engine.execution import Execution
 from selfcheck import drawn as faults
 from selfcheck.candidates import Candidate
-from selfcheck.conditions import PYTHON_TABLES, TABLE, WEIGHTS
+from selfcheck.conditions import TABLES, WEIGHTS
 from selfcheck.drawn import Fault
-from selfcheck.greedy import Counts, Hits
+from selfcheck.kernels import SITES
 from selfcheck.planting import Sites
 from selfcheck.runner import Progress, clean_run, forks
-from selfcheck.sites import SITES
 
+#: The positions of the faults that change a case, or of what else it meets; and how many cases meet each.
+Hits = npt.NDArray[np.int32]
+Counts = npt.NDArray[np.int64]
 #: The conditions of each site.
 TEXTS: Mapping[str, frozenset[str]] = {
     site: frozenset(each for term in terms for text in term.texts for each in text.split(" & "))
-    for site, terms in {**PYTHON_TABLES["core"], **TABLE, **PYTHON_TABLES["extended"]}.items()
+    for site, terms in {**TABLES["core"], **TABLES["extended"]}.items()
 }
 #: How the names of damages in Python begin, or end, that depend on values, shapes or memory.
 _OF_VALUES, _OF_MEMORY = ("cast(", "stale", "spill(memory)", "tie", "give(max_norm="), "=memory)"
@@ -123,15 +128,48 @@ def counted(cases: Iterable[Seen], size: int) -> Counts:
     return np.bincount(np.concatenate([np.zeros(0, np.int32), *(each.hits for each in cases)]), minlength=size)
 
 
-# -- conditions ---------------------------------------------------------------------------------------------------------
+def add(
+    costs: Sequence[float],
+    hits: Sequence[Hits],
+    had: Counts,
+    budget: float,
+    worths: npt.ArrayLike,
+    taken: Collection[int] = (),
+    most: float = math.inf,
+) -> list[int]:
+    """The cases, by position, that are added to those taken: always what adds most for its cost, until a budget is spent, with
+    what was taken, or so many are added.
+
+    What a case meets is worth less each time that it is met again: ``worths`` are those of the first, second … time, in a row for
+    each if they differ.  ``had`` is how often each was met, and then is.  What a case adds only falls as others are taken, so that
+    it is looked at again only once it comes up.
+    """
+    given = np.asarray(worths, np.float64)
+    worth = np.append(given, np.zeros((*given.shape[:-1], 1)), axis=-1)
+    worth = np.broadcast_to(worth, (len(had), worth.shape[-1]))
+
+    def rank(position: int) -> float:
+        met = hits[position]
+        return -float(worth[met, np.minimum(had[met], worth.shape[-1] - 1)].sum()) / costs[position]
+
+    spent, added = sum(costs[position] for position in taken), list[int]()
+    heap = [(rank(position), position) for position in set(range(len(costs))).difference(taken)]
+    heapq.heapify(heap)
+    while heap and spent < budget and len(added) < most:
+        _, position = heapq.heappop(heap)
+        now = rank(position)
+        if heap and now > heap[0][0]:
+            heapq.heappush(heap, (now, position))
+        elif now < 0:
+            added.append(position)
+            np.add.at(had, hits[position], 1)
+            spent += costs[position]
+    return added
 
 
-def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS) -> list[Fault]:
+def drawn(seed: int, times: int, of: str = "core", weights: Mapping[str, int] = WEIGHTS["kernels"]) -> list[Fault]:
     """Drawn faults of a set, of each site its weight times so many."""
-    draws, found = Random(f"conditions of decks {seed}"), []
-    for site, weight in weights.items():
-        for turn in range(weight * times):
-            drawn_fault = faults.drawn(draws, 2 + (turn % 4 > 0), site, of)
-            if drawn_fault is not None:
-                found.append(Fault(site, " & ".join(drawn_fault[0]), drawn_fault[1].name))
-    return found
+    draws = Random(f"conditions of decks {seed}")
+    turns = ((site, turn) for site, weight in weights.items() for turn in range(weight * times))
+    found = (faults.drawn(draws, 2 + (turn % 4 > 0), site, of) for site, turn in turns)
+    return [fault for fault in found if fault is not None]

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from selfcheck.python_sites import ENTRIES, EXTENDED, PYTHON_SITES, SCHEDULERS, STEPS
+from selfcheck.traced import TEXTS
 
 #: The least share of faults that each profile is to kill: a score whose interval ends below fails.
 THRESHOLDS = {"quick": 0.93, "gate": 0.97, "full": 0.97, "deep": 0.97}
@@ -88,8 +89,6 @@ _KERNELS: Mapping[str, tuple[int, tuple[str, ...]]] = {
     "mm": (1, (_PRODUCT, _EARLIER)),
     "addmm": (1, (_PRODUCT, _EARLIER)),
 }
-TABLE: Mapping[str, tuple[Term, ...]] = {site: terms(*texts) for site, (_, texts) in _KERNELS.items()}
-WEIGHTS: Mapping[str, int] = {site: weight for site, (weight, _) in _KERNELS.items()}
 
 # -- sites in Python ----------------------------------------------------------------------------------------------------
 # Written as that of the kernels from what real bugs looked like: ties, layouts that only look contiguous,
@@ -210,14 +209,18 @@ def _table(site: str, formula: str) -> tuple[Term, ...]:
     return tuple(each for each in terms(formula) if each.fact in arguments or each.fact.startswith(tensors))
 
 
-#: For each set the sites with their terms.
-PYTHON_TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {
-    "core": {site: _table(site, _STEP) for site in ENTRIES},
-    "extended": {site: _table(site, _FORMULA) for site in EXTENDED},
+#: The sets of sites, each with how often its sites are drawn, and their terms: the kernels of core, all sites of core, those of
+#: extended, and those that a graph is made by.  Of core a kernel is drawn rather more often than not, and a form of a formula more
+#: seldom than the rest; of extended a formula more often.
+_KERNEL_SITES = {site: (weight, terms(*texts)) for site, (weight, texts) in _KERNELS.items()}
+_SETS: Mapping[str, Mapping[str, tuple[int, tuple[Term, ...]]]] = {
+    "kernels": _KERNEL_SITES,
+    "core": {
+        **{site: (6 * weight, found) for site, (weight, found) in _KERNEL_SITES.items()},
+        **{site: (1 if ENTRIES[site] in STEPS else 6, _table(site, _STEP)) for site in ENTRIES},
+    },
+    "extended": {site: (3 if EXTENDED[site] in STEPS else 2, _table(site, _FORMULA)) for site in EXTENDED},
+    "graphs": {site: (weight, terms(text)) for site, (text, weight) in TEXTS.items()},
 }
-
-#: How often each site is drawn: a form of a formula in core more seldom than the rest, in extended more often.
-PYTHON_WEIGHTS: Mapping[str, Mapping[str, int]] = {
-    "core": {site: 1 if ENTRIES[site] in STEPS else 6 for site in ENTRIES},
-    "extended": {site: 3 if EXTENDED[site] in STEPS else 2 for site in EXTENDED},
-}
+TABLES = {of: {site: found for site, (_, found) in sites.items()} for of, sites in _SETS.items()}
+WEIGHTS = {of: {site: weight for site, (weight, _) in sites.items()} for of, sites in _SETS.items()}

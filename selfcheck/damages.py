@@ -35,6 +35,13 @@ _TRACED_LOOKUPS, _LOSSES = ("decomposition.embedding ", "lowering.embedding "), 
 _NUMBERS = ("zero(", "negate(", "double(", "cast(")
 _SINGLE, _ROWS = (*_NUMBERS, "stale", "ulp(", "nan("), ("shift", "swap ", "repeat(first)")
 _SPOILS, _SCALED, _GRADIENTS = (*_SINGLE, *_ROWS), (*_NUMBERS, "stale", *_ROWS), ("double(gradient)", "zero(gradient)")
+_FIRST, _LAST = ("zero(first)", "double(first)"), ("zero(last)", "negate(last)")
+#: Kernels that give the rows of a table, those of bags, and all where a row of padding is zero.
+_SUMS, _BAGGED = (
+    ("embedding_dense_backward ", "_embedding_bag_dense_backward "),
+    ("_embedding_bag ", "_embedding_bag_forward_only "),
+)
+_MASKING = (*_SUMS, *_BAGGED, "embedding_sparse_backward ", "_embedding_bag_per_sample_weights_backward ")
 #: What shows of a loss that is neither zero nor NaN.
 _OF_LOSSES = ("double(", "negate(", "cast(", "zero(gradient)")
 #: What no call meets: a site has not this damage.
@@ -42,6 +49,13 @@ _NEVER = ("never",)
 #: What a call must meet, at sites whose names begin so, for damages that begin so (both with a space behind them) to change
 #: anything.
 _NEEDED: _Table = (
+    # A row that no token names and an empty bag are zero, too; a gradient without padding has no row where all is padding.
+    (_MASKING, (*_NUMBERS, *_ROWS), ("all_padding=False",)),
+    ("embedding_sparse_backward ", ("stale", "ulp(", "nan("), ("all_padding=False",)),
+    ("_embedding_bag", (*_NUMBERS, *_ROWS, "give("), ("largest_bag>=1",)),
+    ("embedding_sparse_backward ", _ROWS, ("num_embeddings>=2",)),
+    *((_SUMS, names, (f"{place}_row",)) for place, names in (("first", _FIRST), ("last", _LAST))),
+    *((_BAGGED, names, (f"empty_{place}=False",)) for place, names in (("first", _FIRST), ("last", _LAST))),
     # Random values in another order are as good, every dtype holds zeros and ones, and what only refuses changes no result.
     ("nn.init.", ("shift", "swap ", "stale", "ulp(last)"), _NEVER),
     (("nn.init.eye_", "nn.init.dirac_"), ("cast(",), _NEVER),
@@ -154,6 +168,9 @@ _NEEDED: _Table = (
 _IN_VAIN: _Table = (
     ("Module.load_state_dict ", ("skip(",), ("assign",)),  # which writes to nothing
     ("F.embedding_bag ", ("give(per_sample_weights=none)",), ("mode=mean", "mode=max")),  # which take none
+    # The padding row is zero.
+    (_SUMS, (*_FIRST, "repeat(first)"), ("padding=first",)),
+    (_SUMS, _LAST, ("padding=last",)),
     (
         "_embedding_bag_dense_backward ",
         ("give(indices=", "give(scale_grad_by_freq=", "give(padding_idx="),
@@ -166,8 +183,7 @@ class Damage(NamedTuple):
     """A damage by its name, at sites of some kinds or names, ``at``, or that take an ``argument``.
 
     It has a ``planner`` of what comes after a call, or changes its ``rows``, of which there must be so many, or gives other
-    arguments.  ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't; one
-    ``of_zeros`` changes zeros, too.
+    arguments.  ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't.
     """
 
     name: str
@@ -177,7 +193,6 @@ class Damage(NamedTuple):
     forbids: tuple[str, ...] = ()
     rows: int = 1
     floating: bool = False
-    of_zeros: bool = False
     argument: str = ""
     at: tuple[str, ...] = ("kernel",)
     planner: Planner | None = None
@@ -192,11 +207,7 @@ class Damage(NamedTuple):
 
     def changes_none(self, site: Site, condition: str) -> bool:
         """Whether a part of a condition alone says that it changes nothing."""
-        found = self._told_of(site, _IN_VAIN)
-        if self.spoil is not None and not self.of_zeros and site.masks and site.rows == "num_embeddings":
-            # The padding row is zero.
-            found += [f"padding={place}" for place in ("first", "last") if f"({place})" in self.name]
-        return not {*self.forbids, *found}.isdisjoint(condition.split(" & "))
+        return not {*self.forbids, *self._told_of(site, _IN_VAIN)}.isdisjoint(condition.split(" & "))
 
     def _told_of(self, site: Site, table: _Table) -> list[str]:
         return [
@@ -208,27 +219,12 @@ class Damage(NamedTuple):
 
     def conditions(self, site: Site) -> list[str]:
         """What a call must meet for the damage to change anything."""
+        told = self._told_of(site, _NEEDED)
         if site.kind != "kernel":
             several = [f"{site.rows}>=2"] if site.rows and self.rows > 1 else []
-            return [*self.needs, *several, *self._told_of(site, _NEEDED)]
+            return [*self.needs, *several, *told]
         columns = [f"{site.columns}>=1"] if site.columns else []
-        zeros = site.masks and not self.of_zeros  # where all is padding
-        shown = ["all_padding=False"] if self.spoil is not None and (zeros or site.leaves_out) else []
-        return [f"{site.rows}>={self.rows}", *columns, *shown, *(self._not_zero(site) if zeros else ()), *self.needs]
-
-    def _not_zero(self, site: Site) -> list[str]:
-        """What says that what it changes is not zero, as a row that no token names and an empty bag are, nor the same in
-        another order."""
-        row = self.spoil is not None and self.rows == 1
-        one = next((place for place in ("first", "last") if row and f"({place})" in self.name), "")
-        told = ["largest_bag>=1"] if "_bag" in site.name else []
-        if site.leaves_out and self.rows > 1:
-            told.append("num_embeddings>=2")
-        if one and site.rows == "num_embeddings":
-            told.append(f"{one}_row")
-        if one and site.rows == "bags":
-            told.append(f"empty_{one}=False")
-        return told
+        return [f"{site.rows}>={self.rows}", *columns, *told, *self.needs]
 
     def given(self, call: Call) -> dict[str, Any]:
         """The arguments that a call is made with instead of its own; none where nothing changes."""

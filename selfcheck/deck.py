@@ -28,11 +28,10 @@ from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import reach, reach_entries, reach_graphs
 from selfcheck.by_hand import Worker, in_slots
-from selfcheck.calls import changed
+from selfcheck.calls import Hits, add, changed
 from selfcheck.candidates import shipped
 from selfcheck.drawn import faults as drawn_faults
 from selfcheck.fault import load_faults
-from selfcheck.greedy import Hits, add
 from selfcheck.judging import CORE as DRAWN
 from selfcheck.pool import Measured, candidates, killers, measure
 

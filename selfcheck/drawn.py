@@ -12,33 +12,14 @@ from random import Random
 from typing import Any, NamedTuple
 
 from embcheck.core.facts import closest, holds, named, require
-from selfcheck.conditions import PYTHON_TABLES, PYTHON_WEIGHTS, TABLE, WEIGHTS, Term, terms
+from selfcheck.conditions import TABLES, WEIGHTS
 from selfcheck.contradictions import contradictory
 from selfcheck.damages import Damage
-from selfcheck.kernel_damages import DAMAGES
+from selfcheck.kernels import DAMAGES, SITES
 from selfcheck.python_damages import PYTHON_DAMAGES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Site
-from selfcheck.sites import SITES
-from selfcheck.traced_damages import TRACED_DAMAGES
-from selfcheck.traced_sites import TEXTS, TRACED_SITES
-
-#: The sets of sites, each with its sites' terms: the kernels of core, all sites of core, those of extended, and those that a
-#: graph is made by.
-TABLES: Mapping[str, Mapping[str, tuple[Term, ...]]] = {
-    "kernels": TABLE,
-    **PYTHON_TABLES,
-    "core": {**TABLE, **PYTHON_TABLES["core"]},
-    "graphs": {site: terms(text) for site, (text, _) in TEXTS.items()},
-}
-#: How often each site of a set is drawn: of core a kernel rather more often than not.
-_WEIGHTS = {
-    "kernels": WEIGHTS,
-    **PYTHON_WEIGHTS,
-    "core": {**{site: 6 * n for site, n in WEIGHTS.items()}, **PYTHON_WEIGHTS["core"]},
-    "graphs": {site: weight for site, (_, weight) in TEXTS.items()},
-}
-
+from selfcheck.traced import TRACED_DAMAGES, TRACED_SITES
 
 #: Every site with the damages of its kind.
 _SITES: Mapping[str, tuple[Site, Mapping[str, Damage]]] = {
@@ -131,17 +112,17 @@ def faults(count: int, seed: int, site: str = "", of: str = "kernels") -> list[F
     for _ in range(200 * count):
         if len(found) == count:
             break
-        chosen = site or draws.choices(list(_WEIGHTS[of]), list(_WEIGHTS[of].values()))[0]
+        chosen = site or draws.choices(list(WEIGHTS[of]), list(WEIGHTS[of].values()))[0]
         fault = drawn(draws, len(found) % 3 + 1, chosen, of)
         if fault is not None:
-            found[Fault(chosen, " & ".join(fault[0]), fault[1].name)] = None
+            found[fault] = None
     if len(found) < count:
         raise ValueError(f"{site or 'the table'} has fewer than {count} faults")
     return list(found)
 
 
-def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Damage] | None:
-    """Conditions on ``order`` facts of a site, and a damage; None if they contradict each other or the damage changes nothing."""
+def drawn(draws: Random, order: int, site: str, of: str) -> Fault | None:
+    """A fault on ``order`` facts of a site of a set; None if they contradict each other or the damage changes nothing."""
     left, texts = list(TABLES[of][site]), list[str]()
     if order > len({each.fact for each in left}):
         return None
@@ -150,8 +131,8 @@ def drawn(draws: Random, order: int, site: str, of: str) -> tuple[list[str], Dam
         left = [each for each in left if each.fact != term.fact]
         texts.append(draws.choice(term.texts))
     damage = draws.choice(damages(site))
-    senseless_here = contradictory(texts) or senseless(site_of(site), " & ".join(texts), damage)
-    return None if senseless_here else (texts, damage)
+    fault = Fault(site, " & ".join(texts), damage.name)
+    return None if contradictory(texts) or senseless(site_of(site), fault.condition, damage) else fault
 
 
 def wilson(killed: int, total: int) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from embcheck.engine.tally import named
 from embcheck.modes.mode import MODES, Mode
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, killers
 from selfcheck.fault import Fault
-from selfcheck.traced_sites import forget_graphs
+from selfcheck.traced import forget_graphs
 
 #: For how many cases a run goes on after the kill, to see which other laws the fault violates.
 _AFTER_KILL = 64

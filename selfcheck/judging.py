@@ -13,8 +13,8 @@ from embcheck.engine.reduce import size
 from selfcheck.aiming import ENOUGH, HOPELESS, Aimed, built
 from selfcheck.candidates import Candidate, Candidates, Found, every_case, killers, shipped
 from selfcheck.drawn import Fault
+from selfcheck.kernels import SITES
 from selfcheck.planting import Sites
-from selfcheck.sites import SITES
 
 #: The families whose cases call the kernels.
 CORE = (

@@ -26,9 +26,9 @@ from embcheck.core.facts import holds
 from selfcheck.damages import Damage
 from selfcheck.drawn import Fault, damage_of
 from selfcheck.fault import patched
+from selfcheck.kernels import SITES
 from selfcheck.python_sites import PYTHON_SITES
 from selfcheck.site import Call, Facts, Site, Tensor
-from selfcheck.sites import SITES
 from selfcheck.tensor_plans import Plan, differs, matrix, put, snapshot, tensor_of
 
 _ANY = inspect.signature(lambda *args, **kwargs: None)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from selfcheck.damages import Damage, given, memory
-from selfcheck.kernel_damages import DAMAGES
+from selfcheck.kernels import DAMAGES
 from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import (
     ALL,

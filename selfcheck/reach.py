@@ -13,11 +13,10 @@ import numpy as np
 
 from embcheck.core.ledger import Ledger
 from selfcheck.aiming import attempted
-from selfcheck.calls import Recorder, Seen, counted, drawn, recorded, seen
+from selfcheck.calls import Counts, Recorder, Seen, add, counted, drawn, recorded, seen
 from selfcheck.candidates import Candidate, Candidates
 from selfcheck.contradictions import implied
 from selfcheck.drawn import Fault
-from selfcheck.greedy import Counts, add
 from selfcheck.judging import deck
 
 #: Faults by which cases are chosen, a site's weight times so many, and the seed that draws them.

@@ -21,7 +21,7 @@ from embcheck.families.param_groups.space import OPTIMIZERS
 from embcheck.subject.collect import load_families
 from selfcheck.calls import changed, counted, drawn, recorded
 from selfcheck.candidates import Candidate, Candidates
-from selfcheck.conditions import PYTHON_WEIGHTS, WEIGHTS
+from selfcheck.conditions import WEIGHTS
 from selfcheck.drawn import Fault, damage_of, faults
 from selfcheck.judging import deck
 from selfcheck.python_sites import ENTRIES, EXTENDED, STEPS
@@ -161,7 +161,7 @@ EARLY = (
     ),
     Part("quick", _FILLING, {"initializers": 0}, 150.0, _of_gate),
     Part("quick", _CORE_FORMULAS, _STEPPING, 2400.0, _of_gate),
-    Part("quick", tuple(WEIGHTS), dict.fromkeys(TIMED, 0), 1800.0, _of_gate, times=4000),
+    Part("quick", tuple(WEIGHTS["kernels"]), dict.fromkeys(TIMED, 0), 1800.0, _of_gate, times=4000),
 )
 _COSTS = {
     **dict.fromkeys(("initializers", "construction", "load_state_dict"), 1.5),
@@ -222,7 +222,7 @@ def _wanted(part: Part) -> list[Fault]:
     if part.drawn:
         every = (fault for of, count in part.drawn.items() for fault in faults(count, _SEED, of=of))
         return [fault for fault in every if fault.site in part.sites]
-    weights = {**WEIGHTS, **PYTHON_WEIGHTS[part.of]}
+    weights = {**WEIGHTS[part.of], **WEIGHTS["kernels"]}
     return drawn(_SEED, part.times, part.of, {site: weights[site] for site in part.sites})
 
 

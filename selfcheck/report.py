@@ -27,27 +27,17 @@ def killed(results: Sequence[DrawnResult]) -> list[DrawnResult]:
     return [each for each in results if each.status == "killed"]
 
 
-def interval(results: Sequence[DrawnResult]) -> tuple[float, float]:
-    """Wilson's interval of the share that is killed."""
-    return wilson(len(killed(results)), len(counted(results)))
-
-
 def share(results: Sequence[DrawnResult]) -> str:
-    """How many were killed, of how many, in percent and with the interval."""
+    """How many were killed, of how many, in percent and with Wilson's interval."""
     of, total = len(killed(results)), len(counted(results))
-    low, high = interval(results)
+    low, high = wilson(of, total)
     percent = f"{100 * of / total:.1f} %, Wilson 95 % {100 * low:.1f}–{100 * high:.1f}" if total else "none"
     return f"{of:,} of {total:,} ({percent})"
 
 
 def too_low(results: Sequence[DrawnResult], profile: str) -> bool:
     """Whether even the upper end of the interval lies below what the profile is to kill."""
-    return interval(results)[1] < THRESHOLDS[profile]
-
-
-def thin(results: Sequence[DrawnResult]) -> list[DrawnResult]:
-    """The kills that rest on few cases."""
-    return [each for each in killed(results) if each.changed <= THIN]
+    return wilson(len(killed(results)), len(counted(results)))[1] < THRESHOLDS[profile]
 
 
 def distinguished(results: Sequence[DrawnResult]) -> list[DrawnResult]:
@@ -103,14 +93,11 @@ def lines(results: Sequence[DrawnResult], profile: str, seed: int, cases: int) -
 def _table(results: Sequence[DrawnResult]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("", *_COLUMNS)]
     for name, some in groups(results):
-        counts, total = Counter(each.status for each in some), len(counted(some))
-        low, high = interval(some)
-        percent = f"{100 * counts['killed'] / total:.1f}" if total else "–"
-        ends = f"{100 * low:.1f}–{100 * high:.1f}"
-        rows.append(
-            (name, f"{counts['killed']:,}", f"{total:,}", percent, ends, *(f"{counts[s]:,}" for s in STATUSES[1:]),
-             f"{len(thin(some)):,}")
-        )  # fmt: skip
+        counts = figures(some)
+        of, total, (low, high) = counts["killed"], counts["counted"], counts["interval"]
+        percent = f"{100 * of / total:.1f}" if total else "–"
+        others = (f"{counts[_key(each)]:,}" for each in (*STATUSES[1:], "thin"))
+        rows.append((name, f"{of:,}", f"{total:,}", percent, f"{100 * low:.1f}–{100 * high:.1f}", *others))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *rest in rows:
         yield "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
@@ -135,21 +122,26 @@ def as_json(results: Sequence[DrawnResult], profile: str, seed: int, cases: int)
         "threshold": THRESHOLDS[profile],
         "too_low": too_low(results, profile),
         "thin_cases": THIN,
-        "groups": {name: _figures(some) for name, some in groups(results)},
+        "groups": {name: figures(some) for name, some in groups(results)},
         "damages": {damage: {"killed": of, "judged": judged} for damage, (of, judged) in by_damage(results).items()},
         "faults": [{**asdict(each), "aimed": each.aimed and each.aimed._asdict()} for each in results],
     }
 
 
-def _figures(results: Sequence[DrawnResult]) -> dict[str, Any]:
+def _key(status: str) -> str:
+    return status.replace(" ", "_").replace("-", "_")
+
+
+def figures(results: Sequence[DrawnResult]) -> dict[str, Any]:
+    """How many faults came out how, and how many kills rest on few cases."""
     counts = Counter(each.status for each in results)
     some = distinguished(results)
     return {
         "drawn": len(results),
         "counted": len(counted(results)),
-        **{status.replace(" ", "_").replace("-", "_"): counts[status] for status in STATUSES},
-        "thin": len(thin(results)),
-        "interval": list(interval(results)),
+        **{_key(status): counts[status] for status in STATUSES},
+        "thin": sum(each.changed <= THIN for each in killed(results)),
+        "interval": list(wilson(counts["killed"], len(counted(results)))),
         "distinguished": len(some),
         "distinguished_killed": len(killed(some)),
         "aimed_killed": sum(bool(each.aimed and each.aimed.laws) for each in results),

@@ -18,9 +18,9 @@ from selfcheck.candidates import Candidate
 from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
 from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record, deck
+from selfcheck.kernels import SITES
 from selfcheck.planting import Sites
-from selfcheck.sites import SITES
-from selfcheck.traced_sites import TRACED_SITES
+from selfcheck.traced import TRACED_SITES
 
 #: Parts of the deck; about how many calls of a site are to raise.
 _PARTS, _SEEN = 16, 40
@@ -155,12 +155,9 @@ def _run_all(tasks: Sequence[Task], jobs: int, progress: Progress) -> list[Drawn
             with suppress(BrokenProcessPool):
                 found[waiting[future]] = future.result()
                 progress("faults", done, len(tasks))
-    return [found.get(k) or _alone(*task) for k, task in enumerate(tasks)]
-
-
-def _alone(fault: Fault, met: Sequence[int], changed: Sequence[int]) -> DrawnResult:
-    with forks(1) as pool:
-        try:
-            return pool.submit(_one, fault, met, changed).result()
-        except BrokenProcessPool:
-            return DrawnResult(str(fault), "unknown", len(met), len(changed), told="it ends the process")
+    for k, (fault, met, changed) in enumerate(tasks):
+        if k not in found:
+            ended = DrawnResult(str(fault), "unknown", len(met), len(changed), told="it ends the process")
+            again = _run_all([tasks[k]], 1, lambda *told: None) if len(tasks) > 1 else [ended]
+            found[k] = again[0]
+    return [found[k] for k in range(len(tasks))]

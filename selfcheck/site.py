@@ -34,8 +34,7 @@ class Site(NamedTuple):
     Parameter, *numbers* or *mapping* what they are called; *written* changes tensors among its arguments, those of
     ``writes``, *optimizer* its states, *module* its module or the one that it returns; what a *transform* returns is a
     function, whose calls are spoiled.  ``rows`` and ``columns`` name the facts that say how large the matrix is that comes
-    out, where there are such; a kernel that ``masks`` gives zeros where all is padding, or ``leaves_out`` those rows and
-    gives none.
+    out, where there are such.
     """
 
     name: str
@@ -46,8 +45,6 @@ class Site(NamedTuple):
     rows: str = ""
     columns: str = ""
     floating: bool = True
-    masks: bool = False
-    leaves_out: bool = False
 
     @property
     def in_place(self) -> bool:

@@ -33,7 +33,7 @@ from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record
 from selfcheck.planting import Function, Sites
 from selfcheck.site import Call, Facts, Site
 from selfcheck.tensor_plans import differs
-from selfcheck.traced_sites import TRACED_SITES, forget_graphs, tables
+from selfcheck.traced import TRACED_SITES, forget_graphs, tables
 
 #: The families that make calls which modes change, and the modes that read the tables: with tensors, or as they compile.
 _FAMILIES = ("lookup", "gradient", "padding", "embedding_bag", "max_norm")

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from selfcheck import runner
 from selfcheck.aiming import ENOUGH, Aimed, built
-from selfcheck.conditions import TABLE
+from selfcheck.conditions import TABLES
 from selfcheck.contradictions import contradictory
 from selfcheck.drawn import Fault, damage_of, damages, senseless, site_of
 from selfcheck.judging import DrawnResult, Judging, deck
+from selfcheck.kernels import SITES
 from selfcheck.planting import Planted, Sites
-from selfcheck.sites import SITES
 from selfcheck.tensor_plans import differs
 
 Tensor = torch.Tensor
@@ -197,7 +197,9 @@ def test_classes_of_one_hot_are_the_rows_of_its_table() -> None:
 
 
 def test_every_condition_of_the_table_can_be_met_alone() -> None:
-    assert [text for terms in TABLE.values() for term in terms for text in term.texts if contradictory([text])] == []
+    assert [
+        text for terms in TABLES["kernels"].values() for term in terms for text in term.texts if contradictory([text])
+    ] == []
 
 
 @pytest.fixture

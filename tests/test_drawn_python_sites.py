@@ -9,7 +9,8 @@ from torch.nn import functional as F
 from warm import python
 
 from embcheck.subject.examples import TiedModel
-from selfcheck.drawn import TABLES, Fault, damages, faults
+from selfcheck.conditions import TABLES
+from selfcheck.drawn import Fault, damages, faults
 from selfcheck.judging import Judging, deck
 from selfcheck.planting import Planted, Sites
 from selfcheck.python_damages import PYTHON_DAMAGES

@@ -9,11 +9,10 @@ from embcheck.core.facts import conditions as parsed
 from embcheck.core.facts import holds
 from embcheck.core.ledger import Ledger
 from selfcheck import calls, reach
-from selfcheck.calls import TEXTS, drawn
+from selfcheck.calls import TEXTS, add, drawn
 from selfcheck.candidates import Candidates
-from selfcheck.conditions import TABLE
+from selfcheck.conditions import TABLES
 from selfcheck.drawn import Fault, damages
-from selfcheck.greedy import add
 from selfcheck.planting import Watched
 from selfcheck.python_sites import Told
 
@@ -79,7 +78,7 @@ def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call(
 
 def test_faults_that_take_part_are_of_the_table_with_what_damages_need() -> None:
     found = drawn(3, 4)
-    assert {each.site for each in found} == set(TABLE)
+    assert {each.site for each in found} == set(TABLES["kernels"])
     assert all(TEXTS[each.site].issuperset(each.condition.split(" & ")) for each in found)
     assert all(each.damage in {damage.name for damage in damages(each.site)} for each in found)
     assert found == drawn(3, 4)

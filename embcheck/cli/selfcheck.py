@@ -154,7 +154,8 @@ def _shown(out: Console, work: Callable[[Callable[[str, int, int], None]], Any],
 
 def _faults(what: tuple[int, str, str, list[str]], seed: int) -> list[Any]:
     """The faults that were asked for."""
-    from selfcheck.drawn import TABLES, Fault, faults
+    from selfcheck.conditions import TABLES
+    from selfcheck.drawn import Fault, faults
 
     count, of, site, given = what
     if count < 0 or (count and given) or (site and not count):
