@@ -62,7 +62,7 @@ def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, lim
         for fault in load_faults().values()
         if family in (fault.family, *fault.also) and not (fault.control or fault.modes) and fault.applies()
     ]
-    return runner.violates(candidates, law, used() + limit)
+    return runner.violates(candidates, family, law, used() + limit)
 
 
 @cache
@@ -149,9 +149,10 @@ def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None
             for name in left:
                 work(worker, name)
 
-    with ThreadPoolExecutor(jobs) as threads:
+    slots = max(1, min(jobs, len(names)))
+    with ThreadPoolExecutor(slots) as threads:
         try:
-            for done in concurrent.futures.as_completed([threads.submit(slot) for _ in range(min(jobs, len(names)))]):
+            for done in concurrent.futures.as_completed([threads.submit(slot) for _ in range(slots)]):
                 done.result()
         finally:
             list(left)

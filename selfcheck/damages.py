@@ -182,20 +182,20 @@ _IN_VAIN: _Table = (
 class Damage(NamedTuple):
     """A damage by its name, at sites of some kinds or names, ``at``, or that take an ``argument``.
 
-    It has a ``planner`` of what comes after a call, or changes its ``rows``, of which there must be so many, or gives other
-    arguments.  ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't.
+    It has a ``planner`` of what comes after a call, or a ``spoil`` of its ``rows``, of which there must be so many, or gives
+    other arguments.  ``needs`` are conditions without which it changes nothing, ``forbids`` some with which it can't.
     """
 
     name: str
-    spoil: Spoil | None = None
-    give: Give | None = None
+    planner: Planner | None = None
+    at: tuple[str, ...] = ("kernel",)
     needs: tuple[str, ...] = ()
     forbids: tuple[str, ...] = ()
     rows: int = 1
     floating: bool = False
     argument: str = ""
-    at: tuple[str, ...] = ("kernel",)
-    planner: Planner | None = None
+    spoil: Spoil | None = None
+    give: Give | None = None
 
     def of(self, site: Site) -> bool:
         """Whether a site has this damage."""

@@ -203,11 +203,9 @@ class FaultRunner:
 
     def _seen(self, name: str, planted: Planted) -> tuple[list[Hit], str, int]:
         """Has the cases judged on which a fault was seen; nothing of them if the first no longer shows it."""
-        family, made = self.made.families[name], list[tuple[Item, Any]]()
-        for hit in self.known.get(planted.fault.name, ()):
-            candidate = hit.candidate(family) if hit.family == name else None
-            made += [candidate] if candidate else []
-        return self._meet(name, made, planted, math.inf)
+        family, known = self.made.families[name], self.known.get(planted.fault.name, ())
+        made = (hit.candidate(family) for hit in known if hit.family == name)
+        return self._meet(name, filter(None, made), planted, math.inf)
 
     def _meet(
         self, name: str, cases: Iterable[tuple[Item, Any]], planted: Planted, end: float
@@ -252,16 +250,15 @@ class FaultRunner:
         ]
         return "; ".join([*told, f"no other law of {name} sees it"])
 
-    def violates(self, faults: Sequence[Fault], law: str, end: float) -> tuple[str, Hit] | None:
-        """One of some faults that is seen to violate a law of their family, and where, before `used` tells ``end``.
+    def violates(self, faults: Sequence[Fault], name: str, law: str, end: float) -> tuple[str, Hit] | None:
+        """One of some faults that is seen to violate a law of a family of theirs, and where, before `used` tells ``end``.
 
         Each meets the first cases of which the law is asked, then each meets more: a fault that never shows costs the others
         no time.
         """
-        family, asked = next(
-            (family, each) for family in self.made.families.values() for each in family.laws if each.name == law
-        )
-        every = ((item, self.made.candidate(family.name, item.mode, case)) for item, case in self.candidates(family))
+        family = self.made.families[name]
+        asked = next(each for each in family.laws if each.name == law)
+        every = ((item, self.made.candidate(name, item.mode, case)) for item, case in self.candidates(family))
         cases = (
             (item, each._replace(laws=[asked]))
             for item, each in every
@@ -277,5 +274,5 @@ class FaultRunner:
                 with Planted(fault) as planted:
                     for item, each in share:
                         if self._killers(each, planted):
-                            return fault.name, Hit(family.name, item.mode, item.engine, repr(each.case), (law,))
+                            return fault.name, Hit(name, item.mode, item.engine, repr(each.case), (law,))
         return None

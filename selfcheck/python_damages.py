@@ -217,12 +217,6 @@ _ORDERED = ("Module.state_dict", "Module.named_parameters", "Module.named_module
 _MODULES, _COPIES = ("module",), ("copy.deepcopy", "AveragedModel.__init__")
 
 
-def _planned(
-    name: str, planner: Planner, at: tuple[str, ...] = (), needs: tuple[str, ...] = (), *, argument: str = ""
-) -> Damage:
-    return Damage(name, planner=planner, at=at, needs=needs, argument=argument)
-
-
 PYTHON_DAMAGES: Mapping[str, Damage] = {
     damage.name: damage
     for damage in (
@@ -233,38 +227,38 @@ PYTHON_DAMAGES: Mapping[str, Damage] = {
             for each in DAMAGES.values()
             if each.spoil is not None and each.at == ("kernel",)
         ),
-        _planned("skip(first)", of_written(0, lambda before, now: before), _SKIPS),
-        _planned("skip(last)", of_written(-1, lambda before, now: before), _SKIPS),
-        _planned("skip(all)", of_written(ALL, lambda before, now: before), _SKIPS),
-        _planned("skip(states)", of_written(ALL, lambda before, now: before, "states"), argument="grads"),
-        _planned("twice(last)", of_written(-1, lambda before, now: 2 * now - before), argument="grads"),
-        _planned("spill(memory)", spill, _SKIPS),
-        _planned("spill(grads)", gradient_into_parameter, argument="grads"),
-        _planned("double(gradient)", of_gradient(lambda out: 2 * out - out.detach()), _VALUES),
-        _planned("zero(gradient)", of_gradient(lambda out: out.detach() + 0 * out), _VALUES),
-        _planned("restride", restride, (*_VALUES, "leaf", "module")),
-        _planned("untie", of_module(untie), _MODULES, ("tied",)),
-        _planned("tie", of_module(tie), _MODULES, ("parameters>=2",)),
-        _planned("replace(last)", of_module(replace), _KEEPING, ("parameters>=1",)),
-        _planned("freeze(last)", of_module(freeze), _MODULES, ("parameters>=1",)),
-        _planned("drop(gradient)", of_module(without_gradient), _MODULES, ("grads>=1",)),
-        _planned("keep(gradient)", of_module(with_gradient), ("Module.zero_grad",), ("grads>=1",)),
-        _planned("mode(last)", of_module(other_mode), _MODULES),
-        _planned("drop(padding_idx)", of_module(without("padding_idx")), _MODULES, ("padding",)),
-        _planned("drop(max_norm)", of_module(without("max_norm")), _MODULES, ("max_norm",)),
-        _planned("share(last)", of_module(share), _COPIES),
-        _planned("leaf(clone)", of_leaf(lambda made: parameter_of(made, made.detach().clone())), ("leaf",)),
-        _planned("leaf(frozen)", of_leaf(lambda made: made.requires_grad_(not made.requires_grad)), ("leaf",)),
-        _planned("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",))._replace(
-            forbids=("self_dtype=float32", "data_dtype=float32")
+        *(
+            Damage(f"skip({word})", of_written(place, lambda before, now: before), _SKIPS)
+            for word, place in (("first", 0), ("last", -1), ("all", ALL))
         ),
-        _planned("drop(last)", of_mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
-        _planned("drop(first)", of_mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
-        _planned("repeat(last)", of_mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),
-        _planned("reverse", of_mapping(2, lambda pairs: pairs[::-1]), _ORDERED),
-        _planned("swap(values)", of_mapping(2, swapped), ("mapping",)),
-        _planned("clone(last)", of_mapping(1, cloned), ("mapping",)),
-        _planned("drop(state)", forgotten, ("optimizer",)),
+        Damage("skip(states)", of_written(ALL, lambda before, now: before, "states"), argument="grads"),
+        Damage("twice(last)", of_written(-1, lambda before, now: 2 * now - before), argument="grads"),
+        Damage("spill(memory)", spill, _SKIPS),
+        Damage("spill(grads)", gradient_into_parameter, argument="grads"),
+        Damage("double(gradient)", of_gradient(lambda out: 2 * out - out.detach()), _VALUES),
+        Damage("zero(gradient)", of_gradient(lambda out: out.detach() + 0 * out), _VALUES),
+        Damage("restride", restride, (*_VALUES, "leaf", "module")),
+        Damage("untie", of_module(untie), _MODULES, ("tied",)),
+        Damage("tie", of_module(tie), _MODULES, ("parameters>=2",)),
+        Damage("replace(last)", of_module(replace), _KEEPING, ("parameters>=1",)),
+        Damage("freeze(last)", of_module(freeze), _MODULES, ("parameters>=1",)),
+        Damage("drop(gradient)", of_module(without_gradient), _MODULES, ("grads>=1",)),
+        Damage("keep(gradient)", of_module(with_gradient), ("Module.zero_grad",), ("grads>=1",)),
+        Damage("mode(last)", of_module(other_mode), _MODULES),
+        Damage("drop(padding_idx)", of_module(without("padding_idx")), _MODULES, ("padding",)),
+        Damage("drop(max_norm)", of_module(without("max_norm")), _MODULES, ("max_norm",)),
+        Damage("share(last)", of_module(share), _COPIES),
+        Damage("leaf(clone)", of_leaf(lambda made: parameter_of(made, made.detach().clone())), ("leaf",)),
+        Damage("leaf(frozen)", of_leaf(lambda made: made.requires_grad_(not made.requires_grad)), ("leaf",)),
+        Damage("leaf(float32)", of_leaf(lambda made: parameter_of(made, made.detach().float())), ("leaf",),
+               forbids=("self_dtype=float32", "data_dtype=float32")),
+        Damage("drop(last)", of_mapping(1, lambda pairs: pairs[:-1]), ("mapping",)),
+        Damage("drop(first)", of_mapping(1, lambda pairs: pairs[1:]), ("mapping",)),
+        Damage("repeat(last)", of_mapping(1, lambda pairs: [*pairs, pairs[-1]]), ("Module.named_parameters",)),
+        Damage("reverse", of_mapping(2, lambda pairs: pairs[::-1]), _ORDERED),
+        Damage("swap(values)", of_mapping(2, swapped), ("mapping",)),
+        Damage("clone(last)", of_mapping(1, cloned), ("mapping",)),
+        Damage("drop(state)", forgotten, ("optimizer",)),
         *_gives(),
     )
 }  # fmt: skip
