@@ -109,7 +109,7 @@ def main() -> None:
         code = CLOSED if isinstance(error, BrokenPipeError) else INTERNAL
         with contextlib.suppress(OSError):
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                typer.echo(f"embcheck: can't write what it prints: {error.strerror}", err=True)
+                typer.echo(f"embcheck: can't write {error.filename or 'what it prints'}: {error.strerror}", err=True)
             elif code == INTERNAL:
                 traceback.print_exc()
                 typer.echo(f"embcheck: internal error: {type(error).__name__}: {error}", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embcheck.cli.usage import INTERNAL, record_at, refuse
+from embcheck.cli.usage import INTERNAL, expect_folder_of, record_at, refuse
 from embcheck.record.record import RecordError, read
 from embcheck.record.store import gather
 from embcheck.record.totals import because, verdict_line
@@ -23,8 +23,7 @@ def merge(
 
     The failures that were kept beside them are kept beside it, too.
     """
-    if not output.parent.is_dir():
-        refuse(f"can't write {output}: there is no folder {output.parent}")
+    expect_folder_of(output)
     try:
         whole = merged([record_at(path) for path in records])
         if whole.shortfall and _is_complete(output):

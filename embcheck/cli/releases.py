@@ -14,6 +14,7 @@ import typer
 from embcheck.cli.parameters import with_options
 from embcheck.cli.usage import NOTHING, lacks, refuse
 from embcheck.core.files import unwritable, write_whole
+from embcheck.core.options import is_workers
 from embcheck.core.verdict import Status
 from embcheck.engine.source import copy
 from embcheck.record.compare import Change, Key
@@ -74,7 +75,7 @@ def releases(
         refuse(f"--on {on!r}: expected local or ray")
     if on == "local" and (shards != 1 or address):
         refuse("--shards and --address are for --on ray")
-    if shards < 1 or not (workers == "auto" or (workers.isdecimal() and int(workers) >= 1)):
+    if shards < 1 or not is_workers(workers):
         refuse("--shards must be at least 1, and --workers auto or a number of at least 1")
     held, wanted = resources(asked, index, python, cache, needed=not clean, here=on == "local")
     if clean or prune:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from embcheck.cli.usage import lacks, record_at, refuse
+from embcheck.cli.usage import expect_folder_of, lacks, record_at, refuse
 from embcheck.core.files import write_whole
 
 
@@ -20,8 +20,7 @@ def report(
         from embcheck.report.page import of_record, render
     except ImportError as error:
         lacks("report", error)
-    if not output.parent.is_dir():
-        refuse(f"can't write {output}: there is no folder {output.parent}")
+    expect_folder_of(output)
     read = [record_at(path) for path in records]
     names = [f"torch {record.torch}" for record in read]
     # Two runs of one release are told apart by their files.

@@ -13,7 +13,7 @@ import typer
 from embcheck.cli.main import CONFIGURED
 from embcheck.cli.parameters import origins, with_options
 from embcheck.cli.usage import law_named, refuse
-from embcheck.core.options import COLOURS, COMMAND, FORMS, options_of
+from embcheck.core.options import COLOURS, COMMAND, FORMS, is_workers, options_of
 
 
 @with_options()
@@ -51,8 +51,7 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
         settings.checked().rehearsed()
     except UsageError as error:
         refuse(str(error))
-    workers = given["workers"]
-    if workers != "auto" and (not workers.isdecimal() or int(workers) < 1):
+    if not is_workers(workers := given["workers"]):
         refuse(f"--workers {workers!r}: expected auto or a number of at least 1")
     for name, there in (("color", tuple(COLOURS)), ("format", FORMS)):
         if given[name] not in there:

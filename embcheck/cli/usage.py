@@ -29,6 +29,12 @@ def refuse(message: str) -> NoReturn:
     raise typer.Exit(USAGE)
 
 
+def expect_folder_of(output: Path) -> None:
+    """Refuses a file to write in a folder that there is not: it may be misspelt."""
+    if not output.parent.is_dir():
+        refuse(f"can't write {output}: there is no folder {output.parent}")
+
+
 def store_for(report: Path | None) -> Path:
     """Where a command keeps failures: in the folder of its report, or else in the one that [tool.embcheck] names."""
     from embcheck.core.configuration import ConfigurationError, defaults

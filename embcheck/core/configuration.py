@@ -8,7 +8,7 @@ from typing import Any
 
 from embcheck.core.cause import parsed
 from embcheck.core.facts import closest
-from embcheck.core.options import TABLE, Option, Value, options_of
+from embcheck.core.options import TABLE, Option, Value, is_workers, options_of
 
 #: The table of names of subjects in it.
 SUBJECTS = "subjects"
@@ -83,9 +83,9 @@ def named_subjects(path: Path | None, content: Mapping[str, Any]) -> dict[str, s
 def _checked(option: Option, value: Any) -> Value:
     """A value of the kind that the option has; workers may be a number, too."""
     if option.name == "workers":
-        if value != "auto" and (isinstance(value, bool) or not str(value).isdecimal() or int(value) < 1):
-            raise ValueError("auto or a number of at least 1")
         value = str(value)
+        if not is_workers(value):
+            raise ValueError("auto or a number of at least 1")
     if type(value) is not (str if option.kind is Path else option.kind):
         raise ValueError(_WORDS[option.kind])
     if option.choices and value not in option.choices:

@@ -132,6 +132,11 @@ def options_of(place: str) -> dict[str, Option]:
     return {option.name: option for option in OPTIONS if place in option.places}
 
 
+def is_workers(text: str) -> bool:
+    """Whether a number of workers is one, or auto."""
+    return text == "auto" or (text.isdecimal() and int(text) >= 1)
+
+
 def shown(value: Value) -> str:
     """A value as it is written in a pyproject.toml."""
     if isinstance(value, bool):

@@ -82,7 +82,6 @@ def cases_by_family(grid: Grid) -> list[Bar]:
     for record in (column.record for column in grid.columns):
         for family, engines in cases_by_engine(record.verdicts if record is not None else ()).items():
             counts.setdefault(family, Counter()).update(engines)
-    counts.pop(LEDGER, None)
     longest = max((count.total() for count in counts.values()), default=0) or 1
     return [
         Bar(family, [(engine, count[engine], 100 * count[engine] / longest) for engine in ENGINES if count[engine]])
