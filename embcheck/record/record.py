@@ -27,8 +27,6 @@ FORMAT = 5
 #: What can still be read: format 1 has no figures, formats 1 and 2 name only the items that crashed again and again, those
 #: before 4 don't say which side of a violation departs, and those before 5 have no claims.
 READABLE = (1, 2, 3, 4, 5)
-#: How begins what is said of a run without an end.
-_CUT = "the run"
 #: The first format that says which cases failed, so that a run can be compared with it.
 NAMES_CASES = 3
 
@@ -196,11 +194,9 @@ class Record:
     def cut(self) -> str:
         """Why the run did not come to its end; empty if it did."""
         if self.footer is None:
-            return f"{_CUT} was cut off, and what is here is its beginning"
-        stopped = str(self.footer.get("stopped"))
-        if stopped.startswith(_CUT):  # as a merged record says of a shard
-            return stopped
-        return "" if stopped == "finished" else f"{_CUT} did not finish ({stopped or 'it does not say why'})"
+            return "the run was cut off, and what is here is its beginning"
+        stopped = self.footer.get("stopped")
+        return "" if stopped == "finished" else f"the run did not finish ({stopped or 'it does not say why'})"
 
     @property
     def shortfall(self) -> str:

@@ -51,8 +51,8 @@ def merged(records: Sequence[Record]) -> Record:
     settled = settle(results.verdicts, {family for family, (ran, of) in families.items() if ran >= of})
     excused = _excused(records)
     unaccounted = {item: reason for record in records for item, reason in record.unaccounted.items()}
-    cut = next((record.cut for record in records if record.cut), "")
-    stopped = _missing(numbers, count) or cut
+    ends = (end.get("stopped") or "a shard of the run was cut off" for end in footers)
+    stopped = _missing(numbers, count) or next((end for end in ends if end != "finished"), "")
     kept = {failure: words for end in footers for failure, words in end.get("kept", {}).items()}
     # What made a shard fail may stand in none of its verdicts: a kept failure, a failed test that is no law.  Of few items a
     # shard may have got none (5), which is no failure.
