@@ -118,7 +118,7 @@ def losses_of(
 
 
 def multiplies(scaler: Any, number: Tensor) -> bool:
-    """Whether a matrix is scaled, by itself and in a list, and its gradient."""
+    """Whether a matrix is scaled, by itself and in a list, and its gradient; contiguous ones give contiguous ones."""
     matrix = (
         number[:1] * torch.tensor([[1.0, 2.0, 4.0], [0.5, 3.0, 5.0 + 2.0**-12]], dtype=number.dtype)
     ).requires_grad_()
@@ -128,7 +128,8 @@ def multiplies(scaler: Any, number: Tensor) -> bool:
     found += scaler.scale(tuple(others))
     due = [each * scaler.get_scale() for each in (matrix, *others, *others)]
     times = torch.tensor([[0.0], [-1.0]], dtype=number.dtype).expand(2, 3)  # 1 - 2, and 1 more of the first row
-    return all(map(torch.equal, found, due)) and torch.equal(gradient, scaler.get_scale() * times)
+    alike = all(map(torch.equal, found, due)) and all(each.is_contiguous() for each in found)
+    return alike and torch.equal(gradient, scaler.get_scale() * times)
 
 
 def stepped(scaler: Any, optimizer: Any, filled: bool) -> None:
