@@ -66,9 +66,23 @@ def gradient_again(layer: Module, original: Tensor, upstream: Tensor) -> list[An
     return found
 
 
+def passed_back(layer: Module, original: Tensor, upstream: Tensor, old: bool) -> tuple[Any, tuple[int, ...], Any]:
+    """A layer's weight, its strides and the gradient of its original, which has none then; what is old computes it in a call."""
+    weight = used(layer) if old else layer.weight
+    if weight.requires_grad:
+        (weight * upstream).sum().backward()
+    grad, original.grad = original.grad, None
+    return weight.detach().clone(), tuple((layer.weight if old else weight).stride()), grad
+
+
 def relaid(original: Tensor, like: Tensor) -> None:
     """Has a Parameter lie in memory as another tensor of its shape does."""
     original.data = lying_as(like).copy_(original.detach())
+
+
+def strides_of(layer: Module) -> list[tuple[int, ...]]:
+    """Of the weight as it is asked for four times."""
+    return [tuple(layer.weight.stride()) for _ in range(4)]
 
 
 def copied_value(layer: Module) -> Any:
@@ -98,7 +112,7 @@ def normed(
     written(gain, gains)
     written(direction, directions)
     relaid(direction, weight)
-    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": tuple(layer.weight.stride())}
+    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": strides_of(layer)}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
     if not old:
         twin = sides(weight.clone(), side, frozen)[0]
@@ -144,16 +158,18 @@ def bounded(
     u.copy_(left)
     v.copy_(right)
     layer.train(not evaluating)
+    called = [passed_back(layer, original, upstream, old)]
     seen: dict[str, Any] = {
         "kept": original is before and other.weight is before,
         "trains": original.requires_grad,
-        "set": learned(layer, upstream),
+        "set": called[0][0],
         "u": u.clone(),
         "v": v.clone(),
-        "grad": None if original.grad is None else original.grad.clone(),
     }
     layer.eval()
-    seen |= {"evaluated": now(layer), "strides": tuple(layer.weight.stride()), "copied": copied_value(layer)}
+    called += [passed_back(layer, original, upstream, old) for _ in range(3)]
+    seen |= {"strides": [each[1] for each in called], "grads": [each[2] for each in called]}
+    seen |= {"evaluated": now(layer), "copied": copied_value(layer)}
     twin = sides(weight.clone(), side, frozen)[0]
     norm(twin, dim=dim)
     twin.load_state_dict(layer.state_dict())
@@ -179,7 +195,7 @@ def orthogonalized(side: str, map: str | None, frozen: bool, weight: Tensor, ups
             "trains": original.requires_grad,
             "repeated": [gradient_again(layer, original, upstream) for _ in range(4)],
             "set": learned(layer, upstream),
-            "strides": tuple(layer.weight.stride()),
+            "strides": strides_of(layer),
             "base": layer.parametrizations.weight[0].base.clone(),
             "grad": original.grad,
         }
