@@ -52,7 +52,10 @@ def near(case: LRSchedulerCase, got: Field, wanted: Any) -> Finding:
 def lr_scheduler_follows_closed_form(case: LRSchedulerCase, out: Outcome) -> Finding:
     begun = near(case, out.begun, case.due[:1]) if case.resumed and case.plan in MADE_LATE else UNASKED
     ends = is_true(out.ends, "it goes on behind its last step")
-    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun, ends, *combined(case, out))
+    # Those of other optimizers begin alike, but where this one begins later.
+    first = np.asarray(out.rates.values, np.float64)[:1]
+    others = same(out.firsts, first.repeat(case.before, 0)) if case.before and not case.begun else UNASKED
+    return every(near(case, out.rates[case.rows], case.due[case.rows]), begun, ends, others, *combined(case, out))
 
 
 def combined(case: LRSchedulerCase, out: Outcome) -> list[Finding]:

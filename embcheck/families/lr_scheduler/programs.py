@@ -156,8 +156,10 @@ def scheduled(
     def begin(optimizer: Any, **more: Any) -> Any:
         return make(optimizer, *recipe, **more)
 
-    for _ in range(before):
-        begin(build())
+    others = [build() for _ in range(before)]
+    for optimizer in others:
+        begin(optimizer)
+    firsts = list(map(rates_of, others))
     optimizer = build()
     scheduler = begin(optimizer, last_epoch=begun - 1)
     seen = [observe(optimizer, scheduler, groups)]
@@ -193,6 +195,7 @@ def scheduled(
         scheduler.step(*arguments)
         beside.append(rates_of(optimizer))
     return {
+        "firsts": torch.cat(firsts) if firsts else None,
         "beside": torch.cat(beside),
         "ends": ends,
         **{
