@@ -258,6 +258,7 @@ def drawn_from(spread: Spread, found: Field, fmt: Format, part: str = "", drawn:
     ``drawn`` are those that are, if not all: ``part`` is their index, as an expression.  The last digit of a normal number is
     one half of the time: that none of n has it has a probability of 2⁻ⁿ.  Of a truncated distribution about a mean it is so of
     the numbers above the mean, which are no finer than the mean is: a quarter of all, which gives (3/4)ⁿ.  In a tail it is more.
+    That two of n numbers of p bits are the same has a probability below n² 2¹⁻ᵖ, which of few in float64 is next to none.
     """
     values = np.asarray(found.values if drawn is None else drawn, np.float64)
     low, high = spread.limits
@@ -274,6 +275,9 @@ def drawn_from(spread: Spread, found: Field, fmt: Format, part: str = "", drawn:
             if not last.raw:
                 words = f"none of {values.size} numbers has the last digit of {fmt.name}"
                 return Difference("digits", last.path, False, True, words)
+        if 0 < values.size**2 * 2.0 ** (1 - fmt.precision) <= DELTA and np.unique(values).size < values.size:
+            different = found.derived(f"{{}}{part}.unique().numel()")
+            return Difference("repeats", different.path, different.raw, values.size, "two numbers are the same")
         return Holds(float(far / most))
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
     path = distance_in_torch(f"{found.path}{part}", values.size, spread)
