@@ -48,7 +48,7 @@ class _TransformAxes(NamedTuple):
     look: str = "functional"
     seed: int = 0
     upstream_layout: str = "contiguous"
-    #: whether table and upstream gradient are plain, require grad, or are Parameters
+    #: whether table and upstream gradient are plain, require grad, or are Parameters, frozen or not
     given: str = "plain"
     #: how often the transform was applied before, at other values
     earlier: int = 0

@@ -93,6 +93,7 @@ GIVEN: dict[str, Callable[[Tensor], Tensor]] = named(
         "plain": lambda tensor: tensor,
         "trains": lambda tensor: tensor.detach().requires_grad_(),
         "parameter": torch.nn.Parameter,
+        "frozen_parameter": lambda tensor: torch.nn.Parameter(tensor, requires_grad=False),
     },
     "given_as_",
 )

@@ -114,8 +114,8 @@ def scope() -> Iterator[TransformCase]:
 
 
 def fixed_cases() -> Iterator[TransformCase]:
-    """Jacobians and Hessians of a column and of a row, which no other axis stands in for; and beyond the thresholds of
-    ATen's kernels, for those whose results stay small."""
+    """Jacobians and Hessians of a column and of a row, which no other axis stands in for; tables of one number; and beyond the
+    thresholds of ATen's kernels, for those whose results stay small."""
     for name in WIDE:
         for seed, (rows, width) in enumerate(((5, 1), (1, 5), (4, 4))):
             yield TransformCase(rows, width, name, "cycle", (4,), (None, 0)[seed % 2], mapped=("indices",), seed=seed)
@@ -125,6 +125,10 @@ def fixed_cases() -> Iterator[TransformCase]:
             dtype = ("float32", "float64")[(seed + position) % 2]
             padding = (None, rows - 1, 0)[(seed + position) % 3]
             yield TransformCase(rows, width, name, "uniform", (numel,), padding, mapped=mapped, dtype=dtype, seed=seed)
+    for seed, name in enumerate(APPLIED["vmap"]):
+        yield TransformCase(
+            1, 1, name, "cycle", ((), (2,))[seed % 2], mapped=SUBSETS[seed % 3], batch=1, in_dim=-1, seed=seed
+        )
     yield from _covering()
 
 
@@ -174,6 +178,8 @@ def draw(draws: Stream) -> TransformCase | None:
         chosen |= {"transform": draws.choice(draws.choice(tuple(APPLIED.values()))), "indices": "uniform"}
         if draws.chance(4):
             _enlarge(chosen, draws.choice(_SIZES))
+        elif draws.chance(8):
+            chosen |= dict.fromkeys(_SIZES, 1)
         return repair(TransformCase(**chosen, seed=draws.between(0, 255)))
     rows, width = draws.choice(((33, 1), (129, 2), (3, 33), (2, 65), *itertools.product(range(1, 12), range(1, 9))))
     shape = cases.spread(draws.between(1, 12), draws) if draws.chance(2) else chosen["shape"]
