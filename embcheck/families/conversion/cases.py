@@ -169,7 +169,9 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         if not upstream.size or (self.upstream_layout == "expanded" and not self.to_linear):
             fed["upstream"] = fed["upstream"]._replace(layout="contiguous")
         if self.bias != "none":
-            fed["bias"] = Input(self.format.encode(self.bias_values), self.dtype)
+            # As a column of a table is.
+            laid = self.layout if self.layout in ("strided", "offset") else "contiguous"
+            fed["bias"] = Input(self.format.encode(self.bias_values), self.dtype, laid)
         if not self.to_linear:
             fed["other"] = Input(self.format.encode(self.one_hot), self.dtype)
             fed["x"] = self.lookup.index_input
