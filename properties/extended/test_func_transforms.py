@@ -78,7 +78,7 @@ def func_transform_value_equals_lookup(case: TransformCase, out: Outcome) -> Fin
 @transforms.law(
     "What a transform returns at tensors that require grad has the gradients of W[i] or of Mᵀ G.",
     source="torch.func: transforms compose with torch.autograd",
-    when=lambda case: case.given != "plain" and not case.refused,
+    when=lambda case: case.given in ("parameter", "trains") and not case.refused,
     must_cover={"given=parameter", "given=trains", "transform=grad_and_value", "transform=vmap_value"},
 )
 def func_transform_result_is_differentiated_further(case: TransformCase, out: Outcome) -> Finding:
