@@ -183,6 +183,7 @@ def scaled_by_the_formula(case: ClipAverageScaleCase, out: Outcome) -> Finding:
     after, *_ = case.scales
     return every(
         same(out.scales, after),
+        same(out.counts, case.counts),
         within(out.weights, *case.weights(case.bad, (case.unit, 2 * case.unit), case.dtype)),
         within(out.others, *case.others(case.bad)) if case.beside else same(out.others, 8.0),
         same(out.losses, [1.0] * len(after)),

@@ -202,7 +202,19 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         values, bounds = oracle.run(FORMULAS[self.optimizer], steps, multiple=multiple)
         return values.reshape(-1, 2), bounds.reshape(-1, 2)
 
+    @property
+    def own_optimizer(self) -> bool:
+        """Whether the other parameter has an optimizer of its own."""
+        return len(BESIDE[self.beside]) > 1
+
+    @property
+    def counts(self) -> list[float]:
+        """How many steps the optimizer counts of the weight and of the other parameter; SGD counts none."""
+        if self.optimizer == "SGD":
+            return [0.0, 0.0]
+        taken = float(self.steps - len(self.scales_in_excess))
+        return [taken, 0.0 if not self.beside else float(self.steps) if self.own_optimizer else taken]
+
     def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
         """The same of the parameter beside, whose own optimizer, if it has one, leaves out no step."""
-        own_optimizer = len(BESIDE[self.beside]) > 1
-        return self.weights(() if own_optimizer else bad, (1.0, 1.0), self.other_dtype or self.dtype)
+        return self.weights(() if self.own_optimizer else bad, (1.0, 1.0), self.other_dtype or self.dtype)

@@ -80,7 +80,9 @@ def scaled(
         log["others"].append(other.detach().reshape(2).clone())
         log["scales"].append(scaler.get_scale())
     names = ("growth_factor", "backoff_factor", "growth_interval")
+    states = {p: state for each in optimizers for p, state in each.state.items()}
     return {
+        "counts": [float(states.get(p, {}).get("step", 0.0)) for p in members.values()],
         "weights": torch.stack(log["weights"]),
         "others": torch.stack(log["others"]),
         "scales": log["scales"],
