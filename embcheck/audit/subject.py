@@ -23,10 +23,10 @@ from embcheck.audit.factory import Source, fresh, imported, made
 from embcheck.audit.finding import AS_BUILT, LAWS, Finding, Judged, NotApplicable, Unbuilt, Undecided, told
 from embcheck.audit.program import Inputs, Model, Problems, named, uncompiled, vary
 from embcheck.core.declaration import folder_of
+from embcheck.core.facts import grouped
 from embcheck.engine.crashes import alone
 from embcheck.engine.exit_lines import OTHERWISE
 from embcheck.engine.script import reached
-from embcheck.record.totals import grouped
 
 #: Tensors of more elements are not printed into a script, which then takes them from the factory.
 _PRINTED = 1024

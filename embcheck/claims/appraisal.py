@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from embcheck.claims.case import EXPERIMENTS, ClaimCase, claim_space
 from embcheck.claims.claim import CLAIMS, Claim, verdict_of
 from embcheck.core import stream
+from embcheck.core.facts import grouped
 from embcheck.core.item import PROFILES, Item
 from embcheck.core.law import Judgement, Law
 from embcheck.core.ledger import Ledger
@@ -17,7 +18,6 @@ from embcheck.core.plot_data import Figure
 from embcheck.core.result import Difference, Finding
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item
-from embcheck.record.totals import grouped
 from embcheck.subject.collect import load_families
 
 FAMILY = "tutorial_claims"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from embcheck.cli.usage import NOTHING
-from embcheck.record.totals import grouped
+from embcheck.core.facts import grouped
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 

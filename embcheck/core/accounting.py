@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from embcheck.core.facts import first_of
+from embcheck.core.facts import first_of, grouped
 from embcheck.core.files import write_whole
 from embcheck.core.typed import visible
 
@@ -74,10 +74,11 @@ class Account:
     def unaccounted(self) -> dict[str, str]:
         """What was selected and is not accounted for, each with its reason: items by their labels, files by their
         names.  Tests that are no items of embcheck's are not among them."""
-        found = {}
-        for nodeid, label in self.selection.items.items():
-            if nodeid in self.reasons or nodeid not in self.done:
-                found[label] = self.reasons.get(nodeid, "it did not run")
+        found = {
+            label: self.reasons.get(nodeid, "it did not run")
+            for nodeid, label in self.selection.items.items()
+            if nodeid in self.reasons or nodeid not in self.done
+        }
         # A file that can't be collected has no items that could be missed.
         files = {nodeid: reason for nodeid, reason in self.reasons.items() if "::" not in nodeid}
         return found | {nodeid.rpartition("/")[2]: reason for nodeid, reason in files.items()}
@@ -86,15 +87,10 @@ class Account:
         """The families of which a selected item gave no verdict: how many of the items did, and how many there are.  Those of which
         some did come first: reports have a row for them."""
         labels = [label for label in self.selection.items.values() if "/" in label]  # of witnesses there is no family
-        missed = Counter(map(_family, self.unaccounted().keys() & labels))
-        every = Counter(map(_family, labels))
+        missing = self.unaccounted().keys() & labels
+        missed, every = (Counter(label.partition("/")[0] for label in each) for each in (missing, labels))
         found = {name: (count - missed[name], count) for name, count in every.items() if missed[name]}
         return dict(sorted(found.items(), key=lambda each: not each[1][0]))
-
-
-def _family(label: str) -> str:
-    """The family of an item's label."""
-    return label.partition("/")[0]
 
 
 def reason_of(longrepr: Any) -> str:
@@ -102,16 +98,13 @@ def reason_of(longrepr: Any) -> str:
     crash = getattr(longrepr, "reprcrash", None)
     text = str(crash.message if crash is not None else longrepr[2] if isinstance(longrepr, tuple) else longrepr)
     lines = [line.removeprefix("E  ").strip() for line in text.strip().splitlines()]
-    if crash is not None:
-        return visible(lines[0][:400]) if lines else "an error without a message"
-    if lines and lines[-1].startswith("worker ") and " crashed while running " in lines[-1]:
+    line = lines[0 if crash is not None else -1] if lines else "an error without a message"
+    if crash is None and line.startswith("worker ") and " crashed while running " in line:
         return "its worker died before its first case"
-    return visible(lines[-1][:400]) if lines else "an error without a message"
+    return visible(line[:400])
 
 
 def told_by_reason(unaccounted: Mapping[str, str], shown: int = 5) -> list[str]:
     """A line for each reason, with the items that it holds for; the record names all of them."""
-    by_reason: dict[str, list[str]] = {}
-    for item, reason in unaccounted.items():
-        by_reason.setdefault(reason, []).append(item)
+    by_reason = grouped(unaccounted, lambda item: unaccounted[item])
     return [f"{first_of(items, shown)}: {reason}" for reason, items in by_reason.items()]

@@ -36,7 +36,6 @@ class Axes(tuple[Any, ...]):
 
     _fields: ClassVar[tuple[str, ...]]
     _field_defaults: ClassVar[dict[str, Any]]
-    #: The position of each axis.
     _places: ClassVar[dict[str, int]]
 
     def __init_subclass__(cls) -> None:
@@ -54,12 +53,8 @@ class Axes(tuple[Any, ...]):
 
     def written(self, names: Iterable[str]) -> str:
         """Some axes as keywords of a call; those at their defaults are left out."""
-        parts = [
-            f"{name}={_literal(value)}"
-            for name in names
-            if (value := getattr(self, name)) != self._field_defaults.get(name, _NO_DEFAULT)
-        ]
-        return ", ".join(parts)
+        pairs = ((name, getattr(self, name), self._field_defaults.get(name, _NO_DEFAULT)) for name in names)
+        return ", ".join(f"{name}={_literal(value)}" for name, value, usual in pairs if value != usual)
 
     def but(self: C, **changes: Any) -> C:
         """A copy with some axes changed.
@@ -138,12 +133,8 @@ def parse(text: str) -> Axes:
         case_type = CASE_TYPES.get(aliases.case_type(call.func.id))
         if case_type is None:
             raise ValueError(f"no case type {call.func.id!r}; there are {', '.join(sorted(CASE_TYPES))}")
-        values = {
-            str(word.arg) if word.arg in case_type._fields else aliases.axis(str(word.arg)): ast.literal_eval(
-                word.value
-            )
-            for word in call.keywords
-        }
+        pairs = [(str(word.arg), ast.literal_eval(word.value)) for word in call.keywords]
+        values = {name if name in case_type._fields else aliases.axis(name): value for name, value in pairs}
         if len(values) < len(call.keywords):
             raise ValueError("an axis is repeated")
         unknown = set(values) - set(case_type._fields)

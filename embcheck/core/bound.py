@@ -71,8 +71,7 @@ class Rounded:
         return self._result(self.value + b.value, self.error + b.error)
 
     def __sub__(self, other: Any) -> Rounded:
-        b = self._of(other)
-        return self._result(self.value - b.value, self.error + b.error)
+        return self + -self._of(other)
 
     def __mul__(self, other: Any) -> Rounded:
         b = self._of(other)

@@ -148,13 +148,10 @@ class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
     @property
     def _upstream_laid(self) -> str:
         """The layout of the upstream gradient, where its values can have it."""
-        layout = self.upstream_layout
-        # More tokens than the format can count can't all say the same.
+        # More tokens than the format can count can't all say the same; one token is no sequence.
         crowded = self.upstream not in ("ones", "real") and self.max_count > self.format.largest_integer >> 2
-        alone = layout == EQUAL_IN_SEQUENCE and not self.shape  # one token is no sequence
-        if (layout == "expanded" and self.upstream != "ones") or (layout == "equal_rows" and crowded) or alone:
-            return "contiguous"
-        return layout
+        lost = {"expanded": self.upstream != "ones", "equal_rows": crowded, EQUAL_IN_SEQUENCE: not self.shape}
+        return "contiguous" if lost.get(self.upstream_layout) else self.upstream_layout
 
     @cached_property
     def _sent(self) -> tuple[Floats, Array]:
@@ -253,18 +250,14 @@ def coded(code: npt.NDArray[np.uint64], values: str, fmt: Format) -> Floats:
     raise KeyError(f"no value regime {values!r}; there are fingerprint, small, rare, wide, real and special")
 
 
-def _code(variant: int, numel: int, width: int) -> npt.NDArray[np.uint64]:
-    return stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
-
-
 def _upstream(kind: str, dtype: str, variant: int, numel: int, width: int, span: int) -> tuple[Floats, Array]:
     fmt = FORMATS[dtype]
+    code = stream.words(stream.derive("upstream", variant), numel * width).reshape(numel, width)
     if kind == "ones":
         values = np.ones((numel, width))
     elif kind == "real":
-        values = coded(_code(variant, numel, width), "real", fmt)
+        values = coded(code, "real", fmt)
     else:
-        code = _code(variant, numel, width)
         sign = np.where(code >> np.uint64(63), -1.0, 1.0)
         values = sign * (1 + ((code >> np.uint64(8)) % np.uint64(span)).astype(np.float64))
         # Sums of code stay below 2^(p-2), so these stay multiples of η, and 8 times them (a route's passes) below 2^emax.
@@ -292,14 +285,15 @@ def _sent(case: LookupCase) -> tuple[Floats, Array]:
     values, stored = (_kept_upstream if small else _upstream)(*arguments)
     if small:
         values = values.copy()
-    if not (exact and (most > budget or (case.upstream == "special" and values.size))):
+    special = case.upstream == "special" and values.size > 0
+    if not (special or most > budget):
         return values, stored
     if most > budget:
         # Too many tokens of one row for this format: each column lets another subset of them speak.
         spread = -(-most // budget)
         phase = occurrence(case.tokens)[:, None] + np.arange(case.embedding_dim)[None, :]
         values[phase % spread != 0] = 0.0
-    if case.upstream == "special" and values.size:
+    if special:
         token, column = divmod(case.seed % values.size, case.embedding_dim)
         values[token, column] = (np.nan, np.inf, -np.inf)[case.seed % 3]
         alike = np.flatnonzero(case.tokens == case.tokens[token])

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from embcheck.core.facts import grouped
+
 T = TypeVar("T")
 
 HOLDS, ONLY_IF, REFUTED = "holds", "only if", "refuted"
@@ -89,14 +91,10 @@ def chapters(shown: Iterable[T], claim: Callable[[T], Claimed | None], word: Cal
     """What is shown, by tutorial, in the order of their files; in each what came out otherwise than stated is first, and
     what holds last.  ``claim`` and ``word`` give the claim of one that is shown, without which it is left out, and what
     came of it."""
-    found: dict[Tutorial, list[T]] = {}
-    for one in shown:
-        told = claim(one)
-        if told is not None:
-            found.setdefault(told.tutorial, []).append(one)
+    found = grouped(((told.tutorial, one) for one in shown if (told := claim(one)) is not None), lambda pair: pair[0])
     made: list[Chapter[T]] = []
-    for tutorial, own in sorted(found.items(), key=lambda item: item[0].file):
-        own.sort(key=lambda one: ORDER.index(word(one)))
-        counts = Counter(word(one) for one in own)
+    for tutorial, pairs in sorted(found.items(), key=lambda item: item[0].file):
+        own = sorted((one for _, one in pairs), key=lambda one: ORDER.index(word(one)))
+        counts = Counter(map(word, own))
         made.append(Chapter(tutorial, own, {word: counts[word] for word in ORDER if counts[word]}))
     return made

@@ -158,21 +158,17 @@ def described(got: Field, **wanted: Any) -> Finding:
     return HOLDS
 
 
-def is_true(got: Field, words: str) -> Finding:
+def is_true(got: Field, words: str, expected: bool = True) -> Finding:
     """The observation is true; ``words`` say what it means if it is not."""
-    return _is(got, True, words)
-
-
-def is_false(got: Field, words: str) -> Finding:
-    """The observation is false; ``words`` say what it means if it is not."""
-    return _is(got, False, words)
-
-
-def _is(got: Field, expected: bool, words: str) -> Finding:
     if got.raw is None:
         return missing(Missing(got.path))
     came = bool(got.raw)
     return HOLDS if came is expected else Difference("untrue", got.path, came, expected, words)
+
+
+def is_false(got: Field, words: str) -> Finding:
+    """The observation is false; ``words`` say what it means if it is not."""
+    return is_true(got, words, False)
 
 
 def left_alone(surroundings: Field) -> Finding:
@@ -208,20 +204,15 @@ def every(*findings: Finding) -> Finding:
 
     What is not applicable among them says nothing; where nothing else is there, nothing was judged.
     """
-    judged: list[Holds] = []
-    differences: list[Difference] = []
     for finding in findings:
-        if isinstance(finding, Difference):
-            differences += finding
-        elif isinstance(finding, Holds):
-            judged.append(finding)
-        elif not isinstance(finding, NotApplicable):
+        if not isinstance(finding, Finding):
             raise TypeError(f"every() was given {finding!r}, which no comparison returns")
+    differences = [each for finding in findings if isinstance(finding, Difference) for each in finding]
     if differences:
         return replace(differences[0], others=tuple(replace(each, others=()) for each in differences[1:]))
+    judged = [finding for finding in findings if isinstance(finding, Holds)]
     if not judged:
-        skipped = next((finding for finding in findings if isinstance(finding, NotApplicable)), None)
-        return skipped or NotApplicable("there is nothing to compare")
+        return findings[0] if findings else NotApplicable("there is nothing to compare")
     ratios = [each.ratio for each in judged if each.ratio is not None]
     if not ratios:
         return HOLDS

@@ -62,16 +62,18 @@ class Counts(NamedTuple):
             )
         return cls(**{key: value if key == "order" else int(value) for key, value in told.items()})  # type: ignore[arg-type]
 
+    @lru_cache(maxsize=8)  # noqa: B019  (what aims at a case makes its tokens just before the case does)
     def tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         """So many tokens of a table; where not all that is asked can be had, some that come close.  Shape ``(numel,)``; do
         not write to them."""
-        return _last_tokens(self, numel, rows, padding, seed)
-
-    def _tokens(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         times = self.copies * self.repeats
-        if times > 1 and numel % times == 0:
-            one = self._replace(copies=1, repeats=1)._tokens(numel // times, rows, padding, seed)
-            return np.tile(np.repeat(one, self.repeats), self.copies)
+        parts = times if numel % times == 0 else 1
+        one = self._once(numel // parts, rows, padding, seed)
+        found = np.tile(np.repeat(one, self.repeats), self.copies) if parts > 1 else one
+        found.flags.writeable = False
+        return found
+
+    def _once(self, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
         rows = max(rows, 1)
         counts = self._counts(numel, rows, padding, seed)
         order = _shuffle(seed, "rows", rows)
@@ -114,14 +116,6 @@ class Counts(NamedTuple):
             counts[top[0]] += given
             left -= given
         return _filled(counts, places, left, self.most or numel, seed)
-
-
-@lru_cache(maxsize=8)
-def _last_tokens(asked: Counts, numel: int, rows: int, padding: int | None, seed: int) -> Ints:
-    """The tokens that were made last are kept: what aims at a case makes them just before the case does."""
-    found = asked._tokens(numel, rows, padding, seed)
-    found.flags.writeable = False
-    return found
 
 
 def _shuffle(seed: int, name: str, count: int) -> Ints:

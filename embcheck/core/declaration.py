@@ -118,8 +118,7 @@ def declare(
     """
     if kind not in KINDS:
         raise SubjectError(f"no kind of subject {kind!r}; there are {', '.join(KINDS)}")
-    unknown = sorted({*(lacks or {}), *(fixed or {})} - {*FLAGS[kind]})
-    if unknown:
+    if unknown := sorted({*(lacks or {}), *(fixed or {})} - {*FLAGS[kind]}):
         there = ", ".join(FLAGS[kind]) or "none"
         raise SubjectError(f"a {kind} has no flag {', '.join(map(repr, unknown))}; there are {there}")
     scaled = {"scale": callable(scale) or scale != 1.0, "offset": callable(offset) or offset != 0.0}
@@ -128,22 +127,20 @@ def declare(
     for name, kinds in _OF_KINDS.items():
         if said.get(name) and kind not in kinds:
             raise SubjectError(f"{name}= is declared of a {' or a '.join(kinds)}, not of a {kind}")
-    strange = sorted(domain.keys() - PARTS)
-    if strange:
+    if strange := sorted(domain.keys() - PARTS):
         close = get_close_matches(strange[0], [*PARTS, *_OF_KINDS, *inspect.signature(declare).parameters], 1)
         raise SubjectError(f"no {strange[0]}= to declare" + (f"; did you mean {close[0]}=?" if close else ""))
     for name, number in (("scale", scale), ("offset", offset)):
         if not (callable(number) or isinstance(number, Real)):
             raise SubjectError(f"{name}={number!r}: expected a number or a function of embedding_dim")
-    plain = not any(scaled.values())
-    if not plain and mathematics is not None:
+    if any(scaled.values()) and mathematics is not None:
         raise SubjectError("give either scale and offset, or mathematics, which says all")
     try:
         within = Domain.declared(**domain)
     except ValueError as error:
         raise SubjectError(str(error)) from None
     table, head = table or ("embedding" if kind == "tied" else ""), head or "head"
-    made = mathematics if plain else affine(scale, offset)
+    made = affine(scale, offset) if any(scaled.values()) else mathematics
     declared = Declaration(kind, dict(lacks or {}), dict(fixed or {}), made, table, head, copies, product, within)
 
     def mark(factory: F) -> F:
@@ -163,11 +160,9 @@ def no_factory(found: Any) -> str:
     """What is wrong with what is neither a class nor a function; empty for these."""
     if callable(found) and hasattr(found, "__qualname__"):
         return ""
-    if isinstance(found, functools.partial):
-        got = "a partial (wrap it in a function)"
-    else:
-        got = f"the text {found!r}" if isinstance(found, str) else f"an instance of {type(found).__name__}"
-    return f"expected a class or a function, got {got}"
+    got = f"the text {found!r}" if isinstance(found, str) else f"an instance of {type(found).__name__}"
+    partial = isinstance(found, functools.partial)
+    return f"expected a class or a function, got {'a partial (wrap it in a function)' if partial else got}"
 
 
 def name_of(factory: Any) -> str:
@@ -252,10 +247,11 @@ def resolve(name: str, folder: Path | None = None) -> Any:
     Raises:
         SubjectError: if there is none; the message has no more than one line.
     """
-    place = configured(folder or Path.cwd()).get(name, name)
+    known = configured(folder or Path.cwd())
+    place = known.get(name, name)
     if ":" not in place:
-        known = ", ".join(sorted(configured(folder or Path.cwd()))) or "none"
-        raise SubjectError(f"no subject {name!r}: expected module:factory, or a name that is configured ({known})")
+        there = ", ".join(sorted(known)) or "none"
+        raise SubjectError(f"no subject {name!r}: expected module:factory, or a name that is configured ({there})")
     found = imported(place, "subject")
     if wrong := no_factory(found):
         raise SubjectError(f"subject {place!r}: {wrong}")

@@ -24,7 +24,7 @@ PARTS = frozenset({"ranks", "dtypes", "max_length", "min_rows", "min_dim", "mode
 
 #: Histories that call a layer with indices of other ranks than the case's, and one that does with another index dtype.
 _OTHER_RANKS = frozenset({"other_shape", "after_error", "longer_between"})
-_OTHER_INDICES = frozenset({"other_index_dtype"})
+_OTHER_INDICES = "other_index_dtype"
 #: A route that does, and the one that is like it otherwise.
 _SAME_RANK = {"two_shapes": "two_lookups"}
 #: Regimes of values with NaN or infinity among them, by axis, and those that stand in for them.
@@ -96,14 +96,13 @@ class Domain:
             ValueError: for what is none; one line.
         """
         names = {str(dtype).removeprefix("torch.") for dtype in _several("dtypes", () if dtypes is None else dtypes)}
-        unknown = sorted(names - {*FORMATS, *INDEX_DTYPES})
-        if unknown:
+        if unknown := sorted(names - {*FORMATS, *INDEX_DTYPES}):
             there = ", ".join((*FORMATS, *INDEX_DTYPES))
             raise ValueError(f"no dtype {unknown[0]!r} of a table or of indices; there are {there}")
-        chosen = None if ranks is None else set(_several("ranks", ranks))
+        chosen = None if ranks is None else frozenset(_several("ranks", ranks))
         if chosen is not None and not (chosen and chosen <= {*RANKS}):
             raise ValueError(f"ranks={_written(chosen)}: expected numbers of axes from 0 to {RANKS[-1]}, such as {{2}}")
-        states = set(STATES if modes is None else _several("modes", modes))
+        states = frozenset(STATES if modes is None else _several("modes", modes))
         if not (states and states <= {*STATES}):
             raise ValueError(f"modes={_written(states)}: expected {{'eval'}} or {{'train'}}")
         longest = 1 if max_length is None else max_length
@@ -111,8 +110,7 @@ class Domain:
             if type(number) is not int or number < least:
                 raise ValueError(f"{name}={number!r}: expected a number of at least {least}")
         tables, indices = (frozenset(names.intersection(kinds)) or None for kinds in (FORMATS, INDEX_DTYPES))
-        held = None if chosen is None else frozenset(chosen)
-        return cls(held, tables, indices, min_rows, min_dim, frozenset(states), finite, random, max_length)
+        return cls(chosen, tables, indices, min_rows, min_dim, states, finite, random, max_length)
 
     def outside(self, case: Any, mode: str = "") -> str | None:
         """Why a case, or all cases of a mode, lie outside; None if they don't."""
@@ -120,11 +118,8 @@ class Domain:
         if state is not None and state not in self.states:
             return f"the layer in {state}(): modes={_written(self.states)} is declared"
         rows, width = size_of(case)
-        for number, least, thing, name in (
-            (width, self.min_dim, "column", "min_dim"),
-            (rows, self.min_rows, "row", "min_rows"),
-        ):
-            if number < least:
+        for number, thing, name in ((width, "column", "min_dim"), (rows, "row", "min_rows")):
+            if number < (least := getattr(self, name)):
                 usual = "the default" if least == 1 else "declared"
                 return f"tables of {number or 'no'} {thing}{'s' * (number != 1)}: {name}={least} is {usual}"
         for axis, chosen in self._wrong_dtypes(case).items():
@@ -198,15 +193,13 @@ class Domain:
         """The case without an earlier call, or a second one, that lies outside."""
         changes: dict[str, Any] = {}
         reshaped = self.ranks is not None or self.max_length is not None
-        if getattr(case, "history", "") in (
-            *(_OTHER_RANKS if reshaped else ()),
-            *(_OTHER_INDICES if self.index_dtypes is not None else ()),
-        ):
+        history, route = getattr(case, "history", ""), getattr(case, "route", "")
+        if (reshaped and history in _OTHER_RANKS) or (self.index_dtypes is not None and history == _OTHER_INDICES):
             changes["history"] = "repeated"
-        if self.max_length is not None and getattr(case, "history", "").endswith("_longer"):
-            changes["history"] = case.history.replace("_longer", "_alike")
-        if reshaped and getattr(case, "route", "") in _SAME_RANK:
-            changes["route"] = _SAME_RANK[case.route]
+        if self.max_length is not None and history.endswith("_longer"):
+            changes["history"] = history.replace("_longer", "_alike")
+        if reshaped and route in _SAME_RANK:
+            changes["route"] = _SAME_RANK[route]
         return case.but(**changes) if changes else case
 
 

@@ -10,7 +10,10 @@ import difflib
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 class UnknownFact(ValueError):
@@ -125,6 +128,14 @@ def closest(name: str, known: Iterable[str]) -> str:
     begun = [each for each in names if name and each.startswith(name)]
     found = list(dict.fromkeys([*begun, *difflib.get_close_matches(name, names, _CLOSE)]))[:_CLOSE]
     return f"did you mean {' or '.join(found)}?" if found else ""
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items by their keys, in the order in which the keys first come."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -55,10 +55,9 @@ def opened_alone(path: Path) -> IO[str]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "w", encoding="utf-8")
-    if not _has_content(file):
-        return file
     try:
-        lock(file.fileno())
+        if _has_content(file):
+            lock(file.fileno())
     except BaseException:
         file.close()
         raise

@@ -89,23 +89,21 @@ class Format:
         return unsigned.view(self.storage)
 
 
-def _format(name: str, precision: int, exponent_bits: int, storage: str, bits: str) -> Format:
-    emax = (1 << (exponent_bits - 1)) - 1
-    return Format(name, precision, 1 - emax, emax, np.dtype(storage), np.dtype(bits))
-
-
-FORMATS: dict[str, Format] = {
-    "float32": _format("float32", 24, 8, "float32", "int32"),
-    "float64": _format("float64", 53, 11, "float64", "int64"),
-    "float16": _format("float16", 11, 5, "float16", "int16"),
-    "bfloat16": _format("bfloat16", 8, 8, "int16", "int16"),
+FORMATS = {
+    name: Format(name, precision, 1 - emax, emax, np.dtype(storage), np.dtype(bits))
+    for name, precision, emax, storage, bits in (
+        ("float32", 24, 127, "float32", "int32"),
+        ("float64", 53, 1023, "float64", "int64"),
+        ("float16", 11, 15, "float16", "int16"),
+        ("bfloat16", 8, 127, "int16", "int16"),
+    )
 }
 
 #: The numpy dtype that carries the elements of each torch dtype; those without one of their own travel as bits.
 STORAGE: dict[str, str] = {
     **{name: str(fmt.storage) for name, fmt in FORMATS.items()},
-    **{name: name for name in ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool")},
-    **{name: name for name in ("complex64", "complex128")},
+    **{name: name for name in ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64")},
+    **{name: name for name in ("bool", "complex64", "complex128")},
     "complex32": "int32",
     **dict.fromkeys(("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"), "uint8"),
 }

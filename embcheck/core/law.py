@@ -135,20 +135,9 @@ class Family:
         return next(itertools.chain(refusals, (law for law in self.laws if law.judge is accepts)))
 
     def law(
-        self,
-        sentence: str,
-        *,
-        source: str = "",
-        must_cover: Iterable[str] = (),
-        when: Condition = _always,
-        modes: Iterable[str] | None = None,
-        refusal: bool = False,
-        advisory: bool = False,
-        implied_by: str = "",
-        of: Reads = "values",
-        claim: Claimed | None = None,
+        self, sentence: str, *, must_cover: Iterable[str] = (), modes: Iterable[str] | None = None, **more: Any
     ) -> Callable[[Judgement], Judgement]:
-        """Adds the decorated judgement to the family, named after it.
+        """Adds the decorated judgement to the family, named after it; ``more`` are other fields of `Law`.
 
         Raises:
             UnknownFact: for an obligation that speaks of a fact that no case of the family has.
@@ -156,13 +145,9 @@ class Family:
 
         def add(judge: Judgement) -> Judgement:
             name = judge.__name__ if judge is not accepts else f"{self.name}_is_accepted"
-            allowed = frozenset(modes) if modes is not None else None
-            obligations = frozenset(must_cover)
-            require(named(obligations), self.space.facts, f"law {name}")
-            law = Law(
-                name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by,
-                of, claim,
-            )  # fmt: skip
+            told = more | {"must_cover": frozenset(must_cover), "modes": None if modes is None else frozenset(modes)}
+            require(named(told["must_cover"]), self.space.facts, f"law {name}")
+            law = Law(name, self.name, sentence, judge, **told)
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge
 
@@ -210,7 +195,8 @@ def accepts(case: Axes, out: Outcome) -> Finding:
     if subject_of(case) and (meaning := _of_what_was_returned(out.error, text)):
         words = f"{meaning} ({words})"
     # What the ledger knows of torch excuses nothing that a subject raises itself.
-    own = OF_SUBJECT if subject_of(case) and _raised_by_subject(out.error) else ""
+    module = str(vars(out.error).get("raised_in", "")).partition(".")[0]
+    own = OF_SUBJECT if subject_of(case) and module not in ("", "torch", "embcheck") else ""
     return Difference(f"raised {type(out.error).__name__}{own}", "error", raised, None, words)
 
 
@@ -224,12 +210,6 @@ def _of_what_was_returned(error: BaseException, text: str) -> str:
     if in_place and str(vars(error).get("raised_in", "")).startswith("embcheck."):
         return "what your layer returned can't be changed in place, which this case does"
     return ""
-
-
-def _raised_by_subject(error: BaseException) -> bool:
-    """Whether an error was raised in a module that is neither torch's nor embcheck's."""
-    module = str(vars(error).get("raised_in", ""))
-    return module.partition(".")[0] not in ("", "torch", "embcheck")
 
 
 def source_of(law: Law) -> str:

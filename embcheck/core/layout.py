@@ -78,13 +78,10 @@ def fitting(layout: str, values: npt.NDArray[Any]) -> str:
 @lru_cache(maxsize=4096)
 def row_major(shape: tuple[int, ...], unit: int = 1, pitch: int = 0) -> tuple[int, ...]:
     """Strides of a row-major array whose last axis steps by ``unit`` and has ``pitch`` elements to spare."""
-    strides: list[int] = []
-    step = unit
-    for axis, length in enumerate(reversed(shape)):
+    strides, step = [], unit
+    for length in reversed(shape):
         strides.append(step)
-        step *= max(length, 1)
-        if axis == 0:
-            step += pitch
+        step = step * max(length, 1) + (pitch if len(strides) == 1 else 0)
     return tuple(reversed(strides))
 
 
@@ -128,15 +125,12 @@ def view_of(shape: tuple[int, ...], layout: str) -> View:
         case "transposed":
             strides = tuple(reversed(row_major(tuple(reversed(shape)))))
         case "matrices_transposed":
-            *batch, one, other = (
-                row_major((*shape[:-2], *reversed(shape[-2:]))) if len(shape) > 1 else row_major((1, *shape))
-            )
+            *batch, one, other = row_major((*shape[:-2], *reversed(shape[-2:])) if len(shape) > 1 else (1, *shape))
             strides = (*batch, other, one)[-len(shape) :]
         case "column_slice":
             strides, offset = row_major(shape, pitch=3), GUARD + 1
         case "row_strided":
-            inner = row_major(shape)
-            strides = (2 * inner[0], *inner[1:]) if shape else ()
+            strides = tuple(stride * (2 if axis == 0 else 1) for axis, stride in enumerate(row_major(shape)))
         case "strided":
             strides = row_major(shape, unit=2)
         case "offset" | "crowded":

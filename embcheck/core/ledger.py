@@ -112,7 +112,7 @@ class Entry:
         there may be several, with commas between."""
         kind, colon, _ = mode.partition(":")
         modes = (mode, *_BENEATH[kind]) if colon else (mode,)
-        return self.speaks_of(law) and self.runs_on(device) and any(_fits(each, self.mode) for each in modes)
+        return self.speaks_of(law) and self.runs_on(device) and self.runs_in(modes)
 
     def speaks_of(self, law: str) -> bool:
         """Whether the entry speaks of a law, by its name or by the one that it had before."""
@@ -237,29 +237,21 @@ def load_all(paths: Iterable[Path | str], torch_version: str, today: date) -> Le
         LedgerError: as `read` does, for an entry past its date, or for a name that is in two of the files.
     """
     release = Version(Version(torch_version).base_version)
-    entries: list[Entry] = []
     places: dict[str, Path] = {}
+    kinds: dict[str, list[Entry]] = {"entries": [], "elsewhere": [], "some_machines": []}
     for path in dict.fromkeys(map(Path, paths)):
-        own = read(path)
-        for entry in own:
+        for entry in (own := read(path)):
             if entry.expires is not None and entry.expires < today and release in entry.torch:
-                raise LedgerError(
-                    f"ledger {path}: {entry.name} expired on {entry.expires}; look again and set a new date"
-                )
+                words = f"{entry.name} expired on {entry.expires}; look again and set a new date"
+                raise LedgerError(f"ledger {path}: {words}")
         for entry in own:
             other = places.setdefault(entry.name, path)
             if other != path:
                 shipped = " (to replace the shipped ledger: --only-ledger)" if other == SHIPPED else ""
                 raise LedgerError(f"ledger {path}: {entry.name} is in {other} too; give it another name{shipped}")
-        entries += own
-    in_force, elsewhere = list[Entry](), list[Entry]()
-    for entry in entries:
-        (in_force if entry.torch.contains(release, prereleases=True) else elsewhere).append(entry)
-    return Ledger(
-        entries=tuple(entry for entry in in_force if not entry.machine),
-        elsewhere=tuple(elsewhere),
-        some_machines=tuple(entry for entry in in_force if entry.machine),
-    )
+            here = entry.torch.contains(release, prereleases=True)
+            kinds["elsewhere" if not here else "some_machines" if entry.machine else "entries"].append(entry)
+    return Ledger(**{kind: tuple(found) for kind, found in kinds.items()})
 
 
 def read(path: Path) -> tuple[Entry, ...]:
@@ -278,8 +270,7 @@ def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
             is seen when it is run, since the case types are the laws' own.
     """
     data = toml(path)
-    unknown = set(data) - {"known", "measured", "cause"}
-    if unknown:
+    if unknown := set(data) - {"known", "measured", "cause"}:
         raise LedgerError(f"ledger {path}: unknown table {', '.join(sorted(unknown))}; entries are [[known]] tables")
     causes = causes_in(data.get("cause", {}), f"ledger {path}", Cause)
     known = data.get("known", [])
@@ -287,15 +278,13 @@ def read_all(path: Path) -> tuple[tuple[Entry, ...], dict[str, Cause]]:
         raise LedgerError(f"ledger {path}: known is no list of tables; entries are [[known]] tables")
     measured = {"measured": data["measured"]} if "measured" in data else {}
     entries = tuple(_entry(measured | raw, f"ledger {path}, entry {number}") for number, raw in enumerate(known, 1))
-    twice = sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1)
-    if twice:
+    if twice := sorted(name for name, count in Counter(entry.name for entry in entries).items() if count > 1):
         raise LedgerError(f"ledger {path}: two entries are called {', '.join(twice)}; each needs a name of its own")
     for entry in entries:
         if entry.cause and entry.cause not in causes:
             hint = closest(entry.cause, causes) or "causes are [cause.NAME] tables"
             raise LedgerError(f"ledger {path}: {entry.name}: no cause {entry.cause!r}; {hint}")
-    idle = sorted(causes.keys() - {entry.cause for entry in entries})
-    if idle:
+    if idle := sorted(causes.keys() - {entry.cause for entry in entries}):
         raise LedgerError(f"ledger {path}: no entry has the cause {', '.join(idle)}")
     reports = {name: "; ".join(cause.upstream) for name, cause in causes.items()}
     return tuple(replace(entry, link=entry.link or reports.get(entry.cause, "")) for entry in entries), causes

@@ -113,11 +113,9 @@ def _told(cpuinfo: Path) -> dict[str, str]:
     try:
         text = cpuinfo.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        text = ""
-    found: dict[str, str] = {}
-    for name, value in re.findall(r"^([\w ]+?)\s*:[ \t]*(.*)$", text, re.MULTILINE):
-        found.setdefault(name, value.strip())
-    return found
+        return {}
+    pairs = re.findall(r"^([\w ]+?)\s*:[ \t]*(.*)$", text, re.MULTILINE)
+    return {name: value.strip() for name, value in reversed(pairs)}
 
 
 def flags_of(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
@@ -149,11 +147,8 @@ def promised() -> str:
     """What of embcheck is not available here, in words; empty on Linux on x86-64 and aarch64, where all is promised."""
     if sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64"):
         return ""
-    parts = {
-        "fork (crashes are not isolated)": hasattr(os, "fork"),
-        "flock (a report's folder is not locked)": importlib.util.find_spec("fcntl") is not None,
-    }
-    missing = [name for name, there in parts.items() if not there]
+    missing = [] if hasattr(os, "fork") else ["fork (crashes are not isolated)"]
+    missing += [] if importlib.util.find_spec("fcntl") else ["flock (a report's folder is not locked)"]
     words = f"not available: {', '.join(missing)}" if missing else "all is available"
     return f"embcheck is made for Linux on x86-64 and aarch64; on {sys.platform} {platform.machine()} {words}"
 
@@ -167,16 +162,15 @@ def here(device: str = "cpu") -> Machine:
     import torch
 
     config = torch.__config__.show()
-    onednn = re.search(r"(?:MKL-DNN|oneDNN) v([\d.]+)", config)
-    mkl = re.search(r"Math Kernel Library Version ([\d.]+)", config)
-    blas = re.search(r"BLAS_INFO=(\w+)", config)
+    patterns = r"(?:MKL-DNN|oneDNN) v([\d.]+)", r"Math Kernel Library Version ([\d.]+)", r"BLAS_INFO=(\w+)"
+    onednn, mkl, blas = (next(iter(re.findall(pattern, config)), "") for pattern in patterns)
     proved = replace(
         seen(),
         # Older releases call it otherwise.
         cpu_capability=torch.backends.cpu.get_cpu_capability().replace("NO AVX", "DEFAULT"),
-        onednn=onednn[1] if onednn else "",
+        onednn=onednn,
         onednn_kernel=kernel("bfloat16"),
-        blas=f"mkl {mkl[1]}" if mkl else blas[1] if blas else "",
+        blas=f"mkl {mkl}" if mkl else blas,
         threads=torch.get_num_threads(),
     )
     if not device.startswith("cuda"):

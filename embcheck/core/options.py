@@ -150,11 +150,8 @@ def as_markdown() -> str:
     for option in OPTIONS:
         command = ", ".join(f"`{flag.partition('/')[0]}`" for flag in option.flags) if COMMAND in option.places else ""
         default = "" if option.default in ("", None) else f"`{shown(option.default)}`"
-        places = [
-            f"`{option.name}`" if TABLE in option.places else "",
-            f"`{option.pytest}`" if PYTEST in option.places else "",
-            f"`{option.name}`" if ACTION in option.places else "",
-        ]
+        names = {TABLE: option.name, PYTEST: option.pytest, ACTION: option.name}
+        places = [f"`{name}`" if place in option.places else "" for place, name in names.items()]
         rows.append(f"| {' | '.join([command, default, *places, option.help])} |".replace("  ", " "))
     return "\n".join(rows) + "\n"
 

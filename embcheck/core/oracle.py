@@ -66,26 +66,20 @@ def weight_gradient(case: LookupCase, times: int = 1) -> Expected:
     σ_{c+2}·Σ|g|/c for c tokens, which holds for any order of summation.  An entry with declared mathematics has the
     pullback of that, with its own roundings.
     """
-    tokens, upstream = case.tokens, case.upstream_values
-    if case.padding_row is not None:
-        kept = case.counted
-        tokens, upstream = tokens[kept], upstream[kept]
-    value = accumulate(tokens, case.num_embeddings, upstream)
-    if times != 1:
-        value *= times
+    tokens, upstream = case.tokens[case.counted], case.upstream_values[case.counted]
+    value = times * accumulate(tokens, case.num_embeddings, upstream)
     declared = MATHEMATICS.get(case.entry)
     if case.upstream != "real" and not case.scale_grad_by_freq and declared is None:
         return value, np.zeros(value.shape)
     by = divisor(case)
     value /= by
     count = (case.counts[:, None] * times).astype(np.float64)
-    if declared is not None:
-        terms = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
-        return declared.gradient(case.weight_values, value, terms, count, case.format)
     power_of_two = (case.counts & (case.counts - 1) == 0)[:, None]
-    if case.upstream != "real" and power_of_two.all():
+    if declared is None and case.upstream != "real" and power_of_two.all():
         return value, np.zeros(value.shape)
     magnitude = times * accumulate(tokens, case.num_embeddings, np.abs(upstream)) / by
+    if declared is not None:
+        return declared.gradient(case.weight_values, value, magnitude, count, case.format)
     if case.scale_grad_by_freq:
         u = case.format.unit_roundoff + 2.0**-53
         limit = bound.scaled_sum(count + 2, u) * magnitude + count * case.format.smallest_subnormal

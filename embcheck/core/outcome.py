@@ -287,6 +287,6 @@ def _zeros(value: Any) -> Any:
     """A plain value with zeros in place of its numbers; a tensor's are read as zeros."""
     if isinstance(value, dict):
         return {key: _zeros(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_zeros, value)) if type(value) in (list, tuple) else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_zeros, value))
     return type(value)(0) if type(value) in (int, float, complex) else value

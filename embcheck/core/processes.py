@@ -8,13 +8,12 @@ import getpass
 import os
 import shutil
 import signal
-import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from embcheck.core.files import Busy, lock
+from embcheck.core.files import lock
 
 #: Loaded before any fork, after which nothing may be imported.
 _C, _SET_PARENT_DEATH_SIGNAL = ctypes.CDLL(None) if sys.platform.startswith("linux") else None, 1
@@ -105,14 +104,12 @@ def _sweep(folder: Path) -> None:
         pid = path.name.removeprefix(_PREFIX).partition("-")[0]
         if not pid.isdecimal() or _lives(int(pid)):
             continue
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # of which Busy is one: in a container with other numbers, it may be alive
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                if stat.S_ISDIR(os.fstat(descriptor).st_mode) and os.fstat(descriptor).st_uid == os.getuid():
-                    lock(descriptor)  # of a container with other numbers, it may be alive
+                if os.fstat(descriptor).st_uid == os.getuid():
+                    lock(descriptor)
                     shutil.rmtree(path, ignore_errors=True)
-            except Busy:
-                pass
             finally:
                 os.close(descriptor)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from embcheck.core.facts import Condition
+from embcheck.core.facts import Condition, grouped
 from embcheck.core.stream import Stream
 
 T = TypeVar("T")
@@ -22,15 +22,13 @@ class Wish:
 
     def __init__(self, draws: Stream, wished: Iterable[Condition] = ()) -> None:
         self.draws = draws
-        self._wished: dict[str, list[Condition]] = {}
-        for condition in wished:
-            self._wished.setdefault(condition.fact, []).append(condition)
+        self._wished = grouped(wished, lambda condition: condition.fact)
 
     def asks(self, fact: str) -> bool:
         return fact in self._wished
 
     def asks_any(self, *facts: str) -> bool:
-        return any(fact in self._wished for fact in facts)
+        return not self._wished.keys().isdisjoint(facts)
 
     def meets(self, fact: str, value: Any) -> bool:
         """Whether a fact with this value meets all that is asked of it."""
@@ -59,8 +57,10 @@ class Wish:
         """
         wished = self._wished.get(fact)
         if wished is None:
+            if least > most:
+                raise Unmet(fact)
             values = [value for value in usual if least <= value <= most]
-            return self.draws.choice(values) if values else _inside(least, most, fact)
+            return self.draws.choice(values) if values else int(least)
         named = [int(condition.number) for condition in wished if condition.number is not None]
         # From both sides of what is named, and of the bounds.
         near = [place + step for place in (*named, least) for step in (-1, 0, 1)]
@@ -70,9 +70,3 @@ class Wish:
         if not (values or others):
             raise Unmet(fact)
         return self.draws.choice(values if values and (not others or self.draws.chance(2)) else others)
-
-
-def _inside(least: float, most: float, fact: str) -> int:
-    if least > most:
-        raise Unmet(fact)
-    return int(least)

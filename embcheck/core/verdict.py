@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from embcheck.core import aliases
 from embcheck.core.claim_record import Claimed
+from embcheck.core.facts import grouped
 from embcheck.core.typed import Malformed, built
 
 
@@ -212,9 +213,7 @@ def _renamed(found: AnyNamed) -> AnyNamed:
 
 def merge_all(verdicts: list[Verdict]) -> dict[tuple[str, str, str, str], Verdict]:
     """One verdict for each law, subject, mode and device, in the order in which they first came."""
-    groups: dict[tuple[str, str, str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        groups.setdefault(verdict.key, []).append(verdict)
+    groups = grouped(verdicts, lambda verdict: verdict.key)
     return {key: reduce(Verdict.merge, group) for key, group in groups.items()}
 
 
@@ -227,10 +226,5 @@ def _mix(a: str, b: str) -> str:
 
 def _smallest(examples: tuple[Counterexample, ...]) -> tuple[Counterexample, ...]:
     """Of each kind the counterexample with the shortest case, of those that a baseline has and of the others."""
-    best: dict[tuple[str, bool], Counterexample] = {}
-    for example in examples:
-        key = (example.kind, example.in_baseline)
-        held = best.get(key)
-        if held is None or (len(example.case), example.case) < (len(held.case), held.case):
-            best[key] = example
-    return tuple(best.values())
+    groups = grouped(examples, lambda example: (example.kind, example.in_baseline)).values()
+    return tuple(min(group, key=lambda example: (len(example.case), example.case)) for group in groups)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from embcheck.core.facts import grouped
 from embcheck.core.verdict import Counterexample, Status, Verdict
-from embcheck.record.totals import grouped
 
 #: The family of an audit's verdicts; its law that only says whether there is a model, the last verdict of each.
 FAMILY, BUILT = "audit", "a_model_is_built"

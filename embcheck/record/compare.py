@@ -12,10 +12,10 @@ from enum import Enum
 from itertools import chain
 from typing import Any, NamedTuple
 
+from embcheck.core.facts import grouped
 from embcheck.core.machine import PROVED
 from embcheck.core.verdict import Counterexample, Status, Verdict, merge_all
 from embcheck.record.record import Record
-from embcheck.record.totals import grouped
 
 Key = tuple[str, str, str, str]
 #: A way in which a law fails: the kind of difference and the smallest case, or a reason without a case.

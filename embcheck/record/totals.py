@@ -8,17 +8,13 @@ ledger's entries are no laws and are counted by themselves, and what they have i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from embcheck.core.cause import Cause, summed_up
-from embcheck.core.facts import first_of
+from embcheck.core.facts import first_of, grouped
 from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.verdict import LEDGER, Status, Verdict, entry_name
-
-T = TypeVar("T")
-K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -117,14 +113,6 @@ def told(counts: Counter[Status]) -> str:
 
 def by_word(counts: Counter[Status]) -> dict[str, int]:
     return {status.word: counts[status] for status in sorted(counts, reverse=True)}
-
-
-def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """The items by their keys, in the order in which the keys first come."""
-    found: dict[K, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
 
 
 def counted(number: int, noun: str = "law") -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 from textwrap import shorten
 
 from embcheck.core.declaration import unimportable
-from embcheck.core.facts import first_of
+from embcheck.core.facts import first_of, grouped
 from embcheck.core.tiers import place_of
 from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
-from embcheck.record.totals import counted, grouped
+from embcheck.record.totals import counted
 
 #: How a law stands on a counterexample in another mode.
 HOLDS, VIOLATED = Status.HOLDS.word, Status.VIOLATED.word

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from embcheck.core.facts import grouped
 from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
 from embcheck.core.verdict import Status, Verdict, entry_name
-from embcheck.record.totals import grouped
 from embcheck.report.failure import lines
 
 #: The XML of a run in which nothing was judged.

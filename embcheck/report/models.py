@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from embcheck.core.facts import grouped
 from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
 from embcheck.record.grid import Run
 from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
-from embcheck.record.totals import grouped
 
 #: The words of the verdicts, on laws, models and claims, with a sign for each, so that colour says nothing alone.
 SIGNS = {

@@ -24,12 +24,12 @@ from markupsafe import Markup
 from embcheck import __version__
 from embcheck.core.cause import Cause, summed_up
 from embcheck.core.claim_record import OTHERWISE, Claimed, chapters
+from embcheck.core.facts import grouped
 from embcheck.core.shipped_ledger import causes_of, place_of
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import Key
 from embcheck.record.grid import Grid, Row, Run, Square, Step
 from embcheck.record.record import Record
-from embcheck.record.totals import grouped
 from embcheck.report.changes import evidence
 from embcheck.report.failure import wrong_side
 from embcheck.report.models import Mark, parted, replayed

@@ -12,10 +12,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from embcheck.core.facts import grouped
 from embcheck.core.shipped_ledger import causes_of
 from embcheck.core.tiers import CORE
 from embcheck.core.verdict import LEDGER, Status, Verdict
-from embcheck.record.totals import Totals, counted, grouped, shares, told
+from embcheck.record.totals import Totals, counted, shares, told
 from embcheck.report.style import STYLE, plain_table
 
 #: So many families beyond the core have a line each; more of them have one together.

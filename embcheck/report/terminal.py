@@ -15,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from embcheck.core.accounting import told_by_reason
-from embcheck.core.facts import first_of
+from embcheck.core.facts import first_of, grouped
 from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
 from embcheck.core.stale import STALE
 from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
 from embcheck.record.record import PAGE
-from embcheck.record.totals import Totals, counted, grouped, verdict_line
+from embcheck.record.totals import Totals, counted, verdict_line
 from embcheck.report.failure import NO_LAWS, OLD, SHOWN, chosen, further, lines, more_of, more_reasons
 from embcheck.report.screen import cost_table, family_costs, family_table, grids, slowest_line
 from embcheck.report.style import STYLE, console, plain_table

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 
 from embcheck.core.declaration import declaration_of, folder_of, name_of, unimportable
-from embcheck.core.facts import closest, first_of
+from embcheck.core.facts import closest, first_of, grouped
 from embcheck.core.item import PROFILES, Item, Profile, all_items
 from embcheck.core.law import Family
 from embcheck.core.ledger import SHIPPED, Ledger, load_all, read
@@ -29,7 +29,7 @@ from embcheck.core.ledger import check as sound
 from embcheck.core.machine import here
 from embcheck.core.verdict import Status, Verdict, merge_all
 from embcheck.engine.run_item import run_item, without_warnings
-from embcheck.record.totals import Totals, grouped
+from embcheck.record.totals import Totals
 from embcheck.report.failure import SHOWN, chosen, further, lines, more_of, more_reasons, notes_on
 from embcheck.runner.preflight import rehearse
 from embcheck.runner.run import examples_of, unjudged

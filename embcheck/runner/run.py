@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from embcheck.core.facts import closest
+from embcheck.core.facts import closest, grouped
 from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
@@ -22,7 +22,7 @@ from embcheck.core.stale import advised
 from embcheck.core.verdict import APPLIES, LEDGER, Counterexample, Statement, Status, Verdict, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
-from embcheck.record.totals import cases_by_family, grouped
+from embcheck.record.totals import cases_by_family
 
 DEVICES = ("cpu",)
 #: The options that are settings.

@@ -13,13 +13,13 @@ from typing import Any
 from packaging.version import Version
 
 from embcheck.core.axes import parse
+from embcheck.core.facts import grouped
 from embcheck.core.files import write_whole
 from embcheck.core.ledger import LedgerError, read
 from embcheck.core.machine import Machine
 from embcheck.core.typed import visible
 from embcheck.core.verdict import Counterexample, Verdict
 from embcheck.engine.common_facts import both, in_words, region
-from embcheck.record.totals import grouped
 from embcheck.subject.collect import load_families
 
 #: What the process died of, or had no end in: such cases must not be executed again.
