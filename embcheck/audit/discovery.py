@@ -17,6 +17,7 @@ from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
 from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, ids_in, named, same, weighted_loss
 from embcheck.audit.program_uses import Uses
+from embcheck.core.facts import grouped
 
 #: The modules that look up rows of a table of theirs.
 LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
@@ -86,7 +87,10 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
     if not facts.getter:
         _looked_up(made(source, variant)[0].eval(), facts, given)
     if not facts.table and facts.tables:
-        _take(model, facts, _likeliest(made(source, variant)[0].eval(), facts.tables, given))
+        likely = _likeliest(made(source, variant)[0].eval(), facts.tables, given)
+        first, *rest = map(model.get_submodule, likely)
+        _describe(model, facts, first, likely[0])
+        facts.others = {name: _padding_of(module) for module in rest if (name := _weight_of(model, module))}
     inputs = inputs_of(given, facts.rows, facts.padding)
     _head(model, facts, inputs)
     _expectation(model, facts, expect)
@@ -159,27 +163,19 @@ def _padding_of(module: Any) -> int | None:
     return padding if isinstance(padding, int) else None
 
 
-def _take(model: Model, facts: Facts, likely: list[str]) -> None:
-    """The first of some modules as that of the tokens, the rest as its others."""
-    first, *rest = [model.get_submodule(path) for path in likely]
-    _describe(model, facts, first, likely[0])
-    facts.others = {name: _padding_of(module) for module in rest if (name := _weight_of(model, module))}
-
-
 def _likeliest(model: Model, paths: list[str], given: Inputs | None) -> list[str]:
     """The tables that are likeliest to hold the tokens: several if nothing but their sizes tells, that of most rows first.
 
     A table of positions may have more rows than that of the tokens.
     """
-    held = [(model.get_submodule(path).weight, path) for path in paths]
-    different: dict[int, tuple[Any, str]] = {}  # modules that share a weight are one table
-    for weight, path in held:
-        different.setdefault(id(weight), (weight, path))
+    weights = {path: model.get_submodule(path).weight for path in paths}
+    # Modules that share a weight are one table.
+    different = [group[0] for group in grouped(paths, lambda path: id(weights[path])).values()]
     if len(different) == 1:
-        return paths[:1]
-    signs = {path: _signs(model, path, given) for _, path in different.values()}
-    likely = [(weight, path) for weight, path in different.values() if signs[path] == max(signs.values())]
-    return [path for _, path in sorted(likely, key=lambda each: -each[0].shape[0])]
+        return different
+    signs = {path: _signs(model, path, given) for path in different}
+    likely = [path for path in different if signs[path] == max(signs.values())]
+    return sorted(likely, key=lambda path: -len(weights[path]))
 
 
 def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:

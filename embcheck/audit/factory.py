@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import operator
 import random
 import sys
 from collections.abc import Callable
@@ -30,13 +31,12 @@ def imported(source: Source) -> Callable[[], Any]:
         module: Any = importlib.import_module(module_name)
     except BaseException as error:
         raise Unbuilt(f"{module_name} can't be imported: {told(error)}") from error
-    factory = module
-    for part in name.split("."):
-        if not hasattr(factory, part):
-            public = [n for n in vars(module) if callable(vars(module)[n]) and not n.startswith("_")]
-            there = f"; it has {', '.join(public[:8])}" if public else ""
-            raise Unbuilt(f"{module_name} has no {name!r}{there}")
-        factory = getattr(factory, part)
+    try:
+        factory = operator.attrgetter(name)(module)
+    except AttributeError:
+        public = [n for n, thing in vars(module).items() if callable(thing) and not n.startswith("_")]
+        there = f"; it has {', '.join(public[:8])}" if public else ""
+        raise Unbuilt(f"{module_name} has no {name!r}{there}") from None
     if not callable(factory):
         raise Unbuilt(f"{source['target']} is no function: it is of type {type(factory).__name__}")
     return factory  # type: ignore[no-any-return]
@@ -91,10 +91,8 @@ def returned(source: Source, variant: str = AS_BUILT, seed: int = 0) -> tuple[Mo
         raise Unbuilt(f"{target} returned {kind}; expected a torch.nn.Module, or a module and its inputs")
     if inputs is not None and not isinstance(inputs, (dict, torch.Tensor, list, tuple)):
         raise Unbuilt(f"{target} returned inputs of type {type(inputs).__name__}; expected a tensor or dict")
-    if isinstance(inputs, torch.Tensor):
-        inputs = [inputs]
-    if isinstance(inputs, (list, tuple)):  # positional ones are under their number
-        inputs = dict(enumerate(inputs))
+    if inputs is not None and not isinstance(inputs, dict):  # positional ones are under their number
+        inputs = dict(enumerate([inputs] if isinstance(inputs, torch.Tensor) else inputs))
     return model, None if inputs is None else {str(name): value for name, value in inputs.items()}
 
 

@@ -87,8 +87,7 @@ def chosen(name: str) -> list[dict[str, Any]]:
     if name == "all":
         return every
     model_type, _, task = name.partition(":")
-    fits = [source for source in every if model_type in (source["type"], source["cls"])]
-    fits = [source for source in fits if not task or source["task"] == task]
+    fits = [s for s in every if model_type in (s["type"], s["cls"]) and task in ("", s["task"])]
     if not fits:
         hint = closest(model_type, sorted({source["type"] for source in every}))
         raise Unbuilt("; ".join(filter(None, (f"no architecture {name!r}", hint))))

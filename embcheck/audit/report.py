@@ -62,7 +62,7 @@ def closing(audited: list[Model]) -> str:
     built = [model for model in audited if not model.unbuilt]
     many = len(audited) > 1
     statuses = [verdict.status for model in built for verdict in model.judged]
-    unknown = statuses.count(Status.UNKNOWN) + [m.status for m in audited if m.unbuilt].count(Status.UNKNOWN)
+    unknown = [*statuses, *(m.status for m in audited if m.unbuilt)].count(Status.UNKNOWN)
     found, bad = sum(len(model.findings) for model in built), sum(bool(model.findings) for model in built)
     seconds = sorted(model.seconds for model in built)
     parts = [

@@ -103,12 +103,8 @@ class Subject:
             factory = hf.prelude(self.source, self.variant)
         else:
             module, _, name = str(self.source["target"]).partition(":")
-            factory = [
-                f"sys.path.insert(0, {folder_of(module)!r})",
-                f"import {module}",
-                "",
-                f"factory = {module}.{name}",
-            ]
+            folder = f"sys.path.insert(0, {folder_of(module)!r})"
+            factory = [folder, f"import {module}", "", f"factory = {module}.{name}"]
         lines = [
             f"# {self.facts.cls}, {self.variant}: {kind}",
             "# exits 1 while there is such a problem, 0 if there is none, 2 for anything else, such as another problem",

@@ -80,8 +80,7 @@ class Model:
     @property
     def description(self) -> str:
         """What the model is: its class, its table, its head."""
-        last = self.built
-        return "; ".join(last.reasons) if last is not None and not self.unbuilt else ""
+        return "; ".join(self.built.reasons) if self.built is not None and not self.unbuilt else ""
 
     @property
     def seconds(self) -> float:

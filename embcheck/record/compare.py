@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from embcheck.core.facts import grouped
 from embcheck.core.machine import PROVED
@@ -69,11 +69,7 @@ class Change:
         if self.causes:
             ways = ", ".join(dict.fromkeys(kind for kind, _ in self.causes))
             return f"still violated, {'on other cases' if self.move is Move.BROKEN else 'no longer so'}: {ways}"
-        return f"{_status(self.before)} → {_status(self.after)}"
-
-
-def _status(verdict: Verdict | None) -> str:
-    return "not there" if verdict is None else verdict.status.word
+        return " → ".join("not there" if side is None else side.status.word for side in (self.before, self.after))
 
 
 def _ratio(verdict: Verdict | None) -> str:
@@ -92,31 +88,23 @@ def causes(verdict: Verdict) -> frozenset[Cause]:
 
 def compare(before: Record, after: Record) -> list[Change]:
     """Every change from one record to another; those that fail a comparison first."""
-    old, new = _comparable(before, after), _comparable(after, before)
+    (old, fewer), (new, more) = _comparable(before, after), _comparable(after, before)
     further = _further(Baseline(before), after)
     drawn = any(before.setting(name) != after.setting(name) for name in ("profile", "seed"))
     changes = []
-    for key in dict.fromkeys([*new.all, *old.all]):
-        was, now = old.all.get(key), new.all.get(key)
+    for key in dict.fromkeys([*new, *old]):
+        was, now = old.get(key), new.get(key)
         # Where neither judged a case of the other's nothing changed from one to the other.
-        apart = key in old.apart | new.apart
-        for pair in [(was, None), (None, now)] if apart else [(was, now)]:
+        for pair in [(was, None), (None, now)] if key in fewer | more else [(was, now)]:
             if (change := _change(key, *pair, further)) is not None:
                 changes.append(_of_cases(change) if drawn else change)
     order = list(Move)
     return sorted(changes, key=lambda change: order.index(change.move))
 
 
-class _Side(NamedTuple):
-    """A record's verdicts by what they are about; ``apart`` are those of which the other record judged, but nothing that
-    this one did."""
-
-    all: dict[Key, Verdict]
-    apart: set[Key]
-
-
-def _comparable(record: Record, other: Record) -> _Side:
-    """What one side of a comparison says.
+def _comparable(record: Record, other: Record) -> tuple[dict[Key, Verdict], set[Key]]:
+    """What one side of a comparison says: its verdicts by what they are about, and those *apart*, of which the other record
+    judged something, but nothing that this one did.
 
     Where only some of the items in which a law was judged ran in the other record as well, the verdict is that of these: the
     cases of the others were not selected there.
@@ -130,25 +118,20 @@ def _comparable(record: Record, other: Record) -> _Side:
             apart.add(key)
         elif len(both) < len(mine[key]):
             found |= merge_all(both)
-    return _Side(found, apart)
+    return found, apart
 
 
 def _shared(verdicts: list[Verdict], others: list[Verdict]) -> list[Verdict]:
     """The verdicts of items that ran among the others: of the same part, or of an engine whose cases have other parts there."""
-    splits = {(verdict.engine, _parts(verdict)) for verdict in others}
-    items = {(verdict.engine, verdict.part) for verdict in others}
-    engines = {verdict.engine for verdict in others}
-    return [
-        verdict
-        for verdict in verdicts
-        if (verdict.engine, verdict.part) in items
-        or (verdict.engine in engines and (verdict.engine, _parts(verdict)) not in splits)
-    ]
+    parts: dict[str, set[str]] = {}  # by engine
+    for verdict in others:
+        parts.setdefault(verdict.engine, set()).add(verdict.part)
 
+    def ran(engine: str, part: str) -> bool:
+        split = {other.partition("/")[2] for other in parts.get(engine, ())}
+        return bool(split) and (part in parts[engine] or part.partition("/")[2] not in split)
 
-def _parts(verdict: Verdict) -> str:
-    """Into how many items an engine's cases were split."""
-    return verdict.part.partition("/")[2]
+    return [verdict for verdict in verdicts if ran(verdict.engine, verdict.part)]
 
 
 def _further(before: Baseline, after: Record) -> dict[Key, bool]:
@@ -162,8 +145,7 @@ def _further(before: Baseline, after: Record) -> dict[Key, bool]:
 
 
 def _change(key: Key, before: Verdict | None, after: Verdict | None, further: dict[Key, bool]) -> Change | None:
-    was = before.status if before is not None else Status.NOT_APPLICABLE
-    now = after.status if after is not None else Status.NOT_APPLICABLE
+    was, now = (Status.NOT_APPLICABLE if side is None else side.status for side in (before, after))
     if now == Status.NOT_APPLICABLE:
         return None if was == now else Change(key, Move.GONE, before, after)
     if before is None or after is None or (was == Status.NOT_APPLICABLE and now < Status.UNKNOWN):
@@ -173,9 +155,11 @@ def _change(key: Key, before: Verdict | None, after: Verdict | None, further: di
         if further.get(key, bool(more)):
             return Change(key, Move.BROKEN, before, after, tuple(sorted(more or causes(after))))
         return Change(key, Move.EASED, before, after, tuple(sorted(less))) if less else None
-    if was != now:
-        return Change(key, _move(was, now), before, after)
-    return None if _ratio(before) == _ratio(after) else Change(key, Move.RATIO, before, after)
+    if was == now:
+        return None if _ratio(before) == _ratio(after) else Change(key, Move.RATIO, before, after)
+    moves = {Status.VIOLATED: Move.BROKEN, Status.UNKNOWN: Move.UNDECIDED if was < now else Move.EASED}
+    moves[Status.KNOWN] = Move.KNOWN if was == Status.HOLDS else Move.EASED
+    return Change(key, moves.get(now, Move.DECIDED if was == Status.UNKNOWN else Move.FIXED), before, after)
 
 
 def _of_cases(change: Change) -> Change:
@@ -185,17 +169,6 @@ def _of_cases(change: Change) -> Change:
         return change
     both = {before.status, after.status} == {Status.HOLDS, Status.KNOWN}
     return replace(change, move=Move.OTHER_CASES) if both else change
-
-
-def _move(was: Status, now: Status) -> Move:
-    match now:
-        case Status.VIOLATED:
-            return Move.BROKEN
-        case Status.UNKNOWN:
-            return Move.UNDECIDED if was < Status.UNKNOWN else Move.EASED
-        case Status.KNOWN:
-            return Move.KNOWN if was == Status.HOLDS else Move.EASED
-    return Move.DECIDED if was == Status.UNKNOWN else Move.FIXED
 
 
 @dataclass(frozen=True)
@@ -308,13 +281,12 @@ def across(before: Record, after: Record) -> str:
 def differences_of_setup(before: Record, after: Record) -> list[str]:
     """What else was different about two runs, apart from their verdicts: a reader must know before comparing."""
     names = ("seed", "profile", "device", "modes", "subject", "ledger", "only_ledger", "shard")
-    told = _changed(*({name: record.setting(name) for name in names} for record in (before, after)))
-    old, new = (
-        {name: version for name, version in record.header.get("versions", {}).items() if name != "torch"}
-        for record in (before, after)
-    )
-    told += _changed(old, new)
-    told += _changed(*({"python": record.header.get("python", "")} for record in (before, after)))
+    sides: list[dict[str, Any]] = []
+    for record in (before, after):
+        versions = {name: version for name, version in record.header.get("versions", {}).items() if name != "torch"}
+        sides.append({name: record.setting(name) for name in names} | versions)
+        sides[-1]["python"] = record.header.get("python", "")
+    told = _changed(*sides)
     if before.header.get("source") != after.header.get("source"):
         told.append("embcheck's own code")
     selections = [(record.footer or {}).get("selection") for record in (before, after)]

@@ -242,15 +242,13 @@ def read(path: Path) -> Record:
         if not line.strip():
             continue
         try:
-            data = json.loads(line)
+            record = _with(record, json.loads(line))
+        except Malformed as error:
+            raise RecordError(f"{path}, line {number}: {error}") from None
         except (ValueError, RecursionError) as error:
             if number == len(lines) and record is not None:
                 break
             raise RecordError(f"{path}, line {number}: not JSON: {error}") from error
-        try:
-            record = _with(record, data)
-        except Malformed as error:
-            raise RecordError(f"{path}, line {number}: {error}") from None
     if record is None:
         raise RecordError(f"{path}: empty; expected a header")
     return record
@@ -260,9 +258,11 @@ def _with(record: Record | None, data: Any) -> Record:
     """A record with what one more of its lines says."""
     if not isinstance(data, dict):
         raise Malformed("expected an object with a kind")
-    kind = data.pop("kind", None)
-    if record is None:
-        _readable(kind, data.get("format"))
+    kind, form, oldest, newest = data.pop("kind", None), data.get("format"), READABLE[0], READABLE[-1]
+    if record is None and kind == "header" and type(form) is int and form > newest:
+        raise Malformed(f"has format {form}; this embcheck reads {oldest} to {newest}: a newer one wrote it")
+    if record is None and (kind != "header" or type(form) is not int or form not in READABLE):
+        raise Malformed(f"expected a header of format {oldest} to {newest}")
     if record is not None and record.footer is not None:
         raise Malformed(f"a {kind} after the footer")
     if record is not None and kind not in ("verdict", "law", "figure", "footer"):
@@ -275,15 +275,6 @@ def _with(record: Record | None, data: Any) -> Record:
         return Record(built(dict[str, Any], data))
     except Malformed as error:
         raise Malformed(f"not a {kind}: {error}") from None
-
-
-def _readable(kind: Any, form: Any) -> None:
-    """Sees to it that a first line is a header of a format that is read here."""
-    oldest, newest = READABLE[0], READABLE[-1]
-    if kind == "header" and type(form) is int and form > newest:
-        raise Malformed(f"has format {form}; this embcheck reads {oldest} to {newest}: a newer one wrote it")
-    if kind != "header" or type(form) is not int or form not in READABLE:
-        raise Malformed(f"expected a header of format {oldest} to {newest}")
 
 
 def _added(record: Record, kind: str, data: dict[str, Any]) -> Record:

@@ -37,16 +37,16 @@ KINDS = (Header, Machine, Statement, Claimed, Tutorial, Verdict, Counterexample,
 
 
 def schema() -> dict[str, Any]:
-    payloads: dict[str, dict[str, Any]] = {
-        "header": _reference(Header),
-        "law": {"properties": {"law": _reference(Statement)}, "required": ["law"]},
-        "verdict": {"properties": {"verdict": _reference(Verdict)}, "required": ["verdict"]},
-        "figure": {
-            "properties": {"law": {"type": "string"}, "figure": _reference(Figure)},
-            "required": ["law", "figure"],
-        },
-        "footer": _reference(Footer),
+    between: dict[str, dict[str, Any]] = {
+        "law": {"law": Statement},
+        "verdict": {"verdict": Verdict},
+        "figure": {"law": str, "figure": Figure},
     }
+    payloads = {"header": schema_of_type(Header)} | {
+        kind: {"properties": {name: schema_of_type(hint) for name, hint in parts.items()}, "required": list(parts)}
+        for kind, parts in between.items()
+    }
+    payloads["footer"] = schema_of_type(Footer)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:embcheck:record:{FORMAT}",
@@ -65,25 +65,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def _reference(kind: Any) -> dict[str, Any]:
-    return {"$ref": f"#/$defs/{kind.__name__}"}
-
-
 def _object(kind: Any) -> dict[str, Any]:
     """A dataclass, which has its fields and no others, or a typed dictionary, which may have more."""
     _, _, parts, needed = taken_apart(kind)
-    description = " ".join((kind.__doc__ or "").split())
     properties = {name: schema_of_type(hint) for name, hint in (parts or {}).items()}
-    closed = {"additionalProperties": False} if is_dataclass(kind) else {}
     if kind is Header:
         properties["format"] = {"const": FORMAT}
-    return {
-        "type": "object",
-        "description": description,
-        "properties": properties,
-        **({"required": needed} if needed else {}),
-        **closed,
-    }
+    found = {"type": "object", "description": " ".join((kind.__doc__ or "").split()), "properties": properties}
+    found |= {"required": needed} if needed else {}
+    return found | ({"additionalProperties": False} if is_dataclass(kind) else {})
 
 
 def schema_of_type(hint: Any) -> dict[str, Any]:
@@ -94,7 +84,7 @@ def schema_of_type(hint: Any) -> dict[str, Any]:
     """
     origin, arguments, parts, _ = taken_apart(hint)
     if parts is not None:
-        return _reference(hint)
+        return {"$ref": f"#/$defs/{hint.__name__}"}
     if hint in _PLAIN:
         return dict(_PLAIN[hint])
     if origin is Union:

@@ -64,13 +64,8 @@ class Share:
     entries: frozenset[str]
 
     def __add__(self, other: Share) -> Share:
-        return Share(
-            self.families + other.families,
-            self.laws + other.laws,
-            self.cases + other.cases,
-            self.seconds + other.seconds,
-            self.entries | other.entries,
-        )
+        sums = self.families + other.families, self.laws + other.laws, self.cases + other.cases
+        return Share(*sums, self.seconds + other.seconds, self.entries | other.entries)
 
 
 def shares(settled: Iterable[Verdict], judged: Iterable[Verdict]) -> dict[str, Share]:
@@ -158,8 +153,7 @@ def because(
     settled = list(settled)
     failing = [verdict for verdict in settled if verdict.status >= Status.UNKNOWN]
     if code == 1:
-        new = [verdict for verdict in failing if verdict.key not in excused]
-        told = _faults(new, unaccounted, others)
+        told = _faults([verdict for verdict in failing if verdict.key not in excused], unaccounted, others)
         if kept:
             told.append(f"{counted(len(kept), 'kept failure')} not fixed ({first_of(sorted(kept), _NAMED)})")
         told += [cut] if cut else []

@@ -71,15 +71,12 @@ def evidence(change: Change) -> list[str]:
         return []
     chosen = [example for example in side.counterexamples if not change.causes or cause(example) in change.causes]
     told = [f"{example.case}   {example.words}" for example in chosen[:2]]
-    if not told and change.move in (Move.BROKEN, Move.UNDECIDED):
-        told = list(side.reasons[:2])
-    return told
+    return told or (list(side.reasons[:2]) if change.move.bad else [])
 
 
 def _not_compared(group: list[Change]) -> list[Text]:
     """What one side alone judged: counted, with the modes in which it did, and named where it is not right."""
-    judged = [change.before if change.move is Move.GONE else change.after for change in group]
-    verdicts = [verdict for verdict in judged if verdict is not None]
+    verdicts = list(filter(None, (change.before if change.move is Move.GONE else change.after for change in group)))
     bad = dict.fromkeys(f"{v.law} ({v.mode}): {v.status.word}" for v in verdicts if v.status >= Status.UNKNOWN)
     modes = list(dict.fromkeys(verdict.mode for verdict in verdicts))
     where = f"   (in {', '.join(modes)})" if modes != ["eager"] else ""
@@ -129,15 +126,15 @@ def table(grid: Grid, *, every: bool) -> Table:
     found = Table(box=None, pad_edge=False, header_style="bold", show_footer=True, footer_style="dim")
     found.add_column("law", no_wrap=True, footer="cases")
     for column, verdicts in zip(grid.columns, grid.settled, strict=True):
-        record = column.record
-        cases = (record.footer or {}).get("cases", 0) if record is not None else 0
+        cases = (column.record.footer or {}).get("cases", 0) if column.record is not None else 0
         found.add_column(column.name, no_wrap=True, footer=f"{cases:,}" if verdicts else "")
     for row in grid.rows:
         if every or not row.quiet:
             found.add_row(row.law, *map(word, row.squares))
     totals = [Totals.of(verdicts) for verdicts in grid.settled]
     found.add_row("")
-    for noun, counts in (("laws", [t.laws for t in totals]), ("witnesses", [t.witnesses for t in totals])):
+    for noun in ("laws", "witnesses"):
+        counts = [getattr(total, noun) for total in totals]
         for status in (Status.HOLDS, Status.KNOWN, Status.UNKNOWN, Status.VIOLATED):
             if any(count[status] for count in counts):
                 numbers = (Text(str(count[status]) if count else "", STYLE[status]) for count in counts)

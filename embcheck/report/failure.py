@@ -58,8 +58,7 @@ def more_of(examples: Iterable[Counterexample], store: Path | None = None) -> li
     """What has no line of its own: of each law how many they are, with their kinds and modes, and how to see each again."""
     told = []
     for law, group in grouped(examples, lambda e: e.law).items():
-        again = [f" ({replay_command(example.id, store)})" if store else "" for example in group]
-        names = [f"{example.kind} in {example.mode}{how}" for example, how in zip(group, again, strict=True)]
+        names = [f"{e.kind} in {e.mode}" + (f" ({replay_command(e.id, store)})" if store else "") for e in group]
         told.append(f"violated, too: {law} in {counted(len(names), 'more way')}: {first_of(names, _COUNTED)}")
     return told
 
@@ -78,17 +77,17 @@ def parts(
 
     The script is named once it was ``tried``.
     """
-    law = laws.get(example.law)
+    law = laws.get(example.law) or Statement("", "", "")
     lines = [
-        ("law", law.sentence if law else ""),
-        ("source", " ".join(text for text in (law.source, law.link) if text) if law else ""),
+        ("law", law.sentence),
+        ("source", " ".join(filter(None, (law.source, law.link)))),
         ("case", example.case + ("" if not example.first else "   (reduced)")),
         ("got", example.words),
         ("wrong", wrong_side(example)),
         ("also", ", ".join(example.also)),
         ("known?", _known(example)),
         ("replay", replay_command(example.id, store) if store else ""),
-        ("script", _script_line(example, store) if store and tried else _no_script(example)),
+        ("script", _script_line(example, store if tried else None)),
     ]
     return [(label, body) for label, body in lines if body]
 
@@ -108,16 +107,11 @@ def wrong_side(example: Counterexample) -> str:
         beside = "every mode that was asked on this case" if asked else "no other mode was asked on this case"
         return f"{example.subject} in {modes}; {beside}"
     right = [mode for mode, word in asked.items() if word == HOLDS]
-    backend = _backend(example)
+    backend = example.mode.partition(":")[2]  # of the user's
     wrong = f"the backend {backend}" if backend and right else f"{example.subject} in {modes}"
     told = [f"{', '.join(right)} obey{'s' * (len(right) == 1)} the law on this case"] if right else []
     told += [f"{mode} {word}" for mode, word in asked.items() if word not in (HOLDS, VIOLATED)]
     return f"{wrong}; {'; '.join(told)}"
-
-
-def _backend(example: Counterexample) -> str:
-    """The compiler backend of the user's that its mode names; empty for a mode of torch's own."""
-    return example.mode.partition(":")[2]
 
 
 def _known(example: Counterexample) -> str:
@@ -126,13 +120,11 @@ def _known(example: Counterexample) -> str:
     return f"no entry of the ledger covers it{nearest}"
 
 
-def _no_script(example: Counterexample) -> str:
-    why = unimportable(example.subject)
-    return f"none: {why}" if why else ""
-
-
-def _script_line(example: Counterexample, store: Path) -> str:
-    own = [name for name in (example.subject, _backend(example)) if ":" in name]
+def _script_line(example: Counterexample, store: Path | None) -> str:
+    if store is None:
+        why = unimportable(example.subject)
+        return f"none: {why}" if why else ""
+    own = [name for name in (example.subject, example.mode.partition(":")[2]) if ":" in name]
     imported = " and ".join(["torch", *own]) if own else "torch only"
     ended = {
         True: f"imports {imported}; run: it exits 1",

@@ -25,8 +25,7 @@ def workflow_commands(verdicts: Iterable[Verdict], excused: Collection[Key] = ()
             level = "notice" if verdict.key in excused else "error"
             title = f"{verdict.status.word}: {verdict.law} ({verdict.subject}, {verdict.mode})"
             title = _data(title).replace(":", "%3A").replace(",", "%2C")
-            shown = [f"{example.case}\n{example.words}" for example in verdict.counterexamples[:1]]
-            told = shown or verdict.reasons[:2]
+            told = [f"{e.case}\n{e.words}" for e in verdict.counterexamples[:1]] or verdict.reasons[:2]
             found.append(f"::{level} title={title}::{_data(chr(10).join(told) or verdict.status.word)}")
     found.sort(key=lambda line: not line.startswith("::error"))
     return found[:_SHOWN]
@@ -77,12 +76,8 @@ def summary(record: Record, baseline: Baseline | None = None, last: str = "") ->
 def _families(settled: Sequence[Verdict], judged: Iterable[Verdict]) -> list[str]:
     """A table of the families, as the terminal has it."""
     rows = family_rows(settled, judged)
-    if not rows:
-        return []
-    cells = [
-        f"| {_code(row.family)} | {row.laws} | {_text(row.verdicts)} | {row.cases} | {row.known} |" for row in rows
-    ]
-    return [f"| {' | '.join(HEADINGS)} |", "| --- | --: | --- | --: | --: |", *cells, ""]
+    cells = [f"| {_code(r.family)} | {r.laws} | {_text(r.verdicts)} | {r.cases} | {r.known} |" for r in rows]
+    return [f"| {' | '.join(HEADINGS)} |", "| --- | --: | --- | --: | --: |", *cells, ""] if rows else []
 
 
 def _text(text: str) -> str:

@@ -60,8 +60,7 @@ def of_session(session: Any) -> str:
             found = ElementTree.SubElement(made, case.element, {"type": case.type, "message": _xml(case.message)})
             found.text = _xml(case.text or case.message)
     ElementTree.indent(suites)
-    written: bytes = ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True)
-    return written.decode("ascii")
+    return str(ElementTree.tostring(suites, encoding="us-ascii", xml_declaration=True), "ascii")
 
 
 def _xml(text: str) -> str:
@@ -89,30 +88,25 @@ def _properties(suite: ElementTree.Element, session: Any, cases: Sequence[Told])
 
 def _laws(session: Any) -> Iterator[Told]:
     """Each law that was judged, and each witness of the ledger, by its worst verdict over modes and devices."""
-    groups = grouped(session.settled, lambda verdict: (verdict.family, verdict.law))
-    for (family, law), group in groups.items():
-        worst = max(verdict.status for verdict in group)
-        made = Told(family, entry_name(law), seconds=sum(verdict.seconds for verdict in group))
-        if worst != Status.HOLDS:
-            made = _told(made, worst, group, session)
-        yield made
+    for (family, law), group in grouped(session.settled, lambda verdict: (verdict.family, verdict.law)).items():
+        yield _told(Told(family, entry_name(law), seconds=sum(verdict.seconds for verdict in group)), group, session)
 
 
-def _told(made: Told, worst: Status, group: Sequence[Verdict], session: Any) -> Told:
-    """A test case that does not pass."""
+def _told(made: Told, group: Sequence[Verdict], session: Any) -> Told:
+    """A test case with what came of it."""
+    worst = max(verdict.status for verdict in group)
+    if worst == Status.HOLDS:
+        return made
     worse = [verdict for verdict in group if verdict.status == worst]
     reasons = _reasons(worse, placed=len(group) > 1)
     old = "in the baseline too; " if all(verdict.key in session.excused for verdict in worse) else ""
     made = made._replace(type=worst.word, message=old + (reasons or worst.word))
-    match worst:
-        case Status.VIOLATED:
-            return _violated(made, group, session, old)
-        case Status.UNKNOWN:
-            return made._replace(element=ERROR)
-        case Status.KNOWN:
-            entries = ", ".join(sorted({entry for verdict in worse for entry in verdict.entries})) or made.name
-            return made._replace(element=SKIPPED, message=f"known: {entries}", known=entries)
-    return made._replace(element=SKIPPED)
+    if worst == Status.VIOLATED:
+        return _violated(made, group, session, old)
+    if worst == Status.KNOWN:
+        entries = ", ".join(sorted({entry for verdict in worse for entry in verdict.entries})) or made.name
+        made = made._replace(message=f"known: {entries}", known=entries)
+    return made._replace(element=ERROR if worst == Status.UNKNOWN else SKIPPED)
 
 
 def _violated(made: Told, group: Sequence[Verdict], session: Any, old: str) -> Told:
@@ -128,15 +122,11 @@ def _violated(made: Told, group: Sequence[Verdict], session: Any, old: str) -> T
 
 def _reasons(verdicts: Sequence[Verdict], *, placed: bool) -> str:
     """The reasons of verdicts, each once, with the modes they are ``placed`` in."""
-    told = [
-        (reason, verdict.mode + (f" on {verdict.device}" if verdict.device != "cpu" else ""))
-        for verdict in verdicts
-        for reason in verdict.reasons
-    ]
-    groups = grouped(told, lambda pair: pair[0]).items()
-    return "; ".join(
-        f"{reason} ({', '.join(mode for _, mode in where)})" if placed else reason for reason, where in groups
-    )
+    modes: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for reason in verdict.reasons:
+            modes.setdefault(reason, []).append(verdict.mode + f" on {verdict.device}" * (verdict.device != "cpu"))
+    return "; ".join(f"{reason} ({', '.join(where)})" if placed else reason for reason, where in modes.items())
 
 
 def _unjudged(session: Any) -> Iterator[Told]:

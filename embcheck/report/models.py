@@ -14,7 +14,6 @@ from embcheck.core.facts import grouped
 from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, FAMILY, Advice, Model, models
 from embcheck.record.grid import Run
-from embcheck.record.record import Record
 from embcheck.record.store import is_kept, replay_command
 
 #: The words of the verdicts, on laws, models and claims, with a sign for each, so that colour says nothing alone.
@@ -98,26 +97,24 @@ class Shown:
 
     @cached_property
     def findings(self) -> list[Found]:
-        return [self._found(number, example) for number, example in enumerate(self.model.findings, 1)]
-
-    def _found(self, number: int, example: Counterexample) -> Found:
-        kind, anchor = example.kind.removesuffix(f": {example.path}"), f"finding-{self.anchor}-{number}"
-        haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
-        confirmed = CONFIRMED[example.script_confirmed]
-        return Found(self, example, anchor, kind, confirmed, replayed(example, self.store), haystack)
+        found = []
+        for number, example in enumerate(self.model.findings, 1):
+            kind, anchor = example.kind.removesuffix(f": {example.path}"), f"finding-{self.anchor}-{number}"
+            haystack = f"{self.name} {example.law} {example.kind} {example.got}".lower()
+            confirmed, replay = CONFIRMED[example.script_confirmed], replayed(example, self.store)
+            found.append(Found(self, example, anchor, kind, confirmed, replay, haystack))
+        return found
 
     @property
     def groups(self) -> list[tuple[Mark, list[tuple[str, list[str]]]]]:
         """The laws without a finding of their own: by status, by reason."""
         found = []
         for status in sorted(Status, reverse=True):
-            reasons = self.model.reasons(status)
-            if reasons:
-                named = {
-                    reason: [v.law if v.mode == AS_BUILT else f"{v.law} ({v.mode})" for v in verdicts]
-                    for reason, verdicts in reasons.items()
-                }
-                found.append((Mark(status.word), list(named.items())))
+            named = [
+                (reason, [v.law if v.mode == AS_BUILT else f"{v.law} ({v.mode})" for v in verdicts])
+                for reason, verdicts in self.model.reasons(status).items()
+            ]
+            found += [(Mark(status.word), named)] if named else []
         return found
 
     @property
@@ -133,16 +130,11 @@ class Audits:
     @cached_property
     def shown(self) -> list[Shown]:
         """Those with findings first, then in the order in which they were audited."""
-        every = [
-            Shown(
-                column.name,
-                model,
-                f"model-{number}-{place}-{re.sub('[^A-Za-z0-9_-]+', '-', model.subject)}",
-                column.store,
-            )
-            for number, column in enumerate(self.columns, 1)
-            for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1)
-        ]
+        every = []
+        for number, column in enumerate(self.columns, 1):
+            for place, model in enumerate(models(column.record.settled() if column.record is not None else ()), 1):
+                anchor = f"model-{number}-{place}-{re.sub('[^A-Za-z0-9_-]+', '-', model.subject)}"
+                every.append(Shown(column.name, model, anchor, column.store))
         return sorted(every, key=lambda one: (-one.model.status, -len(one.findings)))
 
     @property
@@ -190,8 +182,7 @@ def replayed(example: Counterexample, store: Path | None) -> str:
 
 def parted(columns: Sequence[Run]) -> tuple[list[Run], Audits]:
     """The columns without the audits (those that have nothing else are left out), and the audits."""
-    others: list[Run] = []
-    audited: list[Run] = []
+    others, audited = list[Run](), list[Run]()
     for column in columns:
         record = column.record
         if record is None or not any(verdict.family == FAMILY for verdict in record.verdicts):
@@ -201,6 +192,5 @@ def parted(columns: Sequence[Run]) -> tuple[list[Run], Audits]:
         rest = [verdict for verdict in record.verdicts if verdict.family != FAMILY]
         if rest:
             laws = {name: law for name, law in record.laws.items() if law.family != FAMILY}
-            left: Record = replace(record, verdicts=rest, laws=laws)
-            others.append(Run(column.name, left, column.problem, column.store))
+            others.append(replace(column, record=replace(record, verdicts=rest, laws=laws)))
     return others, Audits(audited)

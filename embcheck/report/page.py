@@ -99,7 +99,7 @@ class Section:
     def outcome(self) -> str:
         """What came of the claim: the verdict that is stated, or that it is not the one that came out."""
         assert self.claim is not None
-        return self.claim.verdict if (self.row.status or Status.HOLDS) <= Status.HOLDS else OTHERWISE
+        return self.claim.verdict if self.row.quiet else OTHERWISE
 
     @property
     def verdict(self) -> Mark:
@@ -154,10 +154,7 @@ class Section:
     @property
     def entries(self) -> dict[str, int]:
         """The ledger's entries that excused cases, with how many."""
-        counts: Counter[str] = Counter()
-        for line in self.lines:
-            counts.update(line.verdict.entries)
-        return dict(counts)
+        return dict(sum((Counter(line.verdict.entries) for line in self.lines), Counter()))
 
     @property
     def haystack(self) -> str:
@@ -254,15 +251,11 @@ def _kept(groups: Sequence[Group], wanted: Callable[[Section], bool]) -> list[Gr
 
 def steps_of(step: Step, trials: Mapping[Key, str]) -> dict[str, object]:
     """A step's changes by what happened, with the evidence of each."""
-    moves = grouped(step.changes, lambda change: change.move)
-    return {
-        "before": step.before.name,
-        "after": step.after.name,
-        "moves": [
-            (move, [(change, evidence(change), trials.get(change.key, "")) for change in changes])
-            for move, changes in moves.items()
-        ],
-    }
+    moves = [
+        (move, [(change, evidence(change), trials.get(change.key, "")) for change in changes])
+        for move, changes in grouped(step.changes, lambda change: change.move).items()
+    ]
+    return {"before": step.before.name, "after": step.after.name, "moves": moves}
 
 
 def of_record(record: Record, name: str = "", store: Path | None = None) -> Run:

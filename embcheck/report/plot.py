@@ -79,8 +79,8 @@ class Bar(NamedTuple):
 def cases_by_family(grid: Grid) -> list[Bar]:
     """How many cases each family's engines judged, over all runs (each case once, whichever laws judge it)."""
     counts: dict[str, Counter[str]] = {}
-    for record in (column.record for column in grid.columns):
-        for family, engines in cases_by_engine(record.verdicts if record is not None else ()).items():
+    for record in filter(None, (column.record for column in grid.columns)):
+        for family, engines in cases_by_engine(record.verdicts).items():
             counts.setdefault(family, Counter()).update(engines)
     longest = max((count.total() for count in counts.values()), default=0) or 1
     return [
@@ -94,6 +94,7 @@ def ratios(grid: Grid) -> tuple[list[Bar], int]:
     worst = [row.worst for row in grid.rows if row.family != LEDGER]
     tenths = Counter(min(int(ratio * 10), 9) for ratio in worst if ratio is not None)
     longest = max(tenths.values(), default=0) or 1
-    labels = [f"{n / 10:.1f}–{(n + 1) / 10:.1f}" for n in range(10)]
-    bars = [Bar(labels[n], [("laws", tenths[n], 100 * tenths[n] / longest)]) for n in range(10)]
-    return bars, sum(ratio is None for ratio in worst)
+    parts = [("laws", tenths[n], 100 * tenths[n] / longest) for n in range(10)]
+    return [Bar(f"{n / 10:.1f}–{(n + 1) / 10:.1f}", [part]) for n, part in enumerate(parts)], sum(
+        ratio is None for ratio in worst
+    )

@@ -73,12 +73,9 @@ class Progress:
             run.tell, run.meanwhile = self._say, self._tell_meanwhile
             if self.form != "text":
                 run.annotates = self.form == "github"
-        if run is not None:
-            self._say(opening_line(run))
-            for line in self.origins if self.verbosity else ():
-                self._say(line)
-            if elsewhere := promised():
-                self._say(elsewhere)
+            for line in (opening_line(run), *(self.origins if self.verbosity else ()), promised()):
+                if line:
+                    self._say(line)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
@@ -135,10 +132,9 @@ class Progress:
 
     def _head(self) -> None:
         """Says which machine it is, once a process has proved it."""
-        if self.headed or self.verbosity < 0 or self.run is None or self.run.machine is None:
-            return
-        self.headed = True
-        self._say(machine_lines(self.run)[0])
+        if not (self.headed or self.verbosity < 0 or self.run is None or self.run.machine is None):
+            self.headed = True
+            self._say(machine_lines(self.run)[0])
 
     def _tell(self) -> None:
         """A line where there is no bar, when it is due: how far the run is, and what has run longest of what runs."""
@@ -146,10 +142,8 @@ class Progress:
             return
         running = list(map(_named, self._running))
         names = f"; running: {first_of(running, _NAMED)}" if running else ""
-        so_far = (
-            f"{self.finished}/{self.total} items, {self.failed} failed" if self.total else "workers collect the items"
-        )
-        self._say(f"{so_far}, {self.pace.seconds:.0f} s{names}")
+        done = f"{self.finished}/{self.total} items, {self.failed} failed"
+        self._say(f"{done if self.total else 'workers collect the items'}, {self.pace.seconds:.0f} s{names}")
 
     def _tell_meanwhile(self) -> None:
         """The same between the ends of two items, beside the main thread, which the next line interrupts if nobody reads."""

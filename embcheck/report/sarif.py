@@ -31,18 +31,16 @@ _NAME = {"name": "embcheck"}
 def of_session(session: Any) -> dict[str, Any]:
     """The document of a run that is over."""
     laws: dict[str, Statement] = session.record.laws
-    places = places_of_laws()
-    subjects: dict[str, Place | None] = {}
-    for example in session.examples:
-        subjects.setdefault(example.subject, place_of_subject(example.subject, Path.cwd()))
-    numbers = {name: number for number, name in enumerate(laws)}
+    places, numbers = places_of_laws(), {name: number for number, name in enumerate(laws)}
+    names = {example.subject for example in session.examples}
+    subjects = {name: place_of_subject(name, Path.cwd()) for name in names}
     results = []
     for example in session.examples[:MOST]:
-        beside = place_of(example, places)
-        made = _result(example, subjects[example.subject] or beside, session)
+        beside, own = place_of(example, places), subjects[example.subject]
+        made = _result(example, own or beside, session)
         if example.law in numbers:
             made["ruleIndex"] = numbers[example.law]
-        if subjects[example.subject] is not None:
+        if own is not None:
             made["relatedLocations"] = [{**_location(beside), "message": {"text": "the law"}}]
         results.append(made)
     version = session.record.header["versions"]["embcheck"]

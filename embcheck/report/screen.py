@@ -8,7 +8,7 @@ from functools import reduce
 from operator import add
 from typing import Any, NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -76,18 +76,16 @@ def family_table(settled: Sequence[Verdict], judged: Iterable[Verdict], width: i
     rows = family_rows(settled, judged)
     widest = max((len(word) for row in rows for word in row.verdicts.split()), default=None)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = HEADINGS if width >= _WHOLE else ("family", "verdicts")
-    for name in shown:
-        if name == "verdicts":
-            table.add_column(name, min_width=widest)
+    shown = [0, 1, 2, 3, 4] if width >= _WHOLE else [0, 2]
+    for place in shown:
+        if HEADINGS[place] == "verdicts":
+            table.add_column(HEADINGS[place], min_width=widest)
         else:
-            table.add_column(name, justify="left" if name == "family" else "right", no_wrap=True)
+            table.add_column(HEADINGS[place], justify="right" if place else "left", no_wrap=True)
     for row in rows:
         verdicts = Text(row.verdicts, STYLE[row.worst] if row.worst >= Status.UNKNOWN else "")
-        cells: dict[str, RenderableType] = dict(
-            zip(HEADINGS, (row.family, row.laws, verdicts, row.cases, row.known), strict=True)
-        )
-        table.add_row(*(cells[name] for name in shown))
+        cells = row.family, row.laws, verdicts, row.cases, row.known
+        table.add_row(*(cells[place] for place in shown))
     return table
 
 
@@ -150,9 +148,8 @@ def grids(verdicts: Iterable[Verdict], absences: Mapping[str, Mapping[str, str]]
 def grid(family: str, verdicts: list[Verdict], absences: Mapping[str, str]) -> list[Any]:
     """A row for each mode, a column for each law; then the reasons of what is not applicable."""
     laws = list(dict.fromkeys(verdict.law for verdict in verdicts))
-    rows: dict[str, dict[str, Verdict]] = {}
-    for verdict in verdicts:
-        rows.setdefault(verdict.mode, {})[verdict.law] = verdict
+    modes = grouped(verdicts, lambda verdict: verdict.mode)
+    rows = {mode: {verdict.law: verdict for verdict in own} for mode, own in modes.items()}
     spent = costs(verdicts)
     table = plain_table("mode", title=f"{family}: law × mode")
     for number in range(1, len(laws) + 1):

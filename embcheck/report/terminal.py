@@ -37,27 +37,19 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
     if verbosity >= 0:
         if session.baseline is not None and (told := across(session.baseline.record, session.record)):
             out.print(Text(f"against the baseline: {told}", "bold"))
-        for line in machine_lines(session)[headed:]:
-            out.print(Text(line))
+        for told in machine_lines(session)[headed:]:
+            out.print(Text(told))
         _tables(session, out, verbosity)
     shown, others, rest = chosen(session.examples)
-    for example in shown:
-        out.print(failure(example, session.store, session.record.laws))
-    for example in others:
-        out.print(Text(further(example, session.store)))
-    for line in more_of(rest, session.store):
-        out.print(Text(line))
-    for text in undecided(session.settled, session.excused):
-        out.print(text)
-    for text in seem_fixed(session.settled, every=verbosity > 0):
-        out.print(text)
-    for note in session.results.notes:
-        out.print(Text(f"note: {note}"))
+    body = [failure(example, session.store, session.record.laws) for example in shown]
+    body += map(Text, [further(example, session.store) for example in others] + more_of(rest, session.store))
+    body += undecided(session.settled, session.excused) + seem_fixed(session.settled, every=verbosity > 0)
+    body += [Text(f"note: {note}") for note in session.results.notes]
     if verbosity >= 0:
-        if slowest := slowest_line(session.settled, session.results.verdicts):
-            out.print(Text(slowest))
-        for line in closing_lines(session):
-            out.print(Text(line))
+        slowest = slowest_line(session.settled, session.results.verdicts)
+        body += map(Text, filter(None, [slowest, *closing_lines(session)]))
+    for line in body:
+        out.print(line)
     out.print(Text(verdict_line(session.code, session.because), "bold"))
 
 

@@ -69,12 +69,12 @@ def _told_by_a_table(model: Any, paths: list[str], weight: Any) -> Result:
     modules = {f"{path}.weight": model.get_submodule(path) for path in paths}
     alike = {n: m for n, m in modules.items() if weight is not None and m.weight.shape == weight.shape}
     padded = [(n, m) for n, m in alike.items() if m.padding_idx is not None and m.weight.requires_grad]
-    held = [m.weight for _, m in padded]
-    name, row = (padded[0][0], padded[0][1].padding_idx) if padded else ("", 0)
-    free = {
-        n: m.weight for n, m in alike.items() if m.weight.requires_grad and all(m.weight is not one for one in held)
-    }
-    lacking = [n for n, other in free.items() if padded and not _keeps(other, row)]
+    if not padded:
+        return []
+    (name, first), held = padded[0], {id(m.weight) for _, m in padded}
+    row = first.padding_idx
+    free = [(n, m.weight) for n, m in alike.items() if m.weight.requires_grad and id(m.weight) not in held]
+    lacking = [n for n, other in free if not _keeps(other, row)]
     if not lacking:
         return []
     words = f"{lacking[0]} has no padding_idx, but {name}, of the same size, has {row}"
