@@ -135,9 +135,20 @@ class Family:
         return next(itertools.chain(refusals, (law for law in self.laws if law.judge is accepts)))
 
     def law(
-        self, sentence: str, *, must_cover: Iterable[str] = (), modes: Iterable[str] | None = None, **more: Any
+        self,
+        sentence: str,
+        *,
+        source: str = "",
+        must_cover: Iterable[str] = (),
+        when: Condition = _always,
+        modes: Iterable[str] | None = None,
+        refusal: bool = False,
+        advisory: bool = False,
+        implied_by: str = "",
+        of: Reads = "values",
+        claim: Claimed | None = None,
     ) -> Callable[[Judgement], Judgement]:
-        """Adds the decorated judgement to the family, named after it; ``more`` are other fields of `Law`.
+        """Adds the decorated judgement to the family, named after it.
 
         Raises:
             UnknownFact: for an obligation that speaks of a fact that no case of the family has.
@@ -145,9 +156,13 @@ class Family:
 
         def add(judge: Judgement) -> Judgement:
             name = judge.__name__ if judge is not accepts else f"{self.name}_is_accepted"
-            told = more | {"must_cover": frozenset(must_cover), "modes": None if modes is None else frozenset(modes)}
-            require(named(told["must_cover"]), self.space.facts, f"law {name}")
-            law = Law(name, self.name, sentence, judge, **told)
+            allowed = frozenset(modes) if modes is not None else None
+            obligations = frozenset(must_cover)
+            require(named(obligations), self.space.facts, f"law {name}")
+            law = Law(
+                name, self.name, sentence, judge, source, obligations, when, allowed, refusal, advisory, implied_by,
+                of, claim,
+            )  # fmt: skip
             self.laws = [known for known in self.laws if known.name != name] + [law]
             return judge
 
