@@ -40,7 +40,7 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
     return every(
         within(out.at_first, first, 2 * bound),
         UNASKED if case.old else within(out.assigned, -first / 2, bound),
-        within(out.set, *weight),
+        *(within(got, *weight) for got in (out.set, out.evaluated)),
         UNASKED if case.old else within(out.loaded, *weight),
         # Of another layer to which it is transferred, and which doubles it.
         UNASKED if case.old else within(out.doubled, 2 * weight[0], 2 * weight[1]),

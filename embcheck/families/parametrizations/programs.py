@@ -109,10 +109,15 @@ def normed(
     if not old:
         layer.weight = -weight / 2  # the norm of a larger one may overflow in float16
         seen["assigned"] = now(layer)
-    written(gain, gains)
-    written(direction, directions)
     relaid(direction, weight)
-    seen |= {"copied": copied_value(layer), "set": learned(layer, upstream), "strides": strides_of(layer)}
+    layer.eval()
+    with torch.no_grad():
+        now(layer)  # of which nothing may be kept
+        written(gain, gains)
+        written(direction, directions)
+        seen["evaluated"] = now(layer)
+    layer.train()
+    seen |= {"set": learned(layer, upstream), "copied": copied_value(layer), "strides": strides_of(layer)}
     seen |= {"gain_grad": gain.grad, "direction_grad": direction.grad}
     if not old:
         twin = sides(weight.clone(), side, frozen)[0]
