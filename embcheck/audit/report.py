@@ -41,6 +41,7 @@ def told(example: Counterexample, store: Path) -> Text:
     """A finding: what is wrong, where, what it does to training, how to repair it, how to see it."""
     advice = Advice.of(example)
     turned = "" if example.mode == AS_BUILT else " · tie_word_embeddings turned round"
+    kept = (store / f"{example.id}.py").is_file()  # not in a folder that can't be written
     head = (example.law, "bold"), f"   {example.subject}{turned}\n"
     text = Text.assemble("\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), *head)
     for label, body in (
@@ -52,7 +53,7 @@ def told(example: Counterexample, store: Path) -> Text:
         ("replay", replay_command(example.id, store)),
         ("script", f"{store}/{example.id}.py ({CONFIRMED[example.script_confirmed]})"),
     ):
-        if body:
+        if body and (kept or label not in ("replay", "script")):
             text.append(f"  {label:7} {body}\n")
     return text
 

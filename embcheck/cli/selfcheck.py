@@ -83,7 +83,10 @@ def selfcheck(
 
     if drawn or line or site or to:
         raise typer.Exit(_scored(profile, seed, workers, (drawn, of, site, line or []), to)[0])
-    faults = load_faults()
+    try:
+        faults = load_faults()
+    except ValueError as error:  # a line that names no site, fact or damage, or a name that is taken
+        refuse(str(error))
     try:
         Settings(seed, profile or "full").checked()
         chosen = selected(faults, keyword)

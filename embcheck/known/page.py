@@ -137,13 +137,13 @@ class Known:
         return cause.fixed or self._tried(cause).fixed
 
     def _tried(self, cause: Cause) -> Tried:
-        """How the script of a cause ended in each release; if none decides it, what the witnesses showed."""
-        found = self.tried.get(cause.name, Tried(""))
-        if found.decided:
-            return found
+        """How the script of a cause ended in each release; where it decides nothing, whether a witness was wrong; if it never
+        decides anything, what the witnesses showed."""
+        decided = {release: int(fails) for release, fails in self.tried.get(cause.name, Tried("")).decided}
         shown = [self.recorded.get(entry.name, Recorded(entry.witness)).releases for entry in self.of(cause)]
         wrong = {release for each in shown for release, word in each.items() if word == "wrong"}
-        return Tried("", {release: int(release in wrong) for each in shown for release in each})
+        told = wrong if decided else {release for each in shown for release in each}
+        return Tried("", {**{release: int(release in wrong) for release in told}, **decided})
 
     @property
     def worst(self) -> list[Cause]:

@@ -91,7 +91,7 @@ def growing_keeps_the_old_rows(subject: Subject) -> Result:
 @audit_law("A resize to fewer tokens keeps every row that is left bit for bit, and what learns; head and bias follow.")
 def shrinking_keeps_the_rows_left(subject: Subject) -> Result:
     if subject.need(resizable=_RESIZES).rows < 40:
-        raise NotApplicable("its table is too small to lose rows")
+        raise NotApplicable("its table has fewer than 40 rows, too few to lose some")
     return _resized(subject, subject.facts.rows - 5)
 
 
