@@ -19,6 +19,8 @@ from selfcheck.planting import Sites
 from selfcheck.site import Call as KernelCall
 from selfcheck.site import Site, signature_of
 from selfcheck.tensor_plans import Plan, put, tensor_of
+from selfcheck.traced import TRACED_SITES
+from selfcheck.tracing import TracedSites
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
 
@@ -131,22 +133,6 @@ _NAMED = re.compile(r"[a-z0-9_]+: ")
 changes = _Changes()
 
 
-def instead(
-    owner: Any, attribute: str, family: str, done: Callable[[Change], Change] = lambda change: change, **more: Any
-) -> Callable[[Change], Change]:
-    """Registers what is decorated as a fault of a function, done in its place; its docstring is the sentence."""
-
-    def register(change: Change) -> Change:
-        changes[owner, attribute, family, more] = {f"{change.__name__}: {_sentence(change)}": done(change)}
-        return change
-
-    return register
-
-
-#: The same for what is done once the function has returned ``call.found``.
-afterwards = partial(instead, done=after)
-
-
 def of_family(family: str, *rows: tuple[Any, str, str, Change]) -> None:
     """Registers faults of a family: for each the function's owner and name, the sentence and the change."""
     for owner, attribute, sentence, change in rows:
@@ -176,7 +162,7 @@ def _plan(spoil: Spoil, site: Site, call: KernelCall, result: Any) -> Plan:
 
 @contextmanager
 def _installed(fault: drawn.Fault, damage: Damage | None = None) -> Iterator[None]:
-    sites = Sites([fault.site])
+    sites = (TracedSites if fault.site in TRACED_SITES else Sites)([fault.site])
     sites.plant(fault, damage)
     with sites.installed():
         yield
@@ -205,12 +191,8 @@ def control(site: str, family: str) -> None:
     add(Fault(f"{site}_is_wrapped", family, sentence, plant, control=True))
 
 
-def lines(family: str, *texts: str) -> None:
-    """Registers faults of a family as lines in the language of drawn faults."""
+def lines(family: str, *texts: str, **more: Any) -> None:
+    """Registers faults of a family as lines in the language of drawn faults, behind a name, or a bug of the past, if it has one."""
     for text in texts:
-        add(Fault(_named(text), family, text, partial(_installed, drawn.Fault.of(text))))
-
-
-def past(bug: str, family: str, line: str) -> None:
-    """Registers a bug of the past by where it was reported, as a line in the language of drawn faults."""
-    add(Fault(_named(bug), family, f"As in {bug}: {line}", partial(_installed, drawn.Fault.of(line))))
+        named, _, line = text.rpartition(": ")
+        add(Fault(_named(named or line), family, text, partial(_installed, drawn.Fault.of(line)), **more))

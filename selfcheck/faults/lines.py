@@ -6,7 +6,6 @@ lines(
     "clip_average_scale",
     "GradScaler.state_dict  earlier>=0  ->  drop(last)",
     "Module.named_modules  earlier>=0  ->  drop(first)",
-    "Module.to  earlier>=0  ->  untie",
     "Parameter.__new__  data_rank=2  ->  zero(first)",
     "nn.utils.clip_grad_norm_  parameters_frozen=False  ->  spill(memory)",
 )
@@ -42,7 +41,6 @@ lines(
     "Parameter.__new__  data_frozen  ->  leaf(float32)",
     "_embedding_bag  earlier>=0  ->  zero(first)",
     "_embedding_bag_per_sample_weights_backward  offset  ->  shift",
-    "index_select  earlier>=0  ->  stale",
 )
 lines(
     "gradient",
@@ -97,7 +95,6 @@ lines(
     "param_groups",
     "Optimizer.state_dict  optimizer=Adam & params>2  ->  repeat(first)",
     "Parameter.__new__  data_parameter=False  ->  nan(last)",
-    "sgd.plain  earlier>=0  ->  spill(grads)",
 )
 lines(
     "parameter",

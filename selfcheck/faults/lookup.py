@@ -127,7 +127,6 @@ changes[F, "embedding_bag", "embedding_bag"] = {
     "A hook on a bag sees twice the gradient.": after(
         lambda call: call.found.register_hook(lambda grad: 2 * grad), lambda call: call.found.requires_grad
     ),
-    "Forward mode gives no tangent.": lambda call: call(weight=autograd.forward_ad.unpack_dual(call.weight).primal),
     "What a bag refuses gives its tokens.": lenient,
 }
 changes[autograd, "grad", "embedding_bag"] = {
@@ -196,8 +195,6 @@ of_family(
     (Tensor, "backward", "backward zeroes the upstream gradient.", after(lambda call: call.gradient.detach().zero_())),
     (torch.autocast, "__exit__", "The end of a region leaves the dtype to which it cast.",
      after(lambda call: torch.set_autocast_dtype(call.self.device, call.self.fast_dtype))),
-    (autograd.set_detect_anomaly, "__init__", "Anomaly mode looks at no gradient for NaN.",
-     lambda call: call(check_nan=False)),
     (checkpoint, "set_checkpoint_early_stop", "checkpoints_always_stop_early: A checkpoint always stops early.",
      lambda call: call(enable=True)),
 )  # fmt: skip
