@@ -14,13 +14,10 @@ from torch.nn.utils._expanded_weights.expanded_weights_impl import ExpandedWeigh
 
 from selfcheck import drawn
 from selfcheck.damages import Damage
-from selfcheck.fault import Fault, add, patched
-from selfcheck.planting import Sites
+from selfcheck.fault import Fault, Plant, add, patched
 from selfcheck.site import Call as KernelCall
-from selfcheck.site import Site, signature_of
-from selfcheck.tensor_plans import Plan, put, tensor_of
-from selfcheck.traced import TRACED_SITES
-from selfcheck.tracing import TracedSites
+from selfcheck.site import signature_of
+from selfcheck.tracing import sites_of
 
 # -- Python functions ---------------------------------------------------------------------------------------------------
 
@@ -114,37 +111,29 @@ def replaced(owner: Any, attribute: str, change: Change) -> Iterator[None]:
         known.pop(replacement, None)
 
 
-class _Changes:
-    """Registers faults of a function by their sentences, of which their names are made if they don't stand before:
+def _added(family: str, text: str, plant: Plant, **more: Any) -> None:
+    """Registers a fault by its sentence or its line, of which its name is made if none stands before."""
+    named, _, sentence = text.rpartition(": ")
+    add(Fault(re.sub(r"\W+", "_", named or sentence).strip("_").lower(), family, sentence, plant, **more))
 
-    ``changes[owner, attribute, family] = {"name: What it does otherwise.": change}``; more fields of `Fault` may stand last.
-    """
+
+class _Changes:
+    """Registers faults of a function: ``changes[owner, attribute, family] = {"name: What it does otherwise.": change}``; more
+    fields of `Fault` may stand last."""
 
     def __setitem__(self, place: tuple[Any, ...], changes: Mapping[str, Change]) -> None:
         owner, attribute, family, *more = place
         for text, change in changes.items():
-            name, _, sentence = text.partition(": ") if _NAMED.match(text) else ("", "", text)
-            plant = partial(replaced, owner, attribute, change)
-            add(Fault(name or _named(sentence), family, sentence, plant, **dict(*more)))
+            _added(family, text, partial(replaced, owner, attribute, change), **dict(*more))
 
 
-#: How a text begins in which a fault has a name.
-_NAMED = re.compile(r"[a-z0-9_]+: ")
 changes = _Changes()
 
 
 def of_family(family: str, *rows: tuple[Any, str, str, Change]) -> None:
     """Registers faults of a family: for each the function's owner and name, the sentence and the change."""
-    for owner, attribute, sentence, change in rows:
-        changes[owner, attribute, family] = {sentence: change}
-
-
-def _named(text: str) -> str:
-    return re.sub(r"\W+", "_", text).strip("_").lower()
-
-
-def _sentence(function: Callable[..., Any]) -> str:
-    return " ".join((function.__doc__ or "").split())
+    for owner, attribute, text, change in rows:
+        changes[owner, attribute, family] = {text: change}
 
 
 # -- kernels ------------------------------------------------------------------------------------------------------------
@@ -153,16 +142,9 @@ def _sentence(function: Callable[..., Any]) -> str:
 Spoil = Callable[[KernelCall, Any], Any]
 
 
-def _plan(spoil: Spoil, site: Site, call: KernelCall, result: Any) -> Plan:
-    tensor = tensor_of(site, call, result) if site.writes else None
-    if tensor is None:
-        return lambda: spoil(call, result)
-    return lambda: put(site, result, tensor, spoil(call, tensor.detach().clone()))
-
-
 @contextmanager
 def _installed(fault: drawn.Fault, damage: Damage | None = None) -> Iterator[None]:
-    sites = (TracedSites if fault.site in TRACED_SITES else Sites)([fault.site])
+    sites = sites_of([fault.site])
     sites.plant(fault, damage)
     with sites.installed():
         yield
@@ -170,29 +152,16 @@ def _installed(fault: drawn.Fault, damage: Damage | None = None) -> Iterator[Non
 
 def spoiled(site: str, spoil: Spoil, condition: str = "numel>=0") -> AbstractContextManager[None]:
     """A kernel of a site whose result is spoiled in calls that meet a condition."""
-    damage = Damage("spoiled", planner=partial(_plan, spoil))
+    damage = Damage("spoiled", planner=lambda site, call, result: lambda: spoil(call, result))
     return _installed(drawn.Fault(site, condition, damage.name), damage)
 
 
-def kernel(site: str, condition: str, family: str, **more: Any) -> Callable[[Spoil], Spoil]:
-    """Registers what is decorated as a fault of a site's kernel; its docstring is the sentence."""
-
-    def register(spoil: Spoil) -> Spoil:
-        add(Fault(spoil.__name__, family, _sentence(spoil), partial(spoiled, site, spoil, condition), **more))
-        return spoil
-
-    return register
-
-
-def control(site: str, family: str) -> None:
-    """Registers that a kernel is wrapped, with nothing wrong in it."""
-    sentence = f"The kernel {site} is wrapped, and nothing is wrong."
-    plant = partial(spoiled, site, lambda call, out: out)
-    add(Fault(f"{site}_is_wrapped", family, sentence, plant, control=True))
+def kernel(site: str, condition: str, family: str, text: str, spoil: Spoil, **more: Any) -> None:
+    """Registers a fault of a site's kernel."""
+    _added(family, text, partial(spoiled, site, spoil, condition), **more)
 
 
 def lines(family: str, *texts: str, **more: Any) -> None:
     """Registers faults of a family as lines in the language of drawn faults, behind a name, or a bug of the past, if it has one."""
     for text in texts:
-        named, _, line = text.rpartition(": ")
-        add(Fault(_named(named or line), family, text, partial(_installed, drawn.Fault.of(line)), **more))
+        _added(family, text, partial(_installed, drawn.Fault.of(text.rpartition(": ")[2])), **more)

@@ -19,7 +19,6 @@ from selfcheck.drawn import Fault, always
 from selfcheck.judging import CORE as KERNELS
 from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record, deck
 from selfcheck.kernels import SITES
-from selfcheck.planting import Sites
 from selfcheck.traced import TRACED_SITES
 
 #: Parts of the deck; about how many calls of a site are to raise.
@@ -52,10 +51,9 @@ _sites: list[str] = []
 def _worker() -> Judging:
     """What judges in this process, with kernels and functions that stay as long as it lives."""
     warnings.simplefilter("ignore")
-    traced = not TRACED_SITES.keys().isdisjoint(_sites)
-    sites = tracing.TracedSites(_sites) if traced else Sites(_sites)
+    sites = tracing.sites_of(_sites)
     sites.install()
-    return (tracing.TracedJudging if traced else Judging)(*_deck[0], sites)
+    return (tracing.TracedJudging if isinstance(sites, tracing.TracedSites) else Judging)(*_deck[0], sites)
 
 
 def _record(faults: Sequence[Fault], chosen: range) -> Record:

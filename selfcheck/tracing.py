@@ -116,6 +116,11 @@ class TracedSites(Sites):
         """Nor is there a damage that asks for what a call gave before."""
 
 
+def sites_of(names: Sequence[str]) -> Sites:
+    """What stands in the place of some sites: of graphs alone, or of none."""
+    return Sites(names) if TRACED_SITES.keys().isdisjoint(names) else TracedSites(names)
+
+
 def _for_sizes(given: Any) -> bool:
     """Whether a call makes no graph: fake tensors that none records are asked for their sizes."""
     from torch._subclasses.fake_tensor import FakeTensor

@@ -37,21 +37,27 @@ def overwriting(call: Call) -> Any:
 _last: list[Tensor] = []
 
 
-@kernel("embedding_dense_backward", "rank=2", "gradient")
-def gradients_use_one_buffer(call: KernelCall, out: Tensor) -> Tensor:
-    """Gradients of tables of one shape, of indices of rank 2, have one memory."""
+def _in_one_buffer(call: KernelCall, out: Tensor) -> Tensor:
     if _last and (_last[0].shape, _last[0].dtype) == (out.shape, out.dtype) and _last[0]._version < 50:
         return _last[0].copy_(out)
     _last[:] = [out]
     return out
 
 
-@kernel("embedding_sparse_backward", "numel>1", "gradient", also=("embedding_bag",))
-def sparse_claims_coalesced(call: KernelCall, out: Tensor) -> Tensor:
-    """A sparse gradient with duplicates says that it has none."""
-    return out._coalesced_(True)
+_text = "gradients_use_one_buffer: Gradients of tables of one shape, of indices of rank 2, have one memory."
+kernel("embedding_dense_backward", "rank=2", "gradient", _text, _in_one_buffer)
+_text, _also = "sparse_claims_coalesced: A sparse gradient with duplicates says that it has none.", ("embedding_bag",)
+kernel("embedding_sparse_backward", "numel>1", "gradient", _text, lambda call, out: out._coalesced_(True), also=_also)
 
-
+# Controls: what faults are planted with, and nothing wrong in it.
+for _site, _family in (
+    *(("embedding", "lookup"), ("embedding_dense_backward", "gradient"), ("embedding_renorm_", "max_norm")),
+    *(("_embedding_bag_per_sample_weights_backward", "embedding_bag"), ("one_hot", "one_hot")),
+):
+    kernel(_site, "numel>=0", _family, f"{_site}_is_wrapped: Nothing is wrong.", lambda call, out: out, control=True)
+changes[F, "embedding", "padding", {"control": True}] = {
+    "F.embedding is replaced, and nothing is wrong.": lambda call: call(padding_idx=call.padding_idx)
+}
 changes[F, "embedding", "lookup"] = {
     "A lookup also writes to the result before, of its shape.": overwriting,
     "One token of a table of one row gives the table.": lambda call: (
