@@ -89,14 +89,6 @@ def _forward(wish: Wish) -> tuple[str, Any]:
     return ("lookup" if scaled or wish.draws.chance(3) else "gradient"), case
 
 
-def _flat(wish: Wish) -> tuple[str, Any]:
-    return ("lookup", "gradient")[wish.draws.chance(2)], lookup_case(wish, sparse=False, ranks=(1,))
-
-
-def _gradient(wish: Wish, sparse: bool = False) -> tuple[str, Any]:
-    return "gradient", lookup_case(wish, backward=True, sparse=sparse)
-
-
 def _bag(kernel: str, wish: Wish) -> tuple[str, Any]:
     return "embedding_bag", bag_case(wish, kernel)
 
@@ -112,9 +104,12 @@ def _linear(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> tuple[
 
 BUILDERS: dict[str, Callable[[Wish], tuple[str, Any]]] = {
     "embedding": _forward,
-    "index_select": _flat,
-    "embedding_dense_backward": _gradient,
-    "embedding_sparse_backward": partial(_gradient, sparse=True),
+    "index_select": lambda wish: (
+        ("lookup", "gradient")[wish.draws.chance(2)],
+        lookup_case(wish, sparse=False, ranks=(1,)),
+    ),
+    "embedding_dense_backward": lambda wish: ("gradient", lookup_case(wish, backward=True, sparse=False)),
+    "embedding_sparse_backward": lambda wish: ("gradient", lookup_case(wish, backward=True, sparse=True)),
     "embedding_renorm_": lambda wish: ("max_norm", renorm_case(wish)),
     "one_hot": lambda wish: ("one_hot", one_hot_case(wish)),
     "mm": _product,

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -59,19 +60,14 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
     space, coarse = family.space, 1 if mode == family.modes[0] else _COARSER
     obliging = obliging_cases(family) if coarse == 1 else {}
     fixed_cases = sum(1 for each in map(space.repair, space.fixed_cases()) if each)
-    for first, share, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):
-        found = ((k, case) for k, case in enumerate(space.small()) if k >= first and (share is None or k < share))
+    for first, end, kind in ((0, fixed_cases, "fixed_cases"), (fixed_cases, None, "small")):
+        found = islice(enumerate(space.small()), first, end)
         for where, case in thinned(found, _STRIDES[kind] * coarse, stream.derive(1, family.name, mode, kind)):
             if where not in obliging:
                 yield Place(mode, "small", tuple(written_case(case)), case)
-    stride = max(1.0, _size(family) / _PRODUCT) * coarse
-    positions = gaps(stride, stream.derive(1, family.name, mode, "product"))
-    for where in positions:
-        case = next(space.product([where]), None)
-        if where >= _size(family):
-            break
-        if case is not None:
-            yield Place(mode, "product", tuple(written_case(case)), case)
+    stride = max(1.0, math.prod(len(space.axes[name]) for name in space.flags) / _PRODUCT) * coarse
+    for case in space.product(gaps(stride, stream.derive(1, family.name, mode, "product"))):
+        yield Place(mode, "product", tuple(written_case(case)), case)
     sizes = tuple(map(len, space.axes.values()))
     for turn in range(_COVERS if coarse == 1 else 1):
         rows = covering_rows(sizes, min(2, space.strength), stream.derive(turn, family.name, mode), 1).tolist()
@@ -83,10 +79,6 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
         whole = partial(space.cover, min(2, space.strength), stream.derive(0, family.name, mode), 1)
         for case in list(whole(complete=True))[sum(1 for _ in whole()) :]:
             yield Place(mode, "product", tuple(written_case(case)), case)
-
-
-def _size(family: Family) -> int:
-    return math.prod(len(family.space.axes[name]) for name in family.space.flags)
 
 
 # -- in worker processes --------------------------------------------------------------------------------------------

@@ -85,80 +85,47 @@ _CORE, _EXTENDED = (tuple(sorted(sites.keys() - _FORMULAS)) for sites in (ENTRIE
 _CORE_FORMULAS = tuple(site for site in ENTRIES if site in _FORMULAS)
 #: Of families that make layers and fill tables few judge what these hold.
 _FILLING = ("Linear.__init__", "nn.init.normal_")
-#: The families that step.
-_STEPPING = dict.fromkeys(("param_groups", "tied_training"), 0)
 #: So many other faults ask for the parameters of further groups of a case that is built for one.
 _OTHERS = 2
 
+
+def _each(names: str, many: int = 0) -> dict[str, int]:
+    return dict.fromkeys(names.split(), many)
+
+
+#: The families that step.
+_STEPPING = _each("param_groups tied_training")
+_STATES = "tied_training optimizer_state_dict lr_scheduler clip_average_scale"
+_VALUES = "initializers parametrizations func_transforms tied_head_loss"
+_ENTRY_FAMILIES = {
+    **_each("initializers conversion embedding_bag lookup construction parameter max_norm", 6000),
+    **_each("tie_preservation module_traversal", 3000),
+    **_each("tied_training load_state_dict", 800),
+}
+_EXTENDED_FAMILIES = {
+    **_each("clip_average_scale func_transforms param_groups", 6000),
+    **_each("tied_head_loss parametrizations initializers", 4000),
+    **_each("lr_scheduler module_traversal", 800),
+}
+_MAKING = "module_traversal construction parameter"
+
 ENTERED = (
-    Part(
-        "gate",
-        _CORE,
-        dict.fromkeys(("module_traversal", "construction", "parameter"), 300),
-        600.0,
-        _of_full,
-        {"core": 3000},
-    ),
+    Part("gate", _CORE, _each(_MAKING, 300), 600.0, _of_full, {"core": 3000}),
     Part("gate", _FILLING, {"initializers": 2000}, 150.0, _of_full, {"core": 30000}),
     Part("gate", _FORMULAS, _STEPPING, 7000.0, drawn={"core": 20000, "extended": 6000}),
-    Part(
-        "gate",
-        _EXTENDED,
-        dict.fromkeys(
-            (
-                *("tied_training", "optimizer_state_dict", "lr_scheduler", "clip_average_scale"),
-                *("initializers", "parametrizations", "func_transforms", "tied_head_loss"),
-            ),
-            1500,
-        ),
-        2000.0,
-        _of_full,
-        {"extended": 3000},
-    ),
+    Part("gate", _EXTENDED, _each(f"{_STATES} {_VALUES}", 1500), 2000.0, _of_full, {"extended": 3000}),
     Part("full", _FORMULAS, {"param_groups": 0}, 27000.0, drawn={"extended": 14000}, below="gate"),
-    Part(
-        "gate",
-        _CORE,
-        {
-            **dict.fromkeys(("initializers", "conversion", "embedding_bag", "lookup"), 6000),
-            **dict.fromkeys(("construction", "parameter", "max_norm"), 6000),
-            **dict.fromkeys(("tie_preservation", "module_traversal"), 3000),
-            **dict.fromkeys(("tied_training", "load_state_dict"), 800),
-        },
-        7000.0,
-        _random,
-        share=4,
-    ),
+    Part("gate", _CORE, _ENTRY_FAMILIES, 7000.0, _random, share=4),
     # Of others that make tables few judge what they hold.
     Part("gate", _CORE, {"construction": 6000}, 200.0, _random),
-    Part(
-        "full",
-        _EXTENDED,
-        {
-            **dict.fromkeys(("clip_average_scale", "func_transforms", "param_groups"), 6000),
-            **dict.fromkeys(("tied_head_loss", "parametrizations", "initializers"), 4000),
-            **dict.fromkeys(("lr_scheduler", "module_traversal"), 800),
-        },
-        36000.0,
-        _random,
-        of="extended",
-        share=8,
-    ),
+    Part("full", _EXTENDED, _EXTENDED_FAMILIES, 36000.0, _random, of="extended", share=8),
 )
 #: Steps that *gate* runs beside those.
 STEPPED = (Part("gate", _CORE_FORMULAS, _STEPPING, 5500.0, times=1500, built=800),)
+_KEEPING = f"{_MAKING} tie_preservation load_state_dict conversion lookup embedding_bag max_norm"
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
-    Part(
-        "quick",
-        tuple(site for site in ENTRIES if site not in _FORMULAS.union(_FILLING)),
-        {
-            **dict.fromkeys(("module_traversal", "construction", "parameter", "tie_preservation"), 0),
-            **dict.fromkeys(("load_state_dict", "conversion", "lookup", "embedding_bag", "max_norm"), 0),
-        },
-        1100.0,
-        _of_gate,
-    ),
+    Part("quick", tuple(s for s in ENTRIES if s not in _FORMULAS.union(_FILLING)), _each(_KEEPING), 1100.0, _of_gate),
     Part("quick", _FILLING, {"initializers": 0}, 150.0, _of_gate),
     Part("quick", _CORE_FORMULAS, _STEPPING, 2400.0, _of_gate),
     Part("quick", tuple(WEIGHTS["kernels"]), dict.fromkeys(TIMED, 0), 1800.0, _of_gate, times=4000),

@@ -194,40 +194,17 @@ ALWAYS: tuple[str, ...] = (
 )
 
 
-def _of_python() -> Iterator[tuple[str, tuple[str, ...]]]:
-    yield "F.embedding", ("weight_rank=2", "looks_up")
-    yield "F.embedding_bag", ("weight_rank=2", "input_rank>=1", "input_rank<=2")
-    # A row of what goes in is as long as one of the table.
-    yield "F.linear", ("weight_rank<=2", "input_columns == weight_columns")
-    for name in ("Embedding", "EmbeddingBag"):
-        yield f"{name}.from_pretrained", ("embeddings_rank=2",)
-    for name in ("eye_", "sparse_"):
-        yield f"nn.init.{name}", ("tensor_rank=2",)
-    yield "nn.init.dirac_", ("tensor_rank>=3",)
-    for name in ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"):
-        yield f"nn.init.{name}", ("tensor_rank>=2",)
-    # There is no QR decomposition of half precision.
-    yield "nn.init.orthogonal_", ("tensor_rank>=2", "takes_half=False")
-    yield "nn.utils.parametrizations._Orthogonal.forward", ("X_rank>=2",)
-    # It has no such argument; a model that averages has, and keeps it.
-    yield "func.hessian", ("takes_has_aux=False",)
-    yield "AveragedModel.update_parameters", ("takes_use_buffers=False",)
-    # Those of a module are parts of it, beside their list and its dictionary.
-    yield "nn.utils.parametrize.remove_parametrizations", ("parts>=4",)
-    # A Parameter is pickled without its gradient, and with memory of its own.
-    yield "pickle.loads", ("grads=0", "shared_storage=False")
-    for step in STEPS:
-        name, _, form = step.name.partition(".")
-        so = {
-            "takes_sparse=False": name in _DENSE or form == "fused",
-            "capturable=False": name in _NOT_CAPTURED and form != "fused",
-            "differentiable=False": form == "fused" or (form == "foreach" and name != "sgd"),
-            "params_rank=2": name == "muon",
-            # It refuses others; its steps are counted before they are taken.
-            "grads_layout=sparse": name == "sparse_adam",
-            "step>=1": name == "sparse_adam",
-        }
-        yield step.name, tuple(text for text, holds in so.items() if holds)
+def _of_step(name: str, form: str) -> tuple[str, ...]:
+    so = {
+        "takes_sparse=False": name in _DENSE or form == "fused",
+        "capturable=False": name in _NOT_CAPTURED and form != "fused",
+        "differentiable=False": form == "fused" or (form == "foreach" and name != "sgd"),
+        "params_rank=2": name == "muon",
+        # It refuses others; its steps are counted before they are taken.
+        "grads_layout=sparse": name == "sparse_adam",
+        "step>=1": name == "sparse_adam",
+    }
+    return tuple(text for text, holds in so.items() if holds)
 
 
 _MASKED = ("self_layout=contiguous", "keeps_half=False", "values_rank == mask_rank")
@@ -241,7 +218,25 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
     "one_hot": ("index_dtype=int64", "num_classes == num_embeddings", "num_classes == embedding_dim"),
     # It takes a row of tokens.
     "index_select": ("rank<=1",),
-    **dict(_of_python()),
+    "F.embedding": ("weight_rank=2", "looks_up"),
+    "F.embedding_bag": ("weight_rank=2", "input_rank>=1", "input_rank<=2"),
+    # A row of what goes in is as long as one of the table.
+    "F.linear": ("weight_rank<=2", "input_columns == weight_columns"),
+    **{f"{name}.from_pretrained": ("embeddings_rank=2",) for name in ("Embedding", "EmbeddingBag")},
+    **{f"nn.init.{name}_": ("tensor_rank=2",) for name in ("eye", "sparse")},
+    "nn.init.dirac_": ("tensor_rank>=3",),
+    **{f"nn.init.{name}_{kind}_": ("tensor_rank>=2",) for name in ("xavier", "kaiming") for kind in ("uniform", "normal")},
+    # There is no QR decomposition of half precision.
+    "nn.init.orthogonal_": ("tensor_rank>=2", "takes_half=False"),
+    "nn.utils.parametrizations._Orthogonal.forward": ("X_rank>=2",),
+    # It has no such argument; a model that averages has, and keeps it.
+    "func.hessian": ("takes_has_aux=False",),
+    "AveragedModel.update_parameters": ("takes_use_buffers=False",),
+    # Those of a module are parts of it, beside their list and its dictionary.
+    "nn.utils.parametrize.remove_parametrizations": ("parts>=4",),
+    # A Parameter is pickled without its gradient, and with memory of its own.
+    "pickle.loads": ("grads=0", "shared_storage=False"),
+    **{step.name: _of_step(*step.name.split(".")) for step in STEPS},
     # In graphs a gradient in half precision is summed in single precision, into zeros that the decomposition makes; a mask has as
     # many axes as what it masks; inductor's boxes do not say how they lie in memory.
     "decomposition.embedding": ("weight_rank=2",),
