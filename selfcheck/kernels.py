@@ -244,11 +244,8 @@ def _other_mode(call: Call) -> dict[str, Any]:
 
 
 _BAGS = ("_embedding_bag", "_embedding_bag_forward_only")
-_BACKWARDS = (
-    *("embedding_dense_backward", "embedding_sparse_backward", "_embedding_bag_dense_backward", *_BAGS),
-    "_embedding_bag_per_sample_weights_backward",
-)
 _SCALING = ("embedding_dense_backward", "_embedding_bag_dense_backward")
+_BACKWARDS = (*_SCALING, "embedding_sparse_backward", *_BAGS, _BAG_WEIGHTS)
 #: Tokens that are not all alike.
 _SEVERAL = ("numel>=2", "num_embeddings>=2", "all_padding=False", "several_in_bags")
 

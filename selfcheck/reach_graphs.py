@@ -50,8 +50,6 @@ PARTS = (CALLED, LOWERED)
 _SEED = 20261126
 #: Of how many other faults it is seen which of them no chosen case meets.
 _OTHERS, _OTHER_SEED = 3000, 20261127
-#: The kernel as for whose calls cases are built, for what comes of it in a graph: by default the gradient's.
-_KERNELS = {"embedding": "embedding", "index_select": "index_select"}
 #: The axes of a table and of tokens, in the words of those who build.
 _TABLE = {"dtype": "dtype", "rows": "num_embeddings", "columns": "embedding_dim", "layout": "layout"}
 _TOKENS = {"rank": "rank", "numel": "numel", "dtype": "index_dtype", "layout": "index_layout"}
@@ -133,7 +131,7 @@ def wished(fault: Fault, turn: int) -> list[str]:
 def built(fault: Fault, turn: int, mode: str) -> tuple[str, Any] | None:
     """A case that is to meet a fault's condition in a mode, with its family; None if there is none."""
     name = fault.site.partition(".")[2]
-    kernel = _KERNELS.get(name, name if name in BUILDERS else "embedding_dense_backward")
+    kernel = name if name in BUILDERS else "embedding_dense_backward"  # as for whose calls the case is built
     asked = wished(fault, turn)
     later = "earlier>=1" in asked
     texts = [condition for text in asked if text != _EXPANDED for condition in conditions(text)]

@@ -70,9 +70,6 @@ changes[F, "embedding", "lookup", {"also": ("max_norm", "gradient", "func_transf
 changes[F, "embedding", "gradient_routes", {"also": ("func_transforms",)}] = {
     "A lookup gives the negated rows.": lambda call: -call()
 }
-changes[F, "embedding", "func_transforms"] = {
-    "A lookup gives its rows in double precision.": lambda call: call().double()
-}
 _families = ("padding_row_training", "dtensor", "half_precision_accumulation", "tie_export", "dtypes_and_storage")
 changes[F, "embedding", "padding", {"also": _families}] = {
     "A lookup of several tokens is refused.": refusing(lambda call: call.input.numel() > 1)
@@ -206,6 +203,7 @@ of_family(
 )  # fmt: skip
 of_family(
     "func_transforms",
+    (F, "embedding", "A lookup gives its rows in double precision.", lambda call: call().double()),
     (func, "jvp", "torch.func.jvp negates the tangent once it is done.", after(lambda call: call.tangents[0].neg_())),
     (func, "functional_call", "What functional_call refuses gives the module.", lenient),
     (torch, "vmap", "vmap draws the same numbers for all samples where nothing says how.",

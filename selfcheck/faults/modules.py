@@ -81,15 +81,9 @@ changes[Parameter, "__new__", "parameter"] = {
         lambda call: call.data is not None and call.data.layout is torch.strided and call.data.storage_offset() > 0,
     ),
 }
-of_family(
-    "parameter",
-    (
-        torch,
-        "zeros_like",
-        "What torch.zeros_like makes is frozen.",
-        after(lambda call: call.found.requires_grad_(False)),
-    ),
-)
+changes[torch, "zeros_like", "parameter"] = {
+    "What torch.zeros_like makes is frozen.": after(lambda call: call.found.requires_grad_(False))
+}
 of_family(
     "default_init",
     (init, "xavier_uniform_", "xavier_uniform_ leaves rows of zeros as they are.", _keeping_zeros),
@@ -100,10 +94,7 @@ of_family(
 
 # -- training -----------------------------------------------------------------------------------------------------------
 
-of_family(
-    "tied_training",
-    (optim.Adagrad, "step", "Adagrad gives no loss.", lambda call: (call(), None)[1]),
-)
+of_family("tied_training", (optim.Adagrad, "step", "Adagrad gives no loss.", lambda call: (call(), None)[1]))
 of_family(
     "param_groups",
     (Optimizer, "register_step_post_hook", "step_hooks_are_called_twice: A hook after a step is called twice.",
@@ -117,12 +108,10 @@ of_family(
     (optim.Adagrad, "step", "A step of Adagrad does not count as a write.",
      after(lambda call: autograd._unsafe_set_version_counter(p := parameters_of(call.self), (0,) * len(p)))),
 )  # fmt: skip
-of_family(
-    "optimizer_state_dict",
-    (Optimizer, "register_load_state_dict_pre_hook",
-     "state_hooks_are_not_prepended: Hooks before a state is loaded are called as they were registered.",
-     lambda call: call(prepend=False)),
-)  # fmt: skip
+_text = "state_hooks_are_not_prepended: Hooks before a state is loaded are called as they were registered."
+changes[Optimizer, "register_load_state_dict_pre_hook", "optimizer_state_dict"] = {
+    _text: lambda call: call(prepend=False)
+}
 of_family(
     "lr_scheduler",
     (lr_scheduler.OneCycleLR, "get_lr", "OneCycleLR also changes both betas.",
