@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 import torch
+from audits import GRADIENT, LEFT, said, source_of
 
-from embcheck.audit import hf, laws
+from embcheck.audit import hf
 from embcheck.audit.faults import PLANTED
 from embcheck.audit.finding import ADVICE, AS_BUILT, FLIPPED, LAWS, Finding, Judged, Unbuilt, causes
 from embcheck.audit.program import first_tensor
 from embcheck.audit.report import closing
 from embcheck.audit.session import BUILT, verdicts
 from embcheck.audit.specimen import RIGHT, Specimen, Untied, target
-from embcheck.audit.subject import judged, looked_at
 from embcheck.audit.tiny import VOCABULARY, shrunk
 from embcheck.cli.audit import _earlier, _writer
 from embcheck.core.verdict import Statement, Status, Verdict
 from embcheck.record.audited import models
 
-laws.load()
+BY_NAME = {cls.__name__: cls for cls in PLANTED}
 #: A fault for each law, and those of which only one way of looking tells.
 SHOWN = {
     "the_tie_is_as_declared": ("HeadIsACopy", "HeadIsACopyBesidePositions"),
@@ -48,33 +48,27 @@ SHOWN = {
 }
 
 
-def said(source: dict[str, Any], *names: str, expect: str = "auto") -> list[Judged]:
-    """What laws (all, if none is named) say of a source in this process; each finding is confirmed by its script."""
-    (answer,) = looked_at(source, expect)
-    assert not isinstance(answer, Unbuilt)
-    found = [judged(name, source, answer[1]) for name in names or LAWS]
+def right(source: dict[str, Any], *names: str, expect: str = "auto") -> list[Judged]:
+    """What laws (all, if none is named) say of a source; each could be asked, and each finding is confirmed by its script."""
+    found = said(source, *(names or LAWS), expect=expect)
     assert [one.failure for one in found if one.failure] == []
     assert [each.script for one in found for each in one.findings if not each.confirmed] == []
     return found
 
 
 def kinds(source: dict[str, Any], *names: str) -> set[str]:
-    return {finding.kind for one in said(source, *names) for finding in one.findings}
-
-
-def source_of(cls: type[Specimen]) -> dict[str, Any]:
-    return {"kind": "factory", "target": target(cls), "folder": ""}
+    return {finding.kind for one in right(source, *names) for finding in one.findings}
 
 
 @pytest.mark.parametrize("cls", [Specimen, Untied, *RIGHT.values()])
 def test_a_model_without_a_fault_is_clean(cls: type[Specimen]) -> None:
-    assert kinds(source_of(cls)) == set()
+    assert kinds(source_of(target(cls))) == set()
 
 
 @pytest.mark.parametrize(("law", "name"), [(law, name) for law, names in SHOWN.items() for name in names])
 def test_a_planted_fault_is_found(law: str, name: str) -> None:
-    cls = next(cls for cls in PLANTED if cls.__name__ == name)
-    assert kinds(source_of(cls), law) & set(PLANTED[cls])
+    cls = BY_NAME[name]
+    assert kinds(source_of(target(cls)), law) & set(PLANTED[cls])
 
 
 @pytest.mark.parametrize(
@@ -88,8 +82,7 @@ def test_a_planted_fault_is_found(law: str, name: str) -> None:
 )
 def test_a_wrong_gradient_is_told_with_the_uses_that_are_left_out(name: str, words: str) -> None:
     """What is wrong of every row is no word about lookups of padding."""
-    source = source_of(next(cls for cls in PLANTED if cls.__name__ == name))
-    gradient, lookups = said(source, "the_gradient_is_the_sum_of_all_paths", "lookups_leave_the_padding_row")
+    gradient, lookups = right(source_of(target(BY_NAME[name])), GRADIENT, LEFT)
     (found,) = gradient.findings
     assert found.words.endswith(words)
     wrong = "the gradient of table.weight is wrong without padding ids, too"
@@ -109,8 +102,8 @@ def test_each_fault_is_of_a_kind_that_has_advice() -> None:
 
 
 def test_a_copy_that_stays_behind_is_a_note_where_it_is_meant() -> None:
-    source = {"kind": "factory", "target": "embcheck.audit.faults:HeadIsASnapshot.factory", "folder": ""}
-    (one,) = said(source, "a_step_shows_everywhere", expect="untied")
+    source = source_of("embcheck.audit.faults:HeadIsASnapshot.factory")
+    (one,) = right(source, "a_step_shows_everywhere", expect="untied")
     assert one.findings == []
     assert one.notes[0].startswith("design choice: after a step of table.weight, matmul computes")
 
@@ -128,7 +121,7 @@ def test_a_padding_row_that_is_not_zero_is_a_note_where_its_value_may_be_meant(
     prelude = ["import torch", *inspect.getsource(with_row_of_ones).splitlines(), "factory = with_row_of_ones"]
     monkeypatch.setattr(hf, "build", lambda *_: (with_row_of_ones(), None))
     monkeypatch.setattr(hf, "prelude", lambda *_: prelude)
-    (one,) = said(source, "the_padding_row_starts_at_zero")
+    (one,) = right(source, "the_padding_row_starts_at_zero")
     words = (
         "row 0 of 0 starts nonzero: padded positions look that up; if it is not meant, zero the row after initialising"
     )
@@ -145,7 +138,7 @@ def test_a_padding_row_that_is_not_zero_is_a_note_where_its_value_may_be_meant(
     ],
 )
 def test_what_moves_the_padding_row_is_a_note(cls: type[Specimen], movers: list[str]) -> None:
-    (one,) = said(source_of(cls), "lookups_leave_the_padding_row")
+    (one,) = right(source_of(target(cls)), "lookups_leave_the_padding_row")
     assert one.notes == [f"row 2 of table.weight is moved by {words}" for words in movers]
 
 

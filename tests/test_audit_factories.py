@@ -7,25 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
+from audits import GRADIENT, LEFT, PADDED, TIE, TRAINED, said, source_of, told
 from command import Command
 
-from embcheck.audit import laws
 from embcheck.audit.discovery import explored
-from embcheck.audit.finding import AS_BUILT, Judged, Unbuilt
+from embcheck.audit.finding import AS_BUILT, Unbuilt
 from embcheck.audit.processes import workers
 from embcheck.audit.report import closing
 from embcheck.audit.session import audited, description
-from embcheck.audit.subject import judged, looked_at
 from embcheck.core.declaration import folder_of
 from embcheck.core.verdict import Status
 from embcheck.record.audited import models
 from embcheck.record.record import PAGE
 from embcheck.runner.run import exit_code
-
-laws.load()
 
 FACTORIES = """
 import dataclasses, os, time, torch
@@ -137,19 +133,12 @@ def two_sided(): return TwoSided(), (torch.tensor([[1, 2, 3]]), torch.tensor([[3
 
 
 @pytest.fixture
-def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """A source of these factories, to be imported in this process, without its target."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """One with a module of these factories, to be imported in this process."""
     (tmp_path / "odd_models.py").write_text(FACTORIES + APART + LARGER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield {"kind": "factory", "folder": str(tmp_path)}
+    yield str(tmp_path)
     sys.modules.pop("odd_models", None)
-
-
-def said(source: dict[str, Any], law: str, expect: str = "auto") -> Judged:
-    """What a law says of a source, in this process."""
-    (answer,) = looked_at(source, expect)
-    assert not isinstance(answer, Unbuilt)
-    return judged(law, source, answer[1])
 
 
 @pytest.mark.parametrize(
@@ -166,17 +155,17 @@ def said(source: dict[str, Any], law: str, expect: str = "auto") -> Judged:
         ("no_such_module:f", "no_such_module can't be imported: ModuleNotFoundError"),
     ],
 )
-def test_what_can_not_be_audited_is_told_in_one_line(target: str, words: str, odd: dict[str, Any]) -> None:
+def test_what_can_not_be_audited_is_told_in_one_line(target: str, words: str, folder: str) -> None:
     with pytest.raises(Unbuilt, match=re.escape(words)) as raised:
-        explored(odd | {"target": target}, "auto", AS_BUILT)
+        explored(source_of(target, folder), "auto", AS_BUILT)
     assert "\n" not in str(raised.value)
 
 
-def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) -> None:
+def test_each_model_is_audited_whatever_becomes_of_another(folder: str) -> None:
     """Of a factory that raises something is known: it is no model; of one that dies, or has no end, nothing is."""
     names = ("dies", "raises", "spins", "compiled", "fatal")
     with workers(1) as pool:
-        sources = [odd | {"target": f"odd_models:{name}"} for name in names]
+        sources = [source_of(f"odd_models:{name}", folder) for name in names]
         done = {one.subject: one for one in audited(pool, sources, "auto", 1.0)}
     dies, raises, spins, compiled, fatal = (done[f"odd_models:{name}"] for name in names)
     assert (dies.unbuilt, dies.status) == ("it can't be built: the process died: SIGKILL", Status.UNKNOWN)
@@ -194,37 +183,53 @@ def test_each_model_is_audited_whatever_becomes_of_another(odd: dict[str, Any]) 
     assert [exit_code([verdict]) for verdict in bad] == [1, 0]
 
 
-@pytest.mark.parametrize(
-    ("target", "law", "words"),
-    [
-        ("odd", "the_model_runs", "in eval mode its answer is another one with another seed"),
-        ("odd", "the_padding_row_starts_at_zero", "pad_token_id is 1, but the padding_idx of weight is 0"),
-        (
-            *("broken", "the_model_runs"),
-            "the model could not be run: its forward pass raises RuntimeError: no luck; a factory may return the model",
-        ),
-    ],
-)
-def test_what_is_worth_knowing_is_a_note_and_what_can_not_be_run_is_unknown(
-    target: str, law: str, words: str, odd: dict[str, Any]
-) -> None:
-    one = said(odd | {"target": f"odd_models:{target}"}, law)
-    assert [line[: len(words)] for line in (*one.notes, one.failure) if line] == [words]
-    assert bool(one.failure) == (target == "broken")
+RAISES = "its forward pass raises RuntimeError: no luck"
+COPY = "head.weight only starts as a copy of table.weight: the two are trained apart"
+HEADLESS = "no head with a row for each token was found (get_output_embeddings() would say which it is)"
+MEANT = "and nothing declares whether that is meant; say --expect tied or --expect untied"
+#: What each law says of a model; behind its name may stand what is expected of the tie.
+SAID = {
+    "the_model_runs": {
+        "odd": "note: in eval mode its answer is another one with another seed…",
+        "broken": f"unknown: the model could not be run: {RAISES}; a factory may return the model…",
+        "two_sided": "note: which of its tables holds the tokens is not clear: one.weight, two.weight; …",
+    },
+    PADDED: {"odd": "note: pad_token_id is 1, but the padding_idx of weight is 0…"},
+    # A law that calls no model which raises would not be asked anyway.
+    TRAINED: {
+        "broken": f"unknown: {RAISES}",
+        "two_sided": "note: design choice: no step trains two.weight: …",
+    },
+    "inputs_embeds_equal_input_ids": {"broken": "not applicable: its forward pass takes no …"},
+    TIE: {
+        "Shared": f"unknown: {COPY}, {MEANT}",
+        "two_sided": "unknown: head.weight only starts as a copy of two.weight: …",
+    },
+    f"{TIE} any": {"Shared": f"note: design choice: {COPY}"},
+    f"{TIE} tied": {
+        "Shared": "tie is missing: …",
+        **dict.fromkeys(("ByIds", "RowsByRows"), f"unknown: --expect tied, but {HEADLESS}"),
+    },
+    f"{TIE} untied": {"Shared": ""},
+    # A table of positions has more rows.
+    GRADIENT: {"HeadDetached": "gradient is not the sum: …"},
+    # Ids of rows that it takes away are not looked up after it.
+    "shrinking_keeps_the_rows_left": {
+        "odd": "not applicable: it has no resize_token_embeddings, …",
+        "last_ids": "",
+    },
+}
 
 
-def test_each_law_that_calls_a_model_which_raises_is_unknown(odd: dict[str, Any]) -> None:
-    words = "its forward pass raises RuntimeError: no luck"
-    one = said(odd | {"target": "odd_models:broken"}, "steps_keep_the_tie")
-    assert (one.failure, one.reason) == (words, "")
-    none = said(odd | {"target": "odd_models:broken"}, "inputs_embeds_equal_input_ids")
-    assert (none.failure, none.reason[:26]) == ("", "its forward pass takes no "), "it would not be asked anyway"
+@pytest.mark.parametrize(("law", "target"), [(law, target) for law in SAID for target in SAID[law]])
+def test_a_law_says_of_a_model(law: str, target: str, folder: str) -> None:
+    assert told(source_of(f"odd_models:{target}", folder), law, SAID[law][target]) == SAID[law][target]
 
 
 @pytest.mark.parametrize("target", ["trains_padding", "by_name", "in_a_list", "in_a_dataclass"])
-def test_a_finding_about_padding_says_what_is_due_in_few_digits(target: str, odd: dict[str, Any]) -> None:
+def test_a_finding_about_padding_says_what_is_due_in_few_digits(target: str, folder: str) -> None:
     """Wherever the inputs hold the ids, the last of which is made the padding token."""
-    one = said(odd | {"target": f"odd_models:{target}"}, "lookups_leave_the_padding_row")
+    (one,) = said(source_of(f"odd_models:{target}", folder), LEFT)
     (found,) = one.findings
     assert found.confirmed
     number, words = found.words.partition("weight[0, 0] is ")[2].split(", ", 1)
@@ -290,20 +295,6 @@ def test_a_finding_is_replayed_until_it_is_fixed(tmp_path: Path, embcheck: Calla
     assert (code, "ERROR" in told, "shared_model can't be imported" in told) == (3, True, True)
 
 
-def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_meant(odd: dict[str, Any]) -> None:
-    source = odd | {"target": "odd_models:Shared"}
-    every = {e: said(source, "the_tie_is_as_declared", e) for e in ("auto", "any", "tied", "untied")}
-    assert description(explored(source, "auto", AS_BUILT)).endswith(
-        "head head.weight · the model does not say whether it should be tied"
-    )
-    words = "head.weight only starts as a copy of table.weight: the two are trained apart"
-    declared = "and nothing declares whether that is meant; say --expect tied or --expect untied"
-    assert every["auto"].failure == f"{words}, {declared}"
-    assert [finding.kind for finding in every["tied"].findings] == ["tie is missing"]
-    assert (every["untied"].findings, every["untied"].notes) == ([], [])
-    assert every["any"].notes == [f"design choice: {words}"]
-
-
 @pytest.mark.parametrize(
     ("target", "likely"),
     [
@@ -314,37 +305,14 @@ def test_a_head_that_only_starts_as_a_copy_is_unknown_until_it_is_said_what_is_m
         ("Shared", ["table.weight"]),
     ],
 )
-def test_the_table_of_the_tokens_is_told_by_what_is_done_with_it(
-    target: str, likely: list[str], odd: dict[str, Any]
-) -> None:
+def test_the_table_of_the_tokens_is_told_by_what_is_done_with_it(target: str, likely: list[str], folder: str) -> None:
     """A table of positions has more rows in all of these but the last two."""
-    assert list(explored(odd | {"target": f"odd_models:{target}"}, "auto", AS_BUILT).likely) == likely
+    facts = explored(source_of(f"odd_models:{target}", folder), "auto", AS_BUILT)
+    assert list(facts.likely) == likely
+    if target == "Shared":
+        words = "head head.weight · the model does not say whether it should be tied"
+        assert description(facts).endswith(words)
 
 
-def test_ties_and_gradients_of_a_table_with_fewer_rows_than_another_are_judged(odd: dict[str, Any]) -> None:
-    gradient, tie = "the_gradient_is_the_sum_of_all_paths", "the_tie_is_as_declared"
-    detached = said(odd | {"target": "odd_models:HeadDetached"}, gradient)
-    assert [found.kind for found in detached.findings] == ["gradient is not the sum"]
-    both = odd | {"target": "odd_models:two_sided"}
-    words = "which of its tables holds the tokens is not clear: one.weight, two.weight; "
-    assert said(both, "the_model_runs").notes[0].startswith(words)
-    assert said(both, "steps_keep_the_tie").notes[0].startswith("design choice: no step trains two.weight: ")
-    assert said(both, tie).failure.startswith("head.weight only starts as a copy of two.weight: ")
-
-
-@pytest.mark.parametrize("target", ["ByIds", "RowsByRows"])
-def test_a_tie_that_is_expected_of_a_model_without_a_head_is_unknown(target: str, odd: dict[str, Any]) -> None:
-    one = said(odd | {"target": f"odd_models:{target}"}, "the_tie_is_as_declared", "tied")
-    words = "no head with a row for each token was found (get_output_embeddings() would say which it is)"
-    assert one.failure == f"--expect tied, but {words}"
-
-
-def test_a_head_that_is_computed_from_its_weight_is_found(odd: dict[str, Any]) -> None:
-    assert explored(odd | {"target": "odd_models:HeadNormalised"}, "tied", AS_BUILT).head == "emb.weight"
-
-
-@pytest.mark.parametrize(("target", "reason"), [("odd", "it has no resize_token_embeddings"), ("last_ids", "")])
-def test_a_resize_to_fewer_tokens_is_judged_where_there_is_one(target: str, reason: str, odd: dict[str, Any]) -> None:
-    """Ids of rows that it takes away are not looked up after it."""
-    one = said(odd | {"target": f"odd_models:{target}"}, "shrinking_keeps_the_rows_left")
-    assert (one.findings, one.reason.partition(",")[0]) == ([], reason)
+def test_a_head_that_is_computed_from_its_weight_is_found(folder: str) -> None:
+    assert explored(source_of("odd_models:HeadNormalised", folder), "tied", AS_BUILT).head == "emb.weight"
