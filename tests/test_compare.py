@@ -67,12 +67,7 @@ def test_what_is_known_on_other_cases_alone_is_neither_fixed_nor_broken(was: Sta
     assert Move.OTHER_CASES not in (same[0].move, one[0].move)
 
 
-def test_what_stays_is_no_change() -> None:
-    assert changes([], [verdict(NA)]) == []
-    assert [status for status in Status if changes([verdict(status)], [verdict(status)])] == []
-
-
-def test_a_further_kind_of_difference_or_another_case_is_a_further_break() -> None:
+def test_a_further_kind_or_case_is_a_further_break_and_what_stays_none() -> None:
     one, two = verdict(VIOLATED, "a"), verdict(VIOLATED, "a", "b")
     (worse,), (better,) = changes([one], [two]), changes([two], [one])
     assert (worse.move, worse.causes, better.move) == (Move.BROKEN, (("b", "LookupCase()"),), Move.EASED)
@@ -81,6 +76,10 @@ def test_a_further_kind_of_difference_or_another_case_is_a_further_break() -> No
     (change,) = changes([sparse], [dense])
     assert (change.move, change.words) == (Move.BROKEN, "still violated, on other cases: value")
     assert [line.plain for line in lines([change])][-1] == "      LookupCase()   wrong"
+    assert changes([], [verdict(NA)]) == []
+    assert [status for status in Status if changes([verdict(status)], [verdict(status)])] == []
+    right, wrong = replace(verdict(HOLDS), part="0/2"), replace(verdict(VIOLATED, "value"), part="1/2")
+    assert changes([right], [right, wrong]) == []
 
 
 def test_what_one_record_did_not_select_is_counted_and_not_broken(tmp_path: Path, command: Command) -> None:
@@ -114,11 +113,6 @@ def test_what_no_item_of_both_judged_is_not_compared(one: str, other: str, moves
     right = replace(verdict(HOLDS), engine=engine, part=part)
     wrong = replace(verdict(VIOLATED, "value"), engine=engine_too, part=part_too)
     assert [change.move for change in changes([right], [wrong])] == moves
-
-
-def test_of_several_items_those_that_ran_in_both_are_compared() -> None:
-    right, wrong = replace(verdict(HOLDS), part="0/2"), replace(verdict(VIOLATED, "value"), part="1/2")
-    assert changes([right], [right, wrong]) == []
 
 
 def test_modes_are_compared_each_by_itself_the_worst_first_and_a_law_counts_once() -> None:

@@ -25,13 +25,11 @@ COMPILING = tuple(
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
-def test_a_graph_that_does_not_run_is_noticed() -> None:
+def test_a_graph_that_does_not_run_or_compile_is_noticed() -> None:
     build = compilers.compiled(ENTRIES["functional"].build, lambda graph, example: graph.forward, True)
     with pytest.raises(AssertionError, match="no compiled graph ran"):
         build(torch.ones(3, 2))[1](torch.tensor([1]))
 
-
-def test_what_does_not_compile_says_so() -> None:
     def broken(graph: object, example: object) -> None:
         raise NotImplementedError("not today")
 

@@ -100,6 +100,8 @@ def test_what_adds_most_for_its_cost_is_chosen_until_the_budget_is_spent() -> No
     assert spent == pytest.approx(0.007)
     assert choose(found, measured, ["family"], 1.0, taken) == pytest.approx(0.017)
     assert taken == {("family", 2), ("family", 3), ("family", 1)}
+    share = sum(takes_part(f"fault {k}") for k in range(1000)) / 1000
+    assert 0.4 < share < 0.6
 
 
 @pytest.mark.parametrize("name", ["lr_scheduler", "one_hot"])
@@ -124,11 +126,6 @@ def test_a_family_that_is_chosen_anew_has_as_many_cases_as_the_whole_command_gav
     made = command.chosen([name], found, {name: Measured(dict.fromkeys(range(len(places)), 1e-3))})[name]["eager"]
     share = sum((each in CORE) == (name in CORE) for each in FAMILIES)
     assert len(made["quick"].small) == math.ceil(1000 * command.BUDGETS["quick"][name not in CORE] / share - 1e-6) - 9
-
-
-def test_half_of_the_faults_take_part() -> None:
-    share = sum(takes_part(f"fault {k}") for k in range(1000)) / 1000
-    assert 0.4 < share < 0.6
 
 
 def test_aimed_cases_are_what_was_written() -> None:
@@ -169,15 +166,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     deck._kept.cache_clear()
 
 
-def test_what_is_kept_is_read() -> None:
-    kept = json.loads(deck.KEPT.read_text())
-    parts = {
-        part for each in kept.values() for tiers in each["modes"].values() for parts in tiers.values() for part in parts
-    }
-    assert parts <= {"small", "product", "rows", *deck.AIMED}
-
-
-def test_what_quick_has_of_gates_aimed_cases_is_run_once() -> None:
+def test_what_is_kept_is_read_and_run_once() -> None:
     kept = json.loads(deck.KEPT.read_text())
     early = {
         name: tiers["quick"]["early"]
@@ -192,6 +181,11 @@ def test_what_quick_has_of_gates_aimed_cases_is_run_once() -> None:
         chosen = deck.chosen(FAMILIES[name], "eager", "gate")
         assert chosen is not None
         assert len(chosen.aimed) == len(set(chosen.aimed))
+    kept = json.loads(deck.KEPT.read_text())
+    parts = {
+        part for each in kept.values() for tiers in each["modes"].values() for parts in tiers.values() for part in parts
+    }
+    assert parts <= {"small", "product", "rows", *deck.AIMED}
 
 
 def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
@@ -243,13 +237,10 @@ def test_tokens_have_the_counts_that_are_asked(order: str, numel: int, rows: int
         assert found["interleaved"] is (order == "mixed")
 
 
-def test_counts_are_equal_if_that_is_asked() -> None:
-    found = [told(Counts(equal=1).tokens(12, 7, None, seed), 7, None)["unequal_counts"] for seed in range(9)]
-    assert not any(found)
+def test_counts_ends_order_and_copies_are_as_asked() -> None:
+    unequal = [told(Counts(equal=1).tokens(12, 7, None, seed), 7, None)["unequal_counts"] for seed in range(9)]
+    assert not any(unequal)
     assert told(Counts(most=5).tokens(12, 7, None, 0), 7, None)["unequal_counts"]
-
-
-def test_ends_order_and_copies_are_as_asked() -> None:
     for first, last in itertools.product((0, 1), repeat=2):
         found = told(Counts(first=first, last=last).tokens(9, 5, None, 2), 5, None)
         assert (found["first_row"], found["last_row"]) == (bool(first), bool(last))
@@ -287,7 +278,7 @@ def wished(text: str, seed: int = 0) -> Wish:
     return Wish(Stream(seed), conditions(text))
 
 
-def test_numbers_come_from_both_sides_of_a_threshold() -> None:
+def test_numbers_come_from_both_sides_of_a_threshold_or_are_refused() -> None:
     found = {wished("numel>64", seed).number("numel", (3, 65, 1000)) for seed in range(40)}
     assert min(found) == 65
     assert max(found) > 999
@@ -295,9 +286,6 @@ def test_numbers_come_from_both_sides_of_a_threshold() -> None:
     assert {63, 64} <= found
     assert max(found) == 64
     assert {wished("numel=7", seed).number("numel", (3,)) for seed in range(9)} == {7}
-
-
-def test_what_can_not_be_is_refused() -> None:
     with pytest.raises(Unmet):
         wished("numel=7").number("numel", (3,), least=9)
     with pytest.raises(Unmet):

@@ -67,20 +67,29 @@ def test_an_outcome_names_the_device_as_its_tensors_do(apart: bool) -> None:
     assert found.device == found.leaf.plain("device") == "cpu"
 
 
-def test_the_devices_that_are_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_are_named_and_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "usable", lambda device: device == "cuda")
     with pytest.raises(UsageError, match=r"^no device 'meta' to check; there are cpu and cuda$"):
         Settings(device="meta").checked()
+    # A process that has asked CUDA itself may not use it in its forks.
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    asked: list[str | None] = []
+
+    def is_available() -> bool:
+        asked.append(os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"))
+        return True
+
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    assert usable("cuda")
+    assert asked == ["1"]
+    assert not usable("tpu")
 
 
-def test_a_device_that_refuses_everything_is_lost() -> None:
+def test_a_device_that_refuses_everything_is_lost_and_its_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     raised = outcome(EAGER, {}, device="meta", error=RuntimeError("CUDA error"))
     assert lost(raised), "meta has no elements to give back, as a device that has asserted has none"
     assert not lost(outcome(EAGER, {}, device="meta"))
     assert not lost(outcome(EAGER, {}, device="cpu", error=RuntimeError("refused")))
-
-
-def test_a_process_that_lost_its_device_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embcheck.engine.execution.lost", lambda out: True)
     monkeypatch.setattr("os.abort", Mock(side_effect=SystemExit("aborted")))
     with pytest.raises(SystemExit):
@@ -142,18 +151,3 @@ def test_what_is_known_to_raise_on_a_device_or_in_other_releases_alone_is_owed_t
     tallies(entry.case)
     assert tallies.accept.known == 1
     assert any(tally.absent for tally in tallies.each) == absent
-
-
-def test_whether_a_device_can_be_used_does_not_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that has asked CUDA itself may not use it in its forks."""
-    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
-    asked: list[str | None] = []
-
-    def is_available() -> bool:
-        asked.append(os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"))
-        return True
-
-    monkeypatch.setattr(torch.cuda, "is_available", is_available)
-    assert usable("cuda")
-    assert asked == ["1"]
-    assert not usable("tpu")

@@ -53,14 +53,6 @@ def test_what_no_comparison_returns_is_no_result(returned: Any) -> None:
     assert error_of(lambda case, out: returned).startswith(f"the law {ZERO.name} returned")
 
 
-def test_a_law_that_errs_is_named_by_its_error() -> None:
-    divided = f"the law {ZERO.name} raised ZeroDivisionError: division by zero, on {CASE!r}"
-    assert error_of(lambda case, out: 1 / 0) == divided
-    assert error_of(lambda case, out: HOLDS, when=lambda case: 1 / 0)
-    words = f"the law {ZERO.name} asks for 'nothing', which the program does not give; it gives leaf, "
-    assert error_of(lambda case, out: same(out.nothing, 0)).startswith(words)
-
-
 def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
     out = Outcome({"value": torch.zeros(4, 2), "tokens": torch.tensor([0, 2, 1, 7])}, read)
     rows = replace(ZERO, judge=lambda case, out: same(out.value, case.weight_values[out.tokens.values]), implied_by="")
@@ -98,10 +90,15 @@ def test_what_programs_name_is_there_since(name: str) -> None:
     assert there == (Version(torch.__version__) >= Version(ADDED[name]))
 
 
-def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:
+def test_an_exception_of_embchecks_own_or_of_a_law_is_a_result() -> None:
     with patched(PADDING, plan=Mock(side_effect=KeyError("plan"))):
         results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
     assert {type(result) for result in results} == {OracleFailed}
+    divided = f"the law {ZERO.name} raised ZeroDivisionError: division by zero, on {CASE!r}"
+    assert error_of(lambda case, out: 1 / 0) == divided
+    assert error_of(lambda case, out: HOLDS, when=lambda case: 1 / 0)
+    words = f"the law {ZERO.name} asks for 'nothing', which the program does not give; it gives leaf, "
+    assert error_of(lambda case, out: same(out.nothing, 0)).startswith(words)
 
 
 ITEM = Item("padding", "torch", "eager", "scope")

@@ -118,13 +118,3 @@ def test_special_patterns_hold_what_they_promise(fmt: Format) -> None:
     nans = {pattern for pattern, value in zip(patterns, values, strict=True) if value != value}
     assert len(nans) == 4, "two payloads of either sign"
     assert {pattern ^ sign for pattern in nans} == nans
-
-
-@every_format
-def test_shapes_survive(fmt: Format) -> None:
-    for shape in ((), (0,), (2, 3), (2, 0, 1)):
-        stored = fmt.encode(np.ones(shape))
-        assert fmt.decode(stored).shape == fmt.to_bits(stored).shape == shape
-    transposed = fmt.encode(np.arange(6.0).reshape(2, 3)).T
-    assert fmt.decode(transposed).tolist() == [[0, 3], [1, 4], [2, 5]]
-    assert fmt.to_bits(transposed).tolist() == fmt.to_bits(transposed.copy()).tolist()

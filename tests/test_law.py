@@ -105,7 +105,7 @@ def test_strides_are_those_of_a_tensor_or_observed_ones(raw: Any) -> None:
     assert (different(found).got, at(found, raw)) == ([3, 1], [3, 1])
 
 
-def test_identical_accepts_only_the_same_bits() -> None:
+def test_identical_accepts_only_the_same_bits_of_integers_too() -> None:
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         tensor = torch.tensor([0.0, -0.0, NAN, INF, 1.5], dtype=dtype)
         assert identical(field(tensor), bits(tensor)) == HOLDS
@@ -120,9 +120,6 @@ def test_identical_accepts_only_the_same_bits() -> None:
             assert found.got == bits(tensor)[position]
     minus = bits(torch.tensor([-0.0]))
     assert different(identical(field(torch.tensor([0.0])), minus)).kind == "bits: zero"
-
-
-def test_identical_compares_integers_too_and_does_not_broadcast() -> None:
     assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) == HOLDS
     assert different(identical(field(torch.tensor([1, 2])), np.array([1, 3]))).got == 2
     assert different(identical(field(TABLE), bits(TABLE)[0])).kind == "shape"
@@ -172,16 +169,13 @@ def test_within_refuses(value: float, expected: float, limit: float) -> None:
     assert different(within(field(raw), np.zeros((2, 2)), limit)).kind == "shape"
 
 
-def test_what_differs_is_shown() -> None:
+def test_what_differs_is_shown_or_explained() -> None:
     """The first elements, or where none of these differs, those that do."""
     raw = torch.arange(20.0)
     for place, words in ((2, "0 1 2 3 4 5 6 7 …, expected 0 1 9 3 4 5 6 7 …"), (12, "12, expected 9")):
         expected = np.arange(20.0)
         expected[place] = 9.0
         assert different(within(field(raw), expected, 0.5)).words == f"{words} within 0.5 (1 of 20 elements differ)"
-
-
-def test_explain_speaks_instead_of_numbers() -> None:
     for compare in (same, lambda got, want, explain: within(got, want, 0.0, explain)):
         found = different(compare(field(TABLE), np.zeros((2, 3)), lambda actual: f"saw {actual.shape}"))
         assert found.words.startswith("saw (2, 3)")
@@ -189,11 +183,20 @@ def test_explain_speaks_instead_of_numbers() -> None:
     assert found.words.startswith("nothing arrived; the bound is 0.5 (")
 
 
-def test_truths() -> None:
+def test_truths_and_what_was_written() -> None:
     assert is_true(field(True), "w") == HOLDS
     assert is_false(field(torch.tensor(False)), "w") == HOLDS
     assert (different(is_true(field(0), "w")).got, different(is_true(field(0), "w")).words) == (False, "w")
     assert different(is_false(field(1), "w")).expected is False
+
+    def out(**written: str) -> Outcome:
+        return Outcome({}, read, written=lambda: written)
+
+    assert unwritten(out()) == HOLDS
+    assert unwritten(Outcome({}, read)) == HOLDS
+    assert unwritten(out(weight="its elements changed"), "weight") == HOLDS
+    assert different(unwritten(out(weight="its elements changed"))).kind == "wrote weight"
+    assert different(unwritten(out(weight=AROUND), "weight")).kind == "wrote weight", "nobody may write around"
 
 
 def test_refuses() -> None:
@@ -219,18 +222,7 @@ def test_a_long_error_ends_with_a_mark(kind: str) -> None:
     assert short.words == "raised RuntimeError: no"
 
 
-def test_unwritten() -> None:
-    def out(**written: str) -> Outcome:
-        return Outcome({}, read, written=lambda: written)
-
-    assert unwritten(out()) == HOLDS
-    assert unwritten(Outcome({}, read)) == HOLDS
-    assert unwritten(out(weight="its elements changed"), "weight") == HOLDS
-    assert different(unwritten(out(weight="its elements changed"))).kind == "wrote weight"
-    assert different(unwritten(out(weight=AROUND), "weight")).kind == "wrote weight", "nobody may write around"
-
-
-def test_every() -> None:
+def test_every_and_what_a_loose_bound_makes_of_it() -> None:
     bad = Difference("value", "p", 1, 2, "w")
     worse = Difference("bits", "p", 1, 2, "w")
     skipped = NotApplicable("no bias")
@@ -244,15 +236,6 @@ def test_every() -> None:
     assert isinstance(every(), NotApplicable), "nothing was compared"
     with pytest.raises(TypeError, match="None"):
         every(HOLDS, None)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("ratio", [-0.5, 1.5, NAN, INF])
-def test_a_law_holds_with_a_ratio_from_0_to_1(ratio: float) -> None:
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        Holds(ratio)
-
-
-def test_a_loose_bound_is_told_and_one_strict_part_makes_up_for_it() -> None:
     got = field(torch.tensor([1.0, 2.0]))
     loose = within(got, np.array([1.5, 2.5]), np.array([2.0, 3.0]))
     strict = within(got, np.array([1.5, 2.5]), np.array([2.0, 0.5]))
@@ -262,6 +245,12 @@ def test_a_loose_bound_is_told_and_one_strict_part_makes_up_for_it() -> None:
     assert every(loose, loose) == loose
     assert every(loose, strict) == Holds(1.0)
     assert every(HOLDS, loose) == Holds(loose.ratio)
+
+
+@pytest.mark.parametrize("ratio", [-0.5, 1.5, NAN, INF])
+def test_a_law_holds_with_a_ratio_from_0_to_1(ratio: float) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Holds(ratio)
 
 
 # -- observations -----------------------------------------------------------------------------------------------------
@@ -308,16 +297,13 @@ def test_metadata_is_plain_and_its_path_evaluates() -> None:
         assert at(found, tensor) == plain
 
 
-def test_an_outcome_says_what_it_has() -> None:
+def test_an_outcome_says_what_it_has_and_what_it_lacks() -> None:
     with pytest.raises(AttributeError, match=r"^'y', which the program does not give; it gives x$"):
         _ = Outcome({"x": 1}, read).y
     with pytest.raises(Refused, match=r"^'x', though the program raised IndexError$"):
         _ = Outcome({}, read, error=IndexError()).x
     assert "x" in Outcome({"x": 1}, read)
-
-
-def test_what_did_not_come_out_is_told_as_missing() -> None:
-    """None where a law reads elements or metadata is no oracle's mistake, but a difference; None where it expects None."""
+    # None where a law reads elements or metadata is no oracle's mistake, but a difference; None where it expects None.
     nothing = field(None)
     for read_it in (lambda: nothing.values, lambda: nothing.bits, lambda: nothing.plain("shape"), lambda: nothing[0]):
         with pytest.raises(Missing, match='seen\\["x"\\] is None'):

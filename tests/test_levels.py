@@ -51,7 +51,7 @@ FLAGS = {
 }
 
 
-def test_levels_are_named() -> None:
+def test_levels_are_named_and_their_order_is_partial() -> None:
     assert [found.name for found in named("all")] == list(NAMES)
     assert [found.name for found in named("avx2, AVX2,avx2")] == ["avx2", "AVX2"]
     assert level("avx2").environment == {"ATEN_CPU_CAPABILITY": "avx2"}
@@ -61,9 +61,6 @@ def test_levels_are_named() -> None:
         named("avx2,avx-512")
     with pytest.raises(UnknownLevel, match="there are all, default, avx2"):
         level("doesnotexist")
-
-
-def test_the_order_is_partial() -> None:
     assert below("AVX2") == {"AVX2", "AVX", "SSE41"}
     assert "AVX2_VNNI" not in below("AVX512_CORE_BF16")
     assert "AVX512_CORE" not in below("AVX2_VNNI_2")

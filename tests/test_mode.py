@@ -37,25 +37,19 @@ CALLED = [
 ]
 
 
-def test_by_default_only_the_plain_modes_run() -> None:
+def test_by_default_only_the_plain_modes_run_and_a_family_without_a_mode_has_a_reason() -> None:
     assert modes_of(LOOKUP) == ("eager", "no_grad", "inference") == running()
     assert set(running("all")) == set(MODES)
     assert modes_of(LOOKUP, "deepcopy,eager") == ("eager", "deepcopy")
-
-
-def test_a_family_without_a_mode_has_a_reason() -> None:
     for family, mode in itertools.product(FAMILIES.values(), MODES.values()):
         has = mode.name in modes_of(family, "all")
         assert (absent(family, mode) is None) == has
 
 
-def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
+def test_modes_leave_out_cases_and_laws() -> None:
     reason = MODES["deepcopy"].reason(LookupCase(2, 2, entry="functional_call"), LOOKUP)
     assert reason == "it builds a layer each time, which draws random numbers"
     assert MODES["deepcopy"].reason(LookupCase(2, 2, entry="module"), LOOKUP) is None
-
-
-def test_laws_of_values_are_not_asked_without_values() -> None:
     unasked = {law.name for law in LOOKUP.laws if MODES["meta"].unasked(law)}
     assert "lookup_copies_rows" in unasked
     assert "lookup_output_has_documented_shape" not in unasked
@@ -115,16 +109,6 @@ def test_scripts_run_without_embcheck() -> None:
         assert "embcheck" not in text, name
     ended = dict(zip(texts, statuses([*texts.values()]), strict=True))
     assert {each: status for each, status in ended.items() if status != each[1]} == {}
-
-
-def test_a_stray_index_is_refused_in_every_mode_or_known() -> None:
-    known, case = {"vmap_tables_and_indices"}, LookupCase(3, 2, (0, 1), (2,), out_of_range="V")
-    refused = [law for law in LOOKUP.laws if law.name == "lookup_out_of_range_indices_raise"]
-    for name in CALLED:
-        mode = MODES[name]
-        if mode.lacking() is None and mode.reason(case, LOOKUP) is None:
-            (result,) = evaluate(LOOKUP, mode, case, refused, Execution())
-            assert isinstance(result, Holds) != (name in known), (name, result)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "column_slice", "transposed"])

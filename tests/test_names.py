@@ -65,7 +65,7 @@ def test_every_former_name_has_a_present_one() -> None:
     assert not set(aliases.former("cases")).intersection(CASE_TYPES)
 
 
-def test_a_former_record_is_read() -> None:
+def test_a_former_record_and_case_are_read() -> None:
     before = Verdict("pieces_learn", "sharded", "torch", "eager", "scope", Status.HOLDS, cases=3)
     verdict = Verdict.from_dict(before.to_dict())
     assert (verdict.law, verdict.family) == ("sharded_gradient_is_the_global_sum", "dtensor")
@@ -74,9 +74,6 @@ def test_a_former_record_is_read() -> None:
         {"law": "apply_goes_upwards", "family": "membership", "sentence": "s", "implied_by": "x"}
     )
     assert (told.law, told.family, told.implied_by) == ("apply_is_post_order", "module_traversal", "x")
-
-
-def test_a_former_case_is_read() -> None:
     case = parse("Case(num_embeddings=2, embedding_dim=1, shape=(1,), stray='V')")
     assert repr(case) == "LookupCase(num_embeddings=2, embedding_dim=1, shape=(1,), out_of_range='V')"
     with pytest.raises(ValueError, match="no axis strayed"):

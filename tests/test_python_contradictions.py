@@ -132,15 +132,7 @@ def test_what_torch_refuses_is_not_drawn(site: str, condition: str, taken: str, 
     assert not contradictory([taken], site)
 
 
-def test_an_argument_that_a_call_has_not_meets_no_condition() -> None:
-    for site, name in (("func.hessian", "has_aux"), ("AveragedModel.update_parameters", "use_buffers")):
-        assert name not in PYTHON_SITES[site].signature.parameters
-        assert contradictory([name], site)
-        assert contradictory([f"{name}=False"], site)
-    assert not contradictory(["use_buffers"], "AveragedModel.__init__")
-
-
-def test_a_pickled_parameter_has_no_gradient_and_memory_of_its_own() -> None:
+def test_what_pickled_parametrized_and_averaged_modules_have() -> None:
     layer = nn.Bilinear(2, 2, 2)
     layer.weight.grad = torch.ones(2, 2, 2)
     layer.bias = nn.Parameter(layer.weight.detach()[0, 0])
@@ -148,6 +140,14 @@ def test_a_pickled_parameter_has_no_gradient_and_memory_of_its_own() -> None:
     assert found.weight.grad is None
     assert found.bias.untyped_storage()._cdata != found.weight.untyped_storage()._cdata
     assert all(contradictory([each], "pickle.loads") for each in ("grads>=1", "shared_storage"))
+    part = nn.Module()
+    part.weight = nn.Parameter(torch.ones(2, 2))
+    nn.utils.parametrize.register_parametrization(part, "weight", nn.Identity())
+    assert len(list(part.modules())) == 4
+    model = nn.Linear(2, 2)
+    model.weight.grad = torch.ones(2, 2)
+    assert [each.grad for each in torch.optim.swa_utils.AveragedModel(model).parameters()] == [None, None]
+    assert "drop(gradient)" not in {each.name for each in damages("AveragedModel.__init__")}
 
 
 def test_an_optimizer_has_no_more_states_than_parameters_and_counts_its_steps_first() -> None:
@@ -183,10 +183,15 @@ def test_what_changes_nothing_at_a_site_is_no_damage_of_it(site: str, result: Ca
     assert damage not in {each.name for each in damages(site)}
 
 
-def test_a_number_has_no_columns_and_its_layout_is_contiguous() -> None:
+def test_conditions_on_numbers_and_on_arguments_that_a_call_has_not() -> None:
     assert contradictory(["args_numel=1", "args_columns=17", "args=1"], "func.grad")
     assert not contradictory(["args_numel=1", "args_columns=17", "args=2"], "func.grad")
     assert contradictory(["parameters_layout=transposed", "parameters_numel=1"], "nn.utils.parameters_to_vector")
+    for site, name in (("func.hessian", "has_aux"), ("AveragedModel.update_parameters", "use_buffers")):
+        assert name not in PYTHON_SITES[site].signature.parameters
+        assert contradictory([name], site)
+        assert contradictory([f"{name}=False"], site)
+    assert not contradictory(["use_buffers"], "AveragedModel.__init__")
 
 
 def test_weights_of_classes_and_likelihoods_without_gradients_have_none() -> None:
@@ -216,17 +221,6 @@ def test_an_optimizer_has_not_every_argument_and_takes_one_path() -> None:
             getattr(torch.optim, name)(leaves, lr=0.5, foreach=True, fused=True)
         assert not contradictory([f"optimizer={name}", "fused"], "Optimizer.state_dict")
     assert contradictory(["foreach", "fused"], "Optimizer.load_state_dict")
-
-
-def test_what_is_parametrized_has_parts_and_an_average_has_no_gradients() -> None:
-    layer = nn.Module()
-    layer.weight = nn.Parameter(torch.ones(2, 2))
-    nn.utils.parametrize.register_parametrization(layer, "weight", nn.Identity())
-    assert len(list(layer.modules())) == 4
-    model = nn.Linear(2, 2)
-    model.weight.grad = torch.ones(2, 2)
-    assert [each.grad for each in torch.optim.swa_utils.AveragedModel(model).parameters()] == [None, None]
-    assert "drop(gradient)" not in {each.name for each in damages("AveragedModel.__init__")}
 
 
 def test_one_class_has_no_loss_and_nothing_has_no_gradient() -> None:

@@ -34,29 +34,26 @@ def test_run_and_test_are_one_line_each() -> None:
         assert "-c ci/constraints.txt" in first
 
 
-def test_readme_tells_the_versions_that_are_installed() -> None:
-    constraints = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8")
-    (shown,) = set(re.findall(r"· hypothesis (\S+)", README))
-    assert f"hypothesis=={shown}\n" in constraints
-    (installed,) = re.findall(r"This installs torch (\S+) into the active Python environment", README)
-    assert f"torch=={installed}\n" in constraints
-
-
-def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
+def test_readme_and_documentation_say_the_same_of_exit_codes_and_each_reason_of_0() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table, other = (re.findall(r"^\| \d+ \| .*", text, re.MULTILINE) for text in (README, index))
     assert table == other != []
-
-
-def test_each_reason_of_exit_code_0_is_in_the_table() -> None:
     witness = verdict(Status.KNOWN, family=LEDGER)
     reasons = [because(0), because(0, [witness]), because(0, [VIOLATED], [VIOLATED.key])]
     assert len(set(reasons)) == 3
     assert f"| 0 | {'; or '.join(reasons).replace('judged; ', 'judged, and ')} |" in README
 
 
-def test_profiles_exist() -> None:
+def test_what_the_readme_names_and_counts_is_there() -> None:
     assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
+    text = " ".join(README.split())
+    assert f"tests {len(every_claim())} claims of five" in text
+    assert f"plants {len(PLANTED)} faults into a model" in text
+    constraints = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8")
+    (shown,) = set(re.findall(r"· hypothesis (\S+)", README))
+    assert f"hypothesis=={shown}\n" in constraints
+    (installed,) = re.findall(r"This installs torch (\S+) into the active Python environment", README)
+    assert f"torch=={installed}\n" in constraints
 
 
 def test_the_example_law_is_printed_as_it_stands() -> None:
@@ -94,12 +91,6 @@ def listed(names: Iterable[str]) -> str:
     """Names as an English sentence lists them."""
     *first, last = sorted(names)
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def test_what_is_counted_is_there() -> None:
-    text = " ".join(README.split())
-    assert f"tests {len(every_claim())} claims of five" in text
-    assert f"plants {len(PLANTED)} faults into a model" in text
 
 
 def test_only_the_exhaustive_scope_proves() -> None:

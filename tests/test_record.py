@@ -85,15 +85,12 @@ def test_a_full_disk_is_noted_and_never_raises() -> None:
     assert writer.broken == reason, "the first reason is kept"
 
 
-def test_what_is_no_json_is_noted_and_never_raises(tmp_path: Path) -> None:
+def test_what_is_no_json_or_comes_after_the_footer_is_noted_and_never_raises(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "record")
     writer.header(when=object())
     assert writer.broken is not None
     assert writer.path.read_text() == "", "no half line"
-
-
-def test_after_the_footer_nothing_is_written(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "record")
+    writer = Writer(tmp_path / "after")
     writer.header()
     writer.footer("finished", 0)
     before = writer.path.read_text()

@@ -115,11 +115,15 @@ def test_a_narrow_terminal_cuts_no_verdict(width: int) -> None:
     assert told.partition("family ")[2].partition("slowest")[0].split().count("holds") == len(CORE) + 1
 
 
-def test_a_few_further_families_have_a_line_each() -> None:
+def test_a_few_further_families_have_a_line_each_and_else_one_that_names_violations() -> None:
     told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
     at = next(number for number, line in enumerate(told) if line.startswith("family "))
     assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "lr_scheduler", "parameter"]
     assert not any("extended" in line for line in told)
+    told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
+    (line,) = (line for line in told if line.startswith("extended ("))
+    assert "1 violated" in line
+    assert "(in lr_scheduler)" in line
 
 
 def test_verbosity_adds_laws_then_witnesses_and_quiet_leaves_the_last_line() -> None:
@@ -181,13 +185,10 @@ def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(words: str, 
     assert notes == [f"note: layers:Scaled: if that is meant, put this line above it: {line}" for line in said]
 
 
-def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
+def test_lines_are_short_and_without_blanks_at_their_end() -> None:
     assert further(replace(EXAMPLE, words="[   inf    nan]")).endswith(" in vmap, LookupCase(sparse=True): [ inf nan]")
     assert further(replace(EXAMPLE, words="1 " * 100)).endswith(" 1 …")
     assert len(further(replace(EXAMPLE, words="1 " * 100))) < 210
-
-
-def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     table = plain_table("law", "remark", title="all")
     table.add_row("a", "a long remark")
     table.add_row("b", "")
@@ -197,13 +198,6 @@ def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
         "a    a long remark",
         "b",
     ]
-
-
-def test_a_violation_in_an_extended_family_is_named_in_its_line() -> None:
-    told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
-    (line,) = (line for line in told if line.startswith("extended ("))
-    assert "1 violated" in line
-    assert "(in lr_scheduler)" in line
 
 
 def test_what_is_undecided_is_told_with_its_reasons() -> None:

@@ -52,9 +52,6 @@ def test_a_cover_is_decided_by_its_seed_and_not_the_product() -> None:
     assert first != covering_rows((4, 3, 5, 2), 2, 8).tolist()
     assert len(covering_rows((7,) * 10, 2, 0)) < 12 * 49
     assert len(covering_rows((7,) * 10, 3, 0)) < 12 * 343 < 7**10
-
-
-def test_cover_gives_cases_with_seeds_of_their_own() -> None:
     cases = list(SPACE.cover(2, 0))
     assert [case.seed for case in cases] == list(range(len(cases)))
 
@@ -297,14 +294,11 @@ def test_bags_that_are_written_out_lose_a_bag_or_a_token_and_tokens_become_zero(
     assert proposed == {((0,), ()), ((2,), (2, 1)), ((1, 0), (1,)), ((2, 0), (0, 1)), ((2, 0), (2, 0))}
 
 
-def test_long_histories_have_every_operation() -> None:
+def test_long_histories_have_every_operation_and_get_shorter_from_any_place() -> None:
     drawn = [family.draw(Stream(seed)) for seed in range(600)]
     long = [case for case in drawn if case.watched and len(case.history) > 4]
     assert max(len(case.history) for case in long) == family.STEPS
     assert {name for case in long for name in case.history} == set(OPERATIONS) - {"nothing"}
-
-
-def test_a_history_gets_shorter_from_any_place() -> None:
     case = TiePreservationCase(prior="frozen", first="deepcopied", second="retied", later=("as_double", "pickled"))
     shorter = [found.history for found in family.shorter(case)]
     assert all(len(history) < len(case.history) for history in shorter)

@@ -195,9 +195,10 @@ def test_a_strategy_prints_as_the_call_that_made_it() -> None:
     assert repr(sized.filter(bool)) == f"{sized!r}.filter(bool)"
 
 
-def test_a_padding_idx_may_be_a_row_by_name() -> None:
+def test_a_padding_idx_may_be_a_row_by_name_or_any_that_a_table_takes() -> None:
     for each in drawn(strategies.lookups(padding_idx=["last"]), 20):
         assert each.padding_idx == each.num_embeddings - 1
+    assert set(drawn(strategies.paddings(2), 200)) == {None, 0, 1, -1, -2}
 
 
 @pytest.mark.parametrize(
@@ -239,10 +240,6 @@ def test_other_arguments_are_refused_likewise() -> None:
     with pytest.raises(ValueError, match=r"^lr: no 'fast'; expected one such as 0\.5, 1, 0\.125$"):
         strategies.tied_models(lr=["fast"])
     assert repr(strategies.tied_models(lr=[0.01])) == "tied_models(lr=[0.01])"
-
-
-def test_a_padding_idx_is_any_that_a_table_takes() -> None:
-    assert set(drawn(strategies.paddings(2), 200)) == {None, 0, 1, -1, -2}
 
 
 def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:

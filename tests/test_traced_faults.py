@@ -101,12 +101,6 @@ def test_every_damage_of_a_lowering_shows(name: str) -> None:
     assert unseen(f"lowering.{name}") == []
 
 
-def test_three_lowerings_have_every_damage() -> None:
-    told = {site: {each.name for each in damages(site)} for site in TRACED_SITES if site.startswith("lowering.")}
-    some = ("embedding", "_unsafe_masked_index_put_accumulate", "_embedding_bag")
-    assert set().union(*told.values()) == set().union(*(told[f"lowering.{name}"] for name in some))
-
-
 def test_tables_are_as_before_afterwards() -> None:
     site = TRACED_SITES["decomposition.embedding_dense_backward"]
     before = [table[site.operator] for table in tables(site)]
@@ -148,10 +142,13 @@ def test_a_compiled_case_is_compiled_anew_for_a_fault() -> None:
         assert judging.result(fault, [0], ()).status == "killed"
 
 
-def test_facts_are_told_of_tensors_and_lists_of_them() -> None:
+def test_facts_are_told_of_lists_and_three_lowerings_have_every_damage() -> None:
     told = facts({"self": TABLE.T, "indices": [None, TOKENS], "padding_idx": 3, "per_sample_weights": None})
     assert (told["self_layout"], told["self_rows"], told["indices_numel"]) == ("transposed", 3, 4)
     assert (told["padding_idx"], told["per_sample_weights"], told["mode"]) == (3, None, None)
+    every = {site: {each.name for each in damages(site)} for site in TRACED_SITES if site.startswith("lowering.")}
+    some = ("embedding", "_unsafe_masked_index_put_accumulate", "_embedding_bag")
+    assert set().union(*every.values()) == set().union(*(every[f"lowering.{name}"] for name in some))
 
 
 @pytest.mark.parametrize(("part", "tried"), zip(reach_graphs.PARTS, (500, 10), strict=True), ids=("called", "lowered"))
