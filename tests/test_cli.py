@@ -188,20 +188,6 @@ def test_a_law_selects_its_family_and_is_shown_when_it_is_violated(tmp_path: Pat
     ]
 
 
-def test_nothing_selected(full: bool) -> None:
-    done = embcheck("run", "--profile", "quick", "-k", "no_such_thing", *(("-n", "1") if full else HERE), ends=5)
-    assert "embcheck: nothing was selected" in done.out
-    assert last_line(done) == "exit code 5: nothing was selected"
-
-
-def test_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "record.ndjson").symlink_to("/dev/full")
-    done = embcheck("run", *SMALL, "-v", "--report", tmp_path, *HERE, ends=3)
-    assert last_line(done) == "exit code 3: the record is cut off: [Errno 28] No space left on device"
-    assert "is cut off: [Errno 28] No space left on device" in done.out
-    assert "lookup_copies_rows" in done.out
-
-
 def test_what_cannot_be_printed_is_one_line(command: Command, monkeypatch: Patch) -> None:
     monkeypatch.setattr(main, "_code_of_app", Mock(side_effect=OSError(28, "No space left on device")))
     said = command("laws", ends=3)
@@ -265,9 +251,3 @@ def test_violation_is_replayed_and_scripted(tmp_path: Path) -> None:
     assert python(script, environment={**os.environ, "PYTHONPATH": str(plant)}).returncode == 1
     imported = {line.split()[1] for line in script.read_text().splitlines() if line.startswith(("import ", "from "))}
     assert imported <= {"sys", "torch", "torch.utils.checkpoint", "__future__"}
-
-
-def test_selfcheck_tells_who_killed_a_fault() -> None:
-    done = embcheck("selfcheck", "--profile", "quick", "-n", "1", "-k", "one_hot_squeezes")
-    assert "one_hot_squeezes  one_hot" in done.out
-    assert "1 of 1 faults killed" in done.out

@@ -38,7 +38,7 @@ def test_a_graph_that_does_not_run_or_compile_is_noticed() -> None:
         build(torch.ones(3, 2))[1](torch.tensor([1]))
 
 
-def test_one_graph_serves_many_sizes() -> None:
+def test_one_graph_and_one_program_serve_many_sizes() -> None:
     compiled: list[int] = []
 
     def backend(graph: object, example: object) -> object:
@@ -49,9 +49,6 @@ def test_one_graph_serves_many_sizes() -> None:
     for rows in range(4, 12):
         built(torch.ones(rows, 3))[1](torch.arange(rows - 2))
     assert len(compiled) == 1
-
-
-def test_one_program_serves_many_sizes() -> None:
     if (lacking := MODES["export"].lacking()) is not None:
         pytest.skip(lacking)
     for numel in range(5):

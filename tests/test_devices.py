@@ -18,6 +18,7 @@ from embcheck.core.outcome import Outcome, ProcessDied
 from embcheck.core.result import Absent, Difference, NotApplicable
 from embcheck.core.shipped_ledger import shipped
 from embcheck.core.verdict import Status
+from embcheck.engine.crashes.isolate import confined as asked
 from embcheck.engine.execute import lost, outcome
 from embcheck.engine.execution import Execution, obstacle
 from embcheck.engine.script import script
@@ -51,13 +52,14 @@ def test_a_family_of_the_cpu_says_why(name: str) -> None:
 
 
 def test_a_refusal_is_executed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    confined = Mock(return_value={"error": "IndexError", "message": "index out of range", "written": {}})
+    confined = Mock(wraps=asked)
     monkeypatch.setattr("embcheck.engine.execution.confined", confined)
     refused = PLAIN.but(out_of_range="V")
     found = Execution(DEVICE)(LOOKUP, EAGER, refused)
     confined.assert_called_once_with("lookup", "eager", repr(refused), DEVICE)
     assert isinstance(found, Outcome)
     assert isinstance(found.error, IndexError)
+    assert found.written() == {}
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -115,19 +117,16 @@ def test_a_script_makes_its_tensors_on_the_device(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, tmp_path / "s.py"], check=False).returncode == 0
 
 
-def test_an_entry_of_another_device_is_not_applicable() -> None:
-    entry = next(entry for entry in shipped()[0] if entry.device == "cuda*")
-    verdict = look(entry)
-    assert (verdict.status, "device cuda*" in verdict.reasons[0]) == (Status.NOT_APPLICABLE, True)
-
-
-def test_a_witness_of_the_cpu_is_run_apart_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_witness_of_the_cpu_is_run_apart_on_a_device_and_one_of_another_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does there nobody has measured: it may leave the process unable to use the device."""
     entry = next(entry for entry in shipped()[0] if entry.name == "bag-zero-width-threads")
     monkeypatch.setattr("embcheck.engine.execution.run", lambda *arguments, **more: pytest.fail("not in this process"))
     monkeypatch.setattr("embcheck.engine.execution.elsewhere", Mock(side_effect=ProcessDied("crash SIGABRT")))
     verdict = look(replace(entry, measured={}), DEVICE)
     assert (verdict.status, "seems fixed" in verdict.reasons[0]) == (Status.HOLDS, True)
+    entry = next(entry for entry in shipped()[0] if entry.device == "cuda*")
+    verdict = look(entry)
+    assert (verdict.status, "device cuda*" in verdict.reasons[0]) == (Status.NOT_APPLICABLE, True)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_commands_and_links_exist(path: Path) -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_every_command_has_a_line_on_the_page_of_commands() -> None:
+def test_every_command_and_every_page_has_a_line() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     rows = page.partition("\n| command |")[2].partition("\n\n")[0].splitlines()[2:]
     assert {row.split()[2].strip("`") for row in rows if row.startswith("| `embcheck ")} == {
@@ -58,6 +58,8 @@ def test_every_command_has_a_line_on_the_page_of_commands() -> None:
         "--install-completion",
     }
     assert [row for row in rows if not row.startswith("| `embcheck ")] == []
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE))
 
 
 def test_the_table_of_replay_names_a_test_for_each_state() -> None:
@@ -101,8 +103,3 @@ def test_the_repository_is_linked_where_its_address_is_known(tmp_path: Path, mon
     for urls, linked in (("", {}), ('Repository = "u"', {"repo_url": "u", "repo_name": "embcheck"})):
         (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'embcheck'\n[project.urls]\n{urls}\n")
         assert vars(catalogue["on_config"](SimpleNamespace())) == linked
-
-
-def test_every_page_is_in_the_navigation() -> None:
-    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert {path.name for path in PAGES} | {"laws.md"} == set(re.findall(r": ([\w-]+\.md)$", navigation, re.MULTILINE))

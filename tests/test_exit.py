@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from command import Command, Patch
-from records import EXAMPLE, VIOLATED, ended, session_of, written
+from records import EXAMPLE, VIOLATED, ended, session_of, verdict, written
 from warm import embcheck, python
 
 from embcheck.core.processes import termination_interrupts
@@ -168,7 +168,9 @@ def judging(folder: Path) -> session.Session:
     return made
 
 
-def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_interrupting_the_scripts_loses_neither_footer_nor_failures(
+    tmp_path: Path, monkeypatch: Patch, command: Command
+) -> None:
     monkeypatch.setattr(session, "confirmed", INTERRUPTED)
     made, status = judging(tmp_path), SimpleNamespace(exitstatus=1)
     made.pytest_sessionfinish(status, 1)  # type: ignore[arg-type]
@@ -177,6 +179,11 @@ def test_interrupting_the_scripts_loses_neither_footer_nor_failures(tmp_path: Pa
     assert (footer["stopped"], footer["exit_code"], status.exitstatus) == ("interrupted", 2, 2)
     assert recorded("c7f3a1", tmp_path)["case"] == "LookupCase()"
     assert [verdict.counterexamples[0].script_confirmed for verdict in record.settled()] == [None]
+    monkeypatch.setattr("embcheck.cli.claims.confirmed", INTERRUPTED)
+    monkeypatch.setattr("embcheck.cli.claims.examples_of", lambda verdicts: [EXAMPLE])
+    command("claims", "-k", "linear.joined", "--report", tmp_path / "claims", ends=2)
+    assert read(tmp_path / "claims").complete
+    assert recorded("c7f3a1", store_of(tmp_path / "claims"))["id"] == "c7f3a1"
 
 
 @pytest.mark.parametrize("when", ["start", "finish"])
@@ -208,12 +215,13 @@ def test_scripts_of_what_is_shown_are_run_first() -> None:
     assert run == ["value of a law", "another law", "bits of a law"]
 
 
-def test_interrupting_the_scripts_of_claims_loses_nothing(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
-    monkeypatch.setattr("embcheck.cli.claims.confirmed", INTERRUPTED)
-    monkeypatch.setattr("embcheck.cli.claims.examples_of", lambda verdicts: [EXAMPLE])
-    command("claims", "-k", "linear.joined", "--report", tmp_path, ends=2)
-    assert read(tmp_path).complete
-    assert recorded("c7f3a1", store_of(tmp_path))["id"] == "c7f3a1"
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "record.ndjson").symlink_to("/dev/full")
+    made = session_of(report=tmp_path)
+    made.take(Batch("family/torch/eager/scope/0", 1, [verdict(cases=1)]))
+    assert (ended(made).code, made.because) == (3, "the record is cut off: [Errno 28] No space left on device")
+    assert [(each.law, each.status) for each in made.settled] == [("law", Status.HOLDS)]
 
 
 def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monkeypatch: Patch) -> None:

@@ -61,7 +61,7 @@ def test_values(got: Any, expected: Any, bound: float, status: Mapping[Any, int]
     assert ends(lines, seen={}) == 2, "no such observation"
 
 
-def test_what_can_be_wrong_in_one_way_only() -> None:
+def test_what_can_be_wrong_in_one_way_only(capfd: pytest.CaptureFixture[str]) -> None:
     many = compared(Difference("too many", 'seen["x"]', 7, 5, ""))
     assert [ends(many, seen={"x": n}) for n in (4, 5, 6, 7)] == [0, 0, 1, 1]
     left = left_alone(Outcome({"surroundings": ["the grad mode"]}, read).surroundings)
@@ -72,9 +72,7 @@ def test_what_can_be_wrong_in_one_way_only() -> None:
     assert [ends(untrue, seen={"x": x}) for x in (True, False, 0, [1])] == [0, 1, 1, 0]
     bits = compared(Difference("bits: zero", 'seen["x"][0]', -(2**31), 0, "", bits=True))
     assert [ends(bits, seen={"x": torch.tensor([x])}) for x in (-0.0, 0.0, 1.0)] == [1, 0, 2]
-
-
-def test_beside_bits_the_number_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()  # beside bits the number is printed
     bits = compared(Difference("bits: zero", 'seen["x"][0]', 0, 1065353216, "", bits=True))
     assert ends(bits, seen={"x": torch.tensor([0.0])}) == 1
     assert capfd.readouterr().out == "got 0.0\nits bits 0 expected 1065353216\n"

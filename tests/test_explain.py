@@ -77,19 +77,9 @@ def test_the_laws_of_an_audit_are_listed_and_explained(command: Command) -> None
     assert told == f"embcheck: {law.name} is a law of `embcheck audit`, which judges models; no run has it\n"
 
 
-def test_env_says_how_bytecode_is_written_that_no_run_writes(
+def test_env_has_what_a_bug_report_needs_and_says_how_bytecode_is_written(
     command: Command, monkeypatch: Patch, tmp_path: Path
 ) -> None:
-    """As in many images: whatever is imported is compiled in each run, which takes half a minute."""
-    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))
-    monkeypatch.setattr("sys.dont_write_bytecode", False)
-    assert "compileall" not in command("env").out
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    folders = [str(Path(torch.__file__).parent), str(Path(embcheck.__file__).parent)]
-    assert f"write it with python -m compileall -q {' '.join(folders)}\n" in command("env").out
-
-
-def test_env_has_what_a_bug_report_needs(command: Command, monkeypatch: Patch) -> None:
     monkeypatch.setenv("OMP_DYNAMIC", "TRUE")
     told, machine = command("env").out, here()
     for part in (
@@ -100,3 +90,10 @@ def test_env_has_what_a_bug_report_needs(command: Command, monkeypatch: Patch) -
         f"{machine.cores} cores",
     ):
         assert str(part) in told
+    # As in many images: whatever is imported is compiled in each run, which takes half a minute.
+    monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    assert "compileall" not in command("env").out
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    folders = [str(Path(torch.__file__).parent), str(Path(embcheck.__file__).parent)]
+    assert f"write it with python -m compileall -q {' '.join(folders)}\n" in command("env").out

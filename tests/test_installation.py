@@ -32,14 +32,11 @@ def listed(name: str) -> dict[str, str]:
     return requirements((ROOT / "ci" / name).read_text().splitlines())
 
 
-def test_list_without_torch_is_the_package_s_own() -> None:
+def test_list_without_torch_is_the_package_s_own_and_contributors_install_the_extra_dev() -> None:
     declared = requirements(PROJECT["project"]["dependencies"])
     assert "torch" in declared
     del declared["torch"]
     assert listed("without-torch.txt") == declared
-
-
-def test_contributors_who_keep_their_torch_install_the_extra_dev() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (block,) = (
         block for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) if "ci/without-torch.txt" in block
@@ -72,7 +69,7 @@ def test_the_lowest_python_is_the_one_that_is_tried() -> None:
     assert f'python-version: "{lowest}"' in gate, "of the lowest environment"
 
 
-def test_what_a_workflow_runs_is_named_by_its_commit() -> None:
+def test_what_a_workflow_runs_is_named_by_its_commit_and_torch_comes_from_one_index() -> None:
     """A tag can be moved; what stands here was looked up in the action's own repository."""
     used = [(path.name, word) for path in WORKFLOWS for word in re.findall("^[ -]+uses: (.*)$", path.read_text(), re.M)]
     assert len(used) > 10
@@ -83,6 +80,13 @@ def test_what_a_workflow_runs_is_named_by_its_commit() -> None:
     # One commit for each action, wherever it is used.
     pins = {tuple(re.split("[/@]", word)[1:2] + word.split("@")[1:]) for _, word in used if "@" in word}
     assert len({action for action, _ in pins}) == len(pins)
+    # Of two that are asked at once, either could give any name.
+    lines = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "pip install" in line]
+    assert not [line for line in lines if "extra-index" in line]
+    asked = [line for line in lines if re.search(r"(?<!-)\btorch(==| )", line)]
+    assert len(asked) >= 5
+    assert [line for line in asked if line.count("--index-url") != 1] == []
+    assert "extra-index" not in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_action_is_given_what_it_takes() -> None:
@@ -96,16 +100,6 @@ def test_the_action_is_given_what_it_takes() -> None:
     assert given.keys() == {"gate.yml", "nightly.yml", "layer.yml", "nightly-torch.yml"}
     assert all(names <= taken for names in given.values()), given
     assert "torch" not in given["nightly-torch.yml"], "which would replace the nightly build"
-
-
-def test_torch_comes_from_one_index() -> None:
-    """Of two that are asked at once, either could give any name."""
-    lines = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "pip install" in line]
-    assert not [line for line in lines if "extra-index" in line]
-    asked = [line for line in lines if re.search(r"(?<!-)\btorch(==| )", line)]
-    assert len(asked) >= 5
-    assert [line for line in asked if line.count("--index-url") != 1] == []
-    assert "extra-index" not in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_nothing_that_is_installed_without_torch_needs_torch() -> None:

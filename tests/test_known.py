@@ -42,12 +42,18 @@ def told() -> Known:
 # -- what is recorded --------------------------------------------------------------------------------------------
 
 
-def test_another_witness_starts_anew() -> None:
+def test_another_witness_starts_anew_and_a_device_tells_of_its_own_entries_alone(tmp_path: Path) -> None:
     old = {"odd": Recorded("LookupCase(2)", "law_a", "words", {"2.9.1": "wrong"})}
     assert outdated([ENTRY], old) == ["odd"]
     assert updated([ENTRY], old, {}) == {"odd": Recorded("LookupCase()")}
     assert outdated([ENTRY], {"odd": Recorded("LookupCase()")}) == []
     assert unseen([ENTRY], {"odd": Recorded("LookupCase()")}) == ["odd"]
+    there = {"2.11.0": [replace(verdict(Status.KNOWN, SHOWN, law="ledger: odd"), device="cuda")]}
+    assert not updated([ENTRY], {}, there)["odd"].releases
+    assert updated([replace(ENTRY, device="cuda*")], {}, there)["odd"].releases == {"2.11.0": "wrong"}
+    keep(told().recorded, tmp_path / "recorded.json")
+    assert kept(tmp_path / "recorded.json") == told().recorded
+    assert kept(tmp_path / "missing.json") == {}
 
 
 def test_each_entry_was_seen_to_fail_where_the_cpu_shows_it() -> None:
@@ -55,12 +61,6 @@ def test_each_entry_was_seen_to_fail_where_the_cpu_shows_it() -> None:
     everywhere = [entry for entry in known.entries if entry.runs_on("cpu") and not entry.machine]
     assert unseen(everywhere, known.recorded) == []
     assert [entry.name for entry in everywhere if not known.recorded[entry.name].words] == []
-
-
-def test_a_device_tells_of_its_own_entries_alone() -> None:
-    there = {"2.11.0": [replace(verdict(Status.KNOWN, SHOWN, law="ledger: odd"), device="cuda")]}
-    assert not updated([ENTRY], {}, there)["odd"].releases
-    assert updated([replace(ENTRY, device="cuda*")], {}, there)["odd"].releases == {"2.11.0": "wrong"}
 
 
 @pytest.mark.parametrize("status", [Status.NOT_APPLICABLE, Status.UNKNOWN])
@@ -85,12 +85,6 @@ def test_entries_are_in_force_where_their_witnesses_and_scripts_fail() -> None:
     assert [each for each in doubted if Version(each[1]) >= FIRST] == []
 
 
-def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    keep(told().recorded, tmp_path / "recorded.json")
-    assert kept(tmp_path / "recorded.json") == told().recorded
-    assert kept(tmp_path / "missing.json") == {}
-
-
 # -- the pages ---------------------------------------------------------------------------------------------------
 
 
@@ -101,9 +95,6 @@ def test_the_pages_are_what_the_command_makes() -> None:
         there = {path.relative_to(folder).as_posix(): path.read_text("utf-8") for path in folder.rglob("*.md")}
         assert there.keys() == made.keys(), "run: embcheck known --write"
         assert [name for name in made if there[name] != made[name]] == [], "run: embcheck known --write"
-
-
-def test_the_first_page_can_be_read() -> None:
     first = pages(shipped_known())["index.md"]
     assert len(first.splitlines()) <= 310
     assert len(first.encode()) <= 60_000

@@ -81,20 +81,17 @@ def test_same_refuses(raw: Any, expected: Any, kind: str) -> None:
     assert "\n" not in found.words
 
 
-def test_same_tells_of_a_long_list_what_the_other_has_not() -> None:
-    one, other = list(range(20)), [*range(18), 19, 20]
-    assert different(same(field(one), other)).words == "[18], expected [20] (19 others agree)"
-    assert different(same(field(one[:12]), [*one[:12], 3.5])).words == "[], expected [3.5] (12 others agree)"
-    assert different(same(field(one[::-1]), one)).words == f"{one[::-1]}, expected {one}", "only the order differs"
-    assert different(same(field([1, 2]), [1, 3])).words == "[1, 2], expected [1, 3]"
-
-
-def test_same_wants_an_observation_and_does_not_broadcast_shapes() -> None:
+def test_same_wants_an_observation_and_tells_of_shapes_and_long_lists() -> None:
     with pytest.raises(TypeError, match="observation"):
         same(np.zeros(2), 0)
     found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
     assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
     assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
+    one, other = list(range(20)), [*range(18), 19, 20]
+    assert different(same(field(one), other)).words == "[18], expected [20] (19 others agree)"
+    assert different(same(field(one[:12]), [*one[:12], 3.5])).words == "[], expected [3.5] (12 others agree)"
+    assert different(same(field(one[::-1]), one)).words == f"{one[::-1]}, expected {one}", "only the order differs"
+    assert different(same(field([1, 2]), [1, 3])).words == "[1, 2], expected [1, 3]"
 
 
 @pytest.mark.parametrize("raw", [TABLE, TABLE.stride()])
@@ -270,11 +267,6 @@ def test_paths_of_parts_lead_to_the_element(key: Any) -> None:
     assert at(found, TABLE) == found.got
 
 
-def test_an_empty_part_has_an_empty_path() -> None:
-    part = field(TABLE)[:0]
-    assert eval(part.path, {"seen": {"x": TABLE}}).shape == part.values.shape == (0, 3)
-
-
 def test_sparse_tensors_are_compared_densely() -> None:
     indices, values = torch.tensor([[2, 0, 2]]), torch.tensor([[1.0], [2.0], [4.0]])
     sparse = torch.sparse_coo_tensor(indices, values, (3, 1), check_invariants=True)
@@ -288,13 +280,21 @@ def test_sparse_tensors_are_compared_densely() -> None:
     )
 
 
-def test_metadata_is_plain_and_its_path_evaluates() -> None:
+def test_metadata_and_what_is_derived_are_plain_and_their_paths_evaluate() -> None:
     tensor = torch.zeros(2, 3, dtype=torch.bfloat16).T
     for name, plain in {"shape": (3, 2), "dtype": "bfloat16", "device": "cpu", "layout": "strided", "is_leaf": True,
                         "requires_grad": False, "is_contiguous": False, "stride": (1, 3)}.items():  # fmt: skip
         assert same(field(tensor).meta(name), plain) == HOLDS
         found = same(field(tensor).meta(name), "something else")
         assert at(found, tensor) == plain
+    seen = {"calls": [("pre", 1), ("post", 2)], "table": TABLE}
+    out = Outcome(seen, read)
+    counts = out.calls.derived("{name: n for name, n in {} if n > 1}")
+    assert counts.raw == {"post": 2} == eval(counts.path, {"seen": seen})
+    assert out.calls.entry(0).derived("len({})").path == 'len(seen["calls"][0])'
+    assert out.table.derived("[{}.stride()[axis] for axis in [1, 0]]").raw == [1, 3]
+    part = field(TABLE)[:0]
+    assert eval(part.path, {"seen": {"x": TABLE}}).shape == part.values.shape == (0, 3)
 
 
 def test_an_outcome_says_what_it_has_and_what_it_lacks() -> None:
@@ -325,12 +325,3 @@ def test_an_outcome_of_another_process_is_what_it_was_there() -> None:
         assert [one.plain(each) for each in wanted] == [other.plain(each) for each in wanted]
         assert (one.values == other.values).all()
     assert there.number.raw == 3
-
-
-def test_what_is_derived_is_what_its_expression_gives() -> None:
-    seen = {"calls": [("pre", 1), ("post", 2)], "table": TABLE}
-    out = Outcome(seen, read)
-    counts = out.calls.derived("{name: n for name, n in {} if n > 1}")
-    assert counts.raw == {"post": 2} == eval(counts.path, {"seen": seen})
-    assert out.calls.entry(0).derived("len({})").path == 'len(seen["calls"][0])'
-    assert out.table.derived("[{}.stride()[axis] for axis in [1, 0]]").raw == [1, 3]

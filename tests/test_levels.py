@@ -114,17 +114,14 @@ def test_evidence_is_what_was_used(name: str, capability: str, kernels: dict[str
     assert all(said.startswith(words) and bool(said) == bool(words) for said, words in zip(found, told, strict=True))
 
 
-def test_older_releases_have_another_word_for_default(monkeypatch: Patch) -> None:
-    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "NO AVX")
-    assert not any(unproved(level("default"), machine.here.__wrapped__(), {}))
-
-
-def test_a_verdict_says_at_which_level() -> None:
+def test_a_verdict_says_at_which_level(monkeypatch: Patch) -> None:
     found = placed(replace(VIOLATED, must_cover=("x",)))
     assert (found.device, found.status, found.must_cover) == ("cpu at lowest", Status.VIOLATED, ())
     (example,) = found.counterexamples
     assert level_of(example.device) == "lowest"
     assert example.id != EXAMPLE.id
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "NO AVX")
+    assert not any(unproved(level("default"), machine.here.__wrapped__(), {}))
 
 
 @pytest.mark.parametrize("status", [Status.HOLDS, Status.KNOWN])
@@ -273,7 +270,7 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
     assert started == [["conversion"]]
 
 
-def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_where_there_is_none_the_header_and_one_line_say_so(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(beside_module, "seen", lambda: Machine("Neoverse", "aarch64"))
     session = session_of(report=tmp_path)
     assert session.record.header["levels"] == {LOWEST: "not applicable: there is no level to choose on aarch64"}
@@ -283,6 +280,13 @@ def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Pat
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(beside_module, "seen", lambda: XEON)
     assert beside().absent == "the run itself is at the lowest level"
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert machine.promised() == ""
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(os, "fork")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert machine.promised().endswith("fork (crashes are not isolated), flock (a report's folder is not locked)")
 
 
 def test_what_it_found_is_the_run_s_and_changes_no_digest() -> None:
@@ -297,13 +301,3 @@ def test_what_it_found_is_the_run_s_and_changes_no_digest() -> None:
         ("cpu", Status.UNKNOWN),  # an obligation that no case met
         ("cpu at lowest", Status.VIOLATED),
     }
-
-
-def test_elsewhere_one_line_says_what_is_not_available(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert machine.promised() == ""
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.delattr(os, "fork")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert machine.promised().endswith("fork (crashes are not isolated), flock (a report's folder is not locked)")

@@ -122,13 +122,7 @@ def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
     assert out.written() == {"weight": "its elements changed"}
 
 
-def test_on_a_device_a_refused_case_ends_elsewhere() -> None:
-    out = executed(LOOKUP, LookupCase(3, 2, (0, 1), (2,), out_of_range="V"), Execution("cpu:0"))
-    assert isinstance(out.error, IndexError)
-    assert out.written() == {}
-
-
-def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
+def test_what_forks_is_executed_by_a_process_that_has_run_nothing_and_has_what_is_planted() -> None:
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
     here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, case)
     assert there.error is None
@@ -137,9 +131,6 @@ def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
     assert there.written() == {}
     refused = executed(SHARDED, case.but(out_of_range="V"))
     assert isinstance(refused.error, IndexError)
-
-
-def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2))
     fault = (("selfcheck.fault:planting", "ranks_look_up_the_next_token"),)
     first, second = executed(SHARDED, case, Execution(setup=fault)).value.values

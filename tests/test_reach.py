@@ -67,9 +67,6 @@ def test_a_case_meets_a_fault_whose_damage_changes_one_of_its_calls() -> None:
     names = ("zero(first)", "give(indices=first)", "stale", "nan(last)", "shift")
     faults = [wanted("embedding", "earlier=0", damage=name) for name in names]
     assert changing(faults, alike, differing) == [[0, 3], [0, 1, 3, 4]]
-
-
-def test_of_damages_in_python_values_and_memory_tell_whether_they_change_a_call() -> None:
     cases = [LookupCase(5, 2, shape=(3,)), LookupCase(5, 2, shape=(3,), values="real", layout="strided")]
     for name in ("cast(bfloat16)", "give(weight=memory)"):
         asked = wanted("F.embedding", "earlier=0", damage=name)

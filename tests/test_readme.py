@@ -27,13 +27,6 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_run_and_test_are_one_line_each() -> None:
-    for heading in ("Run it", "Test it"):
-        first, *_ = blocks("sh", README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0])
-        assert len(first.strip().splitlines()) == 1
-        assert "-c ci/constraints.txt" in first
-
-
 def test_readme_and_documentation_say_the_same_of_exit_codes_and_each_reason_of_0() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table, other = (re.findall(r"^\| \d+ \| .*", text, re.MULTILINE) for text in (README, index))
@@ -56,13 +49,6 @@ def test_what_the_readme_names_and_counts_is_there() -> None:
     assert f"torch=={installed}\n" in constraints
 
 
-def test_the_example_law_is_printed_as_it_stands() -> None:
-    (example,) = (block for block in blocks("python", README) if "@padding.law" in block)
-    name = re.findall(r"def (\w+)\(", example)[0]
-    law = next(law for law in load_families()["padding"].laws if law.name == name)
-    assert example == inspect.getsource(law.judge)
-
-
 def test_readme_documentation_and_help_say_the_same_times() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     helped = " ".join(" ".join(each.help for each in command_options(name)) for name in ("run", "selfcheck"))
@@ -77,7 +63,7 @@ def command_options(name: str) -> list[Any]:
     return [option for option in command.params if getattr(option, "help", None)]
 
 
-def test_the_covers_are_said_family_by_family() -> None:
+def test_covers_lines_to_type_and_the_example_law_are_as_they_stand() -> None:
     of_t: dict[int, list[str]] = {}
     for family in load_families().values():
         of_t.setdefault(family.space.strength, []).append(family.name)
@@ -85,6 +71,14 @@ def test_the_covers_are_said_family_by_family() -> None:
     triples, single, pairs = listed(of_t[3]), listed(of_t[1]), len(of_t[2])
     said = f"triples (t = 3) in {triples}, single values (t = 1) in {single}, and pairs (t = 2) in the {pairs} other families"
     assert said in " ".join(README.split())
+    for heading in ("Run it", "Test it"):
+        first, *_ = blocks("sh", README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0])
+        assert len(first.strip().splitlines()) == 1
+        assert "-c ci/constraints.txt" in first
+    (example,) = (block for block in blocks("python", README) if "@padding.law" in block)
+    name = re.findall(r"def (\w+)\(", example)[0]
+    law = next(law for law in load_families()["padding"].laws if law.name == name)
+    assert example == inspect.getsource(law.judge)
 
 
 def listed(names: Iterable[str]) -> str:

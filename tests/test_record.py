@@ -20,35 +20,29 @@ VERDICTS = [
 ]
 
 
-def test_reads_what_was_written(tmp_path: Path) -> None:
+def test_reads_what_was_written_each_line_at_once(tmp_path: Path) -> None:
     record = read(written(tmp_path / "new" / "folder", *VERDICTS, header={"seed": 7}, code=1, cases=6))
     assert record.header == {"format": FORMAT, "seed": 7}
     assert record.verdicts == VERDICTS
     assert record.footer == {"stopped": "finished", "exit_code": 1, "cases": 6}
     assert record.complete
-
-
-def test_every_line_is_there_at_once(tmp_path: Path) -> None:
-    """Nothing waits in a buffer for an end that may never come."""
+    # Nothing waits in a buffer for an end that may never come.
     writer = Writer(tmp_path / "record")
     writer.header()
     assert read(writer.path) == Record({"format": FORMAT})
     writer.verdict(VERDICTS[0])
     assert read(writer.path).verdicts == VERDICTS[:1]
+    writer = Writer(tmp_path / "figures")
+    writer.header()
+    writer.figure("law", FIGURE)
+    writer.figure("law", Figure("Nothing", "x", "y"))
+    assert read(writer.path).figures == {"law": [FIGURE, Figure("Nothing", "x", "y")]}
 
 
 FIGURE = Figure(
     "Loss", "step", "loss", (Curve("tied", (0.0, 1.0), (2.0, 1.0), (1.5, 0.5), (2.5, 1.5), dashed=True),),
     Histogram("values", (0.0, 1.0, 2.0), (0.25, 0.75)), logarithmic=True,
 )  # fmt: skip
-
-
-def test_figures_come_back_as_they_were(tmp_path: Path) -> None:
-    writer = Writer(tmp_path / "record")
-    writer.header()
-    writer.figure("law", FIGURE)
-    writer.figure("law", Figure("Nothing", "x", "y"))
-    assert read(writer.path).figures == {"law": [FIGURE, Figure("Nothing", "x", "y")]}
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -116,6 +110,8 @@ def check() -> jsonschema.Draft202012Validator:
 def test_what_is_published_is_what_the_code_says() -> None:
     published = schema.PUBLISHED.read_text(encoding="utf-8")
     assert published == schema.text(), "run: python -m embcheck.record.schema"
+    with pytest.raises(TypeError, match="no schema for"):
+        schema.schema_of_type(set[int])
 
 
 def test_a_record_obeys_it(tmp_path: Path) -> None:
@@ -133,8 +129,3 @@ def test_a_record_obeys_it(tmp_path: Path) -> None:
         check().validate(line)
     for wrong in ({"kind": "remark"}, {"kind": "header", "format": 99}, {**found[2], "verdict": {"law": "x"}}):
         assert not check().is_valid(wrong)
-
-
-def test_a_type_without_a_schema_is_an_error() -> None:
-    with pytest.raises(TypeError, match="no schema for"):
-        schema.schema_of_type(set[int])

@@ -262,7 +262,7 @@ def test_the_reason_of_each_exit_code(code: int, settled: list[Verdict], more: d
     assert because(code, settled, **more) == said
 
 
-def test_a_session_says_why_it_ends_as_it_does() -> None:
+def test_a_session_says_why_it_ends_and_what_was_not_judged_whole() -> None:
     made = run_of()
     made.account.selection = replace(made.account.selection, items={"a::b": "padding/torch/eager/scope/0"})
     assert printed(ended(made))[-1] == "exit code 1: no verdict from 1 selected item"
@@ -270,15 +270,7 @@ def test_a_session_says_why_it_ends_as_it_does() -> None:
     stopped.account.selection = replace(stopped.account.selection, items={"a::b": "x", "a::c": "y"})
     stopped.account.done.add("a::b")
     assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
-
-
-def test_a_law_names_the_modes_that_judged_it() -> None:
-    judged = replace(violated(), mode="export", cases=3), replace(violated(), mode="vmap", cases=0)
-    assert list(law_table(judged).columns[2].cells) == ["export"]
-
-
-def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> None:
-    """Their rows don't tell that others of their items did not run."""
+    # Their rows don't tell that others of their items did not run.
     stopped = run_of()
     labels = ["lookup/0", "padding/0", "padding/1", "gradient/0", "ledger: an-entry"]
     stopped.account.selection = replace(stopped.account.selection, items=dict(zip("abcde", labels, strict=True)))
@@ -287,6 +279,8 @@ def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> N
         "the run did not finish: interrupted; not judged whole: padding (1 of 2 items ran), lookup (0 of 1 items ran)"
     )
     assert told in printed(ended(stopped, 2))
+    judged = replace(violated(), mode="export", cases=3), replace(violated(), mode="vmap", cases=0)
+    assert list(law_table(judged).columns[2].cells) == ["export"]
 
 
 # -- as it is called -------------------------------------------------------------------------------------------

@@ -56,14 +56,12 @@ def test_a_cover_is_decided_by_its_seed_and_not_the_product() -> None:
     assert [case.seed for case in cases] == list(range(len(cases)))
 
 
-def test_product_is_the_full_one_on_the_base() -> None:
+def test_product_is_the_full_one_on_the_base_and_repair_may_change_and_drop() -> None:
     cases = list(SPACE.product())
     assert len(cases) == len(set(cases)) == 3 * 2 * 2
     assert {case.num_embeddings for case in cases} == {8}
     assert {case.embedding_dim for case in cases} == {2}
 
-
-def test_canon_may_change_and_drop() -> None:
     def repair(case: LookupCase) -> LookupCase | None:
         return None if case.sparse else case.but(dtype="float64")
 

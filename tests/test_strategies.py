@@ -141,15 +141,16 @@ def test_a_part_of_a_case_has_only_what_concerns_it() -> None:
         strategies.Lookup(num_embedding=1)
 
 
-def test_the_page_has_the_axes_of_each_strategy() -> None:
+def test_axes_stand_on_the_page_sizes_beside_thresholds_and_weights_have_pytorchs_name() -> None:
     assert strategies.page(PAGE) == PAGE, "run: python -m embcheck.strategies docs/strategies.md"
-
-
-def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
     facts = [each.facts() for each in drawn(EVERY["lookups"], 600)]
     sizes = ("numel>3072", "num_embeddings>2000", "embedding_dim>512", "rank>=3", "empty")
     for condition in (*sizes, "padding_hit", "last_row"):
         assert any(holds(condition, each) for each in facts), condition
+    for each in drawn(strategies.bags(weights=["real"]), 5):
+        fed = each.tensors()
+        assert fed.keys() - {"offsets"} == {"weight", "indices", "upstream", "per_sample_weights"}
+        assert fed["per_sample_weights"].shape == fed["indices"].shape
 
 
 @pytest.mark.parametrize(
@@ -177,13 +178,6 @@ def test_axes_take_the_values_that_are_given(strategy: str, values: dict[str, An
     for axis, given_values in values.items():
         assert {getattr(each, axis) for each in found} <= set(given_values), axis
     assert not any(getattr(each, "refused", False) for each in found if "indices" in values)
-
-
-def test_the_weights_of_samples_are_called_as_pytorch_calls_them() -> None:
-    for each in drawn(strategies.bags(weights=["real"]), 5):
-        fed = each.tensors()
-        assert fed.keys() - {"offsets"} == {"weight", "indices", "upstream", "per_sample_weights"}
-        assert fed["per_sample_weights"].shape == fed["indices"].shape
 
 
 @pytest.mark.filterwarnings("error")

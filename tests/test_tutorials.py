@@ -37,13 +37,10 @@ def chinese(text: str) -> bool:
     return any("一" <= sign <= "鿿" for sign in text)
 
 
-def test_every_quote_and_title_is_told_in_english() -> None:
+def test_every_quote_is_told_in_english_and_what_is_refuted_in_words_of_its_own() -> None:
     assert [name for name, made in CLAIMS.items() if chinese(made.told.gloss)] == []
     assert [told.file for told in TUTORIALS.values() if chinese(told.gloss) or not told.gloss] == []
-
-
-def test_what_is_refuted_is_said_in_words_of_its_own() -> None:
-    """Another claim may read the same words so that they hold; and what a comment takes out of a program is not said."""
+    # Another claim may read the same words so that they hold; and what a comment takes out of a program is not said.
     quotes = [(made.told.tutorial.file, made.told.quote, name) for name, made in CLAIMS.items()]
     refuted = [each for each in quotes if CLAIMS[each[2]].told.verdict == REFUTED]
     shared = [
