@@ -145,10 +145,6 @@ def passes(embedding: Any) -> Any:
     return looked_up
 
 
-def scratch(embedding: Any) -> Any:
-    return lambda indices, weight, *flags: embedding(indices, weight + torch.zeros_like(weight).sum(), *flags)
-
-
 def second_table(construct: Any) -> Any:
     def constructed(layer: Any, *sizes: int, **flags: Any) -> None:
         construct(layer, *sizes, **flags)
@@ -157,8 +153,11 @@ def second_table(construct: Any) -> Any:
     return constructed
 
 
-def without_gradient(embedding: Any) -> Any:
-    return lambda indices, weight, *flags: embedding(indices, weight.detach(), *flags) + 0 * weight.sum()
+def instead(change: Any) -> Any:
+    """Lookups in what is made of the table."""
+    return lambda embedding: (
+        lambda indices, weight, *flags: embedding(indices, change(weight), *flags) + 0 * weight.sum()
+    )
 
 
 def untied(assign: Any) -> Any:
@@ -179,32 +178,23 @@ def ten_times(step: Any) -> Any:
     return steps
 
 
+LINEAR = "conversion.release_is_new_enough", functional, "linear"
 #: What a torch may do otherwise, and the claim that sees it: a function, and what is put in its place.
 OTHERWISE: dict[str, tuple[str, Any, str, Any]] = {
-    "a result of zeros": (
-        "conversion.release_is_new_enough",
-        functional,
-        "linear",
-        lambda linear: lambda *given: linear(*given) * 0,
-    ),
-    "a value twice as large": (
-        "conversion.release_is_new_enough",
-        functional,
-        "linear",
-        lambda linear: lambda x, *w: linear(2 * x, *w),
-    ),
-    "a gradient twice as large": (
-        "conversion.release_is_new_enough",
-        functional,
-        "linear",
-        lambda linear: lambda *given: twice(linear(*given)),
-    ),
+    "a result of zeros": (*LINEAR, lambda linear: lambda *given: linear(*given) * 0),
+    "a value twice as large": (*LINEAR, lambda linear: lambda x, *w: linear(2 * x, *w)),
+    "a gradient twice as large": (*LINEAR, lambda linear: lambda *given: twice(linear(*given))),
     "padding that is not looked up": ("token.training_skips_padding", functional, "embedding", skipping),
     "passes over the table": ("token.time", functional, "embedding", passes),
-    "scratch of the table's size": ("token.space", functional, "embedding", scratch),
+    "scratch of the table's size": (
+        "token.space",
+        functional,
+        "embedding",
+        instead(lambda w: w + torch.zeros_like(w).sum()),
+    ),
     "a second table": ("token.space", torch.nn.Embedding, "__init__", second_table),
     "a tie that is a copy": ("tying.converges_faster", torch.nn.Module, "__setattr__", untied),
-    "lookups without a gradient": ("tying.converges_faster", functional, "embedding", without_gradient),
+    "lookups without a gradient": ("tying.converges_faster", functional, "embedding", instead(torch.Tensor.detach)),
     "ten steps, not one": ("full.trained_to_the_best", torch.optim.SGD, "step", ten_times),
 }
 

@@ -169,16 +169,8 @@ def test_a_law_selects_its_family_and_is_shown_when_it_is_violated(tmp_path: Pat
     """By its whole name, as a family does whose file is called otherwise.  Without the ledger a known bug is a violation."""
     (tmp_path / "none.toml").touch()
     law, family, other = "loading_leaves_the_state_dict_metadata", "load_state_dict", "padding_row_training"
-    words = (
-        "run",
-        *SMALL[:2],
-        "-k",
-        f"{law} or padding_row_gets or {other}",
-        "--only-ledger",
-        tmp_path / "none.toml",
-        *HERE,
-    )
-    lines = embcheck(*words, ends=1, cwd=tmp_path).out.splitlines()
+    chosen = ("-k", f"{law} or padding_row_gets or {other}", "--only-ledger", tmp_path / "none.toml", *HERE)
+    lines = embcheck("run", *SMALL[:2], *chosen, ends=1, cwd=tmp_path).out.splitlines()
     early = [n for n, line in enumerate(lines) if line.startswith(f"violated: {law} in eager, LoadStateDictCase(")]
     assert len(early) == 1
     assert early[0] < next(place for place, line in enumerate(lines) if line.startswith("family"))

@@ -208,11 +208,11 @@ def test_a_part_of_the_command_chooses_what_the_whole_does_and_keeps_the_rest(
     monkeypatch.setattr(command, "matrix", lambda names, jobs: ())
     monkeypatch.setattr(command, "chosen", rows)
     monkeypatch.setattr(command, "_apart", at_once)
-    places = (
+    places = [
         ("eager", "quick"),
         ("eager", "gate"),
         *((mode, "full") for mode in ("decompositions", "vmap", "no_grad")),
-    )
+    ]
     aimed = {kind: lambda *told, place=place: at(*place) for kind, place in zip(deck.AIMED, places, strict=True)}
     monkeypatch.setattr(command, "AIMED", aimed)
     command.main()

@@ -249,6 +249,7 @@ def entry(name: str, **more: Any) -> Entry:
 
 
 FAR = entry("far", where={"rank": 0, "dtype": "float64"})
+OLD, AMX = entry("old", torch=SpecifierSet("<2.0")), entry("there", machine={"onednn_kernel": "*amx*"})
 
 
 @pytest.mark.parametrize(
@@ -260,20 +261,11 @@ FAR = entry("far", where={"rank": 0, "dtype": "float64"})
         (Ledger((entry("mode", mode="vmap"),)), "mode, which speaks of mode vmap"),
         (Ledger((entry("device", device="cuda*"),)), "device, which speaks of device cuda*"),
         (Ledger((entry("kind", kind="bits: NaN"),)), "kind, which speaks of a difference of kind bits: NaN"),
-        (
-            Ledger((entry("sort", kind="bound", instead="anything"),)),
-            "sort, which speaks of a difference of kind bound",
-        ),
-        (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0")),)), "old, which speaks of torch <2.0"),
-        (
-            Ledger(some_machines=(entry("there", machine={"onednn_kernel": "*amx*"}),)),
-            "there, which speaks of machines with onednn_kernel *amx*",
-        ),
-        (
-            Ledger((FAR,), elsewhere=(entry("old", torch=SpecifierSet("<2.0")),)),
-            "far, which speaks of rank = 0, dtype = 'float64'",
-        ),
-        (Ledger(elsewhere=(entry("old", torch=SpecifierSet("<2.0"), where={"rank": 0}),)), ""),
+        (Ledger((entry("sort", kind="bound", instead="any"),)), "sort, which speaks of a difference of kind bound"),
+        (Ledger(elsewhere=(OLD,)), "old, which speaks of torch <2.0"),
+        (Ledger(some_machines=(AMX,)), "there, which speaks of machines with onednn_kernel *amx*"),
+        (Ledger((FAR,), elsewhere=(OLD,)), "far, which speaks of rank = 0, dtype = 'float64'"),
+        (Ledger(elsewhere=(replace(OLD, where={"rank": 0}),)), ""),
         (Ledger((entry("unrelated", mode="vmap", where={"rank": 0, "dtype": "float64"}),)), ""),
     ],
 )

@@ -82,14 +82,10 @@ def test_env_has_what_a_bug_report_needs_and_says_how_bytecode_is_written(
 ) -> None:
     monkeypatch.setenv("OMP_DYNAMIC", "TRUE")
     told, machine = command("env").out, here()
-    for part in (
-        "OMP_DYNAMIC=TRUE",
-        torch.__version__,
-        torch.version.git_version,
-        str(machine),
-        f"{machine.cores} cores",
-    ):
-        assert str(part) in told
+    versions = torch.__version__, torch.version.git_version
+    assert [
+        each for each in ("OMP_DYNAMIC=TRUE", *versions, machine, f"{machine.cores} cores") if str(each) not in told
+    ] == []
     # As in many images: whatever is imported is compiled in each run, which takes half a minute.
     monkeypatch.setattr("sys.pycache_prefix", str(tmp_path))
     monkeypatch.setattr("sys.dont_write_bytecode", False)

@@ -143,24 +143,17 @@ class UntiedByLoading(TiedModel):
         return super().load_state_dict({name: each.clone() for name, each in state_dict.items()}, strict, True)
 
 
+LOADED, RELOADED = TiePreservationCase(first="loaded"), TiedTrainingCase(steps=4, event="reloaded_saved")
+BOTH = "embedding.weight and fc.weight"
+GIVEN = "your model's weight is no longer the Parameter that its optimizer was given"
+
+
 @pytest.mark.parametrize(
     ("law", "case", "words"),
     [
-        (
-            "operation_preserves_parameter_identity",
-            TiePreservationCase(first="loaded"),
-            "embedding.weight and fc.weight are two Parameters, expected one",
-        ),
-        (
-            "operation_preserves_shared_memory",
-            TiePreservationCase(first="loaded"),
-            "embedding.weight and fc.weight share no memory, expected to share it",
-        ),
-        (
-            "tied_training_is_accepted",
-            TiedTrainingCase(steps=4, event="reloaded_saved"),
-            "your model's weight is no longer the Parameter that its optimizer was given (raised ValueError: optimizer got an",
-        ),
+        ("operation_preserves_parameter_identity", LOADED, f"{BOTH} are two Parameters, expected one"),
+        ("operation_preserves_shared_memory", LOADED, f"{BOTH} share no memory, expected to share it"),
+        ("tied_training_is_accepted", RELOADED, f"{GIVEN} (raised ValueError: optimizer got an"),
     ],
 )
 def test_a_tie_that_loading_breaks_is_told_by_its_names(law: str, case: Any, words: str) -> None:

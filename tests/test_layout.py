@@ -72,11 +72,8 @@ def test_each_layout_is_what_its_name_says() -> None:
 
 def test_what_cannot_hold_the_values_lies_contiguous() -> None:
     row, zeros = np.array([1.0, np.nan]), np.array([0.0, -0.0])
-    for layout, values in (
-        ("expanded", np.full((2, 3), np.nan)),
-        ("equal_rows", np.tile(row, (3, 1))),
-        ("equal_columns", np.repeat(row, 3).reshape(2, 3)),
-    ):
+    rows, columns = np.tile(row, (3, 1)), np.repeat(row, 3).reshape(2, 3)
+    for layout, values in (("expanded", np.full((2, 3), np.nan)), ("equal_rows", rows), ("equal_columns", columns)):
         assert fitting(layout, values) == layout
         assert fitting(layout, np.arange(values.size).reshape(values.shape)) == "contiguous"
         assert fitting(layout, np.array([zeros, zeros[::-1]])) == "contiguous"  # they are equal, but not bit for bit

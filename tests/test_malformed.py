@@ -77,10 +77,7 @@ EACH = [(number, place) for number, line in enumerate(FULL) for place in places(
 HEADERS: list[tuple[Any, str]] = [
     *(([], "expected an object"), (None, "expected an object"), (FOOTER, "expected a header of format")),
     *(({**HEADER, "format": wrong}, "expected a header of format") for wrong in (None, True, 0)),
-    (
-        {**HEADER, "format": FORMAT + 1},
-        f"has format {FORMAT + 1}; this embcheck reads 1 to {FORMAT}: a newer one wrote it",
-    ),
+    ({**HEADER, "format": FORMAT + 1}, f"has format {FORMAT + 1}; this embcheck reads 1 to {FORMAT}: a newer one"),
 ]
 LINES: list[tuple[Any, str]] = [
     *((None, "expected an object"), ("text", "expected an object"), ({"kind": ["verdict"]}, "unknown kind")),
@@ -145,20 +142,13 @@ def test_it_is_refused_with_one_line_that_names_the_place(
 def test_every_reader_refuses_it(content: bytes, tmp_path: Path, command: Command) -> None:
     (tmp_path / "record.ndjson").write_bytes(content)
     good = written(tmp_path / "good")
-    for words in (
-        ("report", tmp_path, "-o", tmp_path / "page.html"),
-        ("diff", good, tmp_path),
-        ("diff", tmp_path, good),
-        ("merge", tmp_path, "-o", tmp_path / "merged"),
-    ):
+    made = (("report", tmp_path, "-o", tmp_path / "page.html"), ("merge", tmp_path, "-o", tmp_path / "merged"))
+    for words in (*made, ("diff", good, tmp_path), ("diff", tmp_path, good)):
         told = command(*words, ends=4).err
         assert (told.count("\n"), "record.ndjson" in told) == (1, True), told
     assert not (tmp_path / "page.html").exists()
     # `run --baseline` and `pytest --embcheck-baseline`.
-    for baseline, said in (
-        (tmp_path, r"the baseline is no record: .*record\.ndjson"),
-        (tmp_path / "none", "can't read the bas"),
-    ):
+    for baseline, said in ((tmp_path, r"the baseline is no record: .*record\."), (tmp_path / "none", "can't read the")):
         with pytest.raises(pytest.UsageError, match=said):
             Session(SimpleNamespace(), Settings(baseline=baseline))  # type: ignore[arg-type]
 

@@ -44,12 +44,8 @@ def test_releases_by_name_and_their_environments_that_are_kept(tmp_path: Path) -
 def test_a_missing_uv_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     monkeypatch.setitem(sys.modules, "uv", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    for words in (
-        ("releases", "2.13.0", "2.12.0"),
-        ("since", __file__, "2.12.0", "2.13.0"),
-        ("since", "--known", "2.13.0"),
-    ):
-        (line,) = command(*words, "--cache", tmp_path, ends=4).told.splitlines()
+    for words in ("releases 2.13.0 2.12.0", f"since {__file__} 2.12.0 2.13.0", "since --known 2.13.0"):
+        (line,) = command(*words.split(), "--cache", tmp_path, ends=4).told.splitlines()
         assert line == "embcheck: there is no uv: python -m pip install 'embcheck[releases]'"
     cache, there = Cache(tmp_path), Release("2.13.0")
     folder = cache._folder(there)

@@ -175,19 +175,13 @@ def local() -> type[nn.Module]:
 
 #: Without --full at least one of so many cases of *quick*'s is judged.
 FEW = 10
+IN_TRAINING = "train: not applicable: the layer in train(): modes={'eval'} is declared"
 NO_COLUMNS = "tables of no columns: min_dim=1 is the default"
 #: Each layer, how many cases of *quick* it is judged on at least, and what is said of the others.
 RIGHT: list[Any] = [
     (LowRank, 15_000, (NO_COLUMNS,)),
     (Batches, 10_000, ("indices of rank 1: ranks={2} is declared",)),
-    (
-        HasPositions,
-        9_000,
-        (
-            "train: not applicable: the layer in train(): modes={'eval'} is declared",
-            "tokens: max_length=32 is declared",
-        ),
-    ),
+    (HasPositions, 9_000, (IN_TRAINING, "tokens: max_length=32 is declared")),
     (Product, 5_000, ("tables of float16: dtypes={'float32'} is declared",)),
     (Particular, 10_000, ("its constructor refuses such a table: ValueError: embedding_dim must be even",)),
     (Bounds, 10_000, ()),

@@ -257,11 +257,7 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
     [
         ("tables", lambda each: each.embedding_dim > 100, {"num_embeddings": 1, "embedding_dim": 101}),
         ("indices", lambda each: each.numel > 50, {"shape": (51,)}),
-        (
-            "lookups",
-            lambda each: each.numel > 900 and each.num_embeddings > 77,
-            {"shape": (901,), "num_embeddings": 78},
-        ),
+        ("lookups", lambda it: it.numel > 900 and it.num_embeddings > 77, {"shape": (901,), "num_embeddings": 78}),
         ("bags", lambda each: each.num_embeddings > 2002, {"num_embeddings": 2003, "numel": 1}),
     ],
 )

@@ -65,6 +65,7 @@ embcheck.declare(mathematics=Mathematics(lambda w: w[0], lambda w, g: g, 1, abs)
 partial = functools.partial(torch.nn.Embedding, padding_idx=1)
 not_callable = 3
 """
+CALLABLE = "expected a class or a function"
 TOKENS = "embcheck.subject.examples:TokenEmbedding"
 
 
@@ -91,11 +92,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("Mutates", "changes its indices"),
         ("Divided", "the declared scale, offset or mathematics raises ZeroDivisionError"),
         ("Misshapen", "the declared mathematics gives shape (3,)"),
-        (
-            "partial",
-            "subject 'subjects:partial': expected a class or a function, got a partial (wrap it in a function)",
-        ),
-        ("not_callable", "subject 'subjects:not_callable': expected a class or a function, got an instance of int"),
+        ("partial", f"subject 'subjects:partial': {CALLABLE}, got a partial (wrap it in a function)"),
+        ("not_callable", f"subject 'subjects:not_callable': {CALLABLE}, got an instance of int"),
         ("missing", "has no 'missing'"),
     ],
 )
@@ -295,14 +293,9 @@ def test_a_layer_that_nothing_can_import_has_no_script_and_no_command() -> None:
     [
         (LearnsPadding, {"laws": "lookup_copies_rows"}, TypeError, "laws: expected a list of names, such as ['lookup_"),
         (LearnsPadding, {"profile": "gate2"}, ValueError, "no profile 'gate2'; there are quick, gate, full, deep"),
-        (
-            partial(LearnsPadding, padding_idx=0),
-            {},
-            TypeError,
-            "expected a class or a function, got a partial (wrap it",
-        ),
-        (LearnsPadding(3, 2), {}, TypeError, "expected a class or a function, got an instance of LearnsPadding"),
-        ("layers:Mine", {}, TypeError, "expected a class or a function, got the text 'layers:Mine'"),
+        (partial(LearnsPadding, padding_idx=0), {}, TypeError, f"{CALLABLE}, got a partial (wrap it"),
+        (LearnsPadding(3, 2), {}, TypeError, f"{CALLABLE}, got an instance of LearnsPadding"),
+        ("layers:Mine", {}, TypeError, f"{CALLABLE}, got the text 'layers:Mine'"),
     ],
 )
 def test_arguments_that_check_does_not_take_are_named(
