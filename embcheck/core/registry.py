@@ -8,16 +8,6 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def into(registry: dict[str, Any]) -> Callable[[F], F]:
-    """Registers the decorated function under its name, less the underscore that keeps it apart from another's."""
-
-    def register(function: F) -> F:
-        registry[function.__name__.removesuffix("_")] = function
-        return function
-
-    return register
-
-
 def named(functions: Mapping[str, F], prefix: str = "") -> dict[str, F]:
     """A registry written as a table: a script prints a lambda of it as a function named by its key.
 

@@ -12,8 +12,8 @@ from embcheck.core.comparison import described, every, identical, is_true, left_
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Finding
-from embcheck.families.gradient_routes.programs import FURTHER, FURTHER_TIMES
-from embcheck.families.gradient_routes.space import DROPPING, SPACE, plan
+from embcheck.families.gradient_routes.programs import FURTHER_TIMES
+from embcheck.families.gradient_routes.space import DROPPING, FURTHER, SPACE, plan
 from embcheck.families.lookup.spelling import ENTRIES
 
 #: Routes that leave no gradient, for they speak of a refusal.

@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import by_name, into, named
+from embcheck.core.registry import by_name, named
 from embcheck.families.embedding_bag.routes import BagCall, Tensor, value
 from embcheck.families.lookup.prior_calls import COUNTED, PASTS, learn, unchanged
 from embcheck.families.lookup.programs import changed, rebuilding, surroundings
 
 Build = Callable[..., tuple[Tensor, BagCall]]
-
-BAG_ENTRIES: dict[str, Build] = {}
 
 
 def bag(
@@ -65,17 +63,12 @@ def bag(
 # -- spellings ---------------------------------------------------------------------------------------------------
 
 
-_entry = into(BAG_ENTRIES)
-
-
-@_entry
 def functional(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return weight, lambda indices, offsets=None, samples=None: torch.nn.functional.embedding_bag(
         indices, weight, offsets, per_sample_weights=samples, **flags
     )
 
 
-@_entry
 def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     scale, mode, sparse = flags.get("scale_grad_by_freq", False), flags.get("mode", "mean"), flags.get("sparse", False)
     last, padding = flags.get("include_last_offset", False), flags.get("padding_idx")
@@ -84,25 +77,21 @@ def in_order(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     )
 
 
-@_entry
 def module(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], _weight=weight, **flags)
     return layer.weight, layer
 
 
-@_entry
 def from_pretrained(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag.from_pretrained(weight.detach(), freeze=False, **flags)
     return layer.weight, layer
 
 
-@_entry
 def frozen(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag.from_pretrained(weight, **flags)
     return layer.weight, layer
 
 
-@_entry
 def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype)
     layer.load_state_dict({"weight": weight.detach()})
@@ -111,7 +100,6 @@ def loaded(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return layer.weight, layer
 
 
-@_entry
 def functional_call(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], dtype=weight.dtype, **flags)
     return weight, lambda indices, offsets=None, samples=None: torch.func.functional_call(
@@ -138,19 +126,21 @@ def positional(operator: Callable[..., Any], weight: Tensor, flags: dict[str, An
     return call
 
 
-@_entry
 def torch_bag(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return weight, positional(torch.embedding_bag, weight, flags, None)
 
 
-@_entry
 def aten(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return weight, positional(torch.ops.aten._embedding_bag.default, weight, flags, -1)
 
 
-@_entry
 def forward_only(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:
     return weight, positional(torch.ops.aten._embedding_bag_forward_only.default, weight, flags, -1)
+
+
+BAG_ENTRIES: dict[str, Build] = by_name(
+    functional, in_order, module, from_pretrained, frozen, loaded, functional_call, torch_bag, aten
+) | by_name(forward_only)
 
 
 def nested(weight: Tensor, **flags: Any) -> tuple[Tensor, BagCall]:

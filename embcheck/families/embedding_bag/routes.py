@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.core.registry import into
+from embcheck.core.registry import by_name
 
 Tensor = torch.Tensor
 #: ``call(indices, offsets, per_sample_weights)``
@@ -17,7 +17,6 @@ BagCall = Callable[..., Tensor]
 Given = tuple[Tensor, "Tensor | None", "Tensor | None"]
 Rebuild = Callable[[Tensor], BagCall]
 
-BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = {}
 #: How many times the upstream gradient arrives, where that is not once.
 BAG_TIMES = {"two_passes": 2}
 #: Routes that build the bag anew on another table, which a module's parameter would cut from its graph.
@@ -26,17 +25,12 @@ REBUILT = frozenset({"vjp", "forward_mode", "tables_batched"})
 BATCHED = frozenset({"batched", "tables_batched"})
 
 
-_route = into(BAG_ROUTES)
-
-
-@_route
 def backward_call(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     out.backward(upstream)
     return {"value": out}
 
 
-@_route
 def value(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     return {"value": call(*given)}
 
@@ -52,7 +46,6 @@ def named(leaf: Tensor, given: Given, grads: Any) -> dict[str, Any]:
     }
 
 
-@_route
 def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = call(*given)
     grads = torch.autograd.grad(out, learners(leaf, given), upstream)
@@ -60,7 +53,6 @@ def autograd_grad(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, r
     return {"value": out, "grad_left_alone": alone, **named(leaf, given, grads)}
 
 
-@_route
 def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(*given).backward(upstream)
     out = call(*given)
@@ -68,7 +60,6 @@ def two_passes(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebu
     return {"value": out}
 
 
-@_route
 def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     calls: list[int] = []
     for tensor in learners(leaf, given):
@@ -78,14 +69,12 @@ def hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild:
     return {"value": out, "hook_calls": len(calls)}
 
 
-@_route
 def checkpointed(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = torch.utils.checkpoint.checkpoint(call, *given, use_reentrant=False)
     out.backward(upstream)
     return {"value": out}
 
 
-@_route
 def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     seen: list[Tensor] = []
     out = call(*given)
@@ -94,14 +83,12 @@ def value_hooked(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, re
     return {"value": out, "hook_calls": len(seen), "hook_grad": seen[0]}
 
 
-@_route
 def batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     out = torch.vmap(lambda tokens: call(tokens, *given[1:]))(torch.stack((given[0], given[0])))
     out.backward(torch.stack((upstream, torch.zeros_like(upstream))))
     return {"value": out[0], "batched": out[1]}
 
 
-@_route
 def tables_batched(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     both = torch.stack((torch.zeros_like(leaf), leaf))
     out = torch.vmap(lambda table: rebuild(table)(*given))(both)
@@ -120,7 +107,6 @@ def pure(leaf: Tensor, given: Given, rebuild: Rebuild) -> tuple[Callable[..., Te
     return call, tuple(tensor.detach() for tensor in learned)
 
 
-@_route
 def vjp(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     function, arguments = pure(leaf, given, rebuild)
     out, pull = torch.func.vjp(function, *arguments)  # type: ignore[misc]
@@ -139,7 +125,6 @@ def unless_missing(take: Callable[[], Tensor | None]) -> tuple[bool, Tensor | No
         raise
 
 
-@_route
 def double_backward(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     sent = upstream.detach().clone().requires_grad_()
     out = call(*given)
@@ -154,10 +139,14 @@ def double_backward(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor,
     return seen
 
 
-@_route
 def forward_mode(leaf: Tensor, call: BagCall, given: Given, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     function, arguments = pure(leaf, given, rebuild)
     arguments = tuple(primal.clone() for primal in arguments)  # tangents are written to memory like theirs
     tangents = tuple(primal.clone() for primal in arguments)
     missing, tangent = unless_missing(lambda: torch.func.jvp(function, arguments, tangents)[1])
     return {"value": function(*arguments), "tangent_missing": missing, "tangent": tangent}
+
+
+BAG_ROUTES: dict[str, Callable[..., dict[str, Any]]] = by_name(
+    backward_call, value, autograd_grad, two_passes, hooked, checkpointed, value_hooked, batched
+) | by_name(tables_batched, vjp, double_backward, forward_mode)

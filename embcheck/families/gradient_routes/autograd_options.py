@@ -10,14 +10,14 @@ import torch
 import torch.nn.modules.module
 import torch.utils.checkpoint
 
+from embcheck.core.registry import by_name
 from embcheck.families.gradient_routes.autocast import casts_as_documented, left_by_regions, noting_function
 from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
-from embcheck.families.gradient_routes.programs import Seen, alike, further, hooks_replace_each, layer_of, raises
+from embcheck.families.gradient_routes.programs import Seen, alike, hooks_replace_each, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import through_own_product
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor, with_gradient
+from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor, with_gradient
 
 
-@further
 def checkpointed_selectively(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # The rows are kept, what reverses them is computed again; before torch 2.5 all is.
     select = getattr(torch.utils.checkpoint, "create_selective_checkpoint_contexts", None)
@@ -47,7 +47,6 @@ def refuses_what_was_written(call: Call, indices: Tensor, select: Any, allowed: 
     return raises(lambda: squares.sum().backward())
 
 
-@further
 def differentiated_once(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # A second derivative is refused, though only one of two upstream gradients has a graph.
     class Twofold(torch.autograd.Function):
@@ -90,7 +89,6 @@ def own_function(came: list[bool], zeros: bool) -> Any:
     return Handing
 
 
-@further
 def through_own_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What no gradient reaches gets zeros, or None where that is asked for; what is written in place has its gradient since.
     class Reversing(torch.autograd.Function):
@@ -139,7 +137,6 @@ def grad_modes_begin() -> bool:
     return found == [False, True, True, True, False]
 
 
-@further
 def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Between what it yields a generator in another grad mode leaves its caller's as it is, and it hears what its caller sends.
     # So does a function that calls itself.
@@ -161,7 +158,6 @@ def beside_generators(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     return {**seen, "kept": kept}
 
 
-@further
 def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # A checkpoint in a checkpoint, which does not stop once it has what the backward pass needs.  Others do, unless they are told
     # otherwise.
@@ -188,7 +184,6 @@ def checkpointed_to_the_end(leaf: Tensor, call: Call, indices: Tensor, upstream:
     return {"value": value, "weight_grad": leaf.grad, "kept": ends == ["end", "end", *["other"] * (3 if told else 1)]}
 
 
-@further
 def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Each backward pass has the autocast of its forward pass: of one that casts what it is given, but for float64, none.  Without
     # autocast nothing is cast.
@@ -214,21 +209,18 @@ def through_autocast_functions(leaf: Tensor, call: Call, indices: Tensor, upstre
     return {"value": value, "weight_grad": leaf.grad, "kept": kept, **left_by_regions(device)}
 
 
-@further
 def edges_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     edge, value = torch.autograd.graph.get_gradient_edge, call(indices)
     found, sent = torch.autograd.grad(value, [edge(leaf), edge(value)], upstream)
     return {"weight_grad": found, "kept": alike(sent, upstream)}
 
 
-@further
 def upstreams_batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     sent = torch.stack([upstream, -upstream, upstream])
     (grads,) = torch.autograd.grad(call(indices), leaf, sent, is_grads_batched=True)
     return {"weight_grad": grads[0], "kept": alike(grads[1], -grads[0]) and alike(grads[2], grads[0])}
 
 
-@further
 def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # A transposed matrix comes back as it was, from pinned memory, too.
     factor = torch.arange(6.0, device=leaf.device).reshape(3, 2).T
@@ -241,7 +233,6 @@ def saved_on_cpu(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     return {**seen, "kept": all(alike(other.grad, factor) for other in others)}
 
 
-@further
 def saved_before_mutation(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Two calls have saved the same tokens, of which each has what they were at its time.
     tokens = torch.zeros_like(indices)
@@ -260,7 +251,6 @@ FORWARD = ["before all", *(f"before {k}" for k in range(3)), "after all", *(f"af
 BACKWARD = ["backward all", "backward 1", "backward 2", "graded all", "graded 1", "graded 2"]
 
 
-@further
 def layer_hooks_in_order(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Hooks of all modules come first, those that are prepended before others; what always is called is so before an error.
     layer, order, of_all = layer_of(call), list[str](), torch.nn.modules.module
@@ -323,7 +313,6 @@ class Second(torch.nn.Module):
         return rows
 
 
-@further
 def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Each of two hooks changes the gradient of the input that it is given; others only look at it.  A number has none.  The module
     # is called twice, and so is each hook.
@@ -338,3 +327,10 @@ def module_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     kept = seen[:2] + seen[3:5] == ["before", None] * 2 and len(seen) == 6
     kept = kept and alike(seen[2], 2 * upstream) and alike(seen[5], -4 * upstream) and hooks_replace_each()
     return {"weight_grad": leaf.grad, "kept": kept}
+
+
+ROUTES: dict[str, Route] = (
+    by_name(checkpointed_selectively, differentiated_once, through_own_functions, beside_generators)
+    | by_name(checkpointed_to_the_end, through_autocast_functions, edges_listed, upstreams_batched, saved_on_cpu)
+    | by_name(saved_before_mutation, layer_hooks_in_order, module_hooks)
+)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.utils.checkpoint
 
+from embcheck.core.registry import by_name
 from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
-from embcheck.families.gradient_routes.programs import Seen, alike, further, raises
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor
+from embcheck.families.gradient_routes.programs import Seen, alike, raises
+from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor
 
 
-@further
 def checkpointed_with_two_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Of two lookups in one checkpoint each has the rows that were kept of it; before torch 2.5 none are kept.
     checkpoint = torch.utils.checkpoint.checkpoint
@@ -26,7 +26,6 @@ def checkpointed_with_two_kept(leaf: Tensor, call: Call, indices: Tensor, upstre
     return {"weight_grad": leaf.grad, "kept": alike(found, due)}
 
 
-@further
 def recomputed_otherwise(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is computed again has another shape, which a checkpoint may be told to ignore, and a reentrant checkpoint is asked for
     # one gradient alone.
@@ -40,3 +39,6 @@ def recomputed_otherwise(leaf: Tensor, call: Call, indices: Tensor, upstream: Te
     reentrant = checkpoint(lambda tokens, other: call(tokens), indices, learning, use_reentrant=True)
     refused &= raises(lambda: reentrant.backward(upstream, inputs=[learning]))
     return {"refused": refused and leaf.grad is None}
+
+
+ROUTES: dict[str, Route] = by_name(checkpointed_with_two_kept, recomputed_otherwise)

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.core.registry import into
+from embcheck.core.registry import by_name
 from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor
 
 Seen = dict[str, Any]
-FURTHER: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 FURTHER_TIMES = {
     **dict.fromkeys(("preset_transposed", "zeroed_in_place", "graph_kept", "inputs_listed"), 2),
@@ -24,10 +23,6 @@ FURTHER_TIMES = {
     "both_coalesced": 3,
     **dict.fromkeys(("table_hooks", "node_hooks", "module_hooks", "layer_hooked"), 4),
 }
-
-
-#: Registers a route.
-further = into(FURTHER)
 
 
 def layer_of(call: Call) -> Any:
@@ -56,14 +51,12 @@ def raises(act: Any) -> bool:
 # -- accumulation into .grad -----------------------------------------------------------------------------------------
 
 
-@further
 def preset_zeros(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     preset = leaf.grad = torch.zeros_like(leaf)
     call(indices).backward(upstream)
     return {"weight_grad": leaf.grad, "kept": leaf.grad is preset}
 
 
-@further
 def preset_transposed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     (first,) = torch.autograd.grad(call(indices), leaf, upstream)
     preset = leaf.grad = first.to_dense().t().contiguous().t()
@@ -72,7 +65,6 @@ def preset_transposed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     return {"weight_grad": leaf.grad, "kept": leaf.grad is preset and preset.stride() == strides}
 
 
-@further
 def preset_bucket(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     bucket = leaf.new_zeros(leaf.numel() + 5)
     preset = leaf.grad = bucket[2:-3].view(leaf.shape)
@@ -82,7 +74,6 @@ def preset_bucket(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     return {"weight_grad": found, "kept": leaf.grad is preset, "around_kept": not bucket.any().item()}
 
 
-@further
 def zeroed_in_place(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     call(indices).backward(torch.ones_like(upstream))
     optimizer, kept = torch.optim.SGD([leaf]), leaf.grad
@@ -93,14 +84,12 @@ def zeroed_in_place(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     return {"weight_grad": leaf.grad, "kept": same}
 
 
-@further
 def micro_batches(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     for part, sent in zip(indices.tensor_split(3), upstream.tensor_split(3), strict=True):
         call(part).backward(sent)
     return {"weight_grad": leaf.grad}
 
 
-@further
 def token_by_token(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     leaf.grad = torch.zeros_like(leaf)
     each = upstream.reshape(indices.numel(), leaf.shape[1])
@@ -109,20 +98,17 @@ def token_by_token(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     return {"weight_grad": leaf.grad}
 
 
-@further
 def then_dense(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     call(indices).backward(upstream)
     leaf.mul(0).sum().backward()
     return {"weight_grad": leaf.grad}
 
 
-@further
 def dense_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     torch.autograd.backward([call(indices), leaf.mul(0).sum()], [upstream, None])
     return {"weight_grad": leaf.grad}
 
 
-@further
 def graph_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     value.backward(upstream, create_graph=True)
@@ -135,7 +121,6 @@ def graph_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
 # -- hooks -----------------------------------------------------------------------------------------------------------
 
 
-@further
 def layer_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     layer, order, sent = layer_of(call), [], []
     handles = [
@@ -199,7 +184,6 @@ def hooks_replace_each() -> bool:
     return all(each.tolist() == [number] * 2 for each, number in zip(found, due, strict=True))
 
 
-@further
 def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     seen: list[Any] = []
     idle = torch.zeros((), requires_grad=True)  # which takes no part in the first backward pass
@@ -217,7 +201,6 @@ def multi_grad_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tenso
     return {"weight_grad": seen[0][0], "hook_calls": calls, "kept": kept}
 
 
-@further
 def table_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     handles = several(leaf.register_hook, order)
@@ -229,7 +212,6 @@ def table_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, reb
     return {"weight_grad": found, "kept": order == ORDER}
 
 
-@further
 def node_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     value = call(indices)
@@ -246,7 +228,6 @@ def node_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
     return {"weight_grad": leaf.grad, "kept": order == ORDER}
 
 
-@further
 def post_accumulate_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     order: list[str] = []
     register: Any = leaf.register_post_accumulate_grad_hook
@@ -262,7 +243,6 @@ def post_accumulate_hooks(leaf: Tensor, call: Call, indices: Tensor, upstream: T
     return {"weight_grad": found, "kept": order == ["first", "second", "second"]}
 
 
-@further
 def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     value.retain_grad()
@@ -272,3 +252,11 @@ def retained_grads(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     both.backward(upstream)
     kept = value.grad is not None and alike(value.grad, upstream * 2)
     return {"weight_grad": leaf.grad, "hook_calls": int(both.retains_grad), "hook_grad": both.grad, "kept": kept}
+
+
+#: The routes of this module; all are in `space`.
+ROUTES: dict[str, Route] = (
+    by_name(preset_zeros, preset_transposed, preset_bucket, zeroed_in_place, micro_batches, token_by_token)
+    | by_name(then_dense, dense_beside, graph_kept, layer_hooked, multi_grad_hooked, table_hooks, node_hooks)
+    | by_name(post_accumulate_hooks, retained_grads)
+)

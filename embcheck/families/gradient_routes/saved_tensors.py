@@ -14,14 +14,14 @@ import torch.fx
 import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
+from embcheck.core.registry import by_name
 from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints, reentrant_segments_go_back
-from embcheck.families.gradient_routes.programs import Seen, alike, further, layer_of, raises
+from embcheck.families.gradient_routes.programs import Seen, alike, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import asked_for_inputs, written_in_place
-from embcheck.families.lookup.programs import Call, Rebuild, Tensor, generator, with_gradient
+from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor, generator, with_gradient
 from embcheck.families.tie_preservation.operations import stored
 
 
-@further
 def checkpointed_reentrant(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is given twice has a gradient of each use; the first output has none; a flag among tensors is given again.
     reason: Any = torch.zeros((), requires_grad=True)
@@ -44,7 +44,6 @@ class Reversed(torch.nn.Module):
         return rows.flip(-1)
 
 
-@further
 def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Two segments, of which the first is computed again; one module reverses the rows and reverses them back.
     back = Reversed()
@@ -53,7 +52,6 @@ def checkpointed_with_one_twice(leaf: Tensor, call: Call, indices: Tensor, upstr
     return with_gradient(leaf, value, upstream)
 
 
-@further
 def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is drawn in between is none of the checkpoint's business, and the backward pass leaves the generator alone.
     def rows_and_mask(tokens: Tensor, *others: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +81,6 @@ def dropped_in_checkpoint(leaf: Tensor, call: Call, indices: Tensor, upstream: T
     return {"weight_grad": twice, "mask": mask.detach(), "kept": kept}
 
 
-@further
 def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Of two pairs of hooks the inner one packs; once it ends, by an error or without one, the outer one does.
     packed: dict[str, list[Tensor]] = {"outer": [], "inner": []}
@@ -107,7 +104,6 @@ def saved_packed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     return {"value": value, "weight_grad": leaf.grad, "kept": counts == [0, counts[1], counts[1], counts[1]]}
 
 
-@further
 def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value, kept = call(indices), leaf.detach().clone()
     with torch.no_grad():
@@ -118,7 +114,6 @@ def table_changed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     return {**seen, "small_grads": written_in_place()}
 
 
-@further
 def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     with futures.ThreadPoolExecutor(1) as pool:
@@ -126,7 +121,6 @@ def other_thread(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     return {"value": value, "weight_grad": leaf.grad}
 
 
-@further
 def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     without_gradients: Any = torch.set_grad_enabled(False)
@@ -136,7 +130,6 @@ def backward_without_grad_mode(leaf: Tensor, call: Call, indices: Tensor, upstre
     return {"value": value, "weight_grad": leaf.grad, "kept": kept and torch.is_grad_enabled()}
 
 
-@further
 def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     with torch.inference_mode():
         inferred = call(indices)
@@ -144,7 +137,6 @@ def after_inference(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     return {**seen, "kept": inferred.is_inference() and not inferred.requires_grad}
 
 
-@further
 def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     other = torch.zeros((), dtype=leaf.dtype, requires_grad=True)
     out = call(indices) + other
@@ -161,7 +153,6 @@ def inputs_listed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     return {"weight_grad": leaf.grad, "kept": added and twice, **asked_for_inputs()}
 
 
-@further
 def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     other = torch.ones(2, 3, dtype=leaf.dtype, requires_grad=True)
     grad, zeros, again = torch.autograd.grad(call(indices), [leaf, other, leaf], upstream, materialize_grads=True)
@@ -172,7 +163,6 @@ def unused_beside(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     return {"weight_grad": grad, "kept": same and alike_other and refused and not zeros.any().item()}
 
 
-@further
 def per_sample(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = torch.nn.utils._per_sample_grad.call_for_per_sample_grads(call)(indices)
     value.backward(upstream)
@@ -180,7 +170,6 @@ def per_sample(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebu
     return {"weight_grad": grads.sum(0), "kept": leaf.grad is None and len(grads) == len(indices)}
 
 
-@further
 def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     sent = upstream.clone()
     call(indices).backward(sent)
@@ -190,14 +179,12 @@ def upstream_is_kept(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor
     return {"weight_grad": found, "kept": own}
 
 
-@further
 def lazily_negated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # As the imaginary part of a conjugate is: its elements are negated when they are read.
     call(indices).backward(torch._neg_view(-upstream))
     return {"weight_grad": leaf.grad}
 
 
-@further
 def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     torch.use_deterministic_algorithms(True)
     try:
@@ -206,13 +193,11 @@ def deterministic(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
         torch.use_deterministic_algorithms(False)
 
 
-@further
 def symbolically_traced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     traced = torch.fx.symbolic_trace(call if isinstance(call, torch.nn.Module) else lambda tokens: call(tokens))
     return with_gradient(leaf, traced(indices), upstream)
 
 
-@further
 def through_double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # The derivative by the upstream gradient looks rows up of what the gradient is multiplied with.
     sent, other = upstream.clone().requires_grad_(), leaf.detach().clone().requires_grad_()
@@ -225,7 +210,6 @@ def through_double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream:
 # -- what must raise -------------------------------------------------------------------------------------------------
 
 
-@further
 def indices_mutated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     tokens = indices.clone()
     value = call(tokens)
@@ -238,7 +222,6 @@ def indices_mutated(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     return {"refused": refused and leaf.grad is None}
 
 
-@further
 def graph_freed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     value.backward(upstream)
@@ -246,7 +229,6 @@ def graph_freed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, reb
     return {"weight_grad": found, "refused": raises(lambda: value.backward(upstream))}
 
 
-@further
 def frozen(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     leaf.requires_grad_(False)
     value = call(indices)
@@ -254,7 +236,6 @@ def frozen(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild:
     return {"value": value, "refused": refused and leaf.grad is None}
 
 
-@further
 def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     value = call(indices)
     longer = torch.cat([upstream, upstream], -1) if leaf.shape[1] else upstream[None]
@@ -263,7 +244,6 @@ def upstream_of_another_shape(leaf: Tensor, call: Call, indices: Tensor, upstrea
     return {"refused": reduced and raises(lambda: value.backward(longer)) and leaf.grad is None}
 
 
-@further
 def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     bad = torch.full_like(upstream, float("nan"))
     with torch.autograd.set_detect_anomaly(True):
@@ -275,7 +255,6 @@ def anomalous(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebui
         return {"value": value, "alarmed": raises(lambda: value.backward(bad)), "passes": not any(alarms)}
 
 
-@further
 def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     @torch.inference_mode()
     def results() -> Any:
@@ -289,7 +268,6 @@ def inference_value(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
 # -- sparse gradients, which dense ones take the same way -------------------------------------------------------------
 
 
-@further
 def both_coalesced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is there already, and what is added to it; at last what is added is not coalesced.
     handle = leaf.register_hook(lambda grad: grad.coalesce() if grad.is_sparse else grad)
@@ -302,13 +280,11 @@ def both_coalesced(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     return {"weight_grad": leaf.grad}
 
 
-@further
 def saved_gradient(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     call(indices).backward(upstream)
     return {"weight_grad": pickle.loads(pickle.dumps(stored(leaf.grad, weights_only=True)))}
 
 
-@further
 def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # Two segments of five modules: the last one, which is not computed again, has the third that is left over.
     between = [torch.nn.Identity() for _ in range(3)]
@@ -317,7 +293,6 @@ def checkpointed_in_segments(leaf: Tensor, call: Call, indices: Tensor, upstream
     return {**with_gradient(leaf, value, upstream), "kept": reentrant_segments_go_back()}
 
 
-@further
 def checkpointed_under_autocast(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> Seen:
     # What is computed again is so under the autocast of the call, which a lookup does not heed.
     told, device = [], leaf.device.type
@@ -335,3 +310,12 @@ def checkpointed_under_autocast(leaf: Tensor, call: Call, indices: Tensor, upstr
         each.backward(upstream)
     kept = told == [(True, torch.float16)] * 4 and alike(again, value) and alike(found.to_dense(), leaf.grad.to_dense())  # type: ignore[union-attr]
     return {"value": value, "weight_grad": leaf.grad, "kept": kept}
+
+
+ROUTES: dict[str, Route] = (
+    by_name(checkpointed_reentrant, checkpointed_with_one_twice, dropped_in_checkpoint, saved_packed, table_changed)
+    | by_name(other_thread, backward_without_grad_mode, after_inference, inputs_listed, unused_beside, per_sample)
+    | by_name(upstream_is_kept, lazily_negated, deterministic, symbolically_traced, through_double_backward)
+    | by_name(indices_mutated, graph_freed, frozen, upstream_of_another_shape, anomalous, inference_value)
+    | by_name(both_coalesced, saved_gradient, checkpointed_in_segments, checkpointed_under_autocast)
+)

@@ -11,10 +11,12 @@ from embcheck.core.law import Plan
 from embcheck.core.space import Space
 from embcheck.core.weight_map import MATHEMATICS
 from embcheck.families.gradient import routes
-from embcheck.families.gradient_routes.programs import FURTHER
+from embcheck.families.gradient_routes import autograd_options, checkpoints, programs, saved_tensors
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.spelling import ENTRIES, spelled
 
+#: All routes, in the order of the axis.
+FURTHER = programs.ROUTES | saved_tensors.ROUTES | autograd_options.ROUTES | checkpoints.ROUTES
 #: Routes that look up a part of the tokens at a time.
 PARTIAL = frozenset({"micro_batches", "token_by_token"})
 #: Routes that mutate tokens, of which a product has saved others, that give them another shape, in which it saves the same, or

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.utils.checkpoint
 
-from embcheck.core.registry import into
+from embcheck.core.registry import by_name
 
 Tensor = torch.Tensor
 Call = Callable[..., Tensor]
@@ -21,7 +21,6 @@ Rebuild = Callable[[Tensor], Call]
 History = Callable[..., "Callable[[], bool] | None"]
 Route = Callable[..., dict[str, Any]]
 
-ROUTES: dict[str, Route] = {}
 #: How many times the upstream gradient arrives on each route, where that is not once.
 TIMES = dict.fromkeys(("retained", "two_passes", "two_lookups", "two_shapes", "doubled", "hook_doubles"), 2)
 
@@ -135,18 +134,13 @@ def with_gradient(leaf: Tensor, value: Tensor, upstream: Tensor) -> dict[str, An
     return {"value": value, "weight_grad": leaf.grad}
 
 
-_route = into(ROUTES)
-
-
 # -- routes ------------------------------------------------------------------------------------------------------
 
 
-@_route
 def backward_call(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     return with_gradient(leaf, call(indices), upstream)
 
 
-@_route
 def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     (grad,) = torch.autograd.grad(value, leaf, upstream)
@@ -154,34 +148,29 @@ def autograd_grad(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, r
     return {"value": value, "weight_grad": grad, "grad_left_alone": leaf.grad is None, "separate": own}
 
 
-@_route
 def retained(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     value.backward(upstream, retain_graph=True)
     return with_gradient(leaf, value, upstream)
 
 
-@_route
 def two_passes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).backward(upstream)
     return with_gradient(leaf, call(indices), upstream)
 
 
-@_route
 def two_lookups(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     first, second = call(indices), call(indices)
     torch.autograd.backward((first, second), (upstream, upstream))
     return {"value": second, "weight_grad": leaf.grad}
 
 
-@_route
 def two_shapes(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     first, second = call(indices[None]), call(indices)
     torch.autograd.backward((first, second), (upstream[None], upstream))
     return {"value": second, "weight_grad": leaf.grad}
 
 
-@_route
 def lookup_between(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     # With other flags, before the graph of the first is used.
     value = call(indices)
@@ -191,7 +180,6 @@ def lookup_between(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     return with_gradient(leaf, value, upstream)
 
 
-@_route
 def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     # The table is all but the first row and the last column of what learns.
     rows, width = leaf.shape
@@ -206,13 +194,11 @@ def rows_of_a_leaf(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, 
     return {"value": value, "weight_grad": found[1:, :width] + beside}
 
 
-@_route
 def doubled(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     call(indices).mul_(2).backward(upstream)
     return {"weight_grad": leaf.grad}
 
 
-@_route
 def value_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     seen: list[Tensor] = []
@@ -222,27 +208,23 @@ def value_hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     return {"value": value, "weight_grad": leaf.grad, "hook_calls": len(seen), "hook_grad": seen[0]}
 
 
-@_route
 def hooked(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     seen: list[Tensor] = []
     leaf.register_hook(lambda grad: seen.append(grad))
     return {**with_gradient(leaf, call(indices), upstream), "hook_calls": len(seen)}
 
 
-@_route
 def hook_doubles(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     leaf.register_hook(lambda grad: grad * 2)
     return with_gradient(leaf, call(indices), upstream)
 
 
-@_route
 def create_graph(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value = call(indices)
     (grad,) = torch.autograd.grad(value, leaf, upstream, create_graph=True)
     return {"value": value, "weight_grad": grad}
 
 
-@_route
 def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     upstream = upstream.detach().clone().requires_grad_()
     probe = leaf.detach().clone()
@@ -255,18 +237,15 @@ def double_backward(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor,
     return {"value": value, "weight_grad": grad, "upstream_grad": upstream.grad, "computed_grad": computed}
 
 
-@_route
 def checkpointed(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     return with_gradient(leaf, torch.utils.checkpoint.checkpoint(call, indices, use_reentrant=False), upstream)
 
 
-@_route
 def anomaly(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     with torch.autograd.set_detect_anomaly(True, check_nan=False):
         return with_gradient(leaf, call(indices), upstream)
 
 
-@_route
 def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     tangent = leaf.detach().clone()
     with torch.autograd.forward_ad.dual_level():
@@ -278,13 +257,18 @@ def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
         return {"value": value.primal, "tangent": value.tangent, "plain_tangent": moved}
 
 
-@_route
 def vjp(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     value, pull = torch.func.vjp(lambda table: rebuild(table)(indices), leaf.detach())  # type: ignore[misc]
     (grad,) = pull(upstream)
     return {"value": value, "weight_grad": grad}
 
 
-@_route
 def batched(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, rebuild: Rebuild) -> dict[str, Any]:
     return with_gradient(leaf, torch.vmap(call)(indices), upstream)
+
+
+ROUTES: dict[str, Route] = (
+    by_name(backward_call, autograd_grad, retained, two_passes, two_lookups, two_shapes, lookup_between)
+    | by_name(rows_of_a_leaf, doubled, value_hooked, hooked, hook_doubles, create_graph, double_backward, checkpointed)
+    | by_name(anomaly, forward_mode, vjp, batched)
+)

@@ -15,15 +15,12 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import into, named
+from embcheck.core.registry import by_name, named
 from embcheck.families.tie_preservation.operations import stored
 
 Tensor = torch.Tensor
 Tied = tuple[torch.nn.Module, str, str]
 Function = Callable[..., Any]
-
-TIES: dict[str, Function] = {}
-LAPS: dict[str, Function] = {}
 
 
 # -- ties --------------------------------------------------------------------------------------------------------
@@ -41,7 +38,6 @@ def head_of(weight: Tensor, bias: Tensor | None) -> Any:
     return head
 
 
-@into(TIES)
 def head_takes_embedding(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
     model.embedding, model.head = embedding_of(weight, **flags), head_of(weight, bias)
@@ -49,7 +45,6 @@ def head_takes_embedding(weight: Tensor, bias: Tensor | None, **flags: Any) -> T
     return model, "embedding", "head"
 
 
-@into(TIES)
 def embedding_takes_head(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
     model.head, model.embedding = head_of(weight, bias), embedding_of(weight.detach(), **flags)
@@ -58,7 +53,6 @@ def embedding_takes_head(weight: Tensor, bias: Tensor | None, **flags: Any) -> T
     return model, "embedding", "head"
 
 
-@into(TIES)
 def nested(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     head, embedding = head_of(weight, bias), embedding_of(weight.detach(), **flags)
     encoder = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ModuleDict({"words": embedding}))
@@ -68,7 +62,6 @@ def nested(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     return model, "encoder.1.words", "decoder.1"
 
 
-@into(TIES)
 def three_way(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
     model.source, model.target = embedding_of(weight, **flags), embedding_of(weight.detach(), **flags)
@@ -77,7 +70,6 @@ def three_way(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     return model, "source", "head"
 
 
-@into(TIES)
 def same_module_twice(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Module()
     model.source = model.target = embedding_of(weight, **flags)
@@ -86,7 +78,6 @@ def same_module_twice(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied
     return model, "target", "head"
 
 
-@into(TIES)
 def tied_again(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model: Any = torch.nn.Sequential(embedding_of(weight.detach(), **flags), head_of(weight, bias))
     model[1].weight = model[0].weight
@@ -94,6 +85,11 @@ def tied_again(weight: Tensor, bias: Tensor | None, **flags: Any) -> Tied:
     model[0].weight = torch.nn.Parameter(weight)
     model[1].weight = model[0].weight
     return model, "0", "1"
+
+
+TIES: dict[str, Function] = by_name(
+    head_takes_embedding, embedding_takes_head, nested, three_way, same_module_twice, tied_again
+)
 
 
 # -- listings ----------------------------------------------------------------------------------------------------
@@ -141,7 +137,6 @@ def passed(model: Any, indices: Tensor, hidden: Tensor, below: Tensor, above: Te
     return [*((m, indices, below) for m in tables), *((m, hidden, above) for m in heads)]
 
 
-@into(LAPS)
 def pair(model: Any, *data: Any) -> Any:
     used = passed(model, *data)
     outputs = [m(given) for m, given, _ in used]
@@ -149,14 +144,12 @@ def pair(model: Any, *data: Any) -> Any:
     return outputs[0].detach().sum()
 
 
-@into(LAPS)
 def joint(model: Any, *data: Any) -> Any:
     loss: Any = sum((m(given) * upstream).sum() for m, given, upstream in passed(model, *data))
     torch.autograd.backward(loss)
     return loss
 
 
-@into(LAPS)
 def apart(model: Any, *data: Any) -> Any:
     value = torch.zeros(())
     for m, given, upstream in passed(model, *data):
@@ -165,12 +158,14 @@ def apart(model: Any, *data: Any) -> Any:
     return value.detach().sum()
 
 
-@into(LAPS)
 def composed(model: Any, *data: Any) -> Any:
     (table, indices, _), (head, _, above) = passed(model, *data)
     score = head(table(indices))
     score.backward(above)
     return score.detach().sum()
+
+
+LAPS: dict[str, Function] = by_name(pair, joint, apart, composed)
 
 
 # -- clearing and clipping gradients -----------------------------------------------------------------------------
