@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from embcheck.core.declaration import SubjectError, folder_of, imported
-from embcheck.modes.compilers import Backend, compile_mode, compiled_by_default, counted
+from embcheck.modes.compilers import Backend, compile_mode, counted
 from embcheck.modes.lattice import lattice
 from embcheck.modes.mode import MODES
 
@@ -25,7 +25,7 @@ def add_backend(name: str) -> None:
     place = name.partition(":")[2]
     compiler, lines = _imported(place) if ":" in place else _registered(place)
     words = f"backend={place!r}" + (", called without a graph." if name.startswith(BEGINNINGS[1]) else ".")
-    compile_mode(name, compiled_by_default, _counting(compiler, lines), lattice(3, 10, 60), 20.0, words)
+    compile_mode(name, _counting(compiler, lines), lattice(3, 10, 60), 20.0, words, None)
 
 
 def _registered(name: str) -> tuple[Backend, list[str]]:

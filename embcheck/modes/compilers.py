@@ -75,15 +75,6 @@ def settings() -> Any:
     return known.patch({name: value for name, value in wanted.items() if hasattr(known, name)})
 
 
-def compiled_statically(build: Build, backend: Backend) -> Build:
-    return compiled(build, backend, dynamic=False)
-
-
-def compiled_by_default(build: Build, backend: Backend) -> Build:
-    """Sizes are constants until they change, as torch.compile has it unless it is told."""
-    return compiled(build, backend, dynamic=None)
-
-
 def donating(route: Callable[..., Any] | None = None, **arguments: Any) -> AbstractContextManager[Any]:
     """What torch asks for on routes that keep the graph: of donated_buffer, by which a backward uses saved tensors up,
     its configuration says 'This flag must be set False if a user wants to retain_graph=True for backward'."""
@@ -145,10 +136,9 @@ def _probe(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]
     return weight, lambda indices: weight[indices] + 1
 
 
-def compile_mode(
-    name: str, compile_it: Callable[..., Build], backend: Backend, cases: Any, cost: float, words: str
-) -> None:
-    """Adds a mode; ``words`` are what its sentence says after "torch.compile with"."""
+def compile_mode(name: str, backend: Backend, cases: Any, cost: float, words: str, *dynamic: bool | None) -> None:
+    """Adds a mode; ``words`` are what its sentence says after "torch.compile with".  Sizes are ``dynamic``, or if that is None
+    constants until they change, as torch.compile has it unless it is told."""
     more: dict[str, Any] = {"lacking": no_compiler} if backend is inductor_backend else {}
     if name.partition(":")[0].endswith("_no_grad"):
         more["grad"] = False
@@ -156,22 +146,22 @@ def compile_mode(
         more["around"] = donating
     cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
     more |= recorded_on(cases, cannot, cost=cost)
-    add_mode(name, f"torch.compile with {words}", compile_it, backend, **more)
+    add_mode(name, f"torch.compile with {words}", backend, *dynamic, **more)
 
 
-compile_mode("compile_eager", compiled, dynamo_backend, lattice(6, 20, 60), 10.0,
+compile_mode("compile_eager", dynamo_backend, lattice(6, 20, 60), 10.0,
              'backend="eager": dynamo\'s graphs and guards, run as they are.')  # fmt: skip
-compile_mode("aot_eager", compiled, aot_backend, lattice(3, 9, 60), 20.0,
+compile_mode("aot_eager", aot_backend, lattice(3, 9, 60), 20.0,
              'backend="aot_eager": forward and backward recorded.')  # fmt: skip
-compile_mode("aot_decomposed", compiled, decomposing_backend, lattice(3, 10, 60), 20.0,
+compile_mode("aot_decomposed", decomposing_backend, lattice(3, 10, 60), 20.0,
              'backend="aot_eager_decomp_partition": with inductor\'s decompositions and partitions.')  # fmt: skip
-compile_mode("compile_no_grad", compiled, dynamo_backend, lattice(4, 12, 60), 10.0,
+compile_mode("compile_no_grad", dynamo_backend, lattice(4, 12, 60), 10.0,
              'backend="eager", called without a graph.')  # fmt: skip
-compile_mode("aot_no_grad", compiled, aot_backend, lattice(3, 9, 60), 15.0,
+compile_mode("aot_no_grad", aot_backend, lattice(3, 9, 60), 15.0,
              'backend="aot_eager", called without a graph: no backward is recorded.')  # fmt: skip
-compile_mode("inductor", compiled, inductor_backend, lattice(2, 8, 90), 60.0,
+compile_mode("inductor", inductor_backend, lattice(2, 8, 90), 60.0,
              'backend="inductor" and dynamic shapes.')  # fmt: skip
-compile_mode("inductor_no_grad", compiled, inductor_backend, lattice(2, 5, 120), 60.0,
+compile_mode("inductor_no_grad", inductor_backend, lattice(2, 5, 120), 60.0,
              'backend="inductor" and dynamic shapes, called without a graph.')  # fmt: skip
-compile_mode("inductor_static", compiled_statically, inductor_backend, lattice(1, 3, 6), 200.0,
-             'backend="inductor", each size a constant.')  # fmt: skip
+compile_mode("inductor_static", inductor_backend, lattice(1, 3, 6), 200.0,
+             'backend="inductor", each size a constant.', False)  # fmt: skip

@@ -30,7 +30,7 @@ def lacks_export() -> str | None:
     return None if hasattr(getattr(torch.export, "Dim", None), "AUTO") else "torch.export has no Dim.AUTO"
 
 
-def exported(build: Build, finish: Finish, *, strict: bool = False) -> Build:
+def exported(build: Build, finish: Finish, strict: bool = False) -> Build:
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
         leaf, call = build(weight, **flags)
         layer = call if isinstance(call, torch.nn.Module) else None
@@ -62,10 +62,6 @@ def exported(build: Build, finish: Finish, *, strict: bool = False) -> Build:
         return leaf, again
 
     return built
-
-
-def exported_strictly(build: Build, finish: Finish) -> Build:
-    return exported(build, finish, strict=True)
 
 
 class Gapped(torch.nn.Module):
@@ -151,8 +147,7 @@ def as_it_is(found: Exported) -> Exported:
 
 _WORDS = "Through torch.export with dynamic shapes"
 add_mode("export", f"{_WORDS}, not strict.", exported, as_it_is, **_dynamic(lattice(8, 24, 60), 8.0))
-_STRICTLY = _dynamic(lattice(4, 9, 40), 20.0, _STRICT)
-add_mode("export_strict", f"{_WORDS}, strict.", exported_strictly, as_it_is, **_STRICTLY)
+add_mode("export_strict", f"{_WORDS}, strict.", exported, as_it_is, True, **_dynamic(lattice(4, 9, 40), 20.0, _STRICT))
 
 
 @build_mode("export_decomposed", exported, **_dynamic(lattice(4, 16, 24), 30.0))

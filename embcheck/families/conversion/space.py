@@ -214,10 +214,7 @@ LARGEST_INPUT, LARGEST = 1 << 16, 1 << 18
 
 def linear_case(wish: Wish, biases: tuple[str, ...] = ("whole", "frozen")) -> ConversionCase:
     """A table that became a linear layer's weight, called with one-hot rows × inner to give rows × columns.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     draws = wish.draws
     large = draws.choice((*LARGE, "", "", "", "", ""))
     rows, inner, columns = (

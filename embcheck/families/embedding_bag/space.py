@@ -88,11 +88,7 @@ _MOST = 2100
 
 
 def lengths(wish: Wish, numel: int) -> tuple[int, ...]:
-    """How many tokens each bag has.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """How many tokens each bag has.  Raises Unmet if this draw comes to none."""
     draws = wish.draws
     first = wish.choice("empty_first", (False, False, False, True))
     last = wish.choice("empty_last", (False, False, False, True))
@@ -150,11 +146,7 @@ def _told(sizes: list[int]) -> dict[str, Any]:
 
 
 def bag_case(wish: Wish, kernel: str) -> BagCase:
-    """A bag whose call of a kernel is as wished.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """A bag whose call of a kernel is as wished.  Raises Unmet if this draw comes to none."""
     draws, none = wish.draws, Wish(wish.draws)
     backward, forward_only = kernel == "_embedding_bag_dense_backward", kernel == "_embedding_bag_forward_only"
     samples_learn = kernel == "_embedding_bag_per_sample_weights_backward"

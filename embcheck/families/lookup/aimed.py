@@ -59,10 +59,7 @@ def lookup_case(
     wish: Wish, *, backward: bool = False, sparse: bool | None = None, ranks: tuple[int, ...] = (1, 1, 2, 3, 0)
 ) -> LookupCase:
     """A lookup whose table, or with ``backward`` whose upstream gradient, is as wished; the other one is drawn.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     draws = wish.draws
     none = Wish(draws)
     given = tokens(wish, ranks)
@@ -123,10 +120,7 @@ def special_as_wished(wish: Wish, make: Callable[[], Floats]) -> bool:
 
 def product_case(wish: Wish) -> LookupCase:
     """A lookup as a product with one_hot, rows × inner and inner × columns; its derivative is a product of the transpose.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     draws = wish.draws
     # The first product is one_hot @ W, the second, which the derivative takes, its transpose with the upstream gradient.
     second = wish.choice("left_layout", ("contiguous", "contiguous", "transposed")) == "transposed"

@@ -35,11 +35,7 @@ def attempts(wish: Wish, build: Callable[[Wish], T]) -> T | None:
 def tokens(
     wish: Wish, ranks: tuple[int, ...] = (1, 1, 2, 3, 0), numels: tuple[int, ...] = NUMELS, paddings: bool = True
 ) -> LookupCase:
-    """Tokens as wished, as a lookup in a table that has no columns yet.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """Tokens as wished, as a lookup in a table that has no columns yet.  Raises Unmet if this draw comes to none."""
     draws = wish.draws
     rank = wish.choice("rank", ranks)
     strides = wish.choice("index_layout", _strides(rank))

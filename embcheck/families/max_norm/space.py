@@ -145,11 +145,7 @@ _NUMELS = (1, 2, 3, 9, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 768, 769, 1000,
 
 
 def renorm_case(wish: Wish) -> MaxNormCase:
-    """A lookup whose renorm is as wished.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """A lookup whose renorm is as wished.  Raises Unmet if this draw comes to none."""
     draws = wish.draws
     given = tokens(wish, (1, 1, 2, 3, 0), _NUMELS, paddings=False)
     width = width_of(wish, given.num_embeddings, given.numel, (1 << 13, 1 << 15, 1 << 17))

@@ -122,12 +122,9 @@ class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
         tokens = self.tokens
         return {
             **self.axes,
-            "numel": self.numel,
+            **{name: getattr(self, name) for name in ("numel", "width", "refused", "inferred")},
             "rank": len(self.shape),
-            "width": self.width,
-            "refused": self.refused,
             "empty": not self.numel,
-            "inferred": self.inferred,
             "first_class": bool((tokens == 0).any()),
             "last_class": bool((tokens == self.width - 1).any()),
             "spare": self.width > self.values,
@@ -268,11 +265,7 @@ _EARLIER = ("fresh", "once_alike", "third_alike", "thrice_alike")
 
 
 def one_hot_case(wish: Wish) -> OneHotCase:
-    """A one_hot as wished.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """A one_hot as wished.  Raises Unmet if this draw comes to none."""
     inferred = wish.choice("inferred", (False, True))
     given = tokens(wish, paddings=False)
     earlier = wish.number("earlier", (*(0,) * 6, 1, 2, 3), 0, 3)

@@ -49,11 +49,7 @@ def step_case(
     wish: Wish, optimizers: tuple[str, ...], path: str | None = None, others: Sequence[Wish] = ()
 ) -> ParamGroupsCase:
     """Steps whose calls are as wished, of one of some optimizers, on a path or on any; of the other groups the parameters are as
-    ``others`` wish, where that can be.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    ``others`` wish, where that can be.  Raises Unmet if this draw comes to none."""
     draws = wish.draws
     name = draws.choice(optimizers)
     path = draws.choice(paths(name)) if path is None else path
@@ -106,11 +102,7 @@ def _flags(wish: Wish, name: str, path: str) -> dict[str, Any]:
 
 
 def _other(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
-    """The parameters of a group as is wished, or any.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    """The parameters of a group as is wished, or any.  Raises Unmet if this draw comes to none."""
     try:
         return _group(wish, name, path, alike)
     except Unmet:
@@ -119,10 +111,7 @@ def _other(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
 
 def _group(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
     """The parameters of a group; ``alike`` if they have no gaps and their gradients lie as they do.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     draws = wish.draws
     count = wish.number("params", (1, 1, 2, 2, 3, 4), 1, 5)
     # Of Muon's steps in bfloat16 without nesterov the ledger excuses any.
@@ -153,10 +142,7 @@ def _group(wish: Wish, name: str, path: str, alike: bool) -> tuple[Member, ...]:
 
 def _shapes(wish: Wish, name: str, most: Sequence[float]) -> list[tuple[int, ...]]:
     """Shapes as is wished, of so many elements at most; where it is asked how many the largest has, one of them has them.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     if not wish.asks("params_numel"):
         return [_shape(wish, name, each, first=place == 0) for place, each in enumerate(most)]
     draws = wish.draws
@@ -170,10 +156,7 @@ def _shapes(wish: Wish, name: str, most: Sequence[float]) -> list[tuple[int, ...
 
 def _shape(wish: Wish, name: str, most: float, *, first: bool, sized: bool = False) -> tuple[int, ...]:
     """A shape of so many elements at most, as is wished of the first parameter, or of the largest if it is to be ``sized``.
-
-    Raises:
-        Unmet: if this draw comes to none.
-    """
+    Raises Unmet if this draw comes to none."""
     draws = wish.draws
     ranks = (2,) if name == "Muon" else (1, 2, 2, 3, 0) if "dense" in KINDS[name].takes else (2, 2, 3)
     # What is empty lies in no way; and Adafactor divides by its elements: see the ledger.
@@ -219,11 +202,7 @@ def _steps(wish: Wish, others: int, *, switches: bool) -> tuple[int, int, str, i
     """Which group is wished, of how many, what interrupts, before which step, and how many steps there are.
 
     A call of a group has had so many earlier ones as there are steps before it on its path, times the groups, and as many
-    as there are groups before it.
-
-    Raises:
-        Unmet: if there are no such steps.
-    """
+    as there are groups before it.  Raises Unmet if there are no such steps."""
     draws = wish.draws
     asked = wish.asks_any("step", "earlier")
     usual = (1, 2, 3) if wish.asks("earlier") else (1, 2, 2, 3)

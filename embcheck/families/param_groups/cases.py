@@ -264,6 +264,10 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
         return {
             **{name: value for name, value in self.axes.items() if name not in ("flags", "own")},
             **flags,
+            **{
+                name: getattr(self, name)
+                for name in ("fused_strides", "fused_strides_differ", "uncoalesced", "half_vector")
+            },
             "with_momentum": bool(flags["momentum"]),
             "with_nesterov": bool(flags["nesterov"]),
             "own_decoupled": bool(self.asked.get("weight_decay"))
@@ -284,13 +288,9 @@ class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
             "absent": self.absence != "none",
             "default_path": self.interrupt == "path"
             or (self.asked.get("foreach", dict(self.own).get("foreach")) is None and not flags["fused"]),
-            "fused_strides": self.fused_strides,
-            "fused_strides_differ": self.fused_strides_differ,
-            "uncoalesced": self.uncoalesced,
             "own_option": bool(self.own),
             "falsy_option": any(not value for _, value in self.own),
             "mixed_dtypes": len({member.dtype for member in self.members}) > 1,
             "largest": max(math.prod(member.shape) for member in self.members),
             "scalar": any(member.shape == () for member in self.members),
-            "half_vector": self.half_vector,
         }

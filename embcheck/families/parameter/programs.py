@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.multiprocessing import reductions
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.module_traversal.changes import given_gradients
 from embcheck.families.module_traversal.uses import Module, Tensor
 from embcheck.families.tie_preservation.operations import stored
@@ -106,11 +106,9 @@ def others(module: Module, slot: str) -> dict[str, Any]:
 def held(module: Module, slot: str, leaf: Tensor) -> dict[str, Any]:
     state, listed = module.state_dict(), dict(module.named_parameters())
     alone = slot not in module._buffers and slot not in module._modules
+    own = all(each is leaf for each in (getattr(module, slot), module._parameters.get(slot), listed.get(slot)))
     return {
-        "held": getattr(module, slot) is leaf
-        and module._parameters[slot] is leaf
-        and listed.get(slot) is leaf
-        and alone,
+        "held": own and alone,
         "names": [name for name in listed if name in ("first", slot, "last")],
         "state": state[slot].data_ptr() == leaf.data_ptr() and state[slot].stride() == leaf.stride(),
     }
@@ -140,11 +138,9 @@ def copied_again(leaf: Tensor, strides: tuple[int, ...]) -> list[bool]:
     for _ in range(3):
         elements(leaf.detach()).neg_()
         one, other = copy.deepcopy([leaf, leaf])
-        same = (
-            one is other and one is not leaf and type(one) is nn.Parameter and one.requires_grad == leaf.requires_grad
-        )
-        same = same and one.stride() == strides
-        found.append(same and one.dtype is leaf.dtype and repr(one.tolist()) == repr(leaf.tolist()))
+        same = one is other and one is not leaf and type(one) is nn.Parameter and one.stride() == strides
+        same = same and one.requires_grad == leaf.requires_grad and one.dtype is leaf.dtype
+        found.append(same and repr(one.tolist()) == repr(leaf.tolist()))
     elements(leaf.detach()).neg_()
     return found
 
@@ -257,8 +253,7 @@ ORIGINS: dict[str, Callable[[Tensor], Tensor]] = named(
         "leaf": lambda data: data.requires_grad_(),
         "product": lambda data: data.detach().requires_grad_().view_as(data),
         "frozen": lambda data: nn.Parameter(data, requires_grad=False),
-        "graded": graded,
-        "hooked": hooked,
+        **by_name(graded, hooked),
     }
 )
 
@@ -317,11 +312,7 @@ def mixed(module: Module) -> None:
 #: What a module has before the Parameter comes, put there one by one without register_parameter.
 CONTENTS: dict[str, Callable[[Module], Any]] = named(
     {
-        "tied": tied,
-        "layers": layers,
-        "shared": shared,
-        "viewed": viewed,
-        "mixed": mixed,
+        **by_name(tied, layers, shared, viewed, mixed),
         "many": lambda module: setattr(placed(module, "many", 5.0), "data", torch.full((40, 30), 1 + 2.0**-12)),
         "buffer": lambda module: module.register_buffer("mean", torch.arange(3.0)),
         "graded": lambda module: given_gradients(module, False),

@@ -18,8 +18,6 @@ from embcheck.families.tie_preservation.effects import UNFIT
 from embcheck.families.tie_preservation.operations import OPERATIONS
 from embcheck.families.tie_preservation.programs import STRUCTURES, live
 
-_FLAGS = ("padding_idx", "scale_grad_by_freq", "sparse")
-
 #: What a stance is made of: operations of which each half of the time one happens, before those that are drawn freely.
 #: What an operation does may depend on any of them together, and operations drawn freely seldom come in this order.
 STANCE = (("graded", "accumulated"), ("pruned", "filled", "doubled"), ("frozen", "embedding_frozen"), ("evaluating",))
@@ -32,7 +30,7 @@ def plan(case: TiePreservationCase) -> Plan:
         "acts": tuple(OPERATIONS[name].act for name in case.history),
         "watched": case.watched,
         "places": (structure.paths["E"][-1], structure.paths["H"][-1]),
-        "flags": {name: case.axes[name] for name in _FLAGS if case.axes[name] is not case._field_defaults[name]},
+        "flags": case.keywords("padding_idx", "scale_grad_by_freq", "sparse"),
         "from_head": case.from_head,
     }
     return Plan(live, case.inputs(), options)

@@ -299,27 +299,20 @@ class TiedHeadLossCase(OfDtype, PredictionAxes):  # type: ignore[misc]
 
     def facts(self) -> dict[str, Any]:
         """inner_size: how many elements of an image's logits lie behind each class."""
-        padding = self.padding_idx
+        padding, own = self.padding_idx, ("numel", "wide", "empty", "learned", "otherwise", "of_bytes")
         return {
             **self.axes,
+            **{name: getattr(self, name) for name in (*own, "smoothed_beyond", "mean_beyond")},
             "rank": len(self.shape),
             "inner_size": math.prod(self.shape[1:]) if self.classes_second else 1,
-            "empty": self.empty,
             "many": self.numel > MANY,
-            "wide": self.wide,
             "few_tokens": self.numel <= self.num_embeddings,
             "repeated": len(set(self.tokens.tolist())) < self.numel,
             "inside": 0 <= self.ignore_index < self.num_embeddings,
-            "learned": self.learned,
             "judged": bool(self.kept.any()),
             "padding_hit": padding is not None and padding in self.tokens,
-            "smoothed_beyond": self.smoothed_beyond,
-            "mean_beyond": self.mean_beyond,
             "refused": self.mistake is not None,
-            "numel": self.numel,
             "exponentials_beyond": self._exponentials_beyond,
-            "otherwise": self.otherwise,
-            "of_bytes": self.of_bytes,
             "masked": bool(self.masked.any()),
             "largest_class": int(self.classes[self.kept].max(initial=0)),
             "largest_logit": float(self.logits[self.kept].max(initial=0.0)),
