@@ -5,8 +5,6 @@ dynamo's guards decide, which is how they are put to the test.  That a graph ran
 to eager.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -146,7 +144,7 @@ def compile_mode(name: str, backend: Backend, cases: Any, cost: float, words: st
         more["around"] = donating
     cannot = _DYNAMO if backend is dynamo_backend else _CANNOT
     more |= recorded_on(cases, cannot, cost=cost)
-    add_mode(name, f"torch.compile with {words}", backend, *dynamic, **more)
+    add_mode(name, f"torch.compile with {words}", compiled, backend, *dynamic, **more)
 
 
 compile_mode("compile_eager", dynamo_backend, lattice(6, 20, 60), 10.0,
