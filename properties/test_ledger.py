@@ -1,7 +1,5 @@
 """The ledger: every known violation is still one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 

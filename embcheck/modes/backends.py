@@ -1,7 +1,5 @@
 """A compiler backend that somebody wrote, as a mode: ``compile:BACKEND``, and ``compile_no_grad:BACKEND`` without a graph."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Modes in which the layer that is called is another than the one that was built: copied, saved, loaded, converted."""
 
-from __future__ import annotations
-
 import copy
 import io
 import pickle

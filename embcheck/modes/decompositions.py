@@ -1,7 +1,5 @@
 """Modes that replace operators by what decomposition tables say of them, called directly, with real tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Modes of torch.distributed in a single process: distributed tensors."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

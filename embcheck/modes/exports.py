@@ -4,8 +4,6 @@ A program is exported from an example of other sizes than those it then serves; 
 signature.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ A *signature* is what makes another graph: entry, flags, dtypes, rank, layouts. 
 of its signature, which differ in sizes, tokens and values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 They import nothing but torch, for their source is what a counterexample's script shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any

@@ -3,8 +3,6 @@
 Nothing but torch is imported by what a counterexample's script shows.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Callable, Mapping
 from typing import Any

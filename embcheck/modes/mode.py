@@ -5,8 +5,6 @@ becomes part of a counterexample's script.  Most change what ``build`` among the
 program calls is then a compiled, exported, batched or copied one.  A new mode is one entry.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

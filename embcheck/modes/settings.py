@@ -1,7 +1,5 @@
 """Modes that set something around the call, or about its module, that must not matter."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ Each artefact is made from an example that holds zeros in place of the table, th
 recorded as a constant shows.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Any, Literal

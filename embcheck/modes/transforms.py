@@ -1,7 +1,5 @@
 """Modes that transform the call: functional calls, batching, derivatives' transforms, checkpoints, autocast."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Modes in which the tensors are not plain, or every operator passes through Python: subclasses, torch's own modes,
 fake and meta tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Construction: how nn.Embedding and nn.EmbeddingBag are made and filled, and what their padding row holds then."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Conversion: linear.weight = Parameter(embedding.weight.T) and back keep values, gradients and shared memory."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

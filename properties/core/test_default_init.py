@@ -1,7 +1,5 @@
 """First values of a table: their distribution, and what moves the padding row afterwards."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core.comparison import every, identical, is_true, same

@@ -3,8 +3,6 @@
 The values of bags have laws of their own, in the file beside this one.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

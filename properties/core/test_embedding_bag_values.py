@@ -6,8 +6,6 @@ required to be None" are cases with *batch*; "per_sample_weights … of float / 
 Linearity needs no law of its own: values and gradients are compared with exact integers of every sign.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

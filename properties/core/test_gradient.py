@@ -1,7 +1,5 @@
 """Gradient: dW = one_hot(i)ᵀ dY, however the derivative is taken."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Autograd: however it is driven, accumulating, hooked, checkpointed, threaded, dW = one_hot(i)ᵀ dY."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

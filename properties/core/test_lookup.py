@@ -1,7 +1,5 @@
 """Lookup: embedding(i) = one_hot(i) @ W = Linear without bias on one_hot(i), for every index, table and spelling."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from embcheck.core import oracle

@@ -1,7 +1,5 @@
 """Renorm: with max_norm a lookup rescales, in place, exactly the rows that it looks up and whose norm is larger."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

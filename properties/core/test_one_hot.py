@@ -1,7 +1,5 @@
 """one_hot: 1 at the index, 0 elsewhere, for every index tensor and number of classes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core.comparison import described, every, is_true, left_alone, refuses, same, unwritten

@@ -1,7 +1,5 @@
 """Padding: the row that padding_idx names gets no gradient, from any token, size, dtype or flag; nothing else changes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core import oracle

@@ -1,7 +1,5 @@
 """A tied model that is loaded, copied, traced, exported or compiled is the same tied model afterwards."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core.comparison import every, is_true, same

@@ -1,7 +1,5 @@
 """A tie survives every operation on a module, or breaks as documented."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Tying: an embedding and a head that share their weight train one parameter, whatever the optimizer and its flags."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

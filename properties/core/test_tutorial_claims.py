@@ -1,7 +1,5 @@
 """The claims of five tutorials: for each a law that says what becomes of it, decided by what torch does."""
 
-from __future__ import annotations
-
 import importlib
 
 from embcheck.claims.case import claim_space, plan

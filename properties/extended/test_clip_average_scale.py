@@ -1,7 +1,5 @@
 """Aftercare: clipped gradients, averaged weights and scaled losses are those of their formulas."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core.comparison import every, is_true, same, unwritten, within

@@ -1,7 +1,5 @@
 """A table in pieces, on several processes, is looked up and learns as in one piece."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import refuses, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Storage: a lookup copies bits, whatever dtype the table has, wherever its memory lies, however its indices came."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import every, identical, is_true, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Transforms: forward mode, vmap, torch.func, Jacobians, Hessians; a lookup is linear, so each is known exactly."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import described, every, identical, is_true, left_alone, refuses, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Accumulation: the gradient of a frequent token's row counts its tokens, in half precision too."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import every, same
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Filling: each initialiser of torch.nn.init, and the first values of layers, in every dtype, rank and layout."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

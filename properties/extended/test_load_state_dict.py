@@ -1,7 +1,5 @@
 """load_state_dict copies or assigns what fits, tells what is missing, and refuses what does not fit."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import every, is_true, refuses, same, unwritten
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Schedules: the learning rates of every scheduler are those of its closed form, resumed or not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A module lists its parts in order, under every name, shared ones once, and its state holds them all."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Resumption: an optimizer that loads another's state goes on as that one would, and reading a state changes nothing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from embcheck.core.comparison import every, identical, is_true, same, unwritten

@@ -1,7 +1,5 @@
 """Company: several parameters with one optimizer step as each would alone, with the options of their groups."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import every, identical, is_false, is_true, same, unwritten, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

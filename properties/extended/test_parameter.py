@@ -1,7 +1,5 @@
 """A Parameter of a tensor is a leaf over its memory, and a module takes it as it is."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.core.comparison import every, identical, is_false, is_true, same, same_strides, unwritten

@@ -1,7 +1,5 @@
 """A weight that is normed, bounded, orthogonal or mapped is what its definition says; ties stay."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

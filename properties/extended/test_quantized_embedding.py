@@ -1,7 +1,5 @@
 """A table of eight or four bits looks up what the table does, within half a step of its rows."""
 
-from __future__ import annotations
-
 from embcheck.core.comparison import described, refuses, within
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome

@@ -1,7 +1,5 @@
 """Prediction: a head with the embedding's table is judged by the loss that is documented, and so are its gradients."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

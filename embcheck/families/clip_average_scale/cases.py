@@ -1,8 +1,6 @@
 """What follows a backward pass or a step, as a case: gradients that are clipped, weights that are averaged or flattened,
 losses that are scaled."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Any, NamedTuple
 

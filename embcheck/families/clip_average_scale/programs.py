@@ -1,7 +1,5 @@
 """Programs: gradients are clipped, weights are averaged, parameters are flattened."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Programs: losses that are scaled, lest small gradients vanish in half precision."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

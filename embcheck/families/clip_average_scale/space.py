@@ -1,7 +1,5 @@
 """The space of clip_average_scale: every limit with every norm and path, every average, every pattern of infinite losses."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain, product
 from typing import Any

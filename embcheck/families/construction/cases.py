@@ -1,7 +1,5 @@
 """The cases of a table's construction, what should come of each, and which program runs it."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Programs: wrong constructions of a table and wrong calls, and what each must raise."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

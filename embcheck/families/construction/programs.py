@@ -1,7 +1,5 @@
 """Programs: how a table is made, and what is done to a table that was just made."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Programs: how a table is cut and transposed, how a tensor becomes a module's weight, and what must be refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

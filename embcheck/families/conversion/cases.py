@@ -4,8 +4,6 @@
 rows of the table, D its width, N the number of tokens; the table W has shape (V, D).
 """
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple

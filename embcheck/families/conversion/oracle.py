@@ -1,7 +1,5 @@
 """What a conversion gives and what goes back through it, each with its bound: float64 and the definitions."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

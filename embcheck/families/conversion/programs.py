@@ -4,8 +4,6 @@ A conversion is ``assign(target, spelling(cut(source.weight)))`` under a grad mo
 the first three.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager

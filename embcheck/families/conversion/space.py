@@ -1,7 +1,5 @@
 """The space of conversions: every spelling with every assignment, every small table, sizes around the thresholds."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

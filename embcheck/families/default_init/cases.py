@@ -1,7 +1,5 @@
 """The cases of a table's first values and of its padding row in training, what is due, and which program runs each."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """A lookup in a table that several processes share, as a case."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Programs: lookups in tables that several processes share.  Each rank is a fork of this process."""
 
-from __future__ import annotations
-
 import io
 import multiprocessing
 import os

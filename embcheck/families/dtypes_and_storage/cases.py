@@ -1,7 +1,5 @@
 """The case of a lookup in a table of any dtype and origin: every bit pattern is a value.  Knows no torch."""
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Lookups in tables of any dtype and origin: where a table comes from, the program, and every dtype with every origin and shape."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """A case of an embedding bag: rows of a table, gathered into bags and reduced by sum, mean or max."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Bags that are enumerated: every small cut of every small sequence, flags that meet, every width and number of tokens."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any

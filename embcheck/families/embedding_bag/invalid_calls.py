@@ -1,7 +1,5 @@
 """Calls of an embedding bag that must be refused, by the error that says so."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

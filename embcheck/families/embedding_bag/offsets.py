@@ -1,7 +1,5 @@
 """How a sequence of tokens is cut into bags."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

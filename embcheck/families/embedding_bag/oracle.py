@@ -1,7 +1,5 @@
 """What a bag's reduction and its gradients are, in float64, and how far rounding may take them."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

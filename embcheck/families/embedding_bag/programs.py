@@ -1,7 +1,5 @@
 """The program of an embedding bag, its spellings, and what happens before the call that is judged, mostly as for a lookup."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

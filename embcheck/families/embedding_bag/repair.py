@@ -1,7 +1,5 @@
 """The axes of a bag's case made to fit each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from embcheck.core.declaration import is_subject

@@ -1,7 +1,5 @@
 """How the derivative of a bag is taken: the routes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Tables are halved and whole in turn, which every mode passes on exactly, the bag
 them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

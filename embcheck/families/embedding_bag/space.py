@@ -1,7 +1,5 @@
 """The space of bags: its axes, what is executed for a case, and how one is drawn or aimed, on both sides of the thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

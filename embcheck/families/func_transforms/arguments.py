@@ -3,8 +3,6 @@
 Each program takes one derivative in several ways that must agree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

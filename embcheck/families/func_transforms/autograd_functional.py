@@ -1,7 +1,5 @@
 """Derivatives by torch.autograd.functional, which differentiates backward passes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -5,8 +5,6 @@ the value is A W; a derivative that goes forward pushes a tangent Ẇ to A Ẇ; 
 gradient G back to Mᵀ G / c; differentiated again by G it pushes, masked: M Ẇ / c.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What each transform's ``result`` must be, from the definitions, in numpy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 A *transform* applies one derivative, or a composition of several, to a `look` and returns what came out.
 """
 
-from __future__ import annotations
-
 import types
 from collections.abc import Callable
 from typing import Any

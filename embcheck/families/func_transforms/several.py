@@ -1,7 +1,5 @@
 """Transforms of functions of several tables and modules, at small numbers, whose results are known beforehand."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Which cases of func_transforms there are, and which program runs each."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

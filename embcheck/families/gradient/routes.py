@@ -3,8 +3,6 @@
 Shared by the families that take gradients of a table (gradient, gradient_routes, padding).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any

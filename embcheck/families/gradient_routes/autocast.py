@@ -1,7 +1,5 @@
 """What autocast makes of an autograd.Function and of a product, for the routes that ask."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

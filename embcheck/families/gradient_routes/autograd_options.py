@@ -1,7 +1,5 @@
 """Further routes: what a checkpoint keeps, how gradients are asked for, what happens to saved tensors, and hooks in every form."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from typing import Any

@@ -1,7 +1,5 @@
 """Ways to call a checkpoint, for a route that asks them for the same."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Further routes: what a checkpoint computes again is compared with what it computed, and with what it keeps."""
 
-from __future__ import annotations
-
 import torch
 import torch.utils.checkpoint
 

@@ -4,8 +4,6 @@ Here are accumulation into a gradient that is already there, and hooks; the rest
 Each returns the observations that the laws of the family read.
 """
 
-from __future__ import annotations
-
 import contextlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Further routes: checkpoints, packed tensors, threads, parts of a graph, backward passes that must raise, sparse gradients."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect

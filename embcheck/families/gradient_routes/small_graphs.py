@@ -1,7 +1,5 @@
 """Gradients of small graphs, whose numbers a law knows, for the routes that ask for them."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Initializers of torch.nn.init as a table: what each is called with, and the numbers that it gives.  Knows no torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import lru_cache

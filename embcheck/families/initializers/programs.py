@@ -1,7 +1,5 @@
 """Programs: a tensor is filled by torch.nn.init, or a linear layer by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Programs: a module with a state of its own and hooks is saved and loaded."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

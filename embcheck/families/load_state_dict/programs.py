@@ -1,7 +1,5 @@
 """Programs: a checkpoint, whole or with something wrong in it, is loaded into a module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

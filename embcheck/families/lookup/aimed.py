@@ -4,8 +4,6 @@ Where `embcheck.families.lookup.cases` draws axes, this draws what follows from 
 strides and earlier calls, all at once, so that each case crosses many thresholds together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

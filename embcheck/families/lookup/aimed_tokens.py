@@ -1,7 +1,5 @@
 """Tokens that are aimed: exact counts of rows and of padding, sizes, orders and strides, from thresholds or as is wished."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import TypeVar
 

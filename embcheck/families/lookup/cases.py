@@ -3,8 +3,6 @@
 Shared by the families that look rows up in a table (lookup, gradient, padding).
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ The later ones differ from the judged call in a single way: what an implementati
 workspace, a cached output) is keyed on something, and each history changes one thing that such a key may lack.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -4,8 +4,6 @@ A *history* is what happened before the call that is judged; a *route* is how th
 returns the observations that the laws of the gradient speak of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the tokens of a lookup received, in words: whose row it was, or by how much it is another."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from functools import partial

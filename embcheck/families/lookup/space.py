@@ -1,7 +1,5 @@
 """Which cases of lookup there are, and which program runs each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain
 

@@ -5,8 +5,6 @@ rows up in the table ``weight``, and ``leaf`` is the tensor in which the gradien
 nothing but torch, since their source becomes part of a counterexample's script.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

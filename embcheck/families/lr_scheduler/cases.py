@@ -1,7 +1,5 @@
 """Learning rates under a scheduler: the cases that there are, and the program that runs each."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Schedulers of torch.optim as a table: what each is made with, and its rate and momentum at an epoch.  Knows no torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Programs: the learning rates of an optimizer's groups under a scheduler that is made, stepped and resumed, or under several."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ The definition: a row that is looked up and whose p-norm n exceeds max_norm m be
 is.  ATen divides by n + 1e-7, which the bound grants.
 """
 
-from __future__ import annotations
-
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Programs: lookups with max_norm, which write to their table."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Builds a model from a *tree* of nodes, which may be shared."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

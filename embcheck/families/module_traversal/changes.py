@@ -1,7 +1,5 @@
 """Programs: a module is loaded, emptied, converted, told how to learn and in which mode to be."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Programs: lists and dicts of modules and of Parameters are edited, as those of Python are."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Programs: hooks of every module replace what they are given, hooks see each argument, and a copy keeps its module's hooks."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from typing import Any, NamedTuple

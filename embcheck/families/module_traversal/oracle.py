@@ -1,7 +1,5 @@
 """What a module with parts should show of itself, as it is built, copied, loaded and converted.  Knows no torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Programs: what a module shows of its parts, and what becomes of them in a conversion."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The models of module_traversal: those that everybody builds, what differs by itself, and trees that are drawn."""
 
-from __future__ import annotations
-
 from embcheck.core.stream import Stream, derive
 from embcheck.families.module_traversal.building import Node
 

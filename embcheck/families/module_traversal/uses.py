@@ -1,7 +1,5 @@
 """Programs: a module is copied, averaged and called, and one of its Parameters is parametrized."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

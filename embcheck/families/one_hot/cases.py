@@ -1,7 +1,5 @@
 """The cases of one_hot, what each should give, and which program runs it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterator

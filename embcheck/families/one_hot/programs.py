@@ -1,7 +1,5 @@
 """Programs: one_hot, called once or in several ways of which each is judged; see `embcheck.families.lookup.several`."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """A training that is resumed: how far an optimizer is, how its state is read, carried and loaded; and the program."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import cached_property

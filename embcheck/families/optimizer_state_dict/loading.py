@@ -1,7 +1,5 @@
 """Programs: what an optimizer does with a state that it loads, in whatever case."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 `torch.distributed.checkpoint`, which takes long to import, is imported where a case uses it.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

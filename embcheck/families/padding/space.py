@@ -1,7 +1,5 @@
 """Which cases of padding there are, and which program runs each."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ The calls of a case are those of its groups, one after the other in each step.  
 the others are drawn, so that one case makes many calls that differ.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Several parameters with one optimizer as a case: their shapes, dtypes and groups, and the steps that are due."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Where the elements of a parameter and of its gradient lie in memory, and what a kernel reads that walks both as flat memory."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Programs: how gradients lie in memory, and memory that lies as another tensor's."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

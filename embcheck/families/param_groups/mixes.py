@@ -1,7 +1,5 @@
 """Which parameters are together in one optimizer, and in which groups."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

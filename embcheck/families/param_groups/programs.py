@@ -1,7 +1,5 @@
 """Programs: several parameters with one optimizer, whose state may be saved and loaded, and each with one of its own."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The space of companies: every optimizer over mixed parameters with each flag, and steps without gradients."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import partial

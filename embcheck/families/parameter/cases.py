@@ -1,7 +1,5 @@
 """Parameters of tensors of every kind, put into modules: the cases, and the program that runs each."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Programs: a Parameter is made of a tensor, and put into a module."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from collections.abc import Callable

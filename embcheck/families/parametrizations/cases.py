@@ -1,7 +1,5 @@
 """A weight that depends on other tensors, as a case: its norm, its rows or its image."""
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple

@@ -4,8 +4,6 @@ Each acts on one side of a tied pair, ``(layer, other)``, and tells the weight t
 left of it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from typing import Any

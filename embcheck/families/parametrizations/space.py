@@ -1,7 +1,5 @@
 """Which cases of parametrizations there are: every kind with each of its options, in every format."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

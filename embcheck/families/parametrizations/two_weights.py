@@ -1,7 +1,5 @@
 """Programs: a weight is normed by its name; a module has two, each of which is parametrized or normed by its own."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -4,8 +4,6 @@ A row of extremes lo and hi is stored as integers q of ``bits`` bits, a step s =
 an element is q·s + lo, at most s/2 off.  Step and offset of eight bits are float32, of four bits float16, each rounded.
 """
 
-from __future__ import annotations
-
 import itertools
 import warnings
 from collections.abc import Iterator

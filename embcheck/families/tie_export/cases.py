@@ -1,7 +1,5 @@
 """A tied model on a route as a case, and what it must be afterwards: all in integers and halves of them, which are exact."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Programs: tied models go through a route that preserves a module, get a parametrized head, or are stacked to an ensemble."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

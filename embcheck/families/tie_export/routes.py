@@ -4,8 +4,6 @@ A route is a function ``(model, tokens) -> model``; ``PASSAGES`` has those that 
 times as long.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 import pickle

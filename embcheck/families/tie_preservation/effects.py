@@ -5,8 +5,6 @@ gradient of ones moves each element by a power of two, exactly: with betas (1/2,
 their corrections.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ it or make it again, and those that give the Parameters other memory or values.
 What the laws expect is in `effects` beside this module.
 """
 
-from __future__ import annotations
-
 import copy
 import io
 import pickle

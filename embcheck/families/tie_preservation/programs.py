@@ -3,8 +3,6 @@
 An operation is a function ``(model, embedding, head) -> model`` (see `embcheck.families.tie_preservation.operations`).
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple

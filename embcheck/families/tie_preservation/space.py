@@ -1,7 +1,5 @@
 """Which cases of tie_preservation there are: operations in every state, pairs of them, long random histories."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

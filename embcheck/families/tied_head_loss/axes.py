@@ -1,7 +1,5 @@
 """The axes of a case of tied_head_loss: what each may be."""
 
-from __future__ import annotations
-
 from typing import Annotated, NamedTuple
 
 from embcheck.families.tied_head_loss.programs import LOSSES, RECEIVED

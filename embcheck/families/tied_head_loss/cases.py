@@ -4,8 +4,6 @@ With H = W[tokens] and the logits Z = H Wᵀ + b every loss here is Σ A ⊙ (�
 which tells its value, and its gradients (`embcheck.families.tied_head_loss.oracle`).
 """
 
-from __future__ import annotations
-
 import math
 from functools import cached_property
 from typing import Any

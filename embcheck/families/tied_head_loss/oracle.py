@@ -1,7 +1,5 @@
 """What a loss sends back through a tied head: dZ = g (softmax(Z) Σ A − A), and from it every gradient, each with its bound."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Programs: tokens are looked up, scored by a head with the same table, and judged by a loss."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ Each formula is a function ``(memory, weight, gradient, lr, t) -> weight`` over 
 what the algorithm keeps between steps and its flags, ``t`` counts the steps from one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

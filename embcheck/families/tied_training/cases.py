@@ -1,7 +1,5 @@
 """The training of a tied pair as a case: which optimizer, how tied, what happens; and the gradients that are due."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Of which trainings of a tied pair some laws speak."""
 
-from __future__ import annotations
-
 from embcheck.families.tied_training.algorithms import FORMULAS
 from embcheck.families.tied_training.cases import TiedTrainingCase
 from embcheck.families.tied_training.optimizers import KINDS

@@ -1,7 +1,5 @@
 """The data of a tied training: the table, tokens, hidden states and upstream gradients, and what follows for each path."""
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """What the optimizers of the installed release lack, by probing: a feature that came later is no violation."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import re

@@ -4,8 +4,6 @@ Nothing here comes from the installed release but the question whether it has an
 a release changes shows as a departure from the formula, because the defaults are written out here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

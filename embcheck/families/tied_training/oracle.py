@@ -4,8 +4,6 @@ The algorithms themselves are in `embcheck.families.tied_training.algorithms`.  
 embedding_dim)``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ parameter the gradients that are due and takes the same steps.  What differs is 
 on the way is in `embcheck.families.tied_training.training_steps`.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

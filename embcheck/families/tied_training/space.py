@@ -1,7 +1,5 @@
 """The space of tied training runs: every optimizer with every occasion, covers of its flags, refusals, random ones."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

@@ -7,8 +7,6 @@ backward pass and returns the loss.  An *event* is told the step ``k`` that it c
 None may change what the steps do, but for the learning rate, which is observed.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any
