@@ -95,7 +95,7 @@ def mode_named(name: str) -> Any:
         KeyError: if there is none.
         SubjectError: if there is no such backend.
     """
-    from embcheck.modes.backends import add_backend
+    from embcheck.modes.compilers import add_backend
     from embcheck.modes.mode import MODES
 
     load_modes()

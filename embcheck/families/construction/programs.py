@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.lookup.programs import GENERATOR, changed, generator, seeded, surroundings
 
 Tensor = torch.Tensor
@@ -162,8 +162,7 @@ DRAWN: dict[str, Make] = named(
             *weight.shape, *in_order(kind, flags, None, False), weight.device, weight.dtype
         ),
         "frozen": lambda kind, weight, flags: kind(*weight.shape, _freeze=True, **like(weight), **flags),
-        "by_default_dtype": by_default_dtype,
-        "without_grad": without_grad,
+        **by_name(by_default_dtype, without_grad),
         "skipped": lambda kind, weight, flags: filled(
             torch.nn.utils.skip_init(kind, *weight.shape, **like(weight), **flags)
         ),
@@ -229,11 +228,9 @@ def after(done: Any) -> dict[str, Any]:
 ACTS: dict[str, Act] = named(
     {
         "nothing": lambda layer, weight: {},
-        "reset": reset,
-        "loaded": loaded,
+        **by_name(reset, loaded),
         "loaded_by_assignment": lambda layer, weight: loaded(layer, weight, assign=True),
-        "saved": saved,
-        "evaluated": evaluated,
+        **by_name(saved, evaluated),
         "widened": lambda layer, weight: after(layer.to(torch.float64)),
         "halved": lambda layer, weight: after(layer.half()),
     }

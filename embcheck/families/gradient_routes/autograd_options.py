@@ -10,7 +10,7 @@ import torch.utils.checkpoint
 
 from embcheck.core.registry import by_name
 from embcheck.families.gradient_routes.autocast import casts_as_documented, left_by_regions, noting_function
-from embcheck.families.gradient_routes.checkpoint_calls import keeping_rows
+from embcheck.families.gradient_routes.checkpoints import keeping_rows
 from embcheck.families.gradient_routes.programs import Seen, alike, hooks_replace_each, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import through_own_product
 from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor, with_gradient

@@ -13,7 +13,7 @@ import torch.nn.utils._per_sample_grad
 import torch.utils.checkpoint
 
 from embcheck.core.registry import by_name
-from embcheck.families.gradient_routes.checkpoint_calls import further_checkpoints, reentrant_segments_go_back
+from embcheck.families.gradient_routes.checkpoints import further_checkpoints, reentrant_segments_go_back
 from embcheck.families.gradient_routes.programs import Seen, alike, layer_of, raises
 from embcheck.families.gradient_routes.small_graphs import asked_for_inputs, written_in_place
 from embcheck.families.lookup.programs import Call, Rebuild, Route, Tensor, generator, with_gradient

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from embcheck.families.load_state_dict.hooks import after_saving
+from embcheck.families.load_state_dict.programs import after_saving
 
 Tensor = torch.Tensor
 

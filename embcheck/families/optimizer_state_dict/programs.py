@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.lr_scheduler.programs import alike
 from embcheck.families.optimizer_state_dict.loading import hooked_states, other_states, rates_shared
 from embcheck.families.tie_preservation.operations import stored
@@ -291,8 +291,7 @@ CARRIES: dict[str, Callable[[Any], Any]] = named(
         "handed": lambda state: state,
         "copied": lambda state: copy.deepcopy(state),
         "filed": lambda state: stored(state, weights_only=True),
-        "converted": converted,
-        "older": older,
+        **by_name(converted, older),
     },
     prefix="carry_",
 )

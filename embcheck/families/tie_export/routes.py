@@ -15,7 +15,7 @@ import torch.export
 import torch.fx
 import torch.nn.utils.parametrize
 
-from embcheck.core.registry import named
+from embcheck.core.registry import by_name, named
 from embcheck.families.tie_export.programs import Doubling, blank
 from embcheck.families.tie_preservation.operations import loading, swapping_parameters
 from embcheck.families.tie_preservation.programs import Module, Tensor
@@ -138,7 +138,6 @@ SLOW: dict[str, Passage] = named(
         ).module(),
         "unflattened": lambda model, tokens: torch.export.unflatten(program(model, tokens)),
         "unflattened_copied": lambda model, tokens: copy.deepcopy(torch.export.unflatten(program(model, tokens))),
-        "compiled": compiled,
-        "compiled_and_retied": compiled_and_retied,
+        **by_name(compiled, compiled_and_retied),
     }
 )

@@ -112,8 +112,7 @@ LISTINGS = named(
         "parameters": lambda build, model, table, top: build(model.parameters()),
         "named": lambda build, model, table, top: build(model.named_parameters()),
         "bare_groups": lambda build, model, table, top: build([{"params": p} for p in model.parameters()]),
-        "added_last": added_last,
-        "own_rate": own_rate,
+        **by_name(added_last, own_rate),
     },
     prefix="list_",
 )
