@@ -16,11 +16,10 @@ import torch
 from embcheck.core.declaration import SubjectError, folder_of, imported
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.layer import recalled
+from embcheck.modes.layer import Tensor, recalled
 from embcheck.modes.lifting import NO_TRANSFORMS, recorded_on
 from embcheck.modes.mode import MODES, add_mode
 
-Tensor = torch.Tensor
 Backend = Callable[..., Callable[..., Any]]
 
 #: How many graphs that a backend compiled have run.

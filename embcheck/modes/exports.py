@@ -119,7 +119,6 @@ def signature(
 kept.script = "def kept(key, make):\n    return make()\n"  # type: ignore[attr-defined]
 signature.script = "def signature(*given):\n    return None\n"  # type: ignore[attr-defined]
 
-
 _CANNOT = NO_TRANSFORMS | {
     "route=checkpointed": "exporting inside of a checkpoint, the first time, saves tensors of its own",
     # Of Dim.AUTO torch says 'The export process will automatically infer the remaining constraints on min/max ranges'.

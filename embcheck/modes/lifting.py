@@ -10,9 +10,8 @@ from typing import Any
 import torch
 
 from embcheck.families.lookup.spelling import Build
-from embcheck.modes.layer import BOTH, TRANSFORMING, on_routes
+from embcheck.modes.layer import BOTH, TRANSFORMING, Tensor, on_routes
 
-Tensor = torch.Tensor
 #: A lookup as a function of its table and of its inputs that are tensors.
 Lifted = Callable[..., Tensor]
 #: Makes an artefact of a lifted lookup and an example of its arguments.

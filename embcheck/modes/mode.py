@@ -130,7 +130,6 @@ def _made(build: Callable[..., tuple[torch.Tensor, Any]], shape: tuple[int, int]
 #: Stands among a law's modes for all that make a graph.
 GRAPH = "graph"
 
-
 MODES: dict[str, Mode] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,7 +16,6 @@ _ELSEWHERE = {
     for name in ("bag_mean", "torch_bag", "forward_only", "aten & bag_count>=0")
 }
 
-
 _LAYER: dict[str, Any] = {"calls": BOTH, "rebuilds": True, "keeps_names": True, "cannot": MODULE}
 
 

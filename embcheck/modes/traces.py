@@ -12,12 +12,11 @@ import torch
 
 from embcheck.families.lookup.spelling import Build
 from embcheck.modes.lattice import lattice
-from embcheck.modes.layer import MODULE, TABLE, recalled
+from embcheck.modes.layer import MODULE, TABLE, Tensor, recalled
 from embcheck.modes.layer import through as relaid
 from embcheck.modes.lifting import NO_TRANSFORMS, Lifted, recorded_on, through
 from embcheck.modes.mode import add_mode, build_mode
 
-Tensor = torch.Tensor
 Example = tuple[Tensor, ...]
 
 #: Entries whose call is a module.
@@ -96,7 +95,6 @@ _UNPROXIED = NO_TRANSFORMS | {
     "entry=aten_renorm_": "increment_version takes no proxies",
     **{f"entry={name}": "a proxy has no size that Python could look at" for name in _CLOSURES[-6:]},
 }
-
 
 _SYMBOLIC = recorded_on(lattice(24, 48, 8), _UNPROXIED, cost=2.0, hooks=False) | {"calls": TABLE}
 

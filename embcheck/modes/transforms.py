@@ -28,8 +28,7 @@ _FUNCTIONAL = {"limited": f"{IN_PLACE}, which a function may not"}
 _GIVEN = MODULE | {"limited & entry=loaded": "the table that is called is the given one, not a copy"}
 #: Saved tensors' hooks, which checkpoints work by, stand in no transform of torch.func.
 _UNHOOKED = on_routes(
-    ("checkpointed", "checkpointed_with_the_table"),
-    "torch.func: no saved tensors' hooks in grad and vjp",
+    ("checkpointed", "checkpointed_with_the_table"), "torch.func: no saved tensors' hooks in grad and vjp"
 )
 _NO_FUNC = on_routes((*FUNC, *VMAPPED), "torch.func: no saved tensors' hooks in its transforms")
 #: What vmap has no rule for.

@@ -23,9 +23,7 @@ DENSE = frozenset(
     {"preset_zeros", "preset_transposed", "preset_bucket", "token_by_token", "then_dense", "dense_beside"}
 )
 
-
 gradient_routes = Family("gradient_routes", SPACE, plan, cost=6.0, stride=16, typical=TYPICAL)
-
 
 #: What routes beside their own gradient ask of small graphs: see small_graphs.py.
 SMALL: dict[str, Any] = {
@@ -185,10 +183,7 @@ def anomaly_mode_raises_for_nan_gradient(case: LookupCase, out: Outcome) -> Find
     source="no side effects",
 )
 def gradient_routes_modify_no_input(case: LookupCase, out: Outcome) -> Finding:
-    return every(
-        unwritten(out),
-        left_alone(out.surroundings),
-    )
+    return every(unwritten(out), left_alone(out.surroundings))
 
 
 test_scope, test_product, test_random = gradient_routes.tests()

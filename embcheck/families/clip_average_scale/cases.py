@@ -29,7 +29,6 @@ SCALED: dict[str, dict[str, Any]] = {
     "RMSprop": {"lr": 0.5, "alpha": 0.5, "eps": 1.0},
 }
 
-
 ORDERS = (("a", "b", "c"), ("a",), ("e",), ("a", "e", "b"), ("e", "c", "f", "a", "b"), ("c", "a", "e"), ("b", "c"))
 #: Of the matrix.
 SHAPES: tuple[tuple[int, ...], ...] = (

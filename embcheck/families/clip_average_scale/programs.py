@@ -5,9 +5,7 @@ from typing import Any
 
 import torch
 
-from embcheck.families.param_groups.gradient_layouts import in_halves, lying_as
-
-Tensor = torch.Tensor
+from embcheck.families.param_groups.gradient_layouts import Tensor, in_halves, lying_as
 
 
 def by_value(given: Any, grads: Any, limit: float, strict: bool, **flags: Any) -> Any:

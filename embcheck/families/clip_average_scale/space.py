@@ -114,7 +114,6 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.optimizer != "SGD" or (c.what == "scale" and c.sparse), {"momentum": 0.0}),
 )
 
-
 Cases = Iterator[ClipAverageScaleCase]
 _KINDS = (2.0, 1, float("inf"))
 

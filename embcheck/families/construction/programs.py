@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import by_name, named
-from embcheck.families.lookup.programs import GENERATOR, changed, generator, seeded, surroundings
+from embcheck.families.lookup.programs import GENERATOR, Tensor, changed, generator, seeded, surroundings
 
-Tensor = torch.Tensor
 #: A torch.nn.Embedding or EmbeddingBag; its attributes are what is observed.
 Layer = Any
 #: Of a class, a table, which the layer has or is alike in shape and dtype, and the class's flags: the layer.

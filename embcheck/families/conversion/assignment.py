@@ -26,12 +26,10 @@ AT_CALL = frozenset({"functional_call"})
 #: Mistakes that replace the weight before they fail.
 REPLACING = frozenset({"untransposed"})
 
-
 #: Cuts and spellings that copy always; ``contiguous`` copies unless the transposed table is contiguous already.
 COPYING = frozenset({"clone", "detach_clone", "clone_contiguous", "cat"})
 #: Spellings whose result is contiguous, whatever the table's strides.
 COMPACTING = frozenset({"contiguous", "clone_contiguous", "cat"})
-
 
 CUTS: dict[str, View] = named(
     {
@@ -42,7 +40,6 @@ CUTS: dict[str, View] = named(
         "detach_clone": lambda w: w.detach().clone(),
     }
 )
-
 
 SPELLINGS: dict[str, View] = named(
     {

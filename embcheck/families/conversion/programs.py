@@ -329,5 +329,5 @@ LATER: dict[str, Later] = named(
     {
         "nothing": lambda source, target, leaf: (source, target, leaf),
         **by_name(there_and_back, deepcopied, zeroed, reloaded),
-    },
+    }
 )

@@ -252,7 +252,6 @@ def aimed_conversion(wish: Wish) -> ConversionCase | None:
 
 AXES = values_of(ConversionCase)
 
-
 SPACE = Space(
     ConversionCase,
     {name: values for name, values in AXES.items() if name != "mistake"},

@@ -19,9 +19,7 @@ from embcheck.core.registry import named
 from embcheck.core.space import Space
 from embcheck.families.initializers.oracle import Spread
 from embcheck.families.lookup.cases import padding_of
-from embcheck.families.lookup.programs import generator, seeded
-
-Tensor = torch.Tensor
+from embcheck.families.lookup.programs import Tensor, generator, seeded
 
 
 def initialised(

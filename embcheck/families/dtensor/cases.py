@@ -22,7 +22,6 @@ Tokens = npt.NDArray[np.int64]
 #: What is added to a norm before something is divided by it (aten::embedding_renorm_).
 _EPSILON = 1e-7
 
-
 _PLACES = {"replicate": None, "rows": 0, "columns": 1}
 #: What a use makes of the rows that were looked up, and its adjoint: what arrives at these rows ``w`` of an upstream gradient.
 _MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats], Any]]] = {

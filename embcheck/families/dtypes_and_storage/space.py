@@ -76,7 +76,6 @@ ORIGINS: dict[str, Origin] = named(
     }
 )
 
-
 #: The dtypes of this release, the simplest first.
 DTYPES = tuple(name for name in sorted(STORAGE, key=("int64", "float32").count, reverse=True) if hasattr(torch, name))
 #: Origins of more than 2^31 rows or bytes.

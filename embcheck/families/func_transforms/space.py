@@ -28,7 +28,6 @@ from embcheck.families.lookup import cases
 #: Every choice of what vmap maps over.
 SUBSETS = tuple(chosen for n in (1, 2, 3) for chosen in itertools.combinations(PARTS, n))
 
-
 _STRIDED = ("contiguous", "transposed", "column_slice", "strided")
 SHAPES = ((3,), (), (1,), (4,), (0,), (2, 3), (3, 1), (2, 2, 2), (2, 0))
 
@@ -147,7 +146,6 @@ _MAPPING: dict[str, tuple[Any, ...]] = {
     "in_dim": (0, 1, -1), "out_dim": (0, 1, -1), "chunk": (None, 1, 2), "batch": (2, 1, 3, 8, 17), "mapped": SUBSETS,
 }  # fmt: skip
 
-
 _SIZES = ("num_embeddings", "embedding_dim")
 
 
@@ -210,7 +208,6 @@ AXES: dict[str, tuple[Any, ...]] = {
     "earlier": (0, 1, 2, 3),
     "chunk": (None, 1, 2),
 }
-
 
 SPACE = Space(
     TransformCase,

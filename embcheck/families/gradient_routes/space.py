@@ -99,7 +99,6 @@ AXES = routes.AXES | {
     "history": ("fresh", "repeated", "after_backward"),
 }
 
-
 SPACE = Space(
     LookupCase,
     AXES,

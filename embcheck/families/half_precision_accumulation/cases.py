@@ -67,7 +67,6 @@ GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
     }
 )
 
-
 #: Calls that can give a sparse gradient.
 SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
 

@@ -172,7 +172,6 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.distribution is None or c.size > _REPEATED, {"repeats": 0}),
 )
 
-
 AXES = values_of(InitializerCase)
 
 

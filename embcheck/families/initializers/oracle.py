@@ -117,7 +117,6 @@ def allowed_correlation(n: int) -> float:
 #: Of so many normal numbers one surely has the last digit of its dtype, and of so many of a truncated distribution.
 _MANY, _MANY_TRUNCATED = 64, 128
 
-
 #: The distribution by fan_in and fan_out.
 Fans = Callable[[float, float], Spread]
 

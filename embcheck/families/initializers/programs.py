@@ -6,9 +6,8 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.lookup.programs import seeded
+from embcheck.families.lookup.programs import Tensor, seeded
 
-Tensor = torch.Tensor
 #: Fills a tensor, with a generator or with torch's own.
 Fill = Callable[..., Any]
 

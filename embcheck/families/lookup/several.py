@@ -34,7 +34,6 @@ WIDER = {
     torch.float64: (torch.float64,),
 }
 
-
 #: What tables and upstream gradients are multiplied with where their dtype has so many more digits, all of which then count.
 DIGITS = {torch.float32: (1 << 12) + 1, torch.float64: (1 << 25) + 1}
 

@@ -84,7 +84,6 @@ AXES = table.AXES | {
     "out_of_range": table.STRAY_AXIS,
 }
 
-
 SPACE = Space(
     LookupCase,
     {name: values for name, values in AXES.items() if name != "out_of_range"},

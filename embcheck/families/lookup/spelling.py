@@ -55,7 +55,6 @@ _OF_THE_GRADIENT = ("padding_idx", "scale_grad_by_freq", "sparse")
 #: By what a layer may refuse an index or a flag.
 REFUSALS = (IndexError, ValueError, RuntimeError, AssertionError)
 
-
 ENTRIES: dict[str, Entry] = {}
 
 

@@ -53,7 +53,6 @@ OTHERS: dict[str, tuple[dict[str, Any], ...]] = {
 #: The second coefficient of Adam and AdamW in each group.
 SECOND_BETAS = (0.875, 0.75, 0.5)
 
-
 #: Rates of one, two and three groups that no narrower format holds, and some whose steps are exact.
 _ROUNDED, _EXACT = ((0.3,), (0.1, 0.7), (0.1, 0.7, 0.3)), ((1.0,), (0.25, 2.0), (0.5, 1.0, 0.25))
 RATES = (

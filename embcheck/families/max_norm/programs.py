@@ -8,7 +8,7 @@ import torch.nn.utils.parametrize
 import torch.utils.checkpoint
 
 from embcheck.core.registry import by_name, named
-from embcheck.families.lookup.programs import changed, freezes, surroundings
+from embcheck.families.lookup.programs import Tensor, changed, freezes, surroundings
 from embcheck.families.lookup.several import (
     COLUMNS,
     FACTORS,
@@ -25,7 +25,6 @@ from embcheck.families.lookup.several import (
 )
 from embcheck.families.lookup.spelling import ENTRIES, Build, Entry, Lookup
 
-Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
 Take = Callable[[Tensor, Call, Tensor], "tuple[Tensor, Tensor | None]"]
 

@@ -21,7 +21,6 @@ from embcheck.families.max_norm.programs import SPELLINGS, TAKES, renormalise, s
 
 MAX_NORMS = (1.0, None, 0.0, 0.5, 5, 2.5, 0.1, 10.0, 100.0, 1e-8, 1e15, float("inf"), -1.0)
 
-
 #: The p of each p-norm; all are homogeneous, so that rescaling can reach max_norm.
 NORM_TYPES = (2.0, 1.0, 3.0, 0.5, float("inf"), 1.5, 4, float("-inf"), -1.0, -2.0, 2.5)
 
@@ -201,7 +200,6 @@ AXES: dict[str, tuple[Any, ...]] = cases.AXES | {
     "history": tuple(HISTORIES),
     "threads": (1, 2),
 }
-
 
 SPACE = Space(
     MaxNormCase,

@@ -203,11 +203,7 @@ def calls(case: ModuleTraversalCase) -> list[list[Any]]:
         }
         negated = set().union(*showing.values())
         shown = sorted(
-            (
-                path,
-                dense(case, own[path].tensor, made=path in negated),
-                (-n if path in negated else n).tolist(),
-            )
+            (path, dense(case, own[path].tensor, made=path in negated), (-n if path in negated else n).tolist())
             for path, n in numbers.items()
         )
         floating = [path for path in given if not own[path].tensor.startswith("integers")]

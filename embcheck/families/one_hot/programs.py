@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import by_name
-from embcheck.families.lookup.programs import changed, surroundings
+from embcheck.families.lookup.programs import Tensor, changed, surroundings
 from embcheck.families.lookup.several import (
     LARGEST,
     STRIDES,
@@ -22,7 +22,6 @@ from embcheck.families.lookup.several import (
     tiled,
 )
 
-Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
 Encode = Callable[[Tensor, Any], Tensor]
 

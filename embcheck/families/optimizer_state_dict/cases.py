@@ -22,11 +22,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "three_way": ("source.weight", "target.weight", "head.weight"),
 }
 #: The groups of members; 0 is the tied weight, 1 the other one.
-GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {
-    "pair": ((0, 1),),
-    "alone": ((0,),),
-    "two_groups": ((1,), (0,)),
-}
+GROUPS: dict[str, tuple[tuple[int, ...], ...]] = {"pair": ((0, 1),), "alone": ((0,),), "two_groups": ((1,), (0,))}
 #: Members that are frozen while the state is read and loaded; those that had no gradient before.
 FROZEN = {"none": (), "tied": (0,), "side": (1,)}
 #: The rates of groups.
@@ -49,7 +45,6 @@ RICH: dict[str, dict[str, Any]] = {
 }
 #: Optimizers that differ in what they keep, and when they begin to; the others are in the scope.
 SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
-
 
 #: Optimizers that have had all their options since they exist: no state of theirs lacks one.
 COMPLETE = frozenset({"Adafactor", "Muon"})

@@ -11,10 +11,9 @@ import torch
 
 from embcheck.core.registry import by_name, named
 from embcheck.families.lr_scheduler.programs import alike
-from embcheck.families.optimizer_state_dict.loading import hooked_states, other_states, rates_shared
+from embcheck.families.optimizer_state_dict.loading import Tensor, hooked_states, other_states, rates_shared
 from embcheck.families.tie_preservation.operations import stored
 
-Tensor = torch.Tensor
 #: A model, its tied weight and its other one, and their optimizer.
 Run = tuple[Any, list[Any], Any]
 #: A class of torch.optim, its flags, and the members and options of each group.

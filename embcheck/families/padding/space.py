@@ -42,7 +42,6 @@ AXES = routes.AXES | {
     "route": ROUTES,
 }
 
-
 SPACE = Space(
     LookupCase,
     AXES,

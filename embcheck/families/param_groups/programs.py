@@ -7,12 +7,11 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
-from embcheck.families.param_groups.gradient_layouts import lying_as
+from embcheck.families.param_groups.gradient_layouts import Tensor, lying_as
 from embcheck.families.tie_preservation.operations import stored
 from embcheck.families.tied_training.programs import marks
 from embcheck.families.tied_training.training_steps import loaded, restored
 
-Tensor = torch.Tensor
 Function = Callable[..., Any]
 
 

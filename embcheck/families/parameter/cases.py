@@ -23,13 +23,11 @@ SHAPES: tuple[tuple[int, ...], ...] = (
     (2, 1, 2, 3), (65, 2), (8, 7), (17, 8), (2, 33), (3, 17), (20, 70), (1, 2, 8),
 )  # fmt: skip
 
-
 #: What a module has that a Parameter comes into: nothing, one of all, several together.
 SETS_OF_CONTENTS: tuple[tuple[str, ...], ...] = (
     (), *((name,) for name in CONTENTS), ("tied", "buffer", "graded"), ("layers", "mixed", "sparse"),
     ("shared", "evaluating", "frozen"), ("viewed", "many", "part_evaluating"), tuple(CONTENTS),
 )  # fmt: skip
-
 
 #: What a Parameter replaces if it is assigned; register_parameter refuses its name.
 TAKEN = ("buffer", "module")

@@ -255,7 +255,6 @@ ORIGINS: dict[str, Callable[[Tensor], Tensor]] = named(
     }
 )
 
-
 #: Under which grad mode it is made and put into a module.
 UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
     {
@@ -264,7 +263,6 @@ UNDER: dict[str, Callable[[Callable[[], Any]], Any]] = named(
         "inference": lambda act: torch.inference_mode()(act)(),
     }
 )
-
 
 #: What has the slot's name before.
 BEFORE: dict[str, Callable[[Module, str, Tensor], None]] = named(

@@ -19,11 +19,7 @@ ROUTES = {**PASSAGES, **GRAPHS, **SCRIPTS, **SLOW}
 DEVICES = ("cpu", "meta")
 
 #: What each structure calls its modules that have the weight: tables, whose rows are added, and the head.
-NAMES = {
-    "flat": ("embedding", "head"),
-    "head_first": ("embedding", "head"),
-    "shared": ("source", "target", "head"),
-}
+NAMES = {"flat": ("embedding", "head"), "head_first": ("embedding", "head"), "shared": ("source", "target", "head")}
 #: Routes whose model holds the same Parameters as the one that it was made of; others have their own.
 SAME = ("loaded", "assigned", "assigned_variables", "parametrized_and_back", "symbolic", "symbolic_transformed", "scripted",
         "traced", "exported", "exported_decomposed", "exported_strictly", "compiled", "compiled_and_retied")  # fmt: skip

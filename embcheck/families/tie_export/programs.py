@@ -56,7 +56,6 @@ STRUCTURES: dict[str, Callable[..., Module]] = named(
     }
 )
 
-
 #: What a tied model is made of beside its numbers: its structure, its padding row, and whether its weight is frozen.
 Built = tuple[Callable[..., Module], int | None, bool]
 

@@ -88,7 +88,6 @@ GRAPHS: dict[str, Passage] = named(
     }
 )
 
-
 SCRIPTS: dict[str, Passage] = named(
     {
         "scripted": lambda model, _: torch.jit.script(model),

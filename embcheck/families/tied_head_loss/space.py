@@ -52,10 +52,7 @@ _RULES: tuple[Rule, ...] = (
         lambda c: c.dtype == "bfloat16" and any(200 < many <= MANY for many in (c.num_embeddings, c.numel)),
         {"dtype": "float32"},
     ),
-    (
-        lambda c: c.wide and c.targets == "probability" and c.dtype in ("bfloat16", "float16"),
-        {"dtype": "float32"},
-    ),
+    (lambda c: c.wide and c.targets == "probability" and c.dtype in ("bfloat16", "float16"), {"dtype": "float32"}),
     (lambda c: c.empty and c.kept.any(), {"weighted": False}),
 )
 
