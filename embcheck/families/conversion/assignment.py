@@ -6,10 +6,8 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import named
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
 Call = Callable[[Tensor], Tensor]
 View = Call
 #: Of a target and a tensor: the Parameter that was made of it, and what to call.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from embcheck.core.registry import by_name, named
-from embcheck.families.conversion.assignment import Assign, Call, Module, Tensor, View
+from embcheck.families.conversion.assignment import Assign, Call, View
 from embcheck.families.lookup.several import (
     FACTORS,
     LARGEST,
@@ -28,6 +28,7 @@ from embcheck.families.lookup.several import (
     stacked,
     tiled,
 )
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
 #: Of source, target and the converted Parameter: those that are used from then on.
 Later = Callable[[Module, Module, Tensor], tuple[Module, Module, Tensor]]

@@ -1,7 +1,5 @@
 """Tokens that come so often that a narrow format can't count them: the cases that there are, and their program."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, NamedTuple
@@ -71,6 +69,13 @@ GATHERED: dict[str, Callable[[Tensor, Tensor, bool], Tensor]] = named(
 SPARSE = ("lookup", "batch", "mean_of_each", "weighted", "one_bag")
 
 
+#: On both sides of where bfloat16 and float16 stop to hold every integer, and beyond.
+COUNTS: tuple[tuple[int, ...], ...] = (
+    (300,), (255,), (256,), (257,), (2047,), (2048,), (2049,), (3000,), (1, 300), (257, 3, 255), (3000, 0, 300),
+    (256, 2049, 1, 300), (2048, 2047, 2049, 3000, 300, 257, 256, 255),
+)  # fmt: skip
+
+
 class _AccumulationAxes(NamedTuple):
     #: how often each row is looked up
     counts: Annotated[tuple[int, ...], COUNTS] = (300,)
@@ -117,13 +122,6 @@ class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
             "stops": self.stops,
             "half": self.dtype in ("float16", "bfloat16"),
         }
-
-
-#: On both sides of where bfloat16 and float16 stop to hold every integer, and beyond.
-COUNTS: tuple[tuple[int, ...], ...] = (
-    (300,), (255,), (256,), (257,), (2047,), (2048,), (2049,), (3000,), (1, 300), (257, 3, 255), (3000, 0, 300),
-    (256, 2049, 1, 300), (2048, 2047, 2049, 3000, 300, 257, 256, 255),
-)  # fmt: skip
 
 
 def plan(case: AccumulationCase) -> Plan:

@@ -1,7 +1,5 @@
 """A checkpoint that is loaded, as a case: what is wrong with it, and the module that should come of it."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator
@@ -32,6 +30,10 @@ EXTRAS = (
     *("extra", "words.extra", "deep.1.weight", "scratch", "words2.weight", "words..weight", "module.words.weight"),
     *OF_NONE,
 )
+
+
+MISSING = ((), *((key,) for key in KEYS), ("words.weight", "deep.0.bias"), KEYS)
+SURPLUS = ((), *((key,) for key in EXTRAS), ("extra", "words.extra"))
 
 
 class _LoadStateDictAxes(NamedTuple):
@@ -198,8 +200,6 @@ def repair(case: LoadStateDictCase) -> LoadStateDictCase:
     return case.but(edit="fits" if fits else case.edit, layout=layout)
 
 
-MISSING = ((), *((key,) for key in KEYS), ("words.weight", "deep.0.bias"), KEYS)
-SURPLUS = ((), *((key,) for key in EXTRAS), ("extra", "words.extra"))
 AXES = values_of(LoadStateDictCase)
 
 

@@ -5,8 +5,6 @@ own, which two slots may share: ``table…`` and ``p…`` are Parameters, others
 registered as None; a buffer whose name ends with ``scratch`` is not persistent, ``integers…`` holds integers.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
@@ -38,6 +36,9 @@ DTYPES = {
     "to_double": "float64", "to_like": "bfloat16", "type_double": "float64", "to_half": "float16",
     "single": "float32",
 }  # fmt: skip
+
+
+PREFIXES = ("", "m", "m.", "a.b", "a.b.")
 
 
 class _ModuleTraversalAxes(NamedTuple):
@@ -176,9 +177,6 @@ def kind(tensor: str) -> str:
     if tensor in ("none", "nobuffer"):
         return "none"
     return "parameters" if tensor.startswith(("table", "p")) else "buffers"
-
-
-PREFIXES = ("", "m", "m.", "a.b", "a.b.")
 
 
 def plan(case: ModuleTraversalCase) -> Plan:

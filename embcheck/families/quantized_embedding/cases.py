@@ -22,6 +22,7 @@ from embcheck.core.law import Plan
 from embcheck.core.oracle import Expected
 from embcheck.core.space import Space
 from embcheck.families.lookup import cases
+from embcheck.families.tie_preservation.programs import Module, Tensor
 
 #: What must be refused: a token outside the table, weights for fewer tokens than there are, a bag that ends too late.
 MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
@@ -142,11 +143,6 @@ class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
             "padding_hit": self.layer == "bag" and not bool(self.lookup.counted.all()),
             "other_mode": self.layer == "bag" and self.mode != "sum",
         }
-
-
-Tensor = torch.Tensor
-#: A torch module; its attributes are modules, tensors and numbers, which a checker can't tell apart.
-Module = Any
 
 
 def quantized(
