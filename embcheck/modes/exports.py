@@ -33,7 +33,7 @@ def exported(build: Build, finish: Finish, strict: bool = False) -> Build:
         leaf, call = build(weight, **flags)
         layer = call if isinstance(call, torch.nn.Module) else None
 
-        def again(*inputs: Tensor | None) -> Tensor:
+        def again(*inputs: Tensor | None) -> Any:
             tensors = tuple(tensor for tensor in inputs if tensor is not None)
             key = signature(build, strict, finish, flags, leaf, inputs)
             if layer is not None:
@@ -41,8 +41,7 @@ def exported(build: Build, finish: Finish, strict: bool = False) -> Build:
                 root = Gapped(layer, there) if there != tuple(sorted(there, reverse=True)) else layer
                 names = [name for name, parameter in root.named_parameters() if parameter is leaf]
                 graph: Any = kept(key, lambda: finish(exported_program(root, examples(tensors), strict)).module())
-                value: Tensor = torch.func.functional_call(graph, dict.fromkeys(names, leaf), tensors)
-                return value
+                return torch.func.functional_call(graph, dict.fromkeys(names, leaf), tensors)
             holder = torch.nn.Module()
             inside = lifted(call, leaf, inputs)
             if strict:
@@ -54,8 +53,7 @@ def exported(build: Build, finish: Finish, strict: bool = False) -> Build:
             object.__setattr__(holder, "forward", inside)
             fed = (alike(leaf), *examples(tensors))
             graph = kept(key, lambda: finish(exported_program(holder, fed, strict)).module())
-            served: Tensor = graph(leaf, *tensors)
-            return served
+            return graph(leaf, *tensors)
 
         return leaf, again
 
@@ -69,10 +67,9 @@ class Gapped(torch.nn.Module):
         super().__init__()
         self.layer, self.given = layer, given
 
-    def forward(self, first: Tensor, *more: Tensor) -> Tensor:
+    def forward(self, first: Tensor, *more: Tensor) -> Any:
         left = iter((first, *more))
-        value: Tensor = self.layer(*(next(left) if there else None for there in self.given))
-        return value
+        return self.layer(*(next(left) if there else None for there in self.given))
 
 
 def exported_program(layer: torch.nn.Module, fed: tuple[Tensor, ...], strict: bool) -> Exported:

@@ -42,11 +42,10 @@ def lifted(call: Callable[..., Tensor], leaf: Tensor, inputs: tuple[Tensor | Non
     names = [name for name, parameter in holder.named_parameters(remove_duplicate=False) if parameter is leaf]
     object.__setattr__(holder, "forward", call)  # not registered as one more module
 
-    def function(table: Tensor, *tensors: Tensor) -> Tensor:
+    def function(table: Tensor, *tensors: Tensor) -> Any:
         arguments = spread(tensors, given, count)
         if names:
-            value: Tensor = torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
-            return value
+            return torch.func.functional_call(holder, dict.fromkeys(names, table), tuple(arguments))
         swapped = tuple(types.CellType(table) if cell.cell_contents is leaf else cell for cell in cells)
         again: Lifted = types.FunctionType(
             call.__code__, call.__globals__, call.__qualname__, call.__defaults__, swapped
@@ -73,14 +72,12 @@ def through(build: Build, make: Maker, make_module: Callable[..., Lifted] | None
     def built(weight: Tensor, **flags: Any) -> tuple[Tensor, Callable[..., Tensor]]:
         leaf, call = build(weight, **flags)
 
-        def again(*inputs: Tensor | None) -> Tensor:
+        def again(*inputs: Tensor | None) -> Any:
             tensors = [tensor for tensor in inputs if tensor is not None]
             example = tuple(map(alike, tensors))
             if make_module is not None and isinstance(call, torch.nn.Module):
-                value: Tensor = made(make_module, call, example)(*inputs)
-                return value
-            found: Tensor = made(make, lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
-            return found
+                return made(make_module, call, example)(*inputs)
+            return made(make, lifted(call, leaf, inputs), (alike(leaf), *example))(leaf, *tensors)
 
         return leaf, again
 

@@ -119,12 +119,11 @@ _READS = dict.fromkeys(
 
 
 def through_make_fx(build: Build, tracing_mode: Literal["real", "fake", "symbolic"]) -> Build:
-    def recorded(function: Lifted, example: Example) -> Lifted:
+    def recorded(function: Lifted, example: Example) -> Any:
         # Here, for it takes seconds to import what no other mode needs.
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        graph: Lifted = make_fx(function, tracing_mode=tracing_mode)(*example).forward
-        return graph
+        return make_fx(function, tracing_mode=tracing_mode)(*example).forward
 
     return through(build, recorded)
 

@@ -129,9 +129,8 @@ def spread(given: Tensor, mesh: Any, place: Any) -> Any:
     return distribute_tensor(given, mesh, [place])
 
 
-def whole(given: Any) -> Tensor:
-    found: Tensor = given.full_tensor() if hasattr(given, "full_tensor") else given
-    return found
+def whole(given: Any) -> Any:
+    return given.full_tensor() if hasattr(given, "full_tensor") else given
 
 
 def layer_of(table: Tensor, flags: dict[str, Any]) -> Any:

@@ -112,14 +112,13 @@ def positional(operator: Callable[..., Any], weight: Tensor, flags: dict[str, An
     if none is not None and "padding_idx" in flags:  # below the Python function -1 means none
         padding = flags["padding_idx"] % weight.shape[0]
 
-    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Tensor:
+    def call(indices: Tensor, offsets: Tensor | None = None, samples: Tensor | None = None) -> Any:
         counted = last and offsets is not None
         if offsets is None:
             offsets = torch.arange(indices.shape[0], dtype=indices.dtype) * indices.shape[1]
         samples = None if samples is None else samples.reshape(-1)
         indices, offsets = indices.reshape(-1).contiguous(), offsets.contiguous()
-        out: Tensor = operator(weight, indices, offsets, scale, mode, sparse, samples, counted, padding)[0]
-        return out
+        return operator(weight, indices, offsets, scale, mode, sparse, samples, counted, padding)[0]
 
     return call
 

@@ -291,13 +291,12 @@ def linearized(look: Look, at: At) -> Seen:
     return {"result": result, "value": value, "agrees": both and agree(at, result, -first)}
 
 
-def functionalized(look: Look, at: At) -> Tensor:
+def functionalized(look: Look, at: At) -> Any:
     def loss(table: Tensor) -> Tensor:
         rows = look(table, at.indices).clone()
         return rows.mul_(at.upstream).sum()
 
-    found: Tensor = torch.func.functionalize(torch.func.grad(loss))(at.weight)
-    return found
+    return torch.func.functionalize(torch.func.grad(loss))(at.weight)
 
 
 def without_grad_mode(look: Look, at: At) -> Seen:

@@ -241,12 +241,11 @@ def functional(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any])
     return lambda table, tokens: torch.nn.functional.embedding(tokens, table, **flags)
 
 
-def unchanged(layer: Any, call: Callable[[], Any]) -> Tensor:
+def unchanged(layer: Any, call: Callable[[], Any]) -> Any:
     """What a call gives, which may be refused; either way the layer has its own weight, as it was."""
     own, before = layer.weight, (layer.weight.data_ptr(), layer.weight._version)
     try:
-        found: Tensor = call()
-        return found
+        return call()
     finally:
         assert layer.weight is own, "the layer has another weight"
         assert (own.data_ptr(), own._version) == before, "the layer's weight was written"
@@ -260,7 +259,7 @@ def functional_call(rows: int, width: int, dtype: torch.dtype, flags: dict[str, 
 def functional_call_parts(rows: int, width: int, dtype: torch.dtype, flags: dict[str, Any]) -> Look:
     layer, nothing = torch.nn.Embedding(rows, width, dtype=dtype, **flags), dict[str, Tensor]()
 
-    def look(table: Tensor, tokens: Tensor) -> Tensor:
+    def look(table: Tensor, tokens: Tensor) -> Any:
         given, call = (nothing, {"weight": table}), torch.func.functional_call
         return unchanged(layer, lambda: call(layer, given, (), {"input": tokens}, strict=True))
 

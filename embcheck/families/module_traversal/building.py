@@ -44,12 +44,11 @@ def tensor_of(name: str, table: Tensor) -> Tensor:
     return fine / 2 if name.startswith("scalar") else fine * torch.tensor([1, 2])
 
 
-def buffer_of(tensor: Tensor, persistent: bool) -> Tensor:
+def buffer_of(tensor: Tensor, persistent: bool) -> Any:
     """A buffer by itself, which any module may have."""
     if not hasattr(torch.nn, "Buffer"):  # before torch 2.5
         return tensor
-    made: Tensor = torch.nn.Buffer(tensor, persistent=persistent)
-    return made
+    return torch.nn.Buffer(tensor, persistent=persistent)
 
 
 def padded(kind: Any, table: Tensor) -> Module:

@@ -87,10 +87,9 @@ def keyword(tokens: Tensor, classes: int | None) -> Tensor:
     return one_hot(tokens) if classes is None else one_hot(tokens, num_classes=classes)
 
 
-def aten(tokens: Tensor, classes: int | None) -> Tensor:
+def aten(tokens: Tensor, classes: int | None) -> Any:
     one_hot: Any = torch.ops.aten.one_hot.default
-    value: Tensor = one_hot(tokens) if classes is None else one_hot(tokens, classes)
-    return value
+    return one_hot(tokens) if classes is None else one_hot(tokens, classes)
 
 
 def vmapped(tokens: Tensor, classes: Any) -> Tensor:
@@ -101,12 +100,11 @@ def vmapped_last(tokens: Tensor, classes: Any) -> Tensor:
     return torch.vmap(lambda part: torch.nn.functional.one_hot(part, classes), in_dims=-1, out_dims=-2)(tokens)
 
 
-def recorded(tokens: Tensor, classes: Any) -> Tensor:
+def recorded(tokens: Tensor, classes: Any) -> Any:
     from torch.fx.experimental.proxy_tensor import make_fx  # here, for it takes seconds
 
     graph = make_fx(lambda given: torch.nn.functional.one_hot(given, classes), tracing_mode="fake")(tokens)
-    value: Tensor = graph(tokens)
-    return value
+    return graph(tokens)
 
 
 def compiled(tokens: Tensor, classes: Any) -> Tensor:

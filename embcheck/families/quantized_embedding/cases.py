@@ -167,12 +167,11 @@ def quantized(
     return {"value": narrow(*given), "unpacked": unpacked(weight, bits)}
 
 
-def unpacked(weight: Tensor, bits: int) -> Tensor:
+def unpacked(weight: Tensor, bits: int) -> Any:
     """The table in bytes of the kernels, and back."""
     name = {8: "byte", 4: "4bit"}[bits]
     pack, unpack = (getattr(torch.ops.quantized, f"embedding_bag_{name}_{end}") for end in ("prepack", "unpack"))
-    found: Tensor = unpack(pack(weight))
-    return found
+    return unpack(pack(weight))
 
 
 def from_float(plain: Module, config: Any) -> Module:

@@ -87,13 +87,12 @@ def shaped(loss: Tensor, hidden: Tensor) -> Tensor:
 
 def of_logits(
     loss: Callable[..., Any], hidden: Tensor, table: Tensor, bias: Any, targets: Tensor, second: bool, **flags: Any
-) -> Tensor:
+) -> Any:
     """A loss of what the head scores, in one batch, or with the classes as the ``second`` axis."""
     scores = torch.nn.functional.linear(hidden, table, bias)
     if second and scores.dim() > 2:
         whole = targets.dim() == scores.dim()
-        found: Tensor = loss(scores.movedim(-1, 1), targets.movedim(-1, 1) if whole else targets, **flags)
-        return found
+        return loss(scores.movedim(-1, 1), targets.movedim(-1, 1) if whole else targets, **flags)
     logits, wanted = flat(scores, targets)
     return shaped(loss(logits, wanted, **flags), hidden)
 
@@ -111,11 +110,10 @@ def module(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, **flags: A
     return converted(torch.nn.CrossEntropyLoss, weight, logits.dtype, **flags)(receive(logits), wanted)
 
 
-def likelihood(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, wider: Any = None, **flags: Any) -> Tensor:
+def likelihood(logits: Tensor, wanted: Tensor, receive: Any, weight: Any, wider: Any = None, **flags: Any) -> Any:
     """``wider`` is the dtype of the softmax, where that is another one."""
     shares = torch.nn.functional.log_softmax(logits, dim=min(1, logits.dim() - 1), dtype=wider).to(logits.dtype)
-    found: Tensor = converted(torch.nn.NLLLoss, weight, logits.dtype, **flags)(receive(shares), wanted)
-    return found
+    return converted(torch.nn.NLLLoss, weight, logits.dtype, **flags)(receive(shares), wanted)
 
 
 def divergence(
@@ -182,11 +180,10 @@ class Traced(torch.autograd.Function):
     """A loss and its gradient by a graph of both: ``graph(logits, upstream, *others) -> (loss, gradient)``."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, graph: Any, upstream: Tensor, others: tuple[Tensor, ...]) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, graph: Any, upstream: Tensor, others: tuple[Tensor, ...]) -> Any:
         ctx.graph, ctx.others = graph, others
         ctx.save_for_backward(logits)
-        found: Tensor = graph(logits, upstream, *others)[0]
-        return found
+        return graph(logits, upstream, *others)[0]
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
