@@ -8,18 +8,8 @@ from embcheck.core.comparison import every, identical, is_true, same, unwritten,
 from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, Holds
+from embcheck.families.initializers import oracle
 from embcheck.families.initializers.cases import SPACE, InitializerCase, plan
-from embcheck.families.initializers.oracle import (
-    DISTRIBUTIONS,
-    LAYERS,
-    ORTHOGONAL,
-    SPARSITY,
-    allowed_mean,
-    allowed_square,
-    drawn_from,
-    elements_drawn_from,
-    orthogonal,
-)
 
 initializers = Family("initializers", SPACE, plan, cost=8.0, only_cpu="the generators that are compared are the CPU's")
 law = initializers.law
@@ -27,7 +17,7 @@ law = initializers.law
 
 def makes_layer(case: InitializerCase) -> bool:
     """Whether the numbers are the first ones of a layer."""
-    return case.fill in LAYERS and case.size > 0
+    return case.fill in oracle.LAYERS and case.size > 0
 
 
 def draws_alike(case: InitializerCase) -> bool:
@@ -52,11 +42,11 @@ def initializer_without_randomness_fills_exact_values(case: InitializerCase, out
     "Random torch.nn.init values stay in range and follow the documented distribution.",
     source="torch.nn.init; Dvoretzky-Kiefer-Wolfowitz, error below 1e-9 in a run",
     when=draws_alike,
-    must_cover={f"fill={name}" for name in DISTRIBUTIONS} | {"many", "rank=3", "rank=4", "own_generator"},
+    must_cover={f"fill={name}" for name in oracle.DISTRIBUTIONS} | {"many", "rank=3", "rank=4", "own_generator"},
 )
 def initializer_values_follow_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
     assert case.distribution is not None
-    return drawn_from(case.distribution, out.values, case.format)
+    return oracle.drawn_from(case.distribution, out.values, case.format)
 
 
 @law(
@@ -68,7 +58,7 @@ def initializer_values_follow_documented_distribution(case: InitializerCase, out
 )
 def each_element_follows_documented_distribution(case: InitializerCase, out: Outcome) -> Finding:
     assert case.distribution is not None
-    return elements_drawn_from(case.distribution, out.repeated, case.format)
+    return oracle.elements_drawn_from(case.distribution, out.repeated, case.format)
 
 
 @law(
@@ -86,7 +76,7 @@ def initializer_draws_as_the_tensor_does(case: InitializerCase, out: Outcome) ->
     values = out.drawn.values
     # A bound or a deviation, a product and a sum are rounded once on either side.
     limit = 8 * case.format.unit_roundoff * (np.abs(values) + np.abs(case.sampler[1:]).max())
-    if case.fill in SPARSITY:  # of which some are set to zero
+    if case.fill in oracle.SPARSITY:  # of which some are set to zero
         return within(out.values, np.where(out.values.values == 0, 0.0, values), limit)
     return within(out.values, values, limit)
 
@@ -108,9 +98,9 @@ def initializer_mean_and_variance_match_distribution(case: InitializerCase, out:
     for name, axis in (("all numbers", None), ("a row", 1), ("a column", 0)):
         n = values.size if axis is None else values.shape[axis]
         many = values.size // n
-        mean = np.abs(values.mean(axis) - spread.mean).max(), allowed_mean(n, spread, many) + u * size
+        mean = np.abs(values.mean(axis) - spread.mean).max(), oracle.allowed_mean(n, spread, many) + u * size
         about = ((values - spread.mean) ** 2).mean(axis)
-        off = np.abs(about - square).max(), allowed_square(n, spread, many) + 3 * u * size**2
+        off = np.abs(about - square).max(), oracle.allowed_square(n, spread, many) + 3 * u * size**2
         over = "" if axis is None else axis
         paths = f"{table}.mean({over})", f"({table}.square().mean({over}) - {square!r})"
         for what, (far, most), path in zip(("mean", "mean square"), (mean, off), paths, strict=True):
@@ -125,7 +115,7 @@ def initializer_mean_and_variance_match_distribution(case: InitializerCase, out:
     "A new layer's values are those that the documented torch.nn.init functions draw, the weight's before the bias's.",
     source="nn.Linear.reset_parameters: kaiming_uniform_ with a = √5, then uniform_; nn.Embedding.reset_parameters: normal_",
     when=makes_layer,
-    must_cover={f"fill={name}" for name in LAYERS} | {"dtype=bfloat16"},
+    must_cover={f"fill={name}" for name in oracle.LAYERS} | {"dtype=bfloat16"},
 )
 def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
     return identical(out.values, out.drawn)
@@ -135,7 +125,7 @@ def layer_draws_as_documented(case: InitializerCase, out: Outcome) -> Finding:
     "A new layer's Parameters are contiguous leaves of the requested dtype that require grad.",
     source="nn.Linear, nn.Embedding: Variables; device, dtype",
     when=makes_layer,
-    must_cover={f"fill={name}" for name in LAYERS} | {"dtype=float64"},
+    must_cover={f"fill={name}" for name in oracle.LAYERS} | {"dtype=float64"},
 )
 def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Outcome) -> Finding:
     return same(out.layers, [case.layer] * (4 + case.repeats))
@@ -144,24 +134,24 @@ def new_layer_has_contiguous_trainable_parameters(case: InitializerCase, out: Ou
 @law(
     "init.orthogonal_ makes the rows, or columns if fewer, orthogonal with norm gain.",
     source="torch.nn.init.orthogonal_; Higham 2002, Theorem 19.4: |QᵀQ − I| ≤ c·m·n·u, c = 8",
-    when=lambda case: case.fill in ORTHOGONAL and case.size > 0,
+    when=lambda case: case.fill in oracle.ORTHOGONAL and case.size > 0,
     must_cover={"fill=orthogonal_wide & wide", "fill=orthogonal_wide & wide=False", "rank=3"},
 )
 def orthogonal_init_is_orthogonal_with_norm_gain(case: InitializerCase, out: Outcome) -> Finding:
     values = out.values.values.reshape(case.shape[0], -1)
-    gain, path = ORTHOGONAL[case.fill], f"{out.values.path}.double().reshape({values.shape})"
-    return orthogonal(values, path, 8 * values.size * case.format.unit_roundoff * gain**2, gain)
+    gain, path = oracle.ORTHOGONAL[case.fill], f"{out.values.path}.double().reshape({values.shape})"
+    return oracle.orthogonal(values, path, 8 * values.size * case.format.unit_roundoff * gain**2, gain)
 
 
 @law(
     "init.sparse_ sets the documented fraction of each column, rounded up, to zero.",
     source="torch.nn.init.sparse_: the fraction of elements in each column to be set to zero",
-    when=lambda case: case.fill in SPARSITY,
+    when=lambda case: case.fill in oracle.SPARSITY,
     must_cover={"fill=sparse_half"},
 )
 def sparse_init_zeroes_documented_fraction(case: InitializerCase, out: Outcome) -> Finding:
     zeros = (out.values.values == 0).sum(0)
-    wanted = math.ceil(SPARSITY[case.fill] * case.shape[0])
+    wanted = math.ceil(oracle.SPARSITY[case.fill] * case.shape[0])
     if (zeros == wanted).all():
         return HOLDS
     path = f"({out.values.path} == 0).sum(0).tolist()"

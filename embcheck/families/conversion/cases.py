@@ -16,17 +16,7 @@ from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
 from embcheck.core.onednn import any_reads_on, lookup_reads_on, one_column
-from embcheck.families.conversion.assignment import (
-    ASSIGNMENTS,
-    COMPACTING,
-    COPYING,
-    CUTS,
-    FREEZING,
-    INTO_PLACE,
-    KEEPING,
-    MISTAKES,
-    SPELLINGS,
-)
+from embcheck.families.conversion import assignment
 from embcheck.families.conversion.programs import GRAD_MODES, LATER
 from embcheck.families.lookup import cases
 
@@ -41,9 +31,9 @@ class _ConversionAxes(NamedTuple):
     direction: Annotated[str, ("to_linear", "to_embedding")] = "to_linear"
     indices: Annotated[str, cases.PATTERN_NAMES] = "cycle"
     shape: Annotated[tuple[int, ...], cases.SHAPES] = (3,)
-    spelling: Annotated[str, tuple(SPELLINGS)] = "T"
-    cut: Annotated[str, tuple(CUTS)] = "none"
-    assign: Annotated[str, tuple(ASSIGNMENTS)] = "attribute"
+    spelling: Annotated[str, tuple(assignment.SPELLINGS)] = "T"
+    cut: Annotated[str, tuple(assignment.CUTS)] = "none"
+    assign: Annotated[str, tuple(assignment.ASSIGNMENTS)] = "attribute"
     grad_mode: Annotated[str, tuple(GRAD_MODES)] = "enabled"
     source: Annotated[str, ("plain", "embedding_frozen", "from_pretrained", "from_pretrained_open")] = "plain"
     target_frozen: Annotated[bool, (False, True)] = False
@@ -69,7 +59,7 @@ class _ConversionAxes(NamedTuple):
     upstream_layout: Annotated[str, UPSTREAM_LAYOUTS] = "contiguous"
     values: Annotated[str, ("fingerprint", "small", "special", "wide")] = "fingerprint"
     #: the name of something that must be refused
-    mistake: Annotated[str | None, (None, *MISTAKES)] = None
+    mistake: Annotated[str | None, (None, *assignment.MISTAKES)] = None
     seed: int = 0
     threads: int = 1
 
@@ -191,17 +181,17 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
         shape = self.memory_shape
         strides: Strides = view_of(shape, self.layout).strides
         shared = True
-        if self.cut in COPYING:
+        if self.cut in assignment.COPYING:
             strides, shared = preserved_strides(strides, shape), False
         turned = (shape[1], shape[0])
         strides = strides[::-1]
         if self.spelling == "clone":
             strides, shared = preserved_strides(strides, turned), False
-        elif self.spelling in COPYING:
+        elif self.spelling in assignment.COPYING:
             shared = False
-        if self.spelling in COMPACTING and not is_contiguous(strides, turned):
+        if self.spelling in assignment.COMPACTING and not is_contiguous(strides, turned):
             strides, shared = (turned[1], 1), False
-        if self.assign in INTO_PLACE:
+        if self.assign in assignment.INTO_PLACE:
             strides, shared = (turned[1], 1), False
         if self.later == "deepcopied":
             strides, shared = preserved_strides(strides, turned), False
@@ -218,9 +208,9 @@ class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
 
     @property
     def trainable(self) -> bool:
-        if self.assign in FREEZING:
+        if self.assign in assignment.FREEZING:
             return False
-        return not (self.assign in KEEPING and self.target_frozen)
+        return not (self.assign in assignment.KEEPING and self.target_frozen)
 
     @property
     def _fed(self) -> bool:

@@ -13,34 +13,16 @@ from embcheck.core.layout import SHARED
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space
 from embcheck.core.targets import Unmet, Wish
-from embcheck.families.conversion.assignment import (
-    ASSIGNMENTS,
-    AT_CALL,
-    CUTS,
-    INTO_PLACE,
-    MISTAKES,
-    REPLACING,
-    SPELLINGS,
-    mistake,
-)
+from embcheck.families.conversion import assignment, programs
 from embcheck.families.conversion.cases import ConversionCase
-from embcheck.families.conversion.programs import (
-    GRAD_MODES,
-    LATER,
-    SOURCES,
-    convert,
-    new_embedding,
-    new_linear,
-    several,
-)
 from embcheck.families.lookup import cases
 from embcheck.families.lookup.aimed import layout_of, may_be_several
 from embcheck.families.lookup.aimed_tokens import attempts
 
 #: Each source by direction; a linear layer's table is frozen in one way only.
 _SOURCES = {
-    "to_linear": SOURCES | {"plain": SOURCES["embedding"]},
-    "to_embedding": {"plain": SOURCES["linear"], "embedding_frozen": SOURCES["linear_frozen"]},
+    "to_linear": programs.SOURCES | {"plain": programs.SOURCES["embedding"]},
+    "to_embedding": {"plain": programs.SOURCES["linear"], "embedding_frozen": programs.SOURCES["linear_frozen"]},
 }
 
 
@@ -48,25 +30,25 @@ def plan(case: ConversionCase) -> Plan:
     fed = case.inputs()
     if case.mistake is not None:
         rows = case.lookup.format.encode(np.ones((2, case.num_embeddings)))
-        options = {"make": MISTAKES[case.mistake], "replaces": case.mistake in REPLACING}
-        return Plan(mistake, {"weight": fed["weight"], "x": Input(rows, case.dtype)}, options)
+        options = {"make": assignment.MISTAKES[case.mistake], "replaces": case.mistake in assignment.REPLACING}
+        return Plan(assignment.mistake, {"weight": fed["weight"], "x": Input(rows, case.dtype)}, options)
     options = {
         "make_source": _SOURCES[case.direction][case.source],
-        "make_target": new_linear if case.to_linear else new_embedding,
-        "grad_mode": GRAD_MODES[case.grad_mode],
-        "spelling": SPELLINGS[case.spelling],
-        "cut": CUTS[case.cut],
-        "assign": ASSIGNMENTS[case.assign],
-        "later": LATER[case.later],
+        "make_target": programs.new_linear if case.to_linear else programs.new_embedding,
+        "grad_mode": programs.GRAD_MODES[case.grad_mode],
+        "spelling": assignment.SPELLINGS[case.spelling],
+        "cut": assignment.CUTS[case.cut],
+        "assign": assignment.ASSIGNMENTS[case.assign],
+        "later": programs.LATER[case.later],
         "flags": case.keywords("padding_idx", "scale_grad_by_freq", "sparse"),
         "company": "alone" if case.company == "several" else case.company,
         "frozen": (case.target_frozen, case.bias == "frozen"),
         "autocast": case.autocast,
         "passes": case.passes,
-        **({"several": several} if case.company == "several" else {}),
+        **({"several": programs.several} if case.company == "several" else {}),
         **({"beside": "row" if case.by_row else "derivatives"} if case.by_row or case.derives else {}),
     }
-    return Plan(convert, fed, options, case.threads)
+    return Plan(programs.convert, fed, options, case.threads)
 
 
 def repair(case: ConversionCase) -> ConversionCase | None:
@@ -86,7 +68,7 @@ def _adds_exactly(case: ConversionCase) -> bool:
 def _may_vary(case: ConversionCase) -> bool:
     """Whether a layer may be called in several ways before it is judged."""
     fed = case.input == "one_hot" and not case.input_grad and case.upstream_layout != "expanded"
-    learns = case.trainable and not case.autocast and case.assign not in AT_CALL
+    learns = case.trainable and not case.autocast and case.assign not in assignment.AT_CALL
     return case.to_linear and case.numel > 0 and fed and learns
 
 
@@ -103,8 +85,11 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.to_linear and c.input != "dense" and c.input_layout == "expanded", {"input_layout": "strided"}),
     (lambda c: not c.to_linear and c.source != "plain", {"source": "embedding_frozen"}),
     (lambda c: not c.to_linear and c.input_layout == "expanded", {"indices": "same"}),
-    (lambda c: c.assign in AT_CALL and c.later in ("there_and_back", "deepcopied", "reloaded"), {"later": "nothing"}),
-    (lambda c: not c.embedding_dim and c.assign in (*INTO_PLACE, "load_assign"), {"assign": "attribute"}),
+    (
+        lambda c: c.assign in assignment.AT_CALL and c.later in ("there_and_back", "deepcopied", "reloaded"),
+        {"later": "nothing"},
+    ),
+    (lambda c: not c.embedding_dim and c.assign in (*assignment.INTO_PLACE, "load_assign"), {"assign": "attribute"}),
     # More ones than the format can count: let fewer tokens speak.
     (
         lambda c: c.upstream_layout in ("expanded", *SHARED) and 4 * 3 * c.numel > c.computed.largest_integer,
@@ -114,7 +99,9 @@ _RULES: tuple[Rule, ...] = (
     (lambda c: c.numel and c.lookup.max_count * c.passes > c.format.largest_integer, {"company": "alone"}),
     # A copy made in inference mode is an inference tensor, which autograd ignores; a view of a normal one is not.
     (
-        lambda c: c.grad_mode == "inference" and (not c.but(later="nothing").shares or c.assign in INTO_PLACE),
+        lambda c: (
+            c.grad_mode == "inference" and (not c.but(later="nothing").shares or c.assign in assignment.INTO_PLACE)
+        ),
         {"grad_mode": "no_grad"},
     ),
 )
@@ -126,7 +113,7 @@ def scope() -> Iterator[ConversionCase]:
     spelled = (
         ConversionCase(rows, width, direction, spelling=spelling, cut=cut, assign=assign, seed=seed)
         for seed, (direction, (rows, width), spelling, cut, assign) in enumerate(
-            itertools.product(both, ((2, 3),), SPELLINGS, CUTS, ASSIGNMENTS)
+            itertools.product(both, ((2, 3),), assignment.SPELLINGS, assignment.CUTS, assignment.ASSIGNMENTS)
         )
     )
     shaped = (
@@ -138,7 +125,9 @@ def scope() -> Iterator[ConversionCase]:
     )
     mistaken = (
         ConversionCase(rows, width, mistake=name, dtype=dtype)
-        for (rows, width), name, dtype in itertools.product(((2, 3), (3, 2), (1, 2), (5, 4)), MISTAKES, FORMATS)
+        for (rows, width), name, dtype in itertools.product(
+            ((2, 3), (3, 2), (1, 2), (5, 4)), assignment.MISTAKES, FORMATS
+        )
     )
     return (case for case in map(repair, itertools.chain(spelled, shaped, mistaken)) if case is not None)
 
@@ -160,7 +149,7 @@ def fixed_cases() -> Iterator[ConversionCase]:
 
     # What is shared is shared whatever its size.
     for seed, (direction, spelling, cut) in enumerate(
-        itertools.product(("to_linear", "to_embedding"), SPELLINGS, CUTS)
+        itertools.product(("to_linear", "to_embedding"), assignment.SPELLINGS, assignment.CUTS)
     ):
         yield ConversionCase(64, 17, direction, spelling=spelling, cut=cut, seed=seed)
 
@@ -198,7 +187,7 @@ def draw(draws: stream.Stream) -> ConversionCase | None:
         if name not in ("num_embeddings", "embedding_dim", "shape", "mistake")
     }
     shape = cases.spread(0 if draws.chance(32) else tokens, draws)
-    chosen["mistake"] = draws.choice(tuple(MISTAKES)) if draws.chance(64) else None
+    chosen["mistake"] = draws.choice(tuple(assignment.MISTAKES)) if draws.chance(64) else None
     case = ConversionCase(rows, width, shape=shape, seed=draws.between(0, 1 << 20), **chosen)
     return repair(case)
 

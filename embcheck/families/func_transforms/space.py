@@ -9,19 +9,9 @@ from embcheck.core.law import Plan
 from embcheck.core.layout import LAYOUTS, MATRICES_TRANSPOSED, SHARED
 from embcheck.core.space import Space, covering
 from embcheck.core.stream import COLUMNS, ROWS, Stream
+from embcheck.families.func_transforms import oracle
 from embcheck.families.func_transforms.autograd_functional import TRANSFORMS
 from embcheck.families.func_transforms.cases import PARTS, TransformCase
-from embcheck.families.func_transforms.oracle import (
-    ALL_MAPPED,
-    APPLIED,
-    DENSE,
-    MAPPED,
-    ORACLES,
-    SPARSE,
-    UNSCALED,
-    WIDE,
-    WITH_UPSTREAM,
-)
 from embcheck.families.func_transforms.programs import GIVEN, LOOKS, transformed
 from embcheck.families.lookup import cases
 
@@ -59,18 +49,18 @@ def repair(case: TransformCase) -> TransformCase | None:
         return None
     changes: dict[str, Any] = {"padding_idx": cases.padding_of(case.padding_idx, case.num_embeddings)}
     mapped: tuple[str, ...] = ()
-    if case.transform in MAPPED:
-        taken = PARTS if case.transform in WITH_UPSTREAM else PARTS[:2]
+    if case.transform in oracle.MAPPED:
+        taken = PARTS if case.transform in oracle.WITH_UPSTREAM else PARTS[:2]
         mapped = tuple(part for part in taken if part in case.mapped) or ("indices",)
     else:
         batch = min(case.batch, 5) if case.transform == "stacked_layers" else 2
         changes |= {"in_dim": 0, "out_dim": 0, "chunk": None, "batch": batch}
-    mapped = ALL_MAPPED.get(case.transform, mapped)
+    mapped = oracle.ALL_MAPPED.get(case.transform, mapped)
     # Which counts divide, a sample's or all samples', nothing says; nor what is the adjoint of what they divide.
     ambiguous = case.transform == "vmap_backward" and "indices" in mapped
-    scaled = case.scale_grad_by_freq and not ambiguous and case.transform not in UNSCALED
-    batched = "weight" in mapped and (case.transform in SPARSE or case.given != "plain")
-    if case.transform not in (*SPARSE, *DENSE) or scaled or batched:
+    scaled = case.scale_grad_by_freq and not ambiguous and case.transform not in oracle.UNSCALED
+    batched = "weight" in mapped and (case.transform in oracle.SPARSE or case.given != "plain")
+    if case.transform not in (*oracle.SPARSE, *oracle.DENSE) or scaled or batched:
         changes["sparse"] = False
     fitted = case.but(**changes, mapped=mapped, scale_grad_by_freq=scaled)
     if fitted.transform == "functional_jacobian":  # it stacks rows, of which there must be one
@@ -90,7 +80,7 @@ def repair(case: TransformCase) -> TransformCase | None:
     if fitted.transform == "hessian_by_arguments" and not fitted.embedding_dim:
         fitted = fitted.but(embedding_dim=1)  # without numbers jacfwd has no tangents: see the ledger
     wide = fitted.embedding_dim**2 * fitted.num_embeddings * max(fitted.numel, fitted.num_embeddings)
-    if fitted.transform in WIDE and wide > 1 << 17:
+    if fitted.transform in oracle.WIDE and wide > 1 << 17:
         fitted = fitted.but(transform="vjp", mapped=())
     # Every sum of products must fit: 18 = 2 · 3 · 3 for each token of a row.
     if not fitted.refused and 18 * fitted.lookup.max_count * fitted.batch > min(fitted.format.largest_integer, 1 << 24):
@@ -101,9 +91,9 @@ def repair(case: TransformCase) -> TransformCase | None:
 def scope() -> Iterator[TransformCase]:
     """Every transform of every small shape, each choice of mapped parts with every axis that they may lie at."""
     axes = ((0, 0), (1, -1), (-1, 1), (2, 0), (-2, 0))
-    for seed, (name, shape, padding) in enumerate(itertools.product(ORACLES, SHAPES, (None, 0, -1))):
+    for seed, (name, shape, padding) in enumerate(itertools.product(oracle.ORACLES, SHAPES, (None, 0, -1))):
         yield TransformCase(3, 2, name, "uniform", shape, padding, seed=seed)
-    for seed, (name, mapped, (into, out)) in enumerate(itertools.product(MAPPED, SUBSETS, axes)):
+    for seed, (name, mapped, (into, out)) in enumerate(itertools.product(oracle.MAPPED, SUBSETS, axes)):
         sizes: dict[str, Any] = {"mapped": mapped, "in_dim": into, "out_dim": out, "batch": 1 + seed % 3}
         sizes |= {"padding_idx": (None, 0, -1)[seed % 3], "scale_grad_by_freq": seed % 4 == 1}
         shape = ((2,), (), (3, 2))[seed // 3 % 3]
@@ -113,16 +103,16 @@ def scope() -> Iterator[TransformCase]:
 def fixed_cases() -> Iterator[TransformCase]:
     """Jacobians and Hessians of a column and of a row, which no other axis stands in for; tables of one number; and beyond the
     thresholds of ATen's kernels, for those whose results stay small."""
-    for name in WIDE:
+    for name in oracle.WIDE:
         for seed, (rows, width) in enumerate(((5, 1), (1, 5), (4, 4))):
             yield TransformCase(rows, width, name, "cycle", (4,), (None, 0)[seed % 2], mapped=("indices",), seed=seed)
     for seed, (rows, width, numel) in enumerate(((5, 3, 65), (5, 129, 17), (1001, 2, 33), (5, 1, 1001), (3, 2, 3073))):
-        for position, name in enumerate(name for name in ORACLES if name not in WIDE):
+        for position, name in enumerate(name for name in oracle.ORACLES if name not in oracle.WIDE):
             mapped = SUBSETS[(seed + position) % len(SUBSETS)]
             dtype = ("float32", "float64")[(seed + position) % 2]
             padding = (None, rows - 1, 0)[(seed + position) % 3]
             yield TransformCase(rows, width, name, "uniform", (numel,), padding, mapped=mapped, dtype=dtype, seed=seed)
-    for seed, name in enumerate(APPLIED["vmap"]):
+    for seed, name in enumerate(oracle.APPLIED["vmap"]):
         yield TransformCase(
             1, 1, name, "cycle", ((), (2,))[seed % 2], mapped=SUBSETS[seed % 3], batch=1, in_dim=-1, seed=seed
         )
@@ -156,7 +146,7 @@ def _enlarge(chosen: dict[str, Any], size: str) -> None:
 
 def _covering() -> Iterator[TransformCase]:
     """Every transform of torch.func, at tables and upstream gradients of some sizes, and of more than a thousand elements."""
-    for position, (name, applied) in enumerate(APPLIED.items()):
+    for position, (name, applied) in enumerate(oracle.APPLIED.items()):
         axes = {"transform": applied, **COVERED, "many": (False, True), **(_MAPPING if name == "vmap" else {})}
         if name == "stack_module_state":
             axes["batch"] = (1, 2, 3, 5)
@@ -168,10 +158,10 @@ def _covering() -> Iterator[TransformCase]:
 
 def draw(draws: Stream) -> TransformCase | None:
     chosen = {name: draws.choice(values) if draws.chance(2) else values[0] for name, values in AXES.items()}
-    chosen |= {"transform": draws.choice(tuple(ORACLES)), "mapped": draws.choice(SUBSETS)}
+    chosen |= {"transform": draws.choice(tuple(oracle.ORACLES)), "mapped": draws.choice(SUBSETS)}
     if draws.chance(2):  # of torch.func, what it may be given
         chosen |= {name: draws.choice(values) for name, values in (COVERED | _MAPPING).items()}
-        chosen |= {"transform": draws.choice(draws.choice(tuple(APPLIED.values()))), "indices": "uniform"}
+        chosen |= {"transform": draws.choice(draws.choice(tuple(oracle.APPLIED.values()))), "indices": "uniform"}
         if draws.chance(4):
             _enlarge(chosen, draws.choice(_SIZES))
         elif draws.chance(8):
@@ -186,7 +176,7 @@ def draw(draws: Stream) -> TransformCase | None:
 AXES: dict[str, tuple[Any, ...]] = {
     "num_embeddings": (3, 1, 2, 5, 8, 17),
     "embedding_dim": (2, 1, 3, 0, 7, 8, 17, 33),
-    "transform": tuple(ORACLES),
+    "transform": tuple(oracle.ORACLES),
     "indices": ("cycle", "uniform", "unequal", "late_padding", "ends", "padding"),
     "shape": SHAPES,
     "padding_idx": (None, 0, -1, "last"),
