@@ -41,6 +41,7 @@ changes[F, "embedding", "tutorial_claims"] = {
         F.one_hot(call.input.long(), len(call.weight)).to(call.weight.dtype) @ call.weight
     ),
     "A lookup clamps indices.": lambda call: call(input=call.input.clamp(0, len(call.weight) - 1)),
+    "A lookup's output is detached.": lambda call: call().detach(),
 }
 # -- modules, parameters and steps --------------------------------------------------------------------------------------
 
@@ -92,6 +93,9 @@ changes[nn.Embedding, "__init__", "tutorial_claims"] = {
 }
 changes[nn.Embedding, "reset_parameters", "tutorial_claims"] = {
     "A new table holds ones.": lambda call: init.ones_(call.self.weight),
+    "A new table is drawn from U(−√(1/d), √(1/d)).": lambda call: init.uniform_(
+        call.self.weight, -(call.self.embedding_dim**-0.5), call.self.embedding_dim**-0.5
+    ),
 }
 _turned = after(lambda call: _transpose(call.self))
 of_family(
