@@ -274,7 +274,7 @@ def drawn_from(spread: Spread, found: Field, fmt: Format, part: str = "", drawn:
                 return Difference("digits", last.path, False, True, words)
         if 0 < values.size**2 * 2.0 ** (1 - fmt.precision) <= DELTA and np.unique(values).size < values.size:
             different = found.derived(f"{{}}{part}.unique().numel()")
-            return Difference("repeats", different.path, different.raw, values.size, "two numbers are the same")
+            return Difference("repeated", different.path, different.raw, values.size, "two numbers are the same")
         return Holds(float(far / most))
     words = f"mean {values.mean():g}, deviation {values.std():g}: the distribution is off by {far:.3g} > {most:.3g}"
     path = distance_in_torch(f"{found.path}{part}", values.size, spread)

@@ -162,13 +162,8 @@ def bounded(
     v.copy_(right)
     layer.train(not evaluating)
     called = [passed_back(layer, original, upstream, old)]
-    seen: dict[str, Any] = {
-        "kept": original is before and other.weight is before,
-        "trains": original.requires_grad,
-        "set": called[0][0],
-        "u": u.clone(),
-        "v": v.clone(),
-    }
+    kept = original is before and other.weight is before
+    seen = {"kept": kept, "trains": original.requires_grad, "set": called[0][0], "u": u.clone(), "v": v.clone()}
     layer.eval()
     called += [passed_back(layer, original, upstream, old) for _ in range(3)]
     seen |= {"strides": [each[1] for each in called], "grads": [each[2] for each in called]}
