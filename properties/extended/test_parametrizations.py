@@ -38,6 +38,7 @@ def weight_norm_weight_is_g_times_v_over_norm(case: ParametrizationCase, out: Ou
     return every(
         within(out.at_first, first, 2 * bound),
         UNASKED if case.old else within(out.assigned, -first / 2, bound),
+        within(out.again, *((first, 2 * bound) if case.old else (-first / 2, bound))),
         *(within(got, *weight) for got in (out.set, out.evaluated)),
         UNASKED if case.old else within(out.loaded, *weight),
         # Of another layer to which it is transferred, and which doubles it.
@@ -81,7 +82,7 @@ def spectral_norm_divides_weight_by_power_iteration(case: ParametrizationCase, o
     again = [out.loaded, *([out.removed] if case.old else [])] if case.layout == "contiguous" else []
     return every(
         *((within(out.u, u, u_off), within(out.v, v, v_off)) if directed else ()),
-        *(within(got, weight, off) for got in (out.set, out.evaluated) if told),
+        *(within(got, weight, off) for got in (*map(out.weights.entry, range(4)), out.evaluated) if told),
         is_true(out.resting, "u or v moved in evaluation mode"),
         *(same(got, out.evaluated.require()) for got in again),
     )

@@ -110,7 +110,7 @@ def normed(
     relaid(direction, weight)
     layer.eval()
     with torch.no_grad():
-        now(layer)  # of which nothing may be kept
+        seen["again"] = now(layer)  # of which nothing may be kept
         written(gain, gains)
         written(direction, directions)
         seen["evaluated"] = now(layer)
@@ -163,10 +163,10 @@ def bounded(
     layer.train(not evaluating)
     called = [passed_back(layer, original, upstream, old)]
     kept = original is before and other.weight is before
-    seen = {"kept": kept, "trains": original.requires_grad, "set": called[0][0], "u": u.clone(), "v": v.clone()}
+    seen: dict[str, Any] = {"kept": kept, "trains": original.requires_grad, "u": u.clone(), "v": v.clone()}
     layer.eval()
     called += [passed_back(layer, original, upstream, old) for _ in range(3)]
-    seen |= {"strides": [each[1] for each in called], "grads": [each[2] for each in called]}
+    seen |= dict(zip(("weights", "strides", "grads"), map(list, zip(*called, strict=True)), strict=True))
     seen |= {"evaluated": now(layer), "copied": copied_value(layer)}
     twin = sides(weight.clone(), side, frozen)[0]
     norm(twin, dim=dim)
