@@ -57,7 +57,7 @@ _pytest.python.import_path, embcheck.runner.plugin.pytest_runtest_call = import_
 """
 
 
-def test_what_has_no_verdict_is_named_with_its_reason() -> None:
+def test_an_item_without_a_verdict_is_named_with_its_reason() -> None:
     account = Account(Selection.of(LABELS), {"test_a.py::test_scope[eager-0]"})
     assert account.unaccounted() == {"a/random": "it did not run"}
     account.failed("test_a.py::test_random[eager-0]", "E  ValueError: no\nworker 'gw0' crashed while running 'x'")
@@ -70,12 +70,18 @@ def test_what_has_no_verdict_is_named_with_its_reason() -> None:
     account.done |= set(LABELS)
     account.failed("test_a.py::test_scope[eager-0]", ("test_a.py", 1, "Skipped: no"))
     assert account.unaccounted()["a/torch/eager/scope/0"] == "Skipped: no", "a failed end spoils what came before it"
+
+
+def test_of_tests_beside_the_laws_those_that_fail_count() -> None:
     account = Account(Selection.of({"a.py::test_scope[eager-0]": "a/torch/eager/scope/0"}))
     for nodeid in ("a.py::test_scope[eager-0]", "b.py::test_fails", "b.py::test_skipped", "c.py"):
         account.failed(nodeid, "why")
     account.skipped |= {"b.py::test_skipped"}
     assert account.others() == 1
     assert account.unaccounted() == {"a/torch/eager/scope/0": "why", "c.py": "why"}
+
+
+def test_items_of_one_reason_are_told_in_one_line() -> None:
     lines = told_by_reason({**{f"item {n}": "it did not run" for n in range(7)}, "other": "ValueError"}, shown=2)
     assert lines == ["item 0, item 1 and 5 more: it did not run", "other: ValueError"]
 
@@ -151,13 +157,16 @@ def shard(number: int, header: Any = (), footer: Any = (), **settings: str) -> R
     return Record({"settings": {"shard": f"{number}/2", **settings}, **dict(header)}, [HELD], ended)
 
 
-def test_what_makes_a_shard_fail_makes_the_whole_fail_and_figures_are_in_it() -> None:
+def test_what_makes_a_shard_fail_makes_the_whole_fail() -> None:
     """A kept failure that is not fixed, or a failed test that is no law, stands in no verdict."""
     for footer, kept in (({"kept": {"c7f3a1": "FAILED"}}, {"c7f3a1": "FAILED"}), ({}, None)):
         found = merged([shard(1), shard(2, footer={"exit_code": 1, **footer})]).footer or {}
         assert (found["exit_code"], found.get("kept")) == (1, kept)
     for code in (0, 5):
         assert (merged([shard(1), shard(2, footer={"exit_code": code})]).footer or {})["exit_code"] == 0
+
+
+def test_figures_and_the_first_missing_shards_are_in_the_whole() -> None:
     drawn = {"law": [Figure("title", "x", "y")]}
     shards = [replace(shard(number), laws={"law": Statement("law", "family", "")}, figures=drawn) for number in (1, 2)]
     assert merged(shards).figures == {"law": drawn["law"] * 2}
@@ -168,10 +177,13 @@ def test_what_makes_a_shard_fail_makes_the_whole_fail_and_figures_are_in_it() ->
         merged([shard(1, header={"format": 1}), shard(2)])
 
 
-def test_of_two_shards_machines_are_named_and_an_item_in_both_is_refused() -> None:
+def test_of_what_is_in_two_shards_no_whole_is_made() -> None:
     judged = [Record({"settings": {"shard": f"{n}/2"}}, [replace(HELD, part="1/2")], {"exit_code": 0}) for n in (1, 2)]
     with pytest.raises(ShardError, match="was judged in two of them"):
         merged(judged)
+
+
+def test_shards_of_two_machines_name_both() -> None:
     machines = [
         {"cpu": "A", "isa": ["avx2", "amx_bf16"], "cores": 4, "gpu": ""},
         {"cpu": "B", "isa": ["avx2"], "cores": 2, "gpu": ""},

@@ -92,7 +92,7 @@ def test_what_fails_as_it_did_is_excused(before: str, after: str, seed: int, exc
         assert moves == []
 
 
-def test_a_wider_fault_is_not_excused() -> None:
+def test_newly_wrong_dense_lookups_are_not_excused_by_wrong_sparse_ones() -> None:
     excused, verdict, moves = against("sparse", "all")
     assert not excused
     for kind in ("bits: value", "bits: zero"):
@@ -100,7 +100,10 @@ def test_a_wider_fault_is_not_excused() -> None:
         assert "sparse=True" in old.case
         assert "sparse=True" not in new.case
     assert moves == [Move.BROKEN]
-    # Its new cases shrink to the old one, so what is shown is a new case as it was met.
+
+
+def test_a_wider_fault_with_the_same_smallest_case_is_not_excused() -> None:
+    """Its new cases shrink to the old one, so what is shown is a new case as it was met."""
     excused, verdict, moves = against("sparse in single", "sparse")
     assert not excused
     old, new = of_kind(verdict, "bits: value")
@@ -110,13 +113,16 @@ def test_a_wider_fault_is_not_excused() -> None:
     assert moves == [Move.BROKEN]
 
 
-def test_what_was_not_decided_failed_elsewhere_or_does_not_say_where_excuses_nothing() -> None:
+def test_what_was_not_decided_or_does_not_say_which_cases_failed_excuses_nothing() -> None:
     (failed,) = first("sparse").verdicts
     unsaid = [replace(failed, failing=dict.fromkeys(failed.failing, text)) for text in ("nonsense", "0")]
     unsaid += [replace(failed, failing={}), replace(failed, part=""), replace(failed, status=Status.UNKNOWN)]
     assert [before for before in unsaid if Baseline(Record({}, [before])).excused([failed], [failed])] == []
     undecided = replace(failed, reasons=("the oracle failed: ValueError on LookupCase()",))
     assert not Baseline(Record({}, [failed])).excused([undecided], [undecided])
+
+
+def test_one_failing_item_is_not_excused_by_another() -> None:
     (failed,) = first("sparse").verdicts
     other = replace(failed, part="1/12")
     assert not Baseline(Record({}, [failed])).excused([failed, other], [failed])

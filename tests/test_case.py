@@ -127,10 +127,14 @@ def test_what_is_kept_is_not_spoilt_by_a_reader(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
-def test_values_are_what_their_regime_says(dtype: str) -> None:
+def test_fingerprints_are_distinct_and_nonzero(dtype: str) -> None:
     values = LookupCase(5, 7, dtype=dtype).weight_values
     assert len(set(values.reshape(-1).tolist())) == 35
     assert values.all()
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_coded_values_are_what_the_regime_says(dtype: str) -> None:
     fmt = FORMATS[dtype]
     words = np.arange(1, 2000, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     assert set(coded(words, "small", fmt).tolist()) == {-3, -2, -1, 1, 2, 3}
@@ -179,7 +183,7 @@ def test_what_is_no_condition_is_refused(text: str) -> None:
         holds("colour=red", {"numel": 1})
 
 
-def test_an_unknown_fact_is_told_with_what_is_close_to_it_and_no_law_has_it() -> None:
+def test_an_unknown_fact_is_told_with_what_is_close_to_it() -> None:
     known = load_families()["lookup"].space.facts
     require(named(["padding_hit & numel>64", "dtype=float16"]), known, "here")
     with pytest.raises(UnknownFact, match=r"^here: no fact 'paddinghit'; did you mean padding_hit") as caught:
@@ -187,6 +191,9 @@ def test_an_unknown_fact_is_told_with_what_is_close_to_it_and_no_law_has_it() ->
     assert "\n" not in str(caught.value)
     with pytest.raises(UnknownFact, match=r"^here: no fact 'colour'; there are all_padding, dtype, "):
         require(["colour"], known, "here")
+
+
+def test_a_law_that_obliges_what_no_case_has_is_refused_when_it_is_registered() -> None:
     family = load_families()["lookup"]
     before = list(family.laws)
     for wrong in ("numl>64", "padding_hit & numl>64"):
@@ -205,8 +212,11 @@ def test_a_space_knows_its_facts_without_running_a_case(name: str) -> None:
     assert {frozenset(case.facts()) for case in itertools.islice(space.cover(1, seed=0), 20)} == {space.facts}
 
 
-def test_modes_and_the_shipped_ledger_speak_of_facts_that_there_are() -> None:
+def test_every_mode_speaks_of_facts_that_a_family_of_its_calls_has() -> None:
     for mode in MODES.values():
         taken = (family for family in load_families().values() if not mode.calls or family.call in mode.calls)
         require(named(mode.cannot), frozenset().union(*(family.space.facts for family in taken)), mode.name)
+
+
+def test_the_shipped_ledger_speaks_of_laws_and_facts_that_there_are() -> None:
     check(read(SHIPPED), {law.name for family in load_families().values() for law in family.laws})

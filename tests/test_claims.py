@@ -81,7 +81,7 @@ def test_each_verdict_is_stated_with_its_source() -> None:
     assert [law.name for law in laws] == [made.law for made in CLAIMS.values()]
 
 
-def test_a_fault_flips_the_verdict_or_leaves_it_undecided() -> None:
+def test_a_fault_flips_the_verdict_and_both_are_told() -> None:
     made = CLAIMS["token.default_uniform"]
     with FAULTS["a_new_table_is_drawn_from_u_1_d_1_d"].plant():
         ((one,),) = [group for group, _ in appraise([made], 0, Ledger())]
@@ -91,6 +91,9 @@ def test_a_fault_flips_the_verdict_or_leaves_it_undecided() -> None:
     assert not one.as_stated
     assert title.startswith(TUTORIALS["token-embedding.md"].title)
     assert line.startswith("VIOLATED (stated: refuted, seen: holds)  token.default_uniform")
+
+
+def test_a_program_that_raises_leaves_its_claims_undecided() -> None:
     with FAULTS["a_lookup_s_output_is_detached"].plant():
         ((one,),) = [group for group, _ in appraise([CLAIMS["full.sparse"]], 0, Ledger())]
     assert one.verdict.status == Status.UNKNOWN

@@ -67,7 +67,12 @@ def test_what_is_known_on_other_cases_alone_is_neither_fixed_nor_broken(was: Sta
     assert Move.OTHER_CASES not in (same[0].move, one[0].move)
 
 
-def test_a_further_kind_or_case_is_a_further_break_and_what_stays_none() -> None:
+def test_what_stays_is_no_change() -> None:
+    assert changes([], [verdict(NA)]) == []
+    assert [status for status in Status if changes([verdict(status)], [verdict(status)])] == []
+
+
+def test_a_further_kind_of_difference_or_another_case_is_a_further_break() -> None:
     one, two = verdict(VIOLATED, "a"), verdict(VIOLATED, "a", "b")
     (worse,), (better,) = changes([one], [two]), changes([two], [one])
     assert (worse.move, worse.causes, better.move) == (Move.BROKEN, (("b", "LookupCase()"),), Move.EASED)
@@ -76,8 +81,9 @@ def test_a_further_kind_or_case_is_a_further_break_and_what_stays_none() -> None
     (change,) = changes([sparse], [dense])
     assert (change.move, change.words) == (Move.BROKEN, "still violated, on other cases: value")
     assert [line.plain for line in lines([change])][-1] == "      LookupCase()   wrong"
-    assert changes([], [verdict(NA)]) == []
-    assert [status for status in Status if changes([verdict(status)], [verdict(status)])] == []
+
+
+def test_of_several_items_those_that_ran_in_both_are_compared() -> None:
     right, wrong = replace(verdict(HOLDS), part="0/2"), replace(verdict(VIOLATED, "value"), part="1/2")
     assert changes([right], [right, wrong]) == []
 

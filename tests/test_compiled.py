@@ -25,11 +25,13 @@ COMPILING = tuple(
 pytestmark = pytest.mark.usefixtures("uncompiled")
 
 
-def test_a_graph_that_does_not_run_or_compile_is_noticed() -> None:
+def test_a_graph_that_does_not_run_is_noticed() -> None:
     build = compilers.compiled(ENTRIES["functional"].build, lambda graph, example: graph.forward, True)
     with pytest.raises(AssertionError, match="no compiled graph ran"):
         build(torch.ones(3, 2))[1](torch.tensor([1]))
 
+
+def test_what_does_not_compile_says_so() -> None:
     def broken(graph: object, example: object) -> None:
         raise NotImplementedError("not today")
 
@@ -38,7 +40,7 @@ def test_a_graph_that_does_not_run_or_compile_is_noticed() -> None:
         build(torch.ones(3, 2))[1](torch.tensor([1]))
 
 
-def test_one_graph_and_one_program_serve_many_sizes() -> None:
+def test_one_graph_serves_many_sizes() -> None:
     compiled: list[int] = []
 
     def backend(graph: object, example: object) -> object:
@@ -49,6 +51,9 @@ def test_one_graph_and_one_program_serve_many_sizes() -> None:
     for rows in range(4, 12):
         built(torch.ones(rows, 3))[1](torch.arange(rows - 2))
     assert len(compiled) == 1
+
+
+def test_one_program_serves_many_sizes() -> None:
     if (lacking := MODES["export"].lacking()) is not None:
         pytest.skip(lacking)
     for numel in range(5):

@@ -85,12 +85,15 @@ def test_a_shell_gets_its_script(shell: str, asked: Asked) -> None:
     assert f"_EMBCHECK_COMPLETE=complete_{shell}" in asked(_EMBCHECK_COMPLETE=f"source_{shell}")
 
 
-def test_it_is_installed_for_a_shell_that_is_known(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
+def test_a_shell_that_is_not_known_is_a_usage_error(monkeypatch: Patch, command: Command) -> None:
+    monkeypatch.setattr("shellingham.detect_shell", lambda: ("csh", "/bin/csh"))
+    assert "csh" in command("--show-completion", ends=4).err
+
+
+def test_it_is_installed_for_the_shell_that_asks(tmp_path: Path, monkeypatch: Patch, command: Command) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("shellingham.detect_shell", lambda: ("bash", "/bin/bash"))
     assert "bash completion installed" in command("--install-completion").out
     (script,) = tmp_path.glob(".bash_completions/*")
     assert "_EMBCHECK_COMPLETE=complete_bash" in script.read_text()
     assert str(script) in (tmp_path / ".bashrc").read_text()
-    monkeypatch.setattr("shellingham.detect_shell", lambda: ("csh", "/bin/csh"))
-    assert "csh" in command("--show-completion", ends=4).err

@@ -154,12 +154,7 @@ def test_the_watch_kills_a_worker_that_hangs_in_one_case_and_no_other(tmp_path: 
             worker.wait()
 
 
-def test_deaths_are_told_and_a_stranger_with_a_dead_worker_s_number_is_left_alone(tmp_path: Path) -> None:
-    Deaths(tmp_path).crashes("lookup")
-    Deaths(tmp_path).kills(b"\x00case\n")
-    assert Deaths(tmp_path).crashing("lookup")
-    assert not Deaths(tmp_path).crashing("look")
-    assert Deaths(tmp_path).deadly == {b"\x00case\n"}
+def test_a_stranger_with_a_dead_worker_s_number_is_left_alone(tmp_path: Path) -> None:
     slot = Slot(tmp_path, "gw0")  # of this very process, which is not its own child
     slot.begin("test", "label")
     slot.running(b"case")
@@ -169,13 +164,24 @@ def test_deaths_are_told_and_a_stranger_with_a_dead_worker_s_number_is_left_alon
     assert read_slot(next(tmp_path.glob("slot-*"))).case == b"case"
 
 
-def test_what_comes_back_alone_or_cannot_be_tried_is_unknown(monkeypatch: Patch) -> None:
+def test_deaths_are_told_to_those_that_take_the_place(tmp_path: Path) -> None:
+    Deaths(tmp_path).crashes("lookup")
+    Deaths(tmp_path).kills(b"\x00case\n")
+    assert Deaths(tmp_path).crashing("lookup")
+    assert not Deaths(tmp_path).crashing("look")
+    assert Deaths(tmp_path).deadly == {b"\x00case\n"}
+
+
+def test_a_case_that_comes_back_alone_is_unknown() -> None:
     """What the worker died of may be the oracle, embcheck's own code, or what ran before."""
     verdict = verdict_of_crash(RUNNING, "cpu", 30.0, {}, (SHIPPED,))
     assert (verdict.status, verdict.counterexamples) == (Status.UNKNOWN, ())
     assert verdict.reasons == (
         f"the worker that judged a case died, or came to no end; alone that comes back: {CASE!r}",
     )
+
+
+def test_what_cannot_be_tried_alone_is_unknown(monkeypatch: Patch) -> None:
     monkeypatch.setattr(
         crash, "examine", Mock(side_effect=RuntimeError("the process that isolates crashes died itself"))
     )

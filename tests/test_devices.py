@@ -69,11 +69,14 @@ def test_an_outcome_names_the_device_as_its_tensors_do(apart: bool) -> None:
     assert found.device == found.leaf.plain("device") == "cpu"
 
 
-def test_devices_are_named_and_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_devices_that_are_here_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "usable", lambda device: device == "cuda")
     with pytest.raises(UsageError, match=r"^no device 'meta' to check; there are cpu and cuda$"):
         Settings(device="meta").checked()
-    # A process that has asked CUDA itself may not use it in its forks.
+
+
+def test_whether_a_device_can_be_used_does_not_start_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has asked CUDA itself may not use it in its forks."""
     monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
     asked: list[str | None] = []
 
@@ -87,11 +90,14 @@ def test_devices_are_named_and_not_started(monkeypatch: pytest.MonkeyPatch) -> N
     assert not usable("tpu")
 
 
-def test_a_device_that_refuses_everything_is_lost_and_its_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_refuses_everything_is_lost() -> None:
     raised = outcome(EAGER, {}, device="meta", error=RuntimeError("CUDA error"))
     assert lost(raised), "meta has no elements to give back, as a device that has asserted has none"
     assert not lost(outcome(EAGER, {}, device="meta"))
     assert not lost(outcome(EAGER, {}, device="cpu", error=RuntimeError("refused")))
+
+
+def test_a_process_that_lost_its_device_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embcheck.engine.execution.lost", lambda out: True)
     monkeypatch.setattr("os.abort", Mock(side_effect=SystemExit("aborted")))
     with pytest.raises(SystemExit):
@@ -117,16 +123,19 @@ def test_a_script_makes_its_tensors_on_the_device(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, tmp_path / "s.py"], check=False).returncode == 0
 
 
-def test_a_witness_of_the_cpu_is_run_apart_on_a_device_and_one_of_another_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_of_another_device_is_not_applicable() -> None:
+    entry = next(entry for entry in shipped()[0] if entry.device == "cuda*")
+    verdict = look(entry)
+    assert (verdict.status, "device cuda*" in verdict.reasons[0]) == (Status.NOT_APPLICABLE, True)
+
+
+def test_a_witness_of_the_cpu_is_run_apart_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does there nobody has measured: it may leave the process unable to use the device."""
     entry = next(entry for entry in shipped()[0] if entry.name == "bag-zero-width-threads")
     monkeypatch.setattr("embcheck.engine.execution.run", lambda *arguments, **more: pytest.fail("not in this process"))
     monkeypatch.setattr("embcheck.engine.execution.elsewhere", Mock(side_effect=ProcessDied("crash SIGABRT")))
     verdict = look(replace(entry, measured={}), DEVICE)
     assert (verdict.status, "seems fixed" in verdict.reasons[0]) == (Status.HOLDS, True)
-    entry = next(entry for entry in shipped()[0] if entry.device == "cuda*")
-    verdict = look(entry)
-    assert (verdict.status, "device cuda*" in verdict.reasons[0]) == (Status.NOT_APPLICABLE, True)
 
 
 @pytest.mark.parametrize(

@@ -73,16 +73,22 @@ def test_what_is_asked_instead_lies_inside(given: dict[str, Any]) -> None:
     assert all(len(case.indices) == case.numel for case in kept if isinstance(case.indices, tuple)), "the same tokens"
 
 
-def test_modes_paddings_and_earlier_calls_lie_inside() -> None:
+def test_padding_counted_from_the_other_end_is_the_row_of_the_table_that_is_asked() -> None:
+    """A table that is too small is made larger first."""
+    refuses = lambda flag, value: "counted from the front" if flag == "padding_idx" and (value or 0) < 0 else None  # noqa: E731
+    domain = Domain(min_rows=5, flags=("padding_idx",), refuses=refuses)
+    assert domain.narrowed(LookupCase(3, 2, padding_idx=-1)) == LookupCase(5, 2, padding_idx=4)
+
+
+def test_modes_are_those_of_the_layer() -> None:
     evaluated = Domain.declared(modes={"eval"})
     assert evaluated.outside(LookupCase(2, 2), "train") == "the layer in train(): modes={'eval'} is declared"
     assert all(evaluated.outside(LookupCase(2, 2), mode) is None for mode in ("eager", "eval", "serving", "deepcopy"))
     assert Domain.declared(modes={"train"}).outside(LookupCase(2, 2), "serving") is not None
     assert USUAL.outside(LookupCase(2, 2), "train") is None
-    # A table that is too small is made larger first.
-    refuses = lambda flag, value: "counted from the front" if flag == "padding_idx" and (value or 0) < 0 else None  # noqa: E731
-    domain = Domain(min_rows=5, flags=("padding_idx",), refuses=refuses)
-    assert domain.narrowed(LookupCase(3, 2, padding_idx=-1)) == LookupCase(5, 2, padding_idx=4)
+
+
+def test_earlier_calls_lie_inside_too() -> None:
     pairs, narrow = Domain.declared(ranks={2}), Domain.declared(dtypes={"int64"})
     case = LookupCase(2, 2, shape=(2, 2), history="longer_between", route="two_shapes")
     assert pairs.calm(case) == case.but(history="repeated", route="two_lookups")

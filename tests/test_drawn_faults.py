@@ -189,10 +189,13 @@ def test_contradictions(texts: list[str], expected: bool) -> None:
     assert contradictory(texts) is expected
 
 
-def test_conditions_can_be_met_alone_and_classes_of_one_hot_are_rows() -> None:
+def test_classes_of_one_hot_are_the_rows_of_its_table() -> None:
     texts = ["interleaved", "num_classes=1"]
     assert contradictory(texts, "one_hot")
     assert not contradictory(texts)
+
+
+def test_every_condition_of_the_table_can_be_met_alone() -> None:
     assert [
         text for terms in TABLES["kernels"].values() for term in terms for text in term.texts if contradictory([text])
     ] == []
@@ -257,13 +260,16 @@ def test_what_no_built_case_can_tell_from_right_is_equivalent(judging: Judging) 
     assert "bag_weight_gradient_sums_upstream_per_row" in results.aimed.laws
 
 
-def test_too_few_built_cases_decide_nothing_and_what_can_not_be_built_is_given_up() -> None:
+def test_too_few_built_cases_decide_nothing() -> None:
     fault = Fault.of("embedding  numel=2  ->  swap")
     assert Aimed(ENOUGH).equivalent(fault)
     assert not Aimed(ENOUGH - 1).equivalent(fault)
     assert not Aimed(ENOUGH, 1).equivalent(fault)
     assert not Aimed(ENOUGH).equivalent(Fault.of("mm  rows=2  ->  swap"))
-    # A lookup of one token rescales one row at most.
+
+
+def test_what_can_not_be_built_is_given_up() -> None:
+    """A lookup of one token rescales one row at most."""
     assert list(built(Fault.of("embedding_renorm_  rank=0 & rescaled>8  ->  swap"))) == []
 
 

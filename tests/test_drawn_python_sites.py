@@ -67,7 +67,7 @@ def test_a_site_is_found_and_is_put_back(site: str) -> None:
     assert inspect.getattr_static(found.owner, found.attribute) is before
 
 
-def test_a_call_within_a_call_is_none_of_its_own_and_a_fault_can_raise() -> None:
+def test_a_call_within_a_call_is_none_of_its_own() -> None:
     lines = ("Module.state_dict  tied & parts=3  ->  drop(last)", "Module.state_dict  earlier>=1  ->  reverse")
     with Sites(["Module.state_dict"]).installed() as sites:
         sites.watch([Fault.of(line) for line in lines])
@@ -76,6 +76,9 @@ def test_a_call_within_a_call_is_none_of_its_own_and_a_fault_can_raise() -> None
         assert (sites.met, sites.changed) == ({0}, {0})
         made.state_dict()
         assert sites.met == {0, 1}
+
+
+def test_a_planted_fault_can_raise_where_its_condition_is_met() -> None:
     with Sites(["F.linear"]).installed() as sites:
         sites.plant(Fault.of("F.linear  bias=None & weight_layout=transposed  ->  zero(last)"), raises=True)
         F.linear(torch.ones(1, 2), torch.ones(3, 2))

@@ -53,9 +53,7 @@ def test_what_no_comparison_returns_is_no_result(returned: Any) -> None:
     assert error_of(lambda case, out: returned).startswith(f"the law {ZERO.name} returned")
 
 
-def test_an_oracle_that_stumbles_has_seen_a_violation_and_a_program_that_raises_is_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_oracle_that_stumbles_over_the_outcome_has_seen_a_violation() -> None:
     out = Outcome({"value": torch.zeros(4, 2), "tokens": torch.tensor([0, 2, 1, 7])}, read)
     rows = replace(ZERO, judge=lambda case, out: same(out.value, case.weight_values[out.tokens.values]), implied_by="")
     (result,) = evaluate(PADDING, MODES["eager"], CASE, [rows], Mock(return_value=out))
@@ -64,6 +62,9 @@ def test_an_oracle_that_stumbles_has_seen_a_violation_and_a_program_that_raises_
     assert result.difference.path == 'seen["tokens"]'
     assert result.difference.got == [0, 2, 1, 7]
     assert "IndexError" in result.difference.words
+
+
+def test_a_program_that_raises_is_no_verdict_on_the_other_laws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "embedding", Mock(side_effect=RuntimeError("broken")))
     results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
     assert isinstance(results[0], Violated), "nothing is raised: a law of its own"
@@ -89,15 +90,18 @@ def test_what_programs_name_is_there_since(name: str) -> None:
     assert there == (Version(torch.__version__) >= Version(ADDED[name]))
 
 
-def test_an_exception_of_embchecks_own_or_of_a_law_is_a_result() -> None:
-    with patched(PADDING, plan=Mock(side_effect=KeyError("plan"))):
-        results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
-    assert {type(result) for result in results} == {OracleFailed}
+def test_a_law_that_errs_is_named_by_its_error() -> None:
     divided = f"the law {ZERO.name} raised ZeroDivisionError: division by zero, on {CASE!r}"
     assert error_of(lambda case, out: 1 / 0) == divided
     assert error_of(lambda case, out: HOLDS, when=lambda case: 1 / 0)
     words = f"the law {ZERO.name} asks for 'nothing', which the program does not give; it gives leaf, "
     assert error_of(lambda case, out: same(out.nothing, 0)).startswith(words)
+
+
+def test_an_exception_of_embchecks_own_while_a_case_is_executed_is_a_result() -> None:
+    with patched(PADDING, plan=Mock(side_effect=KeyError("plan"))):
+        results = evaluate(PADDING, MODES["eager"], CASE, PADDING.laws, Execution())
+    assert {type(result) for result in results} == {OracleFailed}
 
 
 ITEM = Item("padding", "torch", "eager", "scope")
@@ -227,7 +231,7 @@ def test_other_modes_are_asked_on_the_same_case(
     assert elsewhere(tallies_of(mode, **more), wrong_in(*wrong), UNPADDED) == told
 
 
-def test_a_counterexample_carries_both_and_is_not_reduced_to_another_wrong() -> None:
+def test_a_counterexample_carries_both() -> None:
     known = entry("known-one", where={"rank": 0})
     tallies, law = tallies_of("eager", ledger=Ledger((known,))), wrong_in("eager")
     example = counterexample(tallies, law, UNPADDED, FOUND, LOOKUP_ITEM, [])
@@ -235,7 +239,10 @@ def test_a_counterexample_carries_both_and_is_not_reduced_to_another_wrong() -> 
     assert example.resembles == "known-one, which speaks of rank = 0"
     plain = counterexample(tallies, law, UNPADDED, FOUND, LOOKUP_ITEM, [], reduce=False)
     assert plain.elsewhere == {}
-    # There the failure would be told of a torch in which it is mended.
+
+
+def test_a_case_is_not_reduced_to_one_on_which_torch_breaks_the_law_otherwise() -> None:
+    """There the failure would be told of a torch in which it is mended."""
     for ledger, reduced in ((Ledger(), True), (Ledger((entry("known-one", where={"numel": 0}, kind="bits"),)), False)):
         example = counterexample(
             tallies_of("eager", ledger=ledger), wrong_in("eager"), UNPADDED, FOUND, LOOKUP_ITEM, []

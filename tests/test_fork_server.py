@@ -38,17 +38,21 @@ def asked(python: Sequence[str], program: str, folder: Path, **more: str) -> sub
     )
 
 
-def test_a_fork_has_torch_and_what_its_client_has_and_ends_as_a_process_does(
-    server: ForkServer, tmp_path: Path
-) -> None:
+def test_a_fork_has_torch_and_its_clients_streams_folder_and_environment(server: ForkServer, tmp_path: Path) -> None:
     first, second = (json.loads(asked(server.python, TOLD, tmp_path, GIVEN=name).stdout) for name in "ab")
     assert first[2:] == [True, str(tmp_path), "a", "read"]
     assert second[2:] == [True, str(tmp_path), "b", "read"]
     assert first[0] != second[0]
     assert first[1] == second[1] != os.getpid()
+
+
+def test_what_ends_a_fork_ends_no_other(server: ForkServer, tmp_path: Path) -> None:
     assert asked(server.python, "import os; os.abort()", tmp_path).stdout == ""
     assert "Traceback" in asked(server.python, "1 / 0", tmp_path).stderr
     assert json.loads(asked(server.python, TOLD, tmp_path).stdout)[2]
+
+
+def test_a_fork_ends_as_a_process_does(server: ForkServer, tmp_path: Path) -> None:
     program = "import atexit, threading, time\natexit.register(print, 'end')\n"
     program += "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()"
     assert asked(server.python, program, tmp_path).stdout == "thread\nend\n"

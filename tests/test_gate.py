@@ -61,10 +61,13 @@ def counts_of(record: Record) -> tuple[str, int]:
     return footer["digest"], footer["cases"]
 
 
-def test_workers_have_the_cases_of_the_whole_the_longest_items_first(whole: Record, tmp_path: Path) -> None:
+def test_workers_have_the_cases_of_the_whole(whole: Record, tmp_path: Path) -> None:
     assert last_line(embcheck(*QUICK, "--report", tmp_path, "-n", "2")) == HOLD
     assert counts_of(read(tmp_path)) == counts_of(whole)
-    # What comes last is short, so that no worker waits for another at the end.
+
+
+def test_the_longest_items_come_first(whole: Record) -> None:
+    """What comes last is short, so that no worker waits for another at the end."""
     engines = [verdict.engine for verdict in whole.verdicts]
     assert engines == sorted(engines, key=("product", "random", "scope").index)
     assert len(set(engines)) == 3

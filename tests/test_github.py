@@ -23,10 +23,13 @@ DARK = verdict(Status.UNKNOWN, law="dark", reasons=("no case met: empty",))
 FINE = verdict(law="fine")
 
 
-def test_annotations_and_summary_tell_what_fails_and_escape_it() -> None:
+def test_a_failure_is_one_line_whatever_it_says() -> None:
     old, broken = workflow_commands([DARK, FINE, BROKEN], excused={DARK.key})[::-1]
     assert broken == "::error title=violated%3A a|law (torch%2C 2%2C vmap)::LookupCase()%0A100 %25%0A::error::forged"
     assert old == "::notice title=unknown%3A dark (torch%2C eager)::no case met: empty"
+
+
+def test_a_summary_tells_what_fails_and_escapes_it() -> None:
     record = Record({"versions": {"torch": "2.13.0"}}, [BROKEN, DARK, FINE])
     baseline = Baseline(Record({"versions": {"torch": "2.12.0"}}, [BROKEN]))
     text = summary(record, baseline, "exit code 1: a|law")

@@ -42,15 +42,21 @@ def told() -> Known:
 # -- what is recorded --------------------------------------------------------------------------------------------
 
 
-def test_another_witness_starts_anew_and_a_device_tells_of_its_own_entries_alone(tmp_path: Path) -> None:
+def test_another_witness_starts_anew() -> None:
     old = {"odd": Recorded("LookupCase(2)", "law_a", "words", {"2.9.1": "wrong"})}
     assert outdated([ENTRY], old) == ["odd"]
     assert updated([ENTRY], old, {}) == {"odd": Recorded("LookupCase()")}
     assert outdated([ENTRY], {"odd": Recorded("LookupCase()")}) == []
     assert unseen([ENTRY], {"odd": Recorded("LookupCase()")}) == ["odd"]
+
+
+def test_a_device_tells_of_its_own_entries_alone() -> None:
     there = {"2.11.0": [replace(verdict(Status.KNOWN, SHOWN, law="ledger: odd"), device="cuda")]}
     assert not updated([ENTRY], {}, there)["odd"].releases
     assert updated([replace(ENTRY, device="cuda*")], {}, there)["odd"].releases == {"2.11.0": "wrong"}
+
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     keep(told().recorded, tmp_path / "recorded.json")
     assert kept(tmp_path / "recorded.json") == told().recorded
     assert kept(tmp_path / "missing.json") == {}

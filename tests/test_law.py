@@ -81,17 +81,20 @@ def test_same_refuses(raw: Any, expected: Any, kind: str) -> None:
     assert "\n" not in found.words
 
 
-def test_same_wants_an_observation_and_tells_of_shapes_and_long_lists() -> None:
-    with pytest.raises(TypeError, match="observation"):
-        same(np.zeros(2), 0)
-    found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
-    assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
-    assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
+def test_same_tells_of_a_long_list_what_the_other_has_not() -> None:
     one, other = list(range(20)), [*range(18), 19, 20]
     assert different(same(field(one), other)).words == "[18], expected [20] (19 others agree)"
     assert different(same(field(one[:12]), [*one[:12], 3.5])).words == "[], expected [3.5] (12 others agree)"
     assert different(same(field(one[::-1]), one)).words == f"{one[::-1]}, expected {one}", "only the order differs"
     assert different(same(field([1, 2]), [1, 3])).words == "[1, 2], expected [1, 3]"
+
+
+def test_same_wants_an_observation_and_does_not_broadcast_shapes() -> None:
+    with pytest.raises(TypeError, match="observation"):
+        same(np.zeros(2), 0)
+    found = different(same(field(torch.zeros(2, 3)), np.zeros(3)))
+    assert (found.kind, found.got, found.expected) == ("shape", (2, 3), (3,))
+    assert tuple(eval(found.path, {"seen": {"x": torch.zeros(2, 3)}})) == (2, 3)
 
 
 @pytest.mark.parametrize("raw", [TABLE, TABLE.stride()])
@@ -102,7 +105,7 @@ def test_strides_are_those_of_a_tensor_or_observed_ones(raw: Any) -> None:
     assert (different(found).got, at(found, raw)) == ([3, 1], [3, 1])
 
 
-def test_identical_accepts_only_the_same_bits_of_integers_too() -> None:
+def test_identical_accepts_only_the_same_bits() -> None:
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         tensor = torch.tensor([0.0, -0.0, NAN, INF, 1.5], dtype=dtype)
         assert identical(field(tensor), bits(tensor)) == HOLDS
@@ -117,6 +120,9 @@ def test_identical_accepts_only_the_same_bits_of_integers_too() -> None:
             assert found.got == bits(tensor)[position]
     minus = bits(torch.tensor([-0.0]))
     assert different(identical(field(torch.tensor([0.0])), minus)).kind == "bits: zero"
+
+
+def test_identical_compares_integers_too_and_does_not_broadcast() -> None:
     assert identical(field(torch.tensor([1, 2])), np.array([1, 2])) == HOLDS
     assert different(identical(field(torch.tensor([1, 2])), np.array([1, 3]))).got == 2
     assert different(identical(field(TABLE), bits(TABLE)[0])).kind == "shape"
@@ -166,13 +172,16 @@ def test_within_refuses(value: float, expected: float, limit: float) -> None:
     assert different(within(field(raw), np.zeros((2, 2)), limit)).kind == "shape"
 
 
-def test_what_differs_is_shown_or_explained() -> None:
+def test_what_differs_is_shown() -> None:
     """The first elements, or where none of these differs, those that do."""
     raw = torch.arange(20.0)
     for place, words in ((2, "0 1 2 3 4 5 6 7 …, expected 0 1 9 3 4 5 6 7 …"), (12, "12, expected 9")):
         expected = np.arange(20.0)
         expected[place] = 9.0
         assert different(within(field(raw), expected, 0.5)).words == f"{words} within 0.5 (1 of 20 elements differ)"
+
+
+def test_explain_speaks_instead_of_numbers() -> None:
     for compare in (same, lambda got, want, explain: within(got, want, 0.0, explain)):
         found = different(compare(field(TABLE), np.zeros((2, 3)), lambda actual: f"saw {actual.shape}"))
         assert found.words.startswith("saw (2, 3)")
@@ -180,12 +189,14 @@ def test_what_differs_is_shown_or_explained() -> None:
     assert found.words.startswith("nothing arrived; the bound is 0.5 (")
 
 
-def test_truths_and_what_was_written() -> None:
+def test_truths() -> None:
     assert is_true(field(True), "w") == HOLDS
     assert is_false(field(torch.tensor(False)), "w") == HOLDS
     assert (different(is_true(field(0), "w")).got, different(is_true(field(0), "w")).words) == (False, "w")
     assert different(is_false(field(1), "w")).expected is False
 
+
+def test_unwritten() -> None:
     def out(**written: str) -> Outcome:
         return Outcome({}, read, written=lambda: written)
 
@@ -219,7 +230,7 @@ def test_a_long_error_ends_with_a_mark(kind: str) -> None:
     assert short.words == "raised RuntimeError: no"
 
 
-def test_every_and_what_a_loose_bound_makes_of_it() -> None:
+def test_every() -> None:
     bad = Difference("value", "p", 1, 2, "w")
     worse = Difference("bits", "p", 1, 2, "w")
     skipped = NotApplicable("no bias")
@@ -233,6 +244,9 @@ def test_every_and_what_a_loose_bound_makes_of_it() -> None:
     assert isinstance(every(), NotApplicable), "nothing was compared"
     with pytest.raises(TypeError, match="None"):
         every(HOLDS, None)  # type: ignore[arg-type]
+
+
+def test_a_loose_bound_is_told_and_one_strict_part_makes_up_for_it() -> None:
     got = field(torch.tensor([1.0, 2.0]))
     loose = within(got, np.array([1.5, 2.5]), np.array([2.0, 3.0]))
     strict = within(got, np.array([1.5, 2.5]), np.array([2.0, 0.5]))
@@ -280,30 +294,39 @@ def test_sparse_tensors_are_compared_densely() -> None:
     )
 
 
-def test_metadata_and_what_is_derived_are_plain_and_their_paths_evaluate() -> None:
+def test_an_empty_part_has_an_empty_path() -> None:
+    part = field(TABLE)[:0]
+    assert eval(part.path, {"seen": {"x": TABLE}}).shape == part.values.shape == (0, 3)
+
+
+def test_metadata_is_plain_and_its_path_evaluates() -> None:
     tensor = torch.zeros(2, 3, dtype=torch.bfloat16).T
     for name, plain in {"shape": (3, 2), "dtype": "bfloat16", "device": "cpu", "layout": "strided", "is_leaf": True,
                         "requires_grad": False, "is_contiguous": False, "stride": (1, 3)}.items():  # fmt: skip
         assert same(field(tensor).meta(name), plain) == HOLDS
         found = same(field(tensor).meta(name), "something else")
         assert at(found, tensor) == plain
+
+
+def test_what_is_derived_is_what_its_expression_gives() -> None:
     seen = {"calls": [("pre", 1), ("post", 2)], "table": TABLE}
     out = Outcome(seen, read)
     counts = out.calls.derived("{name: n for name, n in {} if n > 1}")
     assert counts.raw == {"post": 2} == eval(counts.path, {"seen": seen})
     assert out.calls.entry(0).derived("len({})").path == 'len(seen["calls"][0])'
     assert out.table.derived("[{}.stride()[axis] for axis in [1, 0]]").raw == [1, 3]
-    part = field(TABLE)[:0]
-    assert eval(part.path, {"seen": {"x": TABLE}}).shape == part.values.shape == (0, 3)
 
 
-def test_an_outcome_says_what_it_has_and_what_it_lacks() -> None:
+def test_an_outcome_says_what_it_has() -> None:
     with pytest.raises(AttributeError, match=r"^'y', which the program does not give; it gives x$"):
         _ = Outcome({"x": 1}, read).y
     with pytest.raises(Refused, match=r"^'x', though the program raised IndexError$"):
         _ = Outcome({}, read, error=IndexError()).x
     assert "x" in Outcome({"x": 1}, read)
-    # None where a law reads elements or metadata is no oracle's mistake, but a difference; None where it expects None.
+
+
+def test_what_did_not_come_out_is_told_as_missing() -> None:
+    """None where a law reads elements or metadata is no oracle's mistake, but a difference; None where it expects None."""
     nothing = field(None)
     for read_it in (lambda: nothing.values, lambda: nothing.bits, lambda: nothing.plain("shape"), lambda: nothing[0]):
         with pytest.raises(Missing, match='seen\\["x"\\] is None'):

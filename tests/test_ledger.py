@@ -164,13 +164,16 @@ def test_entries_are_in_force_for_their_releases(tmp_path: Path, specifier: str,
     assert bool(loaded(tmp_path, ENTRY + f'torch = "{specifier}"', torch).entries) is there
 
 
-def test_an_entry_expires_the_day_after_and_waits_for_its_machine(tmp_path: Path) -> None:
+def test_an_entry_expires_the_day_after_and_only_where_it_is_in_force(tmp_path: Path) -> None:
     text = ENTRY + 'expires = 2026-01-01\ntorch = "<2.14"'
     assert loaded(tmp_path, text, today=date(2026, 1, 1)).entries
     with pytest.raises(LedgerError, match="expired"):
         loaded(tmp_path, text, today=date(2026, 1, 2))
     assert not loaded(tmp_path, text, "2.15.0", date(2026, 1, 2)).entries, "of no concern on this release"
-    # The machines are recorded ones, so that this is seen on any.
+
+
+def test_entries_of_some_machines_wait_for_the_machine(tmp_path: Path) -> None:
+    """The machines are recorded ones, so that this is seen on any."""
     held = loaded(tmp_path, ENTRY + 'name = "anywhere"\n' + ENTRY + 'name = "amx"\n' + AMX)
     assert [e.name for e in held.entries] == ["anywhere"], "no machine has been looked at"
     on = {name: [e.name for e in held.on(machine).entries] for name, machine in MACHINES.items()}
@@ -281,14 +284,15 @@ def test_witnesses_of_other_modes_fail_as_their_entries_say(entry: Entry, full: 
     assert look(entry).status in (Status.KNOWN, Status.NOT_APPLICABLE)  # the latter without a compiler
 
 
-def test_of_different_releases_two_entries_are_no_news_and_a_fatal_witness_is_not_executed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_two_entries_say_of_different_releases_is_no_news_in_either() -> None:
     shown = next(held for held in IN_FORCE if held.law == "one_hot_invalid_inputs_raise" and not held.machine)
     other = replace(shown, name="other", torch=SpecifierSet("<1"))
     assert look(other, ledger=Ledger(elsewhere=(other,))).status == Status.VIOLATED
     assert look(other, ledger=Ledger((shown,), (other,))).status == Status.HOLDS
     assert look(shown, ledger=Ledger((shown,), (other,))).status == Status.KNOWN
+
+
+def test_a_witness_that_takes_the_process_down_in_this_release_is_not_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = {entry.name: entry for entry in read_ledger(SHIPPED)}
     other = entries["unflattened-module-cannot-be-copied"]
     fatal = replace(entries["unflattened-module-copied-takes-the-process-down"], torch=SpecifierSet())

@@ -51,7 +51,7 @@ FLAGS = {
 }
 
 
-def test_levels_are_named_and_their_order_is_partial() -> None:
+def test_levels_are_named() -> None:
     assert [found.name for found in named("all")] == list(NAMES)
     assert [found.name for found in named("avx2, AVX2,avx2")] == ["avx2", "AVX2"]
     assert level("avx2").environment == {"ATEN_CPU_CAPABILITY": "avx2"}
@@ -61,6 +61,9 @@ def test_levels_are_named_and_their_order_is_partial() -> None:
         named("avx2,avx-512")
     with pytest.raises(UnknownLevel, match="there are all, default, avx2"):
         level("doesnotexist")
+
+
+def test_the_order_is_partial() -> None:
     assert below("AVX2") == {"AVX2", "AVX", "SSE41"}
     assert "AVX2_VNNI" not in below("AVX512_CORE_BF16")
     assert "AVX512_CORE" not in below("AVX2_VNNI_2")
@@ -270,7 +273,7 @@ def test_the_gate_has_the_lowest_level_beside_it_and_quick_has_not(monkeypatch: 
     assert started == [["conversion"]]
 
 
-def test_where_there_is_none_the_header_and_one_line_say_so(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_where_there_is_none_the_header_says_so(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(beside_module, "seen", lambda: Machine("Neoverse", "aarch64"))
     session = session_of(report=tmp_path)
     assert session.record.header["levels"] == {LOWEST: "not applicable: there is no level to choose on aarch64"}
@@ -280,6 +283,9 @@ def test_where_there_is_none_the_header_and_one_line_say_so(tmp_path: Path, monk
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(beside_module, "seen", lambda: XEON)
     assert beside().absent == "the run itself is at the lowest level"
+
+
+def test_elsewhere_one_line_says_what_is_not_available(monkeypatch: Patch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert machine.promised() == ""

@@ -37,19 +37,25 @@ CALLED = [
 ]
 
 
-def test_by_default_only_the_plain_modes_run_and_a_family_without_a_mode_has_a_reason() -> None:
+def test_by_default_only_the_plain_modes_run() -> None:
     assert modes_of(LOOKUP) == ("eager", "no_grad", "inference") == running()
     assert set(running("all")) == set(MODES)
     assert modes_of(LOOKUP, "deepcopy,eager") == ("eager", "deepcopy")
+
+
+def test_a_family_without_a_mode_has_a_reason() -> None:
     for family, mode in itertools.product(FAMILIES.values(), MODES.values()):
         has = mode.name in modes_of(family, "all")
         assert (absent(family, mode) is None) == has
 
 
-def test_modes_leave_out_cases_and_laws() -> None:
+def test_what_builds_a_layer_each_time_is_not_made_a_module() -> None:
     reason = MODES["deepcopy"].reason(LookupCase(2, 2, entry="functional_call"), LOOKUP)
     assert reason == "it builds a layer each time, which draws random numbers"
     assert MODES["deepcopy"].reason(LookupCase(2, 2, entry="module"), LOOKUP) is None
+
+
+def test_laws_of_values_are_not_asked_without_values() -> None:
     unasked = {law.name for law in LOOKUP.laws if MODES["meta"].unasked(law)}
     assert "lookup_copies_rows" in unasked
     assert "lookup_output_has_documented_shape" not in unasked
@@ -122,7 +128,7 @@ def test_a_device_is_fed_and_read_like_the_cpu(layout: str) -> None:
     assert out.written() == {"weight": "its elements changed"}
 
 
-def test_what_forks_is_executed_by_a_process_that_has_run_nothing_and_has_what_is_planted() -> None:
+def test_what_forks_is_executed_by_a_process_that_has_run_nothing() -> None:
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2, table="columns"))
     here, there = run(SHARDED.plan(case), MODES["eager"]), executed(SHARDED, case)
     assert there.error is None
@@ -131,6 +137,9 @@ def test_what_forks_is_executed_by_a_process_that_has_run_nothing_and_has_what_i
     assert there.written() == {}
     refused = executed(SHARDED, case.but(out_of_range="V"))
     assert isinstance(refused.error, IndexError)
+
+
+def test_what_is_executed_elsewhere_meets_what_is_planted() -> None:
     case = SHARDED.space.repair(DTensorCase(num_embeddings=5, shape=(4,), ranks=2))
     fault = (("selfcheck.fault:planting", "ranks_look_up_the_next_token"),)
     first, second = executed(SHARDED, case, Execution(setup=fault)).value.values

@@ -42,14 +42,20 @@ def test_no_family_law_or_module_has_a_banned_name() -> None:
     assert [banned("company_is_kept"), banned("step_preserves_parameters")] == [frozenset({"company"}), frozenset()]
 
 
-def test_laws_say_one_thing_families_are_on_the_map_and_a_dozen_words_are_defined() -> None:
+def test_every_law_says_one_thing_and_where_it_is_from() -> None:
     laws = [law for law in LAWS.values() if law.claim is None]
     assert len(laws) > 250
     assert [law.name for law in laws if len(law.sentence.split()) > MOST] == []
     assert [law.name for law in laws if not law.source] == []
+
+
+def test_every_family_is_on_the_map_and_every_folder_is_one() -> None:
     text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
     assert [name for name in FAMILIES if f"`{name}`" not in text] == []
     assert {path.parent.name for path in files_of_laws()[1:-1]} == {"core", "extended"}
+
+
+def test_the_glossary_defines_a_dozen_words_at_most() -> None:
     rows = re.findall(r"^\| (?!word|---)", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert 0 < len(rows) <= 12
 
@@ -64,7 +70,7 @@ def test_every_former_name_has_a_present_one() -> None:
     assert not set(aliases.former("cases")).intersection(CASE_TYPES)
 
 
-def test_a_former_record_and_case_are_read() -> None:
+def test_a_former_record_is_read() -> None:
     before = Verdict("pieces_learn", "sharded", "torch", "eager", "scope", Status.HOLDS, cases=3)
     verdict = Verdict.from_dict(before.to_dict())
     assert (verdict.law, verdict.family) == ("sharded_gradient_is_the_global_sum", "dtensor")
@@ -73,19 +79,25 @@ def test_a_former_record_and_case_are_read() -> None:
         {"law": "apply_goes_upwards", "family": "membership", "sentence": "s", "implied_by": "x"}
     )
     assert (told.law, told.family, told.implied_by) == ("apply_is_post_order", "module_traversal", "x")
+
+
+def test_a_former_case_is_read() -> None:
     case = parse("Case(num_embeddings=2, embedding_dim=1, shape=(1,), stray='V')")
     assert repr(case) == "LookupCase(num_embeddings=2, embedding_dim=1, shape=(1,), out_of_range='V')"
     with pytest.raises(ValueError, match="no axis strayed"):
         parse("Case(num_embeddings=2, embedding_dim=1, strayed='V')")
 
 
-def test_a_former_failure_and_ledger_are_read(tmp_path: Path) -> None:
+def test_a_failure_that_was_kept_before_is_read(tmp_path: Path) -> None:
     kept = {"id": "c7f3a1", "law": "each_steps_as_alone", "family": "company", "subject": "torch", "mode": "eager"}
     kept |= {"device": "cpu", "case": "Company()", "kind": "value"}
     (tmp_path / "c7f3a1.json").write_text(json.dumps(kept))
     found = store.recorded("c7f3a1", tmp_path)
     assert (found["law"], found["family"]) == ("step_is_independent_of_other_parameters", "param_groups")
     assert type(parse(found["case"])).__name__ == "ParamGroupsCase"
+
+
+def test_a_users_former_ledger_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ledger.toml"
     path.write_text(
         '[[known]]\nname = "a"\nlaw = "company_is_*"\nwhere = { stray = "V" }\nwitness = "Case(stray=\'V\')"\nreason = "r"\n'

@@ -145,9 +145,17 @@ def parser() -> pytest.Parser:
     return made
 
 
-def test_pytest_has_the_table_and_settings_come_back_from_their_arguments(
-    parser: pytest.Parser, request: pytest.FixtureRequest
-) -> None:
+def test_pytest_has_the_table_and_nothing_else(parser: pytest.Parser, request: pytest.FixtureRequest) -> None:
+    made = {each.names()[0]: each for each in parser.getgroup("embcheck").options}
+    assert list(made) == [option.pytest for option in options_of(PYTEST).values()]
+    for option in options_of(PYTEST).values():
+        attrs = made[option.pytest].attrs()
+        assert attrs["help"] == option.help
+        assert attrs["default"] == option.default
+        assert request.config.getoption(option.pytest, None) is not None or option.default is None
+
+
+def test_settings_come_back_from_the_arguments_that_they_give(parser: pytest.Parser) -> None:
     wanted = Settings.of({option.name: other(option) for option in options_of(COMMAND).values()})
     assert len(vars(wanted)) - 1 == sum(vars(wanted)[name] != default for name, default in vars(Settings()).items())
     for settings in (wanted, Settings()):
@@ -156,13 +164,6 @@ def test_pytest_has_the_table_and_settings_come_back_from_their_arguments(
             o.name: getattr(taken, o.pytest.removeprefix("--").replace("-", "_")) for o in options_of(PYTEST).values()
         }
         assert Settings.of(named) == settings
-    made = {each.names()[0]: each for each in parser.getgroup("embcheck").options}
-    assert list(made) == [option.pytest for option in options_of(PYTEST).values()]
-    for option in options_of(PYTEST).values():
-        attrs = made[option.pytest].attrs()
-        assert attrs["help"] == option.help
-        assert attrs["default"] == option.default
-        assert request.config.getoption(option.pytest, None) is not None or option.default is None
 
 
 # -- the action ----------------------------------------------------------------------------------------------------

@@ -83,13 +83,19 @@ def test_bound_holds_for_a_float32_loop_and_is_not_vacuous() -> None:
     assert worst > 0.1, "a tenth of the bound must fail somewhere"
 
 
-def test_what_is_exact_and_what_has_a_bound() -> None:
+def test_scaled_gradient_is_exact_for_powers_of_two_only() -> None:
     case = LookupCase(4, 2, (0, 1, 1, 2, 2, 2, 3, 3, 3, 3), (10,), scale_grad_by_freq=True)
     limit = oracle.weight_gradient(case)[1]
     assert [bool(row.any()) for row in limit] == [False, False, True, False]
+
+
+def test_product_of_integers_beyond_the_budget_has_a_bound() -> None:
     big: Any = np.full((1, 4), 2.0**12)
     assert oracle.product(big, big.T, FORMATS["float32"])[1].any()
     assert not oracle.product(big, big.T, FORMATS["float64"])[1].any()
+
+
+def test_vacuous() -> None:
     assert oracle.vacuous(np.array([2.0, 3.0]), np.array([2.0, 1.0]))
     assert not oracle.vacuous(np.array([2.0, 0.5]), np.array([2.0, 1.0]))
     assert not oracle.vacuous(np.zeros(2), np.zeros(2)), "nothing to bound"

@@ -173,14 +173,17 @@ def test_claims_stand_by_tutorial_with_what_is_refuted_first() -> None:
     assert quotes == {"zh", None}, "what has no gloss is English or code"
 
 
-def test_a_claim_that_comes_out_otherwise_is_first_and_without_claims_there_are_laws() -> None:
+def test_a_claim_that_comes_out_otherwise_is_first_and_leads_to_what_came_out() -> None:
     page = render([Run("a", record_of_claims("a.one"))])
     shown = claims_of(page)
     assert shown.index("a.one") < shown.index("a.three")
     assert "! 1 otherwise than stated ✗ 1 refuted" in Reader(shown).words()
     assert [link["href"] for link in Reader(shown).all("a")] == ["#law-tutorial_claims-a-one"]
     read_safely(page)
-    # One of a former format, whose laws say nothing of tutorials.
+
+
+def test_a_record_without_claims_has_them_as_laws() -> None:
+    """One of a former format, whose laws say nothing of tutorials."""
     former = record_of_claims()
     former.laws.clear()
     shown = claims_of(render([Run("a", former)]))

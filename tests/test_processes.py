@@ -48,7 +48,7 @@ def test_the_folder_of_a_killed_run_is_gone_when_the_next_one_begins(temporary: 
     assert list(temporary.iterdir()) == []
 
 
-def test_what_only_looks_like_one_or_is_locked_stays(temporary: Path) -> None:
+def test_what_only_looks_like_one_stays(temporary: Path) -> None:
     (temporary / "embcheck-notes-of-mine").mkdir()
     (temporary / "embcheck-999999999").mkdir()
     (temporary / "home").mkdir()
@@ -58,7 +58,10 @@ def test_what_only_looks_like_one_or_is_locked_stays(temporary: Path) -> None:
     held = RunFolder()
     held.remove()
     assert sorted(temporary.iterdir()) == before
-    # Of a container, in which processes have other numbers.
+
+
+def test_a_folder_that_is_locked_stays(temporary: Path) -> None:
+    """Of a container, in which processes have other numbers."""
     held = RunFolder()
     renamed = held.path.rename(temporary / "embcheck-999999999-elsewhere")
     RunFolder().remove()

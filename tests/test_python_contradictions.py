@@ -183,15 +183,18 @@ def test_what_changes_nothing_at_a_site_is_no_damage_of_it(site: str, result: Ca
     assert damage not in {each.name for each in damages(site)}
 
 
-def test_conditions_on_numbers_and_on_arguments_that_a_call_has_not() -> None:
-    assert contradictory(["args_numel=1", "args_columns=17", "args=1"], "func.grad")
-    assert not contradictory(["args_numel=1", "args_columns=17", "args=2"], "func.grad")
-    assert contradictory(["parameters_layout=transposed", "parameters_numel=1"], "nn.utils.parameters_to_vector")
+def test_an_argument_that_a_call_has_not_meets_no_condition() -> None:
     for site, name in (("func.hessian", "has_aux"), ("AveragedModel.update_parameters", "use_buffers")):
         assert name not in PYTHON_SITES[site].signature.parameters
         assert contradictory([name], site)
         assert contradictory([f"{name}=False"], site)
     assert not contradictory(["use_buffers"], "AveragedModel.__init__")
+
+
+def test_a_number_has_no_columns_and_its_layout_is_contiguous() -> None:
+    assert contradictory(["args_numel=1", "args_columns=17", "args=1"], "func.grad")
+    assert not contradictory(["args_numel=1", "args_columns=17", "args=2"], "func.grad")
+    assert contradictory(["parameters_layout=transposed", "parameters_numel=1"], "nn.utils.parameters_to_vector")
 
 
 def test_weights_of_classes_and_likelihoods_without_gradients_have_none() -> None:

@@ -27,26 +27,35 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_readme_and_documentation_say_the_same_of_exit_codes_and_each_reason_of_0() -> None:
+def test_readme_and_documentation_say_the_same_of_exit_codes() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     table, other = (re.findall(r"^\| \d+ \| .*", text, re.MULTILINE) for text in (README, index))
     assert table == other != []
+
+
+def test_each_reason_of_exit_code_0_is_in_the_table() -> None:
     witness = verdict(Status.KNOWN, family=LEDGER)
     reasons = [because(0), because(0, [witness]), because(0, [VIOLATED], [VIOLATED.key])]
     assert len(set(reasons)) == 3
     assert f"| 0 | {'; or '.join(reasons).replace('judged; ', 'judged, and ')} |" in README
 
 
-def test_what_the_readme_names_and_counts_is_there() -> None:
-    assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
-    text = " ".join(README.split())
-    assert f"tests {len(every_claim())} claims of five" in text
-    assert f"plants {len(PLANTED)} faults into a model" in text
+def test_readme_tells_the_versions_that_are_installed() -> None:
     constraints = (ROOT / "ci" / "constraints.txt").read_text(encoding="utf-8")
     (shown,) = set(re.findall(r"· hypothesis (\S+)", README))
     assert f"hypothesis=={shown}\n" in constraints
     (installed,) = re.findall(r"This installs torch (\S+) into the active Python environment", README)
     assert f"torch=={installed}\n" in constraints
+
+
+def test_profiles_exist() -> None:
+    assert set(re.findall(r"profile[ =](quick|gate|full|deep)", README)) <= set(PROFILES)
+
+
+def test_what_is_counted_is_there() -> None:
+    text = " ".join(README.split())
+    assert f"tests {len(every_claim())} claims of five" in text
+    assert f"plants {len(PLANTED)} faults into a model" in text
 
 
 def test_readme_documentation_and_help_say_the_same_times() -> None:
@@ -63,7 +72,21 @@ def command_options(name: str) -> list[Any]:
     return [option for option in command.params if getattr(option, "help", None)]
 
 
-def test_covers_lines_to_type_and_the_example_law_are_as_they_stand() -> None:
+def test_run_and_test_are_one_line_each() -> None:
+    for heading in ("Run it", "Test it"):
+        first, *_ = blocks("sh", README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0])
+        assert len(first.strip().splitlines()) == 1
+        assert "-c ci/constraints.txt" in first
+
+
+def test_the_example_law_is_printed_as_it_stands() -> None:
+    (example,) = (block for block in blocks("python", README) if "@padding.law" in block)
+    name = re.findall(r"def (\w+)\(", example)[0]
+    law = next(law for law in load_families()["padding"].laws if law.name == name)
+    assert example == inspect.getsource(law.judge)
+
+
+def test_the_covers_are_said_family_by_family() -> None:
     of_t: dict[int, list[str]] = {}
     for family in load_families().values():
         of_t.setdefault(family.space.strength, []).append(family.name)
@@ -71,14 +94,6 @@ def test_covers_lines_to_type_and_the_example_law_are_as_they_stand() -> None:
     triples, single, pairs = listed(of_t[3]), listed(of_t[1]), len(of_t[2])
     said = f"triples (t = 3) in {triples}, single values (t = 1) in {single}, and pairs (t = 2) in the {pairs} other families"
     assert said in " ".join(README.split())
-    for heading in ("Run it", "Test it"):
-        first, *_ = blocks("sh", README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0])
-        assert len(first.strip().splitlines()) == 1
-        assert "-c ci/constraints.txt" in first
-    (example,) = (block for block in blocks("python", README) if "@padding.law" in block)
-    name = re.findall(r"def (\w+)\(", example)[0]
-    law = next(law for law in load_families()["padding"].laws if law.name == name)
-    assert example == inspect.getsource(law.judge)
 
 
 def listed(names: Iterable[str]) -> str:

@@ -236,7 +236,7 @@ def test_what_is_known_of_one_observation_is_not_known_of_another(entry: Entry) 
         assert not is_known(entry.instead, entry.case, elsewhere)
 
 
-def test_names_are_checked_and_literals_have_a_type() -> None:
+def test_names_are_checked() -> None:
     assert misnamed("zero, cut short") is None
     assert misnamed({"weights": "zero", "count": "= 2", "raised": "in ['', 'KeyError']"}) is None
     assert misnamed("zeros") == "zeros"
@@ -244,6 +244,8 @@ def test_names_are_checked_and_literals_have_a_type() -> None:
     assert misnamed({"count": "in nothing"}) == "in nothing"
     assert all(judgement.__doc__ for judgement in INSTEAD.values())
 
+
+def test_literals_have_a_type() -> None:
     def known(wanted: str, got: Any) -> bool:
         return is_known({"count": wanted}, None, Difference("value", 'seen["count"]', got, 1, "another"))
 

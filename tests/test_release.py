@@ -24,7 +24,7 @@ from embcheck.releases.environment import Cache, Environment, Release, ReleaseEr
 HERE = Environment(Path(sys.executable), "2.13.0", "a build")
 
 
-def test_releases_by_name_and_their_environments_that_are_kept(tmp_path: Path) -> None:
+def test_releases_by_name() -> None:
     for asked in ("2.x", "", "latest", "nightly", "/no/such/python"):
         with pytest.raises(UnknownRelease):
             Release(asked)
@@ -34,6 +34,9 @@ def test_releases_by_name_and_their_environments_that_are_kept(tmp_path: Path) -
     assert Release(sys.executable).interpreter == Path(sys.executable)
     listed = ["2.10.0", "2.9.0", "2.9.1", "2.3.1", "2.4.1", "2.4.0", "2.11.0rc1", "nonsense", "2.9.1.post1"]
     assert last_patches(listed) == ["2.4.1", "2.9.1.post1", "2.10.0"]
+
+
+def test_environments_are_deleted_but_those_that_are_kept(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     for name in ("2.12.0-a1", "2.13.0-a1", "beside-b2"):
         (cache.environments / name).mkdir(parents=True)

@@ -115,11 +115,14 @@ def test_a_narrow_terminal_cuts_no_verdict(width: int) -> None:
     assert told.partition("family ")[2].partition("slowest")[0].split().count("holds") == len(CORE) + 1
 
 
-def test_a_few_further_families_have_a_line_each_and_else_one_that_names_violations() -> None:
+def test_a_few_further_families_have_a_line_each() -> None:
     told = printed(ended(run_of(families=("padding", "lr_scheduler", "parameter"))))
     at = next(number for number, line in enumerate(told) if line.startswith("family "))
     assert [line.split()[0] for line in told[at + 1 : at + 4]] == ["padding", "lr_scheduler", "parameter"]
     assert not any("extended" in line for line in told)
+
+
+def test_a_violation_in_an_extended_family_is_named_in_its_line() -> None:
     told = printed(ended(run_of(None, violated("lr_scheduler")), 1))
     (line,) = (line for line in told if line.startswith("extended ("))
     assert "1 violated" in line
@@ -185,10 +188,13 @@ def test_what_a_layer_may_declare_is_noted_once_with_its_whole_line(words: str, 
     assert notes == [f"note: layers:Scaled: if that is meant, put this line above it: {line}" for line in said]
 
 
-def test_lines_are_short_and_without_blanks_at_their_end() -> None:
+def test_a_violation_that_is_not_shown_whole_is_a_short_line() -> None:
     assert further(replace(EXAMPLE, words="[   inf    nan]")).endswith(" in vmap, LookupCase(sparse=True): [ inf nan]")
     assert further(replace(EXAMPLE, words="1 " * 100)).endswith(" 1 …")
     assert len(further(replace(EXAMPLE, words="1 " * 100))) < 210
+
+
+def test_a_line_of_the_table_has_no_blanks_at_its_end() -> None:
     table = plain_table("law", "remark", title="all")
     table.add_row("a", "a long remark")
     table.add_row("b", "")
@@ -262,7 +268,7 @@ def test_the_reason_of_each_exit_code(code: int, settled: list[Verdict], more: d
     assert because(code, settled, **more) == said
 
 
-def test_a_session_says_why_it_ends_and_what_was_not_judged_whole() -> None:
+def test_a_session_says_why_it_ends_as_it_does() -> None:
     made = run_of()
     made.account.selection = replace(made.account.selection, items={"a::b": "padding/torch/eager/scope/0"})
     assert printed(ended(made))[-1] == "exit code 1: no verdict from 1 selected item"
@@ -270,7 +276,15 @@ def test_a_session_says_why_it_ends_and_what_was_not_judged_whole() -> None:
     stopped.account.selection = replace(stopped.account.selection, items={"a::b": "x", "a::c": "y"})
     stopped.account.done.add("a::b")
     assert printed(ended(stopped, 2))[-1] == "exit code 2: interrupted, after 1 of 2 items"
-    # Their rows don't tell that others of their items did not run.
+
+
+def test_a_law_names_the_modes_that_judged_it() -> None:
+    judged = replace(violated(), mode="export", cases=3), replace(violated(), mode="vmap", cases=0)
+    assert list(law_table(judged).columns[2].cells) == ["export"]
+
+
+def test_an_interrupted_run_names_the_families_that_were_not_judged_whole() -> None:
+    """Their rows don't tell that others of their items did not run."""
     stopped = run_of()
     labels = ["lookup/0", "padding/0", "padding/1", "gradient/0", "ledger: an-entry"]
     stopped.account.selection = replace(stopped.account.selection, items=dict(zip("abcde", labels, strict=True)))
@@ -279,8 +293,6 @@ def test_a_session_says_why_it_ends_and_what_was_not_judged_whole() -> None:
         "the run did not finish: interrupted; not judged whole: padding (1 of 2 items ran), lookup (0 of 1 items ran)"
     )
     assert told in printed(ended(stopped, 2))
-    judged = replace(violated(), mode="export", cases=3), replace(violated(), mode="vmap", cases=0)
-    assert list(law_table(judged).columns[2].cells) == ["export"]
 
 
 # -- as it is called -------------------------------------------------------------------------------------------

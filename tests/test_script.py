@@ -130,11 +130,14 @@ def test_of_a_script_that_was_not_run_or_has_no_end_that_is_told(monkeypatch: py
     assert any(line.startswith("  script ") and line.endswith(told) for line in lines(last, Path(".embcheck")))
 
 
-def test_the_script_guard_can_fail_and_a_lambda_is_printed_as_a_function() -> None:
+def test_the_script_guard_can_fail() -> None:
     text = "import torch, math\nimport numpy as np\nfrom embcheck.core.case import Case\n"
     assert foreign(text + "def f(a):\n    return a + math.pi + lost\n") == {"numpy", "embcheck", "lost"}
     with pytest.raises(SyntaxError):
         foreign("f(a=(,))")
+
+
+def test_a_lambda_of_a_table_is_printed_as_a_function() -> None:
     family = load_families()["conversion"]
     case = ConversionCase(3, 2, cut="clone", spelling="clone")
     program = script(family, MODES["eager"], family.laws[0], case, Difference("value", "value", 1, 2, "1, not 2"))

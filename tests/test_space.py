@@ -56,12 +56,14 @@ def test_a_cover_is_decided_by_its_seed_and_not_the_product() -> None:
     assert [case.seed for case in cases] == list(range(len(cases)))
 
 
-def test_product_is_the_full_one_on_the_base_and_repair_may_change_and_drop() -> None:
+def test_product_is_the_full_one_on_the_base() -> None:
     cases = list(SPACE.product())
     assert len(cases) == len(set(cases)) == 3 * 2 * 2
     assert {case.num_embeddings for case in cases} == {8}
     assert {case.embedding_dim for case in cases} == {2}
 
+
+def test_canon_may_change_and_drop() -> None:
     def repair(case: LookupCase) -> LookupCase | None:
         return None if case.sparse else case.but(dtype="float64")
 
@@ -289,11 +291,14 @@ def test_bags_that_are_written_out_lose_a_bag_or_a_token_and_tokens_become_zero(
     assert proposed == {((0,), ()), ((2,), (2, 1)), ((1, 0), (1,)), ((2, 0), (0, 1)), ((2, 0), (2, 0))}
 
 
-def test_long_histories_have_every_operation_and_get_shorter_from_any_place() -> None:
+def test_long_histories_have_every_operation() -> None:
     drawn = [family.draw(Stream(seed)) for seed in range(600)]
     long = [case for case in drawn if case.watched and len(case.history) > 4]
     assert max(len(case.history) for case in long) == family.STEPS
     assert {name for case in long for name in case.history} == set(OPERATIONS) - {"nothing"}
+
+
+def test_a_history_gets_shorter_from_any_place() -> None:
     case = TiePreservationCase(prior="frozen", first="deepcopied", second="retied", later=("as_double", "pickled"))
     shorter = [found.history for found in family.shorter(case)]
     assert all(len(history) < len(case.history) for history in shorter)

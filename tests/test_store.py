@@ -116,7 +116,26 @@ def test_the_printed_command_finds_the_failure(report: str | None, tmp_path: Pat
     assert script_of("c7f3a1", store) == EXAMPLE.script
 
 
-def test_stores_are_found_gathered_and_asked_by_the_beginning_of_an_id(tmp_path: Path) -> None:
+def test_the_folder_of_a_report_and_a_former_audit_s_are_stores(tmp_path: Path) -> None:
+    keep(EXAMPLE, tmp_path / "run" / ".embcheck")
+    keep(EXAMPLE, tmp_path / "audit")
+    for store in ("run", "run/.embcheck", "audit"):
+        assert is_kept("c7f3a1", tmp_path / store)
+    assert not is_kept("c7f3a2", tmp_path / "run")
+    with pytest.raises(StoreError, match="kept are c7f3a1"):
+        recorded("c7f3a2", tmp_path / "run")
+
+
+def test_what_shards_keep_is_gathered(tmp_path: Path) -> None:
+    for name, failure in (("first", "c7f3a1"), ("second", "c8aaaa")):
+        keep(replace(EXAMPLE, id=failure), tmp_path / name / STORE)
+        gather(tmp_path / name, tmp_path)
+    gather(tmp_path, tmp_path)
+    assert kept_in(tmp_path / STORE) == ["c7f3a1", "c8aaaa"]
+    assert script_of("c8aaaa", tmp_path) == EXAMPLE.script
+
+
+def test_a_beginning_that_no_other_failure_has_names_one(tmp_path: Path) -> None:
     keep(EXAMPLE, tmp_path)
     keep(replace(EXAMPLE, id="c8aaaa"), tmp_path)
     assert (recorded("c7", tmp_path)["id"], script_of("c8a", tmp_path)) == ("c7f3a1", EXAMPLE.script)
@@ -125,19 +144,6 @@ def test_stores_are_found_gathered_and_asked_by_the_beginning_of_an_id(tmp_path:
     (tmp_path / "c8aaaa.py").unlink()
     with pytest.raises(StoreError, match=r"the file c8aaaa\.py is missing"):
         script_of("c8", tmp_path)
-    for name, failure in (("first", "c7f3a1"), ("second", "c8aaaa")):
-        keep(replace(EXAMPLE, id=failure), tmp_path / name / STORE)
-        gather(tmp_path / name, tmp_path)
-    gather(tmp_path, tmp_path)
-    assert kept_in(tmp_path / STORE) == ["c7f3a1", "c8aaaa"]
-    assert script_of("c8aaaa", tmp_path) == EXAMPLE.script
-    keep(EXAMPLE, tmp_path / "run" / ".embcheck")
-    keep(EXAMPLE, tmp_path / "audit")
-    for store in ("run", "run/.embcheck", "audit"):
-        assert is_kept("c7f3a1", tmp_path / store)
-    assert not is_kept("c7f3a2", tmp_path / "run")
-    with pytest.raises(StoreError, match="kept are c7f3a1"):
-        recorded("c7f3a2", tmp_path / "run")
 
 
 def test_a_project_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

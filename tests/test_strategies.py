@@ -141,12 +141,18 @@ def test_a_part_of_a_case_has_only_what_concerns_it() -> None:
         strategies.Lookup(num_embedding=1)
 
 
-def test_axes_stand_on_the_page_sizes_beside_thresholds_and_weights_have_pytorchs_name() -> None:
+def test_the_page_has_the_axes_of_each_strategy() -> None:
     assert strategies.page(PAGE) == PAGE, "run: python -m embcheck.strategies docs/strategies.md"
+
+
+def test_the_sizes_lie_on_both_sides_of_thresholds() -> None:
     facts = [each.facts() for each in drawn(EVERY["lookups"], 600)]
     sizes = ("numel>3072", "num_embeddings>2000", "embedding_dim>512", "rank>=3", "empty")
     for condition in (*sizes, "padding_hit", "last_row"):
         assert any(holds(condition, each) for each in facts), condition
+
+
+def test_the_weights_of_samples_are_called_as_pytorch_calls_them() -> None:
     for each in drawn(strategies.bags(weights=["real"]), 5):
         fed = each.tensors()
         assert fed.keys() - {"offsets"} == {"weight", "indices", "upstream", "per_sample_weights"}
@@ -189,9 +195,12 @@ def test_a_strategy_prints_as_the_call_that_made_it() -> None:
     assert repr(sized.filter(bool)) == f"{sized!r}.filter(bool)"
 
 
-def test_a_padding_idx_may_be_a_row_by_name_or_any_that_a_table_takes() -> None:
+def test_a_padding_idx_may_be_a_row_by_name() -> None:
     for each in drawn(strategies.lookups(padding_idx=["last"]), 20):
         assert each.padding_idx == each.num_embeddings - 1
+
+
+def test_a_padding_idx_is_any_that_a_table_takes() -> None:
     assert set(drawn(strategies.paddings(2), 200)) == {None, 0, 1, -1, -2}
 
 

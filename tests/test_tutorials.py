@@ -37,10 +37,13 @@ def chinese(text: str) -> bool:
     return any("一" <= sign <= "鿿" for sign in text)
 
 
-def test_every_quote_is_told_in_english_and_what_is_refuted_in_words_of_its_own() -> None:
+def test_every_quote_and_title_is_told_in_english() -> None:
     assert [name for name, made in CLAIMS.items() if chinese(made.told.gloss)] == []
     assert [told.file for told in TUTORIALS.values() if chinese(told.gloss) or not told.gloss] == []
-    # Another claim may read the same words so that they hold; and what a comment takes out of a program is not said.
+
+
+def test_what_is_refuted_is_said_in_words_of_its_own() -> None:
+    """Another claim may read the same words so that they hold; and what a comment takes out of a program is not said."""
     quotes = [(made.told.tutorial.file, made.told.quote, name) for name, made in CLAIMS.items()]
     refuted = [each for each in quotes if CLAIMS[each[2]].told.verdict == REFUTED]
     shared = [
@@ -193,13 +196,16 @@ def test_the_sizes_that_chances_speak_of_are_those_of_the_cases() -> None:
     assert all(rows**-0.5 < 0.5 for rows, _ in sizes)
 
 
-def test_bounds_hold_where_they_can_be_computed() -> None:
+def test_the_bound_of_a_variance_holds_where_it_can_be_computed() -> None:
     """χ² with 2 degrees is twice an exponential: P(χ² ≤ 2x) = 1 - e^-x."""
     for share in (0.01, 0.26, 0.9):
         exact = 1 - np.exp(-share)
         assert exact <= narrow(3, share).bound < 3 * exact
     assert narrow(64 * 256, 0.26).bound <= 1.01e-300
-    # All 2²⁴ patterns of a draw, rounded in float32 as U(−a, a) is: each number comes from two at most.
+
+
+def test_no_number_is_drawn_more_often_than_is_said() -> None:
+    """All 2²⁴ patterns of a draw, rounded in float32 as U(−a, a) is: each number comes from two at most."""
     pattern = torch.arange(2**24, dtype=torch.int64)
     for half in (0.5, (6 / 11) ** 0.5, 6**0.5):
         values = (pattern.float() * 2.0**-24) * torch.tensor(2 * half) - half
@@ -231,12 +237,15 @@ def test_rounding_decides_no_race(full: bool, monkeypatch: pytest.MonkeyPatch) -
         assert sum(won[0]) > 40
 
 
-def test_given_numbers_have_no_pattern_and_tokens_are_those_of_the_text() -> None:
+def test_the_tokens_of_the_race_are_those_of_the_text() -> None:
+    torch.manual_seed(0)
+    assert torch.randint(0, 10, (2, 3)).flatten().tolist() == pairs.TOKENS
+
+
+def test_given_numbers_have_no_pattern() -> None:
     """They are spread as independent ones are, and so are pairs of neighbours."""
     numbers = pairs.scattered(1, 40_000)
     assert distance(numbers.numpy(), Spread(0.5, 0.5, True)) < allowed_distance(40_000, ClaimCase("race").format)
     neighbours = torch.corrcoef(torch.stack([numbers[:-1], numbers[1:]]))[0, 1]
     assert abs(neighbours) < 6 / 40_000**0.5
     assert torch.equal(numbers[:5], pairs.scattered(1, 5))
-    torch.manual_seed(0)
-    assert torch.randint(0, 10, (2, 3)).flatten().tolist() == pairs.TOKENS

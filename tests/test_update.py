@@ -69,7 +69,7 @@ def difference(got: Any, kind: str = "value") -> Difference:
     return Difference(kind, 'seen["count"]', got, 0, f"{got}, expected 0")
 
 
-def test_an_entry_has_what_all_cases_have_in_common() -> None:
+def test_a_region_has_what_all_cases_have_in_common() -> None:
     one = seen(LookupCase(2, 1, (3,), padding_idx=0, sparse=True), difference(2))
     other = seen(LookupCase(2, 1, (2,), padding_idx=1, sparse=True), difference(3))
     held = both(one, other)
@@ -85,6 +85,9 @@ def test_an_entry_has_what_all_cases_have_in_common() -> None:
     assert in_words(many["instead"]) == {"count": "anything"}
     raised = seen(LookupCase(2, 1), difference("x", kind="raised IndexError"))
     assert raised["instead"] == {}
+
+
+def test_tensors_are_told_by_a_judgement_that_held_each_time() -> None:
     expected = np.array([1.0, 2.0])
     zeros = Elements(np.zeros(2), expected, np.array([True, True]), 'seen["weight_grad"]')
     found = Difference("value", 'seen["weight_grad"][0]', 0.0, 1.0, "0, expected 1", elements=zeros)

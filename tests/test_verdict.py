@@ -77,7 +77,7 @@ def test_statuses_are_ordered_and_print() -> None:
     assert [Status.of(word) for word in words] == sorted(Status)
 
 
-def test_merge_all_groups_by_law_subject_mode_and_device_and_adds_digests_in_any_order() -> None:
+def test_merge_all_groups_by_law_subject_mode_and_device() -> None:
     first = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS, cases=1)
     changes: list[dict[str, Any]] = [{}, {"law": "l"}, {"subject": "s"}, {"mode": "m"}, {"device": "d"}]
     several = [replace(first, **change) for change in changes]
@@ -87,6 +87,9 @@ def test_merge_all_groups_by_law_subject_mode_and_device_and_adds_digests_in_any
     assert merged[first.key].cases == 2
     assert merged[first.key].engine == "all"
     assert list(merged) == [verdict.key for verdict in several], "in the order in which they came"
+
+
+def test_the_digest_of_parts_does_not_depend_on_their_order() -> None:
     first = Verdict("law", "family", "torch", "eager", "scope", Status.HOLDS)
     parts = [replace(first, digest=digest) for digest in ("ffffffffffffffff", "0000000000000003", "00000000000000f0")]
     found = {next(iter(merge_all(list(order)).values())).digest for order in itertools.permutations(parts)}
