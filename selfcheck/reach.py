@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embcheck.core.facts import grouped
 from embcheck.core.ledger import Ledger
 from selfcheck.aiming import attempted
 from selfcheck.calls import Counts, Recorder, Seen, add, counted, drawn, recorded, seen
@@ -112,13 +113,10 @@ def _tasks(
     wanted: Sequence[Fault], due: Sequence[int], number: int
 ) -> Iterator[tuple[str, Sequence[Sequence[str]], int]]:
     """What is to be built for faults that are due, those of a site together."""
-    by_site: dict[str, list[list[str]]] = {}
-    for each in (wanted[position] for position in due):
-        by_site.setdefault(each.site, []).append(each.needs)
     step = max(1, len(due) // _BUILT)
-    for site, some in by_site.items():
+    for site, some in grouped((wanted[position] for position in due), lambda each: each.site).items():
         for place in range(0, len(some), step):
-            yield site, some[place : place + _OTHERS], number * len(due) + place
+            yield site, [each.needs for each in some[place : place + _OTHERS]], number * len(due) + place
 
 
 def _rounds(wanted: Sequence[Fault], base: Counts, made: Candidates, jobs: int, say: Say) -> list[Seen]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from embcheck.core import stream
 from embcheck.core.deck import Choice, aimed_at, chosen
-from embcheck.core.facts import Condition, conditions
+from embcheck.core.facts import Condition, conditions, grouped
 from embcheck.core.law import Family
 from embcheck.core.ledger import Ledger
 from embcheck.core.stream import Stream
@@ -214,11 +214,8 @@ def _looked_at(part: Part, made: Candidates, wanted: Iterable[Fault]) -> Iterato
 def built(wanted: Iterable[Fault], others: int = 0) -> list[Any]:
     """For each fault a case that is to meet its condition, as far as there is one, and by other groups what so many others of its
     site ask of parameters; no two alike."""
-    of_site: dict[str, list[Fault]] = defaultdict(list)
-    for fault in wanted:
-        of_site[fault.site].append(fault)
     found: dict[Any, None] = {}
-    for some in of_site.values():
+    for some in grouped(wanted, lambda fault: fault.site).values():
         for place, fault in enumerate(some, 1):
             behind = [some[(place + step) % len(some)] for step in range(others)]
             case = _case(fault, behind, Stream(stream.derive("steps", str(fault), 0)))

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from embcheck.core.verdict import Counterexample, Status
 from embcheck.record.audited import AS_BUILT, CONFIRMED, Advice, Model
-from embcheck.record.store import replay_command
+from embcheck.record.store import is_kept, replay_command
 from embcheck.record.totals import counted
 from embcheck.report.style import STYLE, plain_table
 
@@ -41,7 +41,7 @@ def told(example: Counterexample, store: Path) -> Text:
     """A finding: what is wrong, where, what it does to training, how to repair it, how to see it."""
     advice = Advice.of(example)
     turned = "" if example.mode == AS_BUILT else " · tie_word_embeddings turned round"
-    kept = (store / f"{example.id}.py").is_file()  # not in a folder that can't be written
+    script = f"{store}/{example.id}.py ({CONFIRMED[example.script_confirmed]})"
     head = (example.law, "bold"), f"   {example.subject}{turned}\n"
     text = Text.assemble("\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), *head)
     for label, body in (
@@ -50,10 +50,9 @@ def told(example: Counterexample, store: Path) -> Text:
         ("effect", advice.effect),
         ("fix", advice.fix),
         ("also", ", ".join(example.also)),
-        ("replay", replay_command(example.id, store)),
-        ("script", f"{store}/{example.id}.py ({CONFIRMED[example.script_confirmed]})"),
+        *((("replay", replay_command(example.id, store)), ("script", script)) if is_kept(example.id, store) else ()),
     ):
-        if body and (kept or label not in ("replay", "script")):
+        if body:
             text.append(f"  {label:7} {body}\n")
     return text
 

@@ -209,7 +209,7 @@ class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
         """How many steps the optimizer counts of the weight and of the other parameter; SGD counts none."""
         if self.optimizer == "SGD":
             return [0.0, 0.0]
-        taken = float(self.steps - len(self.scales_in_excess))
+        taken = float(sum(step not in self.bad for step in range(self.steps)))
         return [taken, 0.0 if not self.beside else float(self.steps) if self.own_optimizer else taken]
 
     def others(self, bad: tuple[int, ...]) -> tuple[Floats, Floats]:
