@@ -91,16 +91,17 @@ def embedding_stores_its_arguments(case: ConstructionCase, out: Outcome) -> Find
 
 
 @construction.law(
-    "A weight that is drawn is contiguous, and one that is given keeps its strides.",
-    source="torch.Tensor.stride; nn.Embedding.from_pretrained: embeddings; _weight",
+    "A weight that is drawn is contiguous, one that is given keeps its strides, and so do their copies.",
+    source="torch.Tensor.stride; nn.Embedding.from_pretrained: embeddings; _weight; nn.Parameter.__deepcopy__; pickle",
     must_cover={"make=keyword", "make=meta_emptied", "make=given & layout=transposed", "make=pretrained & layout=transposed",
              "kind=EmbeddingBag", "embedding_dim=2 & norm_type=1"},
 )  # fmt: skip
 def embedding_weight_has_its_own_strides(case: ConstructionCase, out: Outcome) -> Finding:
     shape = (case.num_embeddings, case.embedding_dim)
     own = view_of(shape, case.layout if is_given(case) else "contiguous").strides
-    # The third layer is given the negated table, which lies densely in the same order.
-    wanted = [own, own, preserved_strides(own, shape), own]
+    dense = preserved_strides(own, shape)
+    # The third layer is given the negated table, which lies densely in the same order, as a deep copy does.
+    wanted = [own, own, dense, own, dense, dense if case.make == "subclass_pretrained" else own]
     return every(*(same_strides(out.strides.entry(k), shape, strides) for k, strides in enumerate(wanted)))
 
 
@@ -138,7 +139,8 @@ def embedding_init_zeroes_only_padding_row(case: ConstructionCase, out: Outcome)
 
 
 def zero_but_for_padding(case: ConstructionCase, values: Any) -> Finding:
-    """The padding row is +0; each other row was drawn: not all of it is 0 or 7, with probability 1 − 2^-20 or more."""
+    """The padding row is +0; each other row was drawn: not all of it is 0 or 7, with probability 1 − 2^-20 or more, nor, in
+    float64, what float32 holds, with 1 − 2^-50 or more for two numbers."""
     found = values.values
     row = case.padding_row
     if row is not None:
@@ -146,9 +148,14 @@ def zero_but_for_padding(case: ConstructionCase, values: Any) -> Finding:
         if isinstance(zero, Difference):
             return zero
     for other in range(case.num_embeddings):
-        if other != row and case.embedding_dim and np.isin(found[other], (0.0, 7.0)).all():
+        if other == row or not case.embedding_dim:
+            continue
+        if np.isin(found[other], (0.0, 7.0)).all():
             path = f"{values.path}[{other}].any().item()"
             return Difference("undrawn", path, False, True, f"row {other} was not drawn")
+        if case.dtype == "float64" and case.embedding_dim > 1 and (found[other] == np.float32(found[other])).all():
+            path = f"({values.path}[{other}].float() == {values.path}[{other}]).all().item()"
+            return Difference("rounded", path, True, False, f"row {other} has no more digits than float32 holds")
     return HOLDS
 
 

@@ -156,7 +156,7 @@ def train_and_eval_reach_every_module(case: ModuleTraversalCase, out: Outcome) -
     modes[-1] ^= case.mixed
     return every(
         same(out.modes, [modes, [case.evaluating] * len(modes), [True] * 2]),
-        is_true(out.trained, "train() changed a number, or which Parameters learn"),
+        is_true(out.trained, "train() changed a number, a stride, or which Parameters learn"),
     )
 
 

@@ -35,7 +35,7 @@ def constructed(kind: str, make: Make, act: Act, weight: Tensor, flags: dict[str
         again = others[-1].weight.detach()
         copied = copies(layer)
         made_of = [described(each) for each in (layer, *others, *copied)]
-        strides = [each.weight.stride() for each in (layer, *others)]
+        strides = [each.weight.stride() for each in (layer, *others, *copied)]
         apart = made.is_meta or again.data_ptr() != made.data_ptr() or not made.numel()
         seeded(seed)
         plain = torch.nn.init.normal_(torch.empty(weight.shape, dtype=weight.dtype))

@@ -49,9 +49,9 @@ def weight_gradient(case: ConversionCase) -> Expected:
     return product(case.passes * case.upstream_values.T, case.input_values, case.computed)
 
 
-def input_gradient(case: ConversionCase) -> Expected:
-    """The gradient of the linear layer's input, shape (*shape, V)."""
-    found = product(case.passes * case.upstream_values, case.lookup.weight_values.T, case.computed)
+def input_gradient(case: ConversionCase, passes: int = 1) -> Expected:
+    """The gradient of the linear layer's input after so many backward passes, shape (*shape, V)."""
+    found = product(passes * case.upstream_values, case.lookup.weight_values.T, case.computed)
     return shaped(found, (*case.shape, case.num_embeddings))
 
 

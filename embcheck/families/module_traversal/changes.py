@@ -71,12 +71,16 @@ def gradients_of_parts(model: Module) -> list[Any]:
 
 
 def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
-    """Whether a call keeps the numbers of the Parameters, which are others than those before, which of them learn, and the modes,
-    but for the flag that it changes."""
+    """Whether a call keeps the numbers of the Parameters, which are others than those before, their strides, which of them learn,
+    and the modes, but for the flag that it changes."""
 
     def told() -> list[Any]:
         learning = [p.requires_grad for p in model.parameters() if changed != "requires_grad"]
-        return [[p.tolist() for p in model.parameters()], learning, training(model) if changed != "training" else []]
+        return [
+            [(p.tolist(), p.stride()) for p in model.parameters()],
+            learning,
+            training(model) if changed != "training" else [],
+        ]
 
     negate(model)
     before = told()
