@@ -68,6 +68,7 @@ def planted(folder: Path, what: str, sizes: tuple[int, int] = (17, 1 << 62)) -> 
         ("run --workers many", "expected auto or a number"),
         *((f"run -n {wrong}", "expected auto or a number") for wrong in ("²", "")),
         ("run --shard ²/²", "no shard '²/²'"),
+        ("run --report \udce9", "can't tell workers --embcheck-report=\\udce9, which is not UTF-8; set PYTHONUTF8=1"),
         ("run --sed 1", "No such option"),
         ("run --seed one", "Invalid value for '--seed': expected a whole number; see `embcheck run --help`"),
         ("replay", "Missing argument 'failure'; see"),

@@ -69,7 +69,11 @@ def test_an_output_without_mathematical_signs(monkeypatch: Patch, command: Comma
     assert rb"\u201c" in written.getvalue()
 
 
-@pytest.mark.parametrize("words", [("laws",), ("run", "--profile", "quick", "-k", "no_such", "--", "-n", "0")])
+#: Commands that print, a session of pytest and another.
+WRITING = (("laws",), ("run", "--profile", "quick", "-k", "no_such", "--", "-n", "0"))
+
+
+@pytest.mark.parametrize("words", WRITING)
 def test_an_output_that_is_closed_ends_a_command_in_silence(words: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -85,12 +89,13 @@ def test_the_documented_example_of_a_closed_output_prints_more_than_a_pipe_holds
     assert len(command(example).out.encode()) > 2**16
 
 
-def test_an_output_that_is_full() -> None:
-    if Path("/dev/full").exists():
-        with Path("/dev/full").open("w") as full:
-            done = python("-m", "embcheck", "laws", stdout=full.fileno())
-        assert done.returncode == 3
-        assert "No space left on device" in done.stderr
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", WRITING)
+def test_an_output_that_is_full_gets_one_line(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = python("-m", "embcheck", *words, stdout=full.fileno())
+    assert done.returncode == 3
+    assert done.stderr == "embcheck: can't write what it prints: No space left on device\n"
 
 
 def test_a_second_run_into_one_folder_is_refused_and_leaves_the_record_alone(tmp_path: Path, command: Command) -> None:

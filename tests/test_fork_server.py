@@ -58,6 +58,13 @@ def test_a_fork_ends_as_a_process_does(server: ForkServer, tmp_path: Path) -> No
     assert asked(server.python, program, tmp_path).stdout == "thread\nend\n"
 
 
+def test_a_fork_reads_names_as_its_server_does(tmp_path: Path) -> None:
+    program = "import subprocess\nfrom embcheck.runner import fork_server\nfork_server._IMPORTED = ()\n"
+    program += "with fork_server.ForkServer() as server: subprocess.run([*server.python, '-c', 'pass'])"
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "NAME": "é"}
+    assert asked((sys.executable,), program, tmp_path, **ascii_alone).stderr == ""
+
+
 def test_without_a_server_the_client_is_the_process_that_was_asked_for(tmp_path: Path) -> None:
     python = (sys.executable, "-I", "-S", fork_client.__file__, str(tmp_path / "none"))
     told = json.loads(asked(python, TOLD, tmp_path, GIVEN="a").stdout)

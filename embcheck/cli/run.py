@@ -62,7 +62,7 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
         Expression.compile(given["select"])
     except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
         refuse(f"-k {given['select']!r}: {error.args[0]}")
-    return [
+    arguments = [
         source_of(law_named(given["law"])[0].laws[-1]) if given["law"] else str(properties_folder()),
         *settings.as_arguments(),
         *("-n", workers if workers != "auto" else str(os.cpu_count() or 1)),
@@ -79,6 +79,12 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
         *(("-k", given["select"]) if given["select"] else ()),
         *pytest_options,
     ]
+    for name in (os.getcwd(), *arguments):
+        try:
+            name.encode()  # as workers get it
+        except UnicodeEncodeError:
+            refuse(f"can't tell workers {name}, which is not UTF-8; set PYTHONUTF8=1, or choose another name")
+    return arguments
 
 
 def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugins: list[Any]) -> int:
@@ -90,5 +96,5 @@ def _pytest(arguments: list[str], given: dict[str, Any], told: list[str], plugin
     follower = Progress(verbosity, COLOURS[given["color"]], given["format"], told)
     code = int(pytest.main(arguments, plugins=[follower, *plugins]))
     if follower.closed:
-        raise BrokenPipeError  # the command line has a code for it
+        raise follower.closed  # the command line has a line and a code for it
     return code

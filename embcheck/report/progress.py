@@ -43,7 +43,9 @@ class Progress:
         self.total = 0
         self.finished = 0
         self.failed = 0
-        self.headed = self.closed = False
+        self.headed = False
+        #: Why nothing can be printed any more.
+        self.closed: OSError | None = None
         self.run: Any = None
         self.errors: list[str] = []
         #: The exit code of a run that judged nothing.
@@ -108,16 +110,16 @@ class Progress:
         """A line of the run's own, but with -q and beside a document.
 
         Raises:
-            KeyboardInterrupt: if nobody reads the output any more; pytest would call what rich raises an internal error.
+            KeyboardInterrupt: if nobody reads the output any more, or it is full; pytest would call that an internal error.
         """
         if self.verbosity < 0:
             return
         try:
             if self.closed:
-                raise BrokenPipeError
+                raise self.closed
             self.out.print(Text(line))
-        except (SystemExit, BrokenPipeError):  # the latter before rich 13.8
-            self.closed = True
+        except (SystemExit, OSError) as error:  # of a closed pipe rich makes the former since 13.8
+            self.closed = error if isinstance(error, OSError) else BrokenPipeError()
             raise KeyboardInterrupt from None
 
     def _show_violations(self) -> None:

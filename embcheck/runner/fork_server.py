@@ -64,8 +64,10 @@ class ForkServer:
         self._process = subprocess.Popen(command, pass_fds=[descriptor], env=environment, stdin=nowhere, stdout=nowhere)
         listener.close()
         client = Path(__file__).with_name("fork_client.py")
+        # By -I it would not know PYTHONUTF8, and read the names of folders and variables otherwise than the server does.
+        reads = f"utf8={sys.flags.utf8_mode}"
         #: What is run in place of ``python``.
-        self.python: Sequence[str] = (sys.executable, "-I", "-S", str(client), str(path))
+        self.python: Sequence[str] = (sys.executable, "-I", "-S", "-X", reads, str(client), str(path))
 
     @HookimplMarker("pytest")(optionalhook=True)
     def pytest_xdist_setupnodes(self, specs: list[Any]) -> None:
