@@ -39,12 +39,13 @@ def known_values(space: Space, *, sized: bool) -> Values:
 
 
 def usual_values(names: Iterable[str], known: Values) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis where none are given; of sizes with every threshold, the least first."""
+    """The values of each axis where none are given; of sizes with every threshold 1 is first, and 0 before what may not fit: a
+    value keeps its place then, and so what was drawn, while another axis shrinks."""
     axes: dict[str, tuple[Any, ...]] = {}
     for axis in names:
         usual = tuple(value for value in known[axis] if value not in _UNUSUAL)
         sized = known[axis] is _SIZES.get(axis)
-        axes[axis] = tuple(sorted(usual, key=lambda size: (not size, size))) if sized else usual
+        axes[axis] = tuple(sorted(usual, key=lambda size: (size > 1, not size, size))) if sized else usual
     return axes
 
 
@@ -144,7 +145,7 @@ def case_of(choose: Choose, space: Space, axes: Values, given: Values) -> Axes |
         choose_one = _size if axis not in given and _has_thresholds(axis, values) else _value
         if axis == "numel" and "shape" in space.axes:
             size = None if "shape" in axes else choose_one(choose, values)
-            row["shape"] = choose(axes["shape"]) if size is None else _shape(choose, size, values, "numel" in given)
+            row["shape"] = choose(axes["shape"]) if size is None else _shape(choose, size, exactly="numel" in given)
         elif axis == "embedding_dim":
             longest = max(row["num_embeddings"], *row.get("shape", ()), row.get("numel", 1))
             fits = tuple(value for value in values if value * longest <= LARGEST >> 4)
@@ -173,7 +174,7 @@ def _size(choose: Choose, thresholds: tuple[int, ...]) -> int:
     ends = _ends(thresholds)
     place: int = choose(range(ends[-1]))
     block = bisect.bisect_right(ends, place)
-    below = thresholds[block - 1] if block else 0
+    below = max(thresholds[:block], default=0)
     within = place - (ends[block - 1] if block else 0)
     return min(below + 1 + within, thresholds[block])
 
@@ -181,19 +182,22 @@ def _size(choose: Choose, thresholds: tuple[int, ...]) -> int:
 @lru_cache(maxsize=64)
 def _ends(thresholds: tuple[int, ...]) -> tuple[int, ...]:
     """Where the places end that stand for each threshold and for the numbers between it and the one before."""
-    gaps = (max(0, size - before) for before, size in itertools.pairwise((0, *thresholds)))
+    before = itertools.accumulate((0, *thresholds[:-1]), max)
+    gaps = (max(0, size - least) for size, least in zip(thresholds, before, strict=True))
     return tuple(itertools.accumulate(gap + _OFTEN for gap in gaps))
 
 
-def _shape(choose: Choose, size: int, sizes: tuple[Any, ...], exactly: bool) -> tuple[int, ...]:
-    """A shape of at least so many tokens, or of exactly one of the sizes: whatever the form, the flat one of the same size
-    shrinks further."""
+def _shape(choose: Choose, size: int, *, exactly: bool) -> tuple[int, ...]:
+    """A shape of at most so many tokens, or of exactly so many: whatever the form, the flat one of the same size has no fewer,
+    so that what fails with many tokens shrinks to it."""
     shapes: list[tuple[int, ...]] = []
     for form in _FORMS:
-        left = -(-size // math.prod(each for each in form if each))
-        shapes.append(tuple(left if each is None else each for each in form))
-    shape: tuple[int, ...] = choose([shape for shape in shapes if math.prod(shape) in sizes] if exactly else shapes)
-    return shape
+        left = size // math.prod(each for each in form if each)
+        shape = tuple(left if each is None else each for each in form)
+        fits = math.prod(shape) == size if exactly else bool(math.prod(shape)) == bool(size)
+        shapes.append(shape if fits else (size,))
+    chosen: tuple[int, ...] = choose(shapes)
+    return chosen
 
 
 def _size_of(row: Mapping[str, Any]) -> int | None:

@@ -262,16 +262,25 @@ def test_a_seed_draws_the_same_whatever_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "shrunk"),
+    ("strategy", "wanted", "shrunk"),
     [
-        ("tables", lambda each: each.embedding_dim > 100, {"num_embeddings": 1, "embedding_dim": 101}),
-        ("indices", lambda each: each.numel > 50, {"shape": (51,)}),
-        ("lookups", lambda it: it.numel > 900 and it.num_embeddings > 77, {"shape": (901,), "num_embeddings": 78}),
-        ("bags", lambda each: each.num_embeddings > 2002, {"num_embeddings": 2003, "numel": 1}),
+        (EVERY["tables"], lambda each: each.embedding_dim > 100, {"num_embeddings": 1, "embedding_dim": 101}),
+        (EVERY["indices"], lambda each: each.numel > 50, {"shape": (51,)}),
+        (
+            EVERY["lookups"],
+            lambda it: it.numel > 900 and it.num_embeddings > 77,
+            {"shape": (901,), "num_embeddings": 78},
+        ),
+        (EVERY["bags"], lambda each: each.num_embeddings > 2002, {"num_embeddings": 2003, "numel": 1}),
+        *(
+            (each, lambda each: each.embedding_dim == 0, {"num_embeddings": 1, "numel": 1})
+            for each in (EVERY["lookups"], EVERY["bags"], strategies.lookups(numel=range(1, 20)))
+        ),
+        (strategies.lookups(numel=range(1, 20)), lambda each: each.numel > 3, {"shape": (4,)}),
     ],
 )
-def test_sizes_shrink_to_any_number(name: str, wanted: Any, shrunk: dict[str, Any]) -> None:
-    found: Any = find(EVERY[name], wanted, settings=settings(database=None, derandomize=True))
+def test_sizes_shrink_to_any_number(strategy: Any, wanted: Any, shrunk: dict[str, Any]) -> None:
+    found: Any = find(strategy, wanted, settings=settings(max_examples=1000, database=None, derandomize=True))
     assert {axis: getattr(found, axis) for axis in shrunk} == shrunk
 
 
