@@ -1,6 +1,7 @@
 """The command line as a user meets it: exit codes, one clear line for bad input, and a record whatever happens."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -27,6 +28,7 @@ HERE = ("--", "-n", "0")
 #: Planted into every process of a run by the name that Python imports at start: what a broken torch would do.
 PLANT = """
 import os
+import re
 import torch
 import torch.nn.functional
 
@@ -95,6 +97,21 @@ def test_bad_input_gets_one_clear_line(words: str, said: str, command: Command) 
     done = command(*words.split(" "), ends=5 if " -k nosuch" in words or " -k state" in words else 4)
     assert said in done.told
     assert len(done.told.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("select", "families", "laws"),
+    [
+        ("max_norm", {"max_norm"}, 16),
+        ("max_norm or lookup_copies_rows", {"max_norm", "lookup"}, 17),
+        ("rows_over_max_nor", set(), 0),
+    ],
+)
+def test_laws_are_listed_that_a_run_selects(select: str, families: set[str], laws: int, command: Command) -> None:
+    done = command("laws", "-k", select, ends=None if families else 5)
+    assert set(re.findall(r"^(\w+)  \(", done.out, re.MULTILINE)) == families
+    assert done.out.count("\n      source: ") == laws
+    assert bool(families) is not ("-k takes whole names of laws; rows_over_max_nor is in " in done.err)
 
 
 def test_a_torch_that_compiles_nothing_is_refused(command: Command, monkeypatch: Patch) -> None:

@@ -131,7 +131,7 @@ def test_a_file_that_is_wrong_gets_one_line(tmp_path: Path, monkeypatch: Patch, 
     assert done.exit_code == 4
     assert said in done.output
     assert len(done.output.strip().splitlines()) == 1
-    assert CliRunner().invoke(app, ["laws", "-k", "no such law"]).exit_code == 5  # which takes nothing from it
+    assert CliRunner().invoke(app, ["laws", "-k", "no_such_law"]).exit_code == 5  # which takes nothing from it
 
 
 # -- pytest --------------------------------------------------------------------------------------------------------

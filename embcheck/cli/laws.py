@@ -3,35 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from embcheck.cli.usage import NOTHING, audit_laws
+from embcheck.cli.usage import NOTHING, audit_laws, expression_of
+from embcheck.core import aliases
 from embcheck.report.style import console
 from embcheck.subject.collect import load_families
 
 
 def laws(
-    keyword: Annotated[str, typer.Option("-k", help="Print only laws whose name or sentence contains this.")] = "",
+    select: Annotated[
+        str,
+        typer.Option(
+            "-k",
+            metavar="EXPRESSION",
+            help="Print only what `embcheck run -k` selects: families by a part of their name, laws by the whole.",
+        ),
+    ] = "",
 ) -> None:
     """Lists the laws, each with its sentence, its source and what its cases must meet; last the laws of an audit."""
-    out, found = console(), False
-    sections: dict[str, Iterable[Any]] = {}
+    out, found, selects = console(), False, expression_of(select).evaluate
+    sections: dict[tuple[str, str], Iterable[Any]] = {}
     for family in load_families().values():
         cover = f"cover: every combination of the values of any {family.space.strength} axes"
-        sections[f"[bold]{family.name}[/bold]  ({', '.join(family.modes)}; {cover})"] = family.laws
-    sections["[bold]audit[/bold]  (of models: embcheck audit MODULE:FACTORY)"] = audit_laws().values()
-    for heading, every in sections.items():
-        chosen = [law for law in every if keyword.lower() in f"{law.name} {law.sentence}".lower()]
+        sections[family.name, f"({', '.join(family.modes)}; {cover})"] = family.laws
+    sections["audit", "(of models: embcheck audit MODULE:FACTORY)"] = audit_laws().values()
+    for (name, about), every in sections.items():
+        chosen = [law for law in every if not select or selects(partial(_is_named, name, law.name))]
         found |= bool(chosen)
         if chosen:
-            out.print(heading)
+            out.print(f"[bold]{name}[/bold]  {about}")
         for law in chosen:
             out.print(f"  [cyan]{law.name}[/cyan]  {escape(law.sentence)}")
             if source := getattr(law, "source", ""):
                 out.print(f"      source: {source}", style="dim", markup=False)
     if not found:
-        typer.echo(f"embcheck: no law contains {keyword!r}", err=True)
+        from embcheck.report.progress import near
+
+        for line in ("nothing was selected", *near(select)):
+            typer.echo(f"embcheck: {line}", err=True)
         raise typer.Exit(NOTHING)
+
+
+def _is_named(family: str, law: str, word: str, /, **_: object) -> bool:
+    return word.lower() in family or word in aliases.names_of(law)

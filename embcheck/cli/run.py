@@ -12,7 +12,7 @@ import typer
 
 from embcheck.cli.main import CONFIGURED
 from embcheck.cli.parameters import origins, with_options
-from embcheck.cli.usage import law_named, refuse
+from embcheck.cli.usage import expression_of, law_named, refuse
 from embcheck.core.options import COLOURS, COMMAND, FORMS, is_workers, options_of
 
 
@@ -56,12 +56,7 @@ def _checked(given: dict[str, Any], pytest_options: list[str]) -> list[str]:
     for name, there in (("color", tuple(COLOURS)), ("format", FORMS)):
         if given[name] not in there:
             refuse(f"--{name} {given[name]!r}: expected {', '.join(there)}")
-    from _pytest.mark.expression import Expression  # what pytest's own -k is made of
-
-    try:
-        Expression.compile(given["select"])
-    except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
-        refuse(f"-k {given['select']!r}: {error.args[0]}")
+    expression_of(given["select"])
     arguments = [
         source_of(law_named(given["law"])[0].laws[-1]) if given["law"] else str(properties_folder()),
         *settings.as_arguments(),

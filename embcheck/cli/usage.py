@@ -11,6 +11,8 @@ import typer
 from embcheck.core.typed import visible
 
 if TYPE_CHECKING:
+    from _pytest.mark.expression import Expression
+
     from embcheck.audit.finding import AuditLaw
     from embcheck.core.law import Family, Law
     from embcheck.record.record import Record
@@ -80,6 +82,16 @@ def only_in_checkout(command: str, why: str) -> None:
 def lacks(extra: str, error: ImportError) -> NoReturn:
     """Says which extra of embcheck has what is missing, and exit code 4."""
     refuse(f"this needs {error.name}: python -m pip install 'embcheck[{extra}]'")
+
+
+def expression_of(text: str) -> Expression:
+    """What ``-k`` says, as pytest reads its own."""
+    from _pytest.mark.expression import Expression
+
+    try:
+        return Expression.compile(text)
+    except Exception as error:  # pytest 8 has an error of its own, pytest 9 a SyntaxError
+        refuse(f"-k {text!r}: {error.args[0]}")
 
 
 def audit_laws() -> dict[str, AuditLaw]:

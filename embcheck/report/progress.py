@@ -179,7 +179,7 @@ class Progress:
             summary(run, self.out, verbosity=self.verbosity, headed=self.headed)
         elif empty:
             if self.nothing == NOTHING:
-                for line in ("nothing was selected", *_modeless(config), *_near(config)):
+                for line in ("nothing was selected", *_modeless(config), *near(config.option.keyword)):
                     self.out.print(Text(f"embcheck: {line}"))
             self.out.print(Text(verdict_line(self.nothing, because(self.nothing)), "bold"))
         for line in self.errors:
@@ -204,11 +204,10 @@ def _named(nodeid: str) -> str:
     return nodeid.rpartition("/")[2].removeprefix("test_").replace(".py::test_", " ")
 
 
-def _near(config: pytest.Config) -> list[str]:
+def near(text: str) -> list[str]:
     """The laws in whose names the text stands by which nothing was selected."""
     from embcheck.subject.collect import load_families
 
-    text = config.option.keyword
     names = [law.name for family in load_families().values() for law in family.laws if text and text in law.name]
     return [f"-k takes whole names of laws; {text} is in {', '.join(names)}"] if names else []
 
