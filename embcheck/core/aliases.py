@@ -3,8 +3,6 @@
 They are in ``aliases.toml`` beside this module, each with its present name, and are dropped after two releases.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path

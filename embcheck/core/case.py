@@ -5,8 +5,6 @@ prints as the line that builds it, knows its ``facts`` and knows no torch.  `Loo
 most laws speak of; other families define their own case as a NamedTuple of axes on top of `Axes`.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple

@@ -3,8 +3,6 @@
 A cause is a bug of some severity.  What upstream documents otherwise, or never promised, is none: there the law is at fault.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterable, Mapping

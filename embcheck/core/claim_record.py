@@ -1,7 +1,5 @@
 """What a tutorial claims, as a record keeps it: whoever makes a page of the record needs neither tutorial nor torch."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Comparisons: what laws are made of.  Each finds that a law holds, exactly or within a bound, or a difference."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The table ``[tool.embcheck]`` of the nearest pyproject.toml: defaults of the command line, and names of subjects."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Covers: rows in which every combination of values of any t axes occurs."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

@@ -4,8 +4,6 @@
 the rows of the cover and what is drawn beside them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import heapq
 import itertools

@@ -7,8 +7,6 @@ Nothing has to be declared of a class whose constructor is ``(num_embeddings, em
 rows of its one table up: the flags that it takes are read off its signature.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os

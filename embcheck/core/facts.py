@@ -4,8 +4,6 @@ A condition is ``name``, ``name=value`` or a comparison such as ``name>3``, ``na
 ``&`` between must all hold.
 """
 
-from __future__ import annotations
-
 import difflib
 import operator
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Files that are whole or not there, and a file that one process at a time writes."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

@@ -5,8 +5,6 @@ a tensor's *bits* are kept in the format's own width.  numpy has no bfloat16, so
 conversion, a shift with round-to-nearest-even, is written out here.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

@@ -4,8 +4,6 @@ An *item* is what a worker takes at a time: family × subject × mode × engine 
 name and of the run's seed, never the worker's, so that the same seed gives the same cases on any number of workers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple

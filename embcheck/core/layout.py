@@ -6,8 +6,6 @@ in the buffer.  A layout is how the view's strides are chosen; the kernels behin
 for each of them.
 """
 
-from __future__ import annotations
-
 import math
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar

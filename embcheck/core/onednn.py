@@ -1,7 +1,5 @@
 """Which products of bfloat16 matrices oneDNN gets wrong: where AMX reads on behind rows, and those with one column."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 #: Rows of a tile, and elements of bfloat16 in one of its rows.

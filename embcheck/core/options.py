@@ -3,8 +3,6 @@
 Imported by every pytest session of an environment that has embcheck, so it needs nothing but the standard library.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

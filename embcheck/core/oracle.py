@@ -3,8 +3,6 @@
 Each function gives the expected values and, where rounding can enter, the bound: 0 says "exactly".
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

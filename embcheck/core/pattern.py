@@ -5,8 +5,6 @@ they are for: equal counts hide a wrong divisor, adjacency hides a lost duplicat
 padding takes another path, and the first and last rows are where bounds are off by one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

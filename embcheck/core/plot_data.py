@@ -1,7 +1,5 @@
 """What a plot shows, as plain numbers: a record carries it, and whoever makes a page of the record draws it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What one process of embcheck leaves to another, and what is left of those that were killed: nothing, soon."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import getpass

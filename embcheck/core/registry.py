@@ -1,7 +1,5 @@
 """Registries: dictionaries of functions by their names, from which a case chooses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 

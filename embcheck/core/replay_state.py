@@ -1,7 +1,5 @@
 """What became of a recorded failure: FAILED, FIXED or ERROR, of a case as of a model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Rules that make the axes of a case fit each other, as data: where a rule applies, and the values that it gives."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 

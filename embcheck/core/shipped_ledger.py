@@ -1,7 +1,5 @@
 """The shipped ledger, read once, and the causes of what a run met of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 

@@ -6,8 +6,6 @@ values of any t axes: seeded rows first, since what is more than needed tests mo
 the missing combinations are packed as fit.  *Random* draws what enumeration can't reach.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What is said of a ledger entry whose witness passes where it was measured to fail."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any

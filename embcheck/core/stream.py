@@ -5,8 +5,6 @@ means the same cases.  So every number here comes from a formula: ``splitmix64(s
 Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), evaluated for all k at once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What is wished of a case that is built: conditions that its facts are to meet, and draws for all that they leave open."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """What a wrong sum looks like: as if one of its terms had been added another number of times."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

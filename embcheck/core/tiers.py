@@ -1,7 +1,5 @@
 """The two tiers of families: *core*, which a newcomer reads and a screen shows one by one, and *extended*, all others."""
 
-from __future__ import annotations
-
 #: A family is core if its laws say what an embedding, its gradient, its padding row, a bag, a conversion from or to a linear
 #: layer or a tied pair is by definition, or what tutorials teach of them; a screen shows them in this order.
 CORE = (

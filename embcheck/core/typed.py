@@ -5,8 +5,6 @@ dataclasses and typed dictionaries, names the field that is wrong, and makes con
 of a file can steer the terminal that prints it.  Integers are counts: none is negative.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import types

@@ -4,8 +4,6 @@ A layer whose rows are not those of its parameter — scaled by √d, shifted, m
 f(W).  The laws follow the declaration: the value is f(W)[i], the gradient f's pullback of the rows' gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

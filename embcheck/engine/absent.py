@@ -1,7 +1,5 @@
 """What a release lacks that came with a later one: a case that needs it can't be asked there, which is no violation."""
 
-from __future__ import annotations
-
 import re
 
 import torch

@@ -3,8 +3,6 @@
 ``--update-ledger`` makes an entry of that, whose region is as narrow as what was seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

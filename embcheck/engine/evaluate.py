@@ -3,8 +3,6 @@
 The run, the reducer, ``check``, replay, the ledger's witnesses and the fault runner all use `evaluate`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

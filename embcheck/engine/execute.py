@@ -4,8 +4,6 @@ Every tensor is a view into a numpy buffer that embcheck owns and has poisoned. 
 what was written, and where, is read from the buffer itself and not through the library under test.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import traceback

@@ -1,7 +1,5 @@
 """How a case is executed: in this process, in a fork of one that has run nothing, or on a device."""
 
-from __future__ import annotations
-
 import builtins
 import os
 from dataclasses import dataclass

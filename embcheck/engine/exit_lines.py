@@ -4,8 +4,6 @@ The status is 1 only if the difference shows that the script was written for, 0 
 anything else: a value that is wrong in another way, an error that nobody expected.
 """
 
-from __future__ import annotations
-
 import ast
 import builtins
 import math

@@ -1,7 +1,5 @@
 """Tensors as Python source: short where there is a formula, exact always, in the memory that they were fed in."""
 
-from __future__ import annotations
-
 import math
 import types
 from typing import Any

@@ -4,8 +4,6 @@ The lists are kept beside this module, for choosing them takes as long as a tent
 embcheck.engine.obligations` writes them anew.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

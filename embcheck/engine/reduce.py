@@ -5,8 +5,6 @@ same way" means is the caller's: the engine keeps the kind of difference and sta
 that a new violation is not reduced into a known one.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs an item: its cases, one after the other, and the verdict on each law of the family."""
 
-from __future__ import annotations
-
 import itertools
 import time
 import warnings

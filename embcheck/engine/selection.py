@@ -1,7 +1,5 @@
 """Which cases an item runs: those that meet the obligations, enumerated ones, all or some, and decks of random ones."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator
 from functools import lru_cache

@@ -4,8 +4,6 @@ A copy is laid out as a wheel is, with its entry point, so a folder on ``PYTHONP
 needs, and an edit in the checkout does not change what a long run compares.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Tallies: what each law of a family has seen in an item, as a fold over the results of its cases."""
 
-from __future__ import annotations
-
 import hashlib
 import marshal
 from collections.abc import Callable, Mapping, Sequence

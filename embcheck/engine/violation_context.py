@@ -1,8 +1,6 @@
 """What is said of a violation beside its difference: how the law stands in other modes on the same case, and which known
 violation is nearest."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Looks whether a ledger entry's witness still shows the violation, and keeps how it does."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any

@@ -1,7 +1,5 @@
 """What torch gives instead, where a ledger entry can say it more narrowly than by a kind of difference."""
 
-from __future__ import annotations
-
 from embcheck.core.wrong_results import (  # noqa: F401  (which register what they know)
     lookups,
     modules,

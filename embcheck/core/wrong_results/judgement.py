@@ -5,8 +5,6 @@ that may differ.  ``= 2`` is the very value that comes out, as Python writes it,
 of none but these.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """What torch is known to give instead of rows that are looked up, their gradients, and bags of them."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

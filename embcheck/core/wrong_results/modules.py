@@ -1,7 +1,5 @@
 """What tied models, and layers that keep what they should not, are known to give instead."""
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

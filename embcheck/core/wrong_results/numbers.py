@@ -1,7 +1,5 @@
 """Numbers that are known to come out instead, whatever they are the elements of, and plain values: truth values, lists of names."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """What optimizers and schedulers are known to do instead: by the training cases' own formulas."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -5,8 +5,6 @@ its exit status, or null if it used more CPU time than that or waits for ever; 7
 not expect.  To import torch takes seconds, which a dozen scripts need not spend each.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import gc

@@ -1,7 +1,5 @@
 """Makes verdicts of crashed workers, and runs counterexamples' scripts to see that they fail alone."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

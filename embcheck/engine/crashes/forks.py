@@ -3,8 +3,6 @@
 It answers requests, one JSON object a line, as `embcheck.engine.crashes.isolate` sends them.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """Asks how a case ends without taking part in it: the client of `embcheck.engine.crashes.forks`."""
 
-from __future__ import annotations
-
 import atexit
 import base64
 import json

@@ -3,8 +3,6 @@
 It imports nothing of this package, for `embcheck.engine.crashes.alone` must not.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

@@ -4,8 +4,6 @@ A worker writes each case, before executing it, into a memory-mapped slot.  When
 process reads the slot, so a crash or a hang is a verdict about a named case.  `Watch` kills a worker that hangs in a case.
 """
 
-from __future__ import annotations
-
 import contextlib
 import marshal
 import mmap

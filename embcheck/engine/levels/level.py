@@ -4,8 +4,6 @@ Both libraries read their variable once, so a level is a process of its own.  AT
 capitals; a level caps one library and leaves the other as it is, and *lowest* caps both.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -3,8 +3,6 @@
 Run as ``python -m embcheck.engine.levels.process`` with the level's environment.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
