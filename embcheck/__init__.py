@@ -1,7 +1,5 @@
 """embcheck tests embeddings against their mathematical definition: exhaustively for small shapes, generated cases beyond."""
 
-from __future__ import annotations
-
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 

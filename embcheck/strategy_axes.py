@@ -1,7 +1,5 @@
 """The axes of what the strategies draw: the values that each has, those that a keyword gives it, and a case that has them."""
 
-from __future__ import annotations
-
 import bisect
 import itertools
 import math

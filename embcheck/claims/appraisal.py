@@ -1,7 +1,5 @@
 """`embcheck claims`: puts the claims to the test, experiment by experiment, and keeps what each showed."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

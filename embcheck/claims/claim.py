@@ -10,8 +10,6 @@ The check is the claim itself and is judged like a law: it holds where the claim
 says what is true there.  A claim that comes out otherwise than stated is a violated law.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

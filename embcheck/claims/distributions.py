@@ -1,7 +1,5 @@
 """Distributions that values are claimed to be drawn from, what tells whether they are, and plots of values and of losses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

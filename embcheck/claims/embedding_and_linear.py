@@ -1,7 +1,5 @@
 """The claims of *Embedding and Linear*."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.claims import trainings

@@ -1,7 +1,5 @@
 """The claims of *Embedding to Linear conversion*."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.claims import lookups

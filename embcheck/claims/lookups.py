@@ -1,7 +1,5 @@
 """Programs about an embedding's weight in a linear layer, about what operators make, and about lookups."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

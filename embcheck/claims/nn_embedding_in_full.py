@@ -1,7 +1,5 @@
 """The claims of *nn.Embedding in full*."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from embcheck.claims import lookups, paddings

@@ -1,7 +1,5 @@
 """Programs about padding, with the tutorial's TokenEmbedding."""
 
-from __future__ import annotations
-
 import copy
 import io
 from typing import Any

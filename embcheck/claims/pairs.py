@@ -1,7 +1,5 @@
 """Programs about a table that is tied to an output layer, and about one that is not."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

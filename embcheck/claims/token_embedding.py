@@ -1,7 +1,5 @@
 """The claims of *TokenEmbedding*."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Programs about first values, about training and prediction, and about one-hot vectors."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

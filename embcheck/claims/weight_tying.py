@@ -1,7 +1,5 @@
 """The claims of *Weight tying*."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``embcheck audit module:factory``: is the tying and padding of this model right?"""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Iterator

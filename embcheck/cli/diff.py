@@ -1,7 +1,5 @@
 """``embcheck diff A B``: what changed from one record to another."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``embcheck env``: what a bug report needs of the machine and of what is installed."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """``embcheck explain``: one law in full, with an example and what torch is known to get wrong of it."""
 
-from __future__ import annotations
-
 import inspect
 from itertools import islice
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """``embcheck issue``: a cause as a text for the upstream tracker."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

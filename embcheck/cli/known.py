@@ -1,7 +1,5 @@
 """``embcheck known``: what torch is known to get wrong, the most severe first; and the pages about it."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path

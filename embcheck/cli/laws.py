@@ -1,7 +1,5 @@
 """``embcheck laws``: every law with its sentence and its source."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any

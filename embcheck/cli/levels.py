@@ -1,7 +1,5 @@
 """``embcheck run --cpu``: the run at several CPU levels, one after the other, each in processes of its own."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

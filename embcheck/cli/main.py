@@ -4,8 +4,6 @@ Exit codes: 0 all laws hold, are known or not applicable; 1 violated, unknown, a
 gave no verdict; 2 interrupted; 3 internal error; 4 usage; 5 nothing selected; 141 the output was closed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import importlib

@@ -1,7 +1,5 @@
 """``embcheck merge``: the records of all shards of a run as one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

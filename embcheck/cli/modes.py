@@ -1,7 +1,5 @@
 """``embcheck modes``: the ways in which the laws' programs may be executed."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

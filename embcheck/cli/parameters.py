@@ -4,8 +4,6 @@ Names of laws and modes are read off the sources as text, since a shell asks at 
 seconds.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """What commands share that judge laws without pytest: the record, kept failures, progress."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``embcheck releases V1 V2 …``: the laws in many torch releases, and what changed from one to the next."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """``embcheck replay``: a kept failure, run again."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``embcheck report RECORD …``: one HTML page about one run or several, side by side."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

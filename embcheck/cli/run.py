@@ -1,7 +1,5 @@
 """``embcheck run``: every law, on all cores, as a session of pytest that prints one screen."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

@@ -1,7 +1,5 @@
 """``embcheck since FAILURE``: the release in which a counterexample began to fail, or was fixed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated

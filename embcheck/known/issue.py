@@ -1,7 +1,5 @@
 """A cause as a text for the upstream tracker, in the order of its form.  Nothing here files it."""
 
-from __future__ import annotations
-
 from embcheck.core.cause import Cause
 from embcheck.known.page import Known, by_release, inline, legend, short, twenty
 from embcheck.known.recorded import Recorded

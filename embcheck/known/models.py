@@ -3,8 +3,6 @@
 ``embcheck known --write`` makes the pages; the scripts are files beside them, which are written by hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

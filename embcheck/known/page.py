@@ -3,8 +3,6 @@
 The scripts are files beside the pages, which are written by hand.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

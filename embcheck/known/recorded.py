@@ -4,8 +4,6 @@
 checkout, which lies beside this file where embcheck is installed.  A test runs each on the installed torch.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace

@@ -3,8 +3,6 @@
 ``tried.json`` beside this file keeps, by cause, the script's digest and its exit status in each release.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Only the controlling process writes it, a line at a time, so whatever ends a run
 report is a fold over a record; one without its footer says so.  ``record.schema.json`` is its schema.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -4,8 +4,6 @@
 ``python -m embcheck.record.schema`` writes it anew.  A change that old readers can't read raises `embcheck.record.record.FORMAT`.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import is_dataclass
 from pathlib import Path

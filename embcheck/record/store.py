@@ -3,8 +3,6 @@
 It is ``.embcheck`` below the folder of ``--report``, or below the working directory without one.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -5,8 +5,6 @@ embcheck's own code: what has all of these in common is the same experiment, and
 record is complete: the run came to its end, and every item that was selected gave its verdicts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

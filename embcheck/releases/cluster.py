@@ -4,8 +4,6 @@ Its nodes share the cache folder, so what a task finishes is kept as by a run on
 what was under way: ray gives its tasks to another.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import replace

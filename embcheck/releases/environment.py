@@ -5,8 +5,6 @@ interpreter that has a torch already.  An interpreter of somebody else's is neve
 it lacks goes into a folder of its own.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

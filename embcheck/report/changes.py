@@ -1,8 +1,6 @@
 """What changed between two runs, for people: a line for each change, the worst first; and the grid of
 laws × releases, or × CPU levels."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """A run as one JSON document: what was run on what, what it came to, family by family, and what fails."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

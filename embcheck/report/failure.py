@@ -1,7 +1,5 @@
 """A violation as a person would report it, in plain lines: what workers print too, so that it needs no rich."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import shorten

@@ -1,7 +1,5 @@
 """What GitHub Actions shows of a run: an annotation for each failure, and a summary of the job in Markdown."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 
 from embcheck.core.verdict import Status, Verdict, entry_name

@@ -5,8 +5,6 @@ properties of a test case, so that those of the suite name what is known.  GitLa
 no ``message``: the reason is in both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree

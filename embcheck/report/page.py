@@ -4,8 +4,6 @@ Everything that a record says is escaped by the template engine, and the page's 
 one whose digest it names: a subject called ``<script>`` is text.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

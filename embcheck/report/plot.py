@@ -1,7 +1,5 @@
 """The page's plots, as SVG that takes the colour of its text, light or dark, and its charts of cases and ratios."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections import Counter

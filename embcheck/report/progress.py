@@ -3,8 +3,6 @@
 A pytest plug-in that stands in for pytest's own reporter.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress

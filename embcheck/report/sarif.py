@@ -4,8 +4,6 @@ A result lies where its law stands; of a user's layer it lies at the layer, and 
 result; what is unknown, and what gave no verdict, is a notification of the tool.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 from importlib.machinery import PathFinder

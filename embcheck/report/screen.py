@@ -1,8 +1,6 @@
 """A run on one screen: what was run on what, a line for each core family, one for all others, and the slowest; and the grids
 of laws × modes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add

@@ -1,7 +1,5 @@
 """What all reports in a terminal share: where they are printed, and how a status looks."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 With ``-q`` there are the failures and the last line alone.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ def test_my_embedding():
     check(MyEmbedding)
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import site

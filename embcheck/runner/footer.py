@@ -1,7 +1,5 @@
 """The last line of a record: what the verdicts of a run add up to, of one process as of shards that were merged."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 

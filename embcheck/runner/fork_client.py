@@ -4,8 +4,6 @@ It hands its streams, arguments, folder and environment to `embcheck.runner.fork
 no server answers it becomes the process that was asked for.  It imports nothing of this package: it is to start at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import signal

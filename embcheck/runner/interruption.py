@@ -1,7 +1,5 @@
 """A run that is interrupted where pytest does not tell it: while its workers start, and while they end."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 The plug-in imports it once a test needs it: it imports torch, which a session of somebody else's does without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace

@@ -4,8 +4,6 @@ A failure that replay calls FIXED is forgotten.  With any other answer, and with
 run's own cases don't meet it.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

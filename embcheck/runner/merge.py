@@ -1,7 +1,5 @@
 """Records of the shards of one run, made one again: the lattice of verdicts does not care who judged what."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import filterfalse, islice

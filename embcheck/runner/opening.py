@@ -1,7 +1,5 @@
 """What a run begins with, its baseline, the file of its record and the CPU level beside it, and what it leaves for people."""
 
-from __future__ import annotations
-
 import os
 from importlib.util import find_spec
 from pathlib import Path

@@ -4,8 +4,6 @@ From the command line that happens in a child process (``python -m embcheck.runn
 factory that hangs, or takes the process down, is a line too.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import functools

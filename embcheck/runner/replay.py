@@ -7,8 +7,6 @@ or died, the law does not apply, the oracle failed, or it holds on a machine tha
 failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date
 from importlib.metadata import version

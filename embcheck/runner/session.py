@@ -4,8 +4,6 @@ Workers only judge.  Whatever they hand over passes through here once, so there 
 place that decides the exit code.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """``--update-ledger``: writes an entry for each way in which a run found a law violated, so that the next run knows it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Registers a subject's entry, and replaces the process's families by those that speak of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

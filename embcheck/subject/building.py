@@ -1,7 +1,5 @@
 """How a layer with one table is built for a case: which flags it is given, which of its parameters is the table."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Mapping

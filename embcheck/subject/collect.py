@@ -1,7 +1,5 @@
 """Finds the laws: the ``properties`` of a checkout, or those shipped inside the package."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import pkgutil

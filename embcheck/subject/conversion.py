@@ -1,7 +1,5 @@
 """A function that makes a linear layer of an embedding."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -3,8 +3,6 @@
 embcheck run --subject embcheck.subject.examples:TokenEmbedding
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

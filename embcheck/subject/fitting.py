@@ -4,8 +4,6 @@ A subject is one more entry of the registries from which programs are chosen: a 
 way of tying, a way of assigning.  The families that follow have the same laws, with every case sent to that entry.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import inspect

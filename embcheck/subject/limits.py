@@ -1,7 +1,5 @@
 """What the constructor of a subject refuses: limits that it states, found by one flag at a time, once for each layer."""
 
-from __future__ import annotations
-
 import dis
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

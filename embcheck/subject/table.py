@@ -1,7 +1,5 @@
 """A layer with one table: lookup, gradient, padding and max_norm; or one that reduces bags of its rows."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Iterator
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A model whose embedding and head share one weight: tying, and its life."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
