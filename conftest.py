@@ -1,7 +1,5 @@
 """Makes the laws of this checkout importable as ``properties``, wherever pytest is started, and adds the option ``--full``."""
 
-from __future__ import annotations
-
 import gc
 import sys
 from pathlib import Path

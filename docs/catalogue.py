@@ -1,7 +1,5 @@
 """Hooks of mkdocs: the catalogue of laws is made from the families when the site is built, and the repository is linked."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

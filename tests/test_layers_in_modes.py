@@ -1,7 +1,5 @@
 """Layers as people write them: what is told of them when they are copied, saved and loaded, or changed in place."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
