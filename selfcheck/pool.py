@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 
 from embcheck.core import stream
-from embcheck.core.covering import covering_rows
 from embcheck.core.deck import written, written_case
 from embcheck.core.law import Family
+from embcheck.core.space import covering_rows
 from embcheck.engine.obligations import obliging_cases
 from embcheck.engine.selection import gaps, thinned
 from embcheck.subject.collect import load_families

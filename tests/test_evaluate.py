@@ -20,8 +20,7 @@ from embcheck.core.outcome import Outcome
 from embcheck.core.result import HOLDS, Difference, Finding, NotApplicable, OracleFailed, Raised, Result, Violated
 from embcheck.core.verdict import Status, Verdict
 from embcheck.engine import run_item
-from embcheck.engine.absent import ADDED
-from embcheck.engine.evaluate import evaluate, named
+from embcheck.engine.evaluate import ADDED, evaluate, named
 from embcheck.engine.execute import read
 from embcheck.engine.execution import Execution
 from embcheck.engine.reduce import reduce_case

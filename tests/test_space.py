@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 import embcheck.families.tie_preservation.space as family
 from embcheck.core import stream
 from embcheck.core.case import LookupCase
-from embcheck.core.covering import covering_rows
-from embcheck.core.space import Space
+from embcheck.core.space import Space, covering_rows
 from embcheck.core.stream import Stream
 from embcheck.core.tiers import CORE
 from embcheck.engine.reduce import reduce_case, size

@@ -20,7 +20,7 @@ class Profile:
     """How much is run.
 
     Of what is enumerated the cases that `embcheck.core.deck` has for ``deck``, and where it has none, or there is no ``deck``,
-    one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see `embcheck.core.covering`);
+    one of ``stride`` and ``covers`` covers of up to ``strength`` axes with ``extra_rows`` rows (see `embcheck.core.space`);
     ``random`` cases a family (fewer of those that cost more) and ``aimed`` cases of one that can aim, all in ``parts``;
     ``limit`` is how many seconds of CPU time a case may take. Of modes beyond a family's own it takes one of ``further`` times
     as many cases as full, and by default it runs the modes ``sliced``, where a family makes calls that these change, on one of

@@ -7,6 +7,7 @@ and workers the greatest stands.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
 from functools import reduce
@@ -228,3 +229,35 @@ def _smallest(examples: tuple[Counterexample, ...]) -> tuple[Counterexample, ...
     """Of each kind the counterexample with the shortest case, of those that a baseline has and of the others."""
     groups = grouped(examples, lambda example: (example.kind, example.in_baseline)).values()
     return tuple(min(group, key=lambda example: (len(example.case), example.case)) for group in groups)
+
+
+#: How the reason of an entry's verdict begins whose witness passes where it was measured to fail, and how it ends.
+STALE = "stale: "
+_REMOVE, _FIRST = "remove the entry", "laws of its family are violated: look at these first"
+
+
+def stale(case: Any) -> str:
+    """That a witness no longer fails, and what to do."""
+    return f"{STALE}{case!r} no longer fails; {_REMOVE}"
+
+
+def advised(settled: Iterable[Verdict]) -> list[Verdict]:
+    """The verdicts of a run; of an entry that is stale while laws are violated on cases of its type it is not said to remove it:
+    what violates them may hide what is known."""
+    settled = list(settled)
+    shown = (example for verdict in settled if verdict.status == Status.VIOLATED for example in verdict.counterexamples)
+    violated = {_type(example.case) for example in shown}
+
+    def told(reason: str) -> str:
+        if reason.startswith(STALE) and _type(reason.removeprefix(STALE)) in violated:
+            return reason.replace(_REMOVE, _FIRST)
+        return reason
+
+    return [
+        replace(verdict, reasons=tuple(map(told, verdict.reasons))) if verdict.family == LEDGER else verdict
+        for verdict in settled
+    ]
+
+
+def _type(case: str) -> str:
+    return case.partition("(")[0]

@@ -3,14 +3,19 @@
 The run, the reducer, ``check``, replay, the ledger's witnesses and the fault runner all use `evaluate`.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
+from packaging.version import Version
 
 from embcheck.core.comparison import missing
 from embcheck.core.law import Family, Law, accepts
 from embcheck.core.outcome import Missing, Outcome, Refused, Unobserved
 from embcheck.core.result import (
     UNASKED,
+    Absent,
     Difference,
     Holds,
     NotApplicable,
@@ -21,7 +26,6 @@ from embcheck.core.result import (
     Violated,
     cut,
 )
-from embcheck.engine.absent import absent
 from embcheck.modes.mode import Mode
 
 #: Executes a case of a family in a mode.
@@ -128,3 +132,27 @@ def named(error: BaseException) -> str:
     """An error's type and the first line of its message."""
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}: {cut(first[0], 200)}" if first else type(error).__name__
+
+
+#: The releases with which names came that programs use.  One that lacks what it should have is judged as for any other error.
+ADDED = {
+    "torch.__future__.set_swap_module_params_on_conversion": "2.3",
+    "torch.amp.GradScaler": "2.3",
+    "torch.nested.nested_tensor_from_jagged": "2.4",
+    "torch.nn.LinearCrossEntropyOptions": "2.13",
+    "torch.nn.functional.linear_cross_entropy": "2.13",
+    "torch.nn.utils.get_total_norm": "2.6",
+    "torch.optim.Adafactor": "2.5",
+    "torch.optim.Muon": "2.9",
+    "torch.utils.swap_tensors": "2.3",
+}
+_LACKS = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
+
+
+def absent(out: Outcome) -> Absent | None:
+    """Why a program could not be executed in an older release: a name came with a later one."""
+    found = _LACKS.match(str(out.error)) if isinstance(out.error, AttributeError) else None
+    name = ".".join(found.groups()) if found else ""
+    if name not in ADDED or Version(torch.__version__) >= Version(ADDED[name]):
+        return None
+    return Absent(f"this release has no {name}, which came with {ADDED[name]}")

@@ -8,8 +8,7 @@ from embcheck.core.law import Family, Law, ended
 from embcheck.core.ledger import SEEMS_FIXED, Entry, Ledger, LedgerError
 from embcheck.core.machine import Machine, conditions, here
 from embcheck.core.result import Absent, Difference, Holds, NotApplicable, Result, Violated, told
-from embcheck.core.stale import stale
-from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, witness_law
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, stale, witness_law
 from embcheck.engine.crashes.isolate import examine
 from embcheck.engine.evaluate import evaluate
 from embcheck.engine.execution import Execution

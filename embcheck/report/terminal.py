@@ -16,8 +16,7 @@ from embcheck.core.accounting import told_by_reason
 from embcheck.core.facts import first_of, grouped
 from embcheck.core.ledger import SEEMS_FIXED
 from embcheck.core.machine import Machine
-from embcheck.core.stale import STALE
-from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict, entry_name
+from embcheck.core.verdict import LEDGER, STALE, Counterexample, Statement, Status, Verdict, entry_name
 from embcheck.record.compare import across
 from embcheck.record.record import PAGE
 from embcheck.record.totals import Totals, counted, verdict_line

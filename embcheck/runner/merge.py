@@ -10,7 +10,7 @@ from embcheck.core.verdict import LEDGER, Status
 from embcheck.engine.levels.level import level_of
 from embcheck.record.compare import Key
 from embcheck.record.record import FORMAT, Record, Writer
-from embcheck.runner.footer import footer
+from embcheck.runner.opening import footer
 from embcheck.runner.run import Results, Settings, exit_code, settle, shard_of
 
 #: Shards that are missing and named.

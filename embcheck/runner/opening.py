@@ -1,17 +1,23 @@
-"""What a run begins with, its baseline, the file of its record and the CPU level beside it, and what it leaves for people."""
+"""What a run begins with, its baseline, the file of its record and the CPU level beside it, and what it leaves: the record's last
+line, and what people read."""
 
 import os
+from collections.abc import Collection, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from embcheck.core.files import unwritable, write_whole
+from embcheck.core.verdict import Status, Verdict
 from embcheck.engine.levels.level import Beside
-from embcheck.record.compare import Baseline
+from embcheck.record.compare import Baseline, Key
 from embcheck.record.record import FORMAT, NAMES_CASES, PAGE, Record, RecordError, Writer, read
+from embcheck.record.totals import Totals, by_word
 from embcheck.report.github import summary
-from embcheck.runner.run import Settings
+from embcheck.report.screen import costs_and_absences
+from embcheck.runner.run import Results, Settings
 
 
 def baseline_of(settings: Settings, notes: list[str]) -> Baseline | None:
@@ -74,3 +80,30 @@ def publish(record: Record, baseline: Baseline | None, last: str, folder: Path |
     except OSError as error:
         return [f"a report can't be written to {error.filename}: {error.strerror}"]
     return []
+
+
+def footer(
+    results: Results,
+    settled: Sequence[Verdict],
+    families: Mapping[str, Sequence[int]],
+    absences: Mapping[str, Mapping[str, str]],
+    excused: Collection[Key],
+    **facts: Any,
+) -> dict[str, Any]:
+    """The last line of a record: what the verdicts of a run add up to, of one process as of shards that were merged.
+
+    ``families`` has of each how many items ran, and how many there are; ``absences`` the modes that it has not; ``excused`` are
+    the verdicts that the baseline excuses, and ``facts`` what else the line says.
+    """
+    totals = Totals.of(settled)
+    return {
+        **facts,
+        "cases": results.cases,
+        "digest": results.digest,
+        "families": {name: list(counts) for name, counts in families.items()},
+        "laws": by_word(totals.laws),
+        "witnesses": by_word(totals.witnesses),
+        "modes": costs_and_absences(settled, absences),
+        "settled": [verdict.to_dict() for verdict in settled if verdict.status >= Status.UNKNOWN],
+        **({"excused": [list(key) for key in sorted(excused)]} if excused else {}),
+    }

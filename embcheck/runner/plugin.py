@@ -7,7 +7,7 @@ before a test needs them, and does nothing in a session without families.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,6 @@ def pytest_configure(config: pytest.Config) -> None:
         unasked = settings.rehearsed()
     if settings.ledgers != (SHIPPED,):
         check_regions(ledger_of(config), settings)
-    from embcheck.runner.interruption import Interruption
     from embcheck.runner.session import Session
 
     session = Session(config, settings)
@@ -187,3 +186,32 @@ def witnessed(request: pytest.FixtureRequest, embcheck_entry: Entry) -> Callable
     from embcheck.runner.judging import witness
 
     return partial(witness, request.config, request.node, embcheck_entry)
+
+
+class Interruption:
+    """A plug-in of the controlling process: the record of a run that is interrupted where pytest does not tell it, while its
+    workers start or end, has a footer, and its exit code a reason."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._end(session)
+            raise
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.run.record.footer is not None:
+                raise
+            self._end(session)
+
+    def _end(self, session: pytest.Session) -> None:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        self.run.pytest_sessionfinish(session, session.exitstatus)

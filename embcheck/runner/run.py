@@ -18,8 +18,7 @@ from embcheck.core.item import PROFILES
 from embcheck.core.ledger import SHIPPED
 from embcheck.core.machine import Machine, seen
 from embcheck.core.options import COMMAND, PYTEST, options_of
-from embcheck.core.stale import advised
-from embcheck.core.verdict import APPLIES, LEDGER, Counterexample, Statement, Status, Verdict, merge_all
+from embcheck.core.verdict import APPLIES, LEDGER, Counterexample, Statement, Status, Verdict, advised, merge_all
 from embcheck.engine.levels.level import level_of
 from embcheck.engine.source import digest
 from embcheck.record.totals import cases_by_family

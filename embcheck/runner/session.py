@@ -31,9 +31,8 @@ from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import because, verdict_line
 from embcheck.report.failure import chosen, notes_on
-from embcheck.runner.footer import footer
 from embcheck.runner.fork_server import python_of
-from embcheck.runner.opening import baseline_of, beside_of, publish, writer_of
+from embcheck.runner.opening import baseline_of, beside_of, footer, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
 from embcheck.runner.session_settings import given
 
