@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from test_refused_layers import TwoTables, tied_to
+from test_subject_layers import Table, Tensor
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
@@ -27,7 +28,6 @@ from embcheck.subject.building import builder_of, table_in
 from embcheck.subject.collect import load_families
 
 load_families()
-Tensor = torch.Tensor
 
 
 def test_the_table_is_the_one_that_is_declared() -> None:
@@ -148,12 +148,8 @@ def test_a_model_that_takes_its_sizes_by_name_is_tied_in_scripts_too() -> None:
             ]
 
 
-class Masked(nn.Module):
+class Masked(Table):
     """Says nothing of its padding row, the first one."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
 
     def forward(self, indices: Tensor) -> Tensor:
         return functional.embedding(indices, self.weight, 0)

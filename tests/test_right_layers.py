@@ -140,12 +140,8 @@ class NoSparseBag(nn.EmbeddingBag):
 
 
 @embcheck.declare("bag")
-class SumBag(nn.Module):
+class SumBag(Table):
     """Sums rows, and takes nothing behind the offsets."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
 
     def forward(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
         return functional.embedding_bag(indices, self.weight, offsets, mode="sum")
