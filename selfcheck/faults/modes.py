@@ -1,4 +1,4 @@
-"""Faults that live in one mode each, three for each: in what it calls, in the graph that it records or in a decomposition."""
+"""Faults of modes, three for each, which are judged in it alone: in what it calls, in its graphs or in a decomposition."""
 
 from collections.abc import Callable
 from functools import partial
@@ -90,29 +90,24 @@ _WITHOUT_VALUES: tuple[Spoil, ...] = (gives_another_dtype, gives_another_shape, 
 # -- where a mode calls torch -------------------------------------------------------------------------------------------
 
 
-def _result(call: Call, spoil: Spoil) -> Any:
-    out = call()
+def _first(out: Any, spoil: Spoil) -> Any:
     return (spoil(out[0]), *out[1:]) if isinstance(out, tuple) else spoil(out)
 
 
-def made(call: Call, spoil: Spoil, part: Callable[[Spoil, Any], Any] = lambda spoil, out: spoil(out)) -> Any:
+def returned(call: Call, spoil: Spoil, part: Callable[[Any, Spoil], Any] = _first) -> Any:
+    """What a call gives is spoiled, or a part of it."""
+    return part(call(), spoil)
+
+
+def made(call: Call, spoil: Spoil, part: Callable[[Any, Spoil], Any] = _first) -> Any:
     """What the function gives that a call makes is spoiled, or a part of it."""
     function = call()
-    return lambda *tensors: part(spoil, function(*tensors))
-
-
-def _second_table(spoil: Spoil, tables: Tensor) -> Tensor:
-    return torch.stack([spoil(out) if at == 1 else out for at, out in enumerate(tables)])
+    return lambda *given: part(function(*given), spoil)
 
 
 def _of_a_lookup(call: Call, spoil: Spoil) -> Any:
     out, names = call(), ("embedding", "embedding_bag", "embedding.default", "index_select.default")
     return spoil(out) if getattr(call.given[1], "__name__", "") in names else out
-
-
-def _served(call: Call, spoil: Spoil) -> Any:
-    found = call()
-    return found if call.self.training or torch.is_grad_enabled() else spoil(found)
 
 
 def _harmed(call: Call, spoil: Spoil) -> Any:
@@ -141,20 +136,6 @@ def _edit(graph: Any, spoil: Spoil) -> Any:
     return graph
 
 
-def _returned(call: Call, spoil: Spoil, strict: bool | None = None) -> Any:
-    return _edit(call(), spoil) if strict in (None, bool(call.flags.get("strict"))) else call()
-
-
-def _traced(call: Call, spoil: Spoil, mode: str) -> Any:
-    trace, asked = call(), call.flags.get("tracing_mode", "real") == mode
-    return lambda *example: _edit(trace(*example), spoil) if asked else trace(*example)
-
-
-def _compiled(call: Call, spoil: Spoil, backend: str) -> Any:
-    compiler = call()
-    return (lambda graph, example: compiler(_edit(graph, spoil), example)) if call.given[0] == backend else compiler
-
-
 def _handed_over(call: Call, spoil: Spoil) -> Any:
     _edit(call.given[1], spoil)
     return call()
@@ -164,53 +145,41 @@ def _of_the_backward(call: Call, spoil: Spoil) -> Any:
     return call(bw_compiler=lambda graph, example: _edit(graph, spoil))
 
 
-_SETTINGS, _DYNAMO = "autocast_bfloat16 autocast_float16 deterministic default_float64", "torch._dynamo"
-#: The modes, what they call, how that is spoiled, and by what if not as is usual.
-_CALLS: tuple[tuple[Any, ...], ...] = (
-    ("vmap vmap_nested", torch, "vmap", made),
-    ("vmap_tables_and_indices", torch, "vmap", partial(made, part=_second_table)),
-    ("jvp", torch.func, "jvp", _result),
-    ("vjp", torch.func, "vjp", _result),
-    ("func_grad", torch.func, "grad", partial(made, part=lambda spoil, out: (out[0], spoil(out[1])))),
-    ("functional_call", torch.func, "functional_call", _result),
-    ("checkpoint", torch.utils.checkpoint, "checkpoint", _result),
-    ("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", _result),
-    ("subclass", Tensor, "__torch_function__", _of_a_lookup),
-    ("function_mode", PassFunctions, "__torch_function__", _of_a_lookup),
-    ("default_device", DeviceContext, "__torch_function__", _of_a_lookup),
-    ("dispatch_mode", PassOperators, "__torch_dispatch__", _of_a_lookup, *BELOW_AUTOGRAD),
-    ("serving", torch.nn.Embedding, "forward", _served),
-    (_SETTINGS, torch, "embedding", _result, *BELOW_AUTOGRAD),
-    ("fake", "torch._subclasses.fake_tensor:FakeTensorMode", "__torch_dispatch__", _of_a_lookup, *_WITHOUT_VALUES),
-    ("meta", torch, "embedding", _result, *_WITHOUT_VALUES),
-    ("state_dict state_dict_assign", torch.nn.Module, "load_state_dict", _harmed, *BELOW_AUTOGRAD),
-    ("pickle deepcopy", torch.nn.Module, "__setstate__", _harmed, *BELOW_AUTOGRAD),
-    ("train", torch.nn.Module, "train", _harmed, *BELOW_AUTOGRAD),
-    ("eval", torch.nn.Module, "eval", _harmed, *BELOW_AUTOGRAD),
-    ("to_dtype", torch.nn.Module, "to", _harmed, *BELOW_AUTOGRAD),
-    ("parametrize", torch.nn.utils.parametrize, "register_parametrization", _harmed, *BELOW_AUTOGRAD),
-    ("saved", torch, "load", _harmed, *BELOW_AUTOGRAD),
-    ("mapped", torch, "load", _harmed, *BELOW_AUTOGRAD),
-    ("jit_saved", torch.jit, "load", _harmed, *BELOW_AUTOGRAD),
-    # Where graphs are made, and how one is had there.
-    ("fx", torch.fx, "symbolic_trace", _returned),
-    ("jit_trace", torch.jit, "trace", made),
-    ("jit_script", torch.jit, "script", made),
-    ("make_fx", proxy_tensor, "make_fx", partial(_traced, mode="real")),
-    ("make_fx_fake", proxy_tensor, "make_fx", partial(_traced, mode="fake")),
-    ("make_fx_symbolic", proxy_tensor, "make_fx", partial(_traced, mode="symbolic")),
-    ("export", torch.export, "export", partial(_returned, strict=False)),
-    ("export_strict", torch.export, "export", partial(_returned, strict=True)),
-    ("export_decomposed", torch.export.ExportedProgram, "run_decompositions", _returned),
-    ("export_saved", torch.export, "load", _returned),
-    ("compile_eager compile_no_grad", "torch._dynamo.output_graph:OutputGraph", "call_user_compiler", _handed_over),
-    ("aot_eager aot_no_grad", _DYNAMO, "lookup_backend", partial(_compiled, backend="aot_eager")),
-    ("aot_decomposed", _DYNAMO, "lookup_backend", partial(_compiled, backend="aot_eager_decomp_partition")),
-    ("inductor inductor_static inductor_no_grad", _DYNAMO, "lookup_backend", partial(_compiled, backend="inductor")),
-    ("aot", "torch._functorch.aot_autograd", "aot_function", _of_the_backward, *BELOW_AUTOGRAD),
-)
-for _row in _CALLS:
-    in_modes(*_row)
+_SETTINGS = "autocast_bfloat16 autocast_float16 deterministic default_float64"
+_DYNAMO = "compile_eager compile_no_grad aot_eager aot_no_grad aot_decomposed inductor inductor_static inductor_no_grad"
+# The modes, what they call, how that is spoiled, and by what if not as is usual.
+in_modes("vmap vmap_nested vmap_tables_and_indices", torch, "vmap", made)
+in_modes("jvp", torch.func, "jvp", returned)
+in_modes("vjp", torch.func, "vjp", returned)
+in_modes("func_grad", torch.func, "grad", partial(made, part=lambda out, spoil: (out[0], spoil(out[1]))))
+in_modes("functional_call", torch.func, "functional_call", returned)
+in_modes("checkpoint", torch.utils.checkpoint, "checkpoint", returned)
+in_modes("dtensor_replicate dtensor_rows dtensor_columns", "torch.distributed.tensor:DTensor", "full_tensor", returned)
+in_modes("subclass", Tensor, "__torch_function__", _of_a_lookup)
+in_modes("function_mode", PassFunctions, "__torch_function__", _of_a_lookup)
+in_modes("default_device", DeviceContext, "__torch_function__", _of_a_lookup)
+in_modes("dispatch_mode", PassOperators, "__torch_dispatch__", _of_a_lookup, *BELOW_AUTOGRAD)
+in_modes("serving", torch.nn.Embedding, "forward", returned)
+in_modes(_SETTINGS, torch, "embedding", returned, *BELOW_AUTOGRAD)
+in_modes("fake", "torch._subclasses.fake_tensor:FakeTensorMode", "__torch_dispatch__", _of_a_lookup, *_WITHOUT_VALUES)
+in_modes("meta", torch, "embedding", returned, *_WITHOUT_VALUES)
+in_modes("state_dict state_dict_assign", torch.nn.Module, "load_state_dict", _harmed, *BELOW_AUTOGRAD)
+in_modes("pickle deepcopy", torch.nn.Module, "__setstate__", _harmed, *BELOW_AUTOGRAD)
+in_modes("train eval", torch.nn.Module, "train", _harmed, *BELOW_AUTOGRAD)
+in_modes("to_dtype", torch.nn.Module, "to", _harmed, *BELOW_AUTOGRAD)
+in_modes("parametrize", torch.nn.utils.parametrize, "register_parametrization", _harmed, *BELOW_AUTOGRAD)
+in_modes("saved mapped", torch, "load", _harmed, *BELOW_AUTOGRAD)
+in_modes("jit_saved", torch.jit, "load", _harmed, *BELOW_AUTOGRAD)
+# Where graphs are made, and how one is had there.
+in_modes("fx", torch.fx, "symbolic_trace", partial(returned, part=_edit))
+in_modes("jit_trace", torch.jit, "trace", made)
+in_modes("jit_script", torch.jit, "script", made)
+in_modes("make_fx make_fx_fake make_fx_symbolic", proxy_tensor, "make_fx", partial(made, part=_edit))
+in_modes("export export_strict", torch.export, "export", partial(returned, part=_edit))
+in_modes("export_decomposed", torch.export.ExportedProgram, "run_decompositions", partial(returned, part=_edit))
+in_modes("export_saved", torch.export, "load", partial(returned, part=_edit))
+in_modes(_DYNAMO, "torch._dynamo.output_graph:OutputGraph", "call_user_compiler", _handed_over)
+in_modes("aot", "torch._functorch.aot_autograd", "aot_function", _of_the_backward, *BELOW_AUTOGRAD)
 
 #: The same as damages of drawn faults, for what stands in torch's tables.
 _DAMAGES = ("zero(last)", "shift", "double(all)")
