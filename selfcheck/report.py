@@ -2,11 +2,11 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
+from embcheck.core.facts import grouped
 from selfcheck.conditions import THRESHOLDS
 from selfcheck.drawn import Fault, wilson
 from selfcheck.judging import DrawnResult
@@ -53,21 +53,15 @@ def by_damage(results: Sequence[DrawnResult]) -> dict[str, tuple[int, int]]:
     """
     return {
         damage: (len(killed(some)), sum(each.judged for each in some))
-        for damage, some in grouped(results, lambda each: Fault.of(each.fault).damage)
+        for damage, some in sorted(grouped(results, lambda each: Fault.of(each.fault).damage).items())
     }
 
 
-def grouped(results: Sequence[DrawnResult], key: Callable[[DrawnResult], Any]) -> list[tuple[Any, list[DrawnResult]]]:
-    """The faults by what a function says of them, in its order."""
-    return [(found, list(some)) for found, some in groupby(sorted(results, key=key), key)]
-
-
-def groups(results: Sequence[DrawnResult]) -> Iterator[tuple[str, list[DrawnResult]]]:
+def groups(results: Sequence[DrawnResult]) -> Iterator[tuple[str, Sequence[DrawnResult]]]:
     """All faults, then those of each order and of each site."""
-    yield "all", list(results)
-    for order, some in grouped(results, lambda each: Fault.of(each.fault).order):
-        yield f"order {order}", some
-    yield from grouped(results, lambda each: Fault.of(each.fault).site)
+    yield "all", results
+    yield from sorted(grouped(results, lambda each: f"order {Fault.of(each.fault).order}").items())
+    yield from sorted(grouped(results, lambda each: Fault.of(each.fault).site).items())
 
 
 def lines(results: Sequence[DrawnResult], profile: str, seed: int, cases: int) -> Iterator[str]:
