@@ -158,21 +158,20 @@ _FUSED = ("adagrad", "adam", "sgd")
 _OPTIMIZERS = (*_FUSED, "adadelta", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop")
 
 
-def _steps() -> Iterable[Site]:
-    """The formula of each optimizer in its forms."""
-    forms = {"plain": "_single_tensor", "foreach": "_multi_tensor", "fused": "_fused"}
-    for name in (*_OPTIMIZERS, "_adafactor", "_muon"):
-        for form, prefix in forms.items():
-            short = name.lstrip("_")
-            if (form == "fused" and name not in _FUSED) or (name == "_muon" and form != "plain"):
-                continue
-            yield Site(
-                f"{short}.{form}", f"torch.optim.{name}:{prefix}_{short}", "written", "params", told, "params_numel"
-            )
-    yield Site("sparse_adam.plain", "torch.optim._functional:sparse_adam", "written", "params", told, "params_numel")
+def _step(name: str, form: str, place: str) -> Site:
+    return Site(f"{name}.{form}", f"torch.optim.{place}", "written", "params", told, "params_numel")
 
 
-STEPS = tuple(_steps())
+#: The formula of each optimizer in its forms.
+STEPS = (
+    *(
+        _step(name.lstrip("_"), form, f"{name}:{prefix}_{name.lstrip('_')}")
+        for name in (*_OPTIMIZERS, "_adafactor", "_muon")
+        for form, prefix in (("plain", "_single_tensor"), ("foreach", "_multi_tensor"), ("fused", "_fused"))
+        if (form != "fused" or name in _FUSED) and (name != "_muon" or form == "plain")
+    ),
+    _step("sparse_adam", "plain", "_functional:sparse_adam"),
+)
 #: Schedulers of which the rates are asked.
 SCHEDULERS = (
     *("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR"),

@@ -46,10 +46,7 @@ def with_matrix(tensor: Tensor, rows: Tensor) -> Tensor:
 
 def differs(one: Any, other: Any) -> bool:
     """Whether two results are not the same by the oracle's equality: zeros of either sign are equal, and so are NaNs."""
-    return _unequal(_rows(one), _rows(other))
-
-
-def _unequal(left: Tensor, right: Tensor) -> bool:
+    left, right = _rows(one), _rows(other)
     if left.shape != right.shape:
         return True
     return not bool(((left == right) | (left.isnan() & right.isnan())).all())
@@ -75,12 +72,7 @@ def as_returned(result: Any, pairs: Pairs) -> Any:
 
 def doing(effect: Callable[[], object], result: Any) -> Plan:
     """What does something and gives what was returned."""
-
-    def plan() -> Any:
-        effect()
-        return result
-
-    return plan
+    return lambda: (effect(), result)[1]
 
 
 def snapshot(site: Site, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +156,7 @@ def of_rows(spoil: Spoil, least: int) -> Planner:
             return None
         rows = matrix(tensor)
         spoiled = spoil(call, rows) if rows.numel() and len(rows) >= least else None
-        if spoiled is None or not _unequal(_rows(tensor), spoiled):
+        if spoiled is None or not differs(tensor, spoiled):
             return None
         return lambda: put(site, result, tensor, with_matrix(tensor, spoiled))
 

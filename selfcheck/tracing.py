@@ -31,7 +31,7 @@ from selfcheck.drawn import Fault
 from selfcheck.fault_runner import used
 from selfcheck.judging import UNJUDGED, DrawnResult, Judging, Record
 from selfcheck.planting import Function, Sites
-from selfcheck.site import Call, Facts, Site
+from selfcheck.site import Call, Site
 from selfcheck.tensor_plans import differs
 from selfcheck.traced import TRACED_SITES, forget_graphs, tables
 
@@ -104,13 +104,9 @@ class TracedSites(Sites):
             return right(*given, **named)
         return self._called(site, right, given, named)
 
-    def _told(self, site: Site, given: Mapping[str, Any], result: Any = None) -> Facts | None:
-        facts = super()._told(site, given, result) or {}
-        self._met(site, facts)
-        return facts
-
     def _written_down(self, site: Site, told: Call, result: Any, again: Function | None) -> None:
         """What faults change is not planned: it would be in the graph."""
+        self._met(site, told.facts)
 
     def _keep(self, site: Site, told: Call, result: Any) -> None:
         """Nor is there a damage that asks for what a call gave before."""
