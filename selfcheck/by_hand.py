@@ -30,7 +30,7 @@ from embcheck.core.processes import end_with_parent
 from embcheck.engine.crashes.alone import silenced
 from embcheck.engine.crashes.patience import Hangs, Patience
 from embcheck.subject.collect import load_families
-from selfcheck.candidates import Candidates, shipped
+from selfcheck.candidates import of_this_process
 from selfcheck.fault import Fault, load_faults
 from selfcheck.fault_runner import PROFILE, SEED, FaultResult, FaultRunner, Hit, keep_hits, load_hits, used
 
@@ -68,14 +68,8 @@ def _violated_in_worker(law: str, family: str, profile_name: str, seed: int, lim
 @cache
 def _fault_runner(profile_name: str, seed: int, anew: bool) -> FaultRunner:
     """The fault runner of this process, made once for each use; ``anew`` it does not know where faults were seen."""
-    import warnings
-
-    import torch
-
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     known = {} if anew or (profile_name, seed) != (PROFILE, SEED) else load_hits()
-    return FaultRunner(Candidates(shipped()), PROFILES[profile_name], seed, known)
+    return FaultRunner(of_this_process(), PROFILES[profile_name], seed, known)
 
 
 def selfcheck(
@@ -159,12 +153,10 @@ def in_slots(jobs: int, names: Sequence[str], work: Callable[[Worker, str], None
 
 
 class Worker:
-    """A process of its own that does one work after the other; another takes its place once it died or was given up.  What
-    it prints is shown if it is not ``silent``."""
+    """A process of its own that does one work after the other; another takes its place once it died or was given up."""
 
-    def __init__(self, silent: bool = True) -> None:
-        self._silent = silent
-        self._pool = _pool(silent)
+    def __init__(self) -> None:
+        self._pool = _pool()
 
     def asked(self, limit: float, work: Callable[..., T], *arguments: Any) -> T:
         """What some work gives; BrokenProcessPool if it ends the process, Hangs if it uses more than ``limit`` seconds of CPU
@@ -179,17 +171,15 @@ class Worker:
             return asked.result()
         except (BrokenProcessPool, Hangs):
             self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = _pool(self._silent)
+            self._pool = _pool()
             raise
 
     def close(self) -> None:
         self._pool.shutdown()
 
 
-def _pool(silent: bool) -> concurrent.futures.ProcessPoolExecutor:
-    return concurrent.futures.ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=_silenced if silent else end_with_parent
-    )
+def _pool() -> concurrent.futures.ProcessPoolExecutor:
+    return concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _silenced)
 
 
 def _silenced() -> None:

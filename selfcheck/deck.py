@@ -10,11 +10,12 @@ other seeds, measure the choice.  *quick* is chosen first, and *gate* adds to it
 import hashlib
 import itertools
 import math
+import multiprocessing
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from contextlib import closing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ import typer
 
 from embcheck.core.deck import Choice, enumerated, forget, keep, keep_aimed
 from embcheck.core.facts import closest
+from embcheck.core.processes import end_with_parent
 from embcheck.core.tiers import CORE
 from embcheck.subject.collect import load_families
 from selfcheck import reach, reach_entries, reach_graphs
@@ -43,8 +45,6 @@ _DRAWN, _SEED = 3000, 20261123
 #: a second and a third case with a pair are worth a third and a ninth of the first.
 _KILLS = {"hand": (2.0, 0.8, 0.4), "law": (2.0, 0.5, 0.0), "drawn": (0.5, 0.25, 0.12)}
 _PAIRS = {True: 96.0, False: 24.0}
-#: Seconds of CPU time that the choice of one kind may take.
-_LONGEST = 7200.0
 #: No case is cheaper than this, seconds.
 _LEAST = 0.0003
 
@@ -116,9 +116,9 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
-    """What is made in a worker, whose forks inherit no thread of OpenMP, for which they would wait."""
-    with closing(Worker(silent=False)) as worker:
-        return worker.asked(_LONGEST, _with_one_thread, work, *given)
+    """What is made in a process of its own, whose forks inherit no thread of OpenMP, for which they would wait."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+        return pool.submit(_with_one_thread, work, *given).result()
 
 
 def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,8 +36,8 @@ from selfcheck.traced import forget_graphs
 _AFTER_KILL = 64
 #: How many cases a control has to survive.
 _CONTROL = 2000
-#: Where the cases that a law is asked of are parted for a second look.
-_SHARES = (0, 60, 300, 1000, 4000)
+#: How many of the cases that a law is asked of each part of a second look has.
+_SHARES = (60, 240, 700, 3000)
 KEPT = Path(__file__).with_name("hits.json")
 #: The run whose cases they are.
 PROFILE, SEED = "full", 0
@@ -265,9 +265,8 @@ class FaultRunner:
             if each is not None and asked in each.laws and asked.when(each.case)
             and family.refused(each.case) == asked.refusal
         )  # fmt: skip
-        for start, stop in pairwise(_SHARES):
-            # Those that only a longer profile has are made if this is reached.
-            share = list(islice(cases, stop - start))
+        for count in _SHARES:
+            share = list(islice(cases, count))  # those that only a longer profile has are made if this is reached
             for fault in faults if share else ():
                 if used() > end:
                     return None

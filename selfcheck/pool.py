@@ -2,14 +2,11 @@
 
 import math
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
-
-import torch
 
 from embcheck.core import stream
 from embcheck.core.deck import written, written_case
@@ -18,7 +15,7 @@ from embcheck.core.space import covering_rows
 from embcheck.engine.obligations import obliging_cases
 from embcheck.engine.selection import gaps, thinned
 from embcheck.subject.collect import load_families
-from selfcheck.candidates import Candidate, Candidates, shipped
+from selfcheck.candidates import Candidate, of_this_process
 from selfcheck.fault import load_faults
 from selfcheck.fault_runner import Planted, used
 
@@ -85,16 +82,9 @@ def _enumerated(family: Family, mode: str) -> Iterator[Place]:
 
 
 @cache
-def _candidates() -> Candidates:
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(1)
-    return Candidates(shipped())
-
-
-@cache
 def _pool_of(name: str) -> list[tuple[Place, Candidate | None]]:
     """A family's pool, each with the laws that are asked of it if the ledger lets it be executed."""
-    made = _candidates()
+    made = of_this_process()
     return [(each, made.candidate(name, each.mode, each.case)) for each in pool(made.families[name])]
 
 
@@ -112,7 +102,7 @@ def measure(name: str) -> Measured:
         candidate = places[position][1]
         if candidate is not None:
             started = clock()
-            broken = frozenset(_candidates().judged(candidate)[0])
+            broken = frozenset(of_this_process().judged(candidate)[0])
             found.seconds[position] = clock() - started
             if broken:
                 found.broken[position] = broken
@@ -128,7 +118,7 @@ def killers(fault: str, clean: Measured) -> dict[int, frozenset[str]]:
     with Planted(planned) as planted:
         for count, position in enumerate(stream.shuffled(stream.derive(3, fault), sorted(clean.seconds))):
             candidate = places[position][1]
-            laws = {} if candidate is None else _candidates().judged(candidate, planted.execute)[0]
+            laws = {} if candidate is None else of_this_process().judged(candidate, planted.execute)[0]
             broken = frozenset(laws) - clean.broken.get(position, frozenset())
             if broken:
                 found[position] = broken

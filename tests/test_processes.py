@@ -220,7 +220,7 @@ def test_a_law_that_a_fault_breaks_is_not_idle() -> None:
 def test_a_worker_that_hangs_is_ended_and_another_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a fork of this process, which is there at once."""
     forking = multiprocessing.get_context("fork")
-    monkeypatch.setattr(by_hand, "_pool", lambda silent: ProcessPoolExecutor(1, mp_context=forking))
+    monkeypatch.setattr(by_hand, "_pool", lambda: ProcessPoolExecutor(1, mp_context=forking))
     worker = Worker()
     try:
         with pytest.raises(Hangs):

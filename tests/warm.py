@@ -167,7 +167,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     if "selfcheck" in rest:
         by_hand = importlib.import_module("selfcheck.by_hand")
         pool = {"mp_context": multiprocessing.get_context("fork"), "initializer": by_hand._silenced}
-        vars(by_hand).update(_pool=lambda silent: concurrent.futures.ProcessPoolExecutor(1, **pool))
+        vars(by_hand).update(_pool=lambda: concurrent.futures.ProcessPoolExecutor(1, **pool))
     if kind == "-m":
         name, *sys.argv[1:] = rest
         runpy.run_module(name, run_name="__main__", alter_sys=True)
