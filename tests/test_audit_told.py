@@ -111,6 +111,36 @@ class Hooked(Plain):
         self.table.weight.register_hook(lambda grad: grad.index_fill(0, torch.tensor(5), 0.0))
 
 
+class ByTraining(Plain):
+    """Its padding row is one in eval mode alone; a submodule has the name of what every module has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.type = torch.nn.Embedding(4, 4)
+        self.max_norm, self.table.padding_idx = 1.0, 0
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        rows = torch.nn.functional.embedding(ids, self.table.weight, None if self.training else 0)
+        return (rows + self._modules["type"](ids % 4)) @ self.table.weight.T
+
+
+class Fixed(Plain):
+    """Its vocabulary is small, and stays."""
+
+    def get_input_embeddings(self) -> Any:
+        return self.table
+
+    def resize_token_embeddings(self, rows: int) -> None:
+        raise NotImplementedError(f"not to {rows}")
+
+
+class Reduced(Plain):
+    """It answers with one number for each token, made of a product with the table."""
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        return (self.table(ids) @ self.table.weight.T).logsumexp(-1)
+
+
 UNTRAINED = "note: design choice: no step trains"
 DEPENDS = "although the output depends on"
 COMPUTED = "not applicable: the weight of its table table is no Parameter: it is computed, or a buffer"
@@ -147,7 +177,10 @@ SAID = {
     LEFT: {
         "KeptTransposed": "note: row 0 of columns is moved by its gradient and weight decay …",
         "Normalised": COMPUTED,
+        "ByTraining": "padding row gets gradient: …",
     },
+    "shrinking_keeps_the_rows_left": {"Fixed": "not applicable: it refuses to be resized: not to 18"},
+    "the_tie_is_as_declared tied": {"Reduced": ""},
     "a_step_shows_everywhere": {"Normalised": COMPUTED},
 }
 

@@ -168,6 +168,7 @@ def test_a_violation_prints_each_part(verbosity: int, tmp_path: Path) -> None:
         f"  replay  embcheck replay c7f3a1 --store {tmp_path}",
         f"  script  {store}/c7f3a1.py (imports torch only; run: it exits 1)",
     ]
+    assert told[at + 10] == "" != told[at + 11]
     assert told[-1] == "exit code 1: 1 law violated (padding_row_gets_no_gradient)"
     assert (f"page: {tmp_path / PAGE}" in told) == (verbosity >= 0 and (tmp_path / PAGE).is_file())
 

@@ -17,6 +17,7 @@ from embcheck.audit.factory import Source, compiled, fresh, made
 from embcheck.audit.finding import told
 from embcheck.audit.program import Calls, Inputs, Model, answer, base_of, call, ids_in, named, same, weighted_loss
 from embcheck.audit.program_uses import Uses
+from embcheck.audit.program_value import part
 from embcheck.core.facts import grouped
 
 #: The modules that look up rows of a table of theirs.
@@ -88,7 +89,7 @@ def explored(source: Source, expect: str, variant: str) -> Facts:
         _looked_up(made(source, variant)[0].eval(), facts, given)
     if not facts.table and facts.tables:
         likely = _likeliest(made(source, variant)[0].eval(), facts.tables, given)
-        first, *rest = map(model.get_submodule, likely)
+        first, *rest = (part(model, path) for path in likely)
         _describe(model, facts, first, likely[0])
         facts.others = {name: _padding_of(module) for module in rest if (name := _weight_of(model, module))}
     inputs = inputs_of(given, facts.rows, facts.padding)
@@ -144,7 +145,7 @@ def _looked_up(model: Model, facts: Facts, given: Inputs | None) -> None:
     with contextlib.suppress(Exception), calls:
         answer(model, inputs)
     names = {id(parameter): name for name, parameter in reversed(named(model).items())}
-    held = {id(model.get_submodule(path).weight) for path in facts.tables}
+    held = {id(part(model, path).weight) for path in facts.tables}
     asked = [given for name, given, _ in calls.made if name == "embedding" and id(base_of(given[1])) in names]
     own = [one for one in asked if any(same(one[0], v) for v in ids_in(inputs))]
     if held and any(id(base_of(weight)) in held for _, weight, *_ in own):
@@ -168,7 +169,7 @@ def _likeliest(model: Model, paths: list[str], given: Inputs | None) -> list[str
 
     A table of positions may have more rows than that of the tokens.
     """
-    weights = {path: model.get_submodule(path).weight for path in paths}
+    weights = {path: part(model, path).weight for path in paths}
     # Modules that share a weight are one table.
     different = [group[0] for group in grouped(paths, lambda path: id(weights[path])).values()]
     if len(different) == 1:
@@ -184,7 +185,7 @@ def _signs(model: Model, path: str, given: Inputs | None) -> tuple[bool, ...]:
     Its rows are looked up by the very ids that the model is given; it is multiplied by, as a head's weight is; the answer
     has an entry for each of its rows; a Linear has its shape; it is called so.
     """
-    module = model.get_submodule(path)
+    module = part(model, path)
     weight, width = module.weight, 0
     inputs = inputs_of(given, len(weight), _padding_of(module))
     uses = Uses(weight)
@@ -243,13 +244,17 @@ def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
         if len(of_tokens) == 1:
             facts.head = of_tokens.pop()
             return
+    table = named(model).get(facts.table)
+    if table is not None and any(base_of(matrix) is table for matrix in _multiplied(calls, facts.rows)):
+        facts.head = names[id(table)]  # what is told of the tokens is reduced
+        return
     for path, module in model.named_modules():
         if isinstance(module, torch.nn.Linear) and module.weight.shape == (facts.rows, facts.width):
             facts.head = f"{path}.weight"
 
 
 def _multiplied(calls: Calls, width: int) -> list[Any]:
-    """The matrices of the products that are as wide as the logits, the last one first."""
+    """The matrices of the products that are so wide, the last one first."""
     made = [(given[1], out) for name, given, out in calls.made if name in ("linear", "matmul", "__matmul__", "mm")]
     return [matrix for matrix, out in reversed(made) if out.shape[-1] == width]
 
@@ -283,7 +288,7 @@ def _expectation(model: Model, facts: Facts, expect: str) -> None:
         keys = list(expand(all_submodels=True).items()) if callable(expand) else _listed(declared, facts)
         facts.expected, facts.said = "tied", f"{place} is True"
         # A head may be tied to another table than that of the getter: of the decoder, say.
-        held = [model.get_submodule(path).weight for path in facts.tables]
+        held = [part(model, path).weight for path in facts.tables]
         here = facts.tied or all(weight is not parameters.get(facts.head) for weight in held)
         facts.pairs = list(dict.fromkeys([*keys, *(pair if alike and here else [])]))
     elif flag is False:

@@ -97,7 +97,10 @@ class Judged:
 
 #: What each kind of finding does to training or use, and how it is repaired.
 ADVICE: dict[str, tuple[str, str]] = {
-    "tie is missing": ("table and head are trained apart, in twice the memory", "assign head.weight = table.weight"),
+    "tie is missing": (
+        "table and head are trained apart, in twice the memory",
+        "assign head.weight = table.weight; in place of a head that is a Parameter itself compute with table.weight",
+    ),
     "tie is undeclared": ("a change of either moves both", "give the head a Parameter of its own, or declare the tie"),
     "two Parameters over one memory": (
         "an optimizer steps the memory twice; a cast or a copy separates the two",

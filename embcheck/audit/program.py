@@ -40,7 +40,7 @@ def vary(model: Model) -> Model:
             row = getattr(module, "padding_idx", None)
             if isinstance(row, int) and not bool(weight[row].any()):
                 weight[row] = wave(weight[row], 4.1)
-            if getattr(module, "max_norm", None) is not None:  # no lookup is to rescale a row
+            if hasattr(module, "norm_type") and module.max_norm is not None:  # no lookup is to rescale a row
                 norms = weight.norm(module.norm_type, dim=1, keepdim=True)
                 weight.mul_((0.5 * module.max_norm / norms).clamp(max=1))
     return model.eval()
@@ -300,9 +300,9 @@ def reads_only_parameters(build: Build, inputs: Inputs) -> Problems:
         answer(model, inputs)
     known = {id(p) for p in (*model.parameters(), *model.buffers())}
     read = {id(weight): (name, weight) for name, given, _ in reversed(calls.made) for weight in map(base_of, given)}
-    words = "reads a Parameter of shape"
+    words = "{} reads a Parameter of shape {} that the model does not list"
     return [
-        ("not among the parameters", "", f"{name} {words} {tuple(weight.shape)} that the model does not list")
+        ("not among the parameters", "", words.format(name.strip("_"), tuple(weight.shape)))
         for name, weight in reversed(read.values())
         if isinstance(weight, torch.nn.Parameter) and id(weight) not in known
     ]

@@ -201,7 +201,7 @@ def untouched(build: Build, inputs: Inputs) -> Problems:
     model, given = build(), cloned(inputs)
     with torch.no_grad():
         for module in model.modules():  # rows that a lookup rescales
-            if getattr(module, "max_norm", None) is not None and isinstance(module.weight, torch.nn.Parameter):
+            if rescales(module):
                 module.weight.mul_(4)
         before = {name: parameter.detach().clone() for name, parameter in named(model).items()}
         run(model, given)
@@ -211,13 +211,19 @@ def untouched(build: Build, inputs: Inputs) -> Problems:
     return [(kind, name, f"the forward pass writes into {name}") for kind, name in found]
 
 
+def rescales(module: Model) -> bool:
+    """Whether lookups of a module rescale its rows; others may have a max_norm that is no table's."""
+    kept = isinstance(getattr(module, "weight", None), torch.nn.Parameter)
+    return kept and hasattr(module, "norm_type") and module.max_norm is not None
+
+
 def renormed(model: Model, weight: torch.Tensor, before: torch.Tensor) -> bool:
     """Whether rows of a table were rescaled as its max_norm promises, bit for bit, and nothing else was written.
 
     A row that several lookups read is rescaled as often: rounding may leave it above the norm.
     """
     for module in model.modules():
-        if getattr(module, "weight", None) is weight and getattr(module, "max_norm", None) is not None:
+        if getattr(module, "weight", None) is weight and rescales(module):
             rows, every = before.clone(), torch.arange(len(before))
             left = (weight.detach() != before).any(1)
             for _ in range(8):

@@ -34,18 +34,15 @@ from embcheck.audit.program_uses import Uses
 def gradient_is_the_sum(
     build: Build, inputs: Inputs, table: str, padding: int | None, asking: list[int] | None = None
 ) -> Problems:
-    """The gradient of the table's weight is what all its uses give; what is only so in eval mode trains nothing.
+    """The gradient of the table's weight is what all its uses give, in training, or in eval mode where training raises.
 
     Where ``asking`` is given, the last ids of these of the inputs' tensors are the padding row's.
     """
     inputs = ending(inputs, asking or [], padding or 0)
-    problems = gradient_problems(build, inputs, table, padding)
-    if not problems:
-        return []
     try:
         return gradient_problems(lambda: build().train(), inputs, table, padding)
     except Exception:  # its training mode wants more than its inputs
-        return problems
+        return gradient_problems(build, inputs, table, padding)
 
 
 def gradient_problems(build: Build, inputs: Inputs, table: str, padding: int | None) -> Problems:
@@ -191,12 +188,17 @@ def asked(build: Build, inputs: Inputs, table: str, row: int) -> int:
     return int(uses.asked(row))
 
 
+def part(model: Model, path: str) -> Model:
+    """The module of a path, whatever it is called: get_submodule finds ``type`` of nn.Module before a submodule of that name."""
+    return dict(model.named_modules(remove_duplicate=False))[path]
+
+
 def rows_of_padding(build: Build, inputs: Inputs, tables: list[str]) -> Problems:
     """In a fresh model the padding row of each table is zero."""
     model = build()
     problems = []
     for path in tables:
-        module = model.get_submodule(path)
+        module = part(model, path)
         row = module.weight[module.padding_idx]
         if bool(row.any()):
             starts = "is NaN" if bool(row.isnan().any()) else "starts nonzero"
@@ -208,7 +210,7 @@ def padding_is_a_number(build: Build, inputs: Inputs, tables: list[str]) -> Prob
     """In a fresh model no padding row is NaN, if that shows in the answer to some inputs that end with it."""
     problems = []
     for path in tables:
-        module = build().get_submodule(path)
+        module = part(build(), path)
         number = module.padding_idx
         if not bool(module.weight[number].isnan().any()):
             continue
@@ -229,7 +231,7 @@ def looks_up(build: Build, inputs: Inputs, path: str) -> Problems:
 
     A plain nn.Embedding multiplies with none, whatever attribute it was given.
     """
-    module = build().get_submodule(path)
+    module = part(build(), path)
     with torch.no_grad():
         ids = torch.arange(module.weight.shape[0])
         got, rows = module(ids), module.weight[ids]

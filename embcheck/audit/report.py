@@ -30,6 +30,8 @@ def show(model: Model, out: Console, store: Path, *, whole: bool = True) -> None
         out.print(table)
     for example in model.findings:
         out.print(told(example, store))
+    if whole and model.findings:
+        out.print()
     for one in model.judged:
         if one.status == Status.UNKNOWN:
             out.print(Text.assemble(("UNKNOWN   ", STYLE[Status.UNKNOWN]), f"{one.law}: {one.reasons[-1]}"))
@@ -42,7 +44,7 @@ def told(example: Counterexample, store: Path) -> Text:
     advice = Advice.of(example)
     turned = "" if example.mode == AS_BUILT else " · tie_word_embeddings turned round"
     script = f"{store}/{example.id}.py ({CONFIRMED[example.script_confirmed]})"
-    head = (example.law, "bold"), f"   {example.subject}{turned}\n"
+    head = (example.law, "bold"), f"   {example.subject}{turned}"
     text = Text.assemble("\n", ("VIOLATED  ", STYLE[Status.VIOLATED]), *head)
     for label, body in (
         ("where", example.path or "the model as a whole"),
@@ -53,7 +55,7 @@ def told(example: Counterexample, store: Path) -> Text:
         *((("replay", replay_command(example.id, store)), ("script", script)) if is_kept(example.id, store) else ()),
     ):
         if body:
-            text.append(f"  {label:7} {body}\n")
+            text.append(f"\n  {label:7} {body}")
     return text
 
 

@@ -39,6 +39,7 @@ def summary(session: Any, out: Console | None = None, *, verbosity: int = 0, hea
         _tables(session, out, verbosity)
     shown, others, rest = chosen(session.examples)
     body = [failure(example, session.store, session.record.laws) for example in shown]
+    body += [Text()] if shown else []
     body += map(Text, [further(example, session.store) for example in others] + more_of(rest, session.store))
     body += undecided(session.settled, session.excused) + seem_fixed(session.settled, every=verbosity > 0)
     body += [Text(f"note: {note}") for note in session.results.notes]
@@ -109,7 +110,7 @@ def failure(example: Counterexample, store: Path | None = None, laws: Mapping[st
     word, _, _ = head.partition("  ")
     where = head.removeprefix(f"{word}  {example.law}")
     coloured = (f"{word}  ", STYLE[Status.VIOLATED]), (example.law, "bold")
-    return Text.assemble("\n", *coloured, "\n".join([where, *told, ""]))
+    return Text.assemble("\n", *coloured, "\n".join([where, *told]))
 
 
 def undecided(settled: Iterable[Verdict], excused: Iterable[Any] = ()) -> list[Text]:

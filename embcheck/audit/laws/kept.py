@@ -90,9 +90,10 @@ def growing_keeps_the_old_rows(subject: Subject) -> Result:
 
 @audit_law("A resize to fewer tokens keeps every row that is left bit for bit, and what learns; head and bias follow.")
 def shrinking_keeps_the_rows_left(subject: Subject) -> Result:
-    if subject.need(resizable=_RESIZES).rows < 40:
-        raise NotApplicable("its table has fewer than 40 rows, too few to lose some")
-    return _resized(subject, subject.facts.rows - 5)
+    rows = subject.need(resizable=_RESIZES).rows
+    if rows < 2:
+        raise NotApplicable("its table has no row to lose")
+    return _resized(subject, rows - max(1, min(5, rows // 8)))
 
 
 @audit_law("A resized model saves, loads and computes the same.", AS_BUILT, FLIPPED)

@@ -10,7 +10,7 @@ from embcheck.audit.discovery import LOOKUPS, said_by
 from embcheck.audit.finding import Finding, NotApplicable, Result, audit_law, told
 from embcheck.audit.laws.values import no_table, of_each
 from embcheck.audit.program import ending, ids_in, moves_row, named, partition, through_hooks
-from embcheck.audit.program_value import asked, gradient_is_the_sum, padding_is_a_number, rows_of_padding
+from embcheck.audit.program_value import asked, gradient_is_the_sum, padding_is_a_number, part, rows_of_padding
 from embcheck.audit.subject import Subject
 
 
@@ -24,7 +24,7 @@ def the_padding_row_starts_at_zero(subject: Subject) -> Result:
     if not facts.padded and not told:
         raise NotApplicable("no table has a padding_idx")
     table, head = named(model).get(facts.table), named(model).get(facts.head)
-    modules = {path: model.get_submodule(path) for path in facts.padded}
+    modules = {path: part(model, path) for path in facts.padded}
     tied = [path for path, module in modules.items() if head is not None and module.weight is head is table]
     free = [path for path in facts.padded if path not in tied]
     results: Result = subject.findings(padding_is_a_number, varied=False, tables=facts.padded)
@@ -66,7 +66,7 @@ def _told_otherwise(subject: Subject, model: Any) -> Result:
 
 def _told_by_a_table(model: Any, paths: list[str], weight: Any) -> Result:
     """A table that is trained and has no padding_idx, where one of the same shape has: the tokens' or another."""
-    modules = {f"{path}.weight": model.get_submodule(path) for path in paths}
+    modules = {f"{path}.weight": part(model, path) for path in paths}
     alike = {n: m for n, m in modules.items() if weight is not None and m.weight.shape == weight.shape}
     padded = [(n, m) for n, m in alike.items() if m.padding_idx is not None and m.weight.requires_grad]
     if not padded:
@@ -153,7 +153,7 @@ def _other_tables(subject: Subject) -> dict[str, int]:
     model = subject.fresh()
     parameters, first = named(model), partition(model)
     names = {id(parameters[name]): name for name in first.values()}
-    looked_up = {id(model.get_submodule(path).weight) for path in subject.facts.tables}
+    looked_up = {id(part(model, path).weight) for path in subject.facts.tables}
     said: dict[str, set[int | None]] = {}
     for module in model.modules():
         if isinstance(module, LOOKUPS) and id(module.weight) in looked_up & set(names):

@@ -17,6 +17,7 @@ from embcheck.audit.program import (
     same,
     tied_as_declared,
 )
+from embcheck.audit.program_value import part
 from embcheck.audit.subject import Subject
 
 _HEADLESS = "no head with a row for each token was found (get_output_embeddings() would say which it is)"
@@ -56,7 +57,7 @@ def _unread(subject: Subject) -> list[str]:
     first, unread = answer(subject.fresh(), subject.inputs), []
     for path in facts.tables:
         model = subject.fresh()
-        weight = model.get_submodule(path).weight
+        weight = part(model, path).weight
         if any(weight is parameter for parameter in model.parameters()):
             with torch.no_grad():
                 weight.copy_(-1 - weight)
@@ -85,7 +86,7 @@ def _copied_tables(subject: Subject) -> list[str]:
     """Which tables start as copies of the tokens': a second one may be meant, or was to be the same Parameter."""
     model = subject.fresh(varied=False)
     names = {id(parameter): name for name, parameter in reversed(named(model).items())}
-    weights = {id(w): w for path in subject.facts.tables if id(w := model.get_submodule(path).weight) in names}
+    weights = {id(w): w for path in subject.facts.tables if id(w := part(model, path).weight) in names}
     there = {names[key]: w for key, w in weights.items() if w.requires_grad and memory(w) is not None}
     trained = {name: w for name, w in there.items() if bool((w != w[0, 0]).any())}
     found = []

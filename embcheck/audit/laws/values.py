@@ -11,7 +11,8 @@ import torch
 from embcheck.audit import program_value
 from embcheck.audit.finding import NotApplicable, Result, Undecided, audit_law, told
 from embcheck.audit.program import Calls, answer, call, named, stepped, through_hooks
-from embcheck.audit.program_state import untouched
+from embcheck.audit.program_state import rescales, untouched
+from embcheck.audit.program_value import part
 from embcheck.audit.subject import Subject
 from embcheck.record.totals import counted
 
@@ -27,7 +28,7 @@ def no_table(subject: Subject) -> str:
 def a_forward_pass_writes_nothing(subject: Subject) -> Result:
     subject.need(forward="")
     modules = subject.fresh().named_modules()
-    renormed = [path for path, module in modules if getattr(module, "max_norm", None) is not None]
+    renormed = [path for path, module in modules if rescales(module)]
     words = "rescales the rows that it looks up, in eval mode too, as max_norm promises"
     return subject.findings(untouched) or [f"{path} {words}" for path in renormed]
 
@@ -38,7 +39,7 @@ def an_embedding_is_a_row(subject: Subject) -> Result:
     results: Result = []
     judged, skipped = 0, []
     for path in facts.tables:
-        module = model.get_submodule(path)
+        module = part(model, path)
         kind, plain = type(module).__name__, type(module).forward is torch.nn.Embedding.forward
         reason = ""
         if module._forward_hooks or module._forward_pre_hooks:
