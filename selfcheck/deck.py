@@ -117,17 +117,16 @@ def matrix(names: list[str], jobs: int) -> tuple[Matrix, dict[str, Measured]]:
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:
     """What is made in a process of its own, whose forks inherit no thread of OpenMP, for which they would wait."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        return pool.submit(_with_one_thread, work, *given).result()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _with_one_thread) as pool:
+        return pool.submit(work, *given).result()
 
 
-def _with_one_thread(work: Callable[..., Any], *given: Any) -> Any:
-    """Runs in a worker."""
+def _with_one_thread() -> None:
     import torch
     import torch._dynamo
 
+    end_with_parent()
     torch.set_num_threads(1)
-    return work(*given)
 
 
 def _changed(names: list[str], measured: Mapping[str, Measured], jobs: int) -> dict[tuple[str, int], Hits]:

@@ -199,15 +199,6 @@ def _at(place: Any, change: Callable[[Tensor], Tensor | float]) -> Spoil:
     return spoil
 
 
-def _repeat(call: Call, rows: Tensor) -> Tensor:
-    rows[-1] = rows[0]
-    return rows
-
-
-def _through(dtype: torch.dtype) -> Spoil:
-    return lambda call, rows: rows.to(dtype).to(rows.dtype)
-
-
 def _ulp(call: Call, rows: Tensor) -> Tensor:
     rows = rows.resolve_conj().resolve_neg()
     numbers = torch.view_as_real(rows) if rows.is_complex() else rows
@@ -226,21 +217,9 @@ def _zero_padding(call: Call, rows: Tensor) -> Tensor:
     return rows
 
 
-# -- what is given ------------------------------------------------------------------------------------------------------
-
-
 def _first_again(tokens: Tensor) -> Tensor:
     """The last token is taken for the first one."""
-    if tokens.numel() < 2:
-        return tokens
-    found = tokens.detach().clone().contiguous()
-    found.view(-1)[-1] = found.view(-1)[0].clone()
-    return found
-
-
-def _other_mode(call: Call) -> dict[str, Any]:
-    # Weights of samples go with sums only.
-    return {} if call.given["per_sample_weights"] is not None else {"mode": (1, 0, 0)[call.given["mode"]]}
+    return torch.cat([tokens.reshape(-1)[:-1], tokens.reshape(-1)[:1]]).view(tokens.shape)
 
 
 _BAGS = ("_embedding_bag", "_embedding_bag_forward_only")
@@ -260,16 +239,26 @@ DAMAGES: Mapping[str, Damage] = {
         Damage("double(first)", spoil=_at(0, lambda row: 2 * row)),
         Damage("shift", spoil=lambda call, rows: rows.roll(1, 0), rows=2),
         Damage("swap", spoil=lambda call, rows: torch.cat([rows[1:2], rows[:1], rows[2:]]), rows=2),
-        Damage("repeat(first)", spoil=_repeat, rows=2),
-        Damage("cast(bfloat16)", spoil=_through(torch.bfloat16), forbids=("dtype=bfloat16",), floating=True),
-        Damage("cast(float32)", spoil=_through(torch.float32), needs=("dtype=float64",), floating=True),
+        Damage("repeat(first)", spoil=lambda call, rows: torch.cat([rows[:-1], rows[:1]]), rows=2),
+        Damage(
+            "cast(bfloat16)",
+            spoil=lambda call, rows: rows.bfloat16().to(rows.dtype),
+            forbids=("dtype=bfloat16",),
+            floating=True,
+        ),
+        Damage(
+            "cast(float32)",
+            spoil=lambda call, rows: rows.float().to(rows.dtype),
+            needs=("dtype=float64",),
+            floating=True,
+        ),
         Damage("ulp(last)", spoil=_ulp, floating=True),
         Damage("nan(last)", spoil=_at((-1, -1), lambda element: torch.nan), floating=True),
         Damage("stale", spoil=_stale, needs=("earlier>=1",)),
         Damage("zero(padding)", spoil=_zero_padding, needs=("padding_hit",), at=("embedding",)),
         given("padding_idx", "none", lambda padding: -1, _BACKWARDS, needs=("padding_hit",)),
         given("scale_grad_by_freq", "other", lambda scaled: not scaled, _SCALING, needs=("max_count>=2",)),
-        Damage("give(mode=other)", give=_other_mode, needs=("per_sample_weights=False", "largest_bag>=2"), at=_BAGS),
+        given("mode", "other", (1, 0, 0).__getitem__, _BAGS, needs=("per_sample_weights=False", "largest_bag>=2")),
         given("per_sample_weights", "none", lambda samples: None, _BAGS, needs=("per_sample_weights",)),
         given("indices", "first", _first_again, needs=_SEVERAL),
         # Where their order matters.
