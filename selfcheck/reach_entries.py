@@ -121,7 +121,7 @@ ENTERED = (
     Part("full", _EXTENDED, _EXTENDED_FAMILIES, 36000.0, _random, of="extended", share=8),
 )
 #: Steps that *gate* runs beside those.
-STEPPED = (Part("gate", _CORE_FORMULAS, _STEPPING, 5500.0, times=1500, built=800),)
+STEPPED = (Part("gate", _CORE_FORMULAS, _STEPPING, 12000.0, times=2000, built=900),)
 _KEEPING = f"{_MAKING} tie_preservation load_state_dict conversion lookup embedding_bag max_norm"
 #: Of what is aimed in *gate*, cases that *quick* runs, too.
 EARLY = (
