@@ -26,7 +26,13 @@ def verdict(status: Status, *kinds: str, law: str = "law", mode: str = "eager", 
 
 
 def changes(before: list[Verdict], after: list[Verdict]) -> list[Change]:
-    return compare(Record({}, before), Record({}, after))
+    return compare(*(Record({}, each, footer={"stopped": "finished"}) for each in (before, after)))
+
+
+def test_what_a_record_lacks_that_was_cut_off_is_not_gone() -> None:
+    cut, whole = [verdict(HOLDS)], [verdict(HOLDS), verdict(HOLDS, law="other")]
+    assert [change.move for change in changes(whole, cut)] == [Move.GONE]
+    assert compare(Record({}, whole), Record({}, cut)) == []
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from embcheck.core.processes import termination_interrupts
 from embcheck.core.verdict import Counterexample, Status, Verdict
 from embcheck.record.record import Writer, read
 from embcheck.record.store import recorded, store_of
+from embcheck.report.failure import idle
 from embcheck.runner import opening, session
 from embcheck.runner.run import Batch
 
@@ -236,3 +237,9 @@ def test_a_page_that_cannot_be_written_is_said_and_removed(tmp_path: Path, monke
     assert made.results.notes == [f"a report can't be written to {page}: No space left on device"]
     assert not page.exists()
     assert read(tmp_path).complete
+
+
+def test_a_mode_in_which_no_law_was_judged_is_named_with_the_reason() -> None:
+    absent = verdict(Status.NOT_APPLICABLE, mode="inductor", reasons=("not applicable: no C++ compiler",))
+    assert idle([absent, verdict()]) == ["no law was judged in inductor: no C++ compiler"]
+    assert idle([absent, verdict(mode="inductor")]) == []

@@ -129,3 +129,9 @@ def test_a_record_obeys_it(tmp_path: Path) -> None:
         check().validate(line)
     for wrong in ({"kind": "remark"}, {"kind": "header", "format": 99}, {**found[2], "verdict": {"law": "x"}}):
         assert not check().is_valid(wrong)
+
+
+def test_a_footer_that_counts_other_laws_than_there_are_is_no_whole_record(tmp_path: Path) -> None:
+    assert read(written(tmp_path / "right", verdict(), laws={"holds": 1})).complete
+    edited = read(written(tmp_path / "edited", verdict(), laws={"holds": 2}))
+    assert edited.shortfall == "incomplete: its footer counts laws {'holds': 2}, and its verdicts {'holds': 1}"

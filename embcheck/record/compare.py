@@ -96,6 +96,8 @@ def compare(before: Record, after: Record) -> list[Change]:
         was, now = old.get(key), new.get(key)
         # Where neither judged a case of the other's nothing changed from one to the other.
         for pair in [(was, None), (None, now)] if key in fewer | more else [(was, now)]:
+            if pair[1] is None and after.cut:
+                continue  # what a record lacks that was cut off is not gone
             if (change := _change(key, *pair, further)) is not None:
                 changes.append(_of_cases(change) if drawn else change)
     order = list(Move)

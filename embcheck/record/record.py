@@ -18,6 +18,7 @@ from embcheck.core.machine import Machine
 from embcheck.core.plot_data import Figure
 from embcheck.core.typed import Malformed, built
 from embcheck.core.verdict import Statement, Verdict, merge_all
+from embcheck.record.totals import Totals, by_word
 
 #: The page about a record, beside it.
 PAGE = "report.html"
@@ -200,7 +201,17 @@ class Record:
     def shortfall(self) -> str:
         """Why the record is incomplete, in words; empty if it is complete."""
         lost = f"no verdict from {'; '.join(told_by_reason(self.unaccounted))}" if self.unaccounted else ""
-        return f"incomplete: {self.cut or lost}" if self.cut or lost else ""
+        why = self.cut or lost or self._contradiction
+        return f"incomplete: {why}" if why else ""
+
+    @property
+    def _contradiction(self) -> str:
+        """What the footer counts otherwise than the verdicts do, which somebody edited or lost; empty if nothing."""
+        counted = Totals.of(self.settled())
+        for name, counts in (("laws", by_word(counted.laws)), ("witnesses", by_word(counted.witnesses))):
+            if (said := (self.footer or {}).get(name, counts)) != counts:
+                return f"its footer counts {name} {said}, and its verdicts {counts}"
+        return ""
 
     @property
     def torch(self) -> str:

@@ -7,7 +7,7 @@ from textwrap import shorten
 from embcheck.core.declaration import unimportable
 from embcheck.core.facts import first_of, grouped
 from embcheck.core.tiers import place_of
-from embcheck.core.verdict import Counterexample, Statement, Status, Verdict
+from embcheck.core.verdict import LEDGER, Counterexample, Statement, Status, Verdict
 from embcheck.families.lookup.received import to_declare
 from embcheck.record.store import replay_command
 from embcheck.record.totals import counted
@@ -65,6 +65,17 @@ def notes_on(examples: Iterable[Counterexample]) -> list[str]:
     """What a user may add to a layer that only does what it does not say: of each layer a line."""
     told = {name: to_declare(e.words for e in group) for name, group in grouped(examples, lambda e: e.subject).items()}
     return [f"{name}: if that is meant, put this line above it: {line}" for name, line in told.items() if line]
+
+
+def idle(settled: Iterable[Verdict]) -> list[str]:
+    """Of each mode in which no law was judged the first reason: that nothing compiles here, say."""
+    modes = grouped((verdict for verdict in settled if verdict.family != LEDGER), lambda verdict: verdict.mode)
+    return [
+        f"no law was judged in {mode}: {reason.removeprefix('not applicable: ')}"
+        for mode, own in modes.items()
+        if all(verdict.status == Status.NOT_APPLICABLE for verdict in own)
+        for reason in [reason for verdict in own for reason in verdict.reasons][:1]
+    ]
 
 
 def parts(

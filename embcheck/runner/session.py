@@ -30,7 +30,7 @@ from embcheck.record.compare import Key
 from embcheck.record.record import Record
 from embcheck.record.store import keep, store_of
 from embcheck.record.totals import because, verdict_line
-from embcheck.report.failure import chosen, notes_on
+from embcheck.report.failure import chosen, idle, notes_on
 from embcheck.runner.fork_server import python_of
 from embcheck.runner.opening import baseline_of, beside_of, footer, publish, writer_of
 from embcheck.runner.run import Batch, Results, Settings, environment, examples_of, exit_code, nothing_judged
@@ -279,7 +279,7 @@ class Session:
                 load_families()
             self.absences = absences(self.settings.modes, dict.fromkeys(v.family for v in self.settled))
         self.examples = examples_of(self.settled)
-        self.results.notes += notes_on(self.examples)
+        self.results.notes += notes_on(self.examples) + idle(self.settled)
         if self.baseline is not None:
             self.excused = self.baseline.excused(self.record.verdicts, self.settled)
 
