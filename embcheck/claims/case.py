@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -75,8 +75,8 @@ def experiment(*situations: str, **fields: Any) -> Callable[[Program], Program]:
     return register
 
 
-class _ClaimAxes(NamedTuple):
-    """The axes of a claim's case, simplest value first."""
+class ClaimCase(Axes):
+    """An experiment in one of its situations, with a table and tokens."""
 
     experiment: str
     #: a number stands for the experiment's situation of that place
@@ -86,10 +86,6 @@ class _ClaimAxes(NamedTuple):
     shape: tuple[int, ...] = (2, 4)
     dtype: str = "float32"
     seed: int = 0
-
-
-class ClaimCase(Axes, _ClaimAxes):  # type: ignore[misc]
-    """An experiment in one of its situations, with a table and tokens."""
 
     @cached_property
     def table(self) -> LookupCase:

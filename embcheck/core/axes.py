@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
+from collections import namedtuple
 from collections.abc import Callable, Iterable
 from functools import cached_property, wraps
-from typing import Any, ClassVar, NamedTuple, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, get_type_hints
 
 from embcheck.core import aliases
 from embcheck.core.format import FORMATS, Array, Format
+
+if TYPE_CHECKING:
+    from typing import dataclass_transform
+else:  # it only speaks to type checkers, and Python 3.10 lacks it
+
+    def dataclass_transform(**kwargs):
+        return lambda cls: cls
+
 
 C = TypeVar("C", bound="Axes")
 
@@ -31,8 +41,10 @@ class Input(NamedTuple):
     requires_grad: bool = False
 
 
+@dataclass_transform(frozen_default=True)
 class Axes(tuple[Any, ...]):
-    """What every case can do; mixed into a NamedTuple of axes whose defaults are the simplest values."""
+    """What every case can do.  A kind of case declares its axes as a NamedTuple does, with the simplest values as defaults; it is
+    made from this class, since a NamedTuple can neither inherit nor keep what was computed."""
 
     _fields: ClassVar[tuple[str, ...]]
     _field_defaults: ClassVar[dict[str, Any]]
@@ -40,6 +52,11 @@ class Axes(tuple[Any, ...]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if axes := list(inspect.get_annotations(cls)):
+            defaults = [vars(cls)[name] for name in axes if name in vars(cls)]
+            made = vars(namedtuple(cls.__name__, axes, defaults=defaults))
+            for name in ("__new__", "__getnewargs__", "_fields", "_field_defaults", *axes):
+                setattr(cls, name, made[name])
         if not hasattr(cls, "_fields"):
             return  # what several kinds of case have in common
         cls._places = {name: place for place, name in enumerate(cls._fields)}

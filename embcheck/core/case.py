@@ -2,12 +2,12 @@
 
 A case names its data (a pattern, a regime, a layout, a seed) and expands to the same arrays on every machine.  It
 prints as the line that builds it, knows its ``facts`` and knows no torch.  `LookupCase` is the lookup in a table, which
-most laws speak of; other families define their own case as a NamedTuple of axes on top of `Axes`.
+most laws speak of; other families declare the axes of their own case on top of `Axes`.
 """
 
 import math
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,9 +36,10 @@ _CACHED, _FEW = 8192, 64
 _KEPT = 1024
 
 
-class _TableAxes(NamedTuple):
-    """The axes of a lookup, simplest value first in each axis' enumeration."""
+class LookupCase(OfDtype):
+    """A lookup of ``shape`` tokens in a table of ``num_embeddings`` rows and ``embedding_dim`` columns."""
 
+    # Simplest value first in each axis' enumeration.
     num_embeddings: int
     embedding_dim: int
     #: the name of a pattern, or the token values themselves in row-major order
@@ -69,10 +70,6 @@ class _TableAxes(NamedTuple):
     requires_grad: bool = True
     threads: int = 1
     seed: int = 0
-
-
-class LookupCase(OfDtype, _TableAxes):  # type: ignore[misc]
-    """A lookup of ``shape`` tokens in a table of ``num_embeddings`` rows and ``embedding_dim`` columns."""
 
     @cached_property
     def numel(self) -> int:

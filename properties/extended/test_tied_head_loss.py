@@ -9,8 +9,7 @@ from embcheck.core.law import Family
 from embcheck.core.outcome import Outcome
 from embcheck.core.result import UNASKED, Absent, Finding
 from embcheck.families.tied_head_loss import oracle
-from embcheck.families.tied_head_loss.axes import MISTAKES
-from embcheck.families.tied_head_loss.cases import MANY, TiedHeadLossCase
+from embcheck.families.tied_head_loss.cases import MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE
 from embcheck.families.tied_head_loss.space import SPACE, plan
 

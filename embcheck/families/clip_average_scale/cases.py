@@ -2,7 +2,7 @@
 losses that are scaled."""
 
 import math
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -37,7 +37,9 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 LAYOUTS = ("contiguous", "transposed", "column_slice", "strided", "offset", MATRICES_TRANSPOSED)
 
 
-class _AftercareAxes(NamedTuple):
+class ClipAverageScaleCase(Axes):
+    """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
+
     what: Annotated[str, ("norm", "value", "average", "scale", "vector")] = "norm"
     limit: Annotated[float, (1.0, 0.0, 0, 0.5, 2.5, 100.0)] = 1.0
     kind: Annotated[Any, (2.0, 1, 1.0, 3.0, float("inf"), "inf")] = 2.0
@@ -85,10 +87,6 @@ class _AftercareAxes(NamedTuple):
     frozen: Annotated[bool, (False, True)] = False
     bare: Annotated[bool, (True, False)] = True
     before: Annotated[int, (0, 1, 2, 3)] = 0
-
-
-class ClipAverageScaleCase(Axes, _AftercareAxes):  # type: ignore[misc]
-    """Gradients that are clipped, weights that are averaged, or losses that are scaled."""
 
     def facts(self) -> dict[str, Any]:
         """members: how many parameters are flattened; first_is_largest: the largest magnitude is in the first gradient;

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from embcheck.core.axes import Input, OfDtype, values_of
 from embcheck.core.case import LookupCase
@@ -21,7 +21,9 @@ KINDS = ("Embedding", "EmbeddingBag")
 FLAGS = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse", "mode", "include_last_offset")
 
 
-class _ConstructionAxes(NamedTuple):
+class ConstructionCase(OfDtype):
+    """A table of ``num_embeddings`` rows and ``embedding_dim`` columns that is made, and what is done to it."""
+
     num_embeddings: Annotated[int, (3, 1, 2, 0, 8, 33, 17)] = 3
     embedding_dim: Annotated[int, (2, 1, 3, 0, 17, 8, 7, 65, 33)] = 2
     padding_idx: Annotated[int | None, (None, 0, 1, -1, -2, "last", "-V")] = None
@@ -42,10 +44,6 @@ class _ConstructionAxes(NamedTuple):
     mode: Annotated[str, ("mean", "sum", "max")] = "mean"
     include_last_offset: Annotated[bool, (False, True)] = False
     seed: int = 0
-
-
-class ConstructionCase(OfDtype, _ConstructionAxes):  # type: ignore[misc]
-    """A table of ``num_embeddings`` rows and ``embedding_dim`` columns that is made, and what is done to it."""
 
     @cached_property
     def table(self) -> LookupCase:

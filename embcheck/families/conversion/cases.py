@@ -6,7 +6,7 @@ rows of the table, D its width, N the number of tokens; the table W has shape (V
 
 import math
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -25,7 +25,9 @@ Strides = tuple[int, ...]
 _OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
 
 
-class _ConversionAxes(NamedTuple):
+class ConversionCase(OfDtype):
+    """A table that becomes a linear layer's weight, or the other way round."""
+
     num_embeddings: Annotated[int, (3, 1, 2, 5, 17)]
     embedding_dim: Annotated[int, (2, 1, 3, 0, 5, 17)]
     direction: Annotated[str, ("to_linear", "to_embedding")] = "to_linear"
@@ -62,10 +64,6 @@ class _ConversionAxes(NamedTuple):
     mistake: Annotated[str | None, (None, *assignment.MISTAKES)] = None
     seed: int = 0
     threads: int = 1
-
-
-class ConversionCase(OfDtype, _ConversionAxes):  # type: ignore[misc]
-    """A table that becomes a linear layer's weight, or the other way round."""
 
     @property
     def to_linear(self) -> bool:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -99,17 +99,15 @@ SPREADS: dict[str, Callable[[int, int], Spread]] = {
 }
 
 
-class _InitialAxes(NamedTuple):
+class InitialCase(OfDtype):
+    """A table whose first values are drawn by an initialisation."""
+
     num_embeddings: Annotated[int, (64, 96, 256, 300)] = 64
     embedding_dim: Annotated[int, (256, 64, 100)] = 256
     name: Annotated[str, tuple(INITIALISERS)] = "default"
     padding_idx: Annotated[int | None, (None, 0, 63)] = None
     dtype: Annotated[str, ("float32", "float64")] = "float32"
     seed: int = 0
-
-
-class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
-    """A table whose first values are drawn by an initialisation."""
 
     @property
     def spread(self) -> Spread:
@@ -128,7 +126,9 @@ class InitialCase(OfDtype, _InitialAxes):  # type: ignore[misc]
         return {**self.axes, "padded": self.padding_idx is not None, "elements": elements}
 
 
-class _PaddingStepAxes(NamedTuple):
+class PaddingStepCase(OfDtype):
+    """Steps of an optimizer on a table with padding; with ``head`` its weight is tied to an output layer's."""
+
     num_embeddings: Annotated[int, (3, 1, 5)] = 3
     embedding_dim: Annotated[int, (2, 1, 17)] = 2
     padding_idx: Annotated[int, (0, 1, -1, "-V")] = 0
@@ -142,10 +142,6 @@ class _PaddingStepAxes(NamedTuple):
     steps: Annotated[int, (1, 2, 3)] = 1
     dtype: Annotated[str, ("float32", "float64")] = "float32"
     seed: int = 0
-
-
-class PaddingStepCase(OfDtype, _PaddingStepAxes):  # type: ignore[misc]
-    """Steps of an optimizer on a table with padding; with ``head`` its weight is tied to an output layer's."""
 
     @property
     def padding_row(self) -> int:

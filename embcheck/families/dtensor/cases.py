@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,9 @@ _MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats]
 }
 
 
-class _DTensorAxes(NamedTuple):
+class DTensorCase(OfDtype):
+    """A table and tokens, each in one piece or in pieces; what is computed from them does not depend on that."""
+
     num_embeddings: Annotated[int, (3, 4, 5, 1, 8)] = 3
     embedding_dim: Annotated[int, (2, 1, 4, 3)] = 2
     shape: Annotated[tuple[int, ...], ((2,), (4,), (2, 2), (1, 3), (), (5,), (2, 1, 2))] = (2,)
@@ -55,10 +57,6 @@ class _DTensorAxes(NamedTuple):
     out_of_range: Annotated[str | None, (None, "V", "-1")] = None
     dtype: Annotated[str, ("float32", "float64")] = "float32"
     seed: int = 0
-
-
-class DTensorCase(OfDtype, _DTensorAxes):  # type: ignore[misc]
-    """A table and tokens, each in one piece or in pieces; what is computed from them does not depend on that."""
 
     @property
     def numel(self) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ INDEX_DTYPES = ("int64", "int32")
 MULTIPLIED = ("uint8", "int8", "int16", "int32", "int64")
 
 
-class _StorageAxes(NamedTuple):
+class StorageCase(Axes):
+    """A lookup in a table whose elements are bytes."""
+
     num_embeddings: int
     embedding_dim: int
     dtype: str = "int64"
@@ -29,10 +31,6 @@ class _StorageAxes(NamedTuple):
     origin: str = "plain"
     layout: str = "contiguous"
     seed: int = 0
-
-
-class StorageCase(Axes, _StorageAxes):  # type: ignore[misc]
-    """A lookup in a table whose elements are bytes."""
 
     @property
     def numel(self) -> int:

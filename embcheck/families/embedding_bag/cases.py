@@ -1,7 +1,7 @@
 """A case of an embedding bag: rows of a table, gathered into bags and reduced by sum, mean or max."""
 
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,9 @@ LATE_STRAYS = tuple(f"late_{name}" for name in STRAYS[:-1])  # a kernel that rea
 _PUT_OVER = ("special", "poisoned", "vast", "near")
 
 
-class _BagAxes(NamedTuple):
+class BagCase(OfDtype):
+    """``numel`` tokens in bags (and ``trailing`` ones behind them), of a table that is ``num_embeddings`` × ``embedding_dim``."""
+
     num_embeddings: Annotated[int, (3, 1, 2, 5, 8)]
     embedding_dim: Annotated[int, (2, 1, 3, 8, 17, 0)]
     mode: Annotated[str, MODES] = "sum"
@@ -69,10 +71,6 @@ class _BagAxes(NamedTuple):
     #: whether a mistake is made on the device meta, where only elements are missing
     on_meta: bool = False
     seed: int = 0
-
-
-class BagCase(OfDtype, _BagAxes):  # type: ignore[misc]
-    """``numel`` tokens in bags (and ``trailing`` ones behind them), of a table that is ``num_embeddings`` × ``embedding_dim``."""
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -23,7 +23,18 @@ from embcheck.families.tied_training.data import whole
 PARTS = ("weight", "indices", "upstream")
 
 
-class _TransformAxes(NamedTuple):
+class Sample(NamedTuple):
+    """One sample: table and tangent ``(V, D)``, tokens ``(n,)``, upstream gradient ``(n, D)``."""
+
+    weight: Floats
+    tangent: Floats
+    tokens: Ints
+    upstream: Floats
+
+
+class TransformCase(OfDtype):
+    """A lookup to which a transform of `torch.func` or of autograd is applied."""
+
     num_embeddings: int
     embedding_dim: int
     transform: str = "grad"
@@ -54,19 +65,6 @@ class _TransformAxes(NamedTuple):
     chunk: int | None = None
     index_layout: str = "contiguous"
     tangent_layout: str = "contiguous"
-
-
-class Sample(NamedTuple):
-    """One sample: table and tangent ``(V, D)``, tokens ``(n,)``, upstream gradient ``(n, D)``."""
-
-    weight: Floats
-    tangent: Floats
-    tokens: Ints
-    upstream: Floats
-
-
-class TransformCase(OfDtype, _TransformAxes):  # type: ignore[misc]
-    """A lookup to which a transform of `torch.func` or of autograd is applied."""
 
     @property
     def numel(self) -> int:

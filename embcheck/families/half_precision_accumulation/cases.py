@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -76,7 +76,9 @@ COUNTS: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 
 
-class _AccumulationAxes(NamedTuple):
+class AccumulationCase(Axes):
+    """A table whose rows are looked up so often, each token sending ones."""
+
     #: how often each row is looked up
     counts: Annotated[tuple[int, ...], COUNTS] = (300,)
     embedding_dim: Annotated[int, (1, 2, 8, 33)] = 1
@@ -86,10 +88,6 @@ class _AccumulationAxes(NamedTuple):
     mixed: Annotated[bool, (False, True)] = False
     dtype: Annotated[str, ("bfloat16", "float16", "float32", "float64")] = "bfloat16"
     index_dtype: Annotated[str, ("int64", "int32")] = "int64"
-
-
-class AccumulationCase(Axes, _AccumulationAxes):  # type: ignore[misc]
-    """A table whose rows are looked up so often, each token sending ones."""
 
     @property
     def gradient(self) -> Floats:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ COVERED: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-class _FillingAxes(NamedTuple):
+class InitializerCase(OfDtype):
     fill: Annotated[str, tuple(INITIALIZERS)] = "normal"
     shape: Annotated[tuple[int, ...], SHAPES] = (3, 2)
     dtype: Annotated[str, tuple(FORMATS)] = "float32"
@@ -58,8 +58,6 @@ class _FillingAxes(NamedTuple):
     #: how often it is filled once more, to see how each element is distributed
     repeats: Annotated[int, (0, 256)] = 0
 
-
-class InitializerCase(OfDtype, _FillingAxes):  # type: ignore[misc]
     @property
     def size(self) -> int:
         return math.prod(self.shape)

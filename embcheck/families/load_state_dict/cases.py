@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -36,7 +36,9 @@ MISSING = ((), *((key,) for key in KEYS), ("words.weight", "deep.0.bias"), KEYS)
 SURPLUS = ((), *((key,) for key in EXTRAS), ("extra", "words.extra"))
 
 
-class _LoadStateDictAxes(NamedTuple):
+class LoadStateDictCase(Axes):
+    """A checkpoint for an embedding, a linear layer and three buffers."""
+
     edited: Annotated[str, KEYS] = "words.weight"
     edit: Annotated[str, tuple(EDITS)] = "fits"
     missing: Annotated[tuple[str, ...], MISSING] = ()
@@ -53,10 +55,6 @@ class _LoadStateDictAxes(NamedTuple):
     seed: int = 0
     #: how the checkpoint's tables lie in memory
     stored: str = "contiguous"
-
-
-class LoadStateDictCase(Axes, _LoadStateDictAxes):  # type: ignore[misc]
-    """A checkpoint for an embedding, a linear layer and three buffers."""
 
     @property
     def refused(self) -> bool:

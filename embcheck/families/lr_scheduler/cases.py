@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -68,7 +68,9 @@ RATES = (
 )
 
 
-class _ScheduleAxes(NamedTuple):
+class LRSchedulerCase(Axes):
+    """The learning rates of one, two or three groups over some epochs."""
+
     plan: Annotated[str, PLANS] = "step_two"
     rates: Annotated[tuple[float, ...], RATES] = (1.0,)
     momentum: Annotated[float, (0.5, 0.75)] = 0.5
@@ -88,10 +90,6 @@ class _ScheduleAxes(NamedTuple):
     before: Annotated[int, (0, 1, 3)] = 0
     #: the epoch at which it begins, at the rates of that epoch, without a scheduler that came to it
     begun: Annotated[int, (0, 1, 2, 3, 9)] = 0
-
-
-class LRSchedulerCase(Axes, _ScheduleAxes):  # type: ignore[misc]
-    """The learning rates of one, two or three groups over some epochs."""
 
     @property
     def epochs(self) -> list[int]:

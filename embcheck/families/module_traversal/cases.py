@@ -8,7 +8,7 @@ registered as None; a buffer whose name ends with ``scratch`` is not persistent,
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -41,7 +41,9 @@ DTYPES = {
 PREFIXES = ("", "m", "m.", "a.b", "a.b.")
 
 
-class _ModuleTraversalAxes(NamedTuple):
+class ModuleTraversalCase(Axes):
+    """A module with its parts."""
+
     tree: Annotated[str, tuple(TREES)] = "pair"
     prefix: Annotated[str, PREFIXES] = ""
     evaluating: Annotated[bool, (False, True)] = False
@@ -59,10 +61,6 @@ class _ModuleTraversalAxes(NamedTuple):
     seed: int = 0
     #: whether the last part is in the other mode
     mixed: Annotated[bool, (False, True)] = False
-
-
-class ModuleTraversalCase(Axes, _ModuleTraversalAxes):  # type: ignore[misc]
-    """A module with its parts."""
 
     @cached_property
     def parts(self) -> dict[str, Node]:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,9 @@ CLASSES: dict[str, Callable[[int], int | None]] = {
 INFERRED = ("omitted", "-1")
 
 
-class _OneHotAxes(NamedTuple):
+class OneHotCase(Axes):
+    """one_hot of ``shape`` tokens, with ``num_classes`` as ``classes`` names it."""
+
     #: tokens lie in [0, values)
     values: Annotated[int, (3, 1, 2, 5, 8, 17, 64, 65, 257)] = 3
     #: the name of a pattern, or the token values themselves in row-major order
@@ -59,10 +61,6 @@ class _OneHotAxes(NamedTuple):
     history: Annotated[str, tuple(HISTORIES)] = "fresh"
     threads: Annotated[int, (1, 2)] = 1
     seed: int = 0
-
-
-class OneHotCase(Axes, _OneHotAxes):  # type: ignore[misc]
-    """one_hot of ``shape`` tokens, with ``num_classes`` as ``classes`` names it."""
 
     @cached_property
     def numel(self) -> int:

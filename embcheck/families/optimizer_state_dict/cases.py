@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from embcheck.core.axes import Axes, Input, values_of
 from embcheck.core.format import FORMATS
@@ -50,7 +50,9 @@ SEVERAL = ("Adam", "SGD", "Adagrad", "RMSprop", "NAdam", "ASGD", "Rprop")
 COMPLETE = frozenset({"Adafactor", "Muon"})
 
 
-class _ResumptionAxes(NamedTuple):
+class OptimizerStateDictCase(Axes):
+    """An optimizer of a tied model and another matrix, whose state another optimizer goes on with."""
+
     optimizer: Annotated[str, SEVERAL] = "Adam"
     route: Annotated[str, tuple(ROUTES)] = "plain"
     #: how a state goes from one to the other
@@ -72,10 +74,6 @@ class _ResumptionAxes(NamedTuple):
     #: foreach or fused
     path: Annotated[str, ("", "foreach", "fused")] = ""
     seed: int = 0
-
-
-class OptimizerStateDictCase(Axes, _ResumptionAxes):  # type: ignore[misc]
-    """An optimizer of a tied model and another matrix, whose state another optimizer goes on with."""
 
     @property
     def by_name(self) -> bool:

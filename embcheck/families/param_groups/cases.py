@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,9 @@ BEGINNINGS = frozenset(
 )  # fmt: skip
 
 
-class _CompanyAxes(NamedTuple):
+class ParamGroupsCase(Axes):
+    """``steps`` steps of an optimizer on the parameters of a mix."""
+
     optimizer: str = "SGD"
     mix: str = "pair"
     grouping: str = "together"
@@ -73,10 +75,6 @@ class _CompanyAxes(NamedTuple):
     laid: str = ""
     #: the step before which what interrupts comes
     at: int = 1
-
-
-class ParamGroupsCase(Axes, _CompanyAxes):  # type: ignore[misc]
-    """``steps`` steps of an optimizer on the parameters of a mix."""
 
     @property
     def members(self) -> tuple[Member, ...]:

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ SETS_OF_CONTENTS: tuple[tuple[str, ...], ...] = (
 TAKEN = ("buffer", "module")
 
 
-class _ParameterAxes(NamedTuple):
+class ParameterCase(OfDtype):
     shape: Annotated[tuple[int, ...], SHAPES] = (2, 3)
     origin: Annotated[str, tuple(ORIGINS)] = "plain"
     requires_grad: Annotated[bool | None, (True, False, None)] = True
@@ -49,8 +49,6 @@ class _ParameterAxes(NamedTuple):
     #: what else the module has
     contents: Annotated[tuple[str, ...], SETS_OF_CONTENTS] = ()
 
-
-class ParameterCase(OfDtype, _ParameterAxes):  # type: ignore[misc]
     @cached_property
     def stored(self) -> Array:
         size = math.prod(self.shape)

@@ -2,7 +2,7 @@
 
 import math
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from embcheck.core.wrong_results.numbers import DEGREE_8
 SHAPES = ((3, 2), (2, 3), (3, 3), (1, 1), (4, 1), (1, 4), (5, 4))
 
 
-class _ParametrizationAxes(NamedTuple):
-    """The axes, simplest value first; each kind looks at its own."""
+class ParametrizationCase(OfDtype):
+    """One side of a tied pair whose weight is made of something else; each kind looks at its own axes."""
 
     kind: Annotated[str, ("normed", "bounded", "orthogonalized", "mapped")] = "normed"
     shape: Annotated[tuple[int, ...], SHAPES] = (3, 2)
@@ -37,10 +37,6 @@ class _ParametrizationAxes(NamedTuple):
     dtype: Annotated[str, ("float32", "float64")] = "float32"
     layout: Annotated[str, ("contiguous", "transposed", "offset")] = "contiguous"
     seed: int = 0
-
-
-class ParametrizationCase(OfDtype, _ParametrizationAxes):  # type: ignore[misc]
-    """One side of a tied pair whose weight is made of something else."""
 
     def _mixed(self, name: str, shape: tuple[int, ...]) -> Floats:
         """Distinct magnitudes 1, 2, 3, … in some order, with signs."""

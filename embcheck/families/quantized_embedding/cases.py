@@ -8,7 +8,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ from embcheck.families.tie_preservation.programs import Module, Tensor
 MISTAKES = ("token_V", "token_-1", "token_far", "too_few_weights", "offsets_beyond")
 
 
-class _QuantizedAxes(NamedTuple):
+class QuantizedCase(Axes):
+    """``numel`` tokens of a quantized table, reduced in bags of ``length`` if the layer is a bag."""
+
     num_embeddings: Annotated[int, (3, 1, 5, 17)] = 3
     embedding_dim: Annotated[int, (4, 1, 2, 8, 17)] = 4
     layer: Annotated[str, ("embedding", "bag")] = "embedding"
@@ -47,10 +49,6 @@ class _QuantizedAxes(NamedTuple):
     values: Annotated[str, ("fingerprint", "real", "small")] = "fingerprint"
     mistake: str | None = None
     seed: int = 0
-
-
-class QuantizedCase(Axes, _QuantizedAxes):  # type: ignore[misc]
-    """``numel`` tokens of a quantized table, reduced in bags of ``length`` if the layer is a bag."""
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -31,7 +31,9 @@ PLAIN = ("doubled", "normed_spectrally")
 MODELS = (1, -2, 3)
 
 
-class _TieExportAxes(NamedTuple):
+class TieExportCase(Axes):
+    """An embedding and a head with one weight, on a route."""
+
     #: what happens: the model passes a "route", its head is "parametrized", or there is an "ensemble" of it
     what: Annotated[str, ("route",)] = "route"
     route: Annotated[str, tuple(PASSAGES)] = "loaded"
@@ -43,10 +45,6 @@ class _TieExportAxes(NamedTuple):
     width: Annotated[int, (3, 1, 2)] = 3
     length: Annotated[int, (3, 1, 5)] = 3
     seed: int = 0
-
-
-class TieExportCase(Axes, _TieExportAxes):  # type: ignore[misc]
-    """An embedding and a head with one weight, on a route."""
 
     @cached_property
     def weight(self) -> Floats:

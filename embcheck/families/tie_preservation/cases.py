@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -27,7 +27,9 @@ NOTED = ("normed", "normed_copied", "normed_frozen", "sparse_vector", "replaced_
 PRIORS = ("nothing", "graded", "frozen", "embedding_frozen", "evaluating")
 
 
-class _TiePreservationAxes(NamedTuple):
+class TiePreservationCase(Axes):
+    """An embedding and a head with one weight, after some operations."""
+
     num_embeddings: Annotated[int, (3, 1, 2, 5)] = 3
     embedding_dim: Annotated[int, (2, 1, 3)] = 2
     structure: Annotated[str, tuple(STRUCTURES)] = "flat"
@@ -49,10 +51,6 @@ class _TiePreservationAxes(NamedTuple):
     dtype: Annotated[str, tuple(FORMATS)] = "float32"
     layout: Annotated[str, LAYOUTS] = "contiguous"
     seed: int = 0
-
-
-class TiePreservationCase(Axes, _TiePreservationAxes):  # type: ignore[misc]
-    """An embedding and a head with one weight, after some operations."""
 
     @property
     def history(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ which tells its value, and its gradients (`embcheck.families.tied_head_loss.orac
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -15,9 +15,14 @@ from embcheck.core.axes import Input, OfDtype
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import Floats
-from embcheck.families.tied_head_loss.axes import PredictionAxes
-from embcheck.families.tied_head_loss.programs import OTHERWISE
+from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE, RECEIVED
 
+#: Which targets are ignored, by the axis ``ignored``.
+IGNORED = ("nothing", "some", "all")
+#: The ignore_index of the axis ``ignore``: the default, or a number that stands inside or outside the classes.
+IGNORE = ("default", "first", "beyond")
+#: What is wrong with a call, of which each must raise.
+MISTAKES = ("target_beyond", "target_negative", "weights_short", "targets_fewer", "smoothing_above_one")
 #: The roundings to which an exponential or a logarithm may come, of four ulps each.
 TRANSCENDENTAL = 8
 #: What is ignored unless something else is named (torch.nn.CrossEntropyLoss).
@@ -33,8 +38,35 @@ _NEAR_LARGEST = 60000
 _HALF_INFINITE = 65520
 
 
-class TiedHeadLossCase(OfDtype, PredictionAxes):  # type: ignore[misc]
+class TiedHeadLossCase(OfDtype):
     """Tokens that are looked up, logits from the same table, and a loss."""
+
+    num_embeddings: Annotated[int, (4, 3, 1, 7, 33, 2, 8, 17)] = 4
+    embedding_dim: Annotated[int, (2, 1, 5, 0)] = 2
+    shape: Annotated[tuple[int, ...], ((3,), (), (5,), (2, 3), (3, 3), (0,), (2, 2, 2), (17,))] = (3,)
+    call: Annotated[str, tuple(LOSSES)] = "cross_entropy"
+    #: "index", or "probability" for a distribution over the classes
+    targets: Annotated[str, ("index", "probability")] = "index"
+    reduction: Annotated[str, ("mean", "sum", "none")] = "mean"
+    ignored: Annotated[str, IGNORED] = "nothing"
+    ignore: Annotated[str, IGNORE] = "default"
+    #: whether classes have weights, among them zero
+    weighted: Annotated[bool, (False, True)] = False
+    label_smoothing: Annotated[float, (0.0, 0.25, 1.0)] = 0.0
+    bias: Annotated[bool, (False, True)] = False
+    padding_idx: Annotated[int | None, (None, 0, -1)] = None
+    #: by what the table is multiplied: with 4 exp(z) overflows in float32
+    scale: Annotated[int, (1, 4)] = 1
+    dtype: Annotated[str, ("float32", "float64", "float16", "bfloat16")] = "float32"
+    layout: Annotated[str, ("contiguous", "transposed", "column_slice", "strided")] = "contiguous"
+    mistake: str | None = None
+    seed: int = 0
+    #: what the loss is given: logits as the head made them, as they lie otherwise, a Parameter, or what needs no gradient
+    received: Annotated[str, tuple(RECEIVED)] = "made"
+    #: whether the classes are the second axis of several, as of an image, and not the last one of a batch
+    classes_second: Annotated[bool, (False, True)] = False
+    #: how often the loss was computed before, of other logits
+    earlier: Annotated[int, (0, 1, 2, 3)] = 0
 
     @property
     def numel(self) -> int:

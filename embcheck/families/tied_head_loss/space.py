@@ -11,8 +11,7 @@ from embcheck.core.law import Plan
 from embcheck.core.rules import Rule, fitted
 from embcheck.core.space import Space, covering
 from embcheck.core.stream import COLUMNS, ROWS, Stream, shaped
-from embcheck.families.tied_head_loss.axes import IGNORE, IGNORED, MISTAKES
-from embcheck.families.tied_head_loss.cases import MANY, TiedHeadLossCase
+from embcheck.families.tied_head_loss.cases import IGNORE, IGNORED, MANY, MISTAKES, TiedHeadLossCase
 from embcheck.families.tied_head_loss.programs import LOSSES, OTHERWISE, RECEIVED, in_parallel, predicted
 
 #: Those that take neither distributions nor label smoothing.

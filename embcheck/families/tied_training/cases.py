@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -38,7 +38,9 @@ LAYOUTS = ("contiguous", "transposed", "column_slice", "row_strided", "strided",
 SHAPES = ((3, 2), (1, 1), (2, 3), (1, 4), (5, 1), (4, 8), (5, 7), (9, 16), (17, 5), (3, 33), (4, 4), (17, 3), (2, 11))
 
 
-class _TyingAxes(NamedTuple):
+class TiedTrainingCase(OfDtype):
+    """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
+
     optimizer: Annotated[str, tuple(optimizers.KINDS)] = "SGD"
     shape: Annotated[tuple[int, int], SHAPES] = (3, 2)
     steps: Annotated[int, (1, 2, 3, 4)] = 1
@@ -101,10 +103,6 @@ class _TyingAxes(NamedTuple):
     seed: int = 0
     #: the padding row of each embedding, which gets the gradient of the head only
     padding_idx: Annotated[int | None, (None, 0, -1)] = None
-
-
-class TiedTrainingCase(OfDtype, _TyingAxes):  # type: ignore[misc]
-    """``steps`` steps of ``optimizer`` on a table of ``shape`` that an embedding and a head share."""
 
     @cached_property
     def flags(self) -> dict[str, Any]:
