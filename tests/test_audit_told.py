@@ -116,12 +116,13 @@ class ByTraining(Plain):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_module("type", torch.nn.Embedding(4, 4))
+        self._modules["type"] = torch.nn.Embedding(4, 4)
         self.max_norm, self.table.padding_idx = 1.0, 0
 
     def forward(self, ids: torch.Tensor) -> Any:
         rows = torch.nn.functional.embedding(ids, self.table.weight, None if self.training else 0)
-        return (rows + self.get_submodule("type")(ids % 4)) @ self.table.weight.T
+        typed: Any = self._modules["type"]
+        return (rows + typed(ids % 4)) @ self.table.weight.T
 
 
 class Fixed(Plain):

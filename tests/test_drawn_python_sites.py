@@ -27,7 +27,7 @@ JUDGED = {
     "param_groups": 4,
     "tied_head_loss": 2,
     "embedding_bag": 60,
-    "tie_preservation": 8,
+    "tie_preservation": 4,
     "lookup": 8,
     "conversion": 20,
     "gradient": 30,
