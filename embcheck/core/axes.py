@@ -113,6 +113,14 @@ class OfDtype(Axes):
         return FORMATS[self.dtype]  # type: ignore[attr-defined]
 
 
+class OfTokens(Axes):
+    """What a case can do that has tokens of a shape, or that is a tensor of one."""
+
+    @cached_property
+    def numel(self) -> int:
+        return math.prod(self.shape)  # type: ignore[attr-defined]
+
+
 def _computed_once(facts: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
     """A class's ``facts``, kept in the case: each entry of the ledger, each obligation and some laws ask for them."""
 

@@ -5,7 +5,6 @@ prints as the line that builds it, knows its ``facts`` and knows no torch.  `Loo
 most laws speak of; other families declare the axes of their own case on top of `Axes`.
 """
 
-import math
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype
+from embcheck.core.axes import Input, OfDtype, OfTokens
 from embcheck.core.counts import tokens_of
 from embcheck.core.format import FORMATS, Array, Floats, Format, special_patterns
 from embcheck.core.layout import EQUAL_IN_SEQUENCE, fitting, shared
@@ -36,7 +35,7 @@ _CACHED, _FEW = 8192, 64
 _KEPT = 1024
 
 
-class LookupCase(OfDtype):
+class LookupCase(OfDtype, OfTokens):
     """A lookup of ``shape`` tokens in a table of ``num_embeddings`` rows and ``embedding_dim`` columns."""
 
     # Simplest value first in each axis' enumeration.
@@ -70,10 +69,6 @@ class LookupCase(OfDtype):
     requires_grad: bool = True
     threads: int = 1
     seed: int = 0
-
-    @cached_property
-    def numel(self) -> int:
-        return math.prod(self.shape)
 
     @cached_property
     def padding_row(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from embcheck.core import oracle, stream
-from embcheck.core.axes import Input, OfDtype
+from embcheck.core.axes import Input, OfDtype, OfTokens
 from embcheck.core.case import LookupCase
 from embcheck.core.format import FORMATS, Array, Floats, Format
 from embcheck.core.layout import LAYOUTS, UPSTREAM_LAYOUTS, preserved_strides, row_major, shared, view_of
@@ -25,7 +25,7 @@ Strides = tuple[int, ...]
 _OF_THE_LOOKUP = ("repeated", "padding_hit", "empty", "zero_width", "elements")
 
 
-class ConversionCase(OfDtype):
+class ConversionCase(OfDtype, OfTokens):
     """A table that becomes a linear layer's weight, or the other way round."""
 
     num_embeddings: Annotated[int, (3, 1, 2, 5, 17)]
@@ -68,11 +68,6 @@ class ConversionCase(OfDtype):
     @property
     def to_linear(self) -> bool:
         return self.direction == "to_linear"
-
-    @property
-    def numel(self) -> int:
-        """N, how many tokens (rows of the linear layer's input) there are."""
-        return math.prod(self.shape)
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype, values_of
+from embcheck.core.axes import Input, OfDtype, OfTokens, values_of
 from embcheck.core.format import Floats
 from embcheck.core.law import Plan
 from embcheck.core.oracle import accumulate
@@ -36,7 +36,7 @@ _MATHEMATICS: dict[str, tuple[Callable[[Floats], Any], Callable[[Floats, Floats]
 }
 
 
-class DTensorCase(OfDtype):
+class DTensorCase(OfDtype, OfTokens):
     """A table and tokens, each in one piece or in pieces; what is computed from them does not depend on that."""
 
     num_embeddings: Annotated[int, (3, 4, 5, 1, 8)] = 3
@@ -57,10 +57,6 @@ class DTensorCase(OfDtype):
     out_of_range: Annotated[str | None, (None, "V", "-1")] = None
     dtype: Annotated[str, ("float32", "float64")] = "float32"
     seed: int = 0
-
-    @property
-    def numel(self) -> int:
-        return int(np.prod(self.shape))
 
     @cached_property
     def tokens(self) -> Tokens:

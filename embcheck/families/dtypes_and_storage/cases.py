@@ -1,6 +1,5 @@
 """The case of a lookup in a table of any dtype and origin: every bit pattern is a value.  Knows no torch."""
 
-import math
 from functools import cached_property
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input
+from embcheck.core.axes import Input, OfTokens
 from embcheck.core.case import Ints
 from embcheck.core.format import STORAGE, Array
 from embcheck.core.pattern import PATTERNS
@@ -19,7 +18,7 @@ INDEX_DTYPES = ("int64", "int32")
 MULTIPLIED = ("uint8", "int8", "int16", "int32", "int64")
 
 
-class StorageCase(Axes):
+class StorageCase(OfTokens):
     """A lookup in a table whose elements are bytes."""
 
     num_embeddings: int
@@ -31,10 +30,6 @@ class StorageCase(Axes):
     origin: str = "plain"
     layout: str = "contiguous"
     seed: int = 0
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
 
     @cached_property
     def tokens(self) -> Ints:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from embcheck.core import bound
-from embcheck.core.axes import Input, OfDtype
+from embcheck.core.axes import Input, OfDtype, OfTokens
 from embcheck.core.case import Ints, LookupCase
 from embcheck.core.format import Array, Floats
 from embcheck.core.layout import shared
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     upstream: Floats
 
 
-class TransformCase(OfDtype):
+class TransformCase(OfDtype, OfTokens):
     """A lookup to which a transform of `torch.func` or of autograd is applied."""
 
     num_embeddings: int
@@ -65,11 +65,6 @@ class TransformCase(OfDtype):
     chunk: int | None = None
     index_layout: str = "contiguous"
     tangent_layout: str = "contiguous"
-
-    @property
-    def numel(self) -> int:
-        """How many tokens one sample looks up."""
-        return math.prod(self.shape)
 
     @cached_property
     def lookup(self) -> LookupCase:

@@ -1,7 +1,6 @@
 """The cases of one_hot, what each should give, and which program runs it."""
 
 import itertools
-import math
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcheck.core import stream
-from embcheck.core.axes import Axes, Input, values_of
+from embcheck.core.axes import Input, OfTokens, values_of
 from embcheck.core.case import Ints
 from embcheck.core.counts import tokens_of
 from embcheck.core.law import Plan
@@ -44,7 +43,7 @@ CLASSES: dict[str, Callable[[int], int | None]] = {
 INFERRED = ("omitted", "-1")
 
 
-class OneHotCase(Axes):
+class OneHotCase(OfTokens):
     """one_hot of ``shape`` tokens, with ``num_classes`` as ``classes`` names it."""
 
     #: tokens lie in [0, values)
@@ -61,10 +60,6 @@ class OneHotCase(Axes):
     history: Annotated[str, tuple(HISTORIES)] = "fresh"
     threads: Annotated[int, (1, 2)] = 1
     seed: int = 0
-
-    @cached_property
-    def numel(self) -> int:
-        return math.prod(self.shape)
 
     @cached_property
     def tokens(self) -> Ints:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from embcheck.core import stream
-from embcheck.core.axes import Input, OfDtype
+from embcheck.core.axes import Input, OfDtype, OfTokens
 from embcheck.core.bound import gamma
 from embcheck.core.case import Ints
 from embcheck.core.format import Floats
@@ -38,7 +38,7 @@ _NEAR_LARGEST = 60000
 _HALF_INFINITE = 65520
 
 
-class TiedHeadLossCase(OfDtype):
+class TiedHeadLossCase(OfDtype, OfTokens):
     """Tokens that are looked up, logits from the same table, and a loss."""
 
     num_embeddings: Annotated[int, (4, 3, 1, 7, 33, 2, 8, 17)] = 4
@@ -67,10 +67,6 @@ class TiedHeadLossCase(OfDtype):
     classes_second: Annotated[bool, (False, True)] = False
     #: how often the loss was computed before, of other logits
     earlier: Annotated[int, (0, 1, 2, 3)] = 0
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
 
     @cached_property
     def weight(self) -> Floats:
