@@ -54,9 +54,10 @@ class Axes(tuple[Any, ...]):
         super().__init_subclass__()
         if axes := list(inspect.get_annotations(cls)):
             defaults = [vars(cls)[name] for name in axes if name in vars(cls)]
-            made = vars(namedtuple(cls.__name__, axes, defaults=defaults))
+            # Held until all is taken over: a class that is collected loses its attributes.
+            made = namedtuple(cls.__name__, axes, defaults=defaults)  # type: ignore[misc]
             for name in ("__new__", "__getnewargs__", "_fields", "_field_defaults", *axes):
-                setattr(cls, name, made[name])
+                setattr(cls, name, vars(made)[name])
         if not hasattr(cls, "_fields"):
             return  # what several kinds of case have in common
         cls._places = {name: place for place, name in enumerate(cls._fields)}
