@@ -209,6 +209,18 @@ def bagged(weight: Tensor, offsets: bool = False, **flags: Any) -> tuple[Tensor,
     return weight, call
 
 
+def bag_sum(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, mode="sum", **flags)
+
+
+def bag_mean(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, True, mode="mean", **flags)
+
+
+def bag_max(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
+    return bagged(weight, mode="max", **flags)
+
+
 def bag_module(weight: Tensor, **flags: Any) -> tuple[Tensor, Lookup]:
     layer = torch.nn.EmbeddingBag(weight.shape[0], weight.shape[1], mode="sum", _weight=weight, **flags)
     # With the last offset in evaluation, where max_norm rescales just as well.
@@ -260,10 +272,7 @@ _PLAIN = frozenset({"padding_idx", "max_norm", "norm_type", "scale_grad_by_freq"
 _BAG = frozenset({"padding_idx", "max_norm", "norm_type", "sparse"})
 _BAGS: dict[str, Build] = named(
     {
-        "bag_sum": lambda weight, **flags: bagged(weight, mode="sum", **flags),
-        "bag_mean": lambda weight, **flags: bagged(weight, True, mode="mean", **flags),
-        "bag_max": lambda weight, **flags: bagged(weight, mode="max", **flags),
-        "bag_module": bag_module,
+        **by_name(bag_sum, bag_mean, bag_max, bag_module),
         "bag_weights_learn": lambda weight, **flags: (weight, Weighing(weight, False, flags)),
         "bag_cut_weights_learn": lambda weight, **flags: (weight, Weighing(weight, True, flags)),
     }
