@@ -136,6 +136,11 @@ def _edit(graph: Any, spoil: Spoil) -> Any:
     return graph
 
 
+def _traced(call: Call, spoil: Spoil, mode: str) -> Any:
+    # What torch imports while a fault is planted may keep the replacement: torch.export traces by it, in another way.
+    return made(call, spoil, _edit) if call.flags.get("tracing_mode", "real") == mode else call()
+
+
 def _handed_over(call: Call, spoil: Spoil) -> Any:
     _edit(call.given[1], spoil)
     return call()
@@ -174,7 +179,9 @@ in_modes("jit_saved", torch.jit, "load", _harmed, *BELOW_AUTOGRAD)
 in_modes("fx", torch.fx, "symbolic_trace", partial(returned, part=_edit))
 in_modes("jit_trace", torch.jit, "trace", made)
 in_modes("jit_script", torch.jit, "script", made)
-in_modes("make_fx make_fx_fake make_fx_symbolic", proxy_tensor, "make_fx", partial(made, part=_edit))
+in_modes("make_fx", proxy_tensor, "make_fx", partial(_traced, mode="real"))
+in_modes("make_fx_fake", proxy_tensor, "make_fx", partial(_traced, mode="fake"))
+in_modes("make_fx_symbolic", proxy_tensor, "make_fx", partial(_traced, mode="symbolic"))
 in_modes("export export_strict", torch.export, "export", partial(returned, part=_edit))
 in_modes("export_decomposed", torch.export.ExportedProgram, "run_decompositions", partial(returned, part=_edit))
 in_modes("export_saved", torch.export, "load", partial(returned, part=_edit))
