@@ -37,8 +37,8 @@ def known_values(space: Space, *, sized: bool) -> Values:
 
 
 def usual_values(names: Iterable[str], known: Values) -> dict[str, tuple[Any, ...]]:
-    """The values of each axis where none are given; of sizes with every threshold 1 is first, and 0 before what may not fit: a
-    value keeps its place then, and so what was drawn, while another axis shrinks."""
+    """The values of each axis where none are given.  Of sizes with every threshold 1 is first and 0 is second, so that a value
+    keeps its place, and a draw its meaning, while another axis shrinks."""
     axes: dict[str, tuple[Any, ...]] = {}
     for axis in names:
         usual = tuple(value for value in known[axis] if value not in _UNUSUAL)

@@ -72,7 +72,12 @@ def as_returned(result: Any, pairs: Pairs) -> Any:
 
 def doing(effect: Callable[[], object], result: Any) -> Plan:
     """What does something and gives what was returned."""
-    return lambda: (effect(), result)[1]
+
+    def plan() -> Any:
+        effect()
+        return result
+
+    return plan
 
 
 def snapshot(site: Site, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -254,7 +254,7 @@ def _head(model: Model, facts: Facts, inputs: Inputs) -> None:
 
 
 def _multiplied(calls: Calls, width: int) -> list[Any]:
-    """The matrices of the products that are so wide, the last one first."""
+    """The matrices of the products whose results have so many columns, the last one first."""
     made = [(given[1], out) for name, given, out in calls.made if name in ("linear", "matmul", "__matmul__", "mm")]
     return [matrix for matrix, out in reversed(made) if out.shape[-1] == width]
 

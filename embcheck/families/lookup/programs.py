@@ -249,7 +249,7 @@ def forward_mode(leaf: Tensor, call: Call, indices: Tensor, upstream: Tensor, re
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(leaf, tangent)
         value = torch.autograd.forward_ad.unpack_dual(rebuild(dual)(indices))
-        # The same of a table that requires no gradient, with a tangent that lies otherwise.
+        # The same of a table that requires no gradient, with a tangent that has other strides.
         other = tangent.T.contiguous().T if leaf.is_contiguous() else tangent.contiguous()
         plain = torch.autograd.forward_ad.make_dual(leaf.detach(), other)
         moved = torch.autograd.forward_ad.unpack_dual(rebuild(plain)(indices)).tangent
