@@ -161,11 +161,14 @@ class ParamGroupsCase(Axes):
         return (fine if self.seed % 2 else 1.0) * self._small("weight", member, self.members[member].parts, 3)
 
     def gradient(self, member: int) -> Floats:
-        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint."""
+        """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint. Sparse ones name a
+        row of zeros in every second step: its state decays all the same."""
         words = self._small("gradient", member, (self.steps, *self.members[member].parts), 3)
         spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
         if self.laid == "expanded" and spread.ndim > 1:
             spread[:] = spread[..., :1]
+        if self.sparse and spread.ndim > 2:
+            spread[1::2, :1] = 0.0
         return spread
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
