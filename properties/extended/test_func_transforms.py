@@ -30,6 +30,7 @@ transforms = Family(
              "empty", "dtype=bfloat16", "dtype=float16", "index_dtype=int32", "in_dim=1", "out_dim=1",
              "transform=vmap_of_grad & maps_indices & padding_hit & scale_grad_by_freq & repeated",
              "transform=linearize & padding_hit", "transform=jvp & sparse", "transform=functionalize & padding_hit & repeated",
+             "transform=vmap_value & maps_weight & maps_indices & in_dim=1 & rank=1 & numel=2 & batch=2",
              "index_layout=transposed & rank>=2", "tangent_layout=strided", "upstream_layout=equal_columns & embedding_dim>=2",
              "transform=jacrev & scale_grad_by_freq & repeated & nothing_counted=False & embedding_dim>=2"},
 )  # fmt: skip

@@ -98,6 +98,9 @@ def scope() -> Iterator[TransformCase]:
         sizes |= {"padding_idx": (None, 0, -1)[seed % 3], "scale_grad_by_freq": seed % 4 == 1}
         shape = ((2,), (), (3, 2))[seed // 3 % 3]
         yield TransformCase(3, 2, name, "uniform", shape, **sizes, seed=seed)
+    # As many samples as tokens: an axis that is not moved gives results of the right shape.
+    for seed, name in enumerate(oracle.APPLIED["vmap"]):
+        yield TransformCase(3, 2, name, "uniform", (2,), mapped=PARTS[:2], in_dim=1, seed=seed)
 
 
 def fixed_cases() -> Iterator[TransformCase]:
