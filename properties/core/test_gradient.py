@@ -294,7 +294,7 @@ def double_backward_looks_up_rows(case: LookupCase, out: Outcome) -> Finding:
     "Forward-mode AD returns Ẇ[i] as the tangent of W[i], including at padding_idx.",
     source="torch.autograd.forward_ad: Jacobian-vector product; W[i] is linear in W",
     when=on("forward_mode"),
-    must_cover={"layout=transposed & num_embeddings>1 & embedding_dim>1"},
+    must_cover={f"layout={layout} & num_embeddings>1 & embedding_dim>1" for layout in ("contiguous", "transposed")},
 )
 def forward_mode_looks_up_tangent_rows(case: LookupCase, out: Outcome) -> Finding:
     rows = oracle.lookup(case)
