@@ -114,7 +114,11 @@ def converted_weight_has_transposed_strides(case: ConversionCase, out: Outcome) 
              "input=dense & input_layout=swapped & rank=2 & numel=6 & bias=whole & num_embeddings>1"},
 )  # fmt: skip
 def converted_module_computes_its_formula(case: ConversionCase, out: Outcome) -> Finding:
-    return every(*(within(value, *oracle.value(case)) for value in [out.value, *out.along_first_axis("other_values")]))
+    value, others = oracle.value(case), out.along_first_axis("other_values")
+    return every(
+        *(within(got, *value) for got in [out.value, *others]),
+        within(out.dual_value, *value) if case.derives else UNASKED,
+    )
 
 
 @law(

@@ -141,12 +141,11 @@ def state_dict_lists_every_name(case: ModuleTraversalCase, out: Outcome) -> Find
     trains = [kind(tensor) == "parameters" and tensor not in case.frozen for _, tensor in wanted]
     kinds = [case.described(tensor) for _, tensor in wanted]
     states = [[wanted, [(kept, kept and each) for each in trains], kinds] for kept in (False, True)]
-    names = [name for name, _ in case.state()]
     return every(
         same(out.states, states),
-        same(out.simple, names),
+        same(out.simple, case.state()),
         is_true(out.destination, "another dict than the given one was returned, or it has a Parameter"),
-        same(out.destination_keys, list(dict.fromkeys(["before", *(name for name, _ in wanted)]))),
+        same(out.destination_entries, list({"before": "?", **dict(wanted)}.items())),
     )
 
 

@@ -180,16 +180,21 @@ def of_one_row(leaf: Tensor, x: Tensor, upstream: Tensor) -> dict[str, Any]:
 
 
 def derived(leaf: Tensor, bias: Tensor | None, x: Tensor, upstream: Tensor) -> dict[str, Any]:
-    """The derivative of linear in forward mode, along its arguments themselves, its input's gradient, and the derivative of that,
+    """Linear and its derivative in forward mode, along its arguments themselves, its input's gradient, and the derivative of that,
     along the input, by the weight."""
     forward, given = torch.autograd.forward_ad, [None if each is None else each.detach() for each in (x, leaf, bias)]
     with forward.dual_level():
         dual: list[Any] = [None if each is None else forward.make_dual(each.clone(), each.clone()) for each in given]
-        tangent = forward.unpack_dual(torch.nn.functional.linear(*dual)).tangent
+        moved = forward.unpack_dual(torch.nn.functional.linear(*dual))
     learning: list[Any] = [None if each is None else each.clone().requires_grad_() for each in given]
     (grad,) = torch.autograd.grad(torch.nn.functional.linear(*learning), learning[0], upstream, create_graph=True)
     second = torch.autograd.grad(grad, learning[1], x.detach())[0]
-    return {"tangent": tangent, "input_gradient": grad.detach(), "second": second}
+    return {
+        "dual_value": moved.primal,
+        "tangent": moved.tangent,
+        "input_gradient": grad.detach(),
+        "second": second,
+    }
 
 
 def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:

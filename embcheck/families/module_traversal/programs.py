@@ -78,7 +78,7 @@ def traversed(
     seen["parametrized"] = parametrized(start()[0], turn % 2 == 1)
     seen["linked"] = linked(start()[0], turn)
     seen["states"] = [state_listing(model, made, prefix, keep_vars) for keep_vars in (False, True)]
-    seen |= state_forms(model, prefix) | {
+    seen |= state_forms(model, made, prefix) | {
         "flags": gradient_flags(model, grads == "sparse", turn),
         "modes": modes(model, evaluating),
     }
@@ -145,24 +145,29 @@ def state_listing(model: Module, made: dict[str, Any], prefix: str, kept: bool) 
     negate(model)
     state = model.state_dict(prefix=prefix, keep_vars=kept)
     things = {id(thing) for thing in made.values()}
-    places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
     return [
-        [(name, places.get((value.data_ptr(), value.shape), "?")) for name, value in state.items()],
+        named_by_memory(state, made),
         [(id(value) in things, value.requires_grad) for value in state.values()],
         [(dtype_of(value), tuple(value.shape), value.stride()) for value in state.values()],
     ]
 
 
-def state_forms(model: Module, prefix: str) -> dict[str, Any]:
+def named_by_memory(state: dict[str, Tensor], made: dict[str, Any]) -> list[tuple[str, str]]:
+    """Under each name of a state_dict which tensor, by its memory and shape."""
+    places = {(t.data_ptr(), t.shape): name for name, t in reversed(made.items()) if isinstance(t, Tensor)}
+    return [(name, places.get((value.data_ptr(), value.shape), "?")) for name, value in state.items()]
+
+
+def state_forms(model: Module, made: dict[str, Any], prefix: str) -> dict[str, Any]:
     """A state_dict without arguments, and one into a given dict, which has no Parameter."""
     own: dict[str, Any] = {"before": torch.zeros(1)}
     negate(model)
     given = model.state_dict(destination=own, prefix=prefix) is own
     negate(model)
     return {
-        "simple": list(model.state_dict()),
+        "simple": named_by_memory(model.state_dict(), made),
         "destination": given and not any(isinstance(value, torch.nn.Parameter) for value in own.values()),
-        "destination_keys": list(own),
+        "destination_entries": named_by_memory(own, made),
     }
 
 

@@ -81,16 +81,29 @@ def shallow(model: Module) -> list[bool]:
     return found
 
 
+def own_entries(model: Module) -> list[tuple[str, bool]]:
+    """The keys of a module's state_dict, and whether each entry has the memory of what the module has under that name."""
+    own = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    places = {name: thing.data_ptr() for name, thing in own}
+    return [(key, value.data_ptr() == places.get(key)) for key, value in model.state_dict().items()]
+
+
 def copied(model: Module) -> list[Any]:
     """A deep copy and two that are unpickled, whether a gradient came along, whether it has memory of the model's, and whether its
-    state has other keys; whether both give the same again of other numbers, twice; and whether views stay views, hooks keep
-    their keywords and share_memory() shares all."""
+    state has other keys, or either state an entry with other memory; whether both give the same again of other numbers, twice;
+    and whether views stay views, hooks keep their keywords and share_memory() shares all."""
     import pickle
 
     def told(other: Module) -> list[Any]:
         places = [{t.data_ptr() for t in (*m.parameters(), *m.buffers()) if t.numel()} for m in (model, other)]
-        keys = list(other.state_dict()) != list(model.state_dict())
-        return [pictured(other), any(p.grad is not None for p in other.parameters()), bool(places[0] & places[1]), keys]
+        states = [own_entries(m) for m in (other, model)]
+        wrong = states[0] != states[1] or not all(own for _, own in states[0])
+        return [
+            pictured(other),
+            any(p.grad is not None for p in other.parameters()),
+            bool(places[0] & places[1]),
+            wrong,
+        ]
 
     data = pickle.dumps(model)
     twin = copy.deepcopy(model)
