@@ -189,12 +189,7 @@ def derived(leaf: Tensor, bias: Tensor | None, x: Tensor, upstream: Tensor) -> d
     learning: list[Any] = [None if each is None else each.clone().requires_grad_() for each in given]
     (grad,) = torch.autograd.grad(torch.nn.functional.linear(*learning), learning[0], upstream, create_graph=True)
     second = torch.autograd.grad(grad, learning[1], x.detach())[0]
-    return {
-        "dual_value": moved.primal,
-        "tangent": moved.tangent,
-        "input_gradient": grad.detach(),
-        "second": second,
-    }
+    return {"dual_value": moved.primal, "tangent": moved.tangent, "input_gradient": grad.detach(), "second": second}
 
 
 def written(source: Module, leaf: Tensor, original: Tensor, kept: Tensor) -> dict[str, Any]:

@@ -82,16 +82,15 @@ def shallow(model: Module) -> list[bool]:
 
 
 def own_entries(model: Module) -> list[tuple[str, bool]]:
-    """The keys of a module's state_dict, and whether each entry has the memory of what the module has under that name."""
-    own = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    places = {name: thing.data_ptr() for name, thing in own}
-    return [(key, value.data_ptr() == places.get(key)) for key, value in model.state_dict().items()]
+    """The keys of a module's state_dict, and whether each entry shares memory with the Parameter or buffer of that name."""
+    own = held(model)
+    return [(key, key in own and value.data_ptr() == own[key].data_ptr()) for key, value in model.state_dict().items()]
 
 
 def copied(model: Module) -> list[Any]:
-    """A deep copy and two that are unpickled, whether a gradient came along, whether it has memory of the model's, and whether its
-    state has other keys, or either state an entry with other memory; whether both give the same again of other numbers, twice;
-    and whether views stay views, hooks keep their keywords and share_memory() shares all."""
+    """A deep copy and two that are unpickled: whether a gradient came along, whether it has memory of the model's, and whether its
+    state has other keys, or an entry of either state does not share its module's memory; whether both give the same again of other
+    numbers, twice; and whether views stay views, hooks keep their keywords and share_memory() shares all."""
     import pickle
 
     def told(other: Module) -> list[Any]:
