@@ -46,9 +46,9 @@ def scaled_sum(roundings: int | Floats, unit_roundoff: float, others: int = 5) -
 class Rounded:
     """Values with a bound of the error that an evaluation in a format may have made so far.
 
-    Every operation propagates the operands' errors and adds one rounding of its own: u·|result| + η/2.  An
-    evaluation in another, algebraically equal order of the same length stays within a small multiple; the caller
-    states that multiple.
+    Every operation propagates the operands' errors and adds one rounding of its own, u·|result|, and products and quotients
+    η/2, for they may underflow.  What exact zeros come to is exact, in any order.  An evaluation in another, algebraically
+    equal order of the same length stays within a small multiple; the caller states that multiple.
     """
 
     __slots__ = ("error", "fmt", "value")
@@ -62,13 +62,17 @@ class Rounded:
     def _of(self, other: Any) -> Rounded:
         return other if isinstance(other, Rounded) else Rounded(other, self.fmt)
 
-    def _result(self, value: Floats, propagated: Floats) -> Rounded:
+    def _result(self, value: Floats, propagated: Floats, underflow: npt.ArrayLike = 0.0) -> Rounded:
         rounding = (self.fmt.unit_roundoff + _ORACLE_ROUNDOFF) * (np.abs(value) + propagated)
-        return Rounded(value, self.fmt, propagated + rounding + self.fmt.smallest_subnormal / 2)
+        return Rounded(value, self.fmt, propagated + rounding + underflow)
 
     def __add__(self, other: Any) -> Rounded:
         b = self._of(other)
-        return self._result(self.value + b.value, self.error + b.error)
+        added = self._result(self.value + b.value, self.error + b.error)
+        # To add an exact zero rounds nothing.
+        for zero, rest in ((self, b), (b, self)):
+            added.error = np.where((zero.value == 0) & (zero.error == 0), rest.error, added.error)
+        return added
 
     def __sub__(self, other: Any) -> Rounded:
         return self + -self._of(other)
@@ -76,7 +80,7 @@ class Rounded:
     def __mul__(self, other: Any) -> Rounded:
         b = self._of(other)
         spread = np.abs(self.value) * b.error + np.abs(b.value) * self.error + self.error * b.error
-        return self._result(self.value * b.value, spread)
+        return self._result(self.value * b.value, spread, self._underflow((self.value == 0) | (b.value == 0), spread))
 
     def __truediv__(self, other: Any) -> Rounded:
         b = self._of(other)
@@ -85,7 +89,11 @@ class Rounded:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = self.value / b.value
             spread = np.where(slack > 0, (np.abs(value) * b.error + self.error) / slack, np.inf)
-        return self._result(value, spread)
+        return self._result(value, spread, self._underflow(self.value == 0, spread))
+
+    def _underflow(self, zero: Any, spread: Floats) -> Any:
+        """η/2 but where a factor is zero, and exact."""
+        return np.where(zero & (spread == 0), 0.0, self.fmt.smallest_subnormal / 2)
 
     def sqrt(self) -> Rounded:
         """The square root; |√a' − √a| ≤ ea / √a, and ≤ √ea near zero."""

@@ -162,14 +162,23 @@ class ParamGroupsCase(Axes):
 
     def gradient(self, member: int) -> Floats:
         """The gradients, shape ``(steps, …)``: ±1, ±2, ±4, of every size in some step; a 128th of it if faint. Sparse ones name a
-        row of zeros in every second step: its state decays all the same."""
+        row of zeros in every second step: its state decays all the same.  Every other last element has none but zeros: what
+        does not move shows what is off by the least."""
         words = self._small("gradient", member, (self.steps, *self.members[member].parts), 3)
         spread: Floats = np.sign(words) * 2.0 ** (np.abs(words) - (8 if self.faint else 1))
+        if (self.seed // 2 + member) % 2 and spread[0].size > 1:
+            spread.reshape(self.steps, -1)[:, -1] = 0.0
         if self.laid == "expanded" and spread.ndim > 1:
             spread[:] = spread[..., :1]
         if self.sparse and spread.ndim > 2:
             spread[1::2, :1] = 0.0
         return spread
+
+    def _lacks(self, member: int) -> bool:
+        """Whether a row or a column of a parameter, or an element of a vector, has no gradient but zeros."""
+        any_step = self.gradient(member).any(0)
+        axes = (-1, -2) if any_step.ndim > 1 else ((),)
+        return bool(any_step.size) and not all(any_step.any(axis).all() for axis in axes)
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
         return _kept_whole(shape, most, "company", name, member, self.seed % 16)
@@ -281,6 +290,7 @@ class ParamGroupsCase(Axes):
             and any(
                 options["eps"] >= 1 and options["momentum"] for options in map(self.options, range(len(self.members)))
             ),
+            "without_gradient": self.optimizer == "Adafactor" and any(map(self._lacks, range(len(self.members)))),
             "in_bfloat16": any(member.dtype == "bfloat16" for member in self.members),
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
