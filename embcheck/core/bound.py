@@ -62,7 +62,7 @@ class Rounded:
     def _of(self, other: Any) -> Rounded:
         return other if isinstance(other, Rounded) else Rounded(other, self.fmt)
 
-    def _result(self, value: Floats, propagated: Floats, underflow: npt.ArrayLike = 0.0) -> Rounded:
+    def _result(self, value: Floats, propagated: Floats, underflow: Floats | float = 0.0) -> Rounded:
         rounding = (self.fmt.unit_roundoff + _ORACLE_ROUNDOFF) * (np.abs(value) + propagated)
         return Rounded(value, self.fmt, propagated + rounding + underflow)
 

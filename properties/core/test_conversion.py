@@ -152,7 +152,8 @@ def converted_output_has_expected_dtype(case: ConversionCase, out: Outcome) -> F
              "layout=transposed", "autocast", "input=dense"},
 )  # fmt: skip
 def converted_output_is_contiguous(case: ConversionCase, out: Outcome) -> Finding:
-    return same(out.value.meta("is_contiguous"), True)
+    others = same(out.others_contiguous, True) if case.company == "several" else UNASKED
+    return every(same(out.value.meta("is_contiguous"), True), others)
 
 
 @law(

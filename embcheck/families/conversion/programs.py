@@ -219,6 +219,7 @@ def several(layer: Any, leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tenso
     sent = upstream.reshape(-1, columns)
     value, grad = once(leaf, call, rows, sent)
     values, grads = list[Tensor](), list[Tensor]()
+    contiguous = value.is_contiguous()
     start = sum(table.shape) + len(rows)
     for turn, factor in enumerate(FACTORS, start) if value.numel() else ():
         strides, (count, inner) = [STRIDES[place] for place in TURNS[turn % 16]], rows.shape
@@ -238,13 +239,15 @@ def several(layer: Any, leaf: Tensor, call: Callable[[Tensor], Tensor], x: Tenso
             hold(bias, tiled(added[None], 1, wide)[0].to(dtype) * scale)
         back = relaid(tiled(last, len(last), wide).to(dtype), strides[1]).mul_(factor)
         found, received = once(leaf, call, relaid(given.to(dtype), strides[0]), back)
+        contiguous &= found.is_contiguous()
         values += departures(found / scale, value)
         grads += departures(received.T.div(factor), grad.T, inner)
     hold(leaf, table)
     if added is not None:
         hold(bias, added)
     transposed = [part.T for part in grads]
-    shown = stacked("other_values", value, values, upstream.shape)
+    shown: dict[str, Any] = {"others_contiguous": contiguous}
+    shown |= stacked("other_values", value, values, upstream.shape)
     return shown | stacked("other_weight_grad", grad, transposed, table.shape)
 
 

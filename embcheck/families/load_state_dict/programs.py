@@ -1,5 +1,6 @@
 """Programs: a checkpoint, whole or with something wrong in it, is loaded into a module; hooks, and a state of its own."""
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -59,8 +60,8 @@ def restored(
 
 
 def loaded_again(model: Module, state: Any, call: dict[str, bool], found: Any) -> bool:
-    """Whether loading once more says the same of the keys, and gives a module with other numbers those of before, in the same
-    tensors unless it assigns others."""
+    """Whether loading other numbers and then these once more says the same of the keys, and gives a module with others the numbers
+    of each, in the same tensors unless it assigns others."""
 
     def told() -> list[Any]:
         return [
@@ -68,12 +69,17 @@ def loaded_again(model: Module, state: Any, call: dict[str, bool], found: Any) -
             for name, t in held(model).items()
         ]
 
-    before, things, own = told(), held(model), model.state_dict()
-    for name, thing in things.items():
-        if name in state and name in own and not call["assign"]:
-            thing.data.neg_()
-    again = model.load_state_dict(state, **call)
-    return again == found and told() == before
+    before, own = told(), model.state_dict()
+    values = {name: t.detach().clone() for name, t in held(model).items() if name in state and name in own}
+    other = copy.copy(state)
+    other.update({name: -each.detach() for name, each in state.items() if isinstance(each, Tensor)})
+    for each, factor in ((other, -1), (state, 1)):
+        for name in () if call["assign"] else values:
+            held(model)[name].data.zero_()
+        again = model.load_state_dict(each, **call)
+        if again != found or any(not torch.equal(held(model)[name], factor * due) for name, due in values.items()):
+            return False
+    return told() == before
 
 
 def model_of(weight: Tensor, bias: Tensor, tied: bool) -> Module:

@@ -157,8 +157,8 @@ def renorm_case(wish: Wish) -> MaxNormCase:
     if wish.asks("rescaled") and not wish.asks("max_norm") and draws.chance(2):
         case = _limited(wish, case.but(values="real"))
     several = case.history == "fresh" and max(case.num_embeddings, given.numel) * width <= SEVERAL
-    if several and not draws.chance(4):
-        case = case.but(route="several")
+    several = several and not draws.chance(4)
+    case = case.but(route="several") if several else case.but(padding_idx=draws.choice((None, 0, -1)))
     if not wish.met({"elements": case.num_embeddings * case.embedding_dim}):
         raise Unmet("elements")
     if not _rescaled_as_wished(wish, case) or not special_as_wished(wish, lambda: case.weight_values):

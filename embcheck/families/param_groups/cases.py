@@ -176,9 +176,9 @@ class ParamGroupsCase(Axes):
 
     def _lacks(self, member: int) -> bool:
         """Whether a row or a column of a parameter, or an element of a vector, has no gradient but zeros."""
-        any_step = self.gradient(member).any(0)
-        axes = (-1, -2) if any_step.ndim > 1 else ((),)
-        return bool(any_step.size) and not all(any_step.any(axis).all() for axis in axes)
+        moved = np.atleast_1d(self.gradient(member).any(0))
+        lines = (moved.any(-1), moved.any(-2)) if moved.ndim > 1 else (moved,)
+        return bool(moved.size) and not all(each.all() for each in lines)
 
     def _small(self, name: str, member: int, shape: tuple[int, ...], most: int) -> Floats:
         return _kept_whole(shape, most, "company", name, member, self.seed % 16)
