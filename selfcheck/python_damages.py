@@ -239,7 +239,7 @@ PYTHON_DAMAGES: Mapping[str, Damage] = {
         Damage("zero(gradient)", of_gradient(lambda out: out.detach() + 0 * out), _VALUES),
         Damage("restride", restride, (*_VALUES, "leaf", "module")),
         Damage("untie", of_module(untie), _MODULES, ("tied",)),
-        Damage("tie", of_module(tie), _MODULES, ("parameters>=2",)),
+        Damage("tie", of_module(tie), _MODULES, ("parameters>=2", "two_alike")),
         Damage("replace(last)", of_module(replace), _KEEPING, ("parameters>=1",)),
         Damage("freeze(last)", of_module(freeze), _MODULES, ("parameters>=1",)),
         Damage("drop(gradient)", of_module(without_gradient), _MODULES, ("grads>=1",)),

@@ -144,6 +144,7 @@ IMPLIED: tuple[tuple[str, str], ...] = (
     ("padding_idx=1", "num_embeddings>=2"),
     ("padding_idx=None", "padding=False"),
     ("parameters<=1 & tied=False", "several_names=False"),
+    ("parameters<=2 & mixed", "two_alike=False"),
     ("input_numel<=0 & weight_numel>=1", "gives_elements=False"),
     # A sum of nothing is zero.
     *((f"{name}_numel<=0 & bias=None", "gives_zeros") for name in ("input", "weight")),

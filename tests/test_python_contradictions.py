@@ -183,6 +183,17 @@ def test_what_changes_nothing_at_a_site_is_no_damage_of_it(site: str, result: Ca
     assert damage not in {each.name for each in damages(site)}
 
 
+def test_two_parameters_of_different_dtypes_are_not_tied() -> None:
+    part = nn.Module()
+    part.one, part.other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2).double())
+    site = PYTHON_SITES["Module.requires_grad_"]
+    assert PYTHON_DAMAGES["tie"].plan(site, Call({"self": part}, {}), part) is None
+    part.third = nn.Parameter(torch.zeros(2))
+    assert PYTHON_DAMAGES["tie"].plan(site, Call({"self": part}, {}), part) is not None
+    assert in_vain("Module.requires_grad_  parameters=2 & mixed  ->  tie")
+    assert not in_vain("Module.requires_grad_  parameters=3 & mixed  ->  tie")
+
+
 def test_an_argument_that_a_call_has_not_meets_no_condition() -> None:
     for site, name in (("func.hessian", "has_aux"), ("AveragedModel.update_parameters", "use_buffers")):
         assert name not in PYTHON_SITES[site].signature.parameters
