@@ -64,14 +64,16 @@ class Rounded:
 
     def _result(self, value: Floats, propagated: Floats, underflow: Floats | float = 0.0) -> Rounded:
         rounding = (self.fmt.unit_roundoff + _ORACLE_ROUNDOFF) * (np.abs(value) + propagated)
-        return Rounded(value, self.fmt, propagated + rounding + underflow)
+        found = object.__new__(Rounded)  # what numpy computed is converted already
+        found.value, found.fmt, found.error = value, self.fmt, propagated + rounding + underflow
+        return found
 
     def __add__(self, other: Any) -> Rounded:
         b = self._of(other)
         added = self._result(self.value + b.value, self.error + b.error)
-        # To add an exact zero rounds nothing.
         for zero, rest in ((self, b), (b, self)):
-            added.error = np.where((zero.value == 0) & (zero.error == 0), rest.error, added.error)
+            if not zero.value.all():  # to add an exact zero rounds nothing
+                added.error = np.where((zero.value == 0) & (zero.error == 0), rest.error, added.error)
         return added
 
     def __sub__(self, other: Any) -> Rounded:
@@ -80,7 +82,10 @@ class Rounded:
     def __mul__(self, other: Any) -> Rounded:
         b = self._of(other)
         spread = np.abs(self.value) * b.error + np.abs(b.value) * self.error + self.error * b.error
-        return self._result(self.value * b.value, spread, self._underflow((self.value == 0) | (b.value == 0), spread))
+        underflow: Floats | float = self.fmt.smallest_subnormal / 2
+        if not (self.value.all() and b.value.all()):
+            underflow = np.where((spread == 0) & ((self.value == 0) | (b.value == 0)), 0.0, underflow)
+        return self._result(self.value * b.value, spread, underflow)
 
     def __truediv__(self, other: Any) -> Rounded:
         b = self._of(other)
@@ -89,11 +94,10 @@ class Rounded:
         with np.errstate(divide="ignore", invalid="ignore"):
             value = self.value / b.value
             spread = np.where(slack > 0, (np.abs(value) * b.error + self.error) / slack, np.inf)
-        return self._result(value, spread, self._underflow(self.value == 0, spread))
-
-    def _underflow(self, zero: Any, spread: Floats) -> Any:
-        """η/2 but where a factor is zero, and exact."""
-        return np.where(zero & (spread == 0), 0.0, self.fmt.smallest_subnormal / 2)
+        underflow: Floats | float = self.fmt.smallest_subnormal / 2
+        if not self.value.all():
+            underflow = np.where((spread == 0) & (self.value == 0), 0.0, underflow)
+        return self._result(value, spread, underflow)
 
     def sqrt(self) -> Rounded:
         """The square root; |√a' − √a| ≤ ea / √a, and ≤ √ea near zero."""
