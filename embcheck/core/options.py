@@ -10,10 +10,10 @@ from embcheck.core.files import with_table, write_whole
 
 #: How long each takes on two cores, after installation: what --help, the README and the documentation say, which a test compares.
 TIMES = {
-    "quick": "less than twenty seconds",
-    "gate": "about a minute",
-    "full": "about five minutes",
-    "tests": "about four minutes",
+    "quick": "about half a minute",
+    "gate": "about two minutes",
+    "full": "about eight minutes",
+    "tests": "about seven minutes",
     "selfcheck": "about five minutes",
 }
 #: What ``--format`` may be: three of them are one document and nothing else; github is text with annotations.
