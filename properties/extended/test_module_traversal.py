@@ -14,6 +14,8 @@ from embcheck.families.module_traversal.containers import edited, edited_by_keys
 
 module_traversal = Family("module_traversal", SPACE, plan, cost=10.0)
 law = module_traversal.law
+#: The hooks of a deep copy in the order in which they are called, and its mode.
+COPIED = ["backward pre", "backward", "state pre", "state", "training"]
 
 
 @law(
@@ -189,7 +191,7 @@ def copied_module_has_the_same_parts(case: ModuleTraversalCase, out: Outcome) ->
     forms = (oracle.as_copied, *[oracle.as_built] * 2)
     return every(
         same(out.copies, [*([oracle.picture(case, form), *[False] * 3] for form in forms), *[True] * 7]),
-        UNASKED if case.seed % 4 else same(out.copied_hooks, ["backward pre", "backward", "state pre", "state"]),
+        UNASKED if case.seed % 4 else same(out.copied_hooks, COPIED),
     )
 
 

@@ -72,7 +72,7 @@ def gradients_of_parts(model: Module) -> list[Any]:
 
 def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
     """Whether a call keeps the numbers of the Parameters, which are others than those before, their strides, which of them learn,
-    and the modes, but for the flag that it changes."""
+    and the modes, but for the flag that it changes; a call that changes one keeps the gradients."""
 
     def told() -> list[Any]:
         learning = [p.requires_grad for p in model.parameters() if changed != "requires_grad"]
@@ -80,6 +80,7 @@ def keeps(model: Module, call: Callable[[], Any], changed: str = "") -> bool:
             [(p.tolist(), p.stride()) for p in model.parameters()],
             learning,
             training(model) if changed != "training" else [],
+            [id(p.grad) for p in model.parameters() if changed],
         ]
 
     negate(model)
@@ -95,6 +96,7 @@ def training(model: Module) -> list[bool]:
 def modes(model: Module, evaluating: bool) -> list[list[bool]]:
     """The modes of all modules, after train() was given the other mode, and whether it kept the numbers, twice."""
     told = training(model)
+    given_gradients(model, sparse=False)
     kept = [keeps(model, lambda: model.train(evaluating), "training") for _ in range(2)]
     return [told, training(model), kept]
 

@@ -84,7 +84,7 @@ def told_by_hooks() -> dict[str, Any]:
 
 
 def copies_keep_hooks() -> list[str]:
-    """Which hooks of a backward pass and of a state are called of a module's deep copy, in turn."""
+    """Which hooks of a backward pass and of a state are called of a module's deep copy, in turn, and its mode."""
     layer, told = torch.nn.Linear(2, 1), list[str]()
     layer.register_full_backward_pre_hook(lambda module, given: told.append("backward pre"))
     layer.register_full_backward_hook(lambda module, to_input, given: told.append("backward"))
@@ -93,4 +93,4 @@ def copies_keep_hooks() -> list[str]:
     twin = copy.deepcopy(layer)
     twin(torch.ones(1, 2, requires_grad=True)).sum().backward()
     twin.state_dict()
-    return told
+    return [*told, "training" if twin.training else "evaluating"]

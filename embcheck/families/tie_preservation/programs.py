@@ -61,8 +61,13 @@ def live(
 
 
 def listed(model: Module) -> list[tuple[str, Tensor]]:
-    """The Parameters under all of their names, sorted."""
-    return sorted(model.named_parameters(remove_duplicate=False), key=lambda pair: pair[0])
+    """The Parameters under all of their names, sorted; an AssertionError if they were not in the order of the modules."""
+    named = list(model.named_parameters(remove_duplicate=False))
+    modules = model.named_modules(remove_duplicate=False)
+    names = [f"{path}.{name}".lstrip(".") for path, m in modules for name, p in m._parameters.items() if p is not None]
+    if [name for name, _ in named] != names:
+        raise AssertionError(f"named_parameters() lists {[name for name, _ in named]}, but the modules have {names}")
+    return sorted(named, key=lambda pair: pair[0])
 
 
 def joined(named: list[tuple[str, Tensor]]) -> Tensor:

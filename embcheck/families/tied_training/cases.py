@@ -178,7 +178,9 @@ class TiedTrainingCase(OfDtype):
             multiple *= most * LOOKUPS.get(self.tie, 1) * max(self.passes)
         if self.is_sparse and self.optimizer == "SGD":  # nor is the weight as before where they cancel
             u = self.format.unit_roundoff
-            due = [d and Rounded(d.value, d.fmt, d.error + u * each) for d, each in zip(due, sent_by(self), strict=True)]
+            due = [
+                d and Rounded(d.value, d.fmt, d.error + u * each) for d, each in zip(due, sent_by(self), strict=True)
+            ]
         if self.is_sparse and self.optimizer == "SparseAdam":
             due = [None if d is None else present(d, tokens) for d, tokens in zip(due, self.sending, strict=True)]
         return self._after(self.data.weight, due, multiple)
