@@ -188,6 +188,20 @@ def test_rounded_at_its_edges() -> None:
     assert (np.ones(3) - Rounded(3.0, F32)).value.tolist() == [-2, -2, -2]
 
 
+def test_what_exact_zeros_come_to_is_exact() -> None:
+    zero, third, off = Rounded([0.0], F32), Rounded([1 / 3], F32, 1e-9), Rounded([0.0], F32, 1e-9)
+    for result in (zero + third, third - zero, third + zero * third - zero / third, third - zero.sqrt()):
+        assert (result.value, result.error) == (third.value, third.error)
+    for result in (zero * third, third * zero, zero / third, zero.sqrt(), zero + zero):
+        assert not result.value.any()
+        assert not result.error.any()
+    # Nothing is rounded without that: a zero that is off by something, and one to which a product underflows.
+    assert (third + off).error > third.error + off.error
+    tiny = Rounded([2.0**-600], F32)
+    assert (third + tiny * tiny).error > third.error
+    assert np.isnan((zero / zero).value)
+
+
 @pytest.mark.parametrize("name", ["__add__", "__sub__", "__mul__", "__truediv__"])
 def test_operand_errors_are_propagated(name: str) -> None:
     """Operands that are off by as much as their error give results within the result's error."""

@@ -174,7 +174,7 @@ class ParamGroupsCase(Axes):
             spread[1::2, :1] = 0.0
         return spread
 
-    def _lacks(self, member: int) -> bool:
+    def _stands(self, member: int) -> bool:
         """Whether a row or a column of a parameter, or an element of a vector, has no gradient but zeros."""
         moved = np.atleast_1d(self.gradient(member).any(0))
         lines = (moved.any(-1), moved.any(-2)) if moved.ndim > 1 else (moved,)
@@ -290,7 +290,8 @@ class ParamGroupsCase(Axes):
             and any(
                 options["eps"] >= 1 and options["momentum"] for options in map(self.options, range(len(self.members)))
             ),
-            "without_gradient": self.optimizer == "Adafactor" and any(map(self._lacks, range(len(self.members)))),
+            # Asked of the only optimizer that divides by rows and columns, for all gradients are made for it.
+            "without_gradient": self.optimizer == "Adafactor" and any(map(self._stands, range(len(self.members)))),
             "in_bfloat16": any(member.dtype == "bfloat16" for member in self.members),
             "all_beginnings": BEGINNINGS & set(KINDS[self.optimizer].flags) <= set(self.asked),
             "several_groups": len(self.groups) > 1,
