@@ -12,7 +12,7 @@ from embcheck.core.files import with_table, write_whole
 TIMES = {
     "quick": "about half a minute",
     "gate": "about two minutes",
-    "full": "about eight minutes",
+    "full": "about ten minutes",
     "tests": "about seven minutes",
     "selfcheck": "about five minutes",
 }
